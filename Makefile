@@ -1,0 +1,62 @@
+# Two commands: `make demo` shows the monitor at work, `make test` tests it.
+# Needs Python 3.11 or later, make and the package registries; nothing else.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check --quiet
+COMPILE := --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+           --no-emit-index-url --no-emit-find-links --quiet
+SOURCE := $(shell find streams models dashboards config -type f -not -path '*/__pycache__/*')
+
+.PHONY: demo test check unit integration lock boards benchmark clean
+
+demo: $(VENV)/.run ## Kafka, a worker and a feed on this machine, with a live page
+	$(BIN)/kpi-monitor demo $(ARGS)
+
+test: $(VENV)/.dev ## Everything that CI runs
+	sh scripts/debian-packages.sh
+	$(MAKE) check
+	sh scripts/tests.sh
+
+check: $(VENV)/.dev ## Format, lint, types, architecture, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m dashboards.generate --check
+
+unit: $(VENV)/.dev ## The fast tests only
+	$(BIN)/pytest tests/unit $(ARGS)
+
+integration: $(VENV)/.dev ## The tests on real services
+	$(BIN)/pytest tests/integration tests/e2e $(ARGS)
+
+boards: $(VENV)/.dev ## Write the boards' JSON anew
+	$(BIN)/python -m dashboards.generate
+
+benchmark: $(VENV)/.dev ## Plain Faust, this engine and a bare consumer, side by side
+	$(BIN)/python benchmarks/throughput.py $(ARGS)
+
+lock: ## Pin every dependency with its hashes
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip --quiet install uv==0.13.9
+	build/lock/bin/uv pip compile requirements/build.in $(COMPILE) -o requirements/build.lock
+	build/lock/bin/uv pip compile pyproject.toml $(COMPILE) -o requirements/run.lock
+	build/lock/bin/uv pip compile pyproject.toml --extra dev $(COMPILE) -c requirements/run.lock -o requirements/dev.lock
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) build dist
+
+# The wheel is built from the sources without fetching anything that is not in
+# the lock file, and it is the wheel that runs and is tested.
+$(VENV)/.run: requirements/run.lock pyproject.toml $(SOURCE)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --require-hashes -r requirements/build.lock
+	$(PIP) install --require-hashes -r requirements/run.lock
+	$(PIP) install --no-deps --no-build-isolation --force-reinstall .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.lock
+	$(PIP) install --require-hashes -r requirements/dev.lock
+	touch $@
