@@ -1,0 +1,1 @@
+"""What travels between the rooms: frozen values, no I/O, no Faust."""

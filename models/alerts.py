@@ -1,0 +1,177 @@
+"""Alert rules as they are configured, and alerts as they are told."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models.kpis import KPI_BY_NAME
+from models.scopes import Scope, ScopeKind
+from models.windows import WindowName
+
+Severity = Literal["info", "warning", "critical"]
+Category = Literal["kpi", "data_health"]
+
+
+class AlertState(StrEnum):
+    """Where an alert stands."""
+
+    PENDING = "pending"
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Match(BaseModel):
+    """Which campaigns and channels a rule is about; shell patterns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    campaign: tuple[str, ...] = ("*",)
+    channel: tuple[str, ...] = ("*",)
+
+    def matches(self, scope: Scope) -> bool:
+        """Say whether the scope is meant."""
+        return (not scope.campaign or _any(self.campaign, scope.campaign)) and (
+            not scope.channel or _any(self.channel, scope.channel)
+        )
+
+    def named(self, kind: ScopeKind) -> tuple[Scope, ...]:
+        """Return the scopes that are named outright, without a pattern."""
+        campaigns = tuple(name for name in self.campaign if not _is_pattern(name))
+        channels = tuple(name for name in self.channel if not _is_pattern(name))
+        if kind == "all":
+            return (Scope("all"),)
+        if kind == "campaign":
+            return tuple(Scope("campaign", campaign) for campaign in campaigns)
+        if kind == "channel":
+            return tuple(Scope("channel", "", channel) for channel in channels)
+        return tuple(
+            Scope(kind, campaign, channel) for campaign in campaigns for channel in channels
+        )
+
+
+def _any(patterns: tuple[str, ...], name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _is_pattern(name: str) -> bool:
+    return any(character in name for character in "*?[")
+
+
+class Rule(BaseModel):
+    """What every rule has. Durations are seconds of event time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    kpi: str
+    scope: ScopeKind = "all"
+    match: Match = Match()
+    window: WindowName = "5m"
+    for_s: Annotated[int, Field(alias="for", ge=0)] = 0
+    keep_firing_for_s: Annotated[int, Field(alias="keep_firing_for", ge=0)] = 0
+    severity: Severity = "warning"
+    owner: str = ""
+    summary_en: str = ""
+    summary_zh: str = ""
+    next_step: str = ""
+
+    @model_validator(mode="after")
+    def _kpi_is_known(self) -> Rule:
+        if self.kpi not in KPI_BY_NAME:
+            raise ValueError(f"kpi: no KPI named {self.kpi!r}; known: {', '.join(KPI_BY_NAME)}")
+        return self
+
+
+class ThresholdRule(Rule):
+    """Fires while a value is beyond a limit and rests on at least ``min_n``.
+
+    A KPI with an interval fires only when the interval excludes the limit. A
+    firing alert resolves once the value is back by ``hysteresis``, a fraction
+    of the limit.
+    """
+
+    kind: Literal["threshold"]
+    below: float | None = None
+    above: float | None = None
+    min_n: Annotated[int, Field(ge=0)] = 0
+    hysteresis: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> ThresholdRule:
+        if (self.below is None) == (self.above is None):
+            raise ValueError("give exactly one of below and above")
+        return self
+
+
+class AbsenceRule(Rule):
+    """Fires while a named scope that should be live has no traffic."""
+
+    kind: Literal["absence"]
+
+    @model_validator(mode="after")
+    def _names_scopes(self) -> AbsenceRule:
+        if not self.match.named(self.scope):
+            raise ValueError(
+                "match: an absence rule must name its campaigns or channels outright, "
+                "because what is absent cannot be found by a pattern"
+            )
+        return self
+
+
+AnyRule = Annotated[ThresholdRule | AbsenceRule, Field(discriminator="kind")]
+
+
+class RuleBook(BaseModel):
+    """A file of rules; names are unique."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rules: tuple[AnyRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> RuleBook:
+        names = [rule.name for rule in self.rules]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"two rules have the name {repeated[0]!r}")
+        return self
+
+
+class Alert(BaseModel):
+    """One alert: a rule that does not hold in a scope.
+
+    Times are event time in ms. There is one alert per (rule, scope) at a time.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    category: Category = "kpi"
+    severity: Severity
+    state: AlertState
+    scope: Scope
+    window: str = ""
+    kpi: str = ""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    threshold: float | None = None
+    active_since_ms: int
+    fired_at_ms: int | None = None
+    resolved_at_ms: int | None = None
+    updated_ms: int
+    inhibited: bool = False
+    owner: str = ""
+    summary_en: str = ""
+    summary_zh: str = ""
+    next_step: str = ""
+
+    @property
+    def id(self) -> str:
+        """What identifies the alert: its rule and scope."""
+        return f"{self.rule}/{self.scope.kind}/{self.scope.campaign}/{self.scope.channel}"

@@ -1,0 +1,149 @@
+"""The events of the three source topics, as they stand on the wire.
+
+JSON, UTF-8, one event a record; ``type`` selects the shape. Unknown fields are
+ignored, an unknown ``type`` is a dead letter. Event times are milliseconds
+since the epoch in UTC, or RFC 3339 text.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+
+EventTime = int | str
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Label = Annotated[str, msgspec.Meta(max_length=100)]
+"""Becomes a metric's label; long ones are broken input."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+
+
+class Event(msgspec.Struct, tag_field="type", gc=False, kw_only=True):
+    """What every event carries: a unique id and the time it happened."""
+
+    event_id: Id
+    event_time: EventTime
+
+
+class UserEvent(Event, kw_only=True):
+    """An event of one user; its record key must be ``user_id``."""
+
+    user_id: Id
+    campaign_id: Label | None = None
+    campaign: Label | None = None
+    channel: Label = ""
+    region: Label = ""
+    segment: str | None = None
+    variant: str | None = None
+
+
+class Impression(UserEvent, tag="impression"):
+    """An advertisement was shown; ``count`` when the source pre-aggregates."""
+
+    count: Count = 1
+
+
+class Click(UserEvent, tag="click"):
+    """A user clicked an advertisement."""
+
+    traffic: Literal["paid", "natural"] = "paid"
+    page: str | None = None
+
+
+class Visit(UserEvent, tag="visit", kw_only=True):
+    """A user looked at a page for ``dwell_ms`` milliseconds."""
+
+    page: str | None = None
+    dwell_ms: int | None = None
+    traffic: Literal["paid", "natural"] = "natural"
+
+
+class OrderPlaced(UserEvent, tag="order_placed", kw_only=True):
+    """A user placed an order of ``amount`` in ``currency``."""
+
+    order_id: Id
+    amount: Decimal
+    currency: str
+    items: int | None = None
+
+
+class OrderRefunded(UserEvent, tag="order_refunded", kw_only=True):
+    """``amount`` of the order ``order_id`` was paid back."""
+
+    order_id: Id
+    amount: Decimal
+    currency: str
+
+
+class Registration(UserEvent, tag="registration"):
+    """A user opened an account."""
+
+
+class Lead(UserEvent, tag="lead", kw_only=True):
+    """A lead reached a stage of the sales funnel."""
+
+    stage: Literal["lead", "mql", "sql", "opportunity", "won", "lost"]
+
+
+class Survey(UserEvent, tag="survey"):
+    """A user answered a survey: NPS 0 to 10 or CSAT 1 to 5."""
+
+    nps: int | None = None
+    csat: int | None = None
+
+
+class CampaignEvent(Event, kw_only=True):
+    """An event of one campaign; its record key must be ``campaign_id``."""
+
+    campaign_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+
+class CampaignDefined(CampaignEvent, tag="campaign_defined", kw_only=True):
+    """A campaign and the names that events may call it by."""
+
+    name: str
+    aliases: list[str] = []
+    channels: list[str] = []
+    owner: str = ""
+
+
+class CampaignChanged(CampaignEvent, tag="campaign_changed", kw_only=True):
+    """Somebody changed a campaign while it runs."""
+
+    what: str
+    from_value: str | None = msgspec.field(default=None, name="from")
+    to_value: str | None = msgspec.field(default=None, name="to")
+    who: str = ""
+
+
+class CampaignEnded(CampaignEvent, tag="campaign_ended"):
+    """A campaign is over."""
+
+
+class SpendReported(CampaignEvent, tag="spend_reported", kw_only=True):
+    """A channel reported what a campaign cost."""
+
+    amount: Decimal
+    currency: str
+    channel: Label = ""
+    period: str | None = None
+
+
+class Measurement(CampaignEvent, tag="measurement", kw_only=True):
+    """A figure that was measured elsewhere (followers, brand searches, stock)."""
+
+    metric: str
+    value: Decimal
+
+
+ClicksTopic = Impression | Click | Visit
+OrdersTopic = OrderPlaced | OrderRefunded | Registration | Lead | Survey
+CampaignsTopic = CampaignDefined | CampaignChanged | CampaignEnded | SpendReported | Measurement
+
+SHAPES: dict[str, object] = {
+    "clicks": ClicksTopic,
+    "orders": OrdersTopic,
+    "campaigns": CampaignsTopic,
+}
+"""What each source topic may carry."""

@@ -1,0 +1,92 @@
+"""The additive measures that a cell holds, and the cell itself.
+
+Everything summed is additive: cells of two panes, partitions or campaigns add
+up measure by measure, and distinct users by union. Ratios are formed last.
+"""
+
+from __future__ import annotations
+
+from operator import add
+from typing import Final
+
+from models.distinct import Distinct
+
+MEASURES: Final = (
+    "impressions",
+    "clicks",
+    "visits",
+    "orders",
+    "refunds",
+    "revenue_gross",
+    "revenue_refunded",
+    "spend",
+    "spend_reports",
+    "registrations",
+    "leads",
+    "surveys",
+    "measurements",
+)
+"""Names of the sums of a cell, in their order on the wire; append only."""
+
+IMPRESSIONS: Final = 0
+CLICKS: Final = 1
+VISITS: Final = 2
+ORDERS: Final = 3
+REFUNDS: Final = 4
+REVENUE_GROSS: Final = 5
+REVENUE_REFUNDED: Final = 6
+SPEND: Final = 7
+SPEND_REPORTS: Final = 8
+REGISTRATIONS: Final = 9
+LEADS: Final = 10
+SURVEYS: Final = 11
+MEASUREMENTS: Final = 12
+
+WIDTH: Final = len(MEASURES)
+
+CellKey = tuple[str, str]
+"""(campaign, channel): what ingest folds by."""
+
+CellWire = tuple[list[int], bytes, bytes]
+"""A cell on the wire: sums, visitors, buyers."""
+
+
+class Cell:
+    """The sums and distinct users of one scope in one stretch of time."""
+
+    __slots__ = ("buyers", "sums", "visitors")
+
+    def __init__(
+        self,
+        sums: list[int] | None = None,
+        *,
+        visitors: Distinct | None = None,
+        buyers: Distinct | None = None,
+    ) -> None:
+        self.sums = [0] * WIDTH if sums is None else sums
+        self.visitors = Distinct() if visitors is None else visitors
+        self.buyers = Distinct() if buyers is None else buyers
+
+    def merge(self, other: Cell) -> None:
+        """Add another cell to this one."""
+        self.sums = list(map(add, self.sums, other.sums))
+        self.visitors.merge(other.visitors)
+        self.buyers.merge(other.buyers)
+
+    def subtract_sums(self, other: Cell) -> None:
+        """Take another cell's sums away; distinct users are a union and stay."""
+        self.sums = [mine - theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
+
+    def to_wire(self) -> CellWire:
+        """Return sums, visitors and buyers as they travel."""
+        return self.sums, self.visitors.to_bytes(), self.buyers.to_bytes()
+
+    @classmethod
+    def from_wire(cls, wire: CellWire) -> Cell:
+        """Read what `to_wire` wrote, also from before measures were appended."""
+        sums, visitors, buyers = wire
+        return cls(
+            list(sums) + [0] * (WIDTH - len(sums)),
+            visitors=Distinct.from_bytes(visitors),
+            buyers=Distinct.from_bytes(buyers),
+        )

@@ -1,0 +1,74 @@
+"""What ingest tells the KPI stage about one source partition.
+
+A report is a delta: the cells of the events between two offsets of one source
+partition. It is applied once, because each names the offsets it starts and
+ends at and the receiver keeps the end of the last one it applied.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from models.measures import CellWire
+
+
+class SourceStats(msgspec.Struct, array_like=True):
+    """What became of the records between a report's offsets."""
+
+    records: int = 0
+    counted: int = 0
+    duplicates: int = 0
+    late: int = 0
+    mis_keyed: int = 0
+    unknown_campaigns: int = 0
+    dead_letters: dict[str, int] = {}
+    unknown_samples: list[str] = []
+
+
+class Report(msgspec.Struct, array_like=True, kw_only=True):
+    """Progress and counts of one source partition.
+
+    ``from_offset`` is the last offset of the report before, ``to_offset`` the
+    last offset covered: the report is about offsets in (from, to]. A report
+    with both equal is a heartbeat. ``read_up_to_ms`` is a broker time: all that
+    was appended before it has been read. ``watermark_ms`` is the event time up
+    to which the partition is then complete; ``idle`` says that it was read to
+    its end and has been silent, so that it holds nobody back.
+    ``generation`` grows with every assignment of partitions to workers.
+    """
+
+    topic: str
+    partition: int
+    generation: int
+    from_offset: int
+    to_offset: int
+    read_up_to_ms: int
+    watermark_ms: int
+    idle: bool
+    behind: int = 0
+    stats: SourceStats
+    panes: dict[int, list[tuple[str, str, CellWire]]] = {}
+
+
+class Reports(msgspec.Struct, array_like=True):
+    """One record of the topic of reports."""
+
+    reports: list[Report]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Reports)
+
+
+def encode(reports: list[Report]) -> bytes:
+    """Write reports as one record's value."""
+    return _encoder.encode(Reports(reports))
+
+
+def decode(data: bytes) -> list[Report]:
+    """Read the value of one record.
+
+    Raises:
+        msgspec.DecodeError: the bytes are not reports.
+    """
+    return _decoder.decode(data).reports
