@@ -1,0 +1,1 @@
+"""The streaming KPI monitor: Kafka events to rolling KPIs, metrics and alerts."""

@@ -1,0 +1,86 @@
+"""Files of configuration: YAML, checked, with errors that name line and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from models.alerts import RuleBook
+from models.campaigns import CampaignBook
+from streams.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_rules(path: Path | None) -> RuleBook:
+    """Read alert rules; without a file there are none.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    return RuleBook() if path is None else load(path, RuleBook)
+
+
+def load_campaigns(path: Path | None) -> CampaignBook:
+    """Read campaigns; without a file there are none.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    return CampaignBook() if path is None else load(path, CampaignBook)
+
+
+def load(path: Path, model: type[Model]) -> Model:
+    """Read a YAML file as the model.
+
+    Raises:
+        ConfigError: it can't be read, is not YAML, or does not fit the model.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise ConfigError(source=str(path), where="file", why=f"can't be read: {why}") from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}" if mark is not None else "file"
+        why = getattr(error, "problem", None) or "is not YAML"
+        raise ConfigError(source=str(path), where=where, why=str(why)) from None
+    try:
+        return model.model_validate(data if data is not None else {})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key, line = _find(root, first["loc"])
+        raise ConfigError(
+            source=str(path), where=f"line {line}: {key or 'file'}", why=first["msg"]
+        ) from None
+
+
+def _find(root: yaml.Node | None, location: tuple[int | str, ...]) -> tuple[str, int]:
+    """Return the key as it is written, and the line of the nearest node."""
+    node = root
+    line = 1 if root is None else root.start_mark.line + 1
+    named: list[str] = []
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == part), None)
+            if found is None:
+                # Part of the model, such as a union's tag, or a missing key.
+                if part is location[-1]:
+                    named.append(str(part))
+                continue
+            line = found[0].start_mark.line + 1
+            node = found[1]
+            named.append(str(part))
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            if part < len(node.value):
+                node = node.value[part]
+                line = node.start_mark.line + 1
+            named.append(f"[{part}]")
+    return ".".join(named).replace(".[", "["), line

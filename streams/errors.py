@@ -1,0 +1,54 @@
+"""Errors that a person can act on: what, where, why, and what to do."""
+
+from __future__ import annotations
+
+
+class MonitorError(Exception):
+    """A fault that ends a command with exit code 2 and one clear message."""
+
+
+class ConfigError(MonitorError):
+    """A setting or a file of configuration is wrong.
+
+    Args:
+        source: the file, or the environment.
+        where: the line and key.
+        why: what is wrong with it.
+    """
+
+    def __init__(self, *, source: str, where: str, why: str) -> None:
+        self.source = source
+        self.where = where
+        self.why = why
+        super().__init__(f"{source}: {where}: {why}")
+
+
+class BrokerUnreachableError(MonitorError):
+    """Kafka does not answer at the address."""
+
+    def __init__(self, address: str, *, why: str) -> None:
+        self.address = address
+        super().__init__(
+            f"no Kafka broker answers at {address} ({why}); "
+            "start it, or set KPI_KAFKA (or --kafka) to where it is"
+        )
+
+
+class TopicError(MonitorError):
+    """A topic is missing or does not have the shape that the state was made for."""
+
+    def __init__(self, topic: str, *, why: str, remedy: str) -> None:
+        self.topic = topic
+        super().__init__(f"topic {topic}: {why}; {remedy}")
+
+
+class EmbeddedError(MonitorError):
+    """An embedded Kafka or Valkey could not be fetched or started."""
+
+
+class StateError(MonitorError):
+    """Stored state can't be read by this version."""
+
+
+class FeedError(MonitorError):
+    """A file or mapping given to the feed is wrong."""

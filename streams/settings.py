@@ -1,0 +1,178 @@
+"""Settings: from the environment (``KPI_…``), a ``.env`` file, or the command line."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streams.errors import ConfigError
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(
+            f"no time zone named {name!r}; use an IANA name like Asia/Shanghai"
+        ) from error
+    return name
+
+
+def _known_start(start: str) -> str:
+    if start in {"earliest", "latest", "business-day"}:
+        return start
+    try:
+        parsed = datetime.fromisoformat(start)
+    except ValueError as error:
+        raise ValueError("use earliest, latest, business-day or an RFC 3339 time") from error
+    if parsed.tzinfo is None:
+        raise ValueError("a start time needs its offset from UTC, like 2026-06-18T00:00:00+08:00")
+    return start
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Durations carry their unit in the name."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KPI_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "kpi-monitor"
+    """Kafka consumer group; also the prefix of the changelog topics."""
+    instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "w0"
+    """Name of this worker, stable over restarts (static group membership)."""
+    kafka: str = "127.0.0.1:9092"
+    """Bootstrap address of Kafka, host:port."""
+    redis: SecretStr | None = None
+    """URL of Redis or Valkey, through which workers share the live view."""
+    data_dir: Path = Path("./data")
+    """Folder of the local table store."""
+
+    clicks_topic: str = "clicks"
+    orders_topic: str = "orders"
+    campaigns_topic: str = "campaigns"
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Partitions of the source topics when they are created here."""
+    replication_factor: Annotated[int, Field(ge=1, le=7)] = 1
+    start_from: Annotated[str, AfterValidator(_known_start)] = "business-day"
+    """Where a topic without state is read from: earliest, latest, business-day or a time."""
+
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = "Asia/Shanghai"
+    """Zone of the business day."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
+    """ISO 4217 code of the only currency that is counted."""
+
+    allowed_disorder_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    """How far behind the newest event an event may be and still be in time."""
+    correction_horizon_s: Annotated[float, Field(ge=0, le=900)] = 600.0
+    """Later than this after the watermark, an event is too late to correct."""
+    dedupe_horizon_s: Annotated[float, Field(ge=60, le=7200)] = 720.0
+    """For so long, in event time, an event id counts once."""
+    future_tolerance_s: Annotated[float, Field(ge=0, le=86400)] = 60.0
+    """An event further ahead of the clock is a dead letter."""
+    idle_after_s: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
+    """A partition read to its end and silent for so long holds nobody back."""
+    largest_record_bytes: Annotated[int, Field(ge=1000)] = 900_000
+    """Larger source records are dead letters."""
+
+    checkpoint_interval_s: Annotated[float, Field(ge=0.05, le=60)] = 0.5
+    """How often the state and the reports of ingest are written."""
+    kpis_checkpoint_interval_s: Annotated[float, Field(ge=0.05, le=300)] = 2.0
+    """How often the state of the KPI stage is written."""
+    poll_records: Annotated[int, Field(ge=1, le=100_000)] = 5000
+    session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 10.0
+    watchdog_s: Annotated[float, Field(ge=5, le=3600)] = 90.0
+    """A worker with lag and without progress for so long ends itself."""
+
+    campaigns_file: Path | None = None
+    rules_file: Path | None = None
+    publish_values: bool = False
+    """Also write every closed window to the topic of KPI values."""
+
+    web_host: str = "127.0.0.1"
+    web_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port of /metrics and the live page; 0 picks a free one."""
+    web_ready_file: Path | None = None
+    """Where to write the address once the web side listens."""
+    largest_series_count: Annotated[int, Field(ge=100)] = 50_000
+    """At most so many KPI series are exported."""
+    alertmanager: str | None = None
+    """URL of Alertmanager's API, e.g. http://127.0.0.1:9093."""
+    lag_alert_s: Annotated[float, Field(ge=1)] = 30.0
+    """A stream further behind than this fires the data-health alert."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _horizons_fit(self) -> Settings:
+        if self.dedupe_horizon_s < self.correction_horizon_s + self.allowed_disorder_s:
+            raise ValueError(
+                "dedupe_horizon_s must be at least correction_horizon_s + allowed_disorder_s: "
+                "what may still be counted must still be known"
+            )
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone of the business day."""
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def source_topics(self) -> tuple[str, str, str]:
+        """The topics of clicks, orders and campaigns."""
+        return self.clicks_topic, self.orders_topic, self.campaigns_topic
+
+    @property
+    def reports_topic(self) -> str:
+        """Ingest's reports to the KPI stage; one partition."""
+        return f"{self.app_id}-partials"
+
+    @property
+    def registry_topic(self) -> str:
+        """Definitions that every worker reads whole; compacted, one partition."""
+        return f"{self.app_id}-registry"
+
+    @property
+    def dead_letters_topic(self) -> str:
+        """Records that were not counted."""
+        return f"{self.app_id}-dead-letters"
+
+    @property
+    def alerts_topic(self) -> str:
+        """Every change of an alert's state."""
+        return f"{self.app_id}-alerts"
+
+    @property
+    def values_topic(self) -> str:
+        """Closed windows, when ``publish_values`` is on."""
+        return f"{self.app_id}-values"
+
+    def changelog_topic(self, table: str) -> str:
+        """Faust's changelog topic of a table."""
+        return f"{self.app_id}-{table}-changelog"
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings; arguments that are not None go before the environment.
+
+    Raises:
+        ConfigError: a value is wrong; the error names the key.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "settings"
+        source = "command line" if key in given else _origin(key)
+        raise ConfigError(source=source, where=key, why=first["msg"]) from None
+
+
+def _origin(key: str) -> str:
+    name = f"KPI_{key.upper()}"
+    return f"environment variable {name}" if name in os.environ else "settings"
