@@ -1,0 +1,1 @@
+"""Faust made fast and safe: batches, state that knows its offsets, a watchdog."""

@@ -1,0 +1,140 @@
+"""What a stage is to the engine: pure jobs, one for each source partition.
+
+A job is a synchronous state machine. The engine feeds it batches in offset
+order, asks it for snapshots, and gives it back its saved state after a restart;
+no job sees Faust, Kafka or a clock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+
+class Record(Protocol):
+    """What a job reads of a Kafka record."""
+
+    @property
+    def offset(self) -> int:
+        """Its place in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """When the broker appended it, ms since the epoch."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value."""
+
+
+class SourcePartition(NamedTuple):
+    """A partition of a source topic."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A record to send. ``partition`` None leaves the choice to the key."""
+
+    topic: str
+    value: bytes
+    key: bytes | None = None
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A consistent picture of a job after its last batch.
+
+    ``early_outputs`` are sent first; after a crash they may be sent again with
+    other bounds, so their keys must make a repetition harmless. ``segments``
+    are keys added or, with None, expired since the snapshot before; they are
+    written before ``state``. ``outputs`` are kept with ``state``, sent after it
+    is safe, and sent again, the same, after a crash in between.
+    """
+
+    state: bytes
+    segments: Sequence[tuple[bytes, bytes | None]] = ()
+    early_outputs: Sequence[Output] = ()
+    outputs: Sequence[Output] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What a job gets back: its last state and all its segments."""
+
+    offset: int
+    state: bytes
+    segments: dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far a source partition has been read.
+
+    ``caught_up_at_ms`` is the time of the last poll that found nothing more,
+    None while there is more to read. ``behind`` is the number of records that
+    wait in the broker.
+    """
+
+    caught_up_at_ms: int | None
+    behind: int
+
+
+class Job(Protocol):
+    """One source partition's state machine."""
+
+    def apply(self, records: Sequence[Any], *, now_ms: int) -> None:
+        """Take the next records, in offset order, each once."""
+
+    def tick(self, position: Position, *, now_ms: int) -> None:
+        """Take note of the time and of how far the partition was read."""
+
+    def snapshot(self, *, now_ms: int) -> Snapshot:
+        """Return what to save and send; the job then counts as clean."""
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a snapshot would hold anything that the last one did not."""
+
+    @property
+    def pending(self) -> int:
+        """How many records were applied since the last snapshot."""
+
+
+class OpenJob(Protocol):
+    """Makes a job from its saved state, or a new one without."""
+
+    def __call__(self, source: SourcePartition, *, generation: int, saved: Saved | None) -> Job:
+        """Return the job of a source partition."""
+
+
+def no_heartbeat(
+    idle: Sequence[tuple[SourcePartition, Any, Position]], *, now_ms: int
+) -> Sequence[Output]:
+    """Say nothing: for stages that have no one to tell."""
+    del idle, now_ms
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A stage: its table, its topics, and how its jobs are made.
+
+    ``heartbeat`` gets the jobs that have nothing to save and returns what is
+    to be sent for them.
+    """
+
+    name: str
+    topics: tuple[str, ...]
+    partitions: int
+    checkpoint_interval_s: float
+    open_job: OpenJob
+    heartbeat: Callable[..., Sequence[Output]] = field(default=no_heartbeat)

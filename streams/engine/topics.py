@@ -1,0 +1,110 @@
+"""Topics: made when missing, and checked before anything else starts."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from streams.errors import BrokerUnreachableError, TopicError
+
+LARGEST_INTERNAL_RECORD = 32 << 20
+"""Bytes; state and reports of a busy second must fit into one record."""
+
+CHANGELOG_CONFIG: dict[str, str] = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(1 << 20),
+    "segment.ms": "60000",
+    "min.cleanable.dirty.ratio": "0.1",
+    "delete.retention.ms": "60000",
+    "max.message.bytes": str(LARGEST_INTERNAL_RECORD),
+}
+"""Small segments and an eager cleaner: the active segment is never compacted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicSpec:
+    """A topic as it should be. ``partitions`` None takes any number."""
+
+    name: str
+    partitions: int
+    exact: bool = True
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def admin(kafka: str) -> Iterator[KafkaAdminClient]:
+    """Connect for administration.
+
+    Raises:
+        BrokerUnreachableError: nothing answers.
+    """
+    # The client logs every attempt to connect; the error below says it once.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    try:
+        client = KafkaAdminClient(bootstrap_servers=kafka, bootstrap_timeout_ms=5000)
+    except (KafkaError, OSError, ValueError) as error:
+        raise BrokerUnreachableError(kafka, why=type(error).__name__) from None
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def describe(client: KafkaAdminClient) -> dict[str, int]:
+    """Return the number of partitions by topic."""
+    described: list[dict[str, Any]] = client.describe_topics()
+    return {topic["name"]: len(topic["partitions"]) for topic in described}
+
+
+def ensure(kafka: str, specs: Iterable[TopicSpec], *, replication_factor: int) -> dict[str, int]:
+    """Make missing topics and check the others.
+
+    Returns:
+        The number of partitions by topic.
+
+    Raises:
+        BrokerUnreachableError: nothing answers.
+        TopicError: a topic has another number of partitions than the state.
+    """
+    wanted = list(specs)
+    with admin(kafka) as client:
+        present = describe(client)
+        missing = {
+            spec.name: {
+                "num_partitions": spec.partitions,
+                "replication_factor": replication_factor,
+                "configs": dict(spec.config),
+            }
+            for spec in wanted
+            if spec.name not in present
+        }
+        if missing:
+            try:
+                client.create_topics(missing, raise_errors=False, wait_for_metadata=True)
+            except KafkaError as error:
+                raise TopicError(
+                    ", ".join(missing), why=f"can't be made ({error})", remedy="make it by hand"
+                ) from None
+            present = describe(client)
+    for spec in wanted:
+        actual = present.get(spec.name)
+        if actual is None:
+            raise TopicError(
+                spec.name,
+                why="is missing and was not made",
+                remedy="see `kpi-monitor topics` for what it should be",
+            )
+        if spec.exact and actual != spec.partitions:
+            raise TopicError(
+                spec.name,
+                why=f"has {actual} partitions, not {spec.partitions}",
+                remedy="set KPI_PARTITIONS to what the source topics have (all three alike); "
+                "state made for another number can't be used: start under another KPI_APP_ID",
+            )
+    return {spec.name: present[spec.name] for spec in wanted}

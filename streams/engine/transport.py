@@ -1,0 +1,147 @@
+"""Faust's Kafka transport, changed to hand over whole batches.
+
+Faust passes every record through four asyncio tasks. Here a fetch becomes one
+pseudo-record for each source partition, whose value is the list of records;
+changelogs and Faust's own topics pass as they are. The private methods that
+this overrides are held by tests/unit/test_faust_contract.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.engine.stage import Position, SourcePartition
+
+FETCH_MAX_WAIT_MS = 250
+"""How long the broker may hold an empty fetch; Faust's 1,500 would delay the watermark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The records of one fetch and partition.
+
+    ``session`` counts the seeks of the partition: a batch fetched before a
+    seek is told apart from those after it.
+    """
+
+    session: int
+    records: list[Any]
+
+
+class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Runs the consumer; collapses what it fetches."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.sessions: dict[TP, int] = {}
+        self.last_fetched: dict[TP, int] = {}
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust names it
+        max_records: int | None = None,
+    ) -> Any:
+        fetched = await super()._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=max_records
+        )
+        # No await from here on: a seek can't come between a fetch and its session.
+        sources = self.consumer.app.batch_topics
+        return {
+            tp: [self._collapse(tp, records)] if records and tp.topic in sources else records
+            for tp, records in fetched.items()
+        }
+
+    def _collapse(self, tp: TP, records: list[Any]) -> SimpleNamespace:
+        last = records[-1]
+        self.last_fetched[tp] = last.offset
+        return SimpleNamespace(
+            topic=last.topic,
+            partition=last.partition,
+            offset=last.offset,
+            timestamp=last.timestamp,
+            timestamp_type=last.timestamp_type,
+            headers=(),
+            key=None,
+            value=Batch(self.sessions.get(tp, 0), records),
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+        )
+
+    async def seek_sources(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
+        """Seek source partitions and return each one's session from now on."""
+        return await self.call_thread(self._seek_sources, offsets)  # type: ignore[no-any-return]
+
+    async def _seek_sources(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
+        consumer = self._ensure_consumer()
+        for tp, offset in offsets.items():
+            consumer.seek(tp, offset)
+            self.sessions[tp] = self.sessions.get(tp, 0) + 1
+            self.last_fetched[tp] = offset - 1
+        return {tp: self.sessions[tp] for tp in offsets}
+
+    async def offsets_for_time(self, times: Mapping[TP, int]) -> Mapping[TP, Any]:
+        """Return the first offset at or after a broker time in ms, per partition."""
+        return await self.call_thread(  # type: ignore[no-any-return]
+            self._ensure_consumer().offsets_for_times, times
+        )
+
+    def position_of(self, source: SourcePartition, *, applied: int) -> Position:
+        """Say how far a source has been read, given the last applied offset."""
+        tp = TP(*source)
+        consumer = self._ensure_consumer()
+        assigned = consumer._subscription.subscription
+        if assigned is None or tp not in assigned.assignment.tps:
+            return Position(caught_up_at_ms=None, behind=0)
+        state = assigned.assignment.state_value(tp)
+        # The poll's time is read first: a poll that comes in between can only
+        # make the claim older than it need be, never too bold.
+        polled_at_ms = state.timestamp
+        highwater = state.highwater
+        if polled_at_ms is None or highwater is None or not state.has_valid_position:
+            return Position(caught_up_at_ms=None, behind=0)
+        read_to_end = state.position >= highwater and self.last_fetched.get(tp, -1) <= applied
+        return Position(
+            caught_up_at_ms=int(polled_at_ms) if read_to_end else None,
+            behind=0 if read_to_end else max(0, highwater - applied - 1),
+        )
+
+
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+    """Seeks every source to what its state says, whatever was committed."""
+
+    _thread: BatchThread
+
+    def _new_consumer_thread(self) -> BatchThread:
+        return BatchThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """Seek: changelogs as Faust does, sources by their state."""
+        await super().perform_seek()
+        sources = {tp for tp in self.assignment() if tp.topic in self.app.batch_topics}
+        resume: ResumeSources = self.app.resume_sources
+        await resume(sources, self._thread)
+        for tp in sources:
+            self._read_offset[tp] = None
+
+
+ResumeSources = Callable[[set[TP], BatchThread], Awaitable[None]]
+
+
+class BatchTransport(driver.Transport):  # type: ignore[misc]
+    """The transport with the consumer above."""
+
+    Consumer = BatchConsumer

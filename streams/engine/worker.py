@@ -1,0 +1,195 @@
+"""Puts a Faust app together with batching, stages and their tables."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from streams.engine.runner import Runner
+from streams.engine.stage import SourcePartition, Stage
+from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD
+from streams.engine.transport import BatchThread, BatchTransport
+from streams.engine.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+_STORE_OPTIONS = {
+    "block_cache_size": 8 << 20,
+    "write_buffer_size": 8 << 20,
+    "max_write_buffer_number": 2,
+}
+"""Faust's defaults hold 2 GiB of cache for each partition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """What the engine needs to know of the deployment."""
+
+    app_id: str
+    instance_id: str
+    kafka: str
+    data_dir: Path
+    poll_records: int
+    session_timeout_s: float
+    watchdog_s: float
+    replication_factor: int
+
+
+StartOffsets = Callable[[set[TP], BatchThread], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A Faust app and the runner of its stages."""
+
+    app: Any
+    runner: Runner
+
+    @property
+    def phase(self) -> str:
+        """``starting``, ``recovering`` or ``running``."""
+        if self.app.rebalancing or not self.runner.running:
+            return "recovering" if self.app.in_recovery else "starting"
+        return "recovering" if self.app.in_recovery else "running"
+
+    @property
+    def recovery(self) -> tuple[int, int] | None:
+        """Changelog records read and to read, while the state is rebuilt."""
+        if not self.app.in_recovery:
+            return None
+        recovery = self.app.tables.recovery
+        total = sum(max(0, offset + 1) for offset in recovery.active_highwaters.values())
+        remaining = recovery.active_remaining_total()
+        return max(0, total - remaining), total
+
+
+def build(
+    options: EngineOptions,
+    stages: Sequence[Stage],
+    *,
+    start_offsets: StartOffsets,
+    now_ms: Callable[[], int],
+) -> Engine:
+    """Make the Faust app of this worker; nothing is connected yet."""
+    app: Any = faust.App(
+        options.app_id,
+        broker=f"kafka://{options.kafka}",
+        store="rocksdb://",
+        datadir=str(options.data_dir),
+        web_enabled=False,
+        autodiscover=False,
+        cython_optimizations=False,
+        processing_guarantee="at_least_once",
+        topic_replication_factor=options.replication_factor,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        consumer_group_instance_id=options.instance_id,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=4 << 20,
+        broker_max_poll_records=options.poll_records,
+        broker_session_timeout=options.session_timeout_s,
+        broker_heartbeat_interval=max(0.3, options.session_timeout_s / 5),
+        broker_request_timeout=max(30.0, options.session_timeout_s + 5),
+        broker_commit_interval=1.0,
+        broker_max_poll_interval=300.0,
+        producer_compression_type="lz4",
+        producer_max_request_size=LARGEST_INTERNAL_RECORD,
+        producer_acks=-1,
+        producer_linger=0,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=16,
+        stream_recovery_delay=0.0,
+        worker_redirect_stdouts=False,
+    )
+    runner = Runner(app, start_offsets=start_offsets, now_ms=now_ms)
+    for stage in stages:
+        table = app.Table(
+            stage.name,
+            default=bytes,
+            key_type=bytes,
+            value_type=bytes,
+            partitions=stage.partitions,
+            options=dict(_STORE_OPTIONS),
+            extra_topic_configs=CHANGELOG_CONFIG,
+        )
+        runner.add(stage, table)
+        _add_agent(app, stage, runner)
+    app.batch_topics = runner.topics
+    app.resume_sources = runner.resume
+    app.transport = BatchTransport(app.conf.broker, app, loop=None)
+    _add_housekeeping(app, runner, watchdog=Watchdog(runner, limit_s=options.watchdog_s))
+    return Engine(app, runner)
+
+
+def _add_agent(app: Any, stage: Stage, runner: Runner) -> None:
+    topic = app.topic(
+        *stage.topics,
+        key_type=None,
+        key_serializer="raw",
+        value_type=None,
+        value_serializer="raw",
+        acks=False,
+        partitions=stage.partitions,
+        internal=False,
+    )
+
+    async def consume(stream: Any) -> None:
+        async for event in stream.events():
+            message = event.message
+            await runner.on_batch(SourcePartition(message.topic, message.partition), event.value)
+
+    app.agent(topic, name=f"{stage.name}-agent")(consume)
+
+
+def _add_housekeeping(app: Any, runner: Runner, *, watchdog: Watchdog) -> None:
+    @app.on_partitions_revoked.connect(weak=False)  # type: ignore[untyped-decorator]
+    async def on_revoked(sender: Any, revoked: set[TP], **_: Any) -> None:
+        del sender
+        await runner.on_revoked(revoked)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def tick() -> None:
+        await runner.run()
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def watch() -> None:
+        await watchdog.run()
+
+    @app.timer(1.0)  # type: ignore[untyped-decorator]
+    async def commit() -> None:
+        # For lag tools only: what counts is the offset in the state.
+        offsets = {
+            TP(*source): running.offset + 1
+            for source, running in runner.running.items()
+            if running.offset >= 0
+        }
+        if offsets and not app.rebalancing:
+            await app.consumer._commit(offsets)
+
+
+async def run(engine: Engine, *, before_start: Callable[[], Any] | None = None) -> None:
+    """Run the worker until it is cancelled, then write the last checkpoint."""
+    app = engine.app
+    if before_start is not None:
+        await before_start()
+    worker = asyncio.current_task()
+    await app.start()
+    try:
+        await app.wait_until_stopped()
+        if app.crashed and app.crash_reason is not None:
+            raise app.crash_reason
+    except asyncio.CancelledError:
+        log.info("stopping: writing the last checkpoint")
+        if worker is not None:
+            worker.uncancel()
+        await engine.runner.flush()
+    finally:
+        await app.stop()
