@@ -1,0 +1,50 @@
+"""Finds the campaign that an event means: by id, then by name or alias."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from models.campaigns import Campaign
+from models.scopes import NO_CAMPAIGN, UNKNOWN_CAMPAIGN
+
+
+def normalised(name: str) -> str:
+    """Return a name without differences of width, case and space."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+class CampaignIndex:
+    """All campaigns, by id and by every name; grows, and never guesses.
+
+    A name that two campaigns share means neither of them.
+    """
+
+    def __init__(self, campaigns: Iterable[Campaign] = ()) -> None:
+        self._by_id: dict[str, Campaign] = {}
+        self._by_name: dict[str, str | None] = {}
+        for campaign in campaigns:
+            self.define(campaign)
+
+    def __len__(self) -> int:
+        """Return how many campaigns are defined."""
+        return len(self._by_id)
+
+    def define(self, campaign: Campaign) -> None:
+        """Add a campaign, or replace the one of the same id."""
+        self._by_id[campaign.id] = campaign
+        self._by_name = {}
+        for known in self._by_id.values():
+            for name in {normalised(name) for name in (known.name, *known.aliases) if name}:
+                self._by_name[name] = known.id if name not in self._by_name else None
+
+    def resolve(self, *, campaign_id: str | None, name: str | None) -> str:
+        """Return the campaign's id, ``none`` or ``unknown``."""
+        if campaign_id is not None and campaign_id in self._by_id:
+            return campaign_id
+        called = name or campaign_id
+        if not called:
+            return NO_CAMPAIGN
+        if called in self._by_id:
+            return called
+        return self._by_name.get(normalised(called)) or UNKNOWN_CAMPAIGN

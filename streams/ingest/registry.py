@@ -1,0 +1,55 @@
+"""Definitions that every worker reads whole, outside of any consumer group."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from pydantic import ValidationError
+
+from models.campaigns import Campaign
+from streams.ingest.campaigns import CampaignIndex
+
+log = logging.getLogger(__name__)
+
+
+class RegistryReader:
+    """Keeps a campaign index up to date from the registry topic."""
+
+    def __init__(self, campaigns: CampaignIndex, *, kafka: str, topic: str) -> None:
+        self._campaigns = campaigns
+        self._kafka = kafka
+        self._partition = TopicPartition(topic, 0)
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def read_all(self) -> None:
+        """Read the topic to its present end; events are only named after that."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._kafka, enable_auto_commit=False)
+        self._consumer = consumer
+        await consumer.start()
+        consumer.assign([self._partition])
+        await consumer.seek_to_beginning(self._partition)
+        end = (await consumer.end_offsets([self._partition]))[self._partition]
+        while await consumer.position(self._partition) < end:
+            await self._take(await consumer.getmany(timeout_ms=500))
+        log.info("%d campaigns are defined", len(self._campaigns))
+
+    async def follow(self) -> None:
+        """Read what is added, for ever."""
+        assert self._consumer is not None, "read_all comes first"
+        try:
+            while True:
+                await self._take(await self._consumer.getmany(timeout_ms=500))
+        finally:
+            await self._consumer.stop()
+
+    async def _take(self, fetched: dict[Any, list[Any]]) -> None:
+        for records in fetched.values():
+            for record in records:
+                if record.value is None:
+                    continue
+                try:
+                    self._campaigns.define(Campaign.model_validate_json(record.value))
+                except ValidationError:
+                    log.warning("registry offset %d is no campaign; left out", record.offset)

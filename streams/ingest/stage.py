@@ -1,0 +1,57 @@
+"""Ingest as the engine runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from models import reports
+from streams.engine.stage import Output, Position, Saved, SourcePartition, Stage
+from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.job import IngestJob, IngestRules
+
+TABLE = "ingest"
+
+
+def stage(
+    *,
+    kinds: Mapping[str, str],
+    partitions: int,
+    rules: IngestRules,
+    campaigns: CampaignIndex,
+    checkpoint_interval_s: float,
+) -> Stage:
+    """Return the stage.
+
+    Args:
+        kinds: ``clicks``, ``orders`` or ``campaigns`` by topic name.
+        partitions: the number that all source topics have.
+        rules: what ingest needs to know of the settings.
+        campaigns: all campaigns; shared by the jobs, and added to by them.
+        checkpoint_interval_s: how often state and reports are written.
+    """
+
+    def open_job(source: SourcePartition, *, generation: int, saved: Saved | None) -> IngestJob:
+        return IngestJob(
+            source,
+            kind=kinds[source.topic],
+            rules=rules,
+            campaigns=campaigns,
+            generation=generation,
+            saved=saved,
+        )
+
+    def heartbeat(
+        quiet: Sequence[tuple[SourcePartition, IngestJob, Position]], *, now_ms: int
+    ) -> Sequence[Output]:
+        del now_ms
+        beats = [job.report() for _, job, _ in quiet]
+        return [Output(topic=rules.reports_topic, value=reports.encode(beats), partition=0)]
+
+    return Stage(
+        name=TABLE,
+        topics=tuple(kinds),
+        partitions=partitions,
+        checkpoint_interval_s=checkpoint_interval_s,
+        open_job=open_job,
+        heartbeat=heartbeat,
+    )
