@@ -1,0 +1,1 @@
+"""Stage 2: reports to complete rolling windows and their KPIs."""

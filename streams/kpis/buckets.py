@@ -1,0 +1,182 @@
+"""Cells by scope in buckets of 10 s, a minute and a quarter of an hour.
+
+A delta is added to the three buckets that hold its pane at once, so that late
+data need nothing special, and a long window is the sum of a few coarse buckets
+and the fine ones at its edges. Every bucket remembers the offset of the report
+it last took, so that a replay adds nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import msgspec
+
+from models.measures import Cell, CellWire
+from models.scopes import Scope, ScopeKind, scopes_of
+from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS
+from streams.kpis.ledger import PanesWire
+
+QUARTER_MS = 15 * MINUTE_MS
+"""Offsets from UTC are whole quarters of an hour, so days are sums of them."""
+
+LEVELS = (PANE_MS, MINUTE_MS, QUARTER_MS)
+
+KEPT_MS = (25 * MINUTE_MS, 2 * HOUR_MS + 30 * MINUTE_MS, DAY_MS + 3 * HOUR_MS)
+"""How long before the frontier the buckets of a level are kept: their longest
+window, its edge, and the longest correction horizon of the default settings."""
+
+_cached_scopes = lru_cache(maxsize=65_536)(
+    lambda campaign, channel: scopes_of(campaign=campaign, channel=channel)
+)
+
+
+class Bucket:
+    """The cells of one stretch of time."""
+
+    __slots__ = ("cells", "dirty", "offset")
+
+    def __init__(self) -> None:
+        self.cells: dict[Scope, Cell] = {}
+        self.offset = -1
+        self.dirty = False
+
+    def cell(self, scope: Scope) -> Cell:
+        """Return the scope's cell, making it if need be."""
+        cell = self.cells.get(scope)
+        if cell is None:
+            cell = self.cells[scope] = Cell()
+        return cell
+
+
+class _BucketWire(msgspec.Struct, array_like=True):
+    offset: int
+    cells: list[tuple[ScopeKind, str, str, CellWire]]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_BucketWire).decode
+
+
+class Buckets:
+    """All cells that windows may still need."""
+
+    def __init__(self) -> None:
+        self._levels: tuple[dict[int, Bucket], ...] = ({}, {}, {})
+        self._expired: list[bytes] = []
+
+    def apply(self, panes: PanesWire, *, undo: PanesWire, at_offset: int) -> None:
+        """Take ``undo`` back and add ``panes``, unless this offset was applied before."""
+        touched: list[Bucket] = []
+        for start, campaign, channel, wire in _rows(undo):
+            for bucket in self._holding(start, at_offset, touched):
+                for scope in _cached_scopes(campaign, channel):
+                    bucket.cell(scope).subtract_sums(Cell.from_wire(wire))
+        for start, campaign, channel, wire in _rows(panes):
+            cell = Cell.from_wire(wire)
+            for bucket in self._holding(start, at_offset, touched):
+                for scope in _cached_scopes(campaign, channel):
+                    bucket.cell(scope).merge(cell)
+        for bucket in touched:
+            bucket.offset = at_offset
+            bucket.dirty = True
+
+    def _holding(self, start: int, at_offset: int, touched: list[Bucket]) -> Iterator[Bucket]:
+        for step, buckets in zip(LEVELS, self._levels, strict=True):
+            aligned = start - start % step
+            bucket = buckets.get(aligned)
+            if bucket is None:
+                bucket = buckets[aligned] = Bucket()
+            if bucket.offset < at_offset:
+                touched.append(bucket)
+                yield bucket
+
+    def cover(self, start: int, end: int) -> Iterator[Bucket]:
+        """Yield the buckets that together are [start, end), coarse where possible."""
+        at = start
+        while at < end:
+            for level in (2, 1, 0):
+                step = LEVELS[level]
+                if at % step == 0 and at + step <= end:
+                    bucket = self._levels[level].get(at)
+                    if bucket is not None:
+                        yield bucket
+                    at += step
+                    break
+            else:  # pragma: no cover - ends and starts are multiples of a pane
+                raise ValueError(f"[{start}, {end}) is not made of panes")
+
+    def totals(self, start: int, end: int) -> dict[Scope, Cell]:
+        """Return each scope's cell over [start, end)."""
+        totals: dict[Scope, Cell] = {}
+        for bucket in self.cover(start, end):
+            for scope, cell in bucket.cells.items():
+                total = totals.get(scope)
+                if total is None:
+                    total = totals[scope] = Cell()
+                total.merge(cell)
+        return totals
+
+    def oldest_kept(self, frontier_ms: int) -> int:
+        """Return the start of the oldest pane that is still kept."""
+        return frontier_ms - KEPT_MS[0]
+
+    def expire(self, frontier_ms: int) -> None:
+        """Forget what no window will need."""
+        for level, (buckets, kept_ms) in enumerate(zip(self._levels, KEPT_MS, strict=True)):
+            limit = frontier_ms - kept_ms
+            # Buckets are mostly in order of time, but late ones may come after.
+            for start in [start for start in buckets if start < limit]:
+                del buckets[start]
+                self._expired.append(_key(level, start))
+
+    def take_segments(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield the buckets changed since the last call, and the expired ones."""
+        for key in self._expired:
+            yield key, None
+        self._expired = []
+        for level, buckets in enumerate(self._levels):
+            for start, bucket in buckets.items():
+                if bucket.dirty:
+                    bucket.dirty = False
+                    yield _key(level, start), _to_bytes(bucket)
+
+    def restore(self, segments: dict[bytes, bytes]) -> None:
+        """Take up saved buckets."""
+        for key, data in segments.items():
+            _, level, start = key.split(b"/")
+            self._levels[int(level)][int(start)] = _from_bytes(data)
+
+    def __len__(self) -> int:
+        """Return how many buckets are held."""
+        return sum(len(buckets) for buckets in self._levels)
+
+
+def _rows(panes: PanesWire) -> Iterator[tuple[int, str, str, CellWire]]:
+    for start, cells in panes.items():
+        for campaign, channel, wire in cells:
+            yield start, campaign, channel, wire
+
+
+def _key(level: int, start: int) -> bytes:
+    return b"bucket/%d/%d" % (level, start)
+
+
+def _to_bytes(bucket: Bucket) -> bytes:
+    cells = [
+        (scope.kind, scope.campaign, scope.channel, cell.to_wire())
+        for scope, cell in bucket.cells.items()
+    ]
+    return _encode(_BucketWire(bucket.offset, cells))
+
+
+def _from_bytes(data: bytes) -> Bucket:
+    wire = _decode(data)
+    bucket = Bucket()
+    bucket.offset = wire.offset
+    bucket.cells = {
+        Scope(kind, campaign, channel): Cell.from_wire(cell)
+        for kind, campaign, channel, cell in wire.cells
+    }
+    return bucket

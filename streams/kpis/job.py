@@ -1,0 +1,342 @@
+"""The state machine of the KPI stage: reports in, closed windows out.
+
+Merges reports, finds out how far they are complete, evaluates the windows that
+closed, and hands them to the judge. A pure function of its state, the batch
+and the clock it is given.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from models import reports
+from models.alerts import Alert
+from models.kpis import KpiValue
+from models.measures import Cell
+from models.reports import Report
+from models.scopes import ALL, scopes_of
+from models.windows import (
+    WINDOWS,
+    BusinessDay,
+    Window,
+    WindowName,
+    align_down,
+    start_of_window,
+)
+from streams.engine.stage import Output, Position, Record, Saved, Snapshot
+from streams.kpis.buckets import Buckets
+from streams.kpis.completeness import Completeness
+from streams.kpis.ledger import Entry, Ledger, Verdict, counts_of
+from streams.kpis.schedule import Schedule
+from streams.kpis.seen import SeenInputs, SeenWire, inputs_in
+from streams.kpis.values import KpiValues, evaluate
+from streams.kpis.view import Evaluation, Health, KpiView
+
+SPARKLINE_POINTS = 60
+UNKNOWN_SAMPLES = 20
+VIEW_EVERY_MS = 500
+_SPARKLINE_WINDOW: WindowName = "1m"
+
+
+class Judge(Protocol):
+    """Decides on closed windows and on the health of the data."""
+
+    def closed(self, evaluation: Evaluation) -> None:
+        """Judge a window that closed."""
+
+    def health(self, health: Health) -> None:
+        """Judge how complete the data are."""
+
+    def alerts(self) -> Sequence[Alert]:
+        """Return the alerts that are open or were resolved lately."""
+
+    def take_changes(self) -> Sequence[Alert]:
+        """Return every change of an alert's state since the last call."""
+
+    def to_bytes(self) -> bytes:
+        """Return the state that is to be saved."""
+
+    def restore(self, data: bytes) -> None:
+        """Take up a saved state."""
+
+
+class _State(msgspec.Struct, array_like=True, kw_only=True):
+    frontier_ms: int
+    ledger: list[tuple[str, int, Entry]]
+    due: list[tuple[WindowName, int]]
+    seen: list[SeenWire]
+    totals: dict[str, dict[str, int]]
+    unknown: list[str]
+    sparkline: list[tuple[int, dict[str, KpiValue]]]
+    judge: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_State).decode
+
+
+class KpiJob:
+    """The one partition of the topic of reports.
+
+    Args:
+        expected: all source partitions; windows are complete once all reported.
+        day: the business day.
+        judge: decides on what closed.
+        alerts_topic: where changes of alerts go.
+        encode_values: writes a closed window as a record; None publishes none.
+    """
+
+    def __init__(
+        self,
+        *,
+        expected: Iterable[tuple[str, int]],
+        day: BusinessDay,
+        judge: Judge,
+        alerts_topic: str,
+        encode_values: Callable[[Evaluation, bool], Sequence[Output]] | None = None,
+        saved: Saved | None = None,
+    ) -> None:
+        self.judge = judge
+        self.view: KpiView | None = None
+        self._day = day
+        self._alerts_topic = alerts_topic
+        self._encode_values = encode_values
+        self._buckets = Buckets()
+        self._ledger = Ledger()
+        self._schedule = Schedule()
+        self._seen = SeenInputs()
+        self._totals: dict[str, dict[str, int]] = {}
+        self._unknown: list[str] = []
+        self._latest: dict[WindowName, Evaluation] = {}
+        self._sparkline: deque[tuple[int, KpiValues]] = deque(maxlen=SPARKLINE_POINTS)
+        self._evaluated: dict[WindowName, deque[int]] = {
+            window.name: deque(maxlen=200) for window in WINDOWS
+        }
+        self._to_correct: dict[WindowName, set[int]] = {window.name: set() for window in WINDOWS}
+        self._early_outputs: list[Output] = []
+        self._changed = False
+        self._pending = 0
+        self._overlapping = 0
+        self._uncorrected = 0
+        self._corrections = 0
+        self._rate_from: tuple[int, int] | None = None
+        self._rate = 0.0
+        frontier_ms = 0
+        if saved is not None:
+            frontier_ms = self._restore(saved)
+        self._completeness = Completeness(expected, frontier_ms=frontier_ms)
+
+    def _restore(self, saved: Saved) -> int:
+        state = _decode(saved.state)
+        self._buckets.restore(saved.segments)
+        self._ledger = Ledger(state.ledger)
+        self._schedule = Schedule(state.due)
+        self._seen = SeenInputs(state.seen)
+        self._totals = state.totals
+        self._unknown = state.unknown
+        self._sparkline.extend(state.sparkline)
+        self.judge.restore(state.judge)
+        return state.frontier_ms
+
+    @property
+    def dirty(self) -> bool:
+        """Whether reports were applied or alerts changed since the last snapshot."""
+        return self._changed
+
+    @property
+    def pending(self) -> int:
+        """How many records were applied since the last snapshot."""
+        return self._pending
+
+    def apply(self, records: Sequence[Record], *, now_ms: int) -> None:
+        """Take the next reports and evaluate the windows that they complete."""
+        del now_ms
+        for record in records:
+            for report in reports.decode(record.value or b""):
+                self._take(report, at_offset=record.offset)
+        self._pending += len(records)
+        self._advance()
+
+    def _take(self, report: Report, *, at_offset: int) -> None:
+        ruling = self._ledger.rule(report)
+        if ruling.verdict is Verdict.OVERLAPPING:
+            self._overlapping += 1
+            return
+        self._completeness.note(report)
+        if ruling.verdict in {Verdict.HEARTBEAT, Verdict.REPEATED}:
+            return
+        self._changed = True
+        self._buckets.apply(report.panes, undo=ruling.undo, at_offset=at_offset)
+        totals = self._totals.setdefault(report.topic, {})
+        for name, count in counts_of(report.stats).items():
+            totals[name] = totals.get(name, 0) + count
+        for name, count in ruling.undo_counts.items():
+            totals[name] -= count
+        for sample in report.stats.unknown_samples:
+            if sample not in self._unknown:
+                self._unknown = [*self._unknown, sample][-UNKNOWN_SAMPLES:]
+        for pane_start, cells in report.panes.items():
+            day_start = self._day.start_of(pane_start)
+            for campaign, channel, wire in cells:
+                self._seen.note(
+                    scopes_of(campaign=campaign, channel=channel),
+                    Cell(list(wire[0])),
+                    day_start=day_start,
+                    pane_start=pane_start,
+                )
+            self._schedule_pane(pane_start)
+
+    def _schedule_pane(self, pane_start: int) -> None:
+        frontier_ms = self._completeness.frontier_ms
+        passed = self._schedule.pane_changed(pane_start, frontier_ms=frontier_ms)
+        if not passed:
+            return
+        if pane_start < self._buckets.oldest_kept(frontier_ms):
+            self._uncorrected += 1
+            return
+        for window, end in passed:
+            self._to_correct[window.name].add(end)
+        for window in WINDOWS:
+            for end in self._evaluated[window.name]:
+                if start_of_window(window, end, day=self._day) <= pane_start < end:
+                    self._to_correct[window.name].add(end)
+
+    def _advance(self) -> None:
+        frontier_ms = self._completeness.advance()
+        if frontier_ms <= 0:
+            return
+        due: list[tuple[int, Window]] = []
+        for window in WINDOWS:
+            ends = set(self._schedule.take(window, frontier_ms=frontier_ms))
+            self._correct(window, passed=ends)
+            newest = align_down(frontier_ms, step_ms=window.step_ms)
+            latest = self._latest.get(window.name)
+            if latest is None or newest > latest.end_ms:
+                ends.add(newest)
+            due.extend((end, window) for end in ends)
+        for end, window in sorted(due, key=lambda item: item[0]):
+            evaluation = self.evaluate(window, end)
+            latest = self._latest.get(window.name)
+            if latest is None or end >= latest.end_ms:
+                self._latest[window.name] = evaluation
+                self.judge.closed(evaluation)
+            self._evaluated[window.name].append(end)
+            self._publish(evaluation, corrected=False)
+            if window.name == _SPARKLINE_WINDOW:
+                self._sparkline.append((end, evaluation.values.get(ALL, {})))
+        if due:
+            self._changed = True
+        self._buckets.expire(frontier_ms)
+        self._seen.expire(day_start=self._day.start_of(frontier_ms))
+
+    def _correct(self, window: Window, *, passed: set[int]) -> None:
+        ends = self._to_correct[window.name]
+        if not ends:
+            return
+        self._to_correct[window.name] = set()
+        latest = self._latest.get(window.name)
+        for end in sorted(ends - passed):
+            self._corrections += 1
+            is_latest = latest is not None and end == latest.end_ms
+            if is_latest or self._encode_values is not None:
+                evaluation = self.evaluate(window, end)
+                if is_latest:
+                    self._latest[window.name] = evaluation
+                self._publish(evaluation, corrected=True)
+
+    def evaluate(self, window: Window, end: int) -> Evaluation:
+        """Return the KPIs of every scope that had an event in the window or that day."""
+        start = start_of_window(window, end, day=self._day)
+        day_start = self._day.start_of(end - 1)
+        cells = self._buckets.totals(start, end)
+        for scope in self._seen.scopes(day_start=day_start, end=end):
+            if scope not in cells:
+                cells[scope] = Cell()
+        values = {
+            scope: evaluate(
+                cell,
+                inputs=inputs_in(cell) | self._seen.inputs(scope, day_start=day_start, end=end),
+            )
+            for scope, cell in cells.items()
+        }
+        return Evaluation(window.name, start, end, values)
+
+    def _publish(self, evaluation: Evaluation, *, corrected: bool) -> None:
+        if self._encode_values is not None:
+            self._early_outputs.extend(self._encode_values(evaluation, corrected))
+
+    def tick(self, position: Position, *, now_ms: int) -> None:
+        """Judge the health of the data and renew the view."""
+        del position
+        if self.view is not None and now_ms - self.view.health.now_ms < VIEW_EVERY_MS:
+            return
+        completeness = self._completeness
+        health = Health(
+            now_ms=now_ms,
+            expected=completeness.expected,
+            reporting=completeness.reporting,
+            missing=completeness.missing,
+            read_up_to_ms=completeness.read_up_to_ms,
+            behind=completeness.behind,
+        )
+        self.judge.health(health)
+        self.view = KpiView(
+            frontier_ms=completeness.frontier_ms,
+            latest=dict(self._latest),
+            sparkline=tuple(self._sparkline),
+            totals={topic: dict(counts) for topic, counts in self._totals.items()},
+            health=health,
+            behind=completeness.behind_by_source,
+            records_per_second=self._rate_at(now_ms),
+            alerts=tuple(self.judge.alerts()),
+            unknown_campaigns=tuple(self._unknown),
+            overlapping_reports=self._overlapping,
+            uncorrected_panes=self._uncorrected,
+            buckets=len(self._buckets),
+            corrections=self._corrections,
+        )
+
+    def _rate_at(self, now_ms: int) -> float:
+        records = sum(counts.get("records", 0) for counts in self._totals.values())
+        if self._rate_from is None:
+            self._rate_from = (now_ms, records)
+        since_ms, before = self._rate_from
+        if now_ms - since_ms >= 3000:
+            self._rate = (records - before) * 1000 / (now_ms - since_ms)
+            self._rate_from = (now_ms, records)
+        return self._rate
+
+    def snapshot(self, *, now_ms: int) -> Snapshot:
+        """Return the changed buckets, the rest of the state, and what is to be sent."""
+        del now_ms
+        early_outputs, self._early_outputs = self._early_outputs, []
+        outputs = [
+            Output(
+                topic=self._alerts_topic,
+                key=alert.id.encode(),
+                value=alert.model_dump_json().encode(),
+            )
+            for alert in self.judge.take_changes()
+        ]
+        self._changed = False
+        self._pending = 0
+        state = _State(
+            frontier_ms=self._completeness.frontier_ms,
+            ledger=self._ledger.entries(),
+            due=self._schedule.items(),
+            seen=self._seen.to_wire(),
+            totals=self._totals,
+            unknown=self._unknown,
+            sparkline=list(self._sparkline),
+            judge=self.judge.to_bytes(),
+        )
+        return Snapshot(
+            state=_encode(state),
+            segments=list(self._buckets.take_segments()),
+            early_outputs=early_outputs,
+            outputs=outputs,
+        )

@@ -1,0 +1,111 @@
+"""Applies every report once.
+
+Each report covers the offsets (from, to] of one source partition, so a report
+that was sent again is known by where it ends. A worker that was taken for dead
+and came back may have reported offsets that its successor reports too: the
+successor's generation is higher and its report starts where the other did, so
+the other's sums are taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import msgspec
+
+from models.measures import CellWire
+from models.reports import Report, SourceStats
+
+
+class Verdict(Enum):
+    """What becomes of a report."""
+
+    HEARTBEAT = auto()
+    APPLIED = auto()
+    REPLACED = auto()
+    """Applied, after the report that it overlaps was taken back."""
+    REPEATED = auto()
+    OVERLAPPING = auto()
+    """Refused: it can't be split from what was applied before."""
+
+
+def counts_of(stats: SourceStats) -> dict[str, int]:
+    """Return a report's counts by name; dead letters by ``dead_letters/reason``."""
+    counts = {
+        "records": stats.records,
+        "counted": stats.counted,
+        "duplicates": stats.duplicates,
+        "late": stats.late,
+        "mis_keyed": stats.mis_keyed,
+        "unknown_campaigns": stats.unknown_campaigns,
+    }
+    for reason, count in stats.dead_letters.items():
+        counts[f"dead_letters/{reason}"] = count
+    return counts
+
+
+PanesWire = dict[int, list[tuple[str, str, CellWire]]]
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """The last report that was applied of one source partition."""
+
+    generation: int
+    from_offset: int
+    to_offset: int
+    panes: PanesWire
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A verdict, and the panes and counts that must be taken back first."""
+
+    verdict: Verdict
+    undo: PanesWire
+    undo_counts: dict[str, int]
+
+
+class Ledger:
+    """The last applied report of every source partition."""
+
+    def __init__(self, entries: Iterable[tuple[str, int, Entry]] = ()) -> None:
+        self._entries = {(topic, partition): entry for topic, partition, entry in entries}
+        self.skipped_offsets = 0
+
+    def entries(self) -> list[tuple[str, int, Entry]]:
+        """Return what is to be saved."""
+        return [(topic, partition, entry) for (topic, partition), entry in self._entries.items()]
+
+    def rule(self, report: Report) -> Ruling:
+        """Decide on a report and, if it is to be applied, note it."""
+        if report.from_offset == report.to_offset:
+            return Ruling(Verdict.HEARTBEAT, {}, {})
+        key = (report.topic, report.partition)
+        last = self._entries.get(key)
+        if last is None:
+            return self._note(key, report, Ruling(Verdict.APPLIED, {}, {}))
+        if (
+            report.generation > last.generation
+            and report.from_offset == last.from_offset
+            and report.to_offset != last.to_offset
+        ):
+            return self._note(key, report, Ruling(Verdict.REPLACED, last.panes, last.counts))
+        if report.to_offset <= last.to_offset:
+            return Ruling(Verdict.REPEATED, {}, {})
+        if report.from_offset < last.to_offset:
+            return Ruling(Verdict.OVERLAPPING, {}, {})
+        self.skipped_offsets += report.from_offset - last.to_offset
+        return self._note(key, report, Ruling(Verdict.APPLIED, {}, {}))
+
+    def _note(self, key: tuple[str, int], report: Report, ruling: Ruling) -> Ruling:
+        self._entries[key] = Entry(
+            report.generation,
+            report.from_offset,
+            report.to_offset,
+            report.panes,
+            counts_of(report.stats),
+        )
+        return ruling

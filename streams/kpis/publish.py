@@ -1,0 +1,75 @@
+"""Closed windows as records of the topic of KPI values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from models.kpis import KpiValue
+from models.scopes import Scope
+from streams.engine.stage import Output
+from streams.kpis.view import Evaluation
+
+SCOPES_PER_RECORD = 500
+
+
+class ScopeValues(msgspec.Struct, kw_only=True):
+    """The KPIs of one scope: name to [value, low, high, n]."""
+
+    scope: str
+    campaign: str
+    channel: str
+    values: dict[str, KpiValue]
+
+
+class ClosedWindow(msgspec.Struct, kw_only=True):
+    """One record: a part of the scopes of a closed window. Sums of money in 1/10,000."""
+
+    window: str
+    start: int
+    end: int
+    corrected: bool
+    part: int
+    scopes: list[ScopeValues]
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def values_encoder(topic: str) -> Callable[[Evaluation, bool], Sequence[Output]]:
+    """Return the function that writes a closed window for the topic."""
+
+    def encode(evaluation: Evaluation, corrected: bool) -> Sequence[Output]:
+        return list(_records(topic, evaluation, corrected=corrected))
+
+    return encode
+
+
+def _records(topic: str, evaluation: Evaluation, *, corrected: bool) -> Iterator[Output]:
+    rows = sorted(evaluation.values.items())
+    # A window without scopes is told too: it closed, and it is empty.
+    for part, chunk in enumerate(_chunks(rows) or [[]]):
+        closed = ClosedWindow(
+            window=evaluation.window,
+            start=evaluation.start_ms,
+            end=evaluation.end_ms,
+            corrected=corrected,
+            part=part,
+            scopes=[
+                ScopeValues(
+                    scope=scope.kind, campaign=scope.campaign, channel=scope.channel, values=values
+                )
+                for scope, values in chunk
+            ],
+        )
+        key = f"{evaluation.window}/{evaluation.end_ms}/{part}".encode()
+        yield Output(topic=topic, key=key, value=_encode(closed), partition=0)
+
+
+_Row = tuple[Scope, dict[str, KpiValue]]
+
+
+def _chunks(rows: list[_Row]) -> list[list[_Row]]:
+    starts = range(0, len(rows), SCOPES_PER_RECORD)
+    return [rows[first : first + SCOPES_PER_RECORD] for first in starts]

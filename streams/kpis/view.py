@@ -1,0 +1,70 @@
+"""What the export side sees of the KPI stage: immutable pictures of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from models.alerts import Alert
+from models.scopes import Scope
+from models.windows import WindowName
+from streams.kpis.values import KpiValues
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The KPIs of all scopes in one closed window."""
+
+    window: WindowName
+    start_ms: int
+    end_ms: int
+    values: Mapping[Scope, KpiValues]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How complete the data are at a moment of the clock."""
+
+    now_ms: int
+    expected: int
+    reporting: int
+    missing: Sequence[tuple[str, int]]
+    read_up_to_ms: int | None
+    behind: int
+
+    @property
+    def lag_s(self) -> float | None:
+        """How long ago the oldest unread record was appended; None if unknown."""
+        if self.read_up_to_ms is None:
+            return None
+        return max(0.0, (self.now_ms - self.read_up_to_ms) / 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KpiView:
+    """Everything that is shown of the KPI stage."""
+
+    frontier_ms: int
+    latest: Mapping[WindowName, Evaluation]
+    sparkline: Sequence[tuple[int, KpiValues]]
+    totals: Mapping[str, Mapping[str, int]]
+    health: Health
+    behind: Mapping[tuple[str, int], int]
+    records_per_second: float
+    alerts: Sequence[Alert]
+    unknown_campaigns: Sequence[str]
+    overlapping_reports: int
+    uncorrected_panes: int
+    buckets: int
+    corrections: int = field(default=0)
+
+    def total(self, name: str) -> int:
+        """Return a count summed over the topics; a name ending in / sums its members."""
+        if name.endswith("/"):
+            return sum(
+                count
+                for counts in self.totals.values()
+                for key, count in counts.items()
+                if key.startswith(name)
+            )
+        return sum(counts.get(name, 0) for counts in self.totals.values())
