@@ -1,0 +1,1 @@
+"""Stage 3: KPI values to verdicts and alert states."""

@@ -1,0 +1,218 @@
+"""Keeps all alerts: one for each rule and scope, in state over restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pydantic import TypeAdapter
+
+from models.alerts import AbsenceRule, Alert, AlertState, AnyRule, RuleBook, ThresholdRule
+from models.kpis import KPI_BY_NAME, KpiValue
+from models.money import to_currency
+from models.scopes import ALL, Scope
+from streams.alerting.health import HEALTH_RULES, HealthRule
+from streams.alerting.health import judge as judge_health
+from streams.alerting.machine import Standing, step
+from streams.alerting.verdicts import Verdict, absence, threshold
+from streams.kpis.view import Evaluation, Health
+
+RESOLVED_KEPT = 20
+"""So many resolved alerts stay in view."""
+
+_alerts = TypeAdapter(list[tuple[Alert, int | None]])
+
+
+class AlertJudge:
+    """Judges closed windows by a book of rules, and the health of the data.
+
+    While a data-health alert fires, KPI rules are not judged: open alerts stay
+    as they are and are marked as inhibited.
+    """
+
+    def __init__(self, rules: RuleBook, *, lag_limit_s: float) -> None:
+        self._rules = rules
+        self._lag_limit_s = lag_limit_s
+        self._open: dict[str, tuple[Alert, Standing]] = {}
+        self._resolved: list[Alert] = []
+        self._changes: list[Alert] = []
+        self._started_ms: int | None = None
+
+    def closed(self, evaluation: Evaluation) -> None:
+        """Judge every rule about the window that closed."""
+        if self._inhibited:
+            return
+        for rule in self._rules.rules:
+            if rule.window == evaluation.window:
+                for scope in self._scopes(rule, evaluation):
+                    value = evaluation.values.get(scope, {}).get(rule.kpi)
+                    self._judge(rule, scope, value, at_ms=evaluation.end_ms)
+
+    def _scopes(self, rule: AnyRule, evaluation: Evaluation) -> Iterable[Scope]:
+        if isinstance(rule, AbsenceRule):
+            return rule.match.named(rule.scope)
+        return [
+            scope
+            for scope in evaluation.values
+            if scope.kind == rule.scope and rule.match.matches(scope)
+        ]
+
+    def _judge(self, rule: AnyRule, scope: Scope, value: KpiValue | None, *, at_ms: int) -> None:
+        shown = in_shown_units(rule.kpi, value)
+        if isinstance(rule, ThresholdRule):
+            verdict = threshold(rule, shown)
+            limit = rule.below if rule.below is not None else rule.above
+        else:
+            verdict = absence(rule, shown)
+            limit = 0.0
+
+        def describe(standing: Standing) -> Alert:
+            return Alert(
+                rule=rule.name,
+                severity=rule.severity,
+                state=standing.state,
+                scope=scope,
+                window=rule.window,
+                kpi=rule.kpi,
+                value=None if shown is None else float(shown.value),
+                low=None if shown is None else shown.low,
+                high=None if shown is None else shown.high,
+                n=0 if shown is None else shown.n,
+                threshold=limit,
+                active_since_ms=standing.active_since_ms,
+                fired_at_ms=standing.fired_at_ms,
+                resolved_at_ms=standing.resolved_at_ms,
+                updated_ms=at_ms,
+                owner=rule.owner,
+                summary_en=rule.summary_en or f"{rule.kpi} breaks {rule.name}",
+                summary_zh=rule.summary_zh or KPI_BY_NAME[rule.kpi].title_zh,
+                next_step=rule.next_step,
+            )
+
+        self._move(
+            f"{rule.name}/{scope.kind}/{scope.campaign}/{scope.channel}",
+            verdict,
+            at_ms=at_ms,
+            for_ms=rule.for_s * 1000,
+            keep_firing_for_ms=rule.keep_firing_for_s * 1000,
+            describe=describe,
+        )
+
+    def health(self, health: Health) -> None:
+        """Judge the rules about the data themselves."""
+        if self._started_ms is None:
+            self._started_ms = health.now_ms
+        for rule in HEALTH_RULES:
+            verdict, value, limit = judge_health(
+                rule, health, started_ms=self._started_ms, lag_limit_s=self._lag_limit_s
+            )
+            self._move(
+                f"{rule.name}/all//",
+                verdict,
+                at_ms=health.now_ms,
+                for_ms=rule.for_ms,
+                keep_firing_for_ms=rule.keep_firing_for_ms,
+                describe=_describe_health(rule, value=value, limit=limit, now_ms=health.now_ms),
+            )
+
+    def _move(
+        self,
+        key: str,
+        verdict: Verdict,
+        *,
+        at_ms: int,
+        for_ms: int,
+        keep_firing_for_ms: int,
+        describe: Callable[[Standing], Alert],
+    ) -> None:
+        known = self._open.get(key)
+        before = None if known is None else known[1]
+        after = step(
+            before, verdict, at_ms=at_ms, for_ms=for_ms, keep_firing_for_ms=keep_firing_for_ms
+        )
+        if after is None:
+            self._open.pop(key, None)
+            return
+        alert = describe(after)
+        if after.state is AlertState.RESOLVED:
+            self._open.pop(key, None)
+            self._resolved = [*self._resolved, alert][-RESOLVED_KEPT:]
+        else:
+            self._open[key] = (alert, after)
+        if before is None or before.state is not after.state:
+            self._changes.append(alert)
+
+    @property
+    def _inhibited(self) -> bool:
+        return any(
+            alert.category == "data_health" and alert.state is AlertState.FIRING
+            for alert, _ in self._open.values()
+        )
+
+    def alerts(self) -> Sequence[Alert]:
+        """Return open alerts, the most severe first, then those resolved lately."""
+        return [*self._shown(), *reversed(self._resolved)]
+
+    def _shown(self) -> Iterator[Alert]:
+        rank = {"critical": 0, "warning": 1, "info": 2}
+        inhibited = self._inhibited
+        for alert, _ in sorted(
+            self._open.values(),
+            key=lambda item: (item[0].category == "kpi", rank[item[0].severity], item[0].id),
+        ):
+            yield alert.model_copy(update={"inhibited": inhibited and alert.category == "kpi"})
+
+    def take_changes(self) -> Sequence[Alert]:
+        """Return every change of state since the last call."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def to_bytes(self) -> bytes:
+        """Return the alerts as they are saved."""
+        rows = [(alert, standing.held_since_ms) for alert, standing in self._open.values()]
+        rows += [(alert, None) for alert in self._resolved]
+        return _alerts.dump_json(rows)
+
+    def restore(self, data: bytes) -> None:
+        """Take up saved alerts; those whose rule is gone are left out."""
+        names = {rule.name for rule in self._rules.rules} | {rule.name for rule in HEALTH_RULES}
+        for alert, held_since_ms in _alerts.validate_json(data):
+            if alert.rule not in names:
+                continue
+            if alert.state is AlertState.RESOLVED:
+                self._resolved.append(alert)
+                continue
+            standing = Standing(
+                alert.state, alert.active_since_ms, alert.fired_at_ms, held_since_ms
+            )
+            self._open[alert.id] = (alert, standing)
+
+
+def in_shown_units(kpi: str, value: KpiValue | None) -> KpiValue | None:
+    """Return a value with sums of money in the currency, as rules and people see it."""
+    if value is None or KPI_BY_NAME[kpi].unit != "money" or not isinstance(value.value, int):
+        return value
+    return KpiValue(to_currency(value.value), value.low, value.high, value.n)
+
+
+def _describe_health(
+    rule: HealthRule, *, value: float | None, limit: float, now_ms: int
+) -> Callable[[Standing], Alert]:
+    def describe(standing: Standing) -> Alert:
+        return Alert(
+            rule=rule.name,
+            category="data_health",
+            severity=rule.severity,
+            state=standing.state,
+            scope=ALL,
+            value=value,
+            threshold=limit,
+            active_since_ms=standing.active_since_ms,
+            fired_at_ms=standing.fired_at_ms,
+            resolved_at_ms=standing.resolved_at_ms,
+            updated_ms=now_ms,
+            summary_en=rule.summary_en,
+            summary_zh=rule.summary_zh,
+            next_step=rule.next_step,
+        )
+
+    return describe

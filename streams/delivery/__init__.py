@@ -1,0 +1,1 @@
+"""Stage 4: alerts to their receivers; one file a receiver."""

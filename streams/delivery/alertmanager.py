@@ -1,0 +1,153 @@
+"""Alerts to Prometheus' Alertmanager, API v2.
+
+Alertmanager expects open alerts again and again: one that is not repeated ends
+by itself, so a monitor that died leaves no alert behind for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from models.alerts import Alert, AlertState
+
+log = logging.getLogger(__name__)
+
+REPEAT_S = 15.0
+"""How often open alerts are sent again."""
+ENDS_AFTER_S = 90.0
+"""An open alert that is not sent again for so long ends."""
+TIMEOUT_S = 5.0
+
+
+def payload(alert: Alert, *, now_ms: int, page_url: str) -> dict[str, Any]:
+    """Return an alert as Alertmanager's API takes it."""
+    labels = {
+        "alertname": alert.rule,
+        "category": alert.category,
+        "severity": alert.severity,
+        "scope": alert.scope.kind,
+        "campaign": alert.scope.campaign,
+        "channel": alert.scope.channel,
+        "kpi": alert.kpi,
+        "window": alert.window,
+        "owner": alert.owner,
+    }
+    annotations = {
+        "summary": alert.summary_en,
+        "summary_zh": alert.summary_zh,
+        "evidence": evidence(alert),
+        "next_step": alert.next_step,
+    }
+    ends_at_ms = alert.resolved_at_ms
+    if ends_at_ms is None:
+        ends_at_ms = now_ms + int(ENDS_AFTER_S * 1000)
+    starts_at_ms = alert.fired_at_ms or alert.active_since_ms
+    return {
+        "labels": {name: value for name, value in labels.items() if value},
+        "annotations": {name: value for name, value in annotations.items() if value},
+        "startsAt": _rfc3339(min(starts_at_ms, ends_at_ms)),
+        "endsAt": _rfc3339(ends_at_ms),
+        "generatorURL": page_url,
+    }
+
+
+def evidence(alert: Alert) -> str:
+    """Return value, interval, limit and n in one line."""
+    if alert.value is None:
+        return f"no value in a complete window ({alert.window})" if alert.window else "no value"
+    text = f"{alert.kpi or 'value'} {alert.value:.6g}"
+    if alert.low is not None and alert.high is not None:
+        text += f" (95 % interval {alert.low:.6g} to {alert.high:.6g})"
+    if alert.threshold is not None:
+        text += f", limit {alert.threshold:.6g}"
+    if alert.window:
+        text += f", window {alert.window}, n={alert.n}"
+    return text
+
+
+def _rfc3339(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+class AlertmanagerDelivery:
+    """Sends changes at once and open alerts again and again.
+
+    Args:
+        url: where Alertmanager listens.
+        page_url: where the alert can be looked at.
+        alerts: returns the alerts in view, or None while this worker judges none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        page_url: str,
+        alerts: Callable[[], Sequence[Alert] | None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._endpoint = url.rstrip("/") + "/api/v2/alerts"
+        self._page_url = page_url
+        self._alerts = alerts
+        self._now_ms = now_ms
+        self._sent: dict[tuple[str, int], tuple[AlertState, float]] = {}
+        self.delivered = 0
+        self.failures = 0
+
+    def due(self, alerts: Sequence[Alert], *, now_s: float) -> list[Alert]:
+        """Return the alerts that must be sent now."""
+        return [alert for alert in alerts if self._is_due(alert, now_s)]
+
+    def _is_due(self, alert: Alert, now_s: float) -> bool:
+        if alert.state is AlertState.PENDING or alert.inhibited:
+            return False
+        sent = self._sent.get(_identity(alert))
+        if sent is None:
+            # A resolved alert that was never sent while it fired is no news.
+            return alert.state is AlertState.FIRING
+        state, sent_at_s = sent
+        if state is not alert.state:
+            return True
+        return alert.state is AlertState.FIRING and now_s - sent_at_s >= REPEAT_S
+
+    def note_sent(self, alerts: Sequence[Alert], *, now_s: float) -> None:
+        """Remember what was sent."""
+        for alert in alerts:
+            self._sent[_identity(alert)] = (alert.state, now_s)
+        self.delivered += len(alerts)
+
+    async def run(self) -> None:
+        """Deliver for ever; an Alertmanager that is down is tried again."""
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                now_ms = self._now_ms()
+                due = self.due(self._alerts() or (), now_s=now_ms / 1000)
+                if due and await self._post(session, due, now_ms=now_ms):
+                    self.note_sent(due, now_s=now_ms / 1000)
+                await asyncio.sleep(0.5)
+
+    async def _post(
+        self, session: aiohttp.ClientSession, alerts: Sequence[Alert], *, now_ms: int
+    ) -> bool:
+        body = [payload(alert, now_ms=now_ms, page_url=self._page_url) for alert in alerts]
+        try:
+            async with session.post(self._endpoint, json=body) as response:
+                if response.status < 300:
+                    return True
+                why = f"HTTP {response.status}"
+        except (aiohttp.ClientError, TimeoutError) as error:
+            why = type(error).__name__
+        self.failures += 1
+        log.warning("Alertmanager did not take %d alerts (%s); trying again", len(alerts), why)
+        return False
+
+
+def _identity(alert: Alert) -> tuple[str, int]:
+    return alert.id, alert.active_since_ms
