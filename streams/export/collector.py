@@ -1,0 +1,244 @@
+"""The Prometheus collector: what this worker owns now, and nothing else.
+
+Series are made anew for each scrape, so a campaign that is over or a partition
+that moved away is gone from the next one. Every metric is declared here once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from models.alerts import AlertState
+from models.dead_letters import Reason
+from models.kpis import KPIS, Kpi, KpiValue
+from models.money import to_currency
+from models.scopes import SCOPE_KINDS, Scope
+from models.windows import WindowName
+from streams.export.worker_view import ViewSource, WorkerView
+from streams.kpis.view import Evaluation, KpiView
+
+_LABELS = ("scope", "campaign", "channel", "window")
+
+
+class Spec(NamedTuple):
+    """A metric of the monitor itself."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    counter: bool = False
+
+
+EVENTS = Spec("kpi_monitor_events", "Source records that were read", ("topic",), counter=True)
+DUPLICATES = Spec(
+    "kpi_monitor_duplicates", "Events whose id was counted before", ("topic",), counter=True
+)
+LATE = Spec(
+    "kpi_monitor_late_events", "Events behind the watermark that still counted", ("topic",), True
+)
+MIS_KEYED = Spec("kpi_monitor_mis_keyed", "Records whose key is not their user", ("topic",), True)
+UNKNOWN = Spec("kpi_monitor_unknown_campaigns", "Events of campaigns not defined", ("topic",), True)
+DEAD_LETTERS = Spec(
+    "kpi_monitor_dead_letters", "Records that were not counted", ("topic", "reason"), True
+)
+LAG = Spec("kpi_monitor_lag_seconds", "Age of the oldest source record that is not read")
+BEHIND = Spec("kpi_monitor_lag_records", "Source records that wait", ("topic", "partition"))
+FRONTIER = Spec(
+    "kpi_monitor_frontier_timestamp_seconds", "Event time up to which all windows are complete"
+)
+REPORTING = Spec("kpi_monitor_sources_reporting", "Source partitions that have reported")
+EXPECTED = Spec("kpi_monitor_sources_expected", "Source partitions there should be")
+ALERT = Spec(
+    "kpi_monitor_alert_active",
+    "1 for an alert that is pending or firing",
+    ("rule", "severity", "category", "state", "scope", "campaign", "channel"),
+)
+SERIES = Spec("kpi_monitor_series_exported", "KPI series in this scrape")
+LEFT_OUT = Spec("kpi_monitor_series_left_out", "KPI series over the limit, not in this scrape")
+OVERLAPPING = Spec(
+    "kpi_monitor_overlapping_reports", "Reports refused because they overlap others", (), True
+)
+CORRECTIONS = Spec("kpi_monitor_corrections", "Closed windows that late data changed", (), True)
+UNCORRECTED = Spec(
+    "kpi_monitor_uncorrected_panes", "Late panes whose windows were forgotten already", (), True
+)
+RUNNING = Spec("kpi_monitor_running", "1 once the worker has its state and reads")
+RECOVERED = Spec("kpi_monitor_recovery_ratio", "Share of the state that is rebuilt, 0 to 1")
+CHECKPOINTS = Spec("kpi_monitor_checkpoints", "Checkpoints written by this worker", (), True)
+CHECKPOINT_FAILURES = Spec(
+    "kpi_monitor_checkpoint_failures", "Attempts to write a checkpoint that failed", (), True
+)
+LOST = Spec(
+    "kpi_monitor_lost_records", "Records removed from the broker before they were read", (), True
+)
+DELIVERED = Spec("kpi_monitor_alerts_delivered", "Alerts taken by Alertmanager", (), True)
+DELIVERY_FAILURES = Spec("kpi_monitor_delivery_failures", "Deliveries that failed", (), True)
+
+SPECS = tuple(value for value in list(globals().values()) if isinstance(value, Spec))
+
+
+def family(spec: Spec, samples: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+    """Return a metric with its samples."""
+    kind = CounterMetricFamily if spec.counter else GaugeMetricFamily
+    metric = kind(spec.name, spec.help, labels=spec.labels)
+    for labels, value in samples:
+        metric.add_metric(labels, value)
+    return metric
+
+
+class MonitorCollector(Collector):
+    """Collects a worker's view.
+
+    Args:
+        view: returns the worker's view.
+        currency: the label of money.
+        largest_series_count: at most so many KPI series are exported.
+    """
+
+    def __init__(self, view: ViewSource, *, currency: str, largest_series_count: int) -> None:
+        self._view = view
+        self._currency = currency
+        self._largest_series_count = largest_series_count
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric this worker owns."""
+        view = self._view()
+        yield from _worker_metrics(view)
+        if view.kpis is not None:
+            yield from _stage_metrics(view.kpis)
+            yield from self._kpi_metrics(view.kpis)
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing beforehand: what is collected depends on the moment."""
+        return ()
+
+    def _kpi_metrics(self, kpis: KpiView) -> Iterator[Metric]:
+        rows = list(_by_importance(kpis.latest))
+        wanted = sum(_series_count(values) for _, _, values in rows)
+        exported = 0
+        kept: list[tuple[str, Scope, Mapping[str, KpiValue]]] = []
+        for row in rows:
+            count = _series_count(row[2])
+            if exported + count > self._largest_series_count:
+                break
+            exported += count
+            kept.append(row)
+        for kpi in KPIS:
+            yield from self._metrics_of(kpi, kept)
+        yield family(SERIES, [((), exported)])
+        yield family(LEFT_OUT, [((), wanted - exported)])
+
+    def _metrics_of(
+        self, kpi: Kpi, rows: Iterable[tuple[str, Scope, Mapping[str, KpiValue]]]
+    ) -> Iterator[Metric]:
+        money = kpi.unit == "money"
+        labels = (*_LABELS, "currency") if money else _LABELS
+        value_metric = GaugeMetricFamily(kpi.metric, kpi.help, labels=labels)
+        n_metric = GaugeMetricFamily(f"kpi_{kpi.name}_n", f"n of: {kpi.help}", labels=_LABELS)
+        bounds = [
+            GaugeMetricFamily(
+                f"{kpi.metric}_{side}", f"{side} bound of 95 % of: {kpi.help}", labels=labels
+            )
+            for side in (("lower", "upper") if kpi.interval != "none" else ())
+        ]
+        for window, scope, values in rows:
+            value = values.get(kpi.name)
+            if value is None:
+                continue
+            plain = (scope.kind, scope.campaign, scope.channel, window)
+            full = (*plain, self._currency) if money else plain
+            is_sum = money and isinstance(value.value, int)
+            value_metric.add_metric(full, to_currency(value.value) if is_sum else value.value)
+            n_metric.add_metric(plain, value.n)
+            if bounds and value.low is not None and value.high is not None:
+                bounds[0].add_metric(full, value.low)
+                bounds[1].add_metric(full, value.high)
+        yield value_metric
+        yield n_metric
+        yield from bounds
+
+
+def _by_importance(
+    latest: Mapping[WindowName, Evaluation],
+) -> Iterator[tuple[str, Scope, Mapping[str, KpiValue]]]:
+    """Yield rows so that a limit cuts small campaigns first."""
+    volume: dict[Scope, int | float] = {}
+    for evaluation in latest.values():
+        for scope, values in evaluation.values.items():
+            clicks, orders = values.get("clicks"), values.get("orders")
+            weight = (clicks.value if clicks else 0) + (orders.value if orders else 0)
+            volume[scope] = max(volume.get(scope, 0), weight)
+    rank = {kind: place for place, kind in enumerate(SCOPE_KINDS)}
+    ordered = sorted(volume, key=lambda scope: (rank[scope.kind], -volume[scope], scope))
+    for scope in ordered:
+        for window, evaluation in latest.items():
+            if scope in evaluation.values:
+                yield window, scope, evaluation.values[scope]
+
+
+def _series_count(values: Mapping[str, KpiValue]) -> int:
+    return sum(2 if value.low is None else 4 for value in values.values())
+
+
+def _worker_metrics(view: WorkerView) -> Iterator[Metric]:
+    stats = view.engine
+    done, total = view.recovery or (1, 1)
+    yield family(RUNNING, [((), float(view.phase == "running"))])
+    yield family(RECOVERED, [((), done / total if total else 1.0)])
+    yield family(CHECKPOINTS, [((), stats.checkpoints)])
+    yield family(CHECKPOINT_FAILURES, [((), stats.checkpoint_failures)])
+    yield family(LOST, [((), stats.lost_records)])
+    yield family(DELIVERED, [((), view.alerts_delivered)])
+    yield family(DELIVERY_FAILURES, [((), view.delivery_failures)])
+
+
+def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
+    def by_topic(name: str) -> list[tuple[tuple[str, ...], float]]:
+        return [((topic,), counts.get(name, 0)) for topic, counts in sorted(kpis.totals.items())]
+
+    yield family(EVENTS, by_topic("records"))
+    yield family(DUPLICATES, by_topic("duplicates"))
+    yield family(LATE, by_topic("late"))
+    yield family(MIS_KEYED, by_topic("mis_keyed"))
+    yield family(UNKNOWN, by_topic("unknown_campaigns"))
+    yield family(
+        DEAD_LETTERS,
+        [
+            ((topic, reason), counts.get(f"dead_letters/{reason}", 0))
+            for topic, counts in sorted(kpis.totals.items())
+            for reason in Reason
+        ],
+    )
+    lag_s = kpis.health.lag_s
+    yield family(LAG, [] if lag_s is None else [((), lag_s)])
+    yield family(
+        BEHIND,
+        [
+            ((topic, str(partition)), behind)
+            for (topic, partition), behind in sorted(kpis.behind.items())
+        ],
+    )
+    yield family(FRONTIER, [((), kpis.frontier_ms / 1000)] if kpis.frontier_ms else [])
+    yield family(REPORTING, [((), kpis.health.reporting)])
+    yield family(EXPECTED, [((), kpis.health.expected)])
+    yield family(OVERLAPPING, [((), kpis.overlapping_reports)])
+    yield family(CORRECTIONS, [((), kpis.corrections)])
+    yield family(UNCORRECTED, [((), kpis.uncorrected_panes)])
+    yield family(
+        ALERT,
+        [
+            (
+                (
+                    *(alert.rule, alert.severity, alert.category, alert.state.value),
+                    *(alert.scope.kind, alert.scope.campaign, alert.scope.channel),
+                ),
+                1.0,
+            )
+            for alert in kpis.alerts
+            if alert.state is not AlertState.RESOLVED
+        ],
+    )

@@ -1,0 +1,49 @@
+"""The live picture through Redis: any worker can show what one of them owns."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+EXPIRES_S = 10
+EVERY_S = 1.0
+
+
+class LiveShare:
+    """Writes the picture if this worker owns the KPIs, and reads it otherwise.
+
+    Without Redis nothing is wrong: a worker then shows only its own.
+    """
+
+    def __init__(self, url: str, *, app_id: str) -> None:
+        self._client: Any = redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+        self._key = f"{app_id}:live"
+        self._failing = False
+        self.others: dict[str, Any] | None = None
+
+    async def run(self, own: Callable[[], dict[str, Any]]) -> None:
+        """Write or read once a second, for ever."""
+        while True:
+            picture = own()
+            try:
+                if picture["owner"]:
+                    self.others = None
+                    await self._client.set(self._key, json.dumps(picture), ex=EXPIRES_S)
+                else:
+                    data = await self._client.get(self._key)
+                    self.others = json.loads(data) if data else None
+                self._failing = False
+            except (RedisError, OSError, ValueError) as error:
+                self.others = None
+                if not self._failing:
+                    log.warning("the live view is not shared: %s", type(error).__name__)
+                self._failing = True
+            await asyncio.sleep(EVERY_S)

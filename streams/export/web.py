@@ -1,0 +1,187 @@
+"""The web side of a worker: metrics, health, the live page and its stream.
+
+It runs in a thread with a loop of its own, so that it is there before the
+worker has recovered, and shows the recovery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from importlib import resources
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from streams.errors import MonitorError
+from streams.export.collector import MonitorCollector
+from streams.export.live import live
+from streams.export.share import LiveShare
+from streams.export.worker_view import ViewSource
+
+log = logging.getLogger(__name__)
+
+STREAM_EVERY_S = 1.0
+LARGEST_STREAM_COUNT = 200
+"""More pages than this are told to come back later."""
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class WebServer:
+    """Serves a worker's view on one address.
+
+    Args:
+        view: returns the worker's view.
+        share: the live view of other workers, if there is Redis.
+    """
+
+    def __init__(
+        self,
+        view: ViewSource,
+        *,
+        host: str,
+        port: int,
+        currency: str,
+        largest_series_count: int,
+        share: LiveShare | None,
+    ) -> None:
+        self._view = view
+        self._host = host
+        self._port = port
+        self._currency = currency
+        self._share = share
+        self._registry = CollectorRegistry()
+        self._registry.register(
+            MonitorCollector(view, currency=currency, largest_series_count=largest_series_count)
+        )
+        ProcessCollector(registry=self._registry)
+        self._page = resources.files("streams.export").joinpath("live.html").read_text("utf-8")
+        self._streams = 0
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._failure: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        host = "127.0.0.1" if self._host in {"0.0.0.0", "::"} else self._host  # noqa: S104
+        return f"http://{host}:{self._port}/"
+
+    def start(self) -> None:
+        """Listen, in a thread.
+
+        Raises:
+            MonitorError: the address is taken.
+        """
+        self._thread.start()
+        self._started.wait(10)
+        if self._failure is not None:
+            raise MonitorError(
+                f"the web side can't listen on {self._host}:{self._port} "
+                f"({self._failure.strerror}); set KPI_WEB_PORT to a free port, or 0 for any"
+            )
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._listen())
+        except OSError as error:
+            self._failure = error
+            return
+        finally:
+            self._started.set()
+        if self._share is not None:
+            self._loop.create_task(self._share.run(self._own))
+        self._loop.run_forever()
+
+    async def _listen(self) -> None:
+        app = web.Application(middlewares=[_with_headers], client_max_size=64 * 1024)
+        app.add_routes(
+            [
+                web.get("/", self._index),
+                web.get("/metrics", self._metrics),
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/api/live", self._live),
+                web.get("/api/stream", self._stream),
+            ]
+        )
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, self._host, self._port)
+        await site.start()
+        if self._port == 0:
+            self._port = runner.addresses[0][1]
+
+    def _own(self) -> dict[str, Any]:
+        return live(self._view(), currency=self._currency)
+
+    def _picture(self) -> dict[str, Any]:
+        own = self._own()
+        if own["owner"] or self._share is None or self._share.others is None:
+            return own
+        return {**self._share.others, "now": own["now"], "owner": False}
+
+    async def _index(self, _: web.Request) -> web.Response:
+        return web.Response(text=self._page, content_type="text/html")
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        body = await asyncio.to_thread(encode, self._registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        view = self._view()
+        ready = view.phase == "running"
+        body = {"status": view.phase, "sources": view.sources, "kpis": view.kpis is not None}
+        return web.json_response(body, status=200 if ready else 503)
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.json_response(self._picture())
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        if self._streams >= LARGEST_STREAM_COUNT:
+            return web.Response(status=503, headers={"Retry-After": "10"})
+        response = web.StreamResponse(headers={**_HEADERS, "Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        self._streams += 1
+        try:
+            while True:
+                data = json.dumps(self._picture(), separators=(",", ":"))
+                await response.write(f"data: {data}\n\n".encode())
+                await asyncio.sleep(STREAM_EVERY_S)
+        except (ConnectionError, asyncio.CancelledError):
+            return response
+        finally:
+            self._streams -= 1
+
+
+@web.middleware
+async def _with_headers(request: web.Request, handler: Any) -> web.StreamResponse:
+    response: web.StreamResponse = await handler(request)
+    if not response.prepared:
+        response.headers.update({k: v for k, v in _HEADERS.items() if k not in response.headers})
+    return response

@@ -1,0 +1,29 @@
+"""What a worker shows of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from streams.engine.runner import EngineStats
+from streams.kpis.view import KpiView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerView:
+    """A worker at a moment. ``kpis`` is None on workers that do not own them."""
+
+    worker: str
+    now_ms: int
+    phase: str
+    recovery: tuple[int, int] | None
+    engine: EngineStats
+    sources: int
+    kpis: KpiView | None
+    alerts_delivered: int
+    delivery_failures: int
+
+
+ViewSource = Callable[[], WorkerView]
+
+Json = Mapping[str, object]
