@@ -1,0 +1,261 @@
+"""The one place where the parts are put together into a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from faust.types import TP
+
+from models.alerts import Alert, RuleBook
+from models.windows import BusinessDay
+from streams import config
+from streams.alerting.judge import AlertJudge
+from streams.delivery.alertmanager import AlertmanagerDelivery
+from streams.engine import topics, worker
+from streams.engine.stage import Saved, SourcePartition
+from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD, TopicSpec
+from streams.engine.transport import BatchThread
+from streams.engine.worker import Engine, EngineOptions
+from streams.export.share import LiveShare
+from streams.export.web import WebServer
+from streams.export.worker_view import WorkerView
+from streams.ingest import stage as ingest
+from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.job import IngestRules
+from streams.ingest.registry import RegistryReader
+from streams.kpis import stage as kpis
+from streams.kpis.job import KpiJob
+from streams.kpis.publish import values_encoder
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+KINDS = ("clicks", "orders", "campaigns")
+
+
+def clock_ms() -> int:
+    """Return the time of the clock, in ms since the epoch."""
+    return int(time.time() * 1000)
+
+
+def topic_specs(settings: Settings) -> list[TopicSpec]:
+    """Return every topic that the monitor reads or writes."""
+    internal = {"max.message.bytes": str(LARGEST_INTERNAL_RECORD)}
+    by_broker_clock = {"message.timestamp.type": "LogAppendTime"}
+    sources = [
+        TopicSpec(name=name, partitions=settings.partitions, config=by_broker_clock)
+        for name in settings.source_topics
+    ]
+    return [
+        *sources,
+        TopicSpec(name=settings.reports_topic, partitions=1, config=internal),
+        TopicSpec(name=settings.registry_topic, partitions=1, config={"cleanup.policy": "compact"}),
+        TopicSpec(name=settings.dead_letters_topic, partitions=1, config=internal),
+        TopicSpec(name=settings.alerts_topic, partitions=1),
+        TopicSpec(name=settings.values_topic, partitions=1, config=internal),
+        TopicSpec(
+            name=settings.changelog_topic(ingest.TABLE),
+            partitions=settings.partitions,
+            config=CHANGELOG_CONFIG,
+        ),
+        TopicSpec(name=settings.changelog_topic(kpis.TABLE), partitions=1, config=CHANGELOG_CONFIG),
+    ]
+
+
+def ensure_topics(settings: Settings) -> dict[str, int]:
+    """Make missing topics and check the others; return partitions by topic.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: a topic does not fit.
+    """
+    return topics.ensure(
+        settings.kafka, topic_specs(settings), replication_factor=settings.replication_factor
+    )
+
+
+@dataclass(slots=True)
+class Monitor:
+    """A worker that is put together and not yet started."""
+
+    settings: Settings
+    engine: Engine
+    web: WebServer
+    registry: RegistryReader
+    delivery: AlertmanagerDelivery | None
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        background: list[asyncio.Task[Any]] = []
+
+        async def before_start() -> None:
+            await self.registry.read_all()
+            background.append(asyncio.create_task(self.registry.follow()))
+            if self.delivery is not None:
+                background.append(asyncio.create_task(self.delivery.run()))
+
+        self.web.start()
+        if self.settings.web_ready_file is not None:
+            self.settings.web_ready_file.write_text(self.web.url)
+        log.info("live page and metrics at %s", self.web.url)
+        try:
+            await worker.run(self.engine, before_start=before_start)
+        finally:
+            for task in background:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*background)
+            self.web.stop()
+
+
+def build(settings: Settings) -> Monitor:
+    """Put a worker together.
+
+    Raises:
+        MonitorError: a file, a topic or the broker is not as it must be.
+    """
+    rules = config.load_rules(settings.rules_file)
+    campaigns = CampaignIndex(config.load_campaigns(settings.campaigns_file).campaigns)
+    ensure_topics(settings)
+    engine = _engine(settings, rules=rules, campaigns=campaigns)
+    delivery: AlertmanagerDelivery | None = None
+
+    def view() -> WorkerView:
+        job = _kpi_job(engine, settings)
+        return WorkerView(
+            worker=settings.instance_id,
+            now_ms=clock_ms(),
+            phase=engine.phase,
+            recovery=engine.recovery,
+            engine=engine.runner.stats,
+            sources=len(engine.runner.running),
+            kpis=None if job is None else job.view,
+            alerts_delivered=0 if delivery is None else delivery.delivered,
+            delivery_failures=0 if delivery is None else delivery.failures,
+        )
+
+    share = None
+    if settings.redis is not None:
+        share = LiveShare(settings.redis.get_secret_value(), app_id=settings.app_id)
+    web = WebServer(
+        view,
+        host=settings.web_host,
+        port=settings.web_port,
+        currency=settings.currency,
+        largest_series_count=settings.largest_series_count,
+        share=share,
+    )
+    if settings.alertmanager is not None:
+        delivery = AlertmanagerDelivery(
+            settings.alertmanager,
+            page_url=web.url,
+            alerts=lambda: _alerts(engine, settings),
+            now_ms=clock_ms,
+        )
+    registry = RegistryReader(campaigns, kafka=settings.kafka, topic=settings.registry_topic)
+    return Monitor(settings, engine, web, registry, delivery)
+
+
+def _alerts(engine: Engine, settings: Settings) -> list[Alert] | None:
+    job = _kpi_job(engine, settings)
+    return None if job is None or job.view is None else list(job.view.alerts)
+
+
+def _kpi_job(engine: Engine, settings: Settings) -> KpiJob | None:
+    running = engine.runner.running.get(SourcePartition(settings.reports_topic, 0))
+    return running.job if running is not None and isinstance(running.job, KpiJob) else None
+
+
+def _engine(settings: Settings, *, rules: RuleBook, campaigns: CampaignIndex) -> Engine:
+    kinds = dict(zip(settings.source_topics, KINDS, strict=True))
+    ingest_stage = ingest.stage(
+        kinds=kinds,
+        partitions=settings.partitions,
+        rules=_ingest_rules(settings),
+        campaigns=campaigns,
+        checkpoint_interval_s=settings.checkpoint_interval_s,
+    )
+    expected = [(topic, partition) for topic in kinds for partition in range(settings.partitions)]
+
+    def new_kpi_job(saved: Saved | None) -> KpiJob:
+        return KpiJob(
+            expected=expected,
+            day=BusinessDay(settings.zone),
+            judge=AlertJudge(rules, lag_limit_s=settings.lag_alert_s),
+            alerts_topic=settings.alerts_topic,
+            encode_values=(
+                values_encoder(settings.values_topic) if settings.publish_values else None
+            ),
+            saved=saved,
+        )
+
+    kpis_stage = kpis.stage(
+        reports_topic=settings.reports_topic,
+        checkpoint_interval_s=settings.kpis_checkpoint_interval_s,
+        new_job=new_kpi_job,
+    )
+    options = EngineOptions(
+        app_id=settings.app_id,
+        instance_id=settings.instance_id,
+        kafka=settings.kafka,
+        data_dir=settings.data_dir,
+        poll_records=settings.poll_records,
+        session_timeout_s=settings.session_timeout_s,
+        watchdog_s=settings.watchdog_s,
+        replication_factor=settings.replication_factor,
+    )
+    return worker.build(
+        options,
+        [ingest_stage, kpis_stage],
+        start_offsets=_start_offsets(settings),
+        now_ms=clock_ms,
+    )
+
+
+def _ingest_rules(settings: Settings) -> IngestRules:
+    return IngestRules(
+        currency=settings.currency,
+        allowed_disorder_ms=round(settings.allowed_disorder_s * 1000),
+        correction_horizon_ms=round(settings.correction_horizon_s * 1000),
+        dedupe_horizon_ms=round(settings.dedupe_horizon_s * 1000),
+        future_tolerance_ms=round(settings.future_tolerance_s * 1000),
+        idle_after_ms=round(settings.idle_after_s * 1000),
+        largest_record_bytes=settings.largest_record_bytes,
+        reports_topic=settings.reports_topic,
+        registry_topic=settings.registry_topic,
+        dead_letters_topic=settings.dead_letters_topic,
+    )
+
+
+def _start_offsets(settings: Settings) -> worker.StartOffsets:
+    """Return where topics without state are read from: an offset for each partition."""
+
+    async def find(tps: set[TP], thread: BatchThread) -> Mapping[TP, int]:
+        first = await thread.earliest_offsets(*tps)
+        end = await thread.highwaters(*tps)
+        sources = {tp for tp in tps if tp.topic in settings.source_topics}
+        if settings.start_from == "earliest":
+            return dict(first)
+        if settings.start_from == "latest":
+            return {tp: end[tp] if tp in sources else first[tp] for tp in tps}
+        start_ms = _start_time_ms(settings, now_ms=clock_ms())
+        found = await thread.offsets_for_time(dict.fromkeys(sources, start_ms)) if sources else {}
+        return {
+            tp: (found[tp].offset if found.get(tp) else end[tp]) if tp in sources else first[tp]
+            for tp in tps
+        }
+
+    return find
+
+
+def _start_time_ms(settings: Settings, *, now_ms: int) -> int:
+    if settings.start_from == "business-day":
+        return BusinessDay(settings.zone).start_of(now_ms)
+    return int(datetime.fromisoformat(settings.start_from).astimezone(UTC).timestamp() * 1000)

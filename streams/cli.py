@@ -1,0 +1,280 @@
+"""The command ``kpi-monitor``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from streams import app as monitor
+from streams import config, settings
+from streams.embedded import demo as demos
+from streams.embedded import feeding, letters
+from streams.engine import topics as engine_topics
+from streams.errors import MonitorError
+
+cli = typer.Typer(
+    name="kpi-monitor",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Marketing KPIs in rolling windows from Kafka: metrics, alerts, a live page.\n\n"
+    "Every setting can be given as an environment variable KPI_NAME, in a .env file, or, "
+    "for the common ones, as an option.",
+)
+out = Console()
+err = Console(stderr=True)
+
+Kafka = Annotated[str | None, typer.Option("--kafka", help="Bootstrap address, host:port.")]
+AppId = Annotated[str | None, typer.Option("--app-id", help="Consumer group and topic prefix.")]
+RulesFile = Annotated[Path | None, typer.Option("--rules", help="YAML file of alert rules.")]
+CampaignsFile = Annotated[Path | None, typer.Option("--campaigns", help="YAML file of campaigns.")]
+
+
+@cli.command(
+    epilog="Example: kpi-monitor worker --kafka kafka:9092 --rules config/rules.yaml --id w0"
+)
+def worker(
+    kafka: Kafka = None,
+    app_id: AppId = None,
+    instance_id: Annotated[
+        str | None, typer.Option("--id", help="Name of this worker, stable over restarts.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the table store.")] = None,
+    rules: RulesFile = None,
+    campaigns: CampaignsFile = None,
+    host: Annotated[str | None, typer.Option(help="Address of the web side.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the web side; 0 for any.")] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(help="Without state, start at earliest, latest, business-day or a time."),
+    ] = None,
+    publish_values: Annotated[
+        bool | None, typer.Option("--publish-values", help="Also write closed windows to Kafka.")
+    ] = None,
+) -> None:
+    """Run a worker: consume events, compute KPIs, export metrics, fire alerts."""
+    chosen = settings.load(
+        kafka=kafka,
+        app_id=app_id,
+        instance_id=instance_id,
+        data_dir=data_dir,
+        rules_file=rules,
+        campaigns_file=campaigns,
+        web_host=host,
+        web_port=port,
+        start_from=start_from,
+        publish_values=publish_values,
+    )
+    _log_to_stderr(chosen.log_level)
+    asyncio.run(_until_signal(chosen))
+
+
+async def _until_signal(chosen: settings.Settings) -> None:
+    running = monitor.build(chosen)
+    task = asyncio.create_task(running.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        logging.getLogger("streams").info("stopped")
+
+
+@cli.command(
+    epilog="Examples: kpi-monitor feed --rate 500 --for 60 --scenario checkout-outage@30 | "
+    "kpi-monitor feed log.csv --mapping map.yaml --speed max"
+)
+def feed(
+    file: Annotated[
+        Path | None, typer.Argument(help="A .csv or .ndjson log; without it, a synthetic campaign.")
+    ] = None,
+    kafka: Kafka = None,
+    app_id: AppId = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="YAML that says how rows become events.")
+    ] = None,
+    speed: Annotated[str, typer.Option(help="1x, 60x, … or max.")] = "1x",
+    rate: Annotated[float, typer.Option(help="Synthetic: clicks a second of event time.")] = 100.0,
+    seconds: Annotated[
+        float, typer.Option("--for", help="Synthetic: seconds of the clock.")
+    ] = 60.0,
+    seed: Annotated[int, typer.Option(help="Synthetic: the same seed, the same events.")] = 1,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Synthetic: NAME@START[+LENGTH] in seconds, NAME one of "
+            f"{', '.join(feeding.SCENARIOS)}. May be given more than once."
+        ),
+    ] = None,
+) -> None:
+    """Send events: a synthetic campaign, or the rows of a log."""
+    chosen = settings.load(kafka=kafka, app_id=app_id)
+    monitor.ensure_topics(chosen)
+    if file is None:
+        sent = asyncio.run(
+            feeding.synthetic(
+                chosen,
+                speed=speed,
+                rate=rate,
+                seconds=seconds,
+                seed=seed,
+                scenarios=scenario or [],
+                console=err,
+            )
+        )
+    else:
+        if mapping is None:
+            raise typer.BadParameter("a file needs --mapping", param_hint="--mapping")
+        sent = asyncio.run(
+            feeding.file(chosen, path=file, mapping_file=mapping, speed=speed, console=err)
+        )
+    out.print(f"{sent} records sent to {chosen.kafka}")
+
+
+@cli.command(epilog="Example: kpi-monitor check --rules config/rules.yaml --offline")
+def check(
+    kafka: Kafka = None,
+    app_id: AppId = None,
+    rules: RulesFile = None,
+    campaigns: CampaignsFile = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Files and settings only.")] = False,
+) -> None:
+    """Check settings, rules, campaigns, and that Kafka has what is needed."""
+    chosen = settings.load(kafka=kafka, app_id=app_id, rules_file=rules, campaigns_file=campaigns)
+    book = config.load_rules(chosen.rules_file)
+    known = config.load_campaigns(chosen.campaigns_file)
+    out.print(f"settings  ok\nrules     {len(book.rules)} ok\ncampaigns {len(known.campaigns)} ok")
+    if not offline:
+        found = monitor.ensure_topics(chosen)
+        out.print(f"kafka     ok, {len(found)} topics at {chosen.kafka}")
+
+
+@cli.command(epilog="Example: kpi-monitor topics --kafka kafka:9092")
+def topics(
+    kafka: Kafka = None,
+    app_id: AppId = None,
+    create: Annotated[bool, typer.Option("--create", help="Make those that are missing.")] = False,
+) -> None:
+    """List the topics that are read and written, with their partitions."""
+    chosen = settings.load(kafka=kafka, app_id=app_id)
+    if create:
+        monitor.ensure_topics(chosen)
+    with engine_topics.admin(chosen.kafka) as client:
+        present = engine_topics.describe(client)
+    table = Table("topic", "partitions", "should be", "state")
+    missing = False
+    for spec in monitor.topic_specs(chosen):
+        actual = present.get(spec.name)
+        state = "ok" if actual == spec.partitions else "missing" if actual is None else "wrong"
+        missing = missing or state != "ok"
+        table.add_row(spec.name, str(actual or "-"), str(spec.partitions), state)
+    out.print(table)
+    if missing:
+        raise typer.Exit(1)
+
+
+@cli.command(
+    "dead-letters",
+    epilog="Examples: kpi-monitor dead-letters | kpi-monitor dead-letters --reason too_late "
+    "--redrive",
+)
+def dead_letters(
+    kafka: Kafka = None,
+    app_id: AppId = None,
+    reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
+    limit: Annotated[int, typer.Option(help="Show at most so many.")] = 50,
+    redrive: Annotated[
+        bool, typer.Option("--redrive", help="Send them to their topics again.")
+    ] = False,
+) -> None:
+    """List records that were not counted, and why; or send them again."""
+    chosen = settings.load(kafka=kafka, app_id=app_id)
+    found = letters.read(chosen.kafka, topic=chosen.dead_letters_topic, reason=reason)
+    table = Table("topic", "offset", "reason", "detail", "record", show_lines=False)
+    for letter in found[:limit]:
+        text = (letter.value or b"")[:80].decode("utf-8", "backslashreplace")
+        where = f"{letter.topic}[{letter.partition}]"
+        table.add_row(
+            where, str(letter.offset), letter.reason.value, escape(letter.detail), escape(text)
+        )
+    out.print(table)
+    out.print(f"{len(found)} dead letters" + (f", {limit} shown" if len(found) > limit else ""))
+    if redrive:
+        out.print(f"{letters.redrive(chosen.kafka, found)} sent again")
+
+
+@cli.command(epilog="Example: kpi-monitor demo --for 90s --json report.json")
+def demo(
+    seconds: Annotated[
+        str, typer.Option("--for", help="How long to feed, like 90s or 5m; 0 until Ctrl-C.")
+    ] = "0",
+    report: Annotated[
+        Path | None, typer.Option("--json", help="Write a report and show no table.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the live page; 0 for any.")] = 8080,
+    scenario: Annotated[
+        str, typer.Option(help=f"What goes wrong: {', '.join(feeding.SCENARIOS)}.")
+    ] = "checkout-outage",
+) -> None:
+    """Start Kafka, Valkey, a worker and a feed here, and show what happens.
+
+    Needs neither Docker nor Java. Half a minute in, something goes wrong: an alert
+    fires and resolves. With --for and --json it runs unattended and exits with 0 only
+    if every event was counted exactly, KPIs were exported and the alert came and went.
+    """
+    passed = demos.run(
+        seconds=demos.seconds_of(seconds),
+        report=report,
+        port=port,
+        scenario=scenario,
+        console=out,
+    )
+    if not passed:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    out.print(metadata.version("streaming-kpi-monitor"))
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s %(levelname)-8s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("faust", "mode", "aiokafka", "kafka"):
+        logging.getLogger(noisy).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+
+
+def main() -> None:
+    """Run the command; a fault that a person can mend is one message and exit code 2."""
+    try:
+        result: Any = cli(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except MonitorError as error:
+        err.print(f"kpi-monitor: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except Exception as error:
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        sys.exit(getattr(error, "exit_code", 2))
+    sys.exit(result if isinstance(result, int) else 0)

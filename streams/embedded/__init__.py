@@ -1,0 +1,1 @@
+"""Apache Kafka and Valkey as child processes, and the feed: demo and tests."""

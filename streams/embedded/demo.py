@@ -1,0 +1,324 @@
+"""The demo: everything on this machine, and a scenario that goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from streams.embedded import processes, producer
+from streams.embedded.kafka import EmbeddedKafka
+from streams.embedded.processes import Child
+from streams.embedded.synthetic import CAMPAIGNS, FeedRecord, Scenario, Synthetic
+from streams.embedded.valkey import EmbeddedValkey
+from streams.errors import MonitorError
+
+SPEED = 4.0
+"""Event time runs so many times faster than the clock, so that an alert comes and goes soon."""
+HISTORY_S = 600
+"""Seconds of event time that are sent at once, so that windows are full from the start."""
+CLICKS_PER_SECOND = 40.0
+SCENARIO_AFTER_S = 30.0
+SCENARIO_LENGTH_S = 15.0
+UNTIL_CTRL_C_S = 6 * 3600.0
+DRAIN_S = 60.0
+_RULE_OF = {
+    "checkout-outage": "conversion-drop",
+    "traffic-spike": "click-flood",
+    "tracking-lost": "clicks-absent",
+    "budget-burn": "cost-per-click-high",
+}
+
+
+def seconds_of(text: str) -> float:
+    """Read a duration like 90s, 5m or 1h.
+
+    Raises:
+        MonitorError: it is not one.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
+    if match is None:
+        raise MonitorError(f"duration {text!r}: use seconds, or 90s, 5m, 1h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[match[2]]
+
+
+@dataclass(slots=True)
+class Observed:
+    """What was seen of the monitor while the feed ran."""
+
+    firing_at_s: float | None = None
+    resolved_at_s: float | None = None
+    first_kpi_at_s: float | None = None
+    live: dict[str, Any] = field(default_factory=dict)
+
+
+def run(*, seconds: float, report: Path | None, port: int, scenario: str, console: Console) -> bool:
+    """Run the demo; say whether everything was as it must be."""
+    if scenario not in _RULE_OF:
+        raise MonitorError(f"no scenario {scenario!r}; known: {', '.join(_RULE_OF)}")
+    started = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="kpi-monitor-demo-") as folder,
+        contextlib.ExitStack() as stack,
+    ):
+        home = Path(folder)
+        kafka = stack.enter_context(_kafka(home, console))
+        valkey = stack.enter_context(EmbeddedValkey(home / "valkey"))
+        worker, url = _worker(home, kafka=kafka, valkey=valkey, port=port)
+        stack.callback(worker.stop)
+        console.print(f"\nlive page  {url}\nmetrics    {url}metrics\nKafka      {kafka.address}")
+        console.print(f"Valkey     {valkey.url}\nworker log {worker.log_file}\n")
+        console.print(
+            f"Event time runs {SPEED:.0f}× as fast as the clock. {scenario} begins "
+            f"{SCENARIO_AFTER_S:.0f} s after the feed and lasts {SCENARIO_LENGTH_S:.0f} s."
+        )
+        made = Synthetic(seed=1, clicks_per_second=CLICKS_PER_SECOND)
+        observed = Observed()
+        feed_s = seconds or UNTIL_CTRL_C_S
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(
+                _play(
+                    made,
+                    kafka=kafka.address,
+                    url=url,
+                    worker=worker,
+                    feed_s=feed_s,
+                    scenario=scenario,
+                    observed=observed,
+                    started=started,
+                    live_console=None if report else console,
+                )
+            )
+        if not seconds:
+            return True
+        findings = _findings(made, observed, scenario=scenario, url=url)
+    _show(findings, console)
+    if report is not None:
+        report.write_text(json.dumps(findings, indent=2, ensure_ascii=False) + "\n")
+    return all(check["ok"] for check in findings["checks"])
+
+
+@contextlib.contextmanager
+def _kafka(home: Path, console: Console) -> Iterator[EmbeddedKafka]:
+    kafka = EmbeddedKafka(home / "kafka")
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), console=console, transient=True
+    ) as progress:
+        task = progress.add_task("Apache Kafka (43 MB the first time)", total=1.0)
+        kafka.start(progress=lambda share: progress.update(task, completed=share))
+    try:
+        yield kafka
+    finally:
+        kafka.stop()
+
+
+def _worker(
+    home: Path, *, kafka: EmbeddedKafka, valkey: EmbeddedValkey, port: int
+) -> tuple[Child, str]:
+    ready = home / "web-url"
+    rules = resources.files("streams").joinpath("example_config/demo-rules.yaml")
+    if not rules.is_file():  # a checkout that is not installed as a wheel
+        rules = resources.files("streams").joinpath("../config/demo-rules.yaml")
+    child = processes.start(
+        "worker",
+        [sys.executable, "-m", "streams", "worker"],
+        log_file=Path(tempfile.gettempdir()) / "kpi-monitor-demo-worker.log",
+        env={
+            **os.environ,
+            "KPI_APP_ID": "kpi-demo",
+            "KPI_KAFKA": kafka.address,
+            "KPI_REDIS": valkey.url,
+            "KPI_DATA_DIR": str(home / "data"),
+            "KPI_RULES_FILE": str(rules),
+            "KPI_WEB_PORT": str(port),
+            "KPI_WEB_READY_FILE": str(ready),
+            "KPI_START_FROM": "earliest",
+            "KPI_IDLE_AFTER_S": "2",
+        },
+    )
+    processes.wait_until(
+        lambda: ready.exists() and ready.read_text() != "", child=child, timeout_s=60
+    )
+    return child, ready.read_text()
+
+
+async def _play(
+    made: Synthetic,
+    *,
+    kafka: str,
+    url: str,
+    worker: Child,
+    feed_s: float,
+    scenario: str,
+    observed: Observed,
+    started: float,
+    live_console: Console | None,
+) -> None:
+    now_ms = int(time.time() * 1000)
+    # Event time catches up with the clock when the feed ends, but not before
+    # 20 minutes, so that an endless demo keeps its pace for a while.
+    lead_ms = round(max(feed_s if feed_s < UNTIL_CTRL_C_S else 1200.0, 60.0) * (SPEED - 1) * 1000)
+    origin_ms = (now_ms - lead_ms) // 1000 * 1000
+    begin_ms = origin_ms + round(SCENARIO_AFTER_S * SPEED * 1000)
+    made.add(Scenario(scenario, begin_ms, begin_ms + round(SCENARIO_LENGTH_S * SPEED * 1000)))
+    watch = asyncio.create_task(
+        _watch(url, observed, rule=_RULE_OF[scenario], started=started, console=live_console)
+    )
+    async with producer.producer(kafka) as client:
+        await producer.define(client, CAMPAIGNS, topic="kpi-demo-registry")
+        await asyncio.sleep(1.0)
+        await producer.send_all(client, made.records(origin_ms - HISTORY_S * 1000, origin_ms))
+        await producer.send_paced(client, _for(made, origin_ms, feed_s), speed=SPEED)
+    deadline = time.monotonic() + DRAIN_S
+    # What is waited for is in another process.
+    while time.monotonic() < deadline and worker.alive and not _drained(made, observed):  # noqa: ASYNC110
+        await asyncio.sleep(0.5)
+    watch.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watch
+
+
+def _for(made: Synthetic, origin_ms: int, feed_s: float) -> Iterator[FeedRecord]:
+    return made.records(origin_ms, origin_ms + round(feed_s * SPEED * 1000))
+
+
+def _drained(made: Synthetic, observed: Observed) -> bool:
+    health = observed.live.get("health", {})
+    return bool(
+        health.get("events", 0) >= made.truth.records
+        and (observed.firing_at_s is None or observed.resolved_at_s is not None)
+    )
+
+
+async def _watch(
+    url: str, observed: Observed, *, rule: str, started: float, console: Console | None
+) -> None:
+    with contextlib.ExitStack() as stack:
+        screen = (
+            stack.enter_context(Live(console=console, refresh_per_second=2)) if console else None
+        )
+        while True:
+            with contextlib.suppress(OSError, ValueError):
+                observed.live = await asyncio.to_thread(_get_json, f"{url}api/live")
+                _note(observed, rule=rule, elapsed_s=time.monotonic() - started)
+                if screen is not None:
+                    screen.update(_table(observed.live))
+            await asyncio.sleep(0.5)
+
+
+def _get_json(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - loopback
+        answer: dict[str, Any] = json.load(response)
+    return answer
+
+
+def _note(observed: Observed, *, rule: str, elapsed_s: float) -> None:
+    if observed.first_kpi_at_s is None and observed.live["totals"].get("1m", {}).get("clicks"):
+        observed.first_kpi_at_s = elapsed_s
+    states = {alert["state"] for alert in observed.live["alerts"] if alert["rule"] == rule}
+    if observed.firing_at_s is None and "firing" in states:
+        observed.firing_at_s = elapsed_s
+    if observed.firing_at_s is not None and states == {"resolved"}:
+        observed.resolved_at_s = observed.resolved_at_s or elapsed_s
+
+
+def _table(live: dict[str, Any]) -> Table:
+    health = live["health"]
+    table = Table(
+        title=f"{live['phase']} · {health.get('events', 0):,} events · "
+        f"lag {health.get('lag_seconds') or 0:.1f} s",
+        caption="\n".join(
+            f"{alert['state']:8} {alert['severity']:8} {alert['rule']} ({alert['scope']})"
+            for alert in live["alerts"][:8]
+        )
+        or "no alerts",
+        caption_justify="left",
+    )
+    table.add_column("KPI")
+    for window in live["windows"]:
+        table.add_column(window, justify="right")
+    for kpi in live["kpis"]:
+        cells = [live["totals"].get(window, {}).get(kpi["name"]) for window in live["windows"]]
+        table.add_row(
+            f"{kpi['title_en']} {kpi['title_zh']}", *(_cell(cell, kpi["unit"]) for cell in cells)
+        )
+    return table
+
+
+def _cell(cell: dict[str, Any] | None, unit: str) -> str:
+    if cell is None:
+        return "—"
+    value = cell["value"]
+    if unit == "ratio":
+        return f"{value:.2%}" if value < 1 else f"{value:.2f}"
+    return f"{value:,.2f}" if unit == "money" else f"{value:,}"
+
+
+def _findings(made: Synthetic, observed: Observed, *, scenario: str, url: str) -> dict[str, Any]:
+    truth = made.truth
+    health = observed.live.get("health", {})
+    pairs = {
+        "records read": (health.get("events"), truth.records),
+        "events counted": (health.get("counted"), truth.counted),
+        "duplicates": (health.get("duplicates"), truth.duplicates),
+        "dead letters": (health.get("dead_letters"), truth.broken),
+    }
+    checks: list[dict[str, Any]] = [
+        {"check": name, "ok": seen == sent, "seen": seen, "expected": sent}
+        for name, (seen, sent) in pairs.items()
+    ]
+    series = _kpi_series(url)
+    checks.append({"check": "KPI series exported", "ok": series > 0, "seen": series})
+    for name, at_s in (("fired", observed.firing_at_s), ("resolved", observed.resolved_at_s)):
+        checks.append(
+            {"check": f"{_RULE_OF[scenario]} {name}", "ok": at_s is not None, "seen": at_s}
+        )
+    return {
+        "scenario": scenario,
+        "first_kpi_after_s": observed.first_kpi_at_s,
+        "revenue_sent": truth.revenue_units / 10_000,
+        "sent": dict(truth.unique),
+        "late": truth.late,
+        "checks": checks,
+    }
+
+
+def _kpi_series(url: str) -> int:
+    try:
+        with urllib.request.urlopen(f"{url}metrics", timeout=10) as response:  # noqa: S310
+            text = response.read().decode()
+    except (OSError, urllib.error.URLError):
+        return 0
+    return sum(
+        1
+        for line in text.splitlines()
+        if line.startswith("kpi_") and not line.startswith("kpi_monitor_")
+    )
+
+
+def _show(findings: dict[str, Any], console: Console) -> None:
+    table = Table("check", "seen", "expected", "")
+    for check in findings["checks"]:
+        seen = check["seen"]
+        text = f"{seen:.1f} s" if isinstance(seen, float) else str(seen)
+        table.add_row(
+            check["check"], text, str(check.get("expected", "")), "ok" if check["ok"] else "FAILED"
+        )
+    console.print(table)

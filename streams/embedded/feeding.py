@@ -1,0 +1,142 @@
+"""Feeds a broker: the synthetic campaign or the rows of a file, with progress."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from streams.embedded import files, producer
+from streams.embedded.synthetic import CAMPAIGNS, SCENARIOS, FeedRecord, Scenario, Synthetic
+from streams.errors import FeedError
+from streams.settings import Settings
+
+__all__ = ["SCENARIOS", "file", "parse_scenario", "parse_speed", "synthetic"]
+
+DEFINITIONS_SETTLE_S = 1.0
+"""Running workers learn of new campaigns within this time."""
+
+
+def parse_speed(text: str) -> float | None:
+    """Return how many times faster than the clock; None is as fast as it goes.
+
+    Raises:
+        FeedError: it is neither ``max`` nor a number with x.
+    """
+    if text == "max":
+        return None
+    try:
+        speed = float(text.removesuffix("x"))
+    except ValueError:
+        speed = 0.0
+    if speed <= 0:
+        raise FeedError(f"speed {text!r}: use max, or a number like 60x")
+    return speed
+
+
+def parse_scenario(text: str, *, origin_ms: int, speed: float) -> Scenario:
+    """Read NAME@START[+LENGTH], in seconds of the clock.
+
+    Raises:
+        FeedError: the name is not known, or a number is missing.
+    """
+    name, _, when = text.partition("@")
+    start, _, length = when.partition("+")
+    if name not in SCENARIOS:
+        raise FeedError(f"no scenario {name!r}; known: {', '.join(SCENARIOS)}")
+    try:
+        start_ms = origin_ms + round(float(start or 0) * speed * 1000)
+        end_ms = start_ms + round(float(length or 30) * speed * 1000)
+    except ValueError:
+        raise FeedError(f"scenario {text!r}: use NAME@START+LENGTH in seconds") from None
+    return Scenario(name, start_ms, end_ms)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} records"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+async def _send(
+    settings: Settings,
+    records: Iterator[FeedRecord],
+    *,
+    speed: float | None,
+    console: Console,
+    total: int | None,
+) -> int:
+    async with producer.producer(settings.kafka) as client:
+        with _progress(console) as progress:
+            task = progress.add_task("sending", total=total)
+
+            def on_sent(count: int) -> None:
+                progress.update(task, completed=count)
+
+            if speed is None:
+                return await producer.send_all(client, records, on_sent=on_sent)
+            return await producer.send_paced(client, records, speed=speed, on_sent=on_sent)
+
+
+async def synthetic(
+    settings: Settings,
+    *,
+    speed: str,
+    rate: float,
+    seconds: float,
+    seed: int,
+    scenarios: list[str],
+    console: Console,
+) -> int:
+    """Send a synthetic campaign that ends now or later; return the records sent."""
+    factor = parse_speed(speed)
+    length_ms = round(seconds * (factor or 1.0) * 1000)
+    now_ms = int(time.time() * 1000)
+    start_ms = now_ms if factor == 1.0 else now_ms - length_ms
+    start_ms -= start_ms % 100
+    made = Synthetic(
+        seed=seed,
+        clicks_per_second=rate,
+        topics=settings.source_topics,
+        currency=settings.currency,
+    )
+    for text in scenarios:
+        made.add(parse_scenario(text, origin_ms=start_ms, speed=factor or 1.0))
+    async with producer.producer(settings.kafka) as client:
+        await producer.define(client, CAMPAIGNS, topic=settings.registry_topic)
+    await asyncio.sleep(DEFINITIONS_SETTLE_S)
+    return await _send(
+        settings,
+        made.records(start_ms, start_ms + length_ms),
+        speed=factor,
+        console=console,
+        total=None,
+    )
+
+
+async def file(
+    settings: Settings, *, path: Path, mapping_file: Path, speed: str, console: Console
+) -> int:
+    """Send the rows of a file; return the records sent.
+
+    Raises:
+        ConfigError: the mapping is wrong.
+        FeedError: the file is.
+    """
+    factor = parse_speed(speed)
+    mapping = files.load_mapping(mapping_file)
+    if mapping.campaigns:
+        async with producer.producer(settings.kafka) as client:
+            await producer.define(client, mapping.campaigns, topic=settings.registry_topic)
+        await asyncio.sleep(DEFINITIONS_SETTLE_S)
+    records = files.records(path, mapping, topics=settings.source_topics)
+    return await _send(settings, records, speed=factor, console=console, total=None)

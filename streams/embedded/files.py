@@ -1,0 +1,182 @@
+"""Any log as events: a mapping of columns turns rows of a file into records."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.campaigns import Campaign
+from streams import config
+from streams.embedded.synthetic import FeedRecord
+from streams.errors import FeedError
+
+TOPIC_OF_TYPE: dict[str, int] = {
+    **dict.fromkeys(("impression", "click", "visit"), 0),
+    **dict.fromkeys(("order_placed", "order_refunded", "registration", "lead", "survey"), 1),
+    **dict.fromkeys(
+        ("campaign_defined", "campaign_changed", "campaign_ended", "spend_reported", "measurement"),
+        2,
+    ),
+}
+
+
+class TimeColumn(BaseModel):
+    """Where the event time stands, and how it is written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    column: str
+    format: str = "rfc3339"
+    """``rfc3339``, ``epoch_ms``, ``epoch_s`` or a pattern of strptime."""
+    zone: str = "UTC"
+    """Zone of times that carry none."""
+
+
+class EventMapping(BaseModel):
+    """Rows whose columns match become events of a type.
+
+    ``fields`` are templates: ``{column}`` is the row's value, ``{row}`` its number.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str
+    when: dict[str, str | list[str]] = {}
+    fields: dict[str, str]
+
+    def matches(self, row: Mapping[str, Any]) -> bool:
+        """Say whether the row becomes this event."""
+        return all(
+            any(
+                fnmatchcase(str(row.get(column, "")), pattern)
+                for pattern in ([patterns] if isinstance(patterns, str) else patterns)
+            )
+            for column, patterns in self.when.items()
+        )
+
+
+class FileMapping(BaseModel):
+    """A mapping file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["csv", "ndjson"] = "csv"
+    delimiter: Annotated[str, Field(min_length=1)] = ","
+    """One character, or ``whitespace``."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns when the file has no header line."""
+    skip_lines: int = 0
+    sort: bool = False
+    """Sort by event time first; needs the file to fit into memory."""
+    time: TimeColumn
+    event_id: str = "{file}-{row}"
+    events: tuple[EventMapping, ...]
+    campaigns: tuple[Campaign, ...] = ()
+    """Campaigns that the events belong to, defined before the first of them."""
+
+
+def load_mapping(path: Path) -> FileMapping:
+    """Read a mapping file.
+
+    Raises:
+        ConfigError: it is wrong, with line and key.
+    """
+    return config.load(path, FileMapping)
+
+
+def records(
+    path: Path, mapping: FileMapping, *, topics: tuple[str, str, str]
+) -> Iterator[FeedRecord]:
+    """Yield the file's rows as records; rows that no mapping matches are left out.
+
+    Raises:
+        FeedError: the file can't be read, or a row lacks a column.
+    """
+    made = _records(path, mapping, topics=topics)
+    yield from sorted(made, key=lambda record: record.due_ms) if mapping.sort else made
+
+
+def _records(
+    path: Path, mapping: FileMapping, *, topics: tuple[str, str, str]
+) -> Iterator[FeedRecord]:
+    zone = ZoneInfo(mapping.time.zone)
+    for number, row in enumerate(_rows(path, mapping), start=1):
+        values = {**row, "row": number, "file": path.stem}
+        for event in mapping.events:
+            if not event.matches(row):
+                continue
+            try:
+                time_ms = _time_ms(str(row[mapping.time.column]), mapping.time.format, zone)
+                body = {name: text.format_map(values) for name, text in event.fields.items()}
+                event_id = mapping.event_id.format_map(values)
+            except KeyError as error:
+                raise FeedError(
+                    f"{path}: row {number}: no column {error}; it has: {', '.join(row)}"
+                ) from None
+            except ValueError as error:
+                raise FeedError(
+                    f"{path}: row {number}: {mapping.time.column}: {error}; "
+                    "set time.format in the mapping"
+                ) from None
+            yield _as_record(event.type, event_id, time_ms, body, topics=topics)
+            break
+
+
+def _as_record(
+    kind: str, event_id: str, time_ms: int, body: dict[str, str], *, topics: tuple[str, str, str]
+) -> FeedRecord:
+    if kind not in TOPIC_OF_TYPE:
+        raise FeedError(f"no event type {kind!r}; known: {', '.join(TOPIC_OF_TYPE)}")
+    event: dict[str, Any] = {"type": kind, "event_id": event_id, "event_time": time_ms, **body}
+    for name in ("count", "dwell_ms", "items", "nps", "csat"):
+        if name in event:
+            event[name] = int(event[name])
+    key = event.get("user_id") or event.get("campaign_id", "")
+    value = json.dumps(event, ensure_ascii=False).encode()
+    return FeedRecord(time_ms, topics[TOPIC_OF_TYPE[kind]], str(key).encode(), value)
+
+
+def _rows(path: Path, mapping: FileMapping) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            for _ in range(mapping.skip_lines):
+                next(lines, None)
+            if mapping.format == "ndjson":
+                for line in lines:
+                    if line.strip():
+                        yield json.loads(line)
+            elif mapping.delimiter == "whitespace":
+                names = list(mapping.columns) or next(lines, "").split()
+                for line in lines:
+                    if line.strip():
+                        yield dict(zip(names, line.split(), strict=False))
+            else:
+                names = list(mapping.columns) or None  # type: ignore[assignment]
+                yield from csv.DictReader(lines, fieldnames=names, delimiter=mapping.delimiter)
+    except OSError as error:
+        raise FeedError(f"{path}: can't be read: {error.strerror}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise FeedError(f"{path}: {error}; set format and delimiter in the mapping") from None
+
+
+def _time_ms(text: str, pattern: str, zone: ZoneInfo) -> int:
+    if pattern == "epoch_ms":
+        return int(text)
+    if pattern == "epoch_s":
+        return round(float(text) * 1000)
+    if pattern == "rfc3339":
+        parsed = datetime.fromisoformat(text)
+    else:
+        parsed = datetime.strptime(text, pattern)  # noqa: DTZ007 - the zone is set below
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=zone)
+    whole = parsed.astimezone(UTC)
+    return int(whole.replace(microsecond=0).timestamp()) * 1000 + whole.microsecond // 1000

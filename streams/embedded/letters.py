@@ -1,0 +1,70 @@
+"""Dead letters: listed, and sent again, for the command line."""
+
+from __future__ import annotations
+
+import uuid
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+from msgspec import DecodeError
+
+from models import dead_letters
+from models.dead_letters import DeadLetter
+from streams.engine.topics import admin
+from streams.errors import TopicError
+
+
+def read(kafka: str, *, topic: str, reason: str | None = None) -> list[DeadLetter]:
+    """Return all dead letters, each once, in the order in which they came.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: there is no such topic.
+    """
+    with admin(kafka) as client:
+        if topic not in client.list_topics():
+            raise TopicError(topic, why="does not exist", remedy="check --app-id")
+    consumer = KafkaConsumer(
+        bootstrap_servers=kafka,
+        enable_auto_commit=False,
+        client_id=f"dead-letters-{uuid.uuid4().hex[:8]}",
+    )
+    found: dict[bytes, DeadLetter] = {}
+    try:
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        consumer.seek_to_beginning(partition)
+        end = consumer.end_offsets([partition])[partition]
+        while consumer.position(partition) < end:
+            for records in consumer.poll(timeout_ms=1000).values():
+                for record in records:
+                    try:
+                        found[record.key] = dead_letters.decode(record.value)
+                    except DecodeError:
+                        continue
+    finally:
+        consumer.close()
+    return [letter for letter in found.values() if reason is None or letter.reason.value == reason]
+
+
+def redrive(kafka: str, letters: list[DeadLetter]) -> int:
+    """Send the original records to their topics again; return how many.
+
+    Raises:
+        TopicError: the broker refused one.
+    """
+    client = KafkaProducer(bootstrap_servers=kafka, max_request_size=64 << 20)
+    try:
+        pending = [client.send(one.topic, value=one.value, key=one.key) for one in letters]
+        for letter, future in zip(letters, pending, strict=True):
+            try:
+                future.get(timeout=30)
+            except KafkaError as error:
+                raise TopicError(
+                    letter.topic,
+                    why=f"offset {letter.offset} could not be sent again ({error})",
+                    remedy="raise the topic's max.message.bytes, or leave it out",
+                ) from None
+    finally:
+        client.close()
+    return len(letters)

@@ -1,0 +1,288 @@
+"""A synthetic campaign that behaves like one: seeded, with known truth.
+
+Clicks follow the hour of the day and the campaign's stage; some convert, after
+a while, into orders; channels report what they cost every ten seconds. Some
+records are sent twice, some come late, some are broken.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from models.campaigns import Campaign
+from models.windows import HOUR_MS, SECOND_MS
+
+SPEND_EVERY_MS = 10 * SECOND_MS
+STEP_MS = 100
+SCENARIOS = ("checkout-outage", "traffic-spike", "tracking-lost", "budget-burn")
+
+CAMPAIGNS = (
+    Campaign(
+        id="618-main",
+        name="618 主会场",
+        aliases=("618 Main",),
+        channels=("search", "feed", "live"),
+        owner="growth",
+    ),
+    Campaign(
+        id="618-beauty",
+        name="618 美妆",
+        aliases=("618 Beauty",),
+        channels=("feed", "live", "social"),
+        owner="beauty",
+    ),
+    Campaign(
+        id="new-members",
+        name="新会员",
+        aliases=("New members",),
+        channels=("search", "email"),
+        owner="crm",
+    ),
+)
+
+_SHARE = {"618-main": 0.6, "618-beauty": 0.3, "new-members": 0.1}
+_CONVERSION = {"618-main": 0.08, "618-beauty": 0.06, "new-members": 0.04}
+_COST_PER_CLICK = {"search": 1.2, "feed": 0.8, "live": 0.5, "social": 0.6, "email": 0.05}
+_REGIONS = ("east", "south", "north", "west")
+_BROKEN = (
+    b"not json",
+    b'{"type":"click"}',
+    b'{"type":"teleport","event_id":"x","event_time":0}',
+    b'{"type":"click","event_id":"\xff","event_time":0,"user_id":"u"}',
+)
+
+
+class FeedRecord(NamedTuple):
+    """A record to send once the clock of the feed shows ``due_ms``."""
+
+    due_ms: int
+    topic: str
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Something goes wrong between two event times, [start, end)."""
+
+    name: str
+    start_ms: int
+    end_ms: int
+
+    def active(self, time_ms: int) -> bool:
+        """Say whether it goes wrong at that time."""
+        return self.start_ms <= time_ms < self.end_ms
+
+
+@dataclass(slots=True)
+class Truth:
+    """What was sent: how often each type counts, and what must not count."""
+
+    unique: Counter[str] = field(default_factory=Counter)
+    duplicates: int = 0
+    broken: int = 0
+    late: int = 0
+    revenue_units: int = 0
+
+    @property
+    def counted(self) -> int:
+        """How many events must be counted."""
+        return self.unique.total()
+
+    @property
+    def records(self) -> int:
+        """How many records were sent."""
+        return self.counted + self.duplicates + self.broken
+
+
+@dataclass(slots=True, kw_only=True)
+class Oddities:
+    """Shares of records that are odd, 0 to 1."""
+
+    duplicates: float = 0.01
+    late: float = 0.005
+    broken: float = 0.002
+
+
+class Synthetic:
+    """Makes the records of a campaign.
+
+    Args:
+        seed: the same seed gives the same records.
+        clicks_per_second: on average, of event time.
+        topics: names of the topics of clicks, orders and campaigns.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        clicks_per_second: float,
+        topics: tuple[str, str, str] = ("clicks", "orders", "campaigns"),
+        currency: str = "CNY",
+        oddities: Oddities | None = None,
+    ) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self._rate = clicks_per_second
+        self._clicks, self._orders, self._campaigns = topics
+        self._currency = currency
+        self._odd = oddities or Oddities()
+        self._scenarios: list[Scenario] = []
+        self._waiting: list[tuple[int, int, str, str, dict[str, Any]]] = []
+        self._spend: Counter[tuple[str, str]] = Counter()
+        self._number = 0
+        self._prefix = f"s{seed}"
+        self.truth = Truth()
+
+    def add(self, scenario: Scenario) -> None:
+        """Let something go wrong."""
+        if scenario.name not in SCENARIOS:
+            raise ValueError(f"no scenario {scenario.name!r}; known: {', '.join(SCENARIOS)}")
+        self._scenarios.append(scenario)
+
+    def records(self, start_ms: int, end_ms: int) -> Iterator[FeedRecord]:
+        """Yield the records of [start, end) in the order in which they are due."""
+        for step in range(start_ms, end_ms, STEP_MS):
+            made: list[FeedRecord] = []
+            for _ in range(self._poisson(self._clicks_in(step))):
+                made.extend(self._click(step + self._random.randrange(STEP_MS)))
+            made.extend(self._due_orders(step + STEP_MS))
+            if step % SPEND_EVERY_MS < STEP_MS:
+                made.extend(self._spend_reports(step))
+            yield from sorted(self._oddly(made))
+
+    def _clicks_in(self, time_ms: int) -> float:
+        rate = self._rate * _hour_factor(time_ms) * STEP_MS / SECOND_MS
+        return rate * 8 if self._is("traffic-spike", time_ms) else rate
+
+    def _is(self, scenario: str, time_ms: int) -> bool:
+        return any(one.name == scenario and one.active(time_ms) for one in self._scenarios)
+
+    def _click(self, time_ms: int) -> Iterator[FeedRecord]:
+        rnd = self._random
+        campaign = rnd.choices(CAMPAIGNS, [_SHARE[one.id] for one in CAMPAIGNS])[0]
+        channel = rnd.choice(campaign.channels)
+        user = f"u{int(rnd.paretovariate(0.6)) % 500_000:06d}"
+        burn = 10 if self._is("budget-burn", time_ms) else 1
+        self._spend[campaign.id, channel] += round(
+            _COST_PER_CLICK[channel] * rnd.uniform(0.7, 1.3) * burn * 10_000
+        )
+        who = {"user_id": user, "channel": channel, "region": rnd.choice(_REGIONS)}
+        named = {"campaign_id": campaign.id} if rnd.random() < 0.9 else {"campaign": campaign.name}
+        if not self._is("tracking-lost", time_ms):
+            yield self._record(
+                "impression", time_ms, key=user, count=rnd.randrange(10, 40), **who, **named
+            )
+            yield self._record("click", time_ms, key=user, **who, **named)
+            if rnd.random() < 0.5:
+                yield self._record(
+                    "visit",
+                    time_ms + 50,
+                    key=user,
+                    dwell_ms=rnd.randrange(500, 90_000),
+                    **who,
+                    **named,
+                )
+        buys = rnd.random() < _CONVERSION[campaign.id]
+        if buys and not self._is("checkout-outage", time_ms):
+            amount = round(rnd.lognormvariate(5.0, 0.7), 2)
+            order = {
+                "order_id": f"{self._prefix}-o{self._number}",
+                "amount": amount,
+                "currency": self._currency,
+            }
+            self._later(
+                time_ms + rnd.randrange(500, 4_000), "order_placed", user, who | named | order
+            )
+            if rnd.random() < 0.03:
+                back = {**order, "amount": round(amount / 2, 2)}
+                self._later(time_ms + 30_000, "order_refunded", user, who | named | back)
+
+    def _later(self, due_ms: int, kind: str, user: str, body: dict[str, Any]) -> None:
+        self._number += 1
+        heapq.heappush(self._waiting, (due_ms, self._number, kind, user, body))
+
+    def _due_orders(self, until_ms: int) -> Iterator[FeedRecord]:
+        while self._waiting and self._waiting[0][0] < until_ms:
+            due_ms, _, kind, user, body = heapq.heappop(self._waiting)
+            if self._is("checkout-outage", due_ms) and kind == "order_placed":
+                continue
+            if kind == "order_placed":
+                self.truth.revenue_units += round(body["amount"] * 10_000)
+            yield self._record(kind, due_ms, key=user, **body)
+
+    def _spend_reports(self, time_ms: int) -> Iterator[FeedRecord]:
+        spent, self._spend = self._spend, Counter()
+        for (campaign_id, channel), units in sorted(spent.items()):
+            yield self._record(
+                "spend_reported",
+                time_ms,
+                key=campaign_id,
+                campaign_id=campaign_id,
+                channel=channel,
+                amount=f"{units // 10_000}.{units % 10_000:04d}",
+                currency=self._currency,
+            )
+
+    def _record(self, kind: str, time_ms: int, *, key: str, **body: Any) -> FeedRecord:
+        self._number += 1
+        event = {
+            "type": kind,
+            "event_id": f"{self._prefix}-{self._number}",
+            "event_time": time_ms,
+            **body,
+        }
+        self.truth.unique[kind] += 1
+        return FeedRecord(
+            time_ms,
+            self._topic_of(kind),
+            key.encode(),
+            json.dumps(event, ensure_ascii=False).encode(),
+        )
+
+    def _topic_of(self, kind: str) -> str:
+        if kind in {"impression", "click", "visit"}:
+            return self._clicks
+        return self._campaigns if kind == "spend_reported" else self._orders
+
+    def _oddly(self, made: list[FeedRecord]) -> Iterator[FeedRecord]:
+        rnd, odd, truth = self._random, self._odd, self.truth
+        for record in made:
+            sent = record
+            if record.topic == self._clicks and rnd.random() < odd.late:
+                truth.late += 1
+                sent = record._replace(value=_older(record.value, rnd.randrange(8_000, 20_000)))
+            yield sent
+            if rnd.random() < odd.duplicates:
+                truth.duplicates += 1
+                yield sent._replace(due_ms=sent.due_ms + rnd.randrange(0, 2_000))
+            if rnd.random() < odd.broken:
+                truth.broken += 1
+                yield record._replace(topic=self._clicks, value=rnd.choice(_BROKEN))
+
+    def _poisson(self, mean: float) -> int:
+        limit, count, product = math.exp(-mean), 0, self._random.random()
+        while product > limit:
+            count += 1
+            product *= self._random.random()
+        return count
+
+
+def _older(value: bytes, by_ms: int) -> bytes:
+    event = json.loads(value)
+    event["event_time"] -= by_ms
+    return json.dumps(event, ensure_ascii=False).encode()
+
+
+def _hour_factor(time_ms: int) -> float:
+    """Return how busy the hour is: quiet at night, a peak in the evening (UTC+8)."""
+    hour = datetime.fromtimestamp((time_ms + 8 * HOUR_MS) / 1000, UTC).hour
+    return 1.0 + 0.3 * math.sin((hour - 14) / 24 * 2 * math.pi)
