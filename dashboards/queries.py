@@ -1,0 +1,155 @@
+"""The PromQL behind the live board, kept apart from its layout.
+
+Every query takes the maximum over whatever labels a scrape adds (job,
+instance), so a restarted worker never doubles a figure. A query is named
+``<section>.<subject>``; the subject is also its Grafana refId.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Template
+from types import MappingProxyType
+from typing import Final
+
+CURRENCY: Final = "CNY"
+"""The one currency the board shows; money in another is never added to it."""
+
+WINDOWS: Final = ("1m", "5m", "1h", "day")
+DEFAULT_WINDOW: Final = "5m"
+EVERY_VALUE: Final = ".+"
+"""What a choice of all campaigns or channels puts into a query."""
+
+_REGEX_CHARACTER: Final = re.compile(r"[$^*{}\[\]+?.()|']")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One PromQL expression and the name its series carry."""
+
+    expr: str
+    legend: str
+
+
+def _kpi(metric: str, *, by: str, at: str = "") -> str:
+    matchers = [f'scope="{by}"', 'window="$window"']
+    if by != "all":
+        matchers.append(f'{by}=~"${by}"')
+    if metric.endswith("_money"):
+        matchers.append(f'currency="{CURRENCY}"')
+    grouping = "max" if by == "all" else f"max by ({by})"
+    return f"{grouping} ({metric}{{{', '.join(matchers)}}}{at})"
+
+
+def _bound(side: str, *, by: str) -> str:
+    # `@ end()` picks one leader for the whole graph, so the band never jumps.
+    leader = _kpi("kpi_clicks_count", by=by, at=" @ end()")
+    return f"{_kpi(f'kpi_conversion_rate_ratio_{side}', by=by)} and on ({by}) topk(1, {leader})"
+
+
+def _increase(counter: str, *, by: str, over: str) -> str:
+    return f"sum by ({by}) (increase({counter}[{over}]))"
+
+
+def _rate(counter: str, *, by: str) -> str:
+    return f"sum by ({by}) (rate({counter}[$__rate_interval]))"
+
+
+def _overall() -> dict[str, Query]:
+    subjects = {
+        "orders": ("kpi_orders_count", "Orders 订单数量"),
+        "revenue": ("kpi_revenue_gross_money", "Gross revenue 成交总额"),
+        "conversion": ("kpi_conversion_rate_ratio", "Conversion rate 转化率"),
+        "ctr": ("kpi_ctr_ratio", "CTR 点击率"),
+        "visitors": ("kpi_unique_visitors_users", "Unique visitors 独立访客"),
+        "clicks": ("kpi_clicks_count", "Clicks 点击量"),
+        "spend": ("kpi_spend_money", "Spend 投放花费"),
+        "roas": ("kpi_roas_ratio", "ROAS 广告支出回报率"),
+    }
+    return {
+        f"now.{name}": Query(_kpi(metric, by="all"), legend)
+        for name, (metric, legend) in subjects.items()
+    }
+
+
+def _per(by: str) -> dict[str, Query]:
+    legend = f"{{{{{by}}}}}"
+    subjects = {
+        "clicks": "kpi_clicks_count",
+        "orders": "kpi_orders_count",
+        "revenue": "kpi_revenue_gross_money",
+        "conversion": "kpi_conversion_rate_ratio",
+        "roas": "kpi_roas_ratio",
+    }
+    return {
+        f"{by}.{name}": Query(_kpi(metric, by=by), legend) for name, metric in subjects.items()
+    } | {
+        f"{by}.lower": Query(_bound("lower", by=by), "lower bound 下限"),
+        f"{by}.upper": Query(_bound("upper", by=by), f"{legend} upper bound 上限"),
+    }
+
+
+def _monitor() -> dict[str, Query]:
+    return {
+        "alerts.open": Query(
+            "max by (severity, rule, state, category, scope, campaign, channel)"
+            " (kpi_monitor_alert_active == 1)",
+            "{{rule}}",
+        ),
+        "monitor.lag": Query("max (kpi_monitor_lag_seconds)", "lag 延迟"),
+        "monitor.reporting": Query("min (kpi_monitor_sources_reporting)", "reporting 已上报"),
+        "monitor.expected": Query("max (kpi_monitor_sources_expected)", "expected 应上报"),
+        "monitor.frontier": Query(
+            "time() - min (kpi_monitor_frontier_timestamp_seconds > 0)", "age 已过时间"
+        ),
+        "monitor.left_out": Query("max (kpi_monitor_series_left_out)", "left out 未导出"),
+        "monitor.dead": Query(
+            _rate("kpi_monitor_dead_letters_total", by="topic, reason"), "{{topic}}: {{reason}}"
+        ),
+        "monitor.late": Query(
+            _increase("kpi_monitor_late_events_total", by="topic", over="5m"), "{{topic}}"
+        ),
+        "monitor.duplicates": Query(_rate("kpi_monitor_duplicates_total", by="topic"), "{{topic}}"),
+        "monitor.events": Query(_rate("kpi_monitor_events_total", by="topic"), "{{topic}}"),
+    }
+
+
+QUERIES: Final[Mapping[str, Query]] = MappingProxyType(
+    _overall() | _per("campaign") | _per("channel") | _monitor()
+)
+"""Every query of the board by name, with Grafana's variables still in it."""
+
+
+def substitute(
+    expr: str,
+    *,
+    window: str = DEFAULT_WINDOW,
+    campaign: tuple[str, ...] = (),
+    channel: tuple[str, ...] = (),
+    rate_interval: str = "1m",
+) -> str:
+    """Return the query as Grafana would send it to Prometheus.
+
+    Args:
+        expr: A query with template variables in it.
+        window: The window chosen.
+        campaign: The campaigns chosen; none means all.
+        channel: The channels chosen; none means all.
+        rate_interval: What Grafana would work out for ``$__rate_interval``.
+
+    Raises:
+        KeyError: The query uses a variable the dashboard does not have.
+    """
+    return Template(expr).substitute(
+        window=window,
+        campaign=_chosen(campaign),
+        channel=_chosen(channel),
+        __rate_interval=rate_interval,
+    )
+
+
+def _chosen(values: tuple[str, ...]) -> str:
+    if not values:
+        return EVERY_VALUE
+    escaped = [_REGEX_CHARACTER.sub(r"\\\\\g<0>", v.replace("\\", "\\" * 4)) for v in values]
+    return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"

@@ -1,0 +1,221 @@
+"""What each panel of the live board says: titles, plain descriptions, units.
+
+Nothing here knows Grafana's model; `live_board` lays these views out.
+"""
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from dashboards.queries import CURRENCY
+
+Steps: TypeAlias = tuple[tuple[float | None, str], ...]
+"""Colours by rising threshold; the first has no lower edge."""
+
+MONEY: Final = f"suffix:{CURRENCY}"
+_CALM: Final[Steps] = ((None, "blue"),)  # with no steps at all Grafana turns a tile red at 80
+_LAG: Final[Steps] = ((None, "green"), (60, "yellow"), (120, "red"))
+_AGE: Final[Steps] = ((None, "green"), (300, "yellow"), (600, "red"))
+_WANT_NONE: Final[Steps] = ((None, "green"), (1, "red"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One panel: its words, its unit and the names of the queries it shows."""
+
+    title: str
+    text: str
+    unit: str
+    queries: tuple[str, ...]
+    steps: Steps = _CALM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of the campaigns table: a query, its heading and its unit."""
+
+    title: str
+    unit: str
+    query: str
+
+
+NOW: Final = (
+    View(
+        title="Orders 订单数量",
+        text="Orders placed in the chosen window, everything together.",
+        unit="short",
+        queries=("now.orders",),
+    ),
+    View(
+        title="Gross revenue 成交总额",
+        text=f"Value of those orders before anything is taken off. {CURRENCY} only.",
+        unit=MONEY,
+        queries=("now.revenue",),
+    ),
+    View(
+        title="Conversion rate 转化率",
+        text="Share that went on to order; the KPI catalogue says out of whom.",
+        unit="percentunit",
+        queries=("now.conversion",),
+    ),
+    View(
+        title="CTR 点击率",
+        text="Share of the ads shown that were clicked.",
+        unit="percentunit",
+        queries=("now.ctr",),
+    ),
+    View(
+        title="Unique visitors 独立访客",
+        text="Different people seen in the chosen window; each one counts once.",
+        unit="short",
+        queries=("now.visitors",),
+    ),
+    View(
+        title="Clicks 点击量",
+        text="Clicks on ads in the chosen window.",
+        unit="short",
+        queries=("now.clicks",),
+    ),
+    View(
+        title="Spend 投放花费",
+        text=f"What the ads cost in the chosen window. {CURRENCY} only.",
+        unit=MONEY,
+        queries=("now.spend",),
+    ),
+    View(
+        title="ROAS 广告支出回报率",
+        text="Revenue for each unit of money spent on ads. Above 1, more came in than went out.",
+        unit="none",
+        queries=("now.roas",),
+    ),
+)
+"""Tiles for everything together; the campaign and channel choices do not touch them."""
+
+
+def per(by: str, *, each: str) -> tuple[View, ...]:
+    """Return the graphs with one line for each campaign or channel.
+
+    Args:
+        by: The label, ``campaign`` or ``channel``.
+        each: The same in Chinese, as it starts a title.
+    """
+    return (
+        View(
+            title=f"Clicks by {by} {each}点击量",
+            text=f"Clicks in the chosen window, one line for each {by} chosen above.",
+            unit="short",
+            queries=(f"{by}.clicks",),
+        ),
+        View(
+            title=f"Orders by {by} {each}订单数量",
+            text=f"Orders in the chosen window, one line for each {by} chosen above.",
+            unit="short",
+            queries=(f"{by}.orders",),
+        ),
+        View(
+            title=f"Gross revenue by {by} {each}成交总额",
+            text=f"Order value before anything is taken off, by {by}. {CURRENCY} only.",
+            unit=MONEY,
+            queries=(f"{by}.revenue",),
+        ),
+        View(
+            title=f"Conversion rate by {by} {each}转化率",
+            text=(
+                f"Share that went on to order, one line for each {by} chosen above. The shaded"
+                f" band is the likely range for the {by} with most clicks: a wide band means"
+                " too few people yet to say. Choose one alone to see its band."
+            ),
+            unit="percentunit",
+            queries=(f"{by}.conversion", f"{by}.lower", f"{by}.upper"),
+        ),
+    )
+
+
+CAMPAIGNS_TITLE: Final = "Campaigns 活动一览"
+CAMPAIGNS_TEXT: Final = (
+    "One row for each campaign chosen above, newest figures of the chosen window."
+    f" An empty cell means the figure cannot be worked out yet. Money is {CURRENCY} only."
+)
+CAMPAIGNS_KEY: Final = "Campaign 活动"
+CAMPAIGNS: Final = (
+    Column(title="Clicks 点击量", unit="short", query="campaign.clicks"),
+    Column(title="Orders 订单数量", unit="short", query="campaign.orders"),
+    Column(title="Gross revenue 成交总额", unit=MONEY, query="campaign.revenue"),
+    Column(title="Conversion rate 转化率", unit="percentunit", query="campaign.conversion"),
+    Column(title="ROAS 广告支出回报率", unit="none", query="campaign.roas"),
+)
+
+ALERTS: Final = View(
+    title="Open alerts 未关闭告警",
+    text=(
+        "Every KPI alert now pending (seen, still being confirmed) or firing (confirmed)."
+        " The choices above do not filter it. If the monitor is down this table is empty too."
+    ),
+    unit="none",
+    queries=("alerts.open",),
+)
+ALERT_COLUMNS: Final = {
+    "severity": "Severity 级别",
+    "rule": "Rule 规则",
+    "state": "State 状态",
+    "category": "Category 类别",
+    "scope": "Scope 范围",
+    "campaign": "Campaign 活动",
+    "channel": "Channel 渠道",
+}
+
+HEALTH_TILES: Final = (
+    View(
+        title="Lag 处理延迟",
+        text="How far the monitor is behind the newest event. Red: figures above are old.",
+        unit="s",
+        queries=("monitor.lag",),
+        steps=_LAG,
+    ),
+    View(
+        title="Sources reporting of expected 数据源上报情况",
+        text="Sources sending data, next to how many should. Fewer means figures are too low.",
+        unit="none",
+        queries=("monitor.reporting", "monitor.expected"),
+    ),
+    View(
+        title="Frontier age 数据截止时间距今",
+        text="Age of the moment up to which all figures are complete. Growing means stuck.",
+        unit="s",
+        queries=("monitor.frontier",),
+        steps=_AGE,
+    ),
+    View(
+        title="Series left out 未导出序列数",
+        text="Campaign and channel figures not shown here because there were too many.",
+        unit="none",
+        queries=("monitor.left_out",),
+        steps=_WANT_NONE,
+    ),
+)
+
+HEALTH_GRAPHS: Final = (
+    View(
+        title="Dead letters by reason 死信速率",
+        text="Events set aside each second because they could not be read, and why.",
+        unit="cps",
+        queries=("monitor.dead",),
+    ),
+    View(
+        title="Late events 迟到事件",
+        text="Events in the last 5 minutes that came after their window had closed.",
+        unit="short",
+        queries=("monitor.late",),
+    ),
+    View(
+        title="Duplicates 重复事件速率",
+        text="Events each second that had been counted already and were not counted again.",
+        unit="cps",
+        queries=("monitor.duplicates",),
+    ),
+    View(
+        title="Events per second 每秒事件数",
+        text="Events read each second from each topic. Zero in working hours is a fault.",
+        unit="cps",
+        queries=("monitor.events",),
+    ),
+)
