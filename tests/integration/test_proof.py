@@ -1,0 +1,134 @@
+"""Every closed window of two real data sets equals an independent calculation.
+
+The input goes through real Kafka at full speed, with one and with three workers.
+The calculation is tests/support/oracle.py, in SQL, and shares no code with the
+monitor. Integers and money are equal exactly, ratios to 12 digits; all distinct
+counts here are below the sketch's limit and therefore exact too.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+
+from streams.embedded.kafka import EmbeddedKafka
+from tests.support import oracle
+from tests.support.cluster import Cluster
+
+pytestmark = pytest.mark.integration
+
+Published = dict[oracle.Key, dict[str, list[Any]]]
+
+
+@pytest.fixture
+def cluster(kafka: EmbeddedKafka, tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(kafka.address, tmp_path, {"KPI_PUBLISH_VALUES": "true"})
+    yield made
+    made.stop()
+
+
+def published(cluster: Cluster) -> tuple[Published, set[oracle.End]]:
+    """Return what was published last of every closed window and scope, and the windows."""
+    found: Published = {}
+    ends: set[oracle.End] = set()
+    for record in cluster.read("values"):
+        closed = msgspec.json.decode(record.value)
+        ends.add((closed["window"], closed["start"], closed["end"]))
+        for scope in closed["scopes"]:
+            key = (
+                closed["window"],
+                closed["end"],
+                scope["scope"],
+                scope["campaign"],
+                scope["channel"],
+            )
+            found[key] = scope["values"]
+    return found, ends
+
+
+def differences(got: Published, expected: dict[oracle.Key, dict[str, oracle.Value]]) -> list[str]:
+    """Return what is not equal, in words."""
+    wrong: list[str] = []
+    for key in got.keys() | expected.keys():
+        mine, theirs = got.get(key), expected.get(key)
+        if mine is None or theirs is None or mine.keys() != theirs.keys():
+            wrong.append(f"{key}: published {mine}, calculated {theirs}")
+            continue
+        for kpi, value in theirs.items():
+            if not all(map(same, mine[kpi], value)):
+                wrong.append(f"{key} {kpi}: published {mine[kpi]}, calculated {value}")
+    return wrong
+
+
+def same(mine: float | None, theirs: float | None) -> bool:
+    """Integers are equal, other numbers equal to 12 digits."""
+    if mine is None or theirs is None or (isinstance(mine, int) and isinstance(theirs, int)):
+        return mine == theirs
+    return math.isclose(mine, theirs, rel_tol=1e-12, abs_tol=1e-12)
+
+
+def prove(
+    cluster: Cluster, events: pl.DataFrame, *, file: Path, mapping: Path, workers: int
+) -> None:
+    cluster.command("feed", str(file), "--mapping", str(mapping), "--speed", "max")
+    for _ in range(workers):
+        cluster.start()
+    last_end = (int(events["event_time_ms"].max()) // 10_000 + 1) * 10_000  # type: ignore[arg-type]
+    picture = cluster.until(
+        lambda live: (
+            live["health"].get("events") == len(events) and (live["frontier"] or 0) >= last_end
+        ),
+        timeout_s=150,
+        why=f"{len(events)} events counted up to {last_end}",
+    )
+    assert picture["health"]["counted"] == len(events)
+    assert picture["health"]["dead_letters"] == picture["health"]["duplicates"] == 0
+
+    required = {end for end in oracle.required_ends(events, "UTC") if end[2] <= picture["frontier"]}
+    got, ends = published(cluster)
+    deadline = time.monotonic() + 60
+    while not required <= ends and time.monotonic() < deadline:
+        time.sleep(1)
+        got, ends = published(cluster)
+    missing = sorted(required - ends, key=lambda end: end[2])
+    assert not missing, f"{len(missing)} windows were never closed: {missing[:3]} … {missing[-3:]}"
+    expected = oracle.values(events, ends, "UTC")
+    wrong = differences(got, expected)
+    assert not wrong, f"{len(wrong)} of {len(expected)} differ:\n" + "\n".join(sorted(wrong)[:10])
+    print(f"\n{len(expected)} values' rows of {len(ends)} closed windows are equal")
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_window_of_the_shop_log_equals_the_calculation(
+    cluster: Cluster, shop_log: Path, repository: Path, workers: int
+) -> None:
+    prove(
+        cluster,
+        oracle.shop_events(shop_log),
+        file=shop_log,
+        mapping=repository / "config" / "shop-log.yaml",
+        workers=workers,
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_window_of_cdnow_equals_the_calculation(
+    cluster: Cluster, cdnow_file: Path, repository: Path, workers: int
+) -> None:
+    events = oracle.cdnow_events(cdnow_file)
+    assert len(events) == 69_659
+    assert events["user_id"].n_unique() == 23_570
+    prove(
+        cluster,
+        events,
+        file=cdnow_file,
+        mapping=repository / "config" / "cdnow.yaml",
+        workers=workers,
+    )

@@ -1,0 +1,219 @@
+"""The whole path without Kafka: the jobs themselves, fed by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from zlib import crc32
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from models.alerts import RuleBook
+from models.campaigns import Campaign
+from models.windows import BusinessDay
+from streams.alerting.judge import AlertJudge
+from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition
+from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.job import IngestJob, IngestRules
+from streams.kpis.job import KpiJob
+from streams.kpis.publish import values_encoder
+
+NOON = 1_699_963_200_000
+"""2023-11-14T12:00Z, a multiple of every step."""
+
+RULES = IngestRules(
+    currency="CNY",
+    allowed_disorder_ms=5_000,
+    correction_horizon_ms=600_000,
+    dedupe_horizon_ms=720_000,
+    future_tolerance_ms=60_000,
+    idle_after_ms=1_500,
+    largest_record_bytes=900_000,
+    reports_topic="partials",
+    registry_topic="registry",
+    dead_letters_topic="dead-letters",
+)
+KINDS = ("clicks", "orders", "campaigns")
+CAMPAIGNS = (
+    Campaign(id="c1", name="First", aliases=("第一",)),
+    Campaign(id="c2", name="Second"),
+    Campaign(id="shop"),
+)
+
+
+class Record(NamedTuple):
+    """A Kafka record as a job reads it."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+def ingest_job(
+    kind: str = "clicks",
+    partition: int = 0,
+    *,
+    generation: int = 1,
+    saved: Saved | None = None,
+    rules: IngestRules = RULES,
+) -> IngestJob:
+    """Return a job of one source partition."""
+    return IngestJob(
+        SourcePartition(kind, partition),
+        kind=kind,
+        rules=rules,
+        campaigns=CampaignIndex(CAMPAIGNS),
+        generation=generation,
+        saved=saved,
+    )
+
+
+def kpi_job(
+    *,
+    partitions: int = 1,
+    rules: RuleBook | None = None,
+    zone: str = "UTC",
+    saved: Saved | None = None,
+    publish: bool = True,
+) -> KpiJob:
+    """Return a job of the KPI stage."""
+    return KpiJob(
+        expected=[(kind, number) for kind in KINDS for number in range(partitions)],
+        day=BusinessDay(ZoneInfo(zone)),
+        judge=AlertJudge(rules or RuleBook(), lag_limit_s=30),
+        alerts_topic="alerts",
+        encode_values=values_encoder("values") if publish else None,
+        saved=saved,
+    )
+
+
+def event(kind: str = "click", *, at: int = NOON, **body: Any) -> dict[str, Any]:
+    """Return an event with defaults for what the test does not care about."""
+    made: dict[str, Any] = {"type": kind, "event_id": f"{kind}-{at}-{len(body)}", "event_time": at}
+    if kind not in {"spend_reported", "campaign_defined", "measurement"}:
+        made |= {"user_id": "u1", "campaign_id": "c1", "channel": "search"}
+    else:
+        made |= {"campaign_id": "c1"}
+    if kind == "order_placed":
+        made |= {"order_id": "o1", "amount": "100.00", "currency": "CNY"}
+    return made | body
+
+
+def record(body: object, *, offset: int, key: str | None = None, at: int = NOON) -> Record:
+    """Return a record; bytes stand as they are, everything else becomes JSON."""
+    if isinstance(body, bytes):
+        return Record(offset, at, key.encode() if key else None, body)
+    assert isinstance(body, dict)
+    owner = key or body.get("user_id") or body.get("campaign_id") or ""
+    return Record(offset, at, owner.encode(), json.dumps(body).encode())
+
+
+def saved_from(snapshots: Iterable[Snapshot], *, offset: int) -> Saved:
+    """Return what a job would get back after these snapshots."""
+    segments: dict[bytes, bytes] = {}
+    state = b""
+    for snapshot in snapshots:
+        state = snapshot.state
+        for key, value in snapshot.segments:
+            if value is None:
+                segments.pop(key, None)
+            else:
+                segments[key] = value
+    return Saved(offset=offset, state=state, segments=segments)
+
+
+Closed = dict[tuple[str, int, str, str, str], dict[str, list[Any]]]
+
+
+@dataclass
+class Path:
+    """Events in, closed windows out; one job for each source partition."""
+
+    partitions: int = 1
+    zone: str = "UTC"
+    rules: RuleBook | None = None
+    now_ms: int = NOON + 3_600_000
+    closed: Closed = field(default_factory=dict)
+    outputs: list[Output] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.sources = {
+            (kind, number): ingest_job(kind, number)
+            for kind in KINDS
+            for number in range(self.partitions)
+        }
+        self.offsets = dict.fromkeys(self.sources, 0)
+        self.kpis = kpi_job(partitions=self.partitions, zone=self.zone, rules=self.rules)
+        self.reports_offset = 0
+
+    def feed(self, events: Sequence[dict[str, Any]], *, batch: int = 500) -> None:
+        """Send events by key to their partitions, and report after each batch."""
+        for first in range(0, len(events), batch):
+            by_source: dict[tuple[str, int], list[Record]] = {}
+            for body in events[first : first + batch]:
+                owner = body.get("user_id") or body["campaign_id"]
+                source = (kind_of(body), crc32(owner.encode()) % self.partitions)
+                offset = self.offsets[source]
+                self.offsets[source] = offset + 1
+                self.now_ms += 1
+                by_source.setdefault(source, []).append(record(body, offset=offset, at=self.now_ms))
+            for source, records in by_source.items():
+                self.sources[source].apply(records, now_ms=self.now_ms)
+            self.report()
+
+    def report(self) -> None:
+        """Let every source report, with everything read to its end."""
+        self.now_ms += 1_000
+        for job in self.sources.values():
+            job.tick(Position(caught_up_at_ms=self.now_ms, behind=0), now_ms=self.now_ms)
+        for job in self.sources.values():
+            if job.dirty:
+                self.outputs.extend(taken := job.snapshot(now_ms=self.now_ms).outputs)
+                self.deliver(taken)
+            else:
+                self.deliver_reports([job.report()])
+
+    def finish(self) -> None:
+        """Let time pass until everything that can close has closed."""
+        self.now_ms += 120_000
+        self.report()
+
+    def deliver(self, outputs: Iterable[Output]) -> None:
+        """Hand reports to the KPI stage and take what it published."""
+        for output in outputs:
+            self.kpis.apply(
+                [Record(self.reports_offset, self.now_ms, None, output.value)], now_ms=self.now_ms
+            )
+            self.reports_offset += 1
+        self._collect(self.kpis.snapshot(now_ms=self.now_ms))
+
+    def deliver_reports(self, made: list[Any]) -> None:
+        """Hand reports over that are not yet written as a record."""
+        from models import reports
+
+        self.deliver([Output(topic="partials", value=reports.encode(made))])
+
+    def _collect(self, snapshot: Snapshot) -> None:
+        self.outputs.extend(snapshot.outputs)
+        for output in snapshot.early_outputs:
+            closed = msgspec.json.decode(output.value)
+            for scope in closed["scopes"]:
+                key = (
+                    closed["window"],
+                    closed["end"],
+                    scope["scope"],
+                    scope["campaign"],
+                    scope["channel"],
+                )
+                self.closed[key] = scope["values"]
+
+
+def kind_of(body: dict[str, Any]) -> str:
+    """Return the topic of an event."""
+    if body["type"] in {"impression", "click", "visit"}:
+        return "clicks"
+    return "campaigns" if body["type"] in {"spend_reported", "measurement"} else "orders"
