@@ -155,7 +155,7 @@ def build(settings: Settings) -> Monitor:
     if settings.alertmanager is not None:
         delivery = AlertmanagerDelivery(
             settings.alertmanager,
-            page_url=web.url,
+            page_url=lambda: web.url,
             alerts=lambda: _alerts(engine, settings),
             now_ms=clock_ms,
         )

@@ -80,7 +80,7 @@ class AlertmanagerDelivery:
 
     Args:
         url: where Alertmanager listens.
-        page_url: where the alert can be looked at.
+        page_url: returns where alerts can be looked at.
         alerts: returns the alerts in view, or None while this worker judges none.
     """
 
@@ -88,7 +88,7 @@ class AlertmanagerDelivery:
         self,
         url: str,
         *,
-        page_url: str,
+        page_url: Callable[[], str],
         alerts: Callable[[], Sequence[Alert] | None],
         now_ms: Callable[[], int],
     ) -> None:
@@ -136,7 +136,7 @@ class AlertmanagerDelivery:
     async def _post(
         self, session: aiohttp.ClientSession, alerts: Sequence[Alert], *, now_ms: int
     ) -> bool:
-        body = [payload(alert, now_ms=now_ms, page_url=self._page_url) for alert in alerts]
+        body = [payload(alert, now_ms=now_ms, page_url=self._page_url()) for alert in alerts]
         try:
             async with session.post(self._endpoint, json=body) as response:
                 if response.status < 300:

@@ -171,9 +171,10 @@ class EmbeddedKafka:
         )
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
+            said = (done.stderr or done.stdout).splitlines()
+            why = "\n".join(line for line in said if not line.startswith("\tat "))
             raise EmbeddedError(
-                f"Kafka's data folder {self.folder} could not be formatted:\n"
-                f"{(done.stderr or done.stdout)[-800:]}"
+                f"Kafka's data folder {self.folder} could not be formatted:\n{why[-800:]}"
             )
 
     def _java(self, jars: list[Path], heap: str, *arguments: str) -> list[str]:

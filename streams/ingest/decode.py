@@ -57,7 +57,7 @@ class EventDecoder:
         return event
 
     def _misshapen(self, why: str) -> Rejected:
-        if why.endswith("`$.type`"):
+        if why.endswith(("`$.type`", "required field `type`")):
             return Rejected(Reason.UNKNOWN_TYPE, f"{why}, in topic {self._kind}")
         return Rejected(Reason.INVALID_SHAPE, why)
 

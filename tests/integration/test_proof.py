@@ -8,11 +8,9 @@ counts here are below the sketch's limit and therefore exact too.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import polars as pl
@@ -21,10 +19,9 @@ import pytest
 from streams.embedded.kafka import EmbeddedKafka
 from tests.support import oracle
 from tests.support.cluster import Cluster
+from tests.support.compare import Published, differences
 
 pytestmark = pytest.mark.integration
-
-Published = dict[oracle.Key, dict[str, list[Any]]]
 
 
 @pytest.fixture
@@ -51,27 +48,6 @@ def published(cluster: Cluster) -> tuple[Published, set[oracle.End]]:
             )
             found[key] = scope["values"]
     return found, ends
-
-
-def differences(got: Published, expected: dict[oracle.Key, dict[str, oracle.Value]]) -> list[str]:
-    """Return what is not equal, in words."""
-    wrong: list[str] = []
-    for key in got.keys() | expected.keys():
-        mine, theirs = got.get(key), expected.get(key)
-        if mine is None or theirs is None or mine.keys() != theirs.keys():
-            wrong.append(f"{key}: published {mine}, calculated {theirs}")
-            continue
-        for kpi, value in theirs.items():
-            if not all(map(same, mine[kpi], value)):
-                wrong.append(f"{key} {kpi}: published {mine[kpi]}, calculated {value}")
-    return wrong
-
-
-def same(mine: float | None, theirs: float | None) -> bool:
-    """Integers are equal, other numbers equal to 12 digits."""
-    if mine is None or theirs is None or (isinstance(mine, int) and isinstance(theirs, int)):
-        return mine == theirs
-    return math.isclose(mine, theirs, rel_tol=1e-12, abs_tol=1e-12)
 
 
 def prove(

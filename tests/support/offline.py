@@ -109,7 +109,7 @@ def record(body: object, *, offset: int, key: str | None = None, at: int = NOON)
         return Record(offset, at, key.encode() if key else None, body)
     assert isinstance(body, dict)
     owner = key or body.get("user_id") or body.get("campaign_id") or ""
-    return Record(offset, at, owner.encode(), json.dumps(body).encode())
+    return Record(offset, at, str(owner).encode(), json.dumps(body).encode())
 
 
 def saved_from(snapshots: Iterable[Snapshot], *, offset: int) -> Saved:

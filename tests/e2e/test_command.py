@@ -1,0 +1,115 @@
+"""The command, as a stranger uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streams.embedded.kafka import EmbeddedKafka
+from tests.support.cluster import Cluster
+
+COMMANDS = ("demo", "worker", "feed", "check", "topics", "dead-letters", "version")
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("kpi-monitor")), *arguments],
+        env={**os.environ, "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+    if command != "version":
+        assert "Example" in done.stdout
+
+
+def test_the_package_is_the_installed_wheel() -> None:
+    import streams
+
+    assert "site-packages" in str(streams.__file__) or os.environ.get("CI") != "true"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["worker", "--kafka", "127.0.0.1:1"], {}, "no Kafka broker answers at 127.0.0.1:1"),
+        (["topics", "--kafka", "127.0.0.1:1"], {}, "no Kafka broker answers"),
+        (["dead-letters", "--kafka", "127.0.0.1:1"], {}, "no Kafka broker answers"),
+        (["check", "--offline"], {"KPI_PARTITIONS": "many"}, "KPI_PARTITIONS"),
+        (["check", "--offline", "--rules", "/nowhere.yaml"], {}, "/nowhere.yaml: file: can't be"),
+        (["demo", "--scenario", "rain"], {}, "no scenario 'rain'"),
+        (["demo", "--for", "soon"], {}, "duration 'soon'"),
+        (["nonsense"], {}, "No such command"),
+    ],
+)
+def test_a_fault_is_one_message_and_exit_code_2(
+    arguments: list[str], environment: dict[str, str], message: str
+) -> None:
+    done = run(*arguments, **environment)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_check_names_file_line_and_key(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules:\n  - name: a\n    kind: threshold\n    kpi: clicks\n    abvoe: 3\n")
+    done = run("check", "--offline", "--rules", str(rules))
+    assert done.returncode == 2
+    assert f"{rules}: line 5: rules[0].abvoe" in done.stderr
+
+
+@pytest.mark.integration
+def test_a_wrong_number_of_partitions_is_refused_with_the_remedy(
+    kafka: EmbeddedKafka, tmp_path: Path
+) -> None:
+    cluster = Cluster(kafka.address, tmp_path)
+    cluster.command("topics", "--create")
+    cluster.settings["KPI_PARTITIONS"] = "7"
+    done = cluster.command("worker", check=False)
+    assert done.returncode == 2
+    assert "has 4 partitions, not 7; set KPI_PARTITIONS" in done.stderr
+    assert cluster.command("topics", check=False).returncode == 1
+
+
+@pytest.mark.integration
+def test_a_synthetic_feed_and_a_mapped_file_are_sent(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    cluster = Cluster(kafka.address, tmp_path)
+    sent = cluster.command("feed", "--rate", "20", "--for", "30", "--speed", "max").stdout
+    assert "records sent" in sent
+    log = tmp_path / "log.ndjson"
+    log.write_text('{"who":"u1","when":1700000000}\n{"who":"u2","when":1700000001}\n')
+    mapping = tmp_path / "map.yaml"
+    mapping.write_text(
+        "format: ndjson\ntime: {column: when, format: epoch_s}\n"
+        "events: [{type: click, fields: {user_id: '{who}'}}]\n"
+    )
+    done = cluster.command("feed", str(log), "--mapping", str(mapping), "--speed", "max")
+    assert "2 records sent" in done.stdout
+    mapping.write_text(mapping.read_text().replace("{who}", "{whom}"))
+    wrong = cluster.command("feed", str(log), "--mapping", str(mapping), check=False)
+    assert wrong.returncode == 2
+    assert "row 1: no column 'whom'; it has: who, when" in wrong.stderr
+
+
+@pytest.mark.integration
+def test_the_demo_counts_exactly_and_its_alert_comes_and_goes(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = run("demo", "--for", "75s", "--json", str(report), "--port", "0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    findings = json.loads(report.read_text())
+    assert all(check["ok"] for check in findings["checks"])
+    assert findings["first_kpi_after_s"] < 60

@@ -1,0 +1,217 @@
+"""A monitor at work, seen by Prometheus, Alertmanager and a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from dashboards import live as live_board
+from dashboards.queries import substitute
+from models.alerts import Alert, AlertState
+from models.kpis import KPIS
+from models.scopes import Scope
+from streams.delivery.alertmanager import payload
+from streams.embedded.kafka import EmbeddedKafka
+from streams.embedded.valkey import EmbeddedValkey
+from streams.export import collector
+from tests.conftest import program
+from tests.support import stack
+from tests.support.cluster import Cluster, Worker
+
+pytestmark = pytest.mark.integration
+
+RULES = """\
+rules:
+  - {name: clicks-flow, kind: threshold, kpi: clicks, window: 1m, above: 0, severity: critical,
+     summary_en: Clicks flow, summary_zh: 有点击, next_step: look}
+"""
+
+
+@dataclass
+class Running:
+    """What the tests of this module look at."""
+
+    cluster: Cluster
+    worker: Worker
+    alertmanager: str
+    prometheus: str
+
+
+@pytest.fixture(scope="module")
+def running(
+    kafka: EmbeddedKafka, valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("monitor")
+    rules = folder / "rules.yaml"
+    rules.write_text(RULES)
+    with stack.alertmanager(program("prometheus-alertmanager"), folder / "am") as alertmanager:
+        cluster = Cluster(
+            kafka.address,
+            folder,
+            {
+                "KPI_REDIS": valkey.url,
+                "KPI_ALERTMANAGER": alertmanager,
+                "KPI_RULES_FILE": str(rules),
+            },
+        )
+        worker = cluster.start()
+        target = worker.url.removeprefix("http://").rstrip("/")
+        with stack.prometheus(program("prometheus"), folder / "prom", target=target) as prometheus:
+            feed = subprocess.Popen(
+                [sys.executable, "-m", "streams", "feed", "--rate", "40", "--for", "600"],
+                env=cluster.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                cluster.until(
+                    lambda live: (
+                        live["totals"].get("1m", {}).get("roas")
+                        and any(alert["state"] == "firing" for alert in live["alerts"])
+                    ),
+                    why="KPIs of all kinds and a firing alert",
+                )
+                yield Running(cluster, worker, alertmanager, prometheus)
+            finally:
+                feed.kill()
+                feed.wait()
+                cluster.stop()
+
+
+def test_metrics_and_live_picture_say_the_same(running: Running) -> None:
+    text = running.worker.get("metrics")
+    for kpi in KPIS:
+        assert f"# HELP {kpi.metric} {kpi.help}" in text
+    assert re.search(
+        r'kpi_conversion_rate_ratio\{campaign="618-main",channel="",scope="campaign",window="5m"\}'
+        r" 0\.\d+",
+        text,
+    )
+    assert re.search(r'kpi_conversion_rate_n\{campaign="618-main",channel="",', text)
+    assert re.search(r'kpi_revenue_gross_money\{[^}]*currency="CNY"', text)
+    assert "kpi_monitor_sources_reporting 12.0" in text
+    for spec in collector.SPECS:
+        assert f"# HELP {spec.name}" in text
+    assert "user_id" not in text
+
+
+def test_the_worker_says_that_it_is_alive_and_ready(running: Running) -> None:
+    assert json.loads(running.worker.get("healthz")) == {"status": "alive"}
+    ready = json.loads(running.worker.get("readyz"))
+    assert ready == {"status": "running", "sources": 13, "kpis": True}
+
+
+def test_every_query_of_every_panel_returns_data(running: Running, repository: Path) -> None:
+    path = repository / "dashboards" / "json" / "live.json"
+    board = json.loads(path.read_text(encoding="utf-8"))
+    queries = live_board.queries_of(board)
+    assert len(queries) > 25
+    stack.until(
+        lambda: stack.query(running.prometheus, "count_over_time(kpi_monitor_lag_seconds[1m]) > 5"),
+        timeout_s=60,
+        why="Prometheus scraped the worker",
+    )
+    empty = [
+        (title, expr)
+        for title, expr in queries
+        if not stack.query(running.prometheus, substitute(expr, window="1m"))
+    ]
+    assert not empty
+
+
+def test_alertmanager_gets_what_fires(running: Running) -> None:
+    def alerts() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = stack.get(f"{running.alertmanager}/api/v2/alerts")
+        return [one for one in found if one["labels"]["alertname"] == "clicks-flow"]
+
+    stack.until(alerts, timeout_s=30, why="the alert at Alertmanager")
+    (alert,) = alerts()
+    assert alert["labels"]["severity"] == "critical"
+    assert alert["annotations"]["evidence"].startswith("clicks ")
+    assert alert["annotations"]["next_step"] == "look"
+    assert alert["generatorURL"] == running.worker.url
+
+
+def test_the_alerts_topic_keeps_every_change(running: Running) -> None:
+    changes = [json.loads(record.value) for record in running.cluster.read("alerts")]
+    assert {"clicks-flow"} <= {change["rule"] for change in changes}
+
+
+def test_a_resolved_alert_ends_at_alertmanager(tmp_path: Path) -> None:
+    with stack.alertmanager(program("prometheus-alertmanager"), tmp_path) as url:
+        now_ms = 1_700_000_000_000
+        alert = Alert(
+            rule="r",
+            severity="warning",
+            state=AlertState.FIRING,
+            scope=Scope("campaign", "c1"),
+            active_since_ms=now_ms,
+            fired_at_ms=now_ms,
+            updated_ms=now_ms,
+        )
+        now_ms = int(time.time() * 1000)
+
+        def post(one: Alert) -> None:
+            body = json.dumps([payload(one, now_ms=now_ms, page_url="http://page")]).encode()
+            request = urllib.request.Request(
+                f"{url}/api/v2/alerts", data=body, headers={"Content-Type": "application/json"}
+            )
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                assert answer.status == 200
+
+        post(alert)
+        assert len(stack.get(f"{url}/api/v2/alerts")) == 1
+        post(alert.model_copy(update={"state": AlertState.RESOLVED, "resolved_at_ms": now_ms - 1}))
+        assert stack.get(f"{url}/api/v2/alerts") == []
+
+
+def test_another_worker_shows_what_the_owner_knows(running: Running) -> None:
+    # Static membership gives the one partition of reports to one of the two.
+    second = running.cluster.start()
+    stack.until(
+        lambda: (
+            second.live()["totals"].get("1m")
+            and running.worker.live()["totals"].get("1m")
+            and sum(worker.live()["owner"] for worker in running.cluster.workers) == 1
+        ),
+        timeout_s=60,
+        why="both workers show the KPIs, one of them owns them",
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_the_page_lives_in_a_browser(running: Running, width: int, height: int) -> None:
+    driver, chromium = program("chromedriver"), program("chromium")
+    url = running.worker.url
+    with stack.browser(driver, chromium, width=width, height=height) as chrome:
+        chrome.get(url)
+        wait = WebDriverWait(chrome, 30)
+
+        def text(selector: str) -> str:
+            return str(chrome.find_element(By.CSS_SELECTOR, selector).text)
+
+        Select(chrome.find_element(By.ID, "window-select")).select_by_value("1m")
+        wait.until(lambda _: re.search(r"\d", text('[data-kpi="clicks"] .value')))
+        before = text('[data-kpi="clicks"] .value')
+        wait.until(lambda _: text('[data-kpi="clicks"] .value') != before)
+        wait.until(lambda _: "618-main" in text("#campaigns"))
+        assert "clicks-flow" in text("#alerts") or "Clicks flow" in text("#alerts")
+        title = text('[data-kpi="clicks"]')
+        chrome.find_element(By.ID, "language").click()
+        wait.until(lambda _: text('[data-kpi="clicks"]').split("\n")[0] != title.split("\n")[0])
+        page = chrome.execute_script("return document.documentElement.scrollWidth")
+        assert page <= max(width, 500)
+        severe = [row for row in chrome.get_log("browser") if row["level"] == "SEVERE"]
+        assert not [row for row in severe if "favicon" not in row["message"]]

@@ -1,0 +1,107 @@
+"""Nothing is lost and nothing counted twice while workers come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.embedded import producer
+from streams.embedded.kafka import EmbeddedKafka
+from streams.embedded.synthetic import CAMPAIGNS, Synthetic, Truth
+from tests.support.cluster import Cluster
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def cluster(kafka: EmbeddedKafka, tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(
+        kafka.address, tmp_path, {"KPI_POLL_RECORDS": "200", "KPI_SESSION_TIMEOUT_S": "6"}
+    )
+    made.command("topics", "--create")
+    yield made
+    made.stop()
+
+
+def fill(cluster: Cluster, *, seconds: int = 240, rate: float = 60.0, seed: int = 3) -> Truth:
+    """Send a synthetic campaign at full speed; return what is true of it."""
+    names = (cluster.topic("clicks"), cluster.topic("orders"), cluster.topic("campaigns"))
+    made = Synthetic(seed=seed, clicks_per_second=rate, topics=names)
+    start_ms = int(time.time() * 1000) // 1000 * 1000 - seconds * 1000
+
+    async def send() -> None:
+        async with producer.producer(cluster.kafka) as client:
+            await producer.define(client, CAMPAIGNS, topic=cluster.topic("registry"))
+            await producer.send_all(client, made.records(start_ms, start_ms + seconds * 1000))
+
+    asyncio.run(send())
+    return made.truth
+
+
+def assert_exact(cluster: Cluster, truth: Truth) -> None:
+    """Wait until all is read, and compare with what was sent."""
+    live = cluster.until(
+        lambda live: live["health"].get("events", 0) >= truth.records,
+        timeout_s=120,
+        why=f"{truth.records} records are read",
+    )
+    health = live["health"]
+    assert {
+        "records": health["events"],
+        "counted": health["counted"],
+        "duplicates": health["duplicates"],
+        "dead letters": health["dead_letters"],
+    } == {
+        "records": truth.records,
+        "counted": truth.counted,
+        "duplicates": truth.duplicates,
+        "dead letters": truth.broken,
+    }
+
+
+def test_workers_that_are_killed_lose_nothing(cluster: Cluster) -> None:
+    truth = fill(cluster)
+    for _ in range(4):
+        worker = cluster.start("w0")
+        assert worker.url
+        time.sleep(4.0)
+        worker.child.kill()
+    cluster.start("w0")
+    assert_exact(cluster, truth)
+
+
+def test_workers_that_join_leave_and_lose_their_disk_lose_nothing(cluster: Cluster) -> None:
+    first = cluster.start("a")
+    assert first.url
+    truth = fill(cluster)
+    second = cluster.start("b")
+    time.sleep(5)
+    first.child.kill()
+    shutil.rmtree(cluster.folder / "data-a")
+    third = cluster.start("c")
+    time.sleep(9)
+    second.child.stop()
+    cluster.start("a")
+    assert third.url
+    assert_exact(cluster, truth)
+
+
+def test_input_goes_on_after_a_restart_where_it_stopped(cluster: Cluster) -> None:
+    first = fill(cluster, seconds=60, seed=4)
+    worker = cluster.start("w0")
+    assert_exact(cluster, first)
+    worker.child.stop()
+    assert "stopped" in worker.child.log_tail(3)
+    second = fill(cluster, seconds=60, seed=5)
+    cluster.start("w0")
+    both = Truth(
+        unique=first.unique + second.unique,
+        duplicates=first.duplicates + second.duplicates,
+        broken=first.broken + second.broken,
+    )
+    assert_exact(cluster, both)

@@ -1,0 +1,263 @@
+"""Alerting: verdicts, states, inhibition, and what is delivered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.alerts import Alert, AlertState, RuleBook
+from models.kpis import KpiValue
+from models.scopes import ALL, Scope
+from streams.alerting.judge import AlertJudge
+from streams.alerting.machine import Standing, step
+from streams.alerting.verdicts import Verdict, threshold
+from streams.delivery.alertmanager import REPEAT_S, AlertmanagerDelivery, payload
+from streams.kpis.view import Evaluation, Health
+from tests.support.offline import NOON
+
+B, H, M, N = Verdict.BROKEN, Verdict.HOLDS, Verdict.BETWEEN, Verdict.NO_JUDGEMENT
+C1 = Scope("campaign", "c1")
+
+
+def book(**changed: Any) -> RuleBook:
+    rule = {"name": "r", "kind": "threshold", "kpi": "clicks", "window": "1m", "below": 10}
+    if changed.get("kind") == "absence" or "above" in changed:
+        del rule["below"]
+    return RuleBook.model_validate({"rules": [{**rule, **changed}]})
+
+
+def verdict(value: KpiValue | None, **changed: Any) -> Verdict:
+    return threshold(book(**changed).rules[0], value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "rule", "expected"),
+    [
+        (KpiValue(9, n=9), {}, B),
+        (KpiValue(10, n=10), {}, H),
+        (None, {}, N),
+        (KpiValue(9, n=9), {"min_n": 10}, N),
+        (KpiValue(10.5, n=10), {"hysteresis": 0.1}, M),
+        (KpiValue(11, n=10), {"hysteresis": 0.1}, H),
+        (KpiValue(11, n=10), {"above": 10}, B),
+        (KpiValue(9.5, n=10), {"above": 10, "hysteresis": 0.1}, M),
+        (KpiValue(9, 7, 9.9, 9), {}, B),
+        (KpiValue(9, 7, 10.1, 9), {}, M),
+        (KpiValue(11, 9.9, 12, 9), {"above": 10}, M),
+        (KpiValue(11, 10.1, 12, 9), {"above": 10}, B),
+    ],
+)
+def test_a_limit_is_broken_only_when_the_interval_excludes_it(
+    value: KpiValue | None, rule: dict[str, Any], expected: Verdict
+) -> None:
+    assert verdict(value, **rule) is expected
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "states"),
+    [
+        ("B", "p"),
+        ("BB", "pp"),
+        ("BBB", "ppf"),
+        ("BHB", "p-p"),
+        ("BNB", "p-p"),
+        ("BMB", "ppf"),
+        ("BBBHBH", "ppffff"),
+        ("BBBHH", "ppffr"),
+        ("BBBHHB", "ppffrp"),
+        ("BBBNNN", "ppffff"),
+        ("BBBMMM", "ppffff"),
+        ("HHH", "---"),
+    ],
+)
+def test_states_follow_the_verdicts_with_for_20_s_and_keep_firing_for_10_s(
+    verdicts: str, states: str
+) -> None:
+    standing: Standing | None = None
+    seen = ""
+    for number, letter in enumerate(verdicts):
+        standing = step(
+            standing,
+            {"B": B, "H": H, "M": M, "N": N}[letter],
+            at_ms=number * 10_000,
+            for_ms=20_000,
+            keep_firing_for_ms=10_000,
+        )
+        seen += "-" if standing is None else standing.state.value[0]
+    assert seen == states
+
+
+@given(st.lists(st.sampled_from(list(Verdict)), max_size=40), st.integers(0, 3), st.integers(0, 3))
+def test_an_alert_never_fires_before_for_nor_resolves_before_keep_firing_for(
+    verdicts: list[Verdict], for_steps: int, keep_steps: int
+) -> None:
+    standing: Standing | None = None
+    for at, one in enumerate(verdicts):
+        before = standing
+        standing = step(before, one, at_ms=at, for_ms=for_steps, keep_firing_for_ms=keep_steps)
+        if standing is None:
+            continue
+        if standing.state is AlertState.FIRING and standing.fired_at_ms == at:
+            assert one is B
+            assert at - standing.active_since_ms >= for_steps
+        if standing.state is AlertState.RESOLVED:
+            assert before is not None
+            assert before.state is AlertState.FIRING
+            assert all(v is H for v in verdicts[at - keep_steps : at + 1])
+
+
+def closed(
+    value: KpiValue | None, *, end: int, scope: Scope = ALL, kpi: str = "clicks"
+) -> Evaluation:
+    return Evaluation("1m", end - 60_000, end, {scope: {} if value is None else {kpi: value}})
+
+
+def healthy(now_ms: int = NOON, *, lag_ms: int = 1_000, reporting: int = 3) -> Health:
+    return Health(
+        now_ms=now_ms,
+        expected=3,
+        reporting=reporting,
+        missing=[],
+        read_up_to_ms=now_ms - lag_ms,
+        behind=0,
+    )
+
+
+def states(judge: AlertJudge) -> dict[str, str]:
+    return {alert.id: alert.state.value for alert in judge.alerts()}
+
+
+def test_there_is_one_alert_for_each_rule_and_scope() -> None:
+    judge = AlertJudge(book(scope="campaign"), lag_limit_s=30)
+    for end in (NOON, NOON + 10_000):
+        judge.closed(
+            Evaluation(
+                "1m",
+                end - 60_000,
+                end,
+                {
+                    scope: {"clicks": KpiValue(1, n=1)}
+                    for scope in (ALL, C1, Scope("campaign", "c2"))
+                },
+            )
+        )
+    assert states(judge) == {"r/campaign/c1/": "firing", "r/campaign/c2/": "firing"}
+    changes = [change.state.value for change in judge.take_changes()]
+    assert changes == ["firing", "firing"]
+    assert not judge.take_changes()
+
+
+def test_an_absent_campaign_fires_the_absence_rule_and_its_return_resolves_it() -> None:
+    judge = AlertJudge(
+        book(kind="absence", scope="campaign", match={"campaign": ["c1"]}), lag_limit_s=30
+    )
+    judge.closed(closed(None, end=NOON))
+    judge.closed(closed(None, end=NOON + 10_000))
+    assert states(judge) == {"r/campaign/c1/": "firing"}
+    judge.closed(closed(KpiValue(3, n=3), end=NOON + 20_000, scope=C1))
+    assert states(judge) == {"r/campaign/c1/": "resolved"}
+
+
+def test_money_is_judged_in_the_currency() -> None:
+    judge = AlertJudge(book(kpi="spend", above=100), lag_limit_s=30)
+    judge.closed(closed(KpiValue(99 * 10_000, n=1), end=NOON, kpi="spend"))
+    assert not judge.alerts()
+    judge.closed(closed(KpiValue(101 * 10_000, n=1), end=NOON + 10_000, kpi="spend"))
+    assert [(alert.value, alert.threshold) for alert in judge.alerts()] == [(101.0, 100.0)]
+
+
+def test_lag_is_one_alert_and_inhibits_the_rest() -> None:
+    judge = AlertJudge(book(), lag_limit_s=30)
+    judge.closed(closed(KpiValue(1, n=1), end=NOON))
+    judge.closed(closed(KpiValue(1, n=1), end=NOON + 10_000))
+    assert states(judge) == {"r/all//": "firing"}
+    judge.health(healthy(lag_ms=60_000))
+    judge.health(healthy(NOON + 1_000, lag_ms=60_000))
+    judge.closed(closed(KpiValue(99, n=99), end=NOON + 20_000))
+    shown = {alert.rule: (alert.state.value, alert.inhibited) for alert in judge.alerts()}
+    assert shown == {"data-lagging": ("firing", False), "r": ("firing", True)}
+    for later in (2_000, 3_000, 9_000):
+        judge.health(healthy(NOON + later))
+    judge.closed(closed(KpiValue(99, n=99), end=NOON + 30_000))
+    assert set(states(judge).values()) == {"resolved"}
+
+
+def test_no_rule_is_judged_while_sources_are_missing() -> None:
+    judge = AlertJudge(book(), lag_limit_s=30)
+    judge.health(healthy(reporting=2))
+    judge.health(healthy(NOON + 30_000, reporting=2))
+    judge.health(healthy(NOON + 31_000, reporting=2))
+    judge.closed(closed(KpiValue(1, n=1), end=NOON))
+    assert states(judge) == {"data-incomplete/all//": "firing"}
+
+
+def test_alerts_survive_a_restart() -> None:
+    judge = AlertJudge(book(**{"for": 10}), lag_limit_s=30)
+    judge.closed(closed(KpiValue(1, n=1), end=NOON))
+    again = AlertJudge(book(**{"for": 10}), lag_limit_s=30)
+    again.restore(judge.to_bytes())
+    again.closed(closed(KpiValue(1, n=1), end=NOON + 10_000))
+    (alert,) = again.alerts()
+    assert (alert.state, alert.active_since_ms) == (AlertState.FIRING, NOON)
+    renamed = AlertJudge(RuleBook(), lag_limit_s=30)
+    renamed.restore(judge.to_bytes())
+    assert not renamed.alerts()
+
+
+def alert(state: AlertState, **changed: Any) -> Alert:
+    made: dict[str, Any] = {
+        "rule": "r",
+        "severity": "critical",
+        "state": state,
+        "scope": C1,
+        "kpi": "clicks",
+        "window": "1m",
+        "value": 1.0,
+        "n": 1,
+        "threshold": 10.0,
+        "active_since_ms": NOON,
+        "fired_at_ms": NOON + 1_000,
+        "updated_ms": NOON,
+    }
+    return Alert(**made | changed)
+
+
+def due_states(sequence: list[tuple[float, Alert]]) -> list[str]:
+    delivery = AlertmanagerDelivery("http://x", page_url=str, alerts=list, now_ms=lambda: 0)
+    sent: list[str] = []
+    for now_s, one in sequence:
+        due = delivery.due([one], now_s=now_s)
+        delivery.note_sent(due, now_s=now_s)
+        sent.append(due[0].state.value if due else "-")
+    return sent
+
+
+def test_firing_alerts_are_sent_at_once_again_and_when_they_resolve() -> None:
+    pending, firing = alert(AlertState.PENDING), alert(AlertState.FIRING)
+    resolved = alert(AlertState.RESOLVED, resolved_at_ms=NOON + 9_000)
+    sequence = [
+        (0.0, pending),
+        (1.0, firing),
+        (2.0, firing),
+        (1.0 + REPEAT_S, firing),
+        (30.0, alert(AlertState.FIRING, inhibited=True)),
+        (40.0, resolved),
+        (99.0, resolved),
+    ]
+    assert due_states(sequence) == ["-", "firing", "-", "firing", "-", "resolved", "-"]
+
+
+def test_a_resolved_alert_that_was_never_sent_is_no_news() -> None:
+    assert due_states([(0.0, alert(AlertState.RESOLVED, resolved_at_ms=NOON))]) == ["-"]
+
+
+def test_the_payload_carries_the_evidence_and_ends_by_itself() -> None:
+    body = payload(alert(AlertState.FIRING), now_ms=NOON, page_url="http://page")
+    assert body["labels"]["alertname"] == "r"
+    assert body["labels"]["campaign"] == "c1"
+    assert "channel" not in body["labels"]
+    assert body["annotations"]["evidence"] == "clicks 1, limit 10, window 1m, n=1"
+    assert body["startsAt"] < body["endsAt"]

@@ -1,0 +1,119 @@
+"""What the engine takes for granted of Faust and aiokafka.
+
+Each private name that is overridden or read is checked here, so that an upgrade
+that changes one fails in CI and not in production.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib import metadata
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.subscription_state import TopicPartitionState
+from faust.app.base import App
+from faust.stores import rocksdb
+from faust.tables.recovery import Recovery
+from faust.transport.consumer import Consumer, ConsumerThread
+from faust.transport.drivers import aiokafka as driver
+
+from streams.engine import transport
+
+
+def parameters(function: object) -> list[str]:
+    return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("package", "version"),
+    [("faust-streaming", "0.15.3"), ("mode-streaming", "0.7.1"), ("aiokafka", "0.14.0")],
+)
+def test_the_versions_are_those_that_were_read(package: str, version: str) -> None:
+    assert metadata.version(package) == version
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "expected"),
+    [
+        (
+            driver.AIOKafkaConsumerThread,
+            "_fetch_records",
+            ["self", "consumer", "active_partitions", "timeout", "max_records"],
+        ),
+        (driver.AIOKafkaConsumerThread, "_create_worker_consumer", ["self", "transport"]),
+        (driver.AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
+        (driver.Consumer, "_new_consumer_thread", ["self"]),
+        (Consumer, "perform_seek", ["self"]),
+        (driver.Consumer, "_commit", ["self", "offsets"]),
+        (
+            driver.Producer,
+            "send",
+            [
+                "self",
+                "topic",
+                "key",
+                "value",
+                "partition",
+                "timestamp",
+                "headers",
+                "transactional_id",
+            ],
+        ),
+        (rocksdb.Store, "_db_for_partition", ["self", "partition"]),
+        (rocksdb.Store, "set_persisted_offset", ["self", "tp", "offset"]),
+        (Recovery, "active_remaining_total", ["self"]),
+    ],
+)
+def test_what_is_overridden_or_called_has_these_parameters(
+    owner: type, name: str, expected: list[str]
+) -> None:
+    assert parameters(getattr(owner, name)) == expected
+
+
+def test_the_fetch_returns_without_giving_way_after_its_records_are_taken() -> None:
+    source = inspect.getsource(driver.AIOKafkaConsumerThread._fetch_records)
+    assert source.count("await") == 1
+    assert "return await fetcher.fetched_records(" in source
+
+
+def test_the_fetcher_is_made_when_the_consumer_starts_with_the_wait_set_before() -> None:
+    assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in inspect.getsource(AIOKafkaConsumer.start)
+
+
+def test_recovery_seeks_sources_after_the_state_is_complete_and_before_reading_goes_on() -> None:
+    source = inspect.getsource(Recovery.on_recovery_completed)
+    assert source.index("perform_seek()") < source.index("consumer.resume_flow()")
+
+
+def test_revocation_stops_reading_and_clears_queues_before_it_is_signalled() -> None:
+    source = inspect.getsource(App._on_partitions_revoked)
+    places = [
+        source.index(step)
+        for step in (
+            "consumer.stop_flow",
+            "self.flow_control.clear",
+            "self.on_partitions_revoked.send",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_sources_without_acknowledgement_keep_no_gaps() -> None:
+    source = inspect.getsource(Consumer._drain_messages)
+    assert "acks_enabled = acks_enabled_for(message.topic)" in source
+    assert "if r_offset is None or offset >= r_offset:" in source
+
+
+def test_a_partition_knows_when_it_was_last_polled_and_how_far() -> None:
+    for name in ("position", "has_valid_position"):
+        assert isinstance(getattr(TopicPartitionState, name), property)
+    source = inspect.getsource(TopicPartitionState.__init__)
+    assert "self.timestamp" in source
+    assert "self.highwater" in source
+
+
+def test_the_engine_overrides_what_it_means_to() -> None:
+    assert issubclass(transport.BatchThread, ConsumerThread)
+    assert transport.BatchTransport.Consumer is transport.BatchConsumer
+    assert callable(ConsumerThread.call_thread)

@@ -1,0 +1,248 @@
+"""Ingest: what counts, what does not, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models import dead_letters, reports
+from models.dead_letters import Reason
+from models.measures import CLICKS, ORDERS, REVENUE_GROSS, REVENUE_REFUNDED, SPEND, Cell
+from models.reports import Report
+from streams.engine.stage import Position, Snapshot
+from streams.ingest.job import IngestJob
+from tests.support.offline import NOON, event, ingest_job, record, saved_from
+
+
+def apply(job: IngestJob, *bodies: object, first: int = 0, at: int = NOON) -> None:
+    job.apply([record(body, offset=first + i, at=at) for i, body in enumerate(bodies)], now_ms=NOON)
+
+
+def reported(snapshot: Snapshot) -> Report:
+    (output,) = snapshot.outputs
+    (report,) = reports.decode(output.value)
+    return report
+
+
+def letters(snapshot: Snapshot) -> list[dead_letters.DeadLetter]:
+    return [
+        dead_letters.decode(output.value)
+        for output in snapshot.early_outputs
+        if output.topic == "dead-letters"
+    ]
+
+
+def sums(report: Report, *, pane: int = NOON, campaign: str = "c1") -> list[int]:
+    (wire,) = [cell for name, _, cell in report.panes[pane] if name == campaign]
+    return Cell.from_wire(wire).sums
+
+
+def test_events_are_folded_into_their_panes() -> None:
+    job = ingest_job("orders")
+    apply(
+        job,
+        event("order_placed", at=NOON, event_id="a", amount="12.3456"),
+        event("order_placed", at=NOON + 9_999, event_id="b", amount=0.1),
+        event(
+            "order_refunded", at=NOON + 9_999, event_id="r", order_id="o", amount=5, currency="CNY"
+        ),
+        event("order_placed", at=NOON + 10_000, event_id="c", amount=7),
+    )
+    report = reported(job.snapshot(now_ms=NOON))
+    assert sums(report)[ORDERS] == 2
+    assert sums(report)[REVENUE_GROSS] == 123_456 + 1_000
+    assert sums(report)[REVENUE_REFUNDED] == 50_000
+    assert sums(report, pane=NOON + 10_000)[REVENUE_GROSS] == 70_000
+    assert (report.from_offset, report.to_offset) == (-1, 3)
+
+
+def test_spend_belongs_to_the_campaign_and_channel_that_reported_it() -> None:
+    job = ingest_job("campaigns")
+    apply(job, event("spend_reported", amount="3.5", currency="CNY", channel="feed"))
+    report = reported(job.snapshot(now_ms=NOON))
+    ((campaign, channel, wire),) = report.panes[NOON]
+    assert (campaign, channel) == ("c1", "feed")
+    assert Cell.from_wire(wire).sums[SPEND] == 35_000
+
+
+def test_rfc_3339_times_are_event_times_too() -> None:
+    job = ingest_job()
+    apply(job, event(event_time="2023-11-14T20:00:00+08:00"))
+    assert sums(reported(job.snapshot(now_ms=NOON)))[CLICKS] == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "reason"),
+    [
+        ("clicks", b"not json", Reason.NOT_JSON),
+        ("clicks", b"", Reason.EMPTY),
+        ("clicks", b'{"type":"click"', Reason.NOT_JSON),
+        ("clicks", b"[" * 100_000, Reason.INVALID_SHAPE),
+        ("clicks", b'{"type":"click","deep":' + b"[" * 100_000, Reason.NOT_JSON),
+        ("clicks", b"x" * 1_000_000, Reason.OVERSIZE),
+        ("clicks", {**event(), "event_id": 5}, Reason.INVALID_SHAPE),
+        ("clicks", {**event(), "event_id": ""}, Reason.INVALID_SHAPE),
+        ("clicks", {"type": "click", "event_time": NOON, "user_id": "u"}, Reason.INVALID_SHAPE),
+        ("clicks", {**event(), "type": "teleport"}, Reason.UNKNOWN_TYPE),
+        ("clicks", event("order_placed"), Reason.UNKNOWN_TYPE),
+        ("clicks", {"event_id": "x"}, Reason.UNKNOWN_TYPE),
+        ("clicks", {**event(), "event_time": "yesterday"}, Reason.INVALID_TIME),
+        ("clicks", {**event(), "event_time": "2023-11-14T20:00:00"}, Reason.INVALID_TIME),
+        ("clicks", {**event(), "event_time": NOON + 3_600_000}, Reason.FAR_FUTURE),
+        ("clicks", {**event(), "event_time": 10**18}, Reason.FAR_FUTURE),
+        ("clicks", {**event(), "event_time": 1_000}, Reason.FAR_PAST),
+        ("clicks", {**event(), "event_time": -5}, Reason.FAR_PAST),
+        ("clicks", {**event(), "event_id": "a\0b"}, Reason.NUL_CHARACTER),
+        (
+            "clicks",
+            json.dumps(event()).replace("u1", "\udcff").encode("utf-8", "surrogateescape"),
+            Reason.INVALID_UTF8,
+        ),
+        ("orders", event("order_placed", amount="-1"), Reason.INVALID_AMOUNT),
+        ("orders", event("order_placed", amount="NaN"), Reason.INVALID_AMOUNT),
+        ("orders", event("order_placed", amount="1.00001"), Reason.INVALID_AMOUNT),
+        ("orders", event("order_placed", amount="1e400"), Reason.INVALID_AMOUNT),
+        ("orders", event("order_placed", currency="USD"), Reason.UNKNOWN_CURRENCY),
+        ("orders", event("order_placed", currency="¥"), Reason.UNKNOWN_CURRENCY),
+        ("orders", event("order_placed", amount=True), Reason.INVALID_SHAPE),
+    ],
+)
+def test_bad_input_is_a_dead_letter_and_changes_nothing_else(
+    kind: str, body: object, reason: Reason
+) -> None:
+    good = event("click" if kind == "clicks" else "order_placed", event_id="good")
+    alone = ingest_job(kind)
+    apply(alone, good)
+    job = ingest_job(kind)
+    raw = record(body, offset=0)
+    job.apply([raw, record(good, offset=1)], now_ms=NOON)
+    snapshot = job.snapshot(now_ms=NOON)
+    (letter,) = letters(snapshot)
+    assert letter.reason == reason
+    assert (letter.topic, letter.partition, letter.offset) == (kind, 0, 0)
+    assert (letter.key, letter.value or b"") == (raw.key, raw.value)
+    assert reported(snapshot).stats.dead_letters == {reason: 1}
+    assert reported(snapshot).panes == reported(alone.snapshot(now_ms=NOON)).panes
+
+
+def test_a_repeated_event_id_counts_once_also_over_a_restart() -> None:
+    job = ingest_job()
+    apply(job, event(event_id="same"), event(event_id="same"))
+    first = job.snapshot(now_ms=NOON)
+    assert reported(first).stats.duplicates == 1
+    restarted = ingest_job(saved=saved_from([first], offset=1))
+    apply(restarted, event(event_id="same"), first=2)
+    report = reported(restarted.snapshot(now_ms=NOON))
+    assert (report.stats.duplicates, report.panes) == (1, {})
+
+
+def test_ids_are_forgotten_after_the_horizon_and_their_segments_removed() -> None:
+    job = ingest_job()
+    apply(job, event(event_id="old"))
+    kept = dict(job.snapshot(now_ms=NOON).segments)
+    job.apply(
+        [record(event(event_id="young", at=NOON + 1_200_000), offset=1)], now_ms=NOON + 1_200_000
+    )
+    later = dict(job.snapshot(now_ms=NOON).segments)
+    assert set(kept) <= {key for key, value in later.items() if value is None}
+
+
+def test_late_events_count_and_too_late_ones_are_dead_letters() -> None:
+    job = ingest_job()
+    apply(
+        job,
+        event(at=NOON, event_id="now"),
+        event(at=NOON - 5_000, event_id="in order"),
+        event(at=NOON - 5_001, event_id="late"),
+        event(at=NOON - 605_000, event_id="just in time"),
+        event(at=NOON - 605_001, event_id="too late"),
+    )
+    snapshot = job.snapshot(now_ms=NOON)
+    stats = reported(snapshot).stats
+    assert (stats.counted, stats.late) == (4, 2)
+    assert [letter.reason for letter in letters(snapshot)] == [Reason.TOO_LATE]
+
+
+def test_campaigns_are_found_by_id_then_name_and_never_guessed() -> None:
+    job = ingest_job()
+    apply(
+        job,
+        event(event_id="1"),
+        event(event_id="2", campaign_id=None, campaign=" FIRST "),
+        event(event_id="3", campaign_id=None, campaign="第一"),
+        event(event_id="4", campaign_id="c9"),
+        event(event_id="5", campaign_id=None),
+    )
+    report = reported(job.snapshot(now_ms=NOON))
+    counted = {name: Cell.from_wire(wire).sums[CLICKS] for name, _, wire in report.panes[NOON]}
+    assert counted == {"c1": 3, "unknown": 1, "none": 1}
+    assert report.stats.unknown_samples == ["c9"]
+
+
+def test_a_name_of_two_campaigns_means_neither() -> None:
+    job = ingest_job("campaigns")
+    for number in ("a", "b"):
+        apply(job, event("campaign_defined", event_id=number, campaign_id=number, name="Twin"))
+    assert job.campaigns.resolve(campaign_id=None, name="twin") == "unknown"
+    assert job.campaigns.resolve(campaign_id="a", name=None) == "a"
+
+
+def test_a_definition_goes_to_the_registry() -> None:
+    job = ingest_job("campaigns")
+    apply(job, event("campaign_defined", campaign_id="c7", name="Seventh", aliases=["7"]))
+    (output,) = job.snapshot(now_ms=NOON).early_outputs
+    assert (output.topic, output.key) == ("registry", b"c7")
+    assert json.loads(output.value)["aliases"] == ["7"]
+
+
+def test_a_key_that_is_not_the_user_is_counted_as_mis_keyed() -> None:
+    job = ingest_job()
+    job.apply([record(event(), offset=0, key="somebody else")], now_ms=NOON)
+    assert reported(job.snapshot(now_ms=NOON)).stats.mis_keyed == 1
+
+
+def test_the_watermark_follows_the_newest_event_less_the_disorder() -> None:
+    job = ingest_job()
+    apply(job, event(at=NOON, event_id="a"), event(at=NOON - 3_000, event_id="b"))
+    assert job.report().watermark_ms == NOON - 5_000
+    assert not job.report().idle
+
+
+def test_a_silent_partition_advances_with_the_clock_and_then_holds_nobody_back() -> None:
+    job = ingest_job()
+    apply(job, event(at=NOON), at=NOON + 50)
+    job.snapshot(now_ms=NOON)
+    job.tick(Position(caught_up_at_ms=NOON + 1_250, behind=0), now_ms=NOON)
+    assert (job.report().watermark_ms, job.report().idle) == (NOON - 5_000 + 1_000, False)
+    job.tick(Position(caught_up_at_ms=NOON + 2_250, behind=0), now_ms=NOON)
+    assert job.report().idle
+    job.tick(Position(caught_up_at_ms=None, behind=9), now_ms=NOON)
+    assert (job.report().idle, job.report().behind) == (False, 9)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_whatever_stop_the_stream(value: bytes) -> None:
+    job = ingest_job()
+    apply(job, value, event(event_id="good"))
+    report = reported(job.snapshot(now_ms=NOON))
+    assert report.stats.records == 2
+    assert sums(report)[CLICKS] == 1
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+        max_leaves=6,
+    ),
+    st.sampled_from(["event_id", "event_time", "user_id", "amount", "currency", "channel", "type"]),
+)
+def test_no_value_of_any_field_stops_the_stream(value: object, name: str) -> None:
+    job = ingest_job("orders")
+    apply(job, {**event("order_placed"), name: value}, event("order_placed", event_id="good"))
+    stats = reported(job.snapshot(now_ms=NOON)).stats
+    assert stats.records == 2
+    assert stats.counted + sum(stats.dead_letters.values()) + stats.duplicates == 2

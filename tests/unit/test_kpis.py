@@ -1,0 +1,293 @@
+"""The KPI stage: merging, completeness, windows, corrections, restarts."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import reports
+from models.reports import Report, SourceStats
+from streams.engine.stage import Position
+from streams.kpis.completeness import Completeness
+from streams.kpis.intervals import wilson
+from streams.kpis.job import KpiJob
+from streams.kpis.ledger import Ledger, Verdict
+from tests.support import oracle
+from tests.support.compare import differences
+from tests.support.offline import NOON, Path, Record, event, kpi_job, saved_from
+
+SOURCES = [("clicks", 0), ("orders", 0)]
+
+
+def report(topic: str = "clicks", **changed: Any) -> Report:
+    made: dict[str, Any] = {
+        "topic": topic,
+        "partition": 0,
+        "generation": 1,
+        "from_offset": -1,
+        "to_offset": -1,
+        "read_up_to_ms": 1_000,
+        "watermark_ms": 0,
+        "idle": False,
+        "stats": SourceStats(),
+    }
+    return Report(**made | changed)
+
+
+def frontier(*marks: Report) -> int:
+    completeness = Completeness(SOURCES)
+    for mark in marks:
+        completeness.note(mark)
+    return completeness.advance()
+
+
+def test_nothing_is_complete_before_every_source_has_reported() -> None:
+    assert frontier(report(watermark_ms=500)) == 0
+
+
+def test_the_slowest_source_decides() -> None:
+    assert frontier(report(watermark_ms=500), report("orders", watermark_ms=300)) == 300
+
+
+def test_an_idle_source_holds_nobody_back() -> None:
+    idle = report("orders", watermark_ms=300, idle=True)
+    assert frontier(report(watermark_ms=500), idle) == 500
+    assert frontier(report(watermark_ms=500, idle=True), idle) == 500
+
+
+def test_a_source_that_never_had_an_event_holds_nobody_back() -> None:
+    assert frontier(report(watermark_ms=500), report("orders", idle=True)) == 500
+
+
+def test_a_source_read_far_ahead_counts_as_it_stood_when_the_idle_one_was_read() -> None:
+    completeness = Completeness(SOURCES)
+    completeness.note(report(read_up_to_ms=1_000, watermark_ms=500))
+    completeness.note(report(read_up_to_ms=2_000, watermark_ms=9_000))
+    completeness.note(report("orders", read_up_to_ms=1_500, idle=True))
+    assert completeness.advance() == 500
+    completeness.note(report("orders", read_up_to_ms=2_000, idle=True))
+    assert completeness.advance() == 9_000
+
+
+def test_the_frontier_never_goes_back() -> None:
+    completeness = Completeness(SOURCES, frontier_ms=700)
+    completeness.note(report(watermark_ms=500))
+    completeness.note(report("orders", watermark_ms=500))
+    assert completeness.advance() == 700
+
+
+def ruled(*made: Report) -> list[Verdict]:
+    ledger = Ledger()
+    return [ledger.rule(one).verdict for one in made]
+
+
+def test_a_report_sent_again_is_applied_once() -> None:
+    first = report(to_offset=5)
+    assert ruled(first, first) == [Verdict.APPLIED, Verdict.REPEATED]
+
+
+def test_a_successor_takes_back_what_a_zombie_reported() -> None:
+    zombie = report(to_offset=9)
+    successor = report(to_offset=5, generation=2)
+    follows = report(from_offset=5, to_offset=12, generation=2)
+    assert ruled(zombie, successor, follows) == [
+        Verdict.APPLIED,
+        Verdict.REPLACED,
+        Verdict.APPLIED,
+    ]
+    assert ruled(successor, zombie, follows) == [
+        Verdict.APPLIED,
+        Verdict.OVERLAPPING,
+        Verdict.APPLIED,
+    ]
+
+
+def test_a_heartbeat_is_no_report() -> None:
+    assert ruled(report(from_offset=7, to_offset=7)) == [Verdict.HEARTBEAT]
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (5, 10, 0.2366, 0.7634),
+        (1, 1000, 0.0002, 0.0056),
+    ],
+)
+def test_wilson_intervals_are_those_of_the_books(
+    successes: int, n: int, low: float, high: float
+) -> None:
+    assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def campaign_events(seed: int, *, count: int = 400, span_ms: int = 900_000) -> list[dict[str, Any]]:
+    """Return events in order of time, of all types that have KPIs."""
+    rnd = random.Random(seed)
+    made: list[dict[str, Any]] = []
+    for number, at in enumerate(sorted(rnd.randrange(span_ms) for _ in range(count))):
+        kind = rnd.choices(
+            ["impression", "click", "visit", "order_placed", "order_refunded", "spend_reported"],
+            [3, 5, 3, 2, 1, 1],
+        )[0]
+        body: dict[str, Any] = {"event_id": f"e{number}", "campaign_id": rnd.choice(["c1", "c2"])}
+        body["channel"] = rnd.choice(["search", "feed"])
+        if kind != "spend_reported":
+            body["user_id"] = f"u{rnd.randrange(40)}"
+        if kind == "impression":
+            body["count"] = rnd.randrange(1, 9)
+        if kind in {"order_placed", "order_refunded", "spend_reported"}:
+            body |= {"amount": f"{rnd.randrange(100_000) / 100:.2f}", "currency": "CNY"}
+        if kind == "order_refunded":
+            body["order_id"] = f"o{number}"
+        made.append(event(kind, at=NOON + at, **body))
+    return made
+
+
+KIND = {"order_placed": "order", "order_refunded": "refund", "spend_reported": "spend"}
+
+
+def as_table(events: list[dict[str, Any]]) -> pl.DataFrame:
+    rows = [
+        (
+            body["event_time"],
+            KIND.get(body["type"], body["type"]),
+            body.get("user_id"),
+            body["campaign_id"],
+            body["channel"],
+            round(float(body.get("amount", 0)) * 10_000),
+            body.get("count", 1),
+        )
+        for body in events
+    ]
+    return pl.DataFrame(rows, schema=oracle.SCHEMA, orient="row")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "Asia/Kolkata", "America/New_York"])
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_every_window_equals_the_calculation(zone: str, partitions: int) -> None:
+    events = campaign_events(7)
+    path = Path(partitions=partitions, zone=zone)
+    path.feed(events, batch=37)
+    path.finish()
+    table = as_table(events)
+    ends = {(key[0], oracle.window_start(key[0], key[1], zone), key[1]) for key in path.closed}
+    assert path.kpis._latest["1m"].end_ms > NOON + 900_000
+    required = {end for end in oracle.required_ends(table, zone) if end[2] <= NOON + 900_000}
+    assert required <= ends
+    expected = oracle.values(table, ends, zone)
+    assert not differences(path.closed, expected)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 200))
+def test_partitions_and_batches_change_nothing(seed: int, partitions: int, batch: int) -> None:
+    events = campaign_events(seed, count=120, span_ms=200_000)
+    whole, split = Path(), Path(partitions=partitions)
+    whole.feed(events)
+    whole.finish()
+    split.feed(events, batch=batch)
+    split.finish()
+    shared = whole.closed.keys() & split.closed.keys()
+    assert len(shared) > 100
+    assert {key: whole.closed[key] for key in shared} == {key: split.closed[key] for key in shared}
+
+
+def reports_of(events: list[dict[str, Any]], *, batch: int) -> list[bytes]:
+    """Return the records that ingest would send."""
+    path = Path()
+    sent: list[bytes] = []
+    path.deliver = lambda outputs: sent.extend(output.value for output in outputs)  # type: ignore[method-assign]
+    path.feed(events, batch=batch)
+    path.finish()
+    assert len(sent) > 9
+    path.finish()  # all sources once more: heartbeats, which a restart waits for
+    return sent
+
+
+def final(job: KpiJob) -> dict[str, Any]:
+    return {name: evaluation.values for name, evaluation in job._latest.items()}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.data())
+def test_a_restart_at_any_moment_changes_nothing(seed: int, data: st.DataObject) -> None:
+    sent = reports_of(campaign_events(seed, count=80, span_ms=200_000), batch=10)
+    records = [Record(offset, NOON, None, value) for offset, value in enumerate(sent)]
+    straight = kpi_job(publish=False)
+    straight.apply(records, now_ms=NOON)
+
+    saved_at = data.draw(st.integers(1, len(records) - 3))
+    crashed_at = data.draw(st.integers(saved_at, len(records)))
+    job = kpi_job(publish=False)
+    job.apply(records[:saved_at], now_ms=NOON)
+    head = job.snapshot(now_ms=NOON)
+    job.apply(records[saved_at:crashed_at], now_ms=NOON)
+    # A crash after the segments were written and before the head was: the
+    # buckets are newer than the state that names the offset.
+    newer = job.snapshot(now_ms=NOON)
+    saved = saved_from([head], offset=saved_at - 1)
+    mixed = {**saved.segments, **{key: value for key, value in newer.segments if value}}
+    for segments in (saved.segments, mixed):
+        resumed = kpi_job(
+            publish=False,
+            saved=type(saved)(offset=saved.offset, state=saved.state, segments=dict(segments)),
+        )
+        resumed.apply(records[saved_at:], now_ms=NOON)
+        assert resumed._totals == straight._totals
+        assert final(resumed) == final(straight)
+
+
+def test_late_data_correct_a_window_that_was_closed() -> None:
+    path = Path()
+    path.feed([event(at=NOON + 1_000, event_id="a"), event(at=NOON + 120_000, event_id="b")])
+    path.finish()
+    key = ("1m", NOON + 10_000, "all", "", "")
+    assert path.closed[key]["clicks"][0] == 1
+    path.feed([event(at=NOON + 2_000, event_id="late", user_id="u2")])
+    path.finish()
+    assert path.closed[key]["clicks"][0] == 2
+    assert path.closed[key]["unique_visitors"][0] == 2
+
+
+def test_absent_inputs_give_absent_kpis_not_zero() -> None:
+    path = Path()
+    path.feed([event("order_placed", at=NOON, event_id="o")])
+    path.finish()
+    values = path.closed["1m", NOON + 10_000, "all", "", ""]
+    assert values["orders"][0] == 1
+    assert values["clicks"][0] == 0
+    for absent in ("impressions", "ctr", "spend", "cpc", "roas", "roi", "unique_visitors"):
+        assert absent not in values
+    assert "conversion_rate" not in values
+
+
+def test_an_input_seen_earlier_that_day_makes_zero_the_truth() -> None:
+    path = Path()
+    path.feed(
+        [
+            event(
+                "spend_reported", at=NOON, event_id="s", amount=5, currency="CNY", channel="search"
+            ),
+            event("click", at=NOON + 600_000, event_id="c"),
+        ]
+    )
+    path.finish()
+    values = path.closed["1m", NOON + 610_000, "all", "", ""]
+    assert values["spend"] == [0, None, None, 0]
+    assert "roas" not in values
+
+
+def test_the_view_says_how_complete_the_data_are() -> None:
+    job = kpi_job()
+    job.apply([Record(0, NOON, None, reports.encode([report(behind=4)]))], now_ms=NOON)
+    job.tick(Position(caught_up_at_ms=NOON, behind=0), now_ms=NOON)
+    assert job.view is not None
+    health = job.view.health
+    assert (health.reporting, health.expected, health.lag_s, health.behind) == (1, 3, None, 4)
+    assert health.missing == [("campaigns", 0), ("orders", 0)]

@@ -1,0 +1,157 @@
+"""Models: money, distinct users, windows, cells, rules."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from models.alerts import RuleBook
+from models.distinct import EXACT_LIMIT, Distinct, hash_user
+from models.kpis import KPIS
+from models.measures import MEASURES, WIDTH, Cell
+from models.money import MoneyError, to_units
+from models.scopes import Scope
+from models.windows import BusinessDay, Window, first_end_after, start_of_window
+
+DAY = Window("day", None, 60_000)
+
+
+@given(st.decimals(min_value=-(10**9), max_value=10**9, places=4))
+def test_money_of_four_decimals_is_exact(amount: Decimal) -> None:
+    assert Decimal(to_units(amount)) / 10_000 == amount
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "0.00001", "1e30", "1e400", "-1e400"])
+def test_money_that_is_not_exact_is_refused(text: str) -> None:
+    with pytest.raises(MoneyError):
+        to_units(Decimal(text))
+
+
+users = st.sets(st.integers(0, 5_000).map(lambda number: hash_user(f"u{number}")), max_size=2_000)
+
+
+@given(users, users, users)
+def test_distinct_users_merge_in_any_order_and_any_number_of_times(
+    a: set[int], b: set[int], c: set[int]
+) -> None:
+    left = Distinct(a)
+    left.merge(Distinct(b))
+    left.merge(Distinct(c))
+    right = Distinct(c)
+    right.merge(Distinct(b))
+    right.merge(Distinct(b))
+    right.merge(Distinct(a))
+    assert left.estimate == right.estimate
+    if left.is_exact:
+        assert left.estimate == len(a | b | c)
+
+
+@pytest.mark.parametrize("count", [EXACT_LIMIT, 3_000, 50_000, 200_000])
+def test_distinct_users_are_exact_up_to_the_limit_and_within_two_percent_sigma_above(
+    count: int,
+) -> None:
+    distinct = Distinct()
+    for first in range(0, count, 10_000):
+        chunk = (hash_user(f"user-{n}") for n in range(first, min(count, first + 10_000)))
+        distinct.merge(Distinct(chunk))
+    error = abs(distinct.estimate - count) / count
+    assert error == 0 if count <= EXACT_LIMIT else error < 0.04  # 2.5 standard errors
+
+
+@given(users)
+def test_distinct_users_survive_the_wire(hashes: set[int]) -> None:
+    distinct = Distinct(hashes)
+    again = Distinct.from_bytes(distinct.to_bytes())
+    assert (again.estimate, again.is_exact) == (distinct.estimate, distinct.is_exact)
+
+
+cells = st.builds(
+    lambda sums, hashes: Cell(sums, visitors=Distinct(hashes)),
+    st.lists(st.integers(0, 10**12), min_size=WIDTH, max_size=WIDTH),
+    st.sets(st.integers(0, 2**64 - 1), max_size=20),
+)
+
+
+@given(cells, cells)
+def test_cells_add_up_in_any_order(a: Cell, b: Cell) -> None:
+    ab, ba = Cell(), Cell()
+    ab.merge(a)
+    ab.merge(b)
+    ba.merge(b)
+    ba.merge(a)
+    assert ab.to_wire() == ba.to_wire()
+    assert Cell.from_wire(ab.to_wire()).to_wire() == ab.to_wire()
+
+
+def test_a_cell_of_an_older_version_reads_as_zero_where_it_has_nothing() -> None:
+    assert Cell.from_wire(([1, 2], b"", b"")).sums == [1, 2] + [0] * (WIDTH - 2)
+
+
+def test_an_event_at_the_end_of_a_step_belongs_to_the_next() -> None:
+    assert first_end_after(9_999, step_ms=10_000) == 10_000
+    assert first_end_after(10_000, step_ms=10_000) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("zone", "end", "start"),
+    [
+        ("Asia/Shanghai", "2026-06-18T12:00:00+08:00", "2026-06-18T00:00:00+08:00"),
+        ("Asia/Shanghai", "2026-06-18T00:00:00+08:00", "2026-06-17T00:00:00+08:00"),
+        ("Asia/Kolkata", "2026-06-18T00:30:00+05:30", "2026-06-18T00:00:00+05:30"),
+        ("America/New_York", "2026-03-08T12:00:00-04:00", "2026-03-08T00:00:00-05:00"),
+        ("America/New_York", "2026-11-01T12:00:00-05:00", "2026-11-01T00:00:00-04:00"),
+        ("America/Sao_Paulo", "2018-11-04T12:00:00-02:00", "2018-11-04T01:00:00-02:00"),
+    ],
+)
+def test_a_business_day_starts_at_local_midnight_also_when_clocks_change(
+    zone: str, end: str, start: str
+) -> None:
+    def ms(text: str) -> int:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+    day = BusinessDay(ZoneInfo(zone))
+    assert start_of_window(DAY, ms(end), day=day) == ms(start)
+
+
+def test_every_kpi_is_made_of_known_measures() -> None:
+    names = {kpi.name for kpi in KPIS}
+    assert len(names) == len(KPIS)
+    for kpi in KPIS:
+        used = {name for _, name in (*kpi.numerator, *kpi.denominator)} | set(kpi.needs)
+        assert used <= set(MEASURES)
+        assert bool(kpi.numerator) != bool(kpi.distinct)
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ({"kind": "threshold", "kpi": "clicks"}, "exactly one of below and above"),
+        ({"kind": "threshold", "kpi": "clicks", "above": 1, "below": 2}, "exactly one"),
+        ({"kind": "threshold", "kpi": "magic", "above": 1}, "no KPI named"),
+        ({"kind": "absence", "kpi": "clicks", "scope": "campaign"}, "outright"),
+        (
+            {
+                "kind": "absence",
+                "kpi": "clicks",
+                "scope": "campaign",
+                "match": {"campaign": ["618-*"]},
+            },
+            "outright",
+        ),
+        ({"kind": "threshold", "kpi": "clicks", "above": 1, "typo": 3}, "typo"),
+    ],
+)
+def test_a_rule_that_can_not_work_is_refused(rule: dict[str, object], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        RuleBook.model_validate({"rules": [{"name": "r", **rule}]})
+
+
+def test_a_scope_names_itself() -> None:
+    assert str(Scope("campaign_channel", "c1", "feed")) == "campaign=c1, channel=feed"
+    assert str(Scope("all")) == "all"

@@ -1,0 +1,93 @@
+"""Settings and files: errors that name what, where and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams import config, settings
+from streams.errors import ConfigError
+
+
+def test_the_environment_is_read_and_arguments_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KPI_KAFKA", "elsewhere:1")
+    assert settings.load().kafka == "elsewhere:1"
+    assert settings.load(kafka="here:2").kafka == "here:2"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("time_zone", "Mars/Olympus", "IANA"),
+        ("currency", "yuan", "pattern"),
+        ("partitions", "0", "greater than or equal to 1"),
+        ("start_from", "tomorrow", "RFC 3339"),
+        ("start_from", "2026-06-18T00:00:00", "offset from UTC"),
+        ("app_id", "a b", "pattern"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: str, why: str
+) -> None:
+    monkeypatch.setenv(f"KPI_{key.upper()}", value)
+    with pytest.raises(ConfigError, match=why) as caught:
+        settings.load()
+    assert f"KPI_{key.upper()}" in str(caught.value)
+
+
+def test_ids_are_kept_as_long_as_their_events_may_count() -> None:
+    with pytest.raises(ConfigError, match="dedupe_horizon_s"):
+        settings.load(dedupe_horizon_s=60, correction_horizon_s=600)
+
+
+def test_a_redis_url_is_not_shown() -> None:
+    assert "hunter2" not in repr(settings.load(redis="redis://:hunter2@host/0"))
+
+
+RULES = """\
+rules:
+  - name: ok
+    kind: threshold
+    kpi: clicks
+    above: 1
+  - name: second
+    kind: threshold
+    kpi: magic
+    above: 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (RULES, r"line 6: rules\[1\].*no KPI named 'magic'"),
+        (RULES.replace("magic", "clicks\n    typo: 1"), r"line 9: rules\[1\].typo"),
+        (RULES.replace("kpi: magic", "kpi: clicks\n    for: soon"), r"line 9: rules\[1\].for"),
+        (RULES.replace("    kpi: magic\n", ""), r"line 6: rules\[1\].kpi: Field required"),
+        ("rules: [", "line 1|line 2"),
+        ("rules: 5", "line 1: rules"),
+    ],
+)
+def test_a_wrong_file_names_line_and_key(tmp_path: Path, text: str, where: str) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=where) as caught:
+        config.load_rules(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="can't be read: No such file"):
+        config.load_rules(tmp_path / "none.yaml")
+
+
+def test_no_file_is_no_rules() -> None:
+    assert config.load_rules(None).rules == ()
+
+
+def test_the_example_files_are_right(repository: Path) -> None:
+    for path in (repository / "config").glob("*rules.yaml"):
+        assert config.load_rules(path).rules
+    for path in (repository / "config").glob("*campaigns.yaml"):
+        assert config.load_campaigns(path).campaigns
