@@ -6,7 +6,11 @@ check, dedupe, name, fold, report, close windows, checkpoint to its changelog an
 serve metrics. Plain Faust keeps one sum by campaign in a tumbling table, as its
 documentation writes it. The bare consumer only counts.
 
-    python benchmarks/throughput.py --events 600000 --rounds 3
+The site's rate says how dense the events lie in event time, and so how many
+share a pane: 500 a second is a middling shop read from a backlog, 20,000 a
+second a large one.
+
+    python benchmarks/throughput.py --events 600000 --rounds 3 --site-rate 20000
 """
 
 from __future__ import annotations
@@ -43,13 +47,13 @@ PLAIN_EVENTS = 15_000
 """Plain Faust gets fewer: its rate is the same from the first thousand on."""
 
 
-def click(number: int, rnd: random.Random) -> tuple[str, bytes]:
+def click(number: int, rnd: random.Random, *, site_rate: float) -> tuple[str, bytes]:
     user = f"u{rnd.randrange(200_000):07d}"
     campaign = rnd.randrange(CAMPAIGNS)
     body = {
         "type": "click",
         "event_id": f"{rnd.getrandbits(64):016x}",
-        "event_time": START_MS + number * 2 + rnd.randrange(1500),
+        "event_time": START_MS + int(number * 1000 / site_rate) + rnd.randrange(1500),
         "user_id": user,
         "campaign_id": f"cmp-{campaign:04d}",
         "channel": CHANNELS[rnd.randrange(4)],
@@ -58,14 +62,16 @@ def click(number: int, rnd: random.Random) -> tuple[str, bytes]:
     return user, json.dumps(body, separators=(",", ":")).encode()
 
 
-async def produce(kafka: str, events: int) -> None:
+async def produce(kafka: str, events: int, *, site_rate: float) -> None:
     """Fill the topic by whole batches, one partition at a time."""
-    client = AIOKafkaProducer(bootstrap_servers=kafka, compression_type="lz4", max_batch_size=1 << 18)
+    client = AIOKafkaProducer(
+        bootstrap_servers=kafka, compression_type="lz4", max_batch_size=1 << 18
+    )
     await client.start()
     rnd = random.Random(1)
     batches = [client.create_batch() for _ in range(PARTITIONS)]
     for number in track(range(events), "producing", transient=True):
-        user, value = click(number, rnd)
+        user, value = click(number, rnd, site_rate=site_rate)
         partition = crc32(user.encode()) % PARTITIONS
         while batches[partition].append(key=user.encode(), value=value, timestamp=None) is None:
             await client.send_batch(batches[partition], TOPIC, partition=partition)
@@ -78,7 +84,10 @@ async def produce(kafka: str, events: int) -> None:
 async def bare(kafka: str, events: int) -> dict[str, float]:
     """Count records and do nothing else."""
     consumer = AIOKafkaConsumer(
-        TOPIC, bootstrap_servers=kafka, auto_offset_reset="earliest", max_partition_fetch_bytes=4 << 20
+        TOPIC,
+        bootstrap_servers=kafka,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=4 << 20,
     )
     await consumer.start()
     count, started, cpu = 0, 0.0, 0.0
@@ -199,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=600_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--site-rate", type=float, default=20_000, help="events/s of event time")
     parser.add_argument("--child")
     parser.add_argument("--kafka", default="")
     parser.add_argument("--folder", type=Path)
@@ -210,10 +220,10 @@ def main() -> None:
     elif arguments.child == "ours":
         asyncio.run(ours(arguments.kafka, arguments.events, arguments.folder))
     else:
-        compare(arguments.events, arguments.rounds)
+        compare(arguments.events, arguments.rounds, site_rate=arguments.site_rate)
 
 
-def compare(events: int, rounds: int) -> None:
+def compare(events: int, rounds: int, *, site_rate: float) -> None:
     """Run all subjects in turn and print their medians and ratios."""
     console = Console()
     with tempfile.TemporaryDirectory() as folder, EmbeddedKafka(Path(folder), heap_mb=512) as kafka:
@@ -228,7 +238,7 @@ def compare(events: int, rounds: int) -> None:
             ],
             replication_factor=1,
         )
-        asyncio.run(produce(kafka.address, events))
+        asyncio.run(produce(kafka.address, events, site_rate=site_rate))
         found: dict[str, list[dict[str, float]]] = {"plain": [], "ours": [], "bare": []}
         for number in range(rounds):
             for subject, results in found.items():

@@ -6,6 +6,7 @@ up measure by measure, and distinct users by union. Ratios are formed last.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import add
 from typing import Final
 
@@ -72,6 +73,17 @@ class Cell:
         self.sums = list(map(add, self.sums, other.sums))
         self.visitors.merge(other.visitors)
         self.buyers.merge(other.buyers)
+
+    @classmethod
+    def total(cls, cells: Sequence[Cell]) -> Cell:
+        """Return the sum of at least one cell. It may be one of them: do not change it."""
+        if len(cells) == 1:
+            return cells[0]
+        return cls(
+            list(map(sum, zip(*(cell.sums for cell in cells), strict=True))),
+            visitors=Distinct.union_of(cell.visitors for cell in cells),
+            buyers=Distinct.union_of(cell.buyers for cell in cells),
+        )
 
     def subtract_sums(self, other: Cell) -> None:
         """Take another cell's sums away; distinct users are a union and stay."""

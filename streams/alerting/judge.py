@@ -10,6 +10,7 @@ from models.alerts import AbsenceRule, Alert, AlertState, AnyRule, RuleBook, Thr
 from models.kpis import KPI_BY_NAME, KpiValue
 from models.money import to_currency
 from models.scopes import ALL, Scope
+from models.windows import WindowName
 from streams.alerting.health import HEALTH_RULES, HealthRule
 from streams.alerting.health import judge as judge_health
 from streams.alerting.machine import Standing, step
@@ -45,21 +46,31 @@ class AlertJudge:
             if rule.window == evaluation.window:
                 for scope in self._scopes(rule, evaluation):
                     value = evaluation.values.get(scope, {}).get(rule.kpi)
-                    self._judge(rule, scope, value, at_ms=evaluation.end_ms)
+                    known = scope in evaluation.values
+                    self._judge(rule, scope, value, known=known, at_ms=evaluation.end_ms)
 
     def _scopes(self, rule: AnyRule, evaluation: Evaluation) -> Iterable[Scope]:
         if isinstance(rule, AbsenceRule):
             return rule.match.named(rule.scope)
-        return [
+        present = [
             scope
             for scope in evaluation.values
             if scope.kind == rule.scope and rule.match.matches(scope)
         ]
+        # An open alert whose scope is gone has no value any more, and is not forgotten.
+        gone = [
+            alert.scope
+            for alert, _ in self._open.values()
+            if alert.rule == rule.name and alert.scope not in evaluation.values
+        ]
+        return [*present, *gone]
 
-    def _judge(self, rule: AnyRule, scope: Scope, value: KpiValue | None, *, at_ms: int) -> None:
+    def _judge(
+        self, rule: AnyRule, scope: Scope, value: KpiValue | None, *, known: bool, at_ms: int
+    ) -> None:
         shown = in_shown_units(rule.kpi, value)
         if isinstance(rule, ThresholdRule):
-            verdict = threshold(rule, shown)
+            verdict = threshold(rule, shown) if known else Verdict.HOLDS
             limit = rule.below if rule.below is not None else rule.above
         else:
             verdict = absence(rule, shown)
@@ -97,8 +108,13 @@ class AlertJudge:
             describe=describe,
         )
 
-    def health(self, health: Health) -> None:
-        """Judge the rules about the data themselves."""
+    def waits_for(self, window: WindowName) -> bool:
+        """Say whether a rule is about the window, and may be judged now."""
+        return not self._inhibited and any(rule.window == window for rule in self._rules.rules)
+
+    def health(self, health: Health) -> bool:
+        """Judge the rules about the data themselves; say whether an alert changed."""
+        before = len(self._changes)
         if self._started_ms is None:
             self._started_ms = health.now_ms
         for rule in HEALTH_RULES:
@@ -113,6 +129,7 @@ class AlertJudge:
                 keep_firing_for_ms=rule.keep_firing_for_ms,
                 describe=_describe_health(rule, value=value, limit=limit, now_ms=health.now_ms),
             )
+        return len(self._changes) > before
 
     def _move(
         self,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,11 +36,14 @@ class Running:
     job: Job
     offset: int
     sequence: int
+    generation: int
     session: int = -1
     checkpointed_at: float = 0.0
     writing: asyncio.Task[None] | None = None
     revoked: bool = False
     fresh: bool = True
+    without_head: bool = False
+    orphans: list[bytes] = field(default_factory=list)
     progressed_at: float = field(default_factory=time.monotonic)
 
 
@@ -97,6 +100,7 @@ class Runner:
         """Open the jobs of the assigned partitions and seek to where they stand."""
         offsets: dict[TP, int] = {}
         without_state: set[TP] = set()
+        self._drop_what_is_not_ours(tps)
         for tp in tps:
             source = SourcePartition(tp.topic, tp.partition)
             running = self.running.get(source) or self._open_saved(source)
@@ -111,6 +115,13 @@ class Runner:
         for tp, session in (await thread.seek_sources(offsets)).items():
             self.running[SourcePartition(tp.topic, tp.partition)].session = session
 
+    def _drop_what_is_not_ours(self, tps: set[TP]) -> None:
+        """Forget jobs of another generation: the table may have moved on without them."""
+        for source, running in list(self.running.items()):
+            if TP(*source) not in tps or running.generation != self._generation:
+                running.revoked = True
+                del self.running[source]
+
     def _open_saved(self, source: SourcePartition) -> Running | None:
         stage = self._stages[source.topic]
         store = self._tables[stage.name].data._db_for_partition(source.partition)
@@ -119,9 +130,15 @@ class Runner:
             return None
         head = states.decode_head(data, source=source)
         prefix = states.segment_prefix(source)
-        saved = states.saved_from(head, _with_prefix(store, prefix), source=source)
+        saved, orphans = states.saved_from(
+            head,
+            _with_prefix(store, prefix),
+            source=source,
+            keep_newer=stage.segments_know_offsets,
+        )
         job = stage.open_job(source, generation=self._generation, saved=saved)
-        running = Running(stage, source, job, head.offset, head.sequence)
+        running = Running(stage, source, job, head.offset, head.sequence, self._generation)
+        running.orphans = orphans
         self.running[source] = running
         outputs = head.as_outputs()
         if outputs:
@@ -132,7 +149,10 @@ class Runner:
     def _open_new(self, source: SourcePartition, *, offset: int) -> None:
         stage = self._stages[source.topic]
         job = stage.open_job(source, generation=self._generation, saved=None)
-        self.running[source] = Running(stage, source, job, offset, 0)
+        running = Running(stage, source, job, offset, 0, self._generation)
+        # Where it starts must not be asked again after the next takeover.
+        running.without_head = True
+        self.running[source] = running
         log.info("%s[%d] has no state and starts after offset %d", *source, offset)
 
     @property
@@ -234,12 +254,14 @@ class Runner:
 
     def _maybe_checkpoint(self, running: Running) -> None:
         elapsed = time.monotonic() - running.checkpointed_at
-        if running.job.dirty and elapsed >= running.stage.checkpoint_interval_s:
+        due = running.job.dirty or running.without_head
+        if due and elapsed >= running.stage.checkpoint_interval_s:
             self._start_checkpoint(running)
 
     def _start_checkpoint(self, running: Running) -> None:
         running.checkpointed_at = time.monotonic()
         running.sequence += 1
+        running.without_head = False
         snapshot = running.job.snapshot(now_ms=self._now_ms())
         segments, head = states.encode_snapshot(
             snapshot, source=running.source, sequence=running.sequence, offset=running.offset
@@ -253,24 +275,24 @@ class Runner:
         head: bytes,
         snapshot: Snapshot,
     ) -> None:
-        """Early outputs, segments, the head, outputs: never in another order."""
-        table = self._tables[running.stage.name]
-        partition = running.source.partition
-        key = states.head_key(running.source)
+        """Write in the one right order.
+
+        Early outputs, segments newer than the last head removed, segments, the
+        head, outputs, expired segments removed.
+        """
+        added = [(name, value) for name, value in segments if value is not None]
+        expired: list[tuple[bytes, bytes | None]] = [
+            (name, None) for name, value in segments if value is None
+        ]
 
         async def write() -> None:
             await self._send(snapshot.early_outputs)
-            if segments:
-                await self._append(table, partition, segments)
-            last = await self._append(table, partition, [(key, head)])
-            store = table.data._db_for_partition(partition)
-            for name, value in [*segments, (key, head)]:
-                if value is None:
-                    store.delete(name)
-                else:
-                    store.put(name, value)
-            table.data.set_persisted_offset(last.topic_partition, last.offset)
+            await self._put(running, [(name, None) for name in running.orphans])
+            running.orphans = []
+            await self._put(running, added)
+            await self._put(running, [(states.head_key(running.source), head)])
             await self._send(snapshot.outputs)
+            await self._put(running, expired)
 
         await self._until_done(running, write)
         self.stats.checkpoints += 1
@@ -291,15 +313,27 @@ class Runner:
         finally:
             running.writing = None
 
-    async def _append(
-        self, table: Any, partition: int, items: list[tuple[bytes, bytes | None]]
-    ) -> Any:
+    async def _put(self, running: Running, items: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Write keys to the changelog and, once that is safe, to the local store."""
+        if not items or running.revoked:
+            return
+        table = self._tables[running.stage.name]
+        partition = running.source.partition
         topic = table.changelog_topic.get_topic_name()
         acks = [
             await self.app.producer.send(topic, key, value, partition, None, None)
             for key, value in items
         ]
-        return (await asyncio.gather(*acks))[-1]
+        last = (await asyncio.gather(*acks))[-1]
+        if running.revoked:
+            return
+        store = table.data._db_for_partition(partition)
+        for key, value in items:
+            if value is None:
+                store.delete(key)
+            else:
+                store.put(key, value)
+        table.data.set_persisted_offset(last.topic_partition, last.offset)
 
     async def _send(self, outputs: Iterable[Output]) -> None:
         acks = [await self._send_soon(output) for output in outputs]

@@ -137,4 +137,7 @@ class Stage:
     partitions: int
     checkpoint_interval_s: float
     open_job: OpenJob
+    segments_know_offsets: bool = False
+    """Whether each segment says itself up to where it holds: one newer than the
+    head is then kept, because its keys are written over and its older value is gone."""
     heartbeat: Callable[..., Sequence[Output]] = field(default=no_heartbeat)

@@ -98,13 +98,26 @@ def decode_head(data: bytes, *, source: SourcePartition) -> Head:
 
 
 def saved_from(
-    head: Head, segments: Iterable[tuple[bytes, bytes]], *, source: SourcePartition
-) -> Saved:
-    """Put a job's saved state together, leaving out segments newer than the head."""
+    head: Head,
+    segments: Iterable[tuple[bytes, bytes]],
+    *,
+    source: SourcePartition,
+    keep_newer: bool = False,
+) -> tuple[Saved, list[bytes]]:
+    """Put a job's saved state together.
+
+    Returns:
+        The state, and the keys of segments newer than the head. Unless they are
+        kept, these must be removed before the next head is written, or they
+        would pass for a part of it.
+    """
     prefix_length = len(segment_prefix(source))
     kept: dict[bytes, bytes] = {}
+    orphans: list[bytes] = []
     for key, data in segments:
         segment = _decode_segment(data)
-        if segment.sequence <= head.sequence:
+        if segment.sequence <= head.sequence or keep_newer:
             kept[key[prefix_length:]] = segment.value
-    return Saved(offset=head.offset, state=head.state, segments=kept)
+        else:
+            orphans.append(key)
+    return Saved(offset=head.offset, state=head.state, segments=kept), orphans

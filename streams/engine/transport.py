@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -34,6 +34,15 @@ class Batch:
     records: list[Any]
 
 
+class _Mark(NamedTuple):
+    """How far a partition is read: when that was answered, and since when it is sure."""
+
+    position: int
+    highwater: int
+    answered_ms: int
+    since_ms: int | None
+
+
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Runs the consumer; collapses what it fetches."""
 
@@ -41,6 +50,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         super().__post_init__()
         self.sessions: dict[TP, int] = {}
         self.last_fetched: dict[TP, int] = {}
+        self._marks: dict[TP, _Mark] = {}
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -59,10 +69,30 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         )
         # No await from here on: a seek can't come between a fetch and its session.
         sources = self.consumer.app.batch_topics
-        return {
+        collapsed = {
             tp: [self._collapse(tp, records)] if records and tp.topic in sources else records
             for tp, records in fetched.items()
         }
+        self._note_positions(consumer, sources)
+        return collapsed
+
+    def _note_positions(self, consumer: Any, sources: frozenset[str]) -> None:
+        """Publish how far each source is read, for other threads to see at once."""
+        assigned = consumer._subscription.subscription
+        if assigned is None:
+            return
+        for tp in assigned.assignment.tps:
+            state = assigned.assignment.state_value(tp)
+            if tp.topic not in sources or state.timestamp is None or not state.has_valid_position:
+                continue
+            before = self._marks.get(tp)
+            if before is not None and before.answered_ms == state.timestamp:
+                since_ms = before.since_ms
+            else:
+                # This answer was asked for after the one before it was here, so
+                # that is the time up to which it surely tells everything.
+                since_ms = None if before is None else before.answered_ms
+            self._marks[tp] = _Mark(state.position, state.highwater, state.timestamp, since_ms)
 
     def _collapse(self, tp: TP, records: list[Any]) -> SimpleNamespace:
         last = records[-1]
@@ -91,6 +121,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             consumer.seek(tp, offset)
             self.sessions[tp] = self.sessions.get(tp, 0) + 1
             self.last_fetched[tp] = offset - 1
+            self._marks.pop(tp, None)
         return {tp: self.sessions[tp] for tp in offsets}
 
     async def offsets_for_time(self, times: Mapping[TP, int]) -> Mapping[TP, Any]:
@@ -102,21 +133,14 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def position_of(self, source: SourcePartition, *, applied: int) -> Position:
         """Say how far a source has been read, given the last applied offset."""
         tp = TP(*source)
-        consumer = self._ensure_consumer()
-        assigned = consumer._subscription.subscription
-        if assigned is None or tp not in assigned.assignment.tps:
+        mark = self._marks.get(tp)
+        if mark is None:
             return Position(caught_up_at_ms=None, behind=0)
-        state = assigned.assignment.state_value(tp)
-        # The poll's time is read first: a poll that comes in between can only
-        # make the claim older than it need be, never too bold.
-        polled_at_ms = state.timestamp
-        highwater = state.highwater
-        if polled_at_ms is None or highwater is None or not state.has_valid_position:
-            return Position(caught_up_at_ms=None, behind=0)
-        read_to_end = state.position >= highwater and self.last_fetched.get(tp, -1) <= applied
+        # Read after the mark: what was fetched since can only make this less bold.
+        read_to_end = mark.position >= mark.highwater and self.last_fetched.get(tp, -1) <= applied
         return Position(
-            caught_up_at_ms=int(polled_at_ms) if read_to_end else None,
-            behind=0 if read_to_end else max(0, highwater - applied - 1),
+            caught_up_at_ms=mark.since_ms if read_to_end else None,
+            behind=0 if read_to_end else max(0, mark.highwater - applied - 1),
         )
 
 

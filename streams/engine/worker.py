@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from streams.engine.transport import BatchThread, BatchTransport
 from streams.engine.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
+
+GC_THRESHOLD = (50_000, 20, 100)
+"""Batches make many short-lived objects and hardly any cycles."""
 
 _STORE_OPTIONS = {
     "block_cache_size": 8 << 20,
@@ -178,6 +182,10 @@ def _add_housekeeping(app: Any, runner: Runner, *, watchdog: Watchdog) -> None:
 async def run(engine: Engine, *, before_start: Callable[[], Any] | None = None) -> None:
     """Run the worker until it is cancelled, then write the last checkpoint."""
     app = engine.app
+    # What is there now stays; the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
     if before_start is not None:
         await before_start()
     worker = asyncio.current_task()

@@ -38,13 +38,10 @@ class CampaignIndex:
             for name in {normalised(name) for name in (known.name, *known.aliases) if name}:
                 self._by_name[name] = known.id if name not in self._by_name else None
 
-    def resolve(self, *, campaign_id: str | None, name: str | None) -> str:
-        """Return the campaign's id, ``none`` or ``unknown``."""
-        if campaign_id is not None and campaign_id in self._by_id:
-            return campaign_id
-        called = name or campaign_id
-        if not called:
-            return NO_CAMPAIGN
+    def resolve(self, called: str | None) -> str:
+        """Return the id of the campaign called by id, name or alias; ``none`` or ``unknown``."""
         if called in self._by_id:
             return called
+        if not called:
+            return NO_CAMPAIGN
         return self._by_name.get(normalised(called)) or UNKNOWN_CAMPAIGN

@@ -30,7 +30,7 @@ class SeenIds:
         """Return how many ids are held."""
         return sum(len(ids) for ids in self._minutes.values())
 
-    def first_time(self, event_id: str, *, event_time: int) -> bool:
+    def first_time(self, event_id: str, event_time: int) -> bool:
         """Note the id; say whether it was new."""
         hashed = xxhash.xxh3_64_intdigest(event_id.encode())
         minute = event_time // MINUTE_MS

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from models import dead_letters, reports
 from models.campaigns import Campaign
 from models.dead_letters import DeadLetter, Reason
-from models.events import CampaignDefined, CampaignEvent, Event, SpendReported, UserEvent
+from models.distinct import hash_user
+from models.events import (
+    CampaignDefined,
+    ClicksTopic,
+    OrderPlaced,
+    OrderRefunded,
+    OrdersTopic,
+    SpendReported,
+)
 from models.money import MoneyError, to_units
 from models.reports import Report, SourceStats
 from models.scopes import UNKNOWN_CAMPAIGN
@@ -30,6 +38,8 @@ from streams.ingest.watermark import Watermark
 EARLIEST_EVENT_TIME = 631_152_000_000
 """1990-01-01T00:00Z; an event before it is broken input."""
 UNKNOWN_SAMPLES = 5
+MONEY_TYPES = frozenset({OrderPlaced, OrderRefunded, SpendReported})
+USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +91,13 @@ class IngestJob:
         self.rules = rules
         self.campaigns = campaigns
         self.generation = generation
-        self._decoder = EventDecoder(kind, largest_bytes=rules.largest_record_bytes)
+        self._decode = EventDecoder(kind, largest_bytes=rules.largest_record_bytes).decode
         self._seen = SeenIds(horizon_ms=rules.dedupe_horizon_ms)
         self._panes = Panes()
         self._stats = SourceStats()
         self._outputs: list[Output] = []
         self._behind = 0
+        self._disorder_ms = rules.allowed_disorder_ms
         self._offset: int | None = None
         self._reported_offset: int | None = None
         self.watermark = Watermark(
@@ -114,91 +125,106 @@ class IngestJob:
         """Take the next records, in offset order."""
         if self._reported_offset is None:
             self._offset = self._reported_offset = records[0].offset - 1
-        stats = self._stats
-        decode = self._decoder.decode
+        before = self._stats.duplicates + sum(self._stats.dead_letters.values())
+        count = self._count
         for record in records:
-            event = decode(record.value)
-            if not isinstance(event, Rejected):
-                rejected = self._count(record, event, now_ms=now_ms)
-                if rejected is None:
-                    continue
-                event = rejected
-            self._reject(record, event)
+            rejected = count(record, now_ms)
+            if rejected is not None:
+                self._reject(record, rejected)
+        stats = self._stats
         stats.records += len(records)
+        after = stats.duplicates + sum(stats.dead_letters.values())
+        stats.counted += len(records) - (after - before)
         last = records[-1]
         self._offset = last.offset
         self.watermark.appended(last.timestamp)
 
-    def _count(self, record: Record, event: Event, *, now_ms: int) -> Rejected | None:
-        """Fold an event, or say why it can't be counted. A duplicate is neither."""
+    def _count(self, record: Record, now_ms: int) -> Rejected | None:
+        """Fold a record's event, or say why it can't be counted. A duplicate is neither.
+
+        This is the hot path, about 4 µs: it branches on exact types and calls
+        only what most events need.
+        """
+        event: Any = self._decode(record.value)
+        kind = type(event)
+        if kind is Rejected:
+            return event  # type: ignore[no-any-return]
         event_time = event.event_time
-        if type(event_time) is not int:
-            parsed = event_time_ms(event_time)
-            if isinstance(parsed, Rejected):
-                return parsed
-            event_time = parsed
-        newest = self.watermark.newest_event_time
-        if newest is None or event_time > newest:
-            if event_time > now_ms + self.rules.future_tolerance_ms:
-                return Rejected(Reason.FAR_FUTURE, "event_time is ahead of the clock")
-            if event_time < EARLIEST_EVENT_TIME:
-                return Rejected(Reason.FAR_PAST, "event_time is before the year 1990")
-        elif event_time < newest - self.rules.allowed_disorder_ms:
-            if event_time < EARLIEST_EVENT_TIME:
-                return Rejected(Reason.FAR_PAST, "event_time is before the year 1990")
-            late_by_ms = newest - self.rules.allowed_disorder_ms - event_time
-            if late_by_ms > self.rules.correction_horizon_ms:
-                return Rejected(
-                    Reason.TOO_LATE, f"{late_by_ms} ms late, beyond the correction horizon"
-                )
-        units = 0
-        amount = getattr(event, "amount", None)
-        if amount is not None:
-            if event.currency != self.rules.currency:  # type: ignore[attr-defined]
-                return Rejected(
-                    Reason.UNKNOWN_CURRENCY, f"only {self.rules.currency} is counted here"
-                )
-            try:
-                units = to_units(amount)
-            except MoneyError as error:
-                return Rejected(Reason.INVALID_AMOUNT, f"amount: {error}")
-            if units < 0:
-                return Rejected(Reason.INVALID_AMOUNT, "amount: negative")
-        if not self._seen.first_time(event.event_id, event_time=event_time):
+        watermark = self.watermark
+        newest = watermark.newest_event_time
+        if (
+            newest is None
+            or type(event_time) is not int
+            or not newest - self._disorder_ms <= event_time <= newest
+        ):
+            event_time = self._check_time(event_time, newest=newest, now_ms=now_ms)
+            if type(event_time) is Rejected:
+                return event_time
+        units: Any = 0
+        if kind in MONEY_TYPES:
+            units = self._units(event)
+            if type(units) is Rejected:
+                return units
+        if not self._seen.first_time(event.event_id, event_time):
             self._stats.duplicates += 1
             return None
-        self._fold(record, event, event_time=event_time, units=units)
+        if kind in USER_TYPES:
+            owner = event.user_id
+            called = event.campaign_id or event.campaign
+            channel = event.channel
+        else:
+            owner = called = event.campaign_id
+            channel = event.channel if kind is SpendReported else ""
+            if kind is CampaignDefined:
+                self._define(event)
+        owner = owner.encode()
+        if record.key != owner:
+            self._stats.mis_keyed += 1
+        campaign = self.campaigns.resolve(called)
+        if campaign == UNKNOWN_CAMPAIGN:
+            self._note_unknown(called)
+        fold = FOLDS.get(kind)
+        if fold is not None:
+            fold(self._panes.cell(event_time, campaign, channel), event, hash_user(owner), units)
+        if newest is None or event_time > newest:
+            watermark.newest_event_time = event_time
+        elif event_time < newest - self._disorder_ms:
+            self._stats.late += 1
         return None
 
-    def _fold(self, record: Record, event: Event, *, event_time: int, units: int) -> None:
+    def _check_time(
+        self, event_time: int | str, *, newest: int | None, now_ms: int
+    ) -> int | Rejected:
+        """Return an event time in ms that may be counted."""
+        parsed = event_time_ms(event_time)
+        if isinstance(parsed, Rejected):
+            return parsed
+        event_time = parsed
+        if event_time > now_ms + self.rules.future_tolerance_ms:
+            return Rejected(Reason.FAR_FUTURE, "event_time is ahead of the clock")
+        if event_time < EARLIEST_EVENT_TIME:
+            return Rejected(Reason.FAR_PAST, "event_time is before the year 1990")
+        late_by_ms = 0 if newest is None else newest - self._disorder_ms - event_time
+        if late_by_ms > self.rules.correction_horizon_ms:
+            return Rejected(Reason.TOO_LATE, f"{late_by_ms} ms late, beyond the correction horizon")
+        return event_time
+
+    def _units(self, event: Any) -> int | Rejected:
+        """Return an event's amount in units of 1/10,000."""
+        if event.currency != self.rules.currency:
+            return Rejected(Reason.UNKNOWN_CURRENCY, f"only {self.rules.currency} is counted here")
+        try:
+            units = to_units(event.amount)
+        except MoneyError as error:
+            return Rejected(Reason.INVALID_AMOUNT, f"amount: {error}")
+        return units if units >= 0 else Rejected(Reason.INVALID_AMOUNT, "amount: negative")
+
+    def _note_unknown(self, called: str) -> None:
         stats = self._stats
-        if isinstance(event, UserEvent):
-            if record.key != event.user_id.encode():
-                stats.mis_keyed += 1
-            campaign = self.campaigns.resolve(campaign_id=event.campaign_id, name=event.campaign)
-            channel = event.channel
-            called = event.campaign_id or event.campaign
-        elif isinstance(event, CampaignEvent):
-            if record.key != event.campaign_id.encode():
-                stats.mis_keyed += 1
-            if isinstance(event, CampaignDefined):
-                self._define(event)
-            campaign = self.campaigns.resolve(campaign_id=event.campaign_id, name=None)
-            channel = event.channel if isinstance(event, SpendReported) else ""
-            called = event.campaign_id
-        else:  # pragma: no cover - every shape is one of the two
-            raise TypeError(type(event))
-        if campaign == UNKNOWN_CAMPAIGN:
-            stats.unknown_campaigns += 1
-            if len(stats.unknown_samples) < UNKNOWN_SAMPLES and called not in stats.unknown_samples:
-                stats.unknown_samples.append(str(called))
-        fold = FOLDS.get(type(event))
-        if fold is not None:
-            cell = self._panes.cell(event_time=event_time, campaign=campaign, channel=channel)
-            fold(cell, event, units)
-        stats.counted += 1
-        if self.watermark.observe(event_time):
-            stats.late += 1
+        stats.unknown_campaigns += 1
+        samples = stats.unknown_samples
+        if len(samples) < UNKNOWN_SAMPLES and called not in samples:
+            samples.append(called)
 
     def _define(self, event: CampaignDefined) -> None:
         campaign = Campaign(

@@ -26,14 +26,6 @@ class Watermark:
         self.read_up_to_ms = 0
         self._caught_up = False
 
-    def observe(self, event_time: int) -> bool:
-        """Take note of an event; say whether it was late."""
-        newest = self.newest_event_time
-        if newest is None or event_time > newest:
-            self.newest_event_time = event_time
-            return False
-        return event_time < newest - self._allowed_disorder_ms
-
     def appended(self, append_ms: int) -> None:
         """Take note of the broker time of the last record that was read."""
         self.last_append_ms = max(self.last_append_ms, append_ms)

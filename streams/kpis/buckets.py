@@ -1,4 +1,4 @@
-"""Cells by scope in buckets of 10 s, a minute and a quarter of an hour.
+"""Cells by campaign and channel in buckets of 10 s, a minute and a quarter of an hour.
 
 A delta is added to the three buckets that hold its pane at once, so that late
 data need nothing special, and a long window is the sum of a few coarse buckets
@@ -8,13 +8,13 @@ it last took, so that a replay adds nothing twice.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
-from functools import lru_cache
 
 import msgspec
 
-from models.measures import Cell, CellWire
-from models.scopes import Scope, ScopeKind, scopes_of
+from models.measures import Cell, CellKey, CellWire
+from models.scopes import Scope, scopes_of
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS
 from streams.kpis.ledger import PanesWire
 
@@ -27,9 +27,9 @@ KEPT_MS = (25 * MINUTE_MS, 2 * HOUR_MS + 30 * MINUTE_MS, DAY_MS + 3 * HOUR_MS)
 """How long before the frontier the buckets of a level are kept: their longest
 window, its edge, and the longest correction horizon of the default settings."""
 
-_cached_scopes = lru_cache(maxsize=65_536)(
-    lambda campaign, channel: scopes_of(campaign=campaign, channel=channel)
-)
+
+LONGEST_FINE_MS = 5 * MINUTE_MS + PANE_MS
+"""The longest window that closes every pane, and one pane."""
 
 
 class Bucket:
@@ -38,21 +38,14 @@ class Bucket:
     __slots__ = ("cells", "dirty", "offset")
 
     def __init__(self) -> None:
-        self.cells: dict[Scope, Cell] = {}
+        self.cells: defaultdict[CellKey, Cell] = defaultdict(Cell)
         self.offset = -1
         self.dirty = False
-
-    def cell(self, scope: Scope) -> Cell:
-        """Return the scope's cell, making it if need be."""
-        cell = self.cells.get(scope)
-        if cell is None:
-            cell = self.cells[scope] = Cell()
-        return cell
 
 
 class _BucketWire(msgspec.Struct, array_like=True):
     offset: int
-    cells: list[tuple[ScopeKind, str, str, CellWire]]
+    cells: list[tuple[str, str, CellWire]]
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -70,14 +63,13 @@ class Buckets:
         """Take ``undo`` back and add ``panes``, unless this offset was applied before."""
         touched: list[Bucket] = []
         for start, campaign, channel, wire in _rows(undo):
+            cell = Cell.from_wire(wire)
             for bucket in self._holding(start, at_offset, touched):
-                for scope in _cached_scopes(campaign, channel):
-                    bucket.cell(scope).subtract_sums(Cell.from_wire(wire))
+                bucket.cells[campaign, channel].subtract_sums(cell)
         for start, campaign, channel, wire in _rows(panes):
             cell = Cell.from_wire(wire)
             for bucket in self._holding(start, at_offset, touched):
-                for scope in _cached_scopes(campaign, channel):
-                    bucket.cell(scope).merge(cell)
+                bucket.cells[campaign, channel].merge(cell)
         for bucket in touched:
             bucket.offset = at_offset
             bucket.dirty = True
@@ -108,19 +100,24 @@ class Buckets:
                 raise ValueError(f"[{start}, {end}) is not made of panes")
 
     def totals(self, start: int, end: int) -> dict[Scope, Cell]:
-        """Return each scope's cell over [start, end)."""
-        totals: dict[Scope, Cell] = {}
+        """Return each scope's cell over [start, end); they are only to be read."""
+        parts: defaultdict[CellKey, list[Cell]] = defaultdict(list)
         for bucket in self.cover(start, end):
-            for scope, cell in bucket.cells.items():
-                total = totals.get(scope)
-                if total is None:
-                    total = totals[scope] = Cell()
-                total.merge(cell)
-        return totals
+            for key, cell in bucket.cells.items():
+                parts[key].append(cell)
+        scoped: defaultdict[Scope, list[Cell]] = defaultdict(list)
+        for (campaign, channel), cells in parts.items():
+            total = Cell.total(cells)
+            for scope in scopes_of(campaign=campaign, channel=channel):
+                scoped[scope].append(total)
+        return {scope: Cell.total(cells) for scope, cells in scoped.items()}
 
     def oldest_kept(self, frontier_ms: int) -> int:
-        """Return the start of the oldest pane that is still kept."""
-        return frontier_ms - KEPT_MS[0]
+        """Return the start of the oldest pane whose windows can still be corrected.
+
+        They reach back further than the pane, by the longest of fine panes.
+        """
+        return frontier_ms - KEPT_MS[0] + LONGEST_FINE_MS
 
     def expire(self, frontier_ms: int) -> None:
         """Forget what no window will need."""
@@ -165,8 +162,7 @@ def _key(level: int, start: int) -> bytes:
 
 def _to_bytes(bucket: Bucket) -> bytes:
     cells = [
-        (scope.kind, scope.campaign, scope.channel, cell.to_wire())
-        for scope, cell in bucket.cells.items()
+        (campaign, channel, cell.to_wire()) for (campaign, channel), cell in bucket.cells.items()
     ]
     return _encode(_BucketWire(bucket.offset, cells))
 
@@ -175,8 +171,6 @@ def _from_bytes(data: bytes) -> Bucket:
     wire = _decode(data)
     bucket = Bucket()
     bucket.offset = wire.offset
-    bucket.cells = {
-        Scope(kind, campaign, channel): Cell.from_wire(cell)
-        for kind, campaign, channel, cell in wire.cells
-    }
+    for campaign, channel, cell in wire.cells:
+        bucket.cells[campaign, channel] = Cell.from_wire(cell)
     return bucket

@@ -38,7 +38,10 @@ from streams.kpis.view import Evaluation, Health, KpiView
 
 SPARKLINE_POINTS = 60
 UNKNOWN_SAMPLES = 20
-VIEW_EVERY_MS = 500
+VIEW_EVERY_MS = 300
+VIEW_EVERY_CATCHING_UP_MS = 2_000
+"""While there is much to read, reading goes before showing."""
+CURRENT_WITHIN_MS = 3_000
 _SPARKLINE_WINDOW: WindowName = "1m"
 
 
@@ -48,8 +51,11 @@ class Judge(Protocol):
     def closed(self, evaluation: Evaluation) -> None:
         """Judge a window that closed."""
 
-    def health(self, health: Health) -> None:
-        """Judge how complete the data are."""
+    def health(self, health: Health) -> bool:
+        """Judge how complete the data are; say whether an alert changed."""
+
+    def waits_for(self, window: WindowName) -> bool:
+        """Say whether every closed window of that name is to be judged now."""
 
     def alerts(self) -> Sequence[Alert]:
         """Return the alerts that are open or were resolved lately."""
@@ -72,6 +78,7 @@ class _State(msgspec.Struct, array_like=True, kw_only=True):
     totals: dict[str, dict[str, int]]
     unknown: list[str]
     sparkline: list[tuple[int, dict[str, KpiValue]]]
+    evaluated: dict[WindowName, list[int]]
     judge: bytes
 
 
@@ -139,6 +146,8 @@ class KpiJob:
         self._totals = state.totals
         self._unknown = state.unknown
         self._sparkline.extend(state.sparkline)
+        for name, ends in state.evaluated.items():
+            self._evaluated[name].extend(ends)
         self.judge.restore(state.judge)
         return state.frontier_ms
 
@@ -206,32 +215,41 @@ class KpiJob:
                     self._to_correct[window.name].add(end)
 
     def _advance(self) -> None:
+        """Move the frontier and evaluate the windows that somebody waits for."""
         frontier_ms = self._completeness.advance()
         if frontier_ms <= 0:
             return
         due: list[tuple[int, Window]] = []
         for window in WINDOWS:
-            ends = set(self._schedule.take(window, frontier_ms=frontier_ms))
-            self._correct(window, passed=ends)
-            newest = align_down(frontier_ms, step_ms=window.step_ms)
-            latest = self._latest.get(window.name)
-            if latest is None or newest > latest.end_ms:
-                ends.add(newest)
-            due.extend((end, window) for end in ends)
+            ends = self._schedule.take(window, frontier_ms=frontier_ms)
+            self._correct(window, passed=set(ends))
+            if self._encode_values is not None or self.judge.waits_for(window.name):
+                due.extend((end, window) for end in ends)
         for end, window in sorted(due, key=lambda item: item[0]):
-            evaluation = self.evaluate(window, end)
-            latest = self._latest.get(window.name)
-            if latest is None or end >= latest.end_ms:
-                self._latest[window.name] = evaluation
-                self.judge.closed(evaluation)
-            self._evaluated[window.name].append(end)
-            self._publish(evaluation, corrected=False)
-            if window.name == _SPARKLINE_WINDOW:
-                self._sparkline.append((end, evaluation.values.get(ALL, {})))
-        if due:
-            self._changed = True
+            self._close(window, end)
         self._buckets.expire(frontier_ms)
         self._seen.expire(day_start=self._day.start_of(frontier_ms))
+
+    def _close(self, window: Window, end: int) -> None:
+        evaluation = self.evaluate(window, end)
+        self._changed = True
+        latest = self._latest.get(window.name)
+        if latest is None or end >= latest.end_ms:
+            self._latest[window.name] = evaluation
+            self.judge.closed(evaluation)
+            if window.name == _SPARKLINE_WINDOW:
+                self._sparkline.append((end, evaluation.values.get(ALL, {})))
+        self._evaluated[window.name].append(end)
+        self._publish(evaluation, corrected=False)
+
+    def _close_newest(self) -> None:
+        """Evaluate the newest end of each window, for people and rules to see."""
+        frontier_ms = self._completeness.frontier_ms
+        for window in WINDOWS:
+            newest = align_down(frontier_ms, step_ms=window.step_ms)
+            latest = self._latest.get(window.name)
+            if frontier_ms > 0 and (latest is None or newest > latest.end_ms):
+                self._close(window, newest)
 
     def _correct(self, window: Window, *, passed: set[int]) -> None:
         ends = self._to_correct[window.name]
@@ -270,20 +288,25 @@ class KpiJob:
             self._early_outputs.extend(self._encode_values(evaluation, corrected))
 
     def tick(self, position: Position, *, now_ms: int) -> None:
-        """Judge the health of the data and renew the view."""
+        """Judge the health of the data, close the newest windows and renew the view."""
         del position
-        if self.view is not None and now_ms - self.view.health.now_ms < VIEW_EVERY_MS:
-            return
         completeness = self._completeness
+        read_up_to_ms = completeness.read_up_to_ms
+        current = read_up_to_ms is not None and now_ms - read_up_to_ms < CURRENT_WITHIN_MS
+        every_ms = VIEW_EVERY_MS if current else VIEW_EVERY_CATCHING_UP_MS
+        if self.view is not None and 0 <= now_ms - self.view.health.now_ms < every_ms:
+            return
+        self._close_newest()
         health = Health(
             now_ms=now_ms,
             expected=completeness.expected,
             reporting=completeness.reporting,
             missing=completeness.missing,
-            read_up_to_ms=completeness.read_up_to_ms,
+            read_up_to_ms=read_up_to_ms,
             behind=completeness.behind,
         )
-        self.judge.health(health)
+        if self.judge.health(health):
+            self._changed = True
         self.view = KpiView(
             frontier_ms=completeness.frontier_ms,
             latest=dict(self._latest),
@@ -332,6 +355,7 @@ class KpiJob:
             totals=self._totals,
             unknown=self._unknown,
             sparkline=list(self._sparkline),
+            evaluated={name: list(ends) for name, ends in self._evaluated.items()},
             judge=self.judge.to_bytes(),
         )
         return Snapshot(

@@ -95,7 +95,8 @@ class Ledger:
             return self._note(key, report, Ruling(Verdict.REPLACED, last.panes, last.counts))
         if report.to_offset <= last.to_offset:
             return Ruling(Verdict.REPEATED, {}, {})
-        if report.from_offset < last.to_offset:
+        stale = report.generation < last.generation and report.from_offset != last.to_offset
+        if stale or report.from_offset < last.to_offset:
             return Ruling(Verdict.OVERLAPPING, {}, {})
         self.skipped_offsets += report.from_offset - last.to_offset
         return self._note(key, report, Ruling(Verdict.APPLIED, {}, {}))

@@ -28,4 +28,5 @@ def stage(
         partitions=1,
         checkpoint_interval_s=checkpoint_interval_s,
         open_job=open_job,
+        segments_know_offsets=True,
     )

@@ -189,6 +189,7 @@ class Path:
                 [Record(self.reports_offset, self.now_ms, None, output.value)], now_ms=self.now_ms
             )
             self.reports_offset += 1
+        self.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=self.now_ms)
         self._collect(self.kpis.snapshot(now_ms=self.now_ms))
 
     def deliver_reports(self, made: list[Any]) -> None:

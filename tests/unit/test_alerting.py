@@ -194,6 +194,15 @@ def test_no_rule_is_judged_while_sources_are_missing() -> None:
     assert states(judge) == {"data-incomplete/all//": "firing"}
 
 
+def test_an_alert_whose_scope_is_gone_resolves_instead_of_standing_for_ever() -> None:
+    judge = AlertJudge(book(scope="campaign", keep_firing_for=10), lag_limit_s=30)
+    judge.closed(closed(KpiValue(1, n=1), end=NOON, scope=C1))
+    assert states(judge) == {"r/campaign/c1/": "firing"}
+    for step_ms in (10_000, 20_000):
+        judge.closed(closed(None, end=NOON + step_ms))
+    assert states(judge) == {"r/campaign/c1/": "resolved"}
+
+
 def test_alerts_survive_a_restart() -> None:
     judge = AlertJudge(book(**{"for": 10}), lag_limit_s=30)
     judge.closed(closed(KpiValue(1, n=1), end=NOON))

@@ -27,16 +27,20 @@ def test_a_head_and_its_segments_come_back_as_they_were() -> None:
     decoded = state.decode_head(head, source=SOURCE)
     assert decoded.as_outputs() == list(SNAPSHOT.outputs)
     kept = [(key, value) for key, value in segments if value is not None]
-    saved = state.saved_from(decoded, kept, source=SOURCE)
+    saved, orphans = state.saved_from(decoded, kept, source=SOURCE)
+    assert orphans == []
     assert (saved.offset, saved.state, saved.segments) == (42, b"state", {b"ids/1": b"a"})
 
 
-def test_a_segment_newer_than_the_head_is_ignored() -> None:
+def test_a_segment_newer_than_the_head_is_left_out_or_kept_as_the_stage_says() -> None:
     newer, _ = state.encode_snapshot(SNAPSHOT, source=SOURCE, sequence=8, offset=50)
     _, head = state.encode_snapshot(SNAPSHOT, source=SOURCE, sequence=7, offset=42)
     kept = [(key, value) for key, value in newer if value is not None]
-    saved = state.saved_from(state.decode_head(head, source=SOURCE), kept, source=SOURCE)
-    assert saved.segments == {}
+    decoded = state.decode_head(head, source=SOURCE)
+    saved, orphans = state.saved_from(decoded, kept, source=SOURCE)
+    assert (saved.segments, orphans) == ({}, [b"segment/clicks/ids/1"])
+    saved, orphans = state.saved_from(decoded, kept, source=SOURCE, keep_newer=True)
+    assert (saved.segments, orphans) == ({b"ids/1": b"a"}, [])
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x93\x01"])

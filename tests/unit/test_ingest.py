@@ -186,8 +186,8 @@ def test_a_name_of_two_campaigns_means_neither() -> None:
     job = ingest_job("campaigns")
     for number in ("a", "b"):
         apply(job, event("campaign_defined", event_id=number, campaign_id=number, name="Twin"))
-    assert job.campaigns.resolve(campaign_id=None, name="twin") == "unknown"
-    assert job.campaigns.resolve(campaign_id="a", name=None) == "a"
+    assert job.campaigns.resolve("twin") == "unknown"
+    assert job.campaigns.resolve("a") == "a"
 
 
 def test_a_definition_goes_to_the_registry() -> None:

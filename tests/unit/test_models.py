@@ -33,7 +33,9 @@ def test_money_that_is_not_exact_is_refused(text: str) -> None:
         to_units(Decimal(text))
 
 
-users = st.sets(st.integers(0, 5_000).map(lambda number: hash_user(f"u{number}")), max_size=2_000)
+users = st.sets(
+    st.integers(0, 5_000).map(lambda number: hash_user(b"u%d" % number)), max_size=2_000
+)
 
 
 @given(users, users, users)
@@ -58,7 +60,7 @@ def test_distinct_users_are_exact_up_to_the_limit_and_within_two_percent_sigma_a
 ) -> None:
     distinct = Distinct()
     for first in range(0, count, 10_000):
-        chunk = (hash_user(f"user-{n}") for n in range(first, min(count, first + 10_000)))
+        chunk = (hash_user(b"user-%d" % n) for n in range(first, min(count, first + 10_000)))
         distinct.merge(Distinct(chunk))
     error = abs(distinct.estimate - count) / count
     assert error == 0 if count <= EXACT_LIMIT else error < 0.04  # 2.5 standard errors
@@ -85,8 +87,9 @@ def test_cells_add_up_in_any_order(a: Cell, b: Cell) -> None:
     ab.merge(b)
     ba.merge(b)
     ba.merge(a)
-    assert ab.to_wire() == ba.to_wire()
-    assert Cell.from_wire(ab.to_wire()).to_wire() == ab.to_wire()
+    again = Cell.from_wire(ab.to_wire())
+    assert ab.sums == ba.sums == again.sums
+    assert ab.visitors.estimate == ba.visitors.estimate == again.visitors.estimate
 
 
 def test_a_cell_of_an_older_version_reads_as_zero_where_it_has_nothing() -> None:

@@ -1,0 +1,81 @@
+"""The container stack and the rules: what can be checked without a Docker engine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from streams.settings import Settings
+from tests.conftest import program
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def compose(repository: Path) -> dict[str, Any]:
+    text = (repository / "docker-compose.yml").read_text()
+    made: dict[str, Any] = yaml.safe_load(text)
+    return made
+
+
+def run(*command: object, cwd: Path | None = None) -> None:
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, cwd=cwd
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_takes_the_rules_and_their_tests_pass(repository: Path) -> None:
+    folder = repository / "dashboards" / "prometheus"
+    promtool = program("promtool")
+    run(promtool, "check", "rules", folder / "rules.yml")
+    run(promtool, "test", "rules", "rules_test.yml", cwd=folder)
+    run(promtool, "check", "config", repository / "deploy" / "prometheus.yml")
+
+
+def test_alertmanager_takes_its_configuration(repository: Path) -> None:
+    run(program("amtool"), "check-config", repository / "deploy" / "alertmanager.yml")
+
+
+def test_images_are_pinned_and_ports_are_on_loopback(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == {
+        "kafka",
+        "valkey",
+        "worker",
+        "prometheus",
+        "alertmanager",
+        "grafana",
+    }
+    for name, service in compose["services"].items():
+        assert re.search(r":v?\d+\.\d+\.\d+", service["image"]), name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
+        assert name == "worker" or "healthcheck" in service, name
+
+
+def test_every_mounted_file_is_there(compose: dict[str, Any], repository: Path) -> None:
+    for service in compose["services"].values():
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (repository / source).exists(), source
+            else:
+                assert source in compose["volumes"]
+
+
+def test_the_worker_is_set_by_settings_that_exist(compose: dict[str, Any]) -> None:
+    given = compose["services"]["worker"]["environment"]
+    known = {f"KPI_{name.upper()}" for name in Settings.model_fields}
+    assert set(given) <= known
+
+
+def test_every_rule_has_a_runbook(repository: Path) -> None:
+    rules = yaml.safe_load((repository / "dashboards" / "prometheus" / "rules.yml").read_text())
+    for rule in rules["groups"][0]["rules"]:
+        page, anchor = rule["annotations"]["runbook"].split("#")
+        text = (repository / page).read_text().lower()
+        assert f"## {anchor}" in text, rule["alert"]
