@@ -46,8 +46,7 @@ class AlertJudge:
             if rule.window == evaluation.window:
                 for scope in self._scopes(rule, evaluation):
                     value = evaluation.values.get(scope, {}).get(rule.kpi)
-                    known = scope in evaluation.values
-                    self._judge(rule, scope, value, known=known, at_ms=evaluation.end_ms)
+                    self._judge(rule, scope, value, evaluation)
 
     def _scopes(self, rule: AnyRule, evaluation: Evaluation) -> Iterable[Scope]:
         if isinstance(rule, AbsenceRule):
@@ -66,14 +65,16 @@ class AlertJudge:
         return [*present, *gone]
 
     def _judge(
-        self, rule: AnyRule, scope: Scope, value: KpiValue | None, *, known: bool, at_ms: int
+        self, rule: AnyRule, scope: Scope, value: KpiValue | None, evaluation: Evaluation
     ) -> None:
+        at_ms = evaluation.end_ms
         shown = in_shown_units(rule.kpi, value)
         if isinstance(rule, ThresholdRule):
+            known = scope in evaluation.values
             verdict = threshold(rule, shown) if known else Verdict.HOLDS
             limit = rule.below if rule.below is not None else rule.above
         else:
-            verdict = absence(rule, shown)
+            verdict = absence(rule, shown) if evaluation.observed else Verdict.NO_JUDGEMENT
             limit = 0.0
 
         def describe(standing: Standing) -> Alert:

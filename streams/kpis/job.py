@@ -38,6 +38,7 @@ from streams.kpis.view import Evaluation, Health, KpiView
 
 SPARKLINE_POINTS = 60
 UNKNOWN_SAMPLES = 20
+NOT_OBSERVED = 2**62
 VIEW_EVERY_MS = 300
 VIEW_EVERY_CATCHING_UP_MS = 2_000
 """While there is much to read, reading goes before showing."""
@@ -72,6 +73,7 @@ class Judge(Protocol):
 
 class _State(msgspec.Struct, array_like=True, kw_only=True):
     frontier_ms: int
+    observed_from_ms: int
     ledger: list[tuple[str, int, Entry]]
     due: list[tuple[WindowName, int]]
     seen: list[SeenWire]
@@ -118,6 +120,7 @@ class KpiJob:
         self._seen = SeenInputs()
         self._totals: dict[str, dict[str, int]] = {}
         self._unknown: list[str] = []
+        self._observed_from_ms = NOT_OBSERVED
         self._latest: dict[WindowName, Evaluation] = {}
         self._sparkline: deque[tuple[int, KpiValues]] = deque(maxlen=SPARKLINE_POINTS)
         self._evaluated: dict[WindowName, deque[int]] = {
@@ -145,6 +148,7 @@ class KpiJob:
         self._seen = SeenInputs(state.seen)
         self._totals = state.totals
         self._unknown = state.unknown
+        self._observed_from_ms = state.observed_from_ms
         self._sparkline.extend(state.sparkline)
         for name, ends in state.evaluated.items():
             self._evaluated[name].extend(ends)
@@ -189,6 +193,7 @@ class KpiJob:
             if sample not in self._unknown:
                 self._unknown = [*self._unknown, sample][-UNKNOWN_SAMPLES:]
         for pane_start, cells in report.panes.items():
+            self._observed_from_ms = min(self._observed_from_ms, pane_start)
             day_start = self._day.start_of(pane_start)
             for campaign, channel, wire in cells:
                 self._seen.note(
@@ -281,7 +286,7 @@ class KpiJob:
             )
             for scope, cell in cells.items()
         }
-        return Evaluation(window.name, start, end, values)
+        return Evaluation(window.name, start, end, values, self._observed_from_ms)
 
     def _publish(self, evaluation: Evaluation, *, corrected: bool) -> None:
         if self._encode_values is not None:
@@ -349,6 +354,7 @@ class KpiJob:
         self._pending = 0
         state = _State(
             frontier_ms=self._completeness.frontier_ms,
+            observed_from_ms=self._observed_from_ms,
             ledger=self._ledger.entries(),
             due=self._schedule.items(),
             seen=self._seen.to_wire(),

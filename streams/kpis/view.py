@@ -13,12 +13,22 @@ from streams.kpis.values import KpiValues
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The KPIs of all scopes in one closed window."""
+    """The KPIs of all scopes in one closed window.
+
+    ``observed_from_ms`` is the start of the first pane ever seen: of windows
+    that reach back before it nobody knows what is missing.
+    """
 
     window: WindowName
     start_ms: int
     end_ms: int
     values: Mapping[Scope, KpiValues]
+    observed_from_ms: int = 0
+
+    @property
+    def observed(self) -> bool:
+        """Whether the monitor saw the whole window."""
+        return self.start_ms >= self.observed_from_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

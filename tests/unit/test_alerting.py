@@ -161,6 +161,16 @@ def test_an_absent_campaign_fires_the_absence_rule_and_its_return_resolves_it() 
     assert states(judge) == {"r/campaign/c1/": "resolved"}
 
 
+def test_absence_is_not_judged_before_the_monitor_saw_a_whole_window() -> None:
+    judge = AlertJudge(
+        book(kind="absence", scope="campaign", match={"campaign": ["c1"]}), lag_limit_s=30
+    )
+    judge.closed(Evaluation("1m", NOON - 60_000, NOON, {}, observed_from_ms=NOON - 10_000))
+    assert not judge.alerts()
+    judge.closed(Evaluation("1m", NOON - 10_000, NOON + 50_000, {}, observed_from_ms=NOON - 10_000))
+    assert states(judge) == {"r/campaign/c1/": "firing"}
+
+
 def test_money_is_judged_in_the_currency() -> None:
     judge = AlertJudge(book(kpi="spend", above=100), lag_limit_s=30)
     judge.closed(closed(KpiValue(99 * 10_000, n=1), end=NOON, kpi="spend"))
