@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 from faust.types import TP
 
 from streams.engine import state as states
+from streams.engine.fence import PauseFence, end_process
 from streams.engine.stage import Job, Output, Position, Snapshot, SourcePartition, Stage
 from streams.engine.transport import Batch, BatchThread
 
@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 PENDING_LIMIT = 200_000
 """With so many records since the last snapshot, a source waits for its checkpoint."""
 RETRY_S = 1.0
-EXIT_CODE = 70
-"""BSD's EX_SOFTWARE: this worker can't go on, another may."""
 HANDOVER_S = 5.0
 """How long a revocation waits for the last checkpoint."""
 
@@ -67,6 +65,7 @@ class Runner:
         app: the Faust app, whose consumer and producer are used.
         start_offsets: where sources without state are read from.
         now_ms: the clock.
+        fence: keeps a worker that was paused from writing.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class Runner:
         *,
         start_offsets: Callable[[set[TP], BatchThread], Any],
         now_ms: Callable[[], int],
+        fence: PauseFence,
     ) -> None:
         self.app = app
         self.stats = EngineStats()
@@ -83,6 +83,8 @@ class Runner:
         self._tables: dict[str, Any] = {}
         self._start_offsets = start_offsets
         self._now_ms = now_ms
+        self._fence = fence
+        self._resuming = asyncio.Lock()
         self._heartbeat_due = 0.0
 
     def add(self, stage: Stage, table: Any) -> None:
@@ -98,6 +100,12 @@ class Runner:
 
     async def resume(self, tps: set[TP], thread: BatchThread) -> None:
         """Open the jobs of the assigned partitions and seek to where they stand."""
+        # Faust may ask twice at a time: after recovery, and when it fetched
+        # while it should not have. The second finds what the first has opened.
+        async with self._resuming:
+            await self._resume(tps, thread)
+
+    async def _resume(self, tps: set[TP], thread: BatchThread) -> None:
         offsets: dict[TP, int] = {}
         without_state: set[TP] = set()
         self._drop_what_is_not_ours(tps)
@@ -108,12 +116,27 @@ class Runner:
                 without_state.add(tp)
             else:
                 offsets[tp] = running.offset + 1
+        await self._refuse_recreated(offsets, thread)
         if without_state:
             for tp, offset in (await self._start_offsets(without_state, thread)).items():
                 self._open_new(SourcePartition(tp.topic, tp.partition), offset=offset - 1)
                 offsets[tp] = offset
         for tp, session in (await thread.seek_sources(offsets)).items():
             self.running[SourcePartition(tp.topic, tp.partition)].session = session
+
+    async def _refuse_recreated(self, offsets: dict[TP, int], thread: BatchThread) -> None:
+        """End the worker if a source ends before the state: it is another topic by now."""
+        ends = await thread.highwaters(*offsets) if offsets else {}
+        for tp, offset in offsets.items():
+            if offset > ends[tp]:
+                end_process(
+                    "%s[%d] ends at offset %d, but the state has read up to %d: the topic was made "
+                    "anew or lost records; start under another KPI_APP_ID",
+                    tp.topic,
+                    tp.partition,
+                    ends[tp] - 1,
+                    offset - 1,
+                )
 
     def _drop_what_is_not_ours(self, tps: set[TP]) -> None:
         """Forget jobs of another generation: the table may have moved on without them."""
@@ -179,14 +202,13 @@ class Runner:
             running.job.apply(records, now_ms=self._now_ms())
         except Exception:
             # The job may have taken a part of the batch: its state must not be used.
-            log.critical(
+            log.exception("%s[%d] failed", *source)
+            end_process(
                 "%s[%d] failed in offsets %d to %d; this worker ends, the batch is not kept",
                 *source,
                 records[0].offset,
                 records[-1].offset,
-                exc_info=True,
             )
-            os._exit(EXIT_CODE)
         running.offset = records[-1].offset
         running.progressed_at = time.monotonic()
         self.stats.batches += 1
@@ -317,6 +339,7 @@ class Runner:
         """Write keys to the changelog and, once that is safe, to the local store."""
         if not items or running.revoked:
             return
+        self._fence.check()
         table = self._tables[running.stage.name]
         partition = running.source.partition
         topic = table.changelog_topic.get_topic_name()

@@ -7,14 +7,11 @@ supervisor and its partitions by the group, a process that hangs by nobody.
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import time
 
-from streams.engine.runner import EXIT_CODE, Runner
+from streams.engine.fence import end_process
+from streams.engine.runner import Runner
 from streams.engine.stage import Position, SourcePartition
-
-log = logging.getLogger(__name__)
 
 
 class Watchdog:
@@ -47,10 +44,9 @@ class Watchdog:
                 continue
             stuck = self.stuck(self.runner.positions(), now=time.monotonic())
             if stuck:
-                log.critical(
+                end_process(
                     "no progress for %.0f s with records waiting in %s; ending this worker so that "
                     "its partitions move",
                     self.limit_s,
                     ", ".join(f"{topic}[{partition}]" for topic, partition in stuck),
                 )
-                os._exit(EXIT_CODE)

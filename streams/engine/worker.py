@@ -13,6 +13,7 @@ from typing import Any
 import faust
 from faust.types import TP
 
+from streams.engine.fence import PauseFence
 from streams.engine.runner import Runner
 from streams.engine.stage import SourcePartition, Stage
 from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD
@@ -55,6 +56,7 @@ class Engine:
 
     app: Any
     runner: Runner
+    fence: PauseFence
 
     @property
     def phase(self) -> str:
@@ -113,7 +115,8 @@ def build(
         stream_recovery_delay=0.0,
         worker_redirect_stdouts=False,
     )
-    runner = Runner(app, start_offsets=start_offsets, now_ms=now_ms)
+    fence = PauseFence(limit_s=options.session_timeout_s)
+    runner = Runner(app, start_offsets=start_offsets, now_ms=now_ms, fence=fence)
     for stage in stages:
         table = app.Table(
             stage.name,
@@ -130,7 +133,7 @@ def build(
     app.resume_sources = runner.resume
     app.transport = BatchTransport(app.conf.broker, app, loop=None)
     _add_housekeeping(app, runner, watchdog=Watchdog(runner, limit_s=options.watchdog_s))
-    return Engine(app, runner)
+    return Engine(app, runner, fence)
 
 
 def _add_agent(app: Any, stage: Stage, runner: Runner) -> None:
@@ -186,6 +189,7 @@ async def run(engine: Engine, *, before_start: Callable[[], Any] | None = None) 
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
+    engine.fence.start()
     if before_start is not None:
         await before_start()
     worker = asyncio.current_task()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +90,22 @@ def test_workers_that_join_leave_and_lose_their_disk_lose_nothing(cluster: Clust
     second.child.stop()
     cluster.start("a")
     assert third.url
+    assert_exact(cluster, truth)
+
+
+def test_a_paused_worker_ends_when_it_comes_back_and_its_successor_is_exact(
+    cluster: Cluster,
+) -> None:
+    first = cluster.start("a")
+    assert first.url
+    truth = fill(cluster)
+    time.sleep(2)
+    os.kill(first.child.pid, signal.SIGSTOP)
+    cluster.start("b")
+    time.sleep(9)
+    os.kill(first.child.pid, signal.SIGCONT)
+    assert first.child.process.wait(15) == 70
+    assert "was paused for" in first.child.log_tail()
     assert_exact(cluster, truth)
 
 
