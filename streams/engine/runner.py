@@ -1,61 +1,26 @@
-"""Runs the jobs: feeds batches, writes checkpoints, resumes from state."""
+"""Runs the jobs: resumes them from state, feeds them batches, lets them see the time."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from faust.types import TP
 
 from streams.engine import state as states
+from streams.engine.checkpoint import Checkpoints
 from streams.engine.fence import PauseFence, end_process
-from streams.engine.stage import Job, Output, Position, Snapshot, SourcePartition, Stage
+from streams.engine.running import EngineStats, Running
+from streams.engine.stage import Position, SourcePartition, Stage
 from streams.engine.transport import Batch, BatchThread
 
 log = logging.getLogger(__name__)
 
 PENDING_LIMIT = 200_000
 """With so many records since the last snapshot, a source waits for its checkpoint."""
-RETRY_S = 1.0
-HANDOVER_S = 5.0
-"""How long a revocation waits for the last checkpoint."""
-
-
-@dataclass
-class Running:
-    """A job and where it stands between snapshots."""
-
-    stage: Stage
-    source: SourcePartition
-    job: Job
-    offset: int
-    sequence: int
-    generation: int
-    session: int = -1
-    checkpointed_at: float = 0.0
-    writing: asyncio.Task[None] | None = None
-    revoked: bool = False
-    fresh: bool = True
-    without_head: bool = False
-    orphans: list[bytes] = field(default_factory=list)
-    progressed_at: float = field(default_factory=time.monotonic)
-
-
-@dataclass
-class EngineStats:
-    """What the engine counted since the worker started."""
-
-    records: dict[str, int] = field(default_factory=dict)
-    batches: int = 0
-    checkpoints: int = 0
-    checkpoint_failures: int = 0
-    stale_batches: int = 0
-    offset_gaps: int = 0
-    lost_records: int = 0
 
 
 class Runner:
@@ -83,7 +48,9 @@ class Runner:
         self._tables: dict[str, Any] = {}
         self._start_offsets = start_offsets
         self._now_ms = now_ms
-        self._fence = fence
+        self._checkpoints = Checkpoints(
+            app, self._tables, fence=fence, stats=self.stats, now_ms=now_ms
+        )
         self._resuming = asyncio.Lock()
         self._heartbeat_due = 0.0
 
@@ -165,7 +132,7 @@ class Runner:
         self.running[source] = running
         outputs = head.as_outputs()
         if outputs:
-            running.writing = asyncio.create_task(self._resend(running, outputs))
+            self._checkpoints.resend(running, outputs)
         log.info("%s[%d] resumes after offset %d", *source, head.offset)
         return running
 
@@ -272,100 +239,13 @@ class Runner:
             ]
             if quiet:
                 for output in stage.heartbeat(quiet, now_ms=now_ms):
-                    await self._send_soon(output)
+                    await self._checkpoints.send_soon(output)
 
     def _maybe_checkpoint(self, running: Running) -> None:
         elapsed = time.monotonic() - running.checkpointed_at
         due = running.job.dirty or running.without_head
         if due and elapsed >= running.stage.checkpoint_interval_s:
-            self._start_checkpoint(running)
-
-    def _start_checkpoint(self, running: Running) -> None:
-        running.checkpointed_at = time.monotonic()
-        running.sequence += 1
-        running.without_head = False
-        snapshot = running.job.snapshot(now_ms=self._now_ms())
-        segments, head = states.encode_snapshot(
-            snapshot, source=running.source, sequence=running.sequence, offset=running.offset
-        )
-        running.writing = asyncio.create_task(self._write(running, segments, head, snapshot))
-
-    async def _write(
-        self,
-        running: Running,
-        segments: list[tuple[bytes, bytes | None]],
-        head: bytes,
-        snapshot: Snapshot,
-    ) -> None:
-        """Write in the one right order.
-
-        Early outputs, segments newer than the last head removed, segments, the
-        head, outputs, expired segments removed.
-        """
-        added = [(name, value) for name, value in segments if value is not None]
-        expired: list[tuple[bytes, bytes | None]] = [
-            (name, None) for name, value in segments if value is None
-        ]
-
-        async def write() -> None:
-            await self._send(snapshot.early_outputs)
-            await self._put(running, [(name, None) for name in running.orphans])
-            running.orphans = []
-            await self._put(running, added)
-            await self._put(running, [(states.head_key(running.source), head)])
-            await self._send(snapshot.outputs)
-            await self._put(running, expired)
-
-        await self._until_done(running, write)
-        self.stats.checkpoints += 1
-
-    async def _resend(self, running: Running, outputs: list[Output]) -> None:
-        await self._until_done(running, lambda: self._send(outputs))
-
-    async def _until_done(self, running: Running, action: Callable[[], Any]) -> None:
-        try:
-            while not running.revoked:
-                try:
-                    await action()
-                    return
-                except Exception as error:  # noqa: BLE001 - any fault of the producer is retried
-                    self.stats.checkpoint_failures += 1
-                    log.warning("checkpoint of %s[%d] failed, retrying: %s", *running.source, error)
-                    await asyncio.sleep(RETRY_S)
-        finally:
-            running.writing = None
-
-    async def _put(self, running: Running, items: Sequence[tuple[bytes, bytes | None]]) -> None:
-        """Write keys to the changelog and, once that is safe, to the local store."""
-        if not items or running.revoked:
-            return
-        self._fence.check()
-        table = self._tables[running.stage.name]
-        partition = running.source.partition
-        topic = table.changelog_topic.get_topic_name()
-        acks = [
-            await self.app.producer.send(topic, key, value, partition, None, None)
-            for key, value in items
-        ]
-        last = (await asyncio.gather(*acks))[-1]
-        if running.revoked:
-            return
-        store = table.data._db_for_partition(partition)
-        for key, value in items:
-            if value is None:
-                store.delete(key)
-            else:
-                store.put(key, value)
-        table.data.set_persisted_offset(last.topic_partition, last.offset)
-
-    async def _send(self, outputs: Iterable[Output]) -> None:
-        acks = [await self._send_soon(output) for output in outputs]
-        await asyncio.gather(*acks)
-
-    async def _send_soon(self, output: Output) -> Any:
-        return await self.app.producer.send(
-            output.topic, output.key, output.value, output.partition, None, None
-        )
+            self._checkpoints.start(running)
 
     async def on_revoked(self, tps: set[TP]) -> None:
         """Write the last checkpoint of what goes away, then forget it."""
@@ -380,20 +260,9 @@ class Runner:
             self.running.pop(running.source, None)
 
     async def flush(self, running: Iterable[Running] | None = None) -> None:
-        """Write what is not yet written, waiting at most `HANDOVER_S`."""
+        """Write what is not yet written, waiting at most a few seconds."""
         chosen = list(self.running.values()) if running is None else list(running)
-        deadline = time.monotonic() + HANDOVER_S
-        for one in chosen:
-            await _wait_for(one.writing, deadline)
-            if one.writing is None and one.job.dirty:
-                self._start_checkpoint(one)
-        for one in chosen:
-            await _wait_for(one.writing, deadline)
-
-
-async def _wait_for(task: asyncio.Task[None] | None, deadline: float) -> None:
-    if task is not None:
-        await asyncio.wait({task}, timeout=max(0.0, deadline - time.monotonic()))
+        await self._checkpoints.flush(chosen)
 
 
 def _with_prefix(store: Any, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:

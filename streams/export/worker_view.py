@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from streams.engine.runner import EngineStats
+from streams.engine.running import EngineStats
 from streams.kpis.view import KpiView
 
 

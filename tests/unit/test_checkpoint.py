@@ -1,0 +1,128 @@
+"""A checkpoint is written in one order, whatever is slow or fails."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from streams.engine import checkpoint
+from streams.engine.checkpoint import Checkpoints
+from streams.engine.fence import PauseFence
+from streams.engine.running import EngineStats, Running
+from streams.engine.stage import Output, Snapshot, SourcePartition, Stage
+
+SOURCE = SourcePartition("clicks", 0)
+
+
+class FakeJob:
+    """A job whose snapshot has a bit of everything."""
+
+    dirty = True
+    pending = 1
+
+    def snapshot(self, *, now_ms: int) -> Snapshot:
+        return Snapshot(
+            state=b"s",
+            segments=[(b"expired", None), (b"added", b"v")],
+            early_outputs=[Output(topic="early", value=b"")],
+            outputs=[Output(topic="report", value=b"")],
+        )
+
+
+class World:
+    """A producer and a table that note what happens to them, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.store: dict[bytes, bytes] = {b"segment/clicks/expired": b"old", b"orphan": b"x"}
+        self.failures = 0
+        self.on_head: Any = None
+        producer = SimpleNamespace(send=self.send)
+        data = SimpleNamespace(
+            _db_for_partition=lambda _: SimpleNamespace(
+                put=self.store.__setitem__, delete=lambda key: self.store.pop(key, None)
+            ),
+            set_persisted_offset=lambda *_: None,
+        )
+        topic = SimpleNamespace(get_topic_name=lambda: "log")
+        self.stats = EngineStats()
+        self.checkpoints = Checkpoints(
+            SimpleNamespace(producer=producer),
+            {"t": SimpleNamespace(changelog_topic=topic, data=data)},
+            fence=PauseFence(limit_s=60),
+            stats=self.stats,
+            now_ms=lambda: 0,
+        )
+        stage = Stage(
+            name="t",
+            topics=("clicks",),
+            partitions=1,
+            checkpoint_interval_s=1,
+            open_job=None,  # type: ignore[arg-type]
+        )
+        self.running = Running(stage, SOURCE, FakeJob(), 5, 0, 1, orphans=[b"orphan"])  # type: ignore[arg-type]
+
+    async def send(self, topic: str, key: bytes | None, value: bytes | None, *_: object) -> Any:
+        name = topic if topic != "log" else (key or b"").decode() + ("" if value else " removed")
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("broker is away")
+        self.events.append(name)
+        if name.startswith("head/") and self.on_head is not None:
+            self.on_head()
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        done.set_result(SimpleNamespace(topic_partition=None, offset=len(self.events)))
+        return done
+
+    async def write(self) -> None:
+        self.checkpoints.start(self.running)
+        assert self.running.writing is not None
+        await self.running.writing
+
+
+ORDER = [
+    "early",
+    "orphan removed",
+    "segment/clicks/added",
+    "head/clicks",
+    "report",
+    "segment/clicks/expired removed",
+]
+
+
+def test_a_checkpoint_is_written_in_one_order() -> None:
+    world = World()
+    asyncio.run(world.write())
+    assert world.events == ORDER
+    assert set(world.store) == {b"segment/clicks/added", b"head/clicks"}
+    assert world.running.writing is None
+
+
+def test_a_broker_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "RETRY_S", 0.01)
+    world = World()
+    world.failures = 3
+    asyncio.run(world.write())
+    assert world.events == ORDER
+    assert world.stats.checkpoint_failures == 3
+
+
+def test_a_job_that_was_revoked_sends_and_stores_nothing_more() -> None:
+    world = World()
+
+    def revoke() -> None:
+        world.running.revoked = True
+
+    world.on_head = revoke
+    asyncio.run(world.write())
+    assert world.events == ORDER[:4]
+    assert b"head/clicks" not in world.store
+
+
+def test_a_handover_writes_what_is_dirty() -> None:
+    world = World()
+    asyncio.run(world.checkpoints.flush([world.running]))
+    assert world.events == ORDER
