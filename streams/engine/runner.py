@@ -52,6 +52,7 @@ class Runner:
             app, self._tables, fence=fence, stats=self.stats, now_ms=now_ms
         )
         self._resuming = asyncio.Lock()
+        self._complete_generation: int | None = None
         self._heartbeat_due = 0.0
 
     def add(self, stage: Stage, table: Any) -> None:
@@ -65,11 +66,20 @@ class Runner:
         """The source topics of all stages."""
         return frozenset(self._stages)
 
+    def state_is_complete(self) -> None:
+        """The tables of the present assignment are recovered: jobs may be opened."""
+        self._complete_generation = self._generation
+
     async def resume(self, tps: set[TP], thread: BatchThread) -> None:
-        """Open the jobs of the assigned partitions and seek to where they stand."""
-        # Faust may ask twice at a time: after recovery, and when it fetched
-        # while it should not have. The second finds what the first has opened.
+        """Open the jobs of the assigned partitions and seek to where they stand.
+
+        Faust also asks when a fetch ended while a rebalance is going on, at any
+        moment of it. Until the tables are recovered there is nothing to resume
+        from: what they hold is old, or nothing yet.
+        """
         async with self._resuming:
+            if self._complete_generation != self._generation:
+                return
             await self._resume(tps, thread)
 
     async def _resume(self, tps: set[TP], thread: BatchThread) -> None:
@@ -164,6 +174,11 @@ class Runner:
             records = [record for record in records if record.offset > running.offset]
             if not records:
                 return
+        if running.fresh and not running.sought_again and records[0].offset > running.offset + 1:
+            # Removed by retention, most likely; but it costs little to ask again.
+            running.sought_again = True
+            await self._seek_again(running)
+            return
         self._note_gap(running, first=records[0].offset)
         try:
             running.job.apply(records, now_ms=self._now_ms())
@@ -183,6 +198,12 @@ class Runner:
         counts[source.topic] = counts.get(source.topic, 0) + len(records)
         if running.writing is None:
             self._maybe_checkpoint(running)
+
+    async def _seek_again(self, running: Running) -> None:
+        tp = TP(*running.source)
+        thread: BatchThread = self.app.consumer._thread
+        running.session = (await thread.seek_sources({tp: running.offset + 1}))[tp]
+        self.app.consumer._read_offset[tp] = None
 
     def _note_gap(self, running: Running, *, first: int) -> None:
         missing = first - running.offset - 1

@@ -14,9 +14,10 @@ class Running:
     """A job and where it stands between snapshots.
 
     ``offset`` is the last applied one, ``sequence`` the number of the last
-    checkpoint. ``session`` says which seek its batches must come after, ``fresh``
-    that none came yet. ``orphans`` are keys that must be removed before the next
-    head is written. Once ``revoked`` it writes nothing more.
+    checkpoint. ``session`` says which seek its batches must come after,
+    ``fresh`` that none came yet, ``sought_again`` that the first began too late
+    once. ``orphans`` are keys that must be removed before the next head is
+    written. Once ``revoked`` it writes nothing more.
     """
 
     stage: Stage
@@ -30,6 +31,7 @@ class Running:
     writing: asyncio.Task[None] | None = None
     revoked: bool = False
     fresh: bool = True
+    sought_again: bool = False
     without_head: bool = False
     orphans: list[bytes] = field(default_factory=list)
     progressed_at: float = field(default_factory=time.monotonic)

@@ -153,8 +153,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
-        """Seek: changelogs as Faust does, sources by their state."""
-        await super().perform_seek()
+        """Seek sources by their state; changelogs were sought by the recovery.
+
+        Faust would seek to the committed offsets here. It may do so from two
+        tasks at a time, and the later one would move a source that the earlier
+        had put where its state is.
+        """
         sources = {tp for tp in self.assignment() if tp.topic in self.app.batch_topics}
         resume: ResumeSources = self.app.resume_sources
         await resume(sources, self._thread)

@@ -162,6 +162,11 @@ def _add_housekeeping(app: Any, runner: Runner, *, watchdog: Watchdog) -> None:
         del sender
         await runner.on_revoked(revoked)
 
+    @app.on_rebalance_complete.connect(weak=False)  # type: ignore[untyped-decorator]
+    async def on_recovered(sender: Any, **_: Any) -> None:
+        del sender
+        runner.state_is_complete()
+
     @app.task  # type: ignore[untyped-decorator]
     async def tick() -> None:
         await runner.run()

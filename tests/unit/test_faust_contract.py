@@ -83,6 +83,7 @@ def test_the_fetcher_is_made_when_the_consumer_starts_with_the_wait_set_before()
 
 def test_recovery_seeks_sources_after_the_state_is_complete_and_before_reading_goes_on() -> None:
     source = inspect.getsource(Recovery.on_recovery_completed)
+    assert source.index("on_rebalance_complete.send()") < source.index("perform_seek()")
     assert source.index("perform_seek()") < source.index("consumer.resume_flow()")
 
 
