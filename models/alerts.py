@@ -174,4 +174,9 @@ class Alert(BaseModel):
     @property
     def id(self) -> str:
         """What identifies the alert: its rule and scope."""
-        return f"{self.rule}/{self.scope.kind}/{self.scope.campaign}/{self.scope.channel}"
+        return alert_id(self.rule, self.scope)
+
+
+def alert_id(rule: str, scope: Scope) -> str:
+    """Return what identifies the one alert of a rule and scope."""
+    return f"{rule}/{scope.kind}/{scope.campaign}/{scope.channel}"

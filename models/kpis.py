@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from models.money import to_currency
+
 Unit = Literal["count", "users", "ratio", "money"]
 Interval = Literal["none", "wilson"]
 
@@ -42,6 +44,15 @@ class Kpi:
         if self.name.endswith(f"_{self.unit}"):
             return f"kpi_{self.name}"
         return f"kpi_{self.name}_{self.unit}"
+
+    def shown(self, value: int | float) -> int | float:
+        """Return a value as people and rules see it: sums of money in the currency.
+
+        Sums of money are whole units of 1/10,000, averages are in the currency already.
+        """
+        if self.unit == "money" and isinstance(value, int):
+            return to_currency(value)
+        return value
 
 
 class KpiValue(msgspec.Struct, array_like=True, frozen=True, gc=False):

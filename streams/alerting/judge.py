@@ -6,9 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pydantic import TypeAdapter
 
-from models.alerts import AbsenceRule, Alert, AlertState, AnyRule, RuleBook, ThresholdRule
+from models.alerts import (
+    AbsenceRule,
+    Alert,
+    AlertState,
+    AnyRule,
+    RuleBook,
+    ThresholdRule,
+    alert_id,
+)
 from models.kpis import KPI_BY_NAME, KpiValue
-from models.money import to_currency
 from models.scopes import ALL, Scope
 from models.windows import WindowName
 from streams.alerting.health import HEALTH_RULES, HealthRule
@@ -68,7 +75,10 @@ class AlertJudge:
         self, rule: AnyRule, scope: Scope, value: KpiValue | None, evaluation: Evaluation
     ) -> None:
         at_ms = evaluation.end_ms
-        shown = in_shown_units(rule.kpi, value)
+        shown = None
+        if value is not None:
+            units = KPI_BY_NAME[rule.kpi].shown(value.value)
+            shown = KpiValue(units, value.low, value.high, value.n)
         if isinstance(rule, ThresholdRule):
             known = scope in evaluation.values
             verdict = threshold(rule, shown) if known else Verdict.HOLDS
@@ -101,7 +111,7 @@ class AlertJudge:
             )
 
         self._move(
-            f"{rule.name}/{scope.kind}/{scope.campaign}/{scope.channel}",
+            alert_id(rule.name, scope),
             verdict,
             at_ms=at_ms,
             for_ms=rule.for_s * 1000,
@@ -123,7 +133,7 @@ class AlertJudge:
                 rule, health, started_ms=self._started_ms, lag_limit_s=self._lag_limit_s
             )
             self._move(
-                f"{rule.name}/all//",
+                alert_id(rule.name, ALL),
                 verdict,
                 at_ms=health.now_ms,
                 for_ms=rule.for_ms,
@@ -203,13 +213,6 @@ class AlertJudge:
                 alert.state, alert.active_since_ms, alert.fired_at_ms, held_since_ms
             )
             self._open[alert.id] = (alert, standing)
-
-
-def in_shown_units(kpi: str, value: KpiValue | None) -> KpiValue | None:
-    """Return a value with sums of money in the currency, as rules and people see it."""
-    if value is None or KPI_BY_NAME[kpi].unit != "money" or not isinstance(value.value, int):
-        return value
-    return KpiValue(to_currency(value.value), value.low, value.high, value.n)
 
 
 def _describe_health(

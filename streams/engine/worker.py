@@ -61,9 +61,9 @@ class Engine:
     @property
     def phase(self) -> str:
         """``starting``, ``recovering`` or ``running``."""
-        if self.app.rebalancing or not self.runner.running:
-            return "recovering" if self.app.in_recovery else "starting"
-        return "recovering" if self.app.in_recovery else "running"
+        if self.app.in_recovery:
+            return "recovering"
+        return "starting" if self.app.rebalancing or not self.runner.running else "running"
 
     @property
     def recovery(self) -> tuple[int, int] | None:

@@ -15,7 +15,6 @@ from prometheus_client.registry import Collector
 from models.alerts import AlertState
 from models.dead_letters import Reason
 from models.kpis import KPIS, Kpi, KpiValue
-from models.money import to_currency
 from models.scopes import SCOPE_KINDS, Scope
 from models.windows import WindowName
 from streams.export.worker_view import ViewSource, WorkerView
@@ -151,8 +150,7 @@ class MonitorCollector(Collector):
                 continue
             plain = (scope.kind, scope.campaign, scope.channel, window)
             full = (*plain, self._currency) if money else plain
-            is_sum = money and isinstance(value.value, int)
-            value_metric.add_metric(full, to_currency(value.value) if is_sum else value.value)
+            value_metric.add_metric(full, kpi.shown(value.value))
             n_metric.add_metric(plain, value.n)
             if bounds and value.low is not None and value.high is not None:
                 bounds[0].add_metric(full, value.low)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.alerts import Alert
-from models.kpis import KPI_BY_NAME, KPIS, KpiValue
-from models.money import to_currency
+from models.kpis import KPI_BY_NAME, KPIS
 from models.scopes import ALL, Scope
 from models.windows import WINDOWS
 from streams.export.worker_view import WorkerView
@@ -85,7 +84,7 @@ def _sparklines(kpis: KpiView | None) -> dict[str, list[Any]]:
         return {}
     return {
         kpi.name: [
-            [end_ms, None if (value := values.get(kpi.name)) is None else shown(kpi.name, value)]
+            [end_ms, None if (value := values.get(kpi.name)) is None else kpi.shown(value.value)]
             for end_ms, values in kpis.sparkline
         ]
         for kpi in KPIS
@@ -115,16 +114,14 @@ def _campaigns(kpis: KpiView | None) -> list[dict[str, Any]]:
 
 def _values(values: KpiValues) -> dict[str, Any]:
     return {
-        name: {"value": shown(name, value), "low": value.low, "high": value.high, "n": value.n}
+        name: {
+            "value": KPI_BY_NAME[name].shown(value.value),
+            "low": value.low,
+            "high": value.high,
+            "n": value.n,
+        }
         for name, value in values.items()
     }
-
-
-def shown(name: str, value: KpiValue) -> float | int:
-    """Return a value as people see it: money in the currency."""
-    if KPI_BY_NAME[name].unit == "money" and isinstance(value.value, int):
-        return to_currency(value.value)
-    return value.value
 
 
 def _alert(alert: Alert) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from streams.engine.running import EngineStats
@@ -25,5 +25,3 @@ class WorkerView:
 
 
 ViewSource = Callable[[], WorkerView]
-
-Json = Mapping[str, object]

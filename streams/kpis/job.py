@@ -198,7 +198,7 @@ class KpiJob:
             for campaign, channel, wire in cells:
                 self._seen.note(
                     scopes_of(campaign=campaign, channel=channel),
-                    Cell(list(wire[0])),
+                    wire[0],
                     day_start=day_start,
                     pane_start=pane_start,
                 )

@@ -6,7 +6,7 @@ is the truth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from models.kpis import KPIS
@@ -34,9 +34,11 @@ class SeenInputs:
             for day, rows in wire
         }
 
-    def note(self, scopes: Iterable[Scope], cell: Cell, *, day_start: int, pane_start: int) -> None:
-        """Note what a pane's cell shows; the first entry is for any event."""
-        present = [0, *(1 + i for i, index in enumerate(_NEEDED_INDEX) if cell.sums[index])]
+    def note(
+        self, scopes: Iterable[Scope], sums: Sequence[int], *, day_start: int, pane_start: int
+    ) -> None:
+        """Note what the sums of a pane's cell show; the first entry is for any event."""
+        present = [0, *(1 + i for i, index in enumerate(_NEEDED_INDEX) if sums[index])]
         day = self._days.setdefault(day_start, {})
         for scope in scopes:
             firsts = day.get(scope)
