@@ -23,6 +23,7 @@ class Reason(StrEnum):
     TOO_LATE = "too_late"
     INVALID_AMOUNT = "invalid_amount"
     UNKNOWN_CURRENCY = "unknown_currency"
+    STAGE_FAILURE = "stage_failure"
 
 
 class DeadLetter(msgspec.Struct, kw_only=True):
@@ -40,6 +41,11 @@ class DeadLetter(msgspec.Struct, kw_only=True):
     detail: str
     key: bytes | None
     value: bytes | None
+
+    @property
+    def id(self) -> str:
+        """Where the record stood: what makes a repetition of the letter harmless."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
 
 
 _encoder = msgspec.json.Encoder()

@@ -13,7 +13,10 @@ from models.measures import CellWire
 
 
 class SourceStats(msgspec.Struct, array_like=True):
-    """What became of the records between a report's offsets."""
+    """What became of the records between a report's offsets.
+
+    ``lost`` were removed from the broker before they were read.
+    """
 
     records: int = 0
     counted: int = 0
@@ -23,6 +26,7 @@ class SourceStats(msgspec.Struct, array_like=True):
     unknown_campaigns: int = 0
     dead_letters: dict[str, int] = {}
     unknown_samples: list[str] = []
+    lost: int = 0
 
 
 class Report(msgspec.Struct, array_like=True, kw_only=True):
@@ -34,12 +38,12 @@ class Report(msgspec.Struct, array_like=True, kw_only=True):
     was appended before it has been read. ``watermark_ms`` is the event time up
     to which the partition is then complete; ``idle`` says that it was read to
     its end and has been silent, so that it holds nobody back.
-    ``generation`` grows with every assignment of partitions to workers.
+    ``epoch`` grows with every opening of the source partition by a worker.
     """
 
     topic: str
     partition: int
-    generation: int
+    epoch: int
     from_offset: int
     to_offset: int
     read_up_to_ms: int

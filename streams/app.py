@@ -189,7 +189,9 @@ def _engine(settings: Settings, *, rules: RuleBook, campaigns: CampaignIndex) ->
             expected=expected,
             day=BusinessDay(settings.zone),
             judge=AlertJudge(rules, lag_limit_s=settings.lag_alert_s),
+            source=SourcePartition(settings.reports_topic, 0),
             alerts_topic=settings.alerts_topic,
+            dead_letters_topic=settings.dead_letters_topic,
             encode_values=(
                 values_encoder(settings.values_topic) if settings.publish_values else None
             ),

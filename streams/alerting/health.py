@@ -23,6 +23,8 @@ class HealthRule:
     summary_en: str
     summary_zh: str
     next_step: str
+    holds_kpi_alerts: bool = True
+    """Whether KPI rules wait while it fires."""
 
 
 LAGGING = HealthRule(
@@ -44,7 +46,20 @@ INCOMPLETE = HealthRule(
     next_step="See which workers and partitions are down",
 )
 
-HEALTH_RULES = (LAGGING, INCOMPLETE)
+GAP = HealthRule(
+    name="data-gap",
+    severity="critical",
+    for_ms=0,
+    keep_firing_for_ms=0,
+    summary_en="Records were lost before they were read; windows that lack them are not judged",
+    summary_zh="部分数据在读取前丢失，相关窗口不作判断",
+    next_step="Give the source topics a longer retention; see kpi-monitor dead-letters",
+    holds_kpi_alerts=False,
+)
+
+HEALTH_RULES = (LAGGING, INCOMPLETE, GAP)
+HOLDING = frozenset(rule.name for rule in HEALTH_RULES if rule.holds_kpi_alerts)
+"""The rules whose alerts hold KPI alerts back; a gap only takes its windows out."""
 
 
 def judge(
@@ -58,6 +73,8 @@ def judge(
         else:
             verdict = Verdict.BETWEEN if starting else Verdict.BROKEN
         return verdict, float(health.reporting), float(health.expected)
+    if rule is GAP:
+        return (Verdict.BROKEN if health.gaps else Verdict.HOLDS), float(health.gaps), 0.0
     lag_s = health.lag_s
     if lag_s is None:
         return Verdict.BETWEEN, None, lag_limit_s

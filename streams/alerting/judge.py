@@ -18,7 +18,7 @@ from models.alerts import (
 from models.kpis import KPI_BY_NAME, KpiValue
 from models.scopes import ALL, Scope
 from models.windows import WindowName
-from streams.alerting.health import HEALTH_RULES, HealthRule
+from streams.alerting.health import HEALTH_RULES, HOLDING, HealthRule
 from streams.alerting.health import judge as judge_health
 from streams.alerting.machine import Standing, step
 from streams.alerting.verdicts import Verdict, absence, threshold
@@ -46,8 +46,8 @@ class AlertJudge:
         self._started_ms: int | None = None
 
     def closed(self, evaluation: Evaluation) -> None:
-        """Judge every rule about the window that closed."""
-        if self._inhibited:
+        """Judge every rule about the window that closed, if nothing is missing in it."""
+        if self._inhibited or not evaluation.complete:
             return
         for rule in self._rules.rules:
             if rule.window == evaluation.window:
@@ -172,7 +172,7 @@ class AlertJudge:
     @property
     def _inhibited(self) -> bool:
         return any(
-            alert.category == "data_health" and alert.state is AlertState.FIRING
+            alert.rule in HOLDING and alert.state is AlertState.FIRING
             for alert, _ in self._open.values()
         )
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from streams.engine import state as states
 from streams.engine.fence import PauseFence
 from streams.engine.running import EngineStats, Running
 from streams.engine.stage import Output, Snapshot
+from streams.engine.state import Checkpoint, Write
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,6 @@ class Checkpoints:
         tables: the Faust table of each stage, by name.
         fence: keeps a worker that was paused from writing.
         stats: counts what was written and what failed.
-        now_ms: the clock.
     """
 
     def __init__(
@@ -38,52 +37,36 @@ class Checkpoints:
         *,
         fence: PauseFence,
         stats: EngineStats,
-        now_ms: Callable[[], int],
     ) -> None:
         self._app = app
         self._tables = tables
         self._fence = fence
         self._stats = stats
-        self._now_ms = now_ms
 
     def start(self, running: Running) -> None:
         """Take a snapshot now, and write it in the background."""
         running.checkpointed_at = time.monotonic()
-        running.sequence += 1
         running.without_head = False
-        snapshot = running.job.snapshot(now_ms=self._now_ms())
-        segments, head = states.encode_snapshot(
-            snapshot, source=running.source, sequence=running.sequence, offset=running.offset
+        snapshot = running.job.snapshot()
+        checkpoint = running.log.checkpoint(snapshot, offset=running.offset)
+        running.writing = asyncio.create_task(
+            self._write(running, checkpoint, snapshot, offset=running.offset)
         )
-        running.writing = asyncio.create_task(self._write(running, segments, head, snapshot))
 
     async def _write(
-        self,
-        running: Running,
-        segments: list[tuple[bytes, bytes | None]],
-        head: bytes,
-        snapshot: Snapshot,
+        self, running: Running, checkpoint: Checkpoint, snapshot: Snapshot, *, offset: int
     ) -> None:
-        """Write in the one right order.
-
-        Early outputs, segments newer than the last head removed, segments, the
-        head, outputs, expired segments removed.
-        """
-        added = [(name, value) for name, value in segments if value is not None]
-        expired: list[tuple[bytes, bytes | None]] = [
-            (name, None) for name, value in segments if value is None
-        ]
+        """Write in the one right order: early outputs, segments, the head, outputs, removals."""
 
         async def write() -> None:
             await self._send(snapshot.early_outputs)
-            await self._put(running, [(name, None) for name in running.orphans])
-            running.orphans = []
-            await self._put(running, added)
-            await self._put(running, [(states.head_key(running.source), head)])
+            await self._put(running, checkpoint.segments)
+            await self._put(running, [checkpoint.head])
             if running.revoked:
                 return
+            running.saved_offset = offset
             await self._send(snapshot.outputs)
-            await self._put(running, expired)
+            await self._put(running, [(key, None) for key in checkpoint.obsolete])
 
         await self._until_done(running, write)
         self._stats.checkpoints += 1
@@ -107,7 +90,7 @@ class Checkpoints:
         finally:
             running.writing = None
 
-    async def _put(self, running: Running, items: Sequence[tuple[bytes, bytes | None]]) -> None:
+    async def _put(self, running: Running, items: Sequence[Write]) -> None:
         """Write keys to the changelog and, once that is safe, to the local store."""
         if not items or running.revoked:
             return
@@ -139,6 +122,11 @@ class Checkpoints:
         return await self._app.producer.send(
             output.topic, output.key, output.value, output.partition, None, None
         )
+
+    async def settled(self, running: Running) -> None:
+        """Wait until nothing of a job that is given up is being written any more."""
+        if running.writing is not None:
+            await asyncio.wait({running.writing})
 
     async def flush(self, chosen: Sequence[Running]) -> None:
         """Write what is not yet written, waiting at most `HANDOVER_S`."""

@@ -13,9 +13,13 @@ from faust.types import TP
 from streams.engine import state as states
 from streams.engine.checkpoint import Checkpoints
 from streams.engine.fence import PauseFence, end_process
+from streams.engine.isolation import Isolation
 from streams.engine.running import EngineStats, Running
-from streams.engine.stage import Position, SourcePartition, Stage
+from streams.engine.stage import Position, Saved, SourcePartition, Stage
+from streams.engine.state import StateLog
+from streams.engine.store import discard
 from streams.engine.transport import Batch, BatchThread
+from streams.errors import StateError
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +52,8 @@ class Runner:
         self._tables: dict[str, Any] = {}
         self._start_offsets = start_offsets
         self._now_ms = now_ms
-        self._checkpoints = Checkpoints(
-            app, self._tables, fence=fence, stats=self.stats, now_ms=now_ms
-        )
+        self._checkpoints = Checkpoints(app, self._tables, fence=fence, stats=self.stats)
+        self._isolation = Isolation(reopen=self._reopen, stats=self.stats)
         self._resuming = asyncio.Lock()
         self._complete_generation: int | None = None
         self._heartbeat_due = 0.0
@@ -124,36 +127,47 @@ class Runner:
 
     def _open_saved(self, source: SourcePartition) -> Running | None:
         stage = self._stages[source.topic]
-        store = self._tables[stage.name].data._db_for_partition(source.partition)
-        data = store.get(states.head_key(source))
-        if not data:
+        table = self._tables[stage.name]
+        try:
+            store = table.data._db_for_partition(source.partition)
+            found = states.read(
+                _with_prefixes(store, states.prefixes(source)),
+                source=source,
+                generation=self._generation,
+                keep_newer=stage.segments_know_offsets,
+            )
+        except StateError as error:
+            end_process("%s", error)
+        except Exception as error:  # noqa: BLE001 - RocksDB raises plain ones
+            discard(table.data, source.partition)
+            end_process(
+                "the local store of %s[%d] is broken (%s) and was removed; it is rebuilt from the "
+                "changelog at the next start",
+                *(stage.name, source.partition, error),
+            )
+        if found is None:
             return None
-        head = states.decode_head(data, source=source)
-        prefix = states.segment_prefix(source)
-        saved, orphans = states.saved_from(
-            head,
-            _with_prefix(store, prefix),
-            source=source,
-            keep_newer=stage.segments_know_offsets,
-        )
-        job = stage.open_job(source, generation=self._generation, saved=saved)
-        running = Running(stage, source, job, head.offset, head.sequence, self._generation)
-        running.orphans = orphans
-        self.running[source] = running
-        outputs = head.as_outputs()
-        if outputs:
-            self._checkpoints.resend(running, outputs)
-        log.info("%s[%d] resumes after offset %d", *source, head.offset)
+        running = self._open(stage, found.log, offset=found.saved.offset, saved=found.saved)
+        running.saved_offset = running.offset
+        if found.outputs:
+            self._checkpoints.resend(running, found.outputs)
+        log.info("%s[%d] resumes after offset %d", *source, running.offset)
         return running
 
     def _open_new(self, source: SourcePartition, *, offset: int) -> None:
-        stage = self._stages[source.topic]
-        job = stage.open_job(source, generation=self._generation, saved=None)
-        running = Running(stage, source, job, offset, 0, self._generation)
+        epoch = max(1, self._generation)
+        running = self._open(self._stages[source.topic], StateLog(source, epoch), offset=offset)
         # Where it starts must not be asked again after the next takeover.
         running.without_head = True
-        self.running[source] = running
         log.info("%s[%d] has no state and starts after offset %d", *source, offset)
+
+    def _open(
+        self, stage: Stage, state: StateLog, *, offset: int, saved: Saved | None = None
+    ) -> Running:
+        job = stage.open_job(state.source, epoch=state.epoch, saved=saved)
+        running = Running(stage, job, state, offset, self._generation)
+        self.running[state.source] = running
+        return running
 
     @property
     def _generation(self) -> int:
@@ -174,23 +188,16 @@ class Runner:
             records = [record for record in records if record.offset > running.offset]
             if not records:
                 return
-        if running.fresh and not running.sought_again and records[0].offset > running.offset + 1:
-            # Removed by retention, most likely; but it costs little to ask again.
+        if batch.lost:
+            self._note_lost(running, batch.lost, next_offset=records[0].offset)
+        elif running.fresh and not running.sought_again and records[0].offset > running.offset + 1:
+            # Transaction markers, compaction or aborted records; but it costs little to ask again.
             running.sought_again = True
             await self._seek_again(running)
             return
-        self._note_gap(running, first=records[0].offset)
-        try:
-            running.job.apply(records, now_ms=self._now_ms())
-        except Exception:
-            # The job may have taken a part of the batch: its state must not be used.
-            log.exception("%s[%d] failed", *source)
-            end_process(
-                "%s[%d] failed in offsets %d to %d; this worker ends, the batch is not kept",
-                *source,
-                records[0].offset,
-                records[-1].offset,
-            )
+        running.fresh = False
+        if not await self._isolation.apply(running, records):
+            return
         running.offset = records[-1].offset
         running.progressed_at = time.monotonic()
         self.stats.batches += 1
@@ -205,22 +212,26 @@ class Runner:
         running.session = (await thread.seek_sources({tp: running.offset + 1}))[tp]
         self.app.consumer._read_offset[tp] = None
 
-    def _note_gap(self, running: Running, *, first: int) -> None:
-        missing = first - running.offset - 1
-        if missing > 0:
-            # Offsets of transaction markers and compacted records are no loss;
-            # offsets missing right after a seek were removed by retention.
-            self.stats.offset_gaps += 1
-            if running.fresh:
-                self.stats.lost_records += missing
-                log.error(
-                    "%s[%d]: offsets %d to %d are gone from the broker: its retention is shorter "
-                    "than the monitor was away",
-                    *running.source,
-                    running.offset + 1,
-                    first - 1,
-                )
-        running.fresh = False
+    async def _reopen(self, running: Running) -> None:
+        """Drop a job that failed, and open it from its last checkpoint."""
+        running.revoked = True
+        await self._checkpoints.settled(running)
+        if self.running.get(running.source) is not running:
+            return
+        again = self._open_saved(running.source)
+        if again is None:
+            # It never wrote a head; what it started from is all there is.
+            self._open_new(running.source, offset=running.started_after)
+        await self._seek_again(self.running[running.source])
+
+    def _note_lost(self, running: Running, lost: int, *, next_offset: int) -> None:
+        self.stats.lost_records += lost
+        running.job.lost(lost)
+        log.error(
+            "%s[%d]: the %d records before offset %d are gone from the broker: its retention is "
+            "shorter than the monitor was away",
+            *(*running.source, lost, next_offset),
+        )
 
     def positions(self) -> dict[SourcePartition, Position]:
         """Return how far each source has been read."""
@@ -286,8 +297,9 @@ class Runner:
         await self._checkpoints.flush(chosen)
 
 
-def _with_prefix(store: Any, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:
-    for key, value in store.items(from_key=prefix):
-        if not key.startswith(prefix):
-            return
-        yield key, value
+def _with_prefixes(store: Any, prefixes: Iterable[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    for prefix in prefixes:
+        for key, value in store.items(from_key=prefix):
+            if not key.startswith(prefix):
+                break
+            yield key, value

@@ -7,25 +7,27 @@ import time
 from dataclasses import dataclass, field
 
 from streams.engine.stage import Job, SourcePartition, Stage
+from streams.engine.state import StateLog
 
 
 @dataclass
 class Running:
     """A job and where it stands between snapshots.
 
-    ``offset`` is the last applied one, ``sequence`` the number of the last
-    checkpoint. ``session`` says which seek its batches must come after,
-    ``fresh`` that none came yet, ``sought_again`` that the first began too late
-    once. ``orphans`` are keys that must be removed before the next head is
-    written. Once ``revoked`` it writes nothing more.
+    ``offset`` is the last applied one, ``saved_offset`` the last one in a head,
+    ``started_after`` the one before the first that this opening was to read.
+    ``log`` is where its state stands in the table. ``session`` says which seek
+    its batches must come after, ``fresh`` that none came yet, ``sought_again``
+    that the first began too late once. Once ``revoked`` it writes nothing more.
     """
 
     stage: Stage
-    source: SourcePartition
     job: Job
+    log: StateLog
     offset: int
-    sequence: int
     generation: int
+    saved_offset: int = -1
+    started_after: int = field(init=False)
     session: int = -1
     checkpointed_at: float = 0.0
     writing: asyncio.Task[None] | None = None
@@ -33,8 +35,15 @@ class Running:
     fresh: bool = True
     sought_again: bool = False
     without_head: bool = False
-    orphans: list[bytes] = field(default_factory=list)
     progressed_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.started_after = self.offset
+
+    @property
+    def source(self) -> SourcePartition:
+        """The source partition."""
+        return self.log.source
 
 
 @dataclass
@@ -46,5 +55,5 @@ class EngineStats:
     checkpoints: int = 0
     checkpoint_failures: int = 0
     stale_batches: int = 0
-    offset_gaps: int = 0
     lost_records: int = 0
+    isolated_records: int = 0

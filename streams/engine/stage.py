@@ -91,13 +91,19 @@ class Position:
 class Job(Protocol):
     """One source partition's state machine."""
 
-    def apply(self, records: Sequence[Any], *, now_ms: int) -> None:
+    def apply(self, records: Sequence[Any]) -> None:
         """Take the next records, in offset order, each once."""
+
+    def skip(self, record: Any, *, why: str) -> None:
+        """Take note of the next record without applying it: it made `apply` fail."""
+
+    def lost(self, records: int) -> None:
+        """Take note that the next records are gone from the broker."""
 
     def tick(self, position: Position, *, now_ms: int) -> None:
         """Take note of the time and of how far the partition was read."""
 
-    def snapshot(self, *, now_ms: int) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Return what to save and send; the job then counts as clean."""
 
     @property
@@ -112,8 +118,8 @@ class Job(Protocol):
 class OpenJob(Protocol):
     """Makes a job from its saved state, or a new one without."""
 
-    def __call__(self, source: SourcePartition, *, generation: int, saved: Saved | None) -> Job:
-        """Return the job of a source partition."""
+    def __call__(self, source: SourcePartition, *, epoch: int, saved: Saved | None) -> Job:
+        """Return the job of a source partition; each opening has a higher epoch."""
 
 
 def no_heartbeat(

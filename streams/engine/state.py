@@ -1,32 +1,49 @@
-"""How a job's state stands in its table: a head and its segments.
+"""How a job's state stands in its table: a head and its segments, by epoch.
 
 All keys of a source partition live in that partition of the table's changelog,
-in order. The head names the last applied offset; a segment names the sequence
-number of the head it belongs to, and one that is newer than the head is
-ignored, because its records will be read again.
+in order. Each opening of a job has an *epoch*, higher than any before it, and
+writes keys of its own epoch only. So a worker that was replaced and does not
+know it writes beside its successor, never over it: the head of the highest
+epoch is the state, and it names, for each epoch before it, up to which
+sequence number that one's segments belong to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
 from streams.engine.stage import Output, Saved, Snapshot, SourcePartition
 from streams.errors import StateError
 
-SCHEMA_VERSION = 1
-"""Raise it with every change of a stored shape, and say how it is migrated."""
+SCHEMA_VERSION = 2
+"""Raise it with every change of a stored shape, and say below how it is migrated.
+
+1: one head and one set of segments without epochs; read as epoch 0. Its head is
+   replaced by one of version 2 without a state, so that an older worker refuses it.
+"""
+
+Key = bytes
+Write = tuple[Key, bytes | None]
 
 
 class Head(msgspec.Struct, array_like=True, kw_only=True):
-    """The value under a source's head key."""
+    """The value under a head's key.
+
+    ``lineage`` has, for each earlier epoch with segments, the last sequence
+    number that belongs to this state; ``standing`` is the number of segments,
+    -1 where that was not written.
+    """
 
     version: int
     sequence: int
     offset: int
     state: bytes
     outputs: list[tuple[str, bytes | None, bytes, int | None]]
+    lineage: dict[int, int] = {}
+    standing: int = -1
 
     def as_outputs(self) -> list[Output]:
         """Return the outputs that belong to this head."""
@@ -37,6 +54,12 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
 
 
 class _Segment(msgspec.Struct, array_like=True):
+    version: int
+    sequence: int
+    value: bytes
+
+
+class _SegmentV1(msgspec.Struct, array_like=True):
     sequence: int
     value: bytes
 
@@ -44,80 +67,193 @@ class _Segment(msgspec.Struct, array_like=True):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(Head).decode
 _decode_segment = msgspec.msgpack.Decoder(_Segment).decode
+_decode_segment_v1 = msgspec.msgpack.Decoder(_SegmentV1).decode
 
 
-def head_key(source: SourcePartition) -> bytes:
-    """Return the key of a source's head."""
-    return b"head/" + source.topic.encode()
+def prefixes(source: SourcePartition) -> tuple[bytes, ...]:
+    """Return what the keys of a source's heads and segments start with."""
+    topic = source.topic.encode()
+    return (b"head/" + topic, b"segment/" + topic + b"/", b"segments/" + topic + b"/")
 
 
-def segment_prefix(source: SourcePartition) -> bytes:
-    """Return what the keys of a source's segments start with."""
-    return b"segment/" + source.topic.encode() + b"/"
+@dataclass(slots=True)
+class Checkpoint:
+    """What one checkpoint writes: segments, then the head, then removals."""
+
+    segments: list[Write]
+    head: Write
+    obsolete: list[Key]
 
 
-def encode_snapshot(
-    snapshot: Snapshot, *, source: SourcePartition, sequence: int, offset: int
-) -> tuple[list[tuple[bytes, bytes | None]], bytes]:
-    """Return the segments and the head as they are written."""
-    prefix = segment_prefix(source)
-    segments = [
-        (prefix + key, None if value is None else _encode(_Segment(sequence, value)))
-        for key, value in snapshot.segments
-    ]
-    head = Head(
-        version=SCHEMA_VERSION,
-        sequence=sequence,
-        offset=offset,
-        state=snapshot.state,
-        outputs=[(out.topic, out.key, out.value, out.partition) for out in snapshot.outputs],
-    )
-    return segments, _encode(head)
+@dataclass(slots=True)
+class StateLog:
+    """Where a source partition's state stands, and how the next is written.
+
+    ``written`` has the epoch under which each segment stands, ``obsolete`` the
+    keys that the next head makes superfluous.
+    """
+
+    source: SourcePartition
+    epoch: int
+    sequence: int = 0
+    lineage: dict[int, int] = field(default_factory=dict)
+    written: dict[bytes, int] = field(default_factory=dict)
+    obsolete: list[Key] = field(default_factory=list)
+    migrated: bool = False
+
+    def checkpoint(self, snapshot: Snapshot, *, offset: int) -> Checkpoint:
+        """Return what is to be written for a snapshot."""
+        self.sequence += 1
+        obsolete, self.obsolete = self.obsolete, []
+        segments: list[Write] = []
+        for key, value in snapshot.segments:
+            before = self.written.pop(key, None)
+            if before is not None and (value is None or before != self.epoch):
+                obsolete.append(_segment_key(self.source, before, key))
+            if value is not None:
+                self.written[key] = self.epoch
+                segment = _Segment(SCHEMA_VERSION, self.sequence, value)
+                segments.append((_segment_key(self.source, self.epoch, key), _encode(segment)))
+        standing = set(self.written.values())
+        self.lineage = {
+            epoch: sequence for epoch, sequence in self.lineage.items() if epoch in standing
+        }
+        head = Head(
+            version=SCHEMA_VERSION,
+            sequence=self.sequence,
+            offset=offset,
+            state=snapshot.state,
+            outputs=[(out.topic, out.key, out.value, out.partition) for out in snapshot.outputs],
+            lineage=self.lineage,
+            standing=len(self.written),
+        )
+        if self.migrated:
+            self.migrated = False
+            refusal = Head(version=SCHEMA_VERSION, sequence=0, offset=offset, state=b"", outputs=[])
+            segments.append((_head_key(self.source, 0), _encode(refusal)))
+        return Checkpoint(segments, (_head_key(self.source, self.epoch), _encode(head)), obsolete)
 
 
-def decode_head(data: bytes, *, source: SourcePartition) -> Head:
-    """Read a head.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A state as it was found: what the job gets, what to send again, where it stands."""
+
+    saved: Saved
+    outputs: Sequence[Output]
+    log: StateLog
+
+
+def read(
+    items: Iterable[tuple[bytes, bytes]],
+    *,
+    source: SourcePartition,
+    generation: int,
+    keep_newer: bool = False,
+) -> Found | None:
+    """Put a source's state together from its keys, under a new epoch.
+
+    Args:
+        items: every key with one of the `prefixes`, and others.
+        source: the source partition.
+        generation: of the consumer group; no epoch is below it.
+        keep_newer: whether segments that are newer than their head count too.
 
     Raises:
-        StateError: it was written by another version, or is broken.
+        StateError: it was written by a later version, or is broken.
     """
+    heads: dict[int, Head] = {}
+    segments: list[tuple[int, bytes, bytes]] = []
+    head_prefix, _, _ = prefixes(source)
+    for name, data in items:
+        if name == head_prefix or name.startswith(head_prefix + b"/"):
+            head = _read_head(data, source=source)
+            if name != head_prefix:
+                heads[int(name.rpartition(b"/")[2])] = head
+            elif head.version == 1:
+                heads[0] = head
+            continue
+        place = _segment_place(source, name)
+        if place is not None:
+            segments.append((*place, data))
+    if not heads:
+        return None
+    newest = max(heads)
+    head = heads[newest]
+    limits = {**head.lineage, newest: head.sequence}
+    used = max([newest, *(epoch for epoch, _, _ in segments)])
+    log = StateLog(source, max(used + 1, generation), sequence=head.sequence)
+    log.migrated = 0 in heads
+    log.obsolete = [_head_key(source, epoch) for epoch in heads if epoch]
+    values: dict[bytes, bytes] = {}
+    for epoch, key, data in sorted(segments):
+        sequence, value = _read_segment(data, epoch=epoch, source=source)
+        if not keep_newer and sequence > limits.get(epoch, -1):
+            log.obsolete.append(_segment_key(source, epoch, key))
+            continue
+        before = log.written.get(key)
+        if before is not None:
+            log.obsolete.append(_segment_key(source, before, key))
+        values[key] = value
+        log.written[key] = epoch
+        log.lineage[epoch] = limits.get(epoch, 0)
+    if len(values) < head.standing:
+        raise StateError(
+            f"{head.standing - len(values)} of {head.standing} segments of the state of "
+            f"{source.topic}[{source.partition}] are missing: its changelog was truncated; restore "
+            "it, or start under another KPI_APP_ID"
+        )
+    saved = Saved(offset=head.offset, state=head.state, segments=values)
+    return Found(saved, head.as_outputs(), log)
+
+
+def _head_key(source: SourcePartition, epoch: int) -> bytes:
+    key = b"head/" + source.topic.encode()
+    return b"%b/%d" % (key, epoch) if epoch else key
+
+
+def _segment_key(source: SourcePartition, epoch: int, key: bytes) -> bytes:
+    topic = source.topic.encode()
+    return b"segments/%b/%d/%b" % (topic, epoch, key) if epoch else b"segment/%b/%b" % (topic, key)
+
+
+def _segment_place(source: SourcePartition, name: bytes) -> tuple[int, bytes] | None:
+    """Return a segment's epoch and key."""
+    _, first, now = prefixes(source)
+    if name.startswith(first):
+        return 0, name[len(first) :]
+    if name.startswith(now):
+        epoch, _, key = name[len(now) :].partition(b"/")
+        return int(epoch), key
+    return None
+
+
+def _read_head(data: bytes, *, source: SourcePartition) -> Head:
     try:
         head = _decode_head(data)
     except msgspec.DecodeError as error:
-        raise StateError(
-            f"the stored state of {source.topic}[{source.partition}] can't be read ({error}); "
-            "delete the local data folder so that it is rebuilt from the changelog"
-        ) from error
-    if head.version != SCHEMA_VERSION:
+        raise _broken(source, error) from error
+    if not 1 <= head.version <= SCHEMA_VERSION:
         raise StateError(
             f"the stored state of {source.topic}[{source.partition}] has schema version "
-            f"{head.version}, this worker reads {SCHEMA_VERSION}; run the version that wrote it, "
-            "or start under another KPI_APP_ID"
+            f"{head.version}, this worker reads 1 to {SCHEMA_VERSION}; run the version that wrote "
+            "it, or start under another KPI_APP_ID"
         )
     return head
 
 
-def saved_from(
-    head: Head,
-    segments: Iterable[tuple[bytes, bytes]],
-    *,
-    source: SourcePartition,
-    keep_newer: bool = False,
-) -> tuple[Saved, list[bytes]]:
-    """Put a job's saved state together.
-
-    Returns:
-        The state, and the keys of segments newer than the head. Unless they are
-        kept, these must be removed before the next head is written, or they
-        would pass for a part of it.
-    """
-    prefix_length = len(segment_prefix(source))
-    kept: dict[bytes, bytes] = {}
-    orphans: list[bytes] = []
-    for key, data in segments:
+def _read_segment(data: bytes, *, epoch: int, source: SourcePartition) -> tuple[int, bytes]:
+    try:
+        if epoch == 0:
+            first = _decode_segment_v1(data)
+            return first.sequence, first.value
         segment = _decode_segment(data)
-        if segment.sequence <= head.sequence or keep_newer:
-            kept[key[prefix_length:]] = segment.value
-        else:
-            orphans.append(key)
-    return Saved(offset=head.offset, state=head.state, segments=kept), orphans
+    except msgspec.DecodeError as error:
+        raise _broken(source, error) from error
+    return segment.sequence, segment.value
+
+
+def _broken(source: SourcePartition, error: Exception) -> StateError:
+    return StateError(
+        f"the stored state of {source.topic}[{source.partition}] can't be read ({error}); "
+        "delete the local data folder so that it is rebuilt from the changelog"
+    )

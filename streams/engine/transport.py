@@ -8,15 +8,19 @@ this overrides are held by tests/unit/test_faust_contract.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.engine.stage import Position, SourcePartition
+
+log = logging.getLogger(__name__)
 
 FETCH_MAX_WAIT_MS = 250
 """How long the broker may hold an empty fetch; Faust's 1,500 would delay the watermark."""
@@ -27,11 +31,13 @@ class Batch:
     """The records of one fetch and partition.
 
     ``session`` counts the seeks of the partition: a batch fetched before a
-    seek is told apart from those after it.
+    seek is told apart from those after it. ``lost`` records that should have
+    come before were removed by the broker.
     """
 
     session: int
     records: list[Any]
+    lost: int = 0
 
 
 class _Mark(NamedTuple):
@@ -51,6 +57,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.sessions: dict[TP, int] = {}
         self.last_fetched: dict[TP, int] = {}
         self._marks: dict[TP, _Mark] = {}
+        self._lost: dict[TP, int] = {}
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -64,9 +71,16 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         timeout: float | None = None,  # noqa: ASYNC109 - Faust names it
         max_records: int | None = None,
     ) -> Any:
-        fetched = await super()._fetch_records(
-            consumer, active_partitions, timeout=timeout, max_records=max_records
-        )
+        try:
+            fetched = await super()._fetch_records(
+                consumer, active_partitions, timeout=timeout, max_records=max_records
+            )
+        except NoOffsetForPartitionError:
+            # Nothing was committed, and the seek to the state is on its way.
+            return {}
+        except OffsetOutOfRangeError as error:
+            await self._go_to_what_is_left(consumer, error.args[0])
+            return {}
         # No await from here on: a seek can't come between a fetch and its session.
         sources = self.consumer.app.batch_topics
         collapsed = {
@@ -75,6 +89,14 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         }
         self._note_positions(consumer, sources)
         return collapsed
+
+    async def _go_to_what_is_left(self, consumer: Any, positions: Mapping[TP, int]) -> None:
+        """Seek partitions whose records were removed to their first one, and note the loss."""
+        first = await consumer.beginning_offsets(list(positions))
+        for tp, position in positions.items():
+            log.error("%s[%d] begins at offset %d, %d was to be read", *tp, first[tp], position)
+            consumer.seek(tp, first[tp])
+            self._lost[tp] = self._lost.get(tp, 0) + max(0, first[tp] - position)
 
     def _note_positions(self, consumer: Any, sources: frozenset[str]) -> None:
         """Publish how far each source is read, for other threads to see at once."""
@@ -105,7 +127,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             timestamp_type=last.timestamp_type,
             headers=(),
             key=None,
-            value=Batch(self.sessions.get(tp, 0), records),
+            value=Batch(self.sessions.get(tp, 0), records, self._lost.pop(tp, 0)),
             checksum=None,
             serialized_key_size=0,
             serialized_value_size=0,
@@ -122,6 +144,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self.sessions[tp] = self.sessions.get(tp, 0) + 1
             self.last_fetched[tp] = offset - 1
             self._marks.pop(tp, None)
+            self._lost.pop(tp, None)
         return {tp: self.sessions[tp] for tp in offsets}
 
     async def offsets_for_time(self, times: Mapping[TP, int]) -> Mapping[TP, Any]:

@@ -16,6 +16,7 @@ from faust.types import TP
 from streams.engine.fence import PauseFence
 from streams.engine.runner import Runner
 from streams.engine.stage import SourcePartition, Stage
+from streams.engine.store import REBUILDING_STORE
 from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD
 from streams.engine.transport import BatchThread, BatchTransport
 from streams.engine.watchdog import Watchdog
@@ -87,7 +88,7 @@ def build(
     app: Any = faust.App(
         options.app_id,
         broker=f"kafka://{options.kafka}",
-        store="rocksdb://",
+        store=REBUILDING_STORE,
         datadir=str(options.data_dir),
         web_enabled=False,
         autodiscover=False,
@@ -98,7 +99,7 @@ def build(
         topic_disable_leader=True,
         table_standby_replicas=0,
         consumer_group_instance_id=options.instance_id,
-        consumer_auto_offset_reset="earliest",
+        consumer_auto_offset_reset="none",
         consumer_max_fetch_size=4 << 20,
         broker_max_poll_records=options.poll_records,
         broker_session_timeout=options.session_timeout_s,
@@ -179,9 +180,9 @@ def _add_housekeeping(app: Any, runner: Runner, *, watchdog: Watchdog) -> None:
     async def commit() -> None:
         # For lag tools only: what counts is the offset in the state.
         offsets = {
-            TP(*source): running.offset + 1
+            TP(*source): running.saved_offset + 1
             for source, running in runner.running.items()
-            if running.offset >= 0
+            if running.saved_offset >= 0
         }
         if offsets and not app.rebalancing:
             await app.consumer._commit(offsets)

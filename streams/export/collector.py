@@ -74,6 +74,13 @@ CHECKPOINT_FAILURES = Spec(
 LOST = Spec(
     "kpi_monitor_lost_records", "Records removed from the broker before they were read", (), True
 )
+ISOLATED = Spec(
+    "kpi_monitor_isolated_records", "Records set aside because a stage failed on them", (), True
+)
+GAPS = Spec("kpi_monitor_gaps", "Stretches of event time, ended lately, that lack records")
+WINDOW_COMPLETE = Spec(
+    "kpi_monitor_window_complete", "1 if nothing is missing in the newest window", ("window",)
+)
 DELIVERED = Spec("kpi_monitor_alerts_delivered", "Alerts taken by Alertmanager", (), True)
 DELIVERY_FAILURES = Spec("kpi_monitor_delivery_failures", "Deliveries that failed", (), True)
 
@@ -190,6 +197,7 @@ def _worker_metrics(view: WorkerView) -> Iterator[Metric]:
     yield family(CHECKPOINTS, [((), stats.checkpoints)])
     yield family(CHECKPOINT_FAILURES, [((), stats.checkpoint_failures)])
     yield family(LOST, [((), stats.lost_records)])
+    yield family(ISOLATED, [((), stats.isolated_records)])
     yield family(DELIVERED, [((), view.alerts_delivered)])
     yield family(DELIVERY_FAILURES, [((), view.delivery_failures)])
 
@@ -221,6 +229,11 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
         ],
     )
     yield family(FRONTIER, [((), kpis.frontier_ms / 1000)] if kpis.frontier_ms else [])
+    yield family(GAPS, [((), kpis.health.gaps)])
+    yield family(
+        WINDOW_COMPLETE,
+        [((window,), float(latest.complete)) for window, latest in kpis.latest.items()],
+    )
     yield family(REPORTING, [((), kpis.health.reporting)])
     yield family(EXPECTED, [((), kpis.health.expected)])
     yield family(OVERLAPPING, [((), kpis.overlapping_reports)])

@@ -74,7 +74,7 @@ class IngestJob:
     Args:
         source: the topic and partition.
         kind: ``clicks``, ``orders`` or ``campaigns``.
-        generation: grows with every assignment of partitions.
+        epoch: grows with every opening of the job.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class IngestJob:
         kind: str,
         rules: IngestRules,
         campaigns: CampaignIndex,
-        generation: int,
+        epoch: int,
         saved: Saved | None = None,
     ) -> None:
         self.source = source
         self.rules = rules
         self.campaigns = campaigns
-        self.generation = generation
+        self.epoch = epoch
         self._decode = EventDecoder(kind, largest_bytes=rules.largest_record_bytes).decode
         self._seen = SeenIds(horizon_ms=rules.dedupe_horizon_ms)
         self._panes = Panes()
@@ -121,14 +121,14 @@ class IngestJob:
         """How many records were applied since the last snapshot."""
         return self._stats.records
 
-    def apply(self, records: Sequence[Record], *, now_ms: int) -> None:
+    def apply(self, records: Sequence[Record]) -> None:
         """Take the next records, in offset order."""
         if self._reported_offset is None:
             self._offset = self._reported_offset = records[0].offset - 1
         before = self._stats.duplicates + sum(self._stats.dead_letters.values())
         count = self._count
         for record in records:
-            rejected = count(record, now_ms)
+            rejected = count(record)
             if rejected is not None:
                 self._reject(record, rejected)
         stats = self._stats
@@ -139,7 +139,20 @@ class IngestJob:
         self._offset = last.offset
         self.watermark.appended(last.timestamp)
 
-    def _count(self, record: Record, now_ms: int) -> Rejected | None:
+    def skip(self, record: Record, *, why: str) -> None:
+        """Make a dead letter of a record on which `apply` failed."""
+        if self._reported_offset is None:
+            self._reported_offset = record.offset - 1
+        self._reject(record, Rejected(Reason.STAGE_FAILURE, why))
+        self._stats.records += 1
+        self._offset = record.offset
+        self.watermark.appended(record.timestamp)
+
+    def lost(self, records: int) -> None:
+        """Take note that the next records are gone from the broker."""
+        self._stats.lost += records
+
+    def _count(self, record: Record) -> Rejected | None:
         """Fold a record's event, or say why it can't be counted. A duplicate is neither.
 
         This is the hot path, about 4 µs: it branches on exact types and calls
@@ -157,7 +170,7 @@ class IngestJob:
             or type(event_time) is not int
             or not newest - self._disorder_ms <= event_time <= newest
         ):
-            event_time = self._check_time(event_time, newest=newest, now_ms=now_ms)
+            event_time = self._check_time(event_time, newest=newest, appended_ms=record.timestamp)
             if type(event_time) is Rejected:
                 return event_time
         units: Any = 0
@@ -193,15 +206,18 @@ class IngestJob:
         return None
 
     def _check_time(
-        self, event_time: int | str, *, newest: int | None, now_ms: int
+        self, event_time: int | str, *, newest: int | None, appended_ms: int
     ) -> int | Rejected:
-        """Return an event time in ms that may be counted."""
+        """Return an event time in ms that may be counted.
+
+        The broker's clock decides and not this worker's, so that a replay decides the same.
+        """
         parsed = event_time_ms(event_time)
         if isinstance(parsed, Rejected):
             return parsed
         event_time = parsed
-        if event_time > now_ms + self.rules.future_tolerance_ms:
-            return Rejected(Reason.FAR_FUTURE, "event_time is ahead of the clock")
+        if event_time > appended_ms + self.rules.future_tolerance_ms:
+            return Rejected(Reason.FAR_FUTURE, "event_time is ahead of the broker's clock")
         if event_time < EARLIEST_EVENT_TIME:
             return Rejected(Reason.FAR_PAST, "event_time is before the year 1990")
         late_by_ms = 0 if newest is None else newest - self._disorder_ms - event_time
@@ -260,7 +276,7 @@ class IngestJob:
         self._outputs.append(
             Output(
                 topic=self.rules.dead_letters_topic,
-                key=f"{topic}/{partition}/{record.offset}".encode(),
+                key=letter.id.encode(),
                 value=dead_letters.encode(letter),
             )
         )
@@ -274,9 +290,8 @@ class IngestJob:
         else:
             self.watermark.reading()
 
-    def snapshot(self, *, now_ms: int) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Return the state, the ids since the last snapshot, and the report."""
-        del now_ms
         report = self.report(panes=self._panes.take(), stats=self._stats)
         newest = self.watermark.newest_event_time
         segments = list(self._seen.take_segments(newest_event_time=newest or 0))
@@ -303,7 +318,7 @@ class IngestJob:
         return Report(
             topic=self.source.topic,
             partition=self.source.partition,
-            generation=self.generation,
+            epoch=self.epoch,
             from_offset=from_offset,
             to_offset=from_offset if panes is None or self._offset is None else self._offset,
             read_up_to_ms=mark.read_up_to_ms,

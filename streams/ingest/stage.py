@@ -30,13 +30,13 @@ def stage(
         checkpoint_interval_s: how often state and reports are written.
     """
 
-    def open_job(source: SourcePartition, *, generation: int, saved: Saved | None) -> IngestJob:
+    def open_job(source: SourcePartition, *, epoch: int, saved: Saved | None) -> IngestJob:
         return IngestJob(
             source,
             kind=kinds[source.topic],
             rules=rules,
             campaigns=campaigns,
-            generation=generation,
+            epoch=epoch,
             saved=saved,
         )
 

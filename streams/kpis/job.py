@@ -13,13 +13,16 @@ from typing import Protocol
 
 import msgspec
 
-from models import reports
+from models import dead_letters, reports
 from models.alerts import Alert
+from models.dead_letters import DeadLetter, Reason
 from models.kpis import KpiValue
 from models.measures import Cell
 from models.reports import Report
 from models.scopes import ALL, scopes_of
 from models.windows import (
+    MINUTE_MS,
+    PANE_MS,
     WINDOWS,
     BusinessDay,
     Window,
@@ -27,8 +30,8 @@ from models.windows import (
     align_down,
     start_of_window,
 )
-from streams.engine.stage import Output, Position, Record, Saved, Snapshot
-from streams.kpis.buckets import Buckets
+from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
+from streams.kpis.buckets import KEPT_MS, Buckets
 from streams.kpis.completeness import Completeness
 from streams.kpis.ledger import Entry, Ledger, Verdict, counts_of
 from streams.kpis.schedule import Schedule
@@ -36,6 +39,8 @@ from streams.kpis.seen import SeenInputs, SeenWire, inputs_in
 from streams.kpis.values import KpiValues, evaluate
 from streams.kpis.view import Evaluation, Health, KpiView
 
+GAP_TOLD_MS = 15 * MINUTE_MS
+"""For so long, in event time, a gap is an alert."""
 SPARKLINE_POINTS = 60
 UNKNOWN_SAMPLES = 20
 NOT_OBSERVED = 2**62
@@ -71,6 +76,15 @@ class Judge(Protocol):
         """Take up a saved state."""
 
 
+class Gap(msgspec.Struct, array_like=True, frozen=True):
+    """Event time in which records of a source partition are missing: [start, end)."""
+
+    topic: str
+    partition: int
+    start_ms: int
+    end_ms: int
+
+
 class _State(msgspec.Struct, array_like=True, kw_only=True):
     frontier_ms: int
     observed_from_ms: int
@@ -82,6 +96,7 @@ class _State(msgspec.Struct, array_like=True, kw_only=True):
     sparkline: list[tuple[int, dict[str, KpiValue]]]
     evaluated: dict[WindowName, list[int]]
     judge: bytes
+    gaps: list[Gap] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -95,7 +110,9 @@ class KpiJob:
         expected: all source partitions; windows are complete once all reported.
         day: the business day.
         judge: decides on what closed.
+        source: where the reports come from.
         alerts_topic: where changes of alerts go.
+        dead_letters_topic: where reports go that can't be applied.
         encode_values: writes a closed window as a record; None publishes none.
     """
 
@@ -105,14 +122,18 @@ class KpiJob:
         expected: Iterable[tuple[str, int]],
         day: BusinessDay,
         judge: Judge,
+        source: SourcePartition,
         alerts_topic: str,
+        dead_letters_topic: str,
         encode_values: Callable[[Evaluation, bool], Sequence[Output]] | None = None,
         saved: Saved | None = None,
     ) -> None:
         self.judge = judge
         self.view: KpiView | None = None
         self._day = day
+        self._source = source
         self._alerts_topic = alerts_topic
+        self._dead_letters_topic = dead_letters_topic
         self._encode_values = encode_values
         self._buckets = Buckets()
         self._ledger = Ledger()
@@ -130,6 +151,7 @@ class KpiJob:
         self._early_outputs: list[Output] = []
         self._changed = False
         self._pending = 0
+        self._gaps: list[Gap] = []
         self._overlapping = 0
         self._uncorrected = 0
         self._corrections = 0
@@ -152,6 +174,7 @@ class KpiJob:
         self._sparkline.extend(state.sparkline)
         for name, ends in state.evaluated.items():
             self._evaluated[name].extend(ends)
+        self._gaps = list(state.gaps)
         self.judge.restore(state.judge)
         return state.frontier_ms
 
@@ -165,9 +188,33 @@ class KpiJob:
         """How many records were applied since the last snapshot."""
         return self._pending
 
-    def apply(self, records: Sequence[Record], *, now_ms: int) -> None:
+    def skip(self, record: Record, *, why: str) -> None:
+        """Leave reports out on which `apply` failed; the ledger will miss them."""
+        letter = DeadLetter(
+            topic=self._source.topic,
+            partition=self._source.partition,
+            offset=record.offset,
+            appended_ms=record.timestamp,
+            reason=Reason.STAGE_FAILURE,
+            detail=why,
+            key=record.key,
+            value=record.value,
+        )
+        self._early_outputs.append(
+            Output(
+                topic=self._dead_letters_topic,
+                key=letter.id.encode(),
+                value=dead_letters.encode(letter),
+            )
+        )
+        self._changed = True
+
+    def lost(self, records: int) -> None:
+        """Take no note of lost reports: the ledger will miss them."""
+        del records
+
+    def apply(self, records: Sequence[Record]) -> None:
         """Take the next reports and evaluate the windows that they complete."""
-        del now_ms
         for record in records:
             for report in reports.decode(record.value or b""):
                 self._take(report, at_offset=record.offset)
@@ -183,6 +230,8 @@ class KpiJob:
         if ruling.verdict in {Verdict.HEARTBEAT, Verdict.REPEATED}:
             return
         self._changed = True
+        if ruling.missing or report.stats.lost:
+            self._note_gap(report)
         self._buckets.apply(report.panes, undo=ruling.undo, at_offset=at_offset)
         totals = self._totals.setdefault(report.topic, {})
         for name, count in counts_of(report.stats).items():
@@ -203,6 +252,13 @@ class KpiJob:
                     pane_start=pane_start,
                 )
             self._schedule_pane(pane_start)
+
+    def _note_gap(self, report: Report) -> None:
+        """Windows that may lack records are not complete, and never will be."""
+        start_ms = self._completeness.frontier_ms
+        end_ms = max([report.watermark_ms, *(pane + PANE_MS for pane in report.panes)])
+        if end_ms > start_ms:
+            self._gaps.append(Gap(report.topic, report.partition, start_ms, end_ms))
 
     def _schedule_pane(self, pane_start: int) -> None:
         frontier_ms = self._completeness.frontier_ms
@@ -233,6 +289,7 @@ class KpiJob:
         for end, window in sorted(due, key=lambda item: item[0]):
             self._close(window, end)
         self._buckets.expire(frontier_ms)
+        self._gaps = [gap for gap in self._gaps if gap.end_ms > frontier_ms - max(KEPT_MS)]
         self._seen.expire(day_start=self._day.start_of(frontier_ms))
 
     def _close(self, window: Window, end: int) -> None:
@@ -286,7 +343,8 @@ class KpiJob:
             )
             for scope, cell in cells.items()
         }
-        return Evaluation(window.name, start, end, values, self._observed_from_ms)
+        complete = not any(gap.start_ms < end and start < gap.end_ms for gap in self._gaps)
+        return Evaluation(window.name, start, end, values, self._observed_from_ms, complete)
 
     def _publish(self, evaluation: Evaluation, *, corrected: bool) -> None:
         if self._encode_values is not None:
@@ -309,6 +367,7 @@ class KpiJob:
             missing=completeness.missing,
             read_up_to_ms=read_up_to_ms,
             behind=completeness.behind,
+            gaps=sum(gap.end_ms > completeness.frontier_ms - GAP_TOLD_MS for gap in self._gaps),
         )
         if self.judge.health(health):
             self._changed = True
@@ -338,9 +397,8 @@ class KpiJob:
             self._rate_from = (now_ms, records)
         return self._rate
 
-    def snapshot(self, *, now_ms: int) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Return the changed buckets, the rest of the state, and what is to be sent."""
-        del now_ms
         early_outputs, self._early_outputs = self._early_outputs, []
         outputs = [
             Output(
@@ -363,6 +421,7 @@ class KpiJob:
             sparkline=list(self._sparkline),
             evaluated={name: list(ends) for name, ends in self._evaluated.items()},
             judge=self.judge.to_bytes(),
+            gaps=self._gaps,
         )
         return Snapshot(
             state=_encode(state),

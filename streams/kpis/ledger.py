@@ -3,7 +3,7 @@
 Each report covers the offsets (from, to] of one source partition, so a report
 that was sent again is known by where it ends. A worker that was taken for dead
 and came back may have reported offsets that its successor reports too: the
-successor's generation is higher and its report starts where the other did, so
+successor's epoch is higher and its report starts where the other did, so
 the other's sums are taken back.
 """
 
@@ -40,6 +40,7 @@ def counts_of(stats: SourceStats) -> dict[str, int]:
         "late": stats.late,
         "mis_keyed": stats.mis_keyed,
         "unknown_campaigns": stats.unknown_campaigns,
+        "lost": stats.lost,
     }
     for reason, count in stats.dead_letters.items():
         counts[f"dead_letters/{reason}"] = count
@@ -52,7 +53,7 @@ PanesWire = dict[int, list[tuple[str, str, CellWire]]]
 class Entry(msgspec.Struct, array_like=True):
     """The last report that was applied of one source partition."""
 
-    generation: int
+    epoch: int
     from_offset: int
     to_offset: int
     panes: PanesWire
@@ -61,11 +62,15 @@ class Entry(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A verdict, and the panes and counts that must be taken back first."""
+    """A verdict, and the panes and counts that must be taken back first.
+
+    ``missing`` says that reports between the last one and this were lost.
+    """
 
     verdict: Verdict
     undo: PanesWire
     undo_counts: dict[str, int]
+    missing: bool = False
 
 
 class Ledger:
@@ -73,7 +78,6 @@ class Ledger:
 
     def __init__(self, entries: Iterable[tuple[str, int, Entry]] = ()) -> None:
         self._entries = {(topic, partition): entry for topic, partition, entry in entries}
-        self.skipped_offsets = 0
 
     def entries(self) -> list[tuple[str, int, Entry]]:
         """Return what is to be saved."""
@@ -88,22 +92,22 @@ class Ledger:
         if last is None:
             return self._note(key, report, Ruling(Verdict.APPLIED, {}, {}))
         if (
-            report.generation > last.generation
+            report.epoch > last.epoch
             and report.from_offset == last.from_offset
             and report.to_offset != last.to_offset
         ):
             return self._note(key, report, Ruling(Verdict.REPLACED, last.panes, last.counts))
         if report.to_offset <= last.to_offset:
             return Ruling(Verdict.REPEATED, {}, {})
-        stale = report.generation < last.generation and report.from_offset != last.to_offset
+        stale = report.epoch < last.epoch and report.from_offset != last.to_offset
         if stale or report.from_offset < last.to_offset:
             return Ruling(Verdict.OVERLAPPING, {}, {})
-        self.skipped_offsets += report.from_offset - last.to_offset
-        return self._note(key, report, Ruling(Verdict.APPLIED, {}, {}))
+        missing = report.from_offset > last.to_offset
+        return self._note(key, report, Ruling(Verdict.APPLIED, {}, {}, missing))
 
     def _note(self, key: tuple[str, int], report: Report, ruling: Ruling) -> Ruling:
         self._entries[key] = Entry(
-            report.generation,
+            report.epoch,
             report.from_offset,
             report.to_offset,
             report.panes,

@@ -30,6 +30,7 @@ class ClosedWindow(msgspec.Struct, kw_only=True):
     start: int
     end: int
     corrected: bool
+    complete: bool
     part: int
     scopes: list[ScopeValues]
 
@@ -55,6 +56,7 @@ def _records(topic: str, evaluation: Evaluation, *, corrected: bool) -> Iterator
             start=evaluation.start_ms,
             end=evaluation.end_ms,
             corrected=corrected,
+            complete=evaluation.complete,
             part=part,
             scopes=[
                 ScopeValues(

@@ -18,8 +18,8 @@ def stage(
 ) -> Stage:
     """Return the stage; its topic has one partition, so one worker runs it."""
 
-    def open_job(source: SourcePartition, *, generation: int, saved: Saved | None) -> KpiJob:
-        del source, generation
+    def open_job(source: SourcePartition, *, epoch: int, saved: Saved | None) -> KpiJob:
+        del source, epoch
         return new_job(saved)
 
     return Stage(

@@ -16,7 +16,8 @@ class Evaluation:
     """The KPIs of all scopes in one closed window.
 
     ``observed_from_ms`` is the start of the first pane ever seen: of windows
-    that reach back before it nobody knows what is missing.
+    that reach back before it nobody knows what is missing. ``complete`` is
+    False where records were lost.
     """
 
     window: WindowName
@@ -24,6 +25,7 @@ class Evaluation:
     end_ms: int
     values: Mapping[Scope, KpiValues]
     observed_from_ms: int = 0
+    complete: bool = True
 
     @property
     def observed(self) -> bool:
@@ -33,7 +35,10 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How complete the data are at a moment of the clock."""
+    """How complete the data are at a moment of the clock.
+
+    ``gaps`` counts the stretches of event time, ended lately, that lack records.
+    """
 
     now_ms: int
     expected: int
@@ -41,6 +46,7 @@ class Health:
     missing: Sequence[tuple[str, int]]
     read_up_to_ms: int | None
     behind: int
+    gaps: int = 0
 
     @property
     def lag_s(self) -> float | None:

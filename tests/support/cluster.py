@@ -95,13 +95,13 @@ class Cluster:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
-    def start(self, name: str = "", **settings: str) -> Worker:
-        """Start one more worker."""
+    def start(self, name: str = "", *, module: str = "streams", **settings: str) -> Worker:
+        """Start one more worker; ``module`` is what runs it."""
         name = name or f"w{len(self.workers)}"
         ready = self.folder / f"{name}-{uuid.uuid4().hex[:6]}.url"
         child = processes.start(
             f"worker {name}",
-            [sys.executable, "-m", "streams", "worker"],
+            [sys.executable, "-m", module, "worker"],
             log_file=self.folder / f"{name}.log",
             env={
                 **self.environment,

@@ -57,7 +57,7 @@ def ingest_job(
     kind: str = "clicks",
     partition: int = 0,
     *,
-    generation: int = 1,
+    epoch: int = 1,
     saved: Saved | None = None,
     rules: IngestRules = RULES,
 ) -> IngestJob:
@@ -67,7 +67,7 @@ def ingest_job(
         kind=kind,
         rules=rules,
         campaigns=CampaignIndex(CAMPAIGNS),
-        generation=generation,
+        epoch=epoch,
         saved=saved,
     )
 
@@ -85,7 +85,9 @@ def kpi_job(
         expected=[(kind, number) for kind in KINDS for number in range(partitions)],
         day=BusinessDay(ZoneInfo(zone)),
         judge=AlertJudge(rules or RuleBook(), lag_limit_s=30),
+        source=SourcePartition("partials", 0),
         alerts_topic="alerts",
+        dead_letters_topic="dead-letters",
         encode_values=values_encoder("values") if publish else None,
         saved=saved,
     )
@@ -162,7 +164,7 @@ class Path:
                 self.now_ms += 1
                 by_source.setdefault(source, []).append(record(body, offset=offset, at=self.now_ms))
             for source, records in by_source.items():
-                self.sources[source].apply(records, now_ms=self.now_ms)
+                self.sources[source].apply(records)
             self.report()
 
     def report(self) -> None:
@@ -172,7 +174,7 @@ class Path:
             job.tick(Position(caught_up_at_ms=self.now_ms, behind=0), now_ms=self.now_ms)
         for job in self.sources.values():
             if job.dirty:
-                self.outputs.extend(taken := job.snapshot(now_ms=self.now_ms).outputs)
+                self.outputs.extend(taken := job.snapshot().outputs)
                 self.deliver(taken)
             else:
                 self.deliver_reports([job.report()])
@@ -190,7 +192,7 @@ class Path:
             )
             self.reports_offset += 1
         self.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=self.now_ms)
-        self._collect(self.kpis.snapshot(now_ms=self.now_ms))
+        self._collect(self.kpis.snapshot())
 
     def deliver_reports(self, made: list[Any]) -> None:
         """Hand reports over that are not yet written as a record."""

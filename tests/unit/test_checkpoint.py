@@ -13,6 +13,7 @@ from streams.engine.checkpoint import Checkpoints
 from streams.engine.fence import PauseFence
 from streams.engine.running import EngineStats, Running
 from streams.engine.stage import Output, Snapshot, SourcePartition, Stage
+from streams.engine.state import StateLog
 
 SOURCE = SourcePartition("clicks", 0)
 
@@ -23,7 +24,7 @@ class FakeJob:
     dirty = True
     pending = 1
 
-    def snapshot(self, *, now_ms: int) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         return Snapshot(
             state=b"s",
             segments=[(b"expired", None), (b"added", b"v")],
@@ -37,7 +38,10 @@ class World:
 
     def __init__(self) -> None:
         self.events: list[str] = []
-        self.store: dict[bytes, bytes] = {b"segment/clicks/expired": b"old", b"orphan": b"x"}
+        self.store: dict[bytes, bytes] = {
+            b"segments/clicks/2/expired": b"old",
+            b"head/clicks/2": b"x",
+        }
         self.failures = 0
         self.on_head: Any = None
         producer = SimpleNamespace(send=self.send)
@@ -54,7 +58,6 @@ class World:
             {"t": SimpleNamespace(changelog_topic=topic, data=data)},
             fence=PauseFence(limit_s=60),
             stats=self.stats,
-            now_ms=lambda: 0,
         )
         stage = Stage(
             name="t",
@@ -63,7 +66,8 @@ class World:
             checkpoint_interval_s=1,
             open_job=None,  # type: ignore[arg-type]
         )
-        self.running = Running(stage, SOURCE, FakeJob(), 5, 0, 1, orphans=[b"orphan"])  # type: ignore[arg-type]
+        log = StateLog(SOURCE, 3, sequence=4, written={b"expired": 2}, obsolete=[b"head/clicks/2"])
+        self.running = Running(stage, FakeJob(), log, 5, 1)  # type: ignore[arg-type]
 
     async def send(self, topic: str, key: bytes | None, value: bytes | None, *_: object) -> Any:
         name = topic if topic != "log" else (key or b"").decode() + ("" if value else " removed")
@@ -85,11 +89,11 @@ class World:
 
 ORDER = [
     "early",
-    "orphan removed",
-    "segment/clicks/added",
-    "head/clicks",
+    "segments/clicks/3/added",
+    "head/clicks/3",
     "report",
-    "segment/clicks/expired removed",
+    "head/clicks/2 removed",
+    "segments/clicks/2/expired removed",
 ]
 
 
@@ -97,7 +101,7 @@ def test_a_checkpoint_is_written_in_one_order() -> None:
     world = World()
     asyncio.run(world.write())
     assert world.events == ORDER
-    assert set(world.store) == {b"segment/clicks/added", b"head/clicks"}
+    assert set(world.store) == {b"segments/clicks/3/added", b"head/clicks/3"}
     assert world.running.writing is None
 
 
@@ -118,8 +122,8 @@ def test_a_job_that_was_revoked_sends_and_stores_nothing_more() -> None:
 
     world.on_head = revoke
     asyncio.run(world.write())
-    assert world.events == ORDER[:4]
-    assert b"head/clicks" not in world.store
+    assert world.events == ORDER[:3]
+    assert b"head/clicks/3" not in world.store
 
 
 def test_a_handover_writes_what_is_dirty() -> None:

@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.engine import state
 from streams.engine.stage import Output, Position, Snapshot, SourcePartition
+from streams.engine.state import Checkpoint, StateLog
 from streams.engine.watchdog import Watchdog
 from streams.errors import StateError
 
@@ -19,40 +22,169 @@ SNAPSHOT = Snapshot(
     segments=[(b"ids/1", b"a"), (b"ids/0", None)],
     outputs=[Output(topic="t", key=b"k", value=b"v", partition=0)],
 )
+Store = dict[bytes, bytes]
+
+
+def read(store: Store, *, generation: int = 1, keep_newer: bool = False) -> state.Found:
+    found = state.read(
+        list(store.items()), source=SOURCE, generation=generation, keep_newer=keep_newer
+    )
+    assert found is not None
+    return found
+
+
+def write(store: Store, checkpoint: Checkpoint, *, steps: int = 99) -> None:
+    """Write the first steps of a checkpoint, as a worker that dies would."""
+    writes = [*checkpoint.segments, checkpoint.head, *((key, None) for key in checkpoint.obsolete)]
+    for key, value in writes[:steps]:
+        if value is None:
+            store.pop(key, None)
+        else:
+            store[key] = value
 
 
 def test_a_head_and_its_segments_come_back_as_they_were() -> None:
-    segments, head = state.encode_snapshot(SNAPSHOT, source=SOURCE, sequence=7, offset=42)
-    assert segments[1] == (b"segment/clicks/ids/0", None)
-    decoded = state.decode_head(head, source=SOURCE)
-    assert decoded.as_outputs() == list(SNAPSHOT.outputs)
-    kept = [(key, value) for key, value in segments if value is not None]
-    saved, orphans = state.saved_from(decoded, kept, source=SOURCE)
-    assert orphans == []
-    assert (saved.offset, saved.state, saved.segments) == (42, b"state", {b"ids/1": b"a"})
+    store: Store = {b"head/other/1": b"", b"segments/click/1/ids/9": b""}
+    write(store, StateLog(SOURCE, 5).checkpoint(SNAPSHOT, offset=42))
+    found = read(store, generation=9)
+    assert found.outputs == list(SNAPSHOT.outputs)
+    assert (found.saved.offset, found.saved.state) == (42, b"state")
+    assert found.saved.segments == {b"ids/1": b"a"}
+    assert (found.log.epoch, found.log.sequence) == (9, 1)
+
+
+def test_nothing_written_is_no_state() -> None:
+    assert state.read([], source=SOURCE, generation=1) is None
 
 
 def test_a_segment_newer_than_the_head_is_left_out_or_kept_as_the_stage_says() -> None:
-    newer, _ = state.encode_snapshot(SNAPSHOT, source=SOURCE, sequence=8, offset=50)
-    _, head = state.encode_snapshot(SNAPSHOT, source=SOURCE, sequence=7, offset=42)
-    kept = [(key, value) for key, value in newer if value is not None]
-    decoded = state.decode_head(head, source=SOURCE)
-    saved, orphans = state.saved_from(decoded, kept, source=SOURCE)
-    assert (saved.segments, orphans) == ({}, [b"segment/clicks/ids/1"])
-    saved, orphans = state.saved_from(decoded, kept, source=SOURCE, keep_newer=True)
-    assert (saved.segments, orphans) == ({b"ids/1": b"a"}, [])
+    store: Store = {}
+    log = StateLog(SOURCE, 1)
+    write(store, log.checkpoint(Snapshot(state=b"1"), offset=1))
+    write(store, log.checkpoint(SNAPSHOT, offset=2), steps=1)
+    found = read(store)
+    assert found.saved.segments == {}
+    assert b"segments/clicks/1/ids/1" in found.log.obsolete
+    assert read(store, keep_newer=True).saved.segments == {b"ids/1": b"a"}
+
+
+def test_a_second_opening_in_one_generation_has_an_epoch_of_its_own() -> None:
+    store: Store = {}
+    write(store, StateLog(SOURCE, 7).checkpoint(SNAPSHOT, offset=1))
+    first = read(store, generation=7)
+    assert first.log.epoch == 8
+    write(store, first.log.checkpoint(SNAPSHOT, offset=2), steps=1)
+    assert read(store, generation=7).log.epoch == 9
+
+
+def test_a_rewritten_segment_replaces_the_one_of_the_epoch_before() -> None:
+    store: Store = {}
+    write(store, StateLog(SOURCE, 1).checkpoint(SNAPSHOT, offset=1))
+    log = read(store).log
+    again = Snapshot(state=b"2", segments=[(b"ids/1", b"b")])
+    write(store, log.checkpoint(again, offset=2))
+    assert set(store) == {b"head/clicks/2", b"segments/clicks/2/ids/1"}
+    assert read(store).saved.segments == {b"ids/1": b"b"}
+
+
+def test_missing_segments_are_told() -> None:
+    store: Store = {}
+    write(store, StateLog(SOURCE, 1).checkpoint(SNAPSHOT, offset=1))
+    del store[b"segments/clicks/1/ids/1"]
+    with pytest.raises(StateError, match=r"1 of 1 segments .* clicks\[3\].* truncated"):
+        read(store)
+
+
+@given(
+    zombie_writes=st.integers(1, 4),
+    zombie_steps=st.integers(0, 5),
+    successor_writes=st.integers(0, 4),
+    successor_steps=st.integers(0, 5),
+    first=st.booleans(),
+)
+def test_what_a_replaced_worker_still_writes_is_never_read(
+    *,
+    zombie_writes: int,
+    zombie_steps: int,
+    successor_writes: int,
+    successor_steps: int,
+    first: bool,
+) -> None:
+    store: Store = {}
+    zombie = StateLog(SOURCE, 1)
+    write(store, zombie.checkpoint(Snapshot(state=b"0", segments=[(b"k", b"0")]), offset=0))
+    successor = read(store).log
+    expected = (b"0", {b"k": b"0"})
+
+    def haunt() -> None:
+        for number in range(1, zombie_writes + 1):
+            segments = [(b"k%d" % number, b"zombie")]
+            checkpoint = zombie.checkpoint(Snapshot(state=b"z", segments=segments), offset=99)
+            write(store, checkpoint, steps=zombie_steps if number == zombie_writes else 99)
+
+    def succeed() -> tuple[bytes, dict[bytes, bytes]]:
+        known = {b"k": b"0"}
+        state_now = b"0"
+        for number in range(1, successor_writes + 1):
+            value = b"s%d" % number
+            segments = [(b"k%d" % number, value)]
+            last = number == successor_writes
+            steps = successor_steps if last else 99
+            checkpoint = successor.checkpoint(Snapshot(state=value, segments=segments), offset=1)
+            write(store, checkpoint, steps=steps)
+            if steps > len(checkpoint.segments):
+                known[b"k%d" % number] = value
+                state_now = value
+        return state_now, known
+
+    if first:
+        haunt()
+        expected = succeed()
+    else:
+        expected = succeed()
+        haunt()
+    if expected[0] == b"0":
+        # The successor never finished a checkpoint: the other's last one stands.
+        return
+    found = read(store)
+    assert (found.saved.state, dict(found.saved.segments)) == expected
+
+
+def version_one() -> Store:
+    """Return a state as version 0.1.0 wrote it."""
+    encode = msgspec.msgpack.encode
+    return {
+        b"head/clicks": encode([1, 7, 42, b"state", [["t", b"k", b"v", 0]]]),
+        b"segment/clicks/ids/1/6": encode([6, b"a"]),
+        b"segment/clicks/ids/1/8": encode([8, b"orphan"]),
+    }
+
+
+def test_state_of_version_one_is_taken_over() -> None:
+    store = version_one()
+    found = read(store, generation=3)
+    assert (found.saved.offset, found.saved.state) == (42, b"state")
+    assert found.saved.segments == {b"ids/1/6": b"a"}
+    assert found.outputs == [Output(topic="t", key=b"k", value=b"v", partition=0)]
+    expired = Snapshot(state=b"2", segments=[(b"ids/2/9", b"b")])
+    write(store, found.log.checkpoint(expired, offset=50))
+    assert b"segment/clicks/ids/1/8" not in store
+    assert read(store).saved.segments == {b"ids/1/6": b"a", b"ids/2/9": b"b"}
+    # A worker of version 1 reads the old head and refuses its version.
+    assert msgspec.msgpack.decode(store[b"head/clicks"])[0] == 2
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x93\x01"])
-def test_broken_state_is_a_clear_error(data: bytes) -> None:
+@pytest.mark.parametrize("key", [b"head/clicks/1", b"head/clicks"])
+def test_broken_state_is_a_clear_error(key: bytes, data: bytes) -> None:
     with pytest.raises(StateError, match=r"clicks\[3\].*delete the local data folder"):
-        state.decode_head(data, source=SOURCE)
+        read({key: data})
 
 
 def test_state_of_another_version_is_refused() -> None:
     other = msgspec.msgpack.encode([99, 1, 1, b"", []])
     with pytest.raises(StateError, match="schema version 99"):
-        state.decode_head(other, source=SOURCE)
+        read({b"head/clicks/1": other})
 
 
 def test_the_watchdog_finds_sources_with_records_and_no_progress() -> None:

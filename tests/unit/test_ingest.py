@@ -18,7 +18,7 @@ from tests.support.offline import NOON, event, ingest_job, record, saved_from
 
 
 def apply(job: IngestJob, *bodies: object, first: int = 0, at: int = NOON) -> None:
-    job.apply([record(body, offset=first + i, at=at) for i, body in enumerate(bodies)], now_ms=NOON)
+    job.apply([record(body, offset=first + i, at=at) for i, body in enumerate(bodies)])
 
 
 def reported(snapshot: Snapshot) -> Report:
@@ -51,7 +51,7 @@ def test_events_are_folded_into_their_panes() -> None:
         ),
         event("order_placed", at=NOON + 10_000, event_id="c", amount=7),
     )
-    report = reported(job.snapshot(now_ms=NOON))
+    report = reported(job.snapshot())
     assert sums(report)[ORDERS] == 2
     assert sums(report)[REVENUE_GROSS] == 123_456 + 1_000
     assert sums(report)[REVENUE_REFUNDED] == 50_000
@@ -62,7 +62,7 @@ def test_events_are_folded_into_their_panes() -> None:
 def test_spend_belongs_to_the_campaign_and_channel_that_reported_it() -> None:
     job = ingest_job("campaigns")
     apply(job, event("spend_reported", amount="3.5", currency="CNY", channel="feed"))
-    report = reported(job.snapshot(now_ms=NOON))
+    report = reported(job.snapshot())
     ((campaign, channel, wire),) = report.panes[NOON]
     assert (campaign, channel) == ("c1", "feed")
     assert Cell.from_wire(wire).sums[SPEND] == 35_000
@@ -71,7 +71,7 @@ def test_spend_belongs_to_the_campaign_and_channel_that_reported_it() -> None:
 def test_rfc_3339_times_are_event_times_too() -> None:
     job = ingest_job()
     apply(job, event(event_time="2023-11-14T20:00:00+08:00"))
-    assert sums(reported(job.snapshot(now_ms=NOON)))[CLICKS] == 1
+    assert sums(reported(job.snapshot()))[CLICKS] == 1
 
 
 @pytest.mark.parametrize(
@@ -118,35 +118,35 @@ def test_bad_input_is_a_dead_letter_and_changes_nothing_else(
     apply(alone, good)
     job = ingest_job(kind)
     raw = record(body, offset=0)
-    job.apply([raw, record(good, offset=1)], now_ms=NOON)
-    snapshot = job.snapshot(now_ms=NOON)
+    job.apply([raw, record(good, offset=1)])
+    snapshot = job.snapshot()
     (letter,) = letters(snapshot)
     assert letter.reason == reason
     assert (letter.topic, letter.partition, letter.offset) == (kind, 0, 0)
     assert (letter.key, letter.value or b"") == (raw.key, raw.value)
     assert reported(snapshot).stats.dead_letters == {reason: 1}
-    assert reported(snapshot).panes == reported(alone.snapshot(now_ms=NOON)).panes
+    assert reported(snapshot).panes == reported(alone.snapshot()).panes
 
 
 def test_a_repeated_event_id_counts_once_also_over_a_restart() -> None:
     job = ingest_job()
     apply(job, event(event_id="same"), event(event_id="same"))
-    first = job.snapshot(now_ms=NOON)
+    first = job.snapshot()
     assert reported(first).stats.duplicates == 1
     restarted = ingest_job(saved=saved_from([first], offset=1))
     apply(restarted, event(event_id="same"), first=2)
-    report = reported(restarted.snapshot(now_ms=NOON))
+    report = reported(restarted.snapshot())
     assert (report.stats.duplicates, report.panes) == (1, {})
 
 
 def test_ids_are_forgotten_after_the_horizon_and_their_segments_removed() -> None:
     job = ingest_job()
     apply(job, event(event_id="old"))
-    kept = dict(job.snapshot(now_ms=NOON).segments)
+    kept = dict(job.snapshot().segments)
     job.apply(
         [record(event(event_id="young", at=NOON + 1_200_000), offset=1)], now_ms=NOON + 1_200_000
     )
-    later = dict(job.snapshot(now_ms=NOON).segments)
+    later = dict(job.snapshot().segments)
     assert set(kept) <= {key for key, value in later.items() if value is None}
 
 
@@ -160,7 +160,7 @@ def test_late_events_count_and_too_late_ones_are_dead_letters() -> None:
         event(at=NOON - 605_000, event_id="just in time"),
         event(at=NOON - 605_001, event_id="too late"),
     )
-    snapshot = job.snapshot(now_ms=NOON)
+    snapshot = job.snapshot()
     stats = reported(snapshot).stats
     assert (stats.counted, stats.late) == (4, 2)
     assert [letter.reason for letter in letters(snapshot)] == [Reason.TOO_LATE]
@@ -176,7 +176,7 @@ def test_campaigns_are_found_by_id_then_name_and_never_guessed() -> None:
         event(event_id="4", campaign_id="c9"),
         event(event_id="5", campaign_id=None),
     )
-    report = reported(job.snapshot(now_ms=NOON))
+    report = reported(job.snapshot())
     counted = {name: Cell.from_wire(wire).sums[CLICKS] for name, _, wire in report.panes[NOON]}
     assert counted == {"c1": 3, "unknown": 1, "none": 1}
     assert report.stats.unknown_samples == ["c9"]
@@ -193,15 +193,15 @@ def test_a_name_of_two_campaigns_means_neither() -> None:
 def test_a_definition_goes_to_the_registry() -> None:
     job = ingest_job("campaigns")
     apply(job, event("campaign_defined", campaign_id="c7", name="Seventh", aliases=["7"]))
-    (output,) = job.snapshot(now_ms=NOON).early_outputs
+    (output,) = job.snapshot().early_outputs
     assert (output.topic, output.key) == ("registry", b"c7")
     assert json.loads(output.value)["aliases"] == ["7"]
 
 
 def test_a_key_that_is_not_the_user_is_counted_as_mis_keyed() -> None:
     job = ingest_job()
-    job.apply([record(event(), offset=0, key="somebody else")], now_ms=NOON)
-    assert reported(job.snapshot(now_ms=NOON)).stats.mis_keyed == 1
+    job.apply([record(event(), offset=0, key="somebody else")])
+    assert reported(job.snapshot()).stats.mis_keyed == 1
 
 
 def test_the_watermark_follows_the_newest_event_less_the_disorder() -> None:
@@ -214,7 +214,7 @@ def test_the_watermark_follows_the_newest_event_less_the_disorder() -> None:
 def test_a_silent_partition_advances_with_the_clock_and_then_holds_nobody_back() -> None:
     job = ingest_job()
     apply(job, event(at=NOON), at=NOON + 50)
-    job.snapshot(now_ms=NOON)
+    job.snapshot()
     job.tick(Position(caught_up_at_ms=NOON + 1_250, behind=0), now_ms=NOON)
     assert (job.report().watermark_ms, job.report().idle) == (NOON - 5_000 + 1_000, False)
     job.tick(Position(caught_up_at_ms=NOON + 2_250, behind=0), now_ms=NOON)
@@ -227,7 +227,7 @@ def test_a_silent_partition_advances_with_the_clock_and_then_holds_nobody_back()
 def test_no_bytes_whatever_stop_the_stream(value: bytes) -> None:
     job = ingest_job()
     apply(job, value, event(event_id="good"))
-    report = reported(job.snapshot(now_ms=NOON))
+    report = reported(job.snapshot())
     assert report.stats.records == 2
     assert sums(report)[CLICKS] == 1
 
@@ -243,6 +243,6 @@ def test_no_bytes_whatever_stop_the_stream(value: bytes) -> None:
 def test_no_value_of_any_field_stops_the_stream(value: object, name: str) -> None:
     job = ingest_job("orders")
     apply(job, {**event("order_placed"), name: value}, event("order_placed", event_id="good"))
-    stats = reported(job.snapshot(now_ms=NOON)).stats
+    stats = reported(job.snapshot()).stats
     assert stats.records == 2
     assert stats.counted + sum(stats.dead_letters.values()) + stats.duplicates == 2

@@ -28,7 +28,7 @@ def report(topic: str = "clicks", **changed: Any) -> Report:
     made: dict[str, Any] = {
         "topic": topic,
         "partition": 0,
-        "generation": 1,
+        "epoch": 1,
         "from_offset": -1,
         "to_offset": -1,
         "read_up_to_ms": 1_000,
@@ -93,8 +93,8 @@ def test_a_report_sent_again_is_applied_once() -> None:
 
 def test_a_successor_takes_back_what_a_zombie_reported() -> None:
     zombie = report(to_offset=9)
-    successor = report(to_offset=5, generation=2)
-    follows = report(from_offset=5, to_offset=12, generation=2)
+    successor = report(to_offset=5, epoch=2)
+    follows = report(from_offset=5, to_offset=12, epoch=2)
     assert ruled(zombie, successor, follows) == [
         Verdict.APPLIED,
         Verdict.REPLACED,
@@ -108,10 +108,10 @@ def test_a_successor_takes_back_what_a_zombie_reported() -> None:
 
 
 def test_a_zombie_does_not_go_on_after_its_successor_has_begun() -> None:
-    successor = report(to_offset=5, generation=2)
+    successor = report(to_offset=5, epoch=2)
     refused = report(to_offset=9)
     goes_on = report(from_offset=9, to_offset=20)
-    follows = report(from_offset=5, to_offset=25, generation=2)
+    follows = report(from_offset=5, to_offset=25, epoch=2)
     assert ruled(successor, refused, goes_on, follows) == [
         Verdict.APPLIED,
         Verdict.OVERLAPPING,
@@ -233,17 +233,17 @@ def test_a_restart_at_any_moment_changes_nothing(seed: int, data: st.DataObject)
     sent = reports_of(campaign_events(seed, count=80, span_ms=200_000), batch=10)
     records = [Record(offset, NOON, None, value) for offset, value in enumerate(sent)]
     straight = kpi_job(publish=False)
-    straight.apply(records, now_ms=NOON)
+    straight.apply(records)
 
     saved_at = data.draw(st.integers(1, len(records) - 3))
     crashed_at = data.draw(st.integers(saved_at, len(records)))
     job = kpi_job(publish=False)
-    job.apply(records[:saved_at], now_ms=NOON)
-    head = job.snapshot(now_ms=NOON)
-    job.apply(records[saved_at:crashed_at], now_ms=NOON)
+    job.apply(records[:saved_at])
+    head = job.snapshot()
+    job.apply(records[saved_at:crashed_at])
     # A crash after the segments were written and before the head was: the
     # buckets are newer than the state that names the offset.
-    newer = job.snapshot(now_ms=NOON)
+    newer = job.snapshot()
     saved = saved_from([head], offset=saved_at - 1)
     mixed = {**saved.segments, **{key: value for key, value in newer.segments if value}}
     for segments in (saved.segments, mixed):
@@ -251,7 +251,7 @@ def test_a_restart_at_any_moment_changes_nothing(seed: int, data: st.DataObject)
             publish=False,
             saved=type(saved)(offset=saved.offset, state=saved.state, segments=dict(segments)),
         )
-        resumed.apply(records[saved_at:], now_ms=NOON)
+        resumed.apply(records[saved_at:])
         assert resumed._totals == straight._totals
         assert final(resumed) == final(straight)
 
@@ -298,7 +298,7 @@ def test_an_input_seen_earlier_that_day_makes_zero_the_truth() -> None:
 
 def test_the_view_says_how_complete_the_data_are() -> None:
     job = kpi_job()
-    job.apply([Record(0, NOON, None, reports.encode([report(behind=4)]))], now_ms=NOON)
+    job.apply([Record(0, NOON, None, reports.encode([report(behind=4)]))])
     job.tick(Position(caught_up_at_ms=NOON, behind=0), now_ms=NOON)
     assert job.view is not None
     health = job.view.health

@@ -1,0 +1,102 @@
+"""Sets a record aside that makes a job fail, instead of failing on it for ever.
+
+A job whose `apply` raised may have taken a part of the batch: its state is
+given up and opened again from the last checkpoint. The records of the batch
+are then applied one by one, which shows the culprit; the job is opened once
+more, and skips it as a dead letter. One record that fails costs two openings.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.engine.fence import end_process
+from streams.engine.running import EngineStats, Running
+from streams.engine.stage import SourcePartition
+
+log = logging.getLogger(__name__)
+
+LIMIT = 50
+"""So many records set aside of so many offsets are no exceptions but a fault of the stage."""
+LIMIT_OFFSETS = 5_000
+
+
+@dataclass(slots=True)
+class _Suspicion:
+    """Offsets up to ``last`` are applied one by one; ``culprits`` are skipped."""
+
+    last: int
+    culprits: dict[int, str] = field(default_factory=dict)
+
+
+class Isolation:
+    """Applies batches, and isolates the records on which a job fails.
+
+    Args:
+        reopen: opens a job again from its last checkpoint.
+        stats: counts the records that were set aside.
+    """
+
+    def __init__(
+        self,
+        *,
+        reopen: Callable[[Running], Awaitable[None]],
+        stats: EngineStats,
+    ) -> None:
+        self._reopen = reopen
+        self._stats = stats
+        self._suspicions: dict[SourcePartition, _Suspicion] = {}
+        self._found: dict[SourcePartition, deque[int]] = {}
+
+    async def apply(self, running: Running, records: Sequence[Any]) -> bool:
+        """Apply the records; False if the job failed and was opened again."""
+        source = running.source
+        suspicion = self._suspicions.get(source)
+        if suspicion is None or records[0].offset > suspicion.last:
+            self._suspicions.pop(source, None)
+            try:
+                running.job.apply(records)
+            except Exception:
+                first, last = records[0].offset, records[-1].offset
+                log.exception("%s[%d] failed in offsets %d to %d", *source, first, last)
+                self._suspicions[source] = _Suspicion(last)
+                await self._reopen(running)
+                return False
+            return True
+        for record in records:
+            if not self._apply_one(running, record, suspicion):
+                await self._reopen(running)
+                return False
+        return True
+
+    def _apply_one(self, running: Running, record: Any, suspicion: _Suspicion) -> bool:
+        why = suspicion.culprits.get(record.offset)
+        if why is not None:
+            running.job.skip(record, why=why)
+            return True
+        try:
+            running.job.apply([record])
+        except Exception as error:
+            log.exception("%s[%d] fails on offset %d", *running.source, record.offset)
+            self._accuse(running.source, record.offset, suspicion, error=error)
+            return False
+        return True
+
+    def _accuse(
+        self, source: SourcePartition, offset: int, suspicion: _Suspicion, *, error: Exception
+    ) -> None:
+        found = self._found.setdefault(source, deque(maxlen=LIMIT))
+        if len(found) == LIMIT and offset - found[0] < LIMIT_OFFSETS:
+            end_process(
+                "%s[%d]: %d records since offset %d made their stage fail; this is a fault of the "
+                "stage and not of single records, so the worker ends and loses none of them",
+                *(*source, LIMIT, found[0]),
+            )
+        found.append(offset)
+        self._stats.isolated_records += 1
+        # The type only: the message could hold the record's values.
+        suspicion.culprits[offset] = type(error).__name__

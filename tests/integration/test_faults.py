@@ -1,0 +1,156 @@
+"""Faults that a worker must survive, or refuse with a clear word, on a real Kafka."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka import TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+
+from streams.embedded.kafka import EmbeddedKafka
+from tests.support.cluster import Cluster
+from tests.support.offline import event
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def cluster(kafka: EmbeddedKafka, tmp_path: Path) -> Iterator[Cluster]:
+    campaigns = tmp_path / "campaigns.yaml"
+    campaigns.write_text("campaigns: [{id: c1}]\n")
+    settings = {"KPI_CAMPAIGNS_FILE": str(campaigns), "KPI_PARTITIONS": "1"}
+    made = Cluster(kafka.address, tmp_path, settings)
+    made.command("topics", "--create")
+    yield made
+    made.stop()
+
+
+def clicks(cluster: Cluster, names: list[str]) -> None:
+    now = int(time.time() * 1000)
+    cluster.send("clicks", [("u1", event(at=now, event_id=name)) for name in names])
+
+
+def counted(cluster: Cluster, records: int) -> dict[str, int]:
+    live = cluster.until(
+        lambda live: live["health"].get("events", 0) >= records, why=f"{records} records are read"
+    )
+    health: dict[str, int] = live["health"]
+    return {name: health[name] for name in ("events", "counted", "duplicates", "dead_letters")}
+
+
+def delete_records(cluster: Cluster, topic: str, *, before: int) -> None:
+    """Remove the first records of a topic's only partition, as retention does."""
+    client = KafkaAdminClient(bootstrap_servers=cluster.kafka)
+    deletable = ConfigResource(
+        ConfigResourceType.TOPIC, cluster.topic(topic), configs={"cleanup.policy": "delete"}
+    )
+    client.alter_configs([deletable])
+    client.delete_records({TopicPartition(cluster.topic(topic), 0): before})
+    client.close()
+
+
+def test_a_record_on_which_a_stage_fails_is_set_aside_and_the_rest_counted(
+    cluster: Cluster,
+) -> None:
+    cluster.start("a", module="tests.support.faulty_worker")
+    clicks(cluster, [f"first-{number}" for number in range(50)])
+    assert counted(cluster, 50)["counted"] == 50
+    names = [f"e{number}" for number in range(300)]
+    names[7] = "poison-1"
+    names[200] = "poison-2"
+    clicks(cluster, names)
+    assert counted(cluster, 350) == {
+        "events": 350,
+        "counted": 348,
+        "duplicates": 0,
+        "dead_letters": 2,
+    }
+    letters = [json.loads(record.value) for record in cluster.read("dead-letters")]
+    assert sorted({letter["offset"] for letter in letters}) == [57, 250]
+    assert {letter["reason"] for letter in letters} == {"stage_failure"}
+    assert "kpi_monitor_isolated_records_total 2.0" in cluster.workers[0].get("metrics")
+
+
+def test_a_stage_that_fails_on_everything_ends_the_worker_and_loses_nothing(
+    cluster: Cluster,
+) -> None:
+    worker = cluster.start("a", module="tests.support.faulty_worker")
+    assert worker.url
+    names = [f"poison-{number}" for number in range(60)]
+    clicks(cluster, names)
+    assert worker.child.process.wait(60) == 70
+    assert "a fault of the stage and not of single records" in worker.child.log_tail(5)
+    cluster.workers.clear()
+    cluster.start("a")
+    live = cluster.until(lambda live: live["health"].get("events", 0) >= 60, why="all are read")
+    # What was set aside before the limit is kept, everything else is counted.
+    assert live["health"]["counted"] + live["health"]["dead_letters"] == 60
+    assert live["health"]["duplicates"] == 0
+
+
+def test_a_broken_local_store_is_rebuilt_from_the_changelog(cluster: Cluster) -> None:
+    worker = cluster.start("a")
+    clicks(cluster, [f"e{number}" for number in range(100)])
+    counted(cluster, 100)
+    worker.child.stop()
+    stores = sorted((cluster.folder / "data-a").rglob("*.db"))
+    assert stores
+    for store in stores:
+        for file in [*store.glob("MANIFEST*"), *store.glob("*.sst"), *store.glob("*.log")]:
+            file.write_bytes(b"broken" * 50)
+    cluster.start("a")
+    clicks(cluster, ["e7", "new"])
+    assert counted(cluster, 102) == {
+        "events": 102,
+        "counted": 101,
+        "duplicates": 1,
+        "dead_letters": 0,
+    }
+    assert "rebuilt from the changelog" in worker.child.log_file.read_text()
+
+
+def test_records_that_retention_took_are_a_gap_and_an_alert_and_never_hidden(
+    cluster: Cluster,
+) -> None:
+    worker = cluster.start("a")
+    clicks(cluster, [f"e{number}" for number in range(10)])
+    counted(cluster, 10)
+    worker.child.stop()
+    time.sleep(11)  # the events after the gap are in another pane
+    clicks(cluster, [f"lost-{number}" for number in range(30)])
+    delete_records(cluster, "clicks", before=30)
+    cluster.start("a")
+    assert counted(cluster, 20)["counted"] == 20
+    clicks(cluster, ["last"])
+    live = cluster.until(
+        lambda live: (
+            live["health"]["events"] == 21
+            and any(alert["rule"] == "data-gap" for alert in live["alerts"])
+        ),
+        why="the gap is an alert",
+    )
+    assert live["health"]["counted"] == 21
+    text = cluster.workers[-1].get("metrics")
+    assert "kpi_monitor_lost_records_total 20.0" in text
+    assert "kpi_monitor_gaps 1.0" in text
+    assert 'kpi_monitor_window_complete{window="1h"} 0.0' in text
+    assert "20 records before offset 30 are gone" in worker.child.log_file.read_text()
+
+
+def test_a_truncated_changelog_is_refused_with_the_remedy(cluster: Cluster) -> None:
+    worker = cluster.start("a")
+    for first in range(0, 30, 10):
+        clicks(cluster, [f"e{number}" for number in range(first, first + 10)])
+        counted(cluster, first + 10)
+    worker.child.stop()
+    end = sum(1 for _ in cluster.read("ingest-changelog"))
+    delete_records(cluster, "ingest-changelog", before=end - 3)
+    again = cluster.start("b")
+    assert again.child.process.wait(60) == 70
+    said = again.child.log_tail(5)
+    assert "its changelog was truncated" in said
+    assert "KPI_APP_ID" in said
