@@ -187,9 +187,7 @@ class Path:
     def deliver(self, outputs: Iterable[Output]) -> None:
         """Hand reports to the KPI stage and take what it published."""
         for output in outputs:
-            self.kpis.apply(
-                [Record(self.reports_offset, self.now_ms, None, output.value)], now_ms=self.now_ms
-            )
+            self.kpis.apply([Record(self.reports_offset, self.now_ms, None, output.value)])
             self.reports_offset += 1
         self.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=self.now_ms)
         self._collect(self.kpis.snapshot())

@@ -143,9 +143,7 @@ def test_ids_are_forgotten_after_the_horizon_and_their_segments_removed() -> Non
     job = ingest_job()
     apply(job, event(event_id="old"))
     kept = dict(job.snapshot().segments)
-    job.apply(
-        [record(event(event_id="young", at=NOON + 1_200_000), offset=1)], now_ms=NOON + 1_200_000
-    )
+    job.apply([record(event(event_id="young", at=NOON + 1_200_000), offset=1, at=NOON + 1_200_000)])
     later = dict(job.snapshot().segments)
     assert set(kept) <= {key for key, value in later.items() if value is None}
 
