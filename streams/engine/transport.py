@@ -18,6 +18,8 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.engine import instance
+from streams.engine.fence import end_process
 from streams.engine.stage import Position, SourcePartition
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,19 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         return consumer
+
+    async def on_start(self) -> None:
+        """Start the consumer, and watch for another one with its instance id."""
+        await super().on_start()
+        instance_id = self.consumer.app.conf.consumer_group_instance_id
+        instance.watch(
+            self._ensure_consumer()._coordinator,
+            on_taken=lambda: end_process(
+                "another worker joined with the instance id %s and has the partitions of this one; "
+                "give each worker a KPI_INSTANCE_ID of its own",
+                instance_id,
+            ),
+        )
 
     async def _fetch_records(
         self,

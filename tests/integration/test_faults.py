@@ -154,3 +154,17 @@ def test_a_truncated_changelog_is_refused_with_the_remedy(cluster: Cluster) -> N
     said = again.child.log_tail(5)
     assert "its changelog was truncated" in said
     assert "KPI_APP_ID" in said
+
+
+def test_of_two_workers_with_one_instance_id_the_older_ends_and_says_why(
+    cluster: Cluster,
+) -> None:
+    older = cluster.start("same")
+    clicks(cluster, [f"e{number}" for number in range(20)])
+    counted(cluster, 20)
+    newer = cluster.start("same", KPI_DATA_DIR=str(cluster.folder / "data-other"))
+    assert older.child.process.wait(40) == 70
+    assert "another worker joined with the instance id same" in older.child.log_file.read_text()
+    clicks(cluster, ["e7", "new"])
+    assert counted(cluster, 22)["duplicates"] == 1
+    assert newer.child.alive

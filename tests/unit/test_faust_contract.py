@@ -11,6 +11,7 @@ from importlib import metadata
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import TopicPartitionState
 from faust.app.base import App
 from faust.stores import rocksdb
@@ -43,6 +44,9 @@ def test_the_versions_are_those_that_were_read(package: str, version: str) -> No
         ),
         (driver.AIOKafkaConsumerThread, "_create_worker_consumer", ["self", "transport"]),
         (driver.AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
+        (driver.AIOKafkaConsumerThread, "on_start", ["self"]),
+        (GroupCoordinator, "_send_req", ["self", "request"]),
+        (rocksdb.Store, "_open_for_partition", ["self", "partition"]),
         (driver.Consumer, "_new_consumer_thread", ["self"]),
         (Consumer, "perform_seek", ["self"]),
         (driver.Consumer, "_commit", ["self", "offsets"]),
