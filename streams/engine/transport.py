@@ -64,6 +64,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        # What a producer aborted did not happen; what it has not committed is not there yet.
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def on_start(self) -> None:

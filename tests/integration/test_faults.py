@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
@@ -154,6 +156,52 @@ def test_a_truncated_changelog_is_refused_with_the_remedy(cluster: Cluster) -> N
     said = again.child.log_tail(5)
     assert "its changelog was truncated" in said
     assert "KPI_APP_ID" in said
+
+
+def test_aborted_transactions_are_not_counted_and_open_ones_hold_completeness(
+    cluster: Cluster,
+) -> None:
+    cluster.start("a")
+
+    async def transactions() -> None:
+        client = AIOKafkaProducer(
+            bootstrap_servers=cluster.kafka, transactional_id=f"{cluster.app_id}-producer"
+        )
+        await client.start()
+
+        async def send(name: str, *, commit: bool) -> None:
+            await client.begin_transaction()
+            body = json.dumps(event(at=int(time.time() * 1000), event_id=name)).encode()
+            await client.send_and_wait(cluster.topic("clicks"), body, b"u1")
+            if commit:
+                await client.commit_transaction()
+            else:
+                await client.abort_transaction()
+
+        for number in range(20):
+            await send(f"e{number}", commit=number % 2 == 0)
+        await client.begin_transaction()
+        body = json.dumps(event(at=int(time.time() * 1000), event_id="open")).encode()
+        await client.send_and_wait(cluster.topic("clicks"), body, b"u1")
+        await asyncio.to_thread(
+            cluster.until,
+            lambda live: live["health"].get("counted") == 10 and live["health"]["lag_seconds"] > 3,
+            why="an open transaction is lag",
+        )
+        await client.abort_transaction()
+        await client.stop()
+
+    asyncio.run(transactions())
+    live = cluster.until(
+        lambda live: (
+            live["health"].get("lag_seconds", 9) < 2 and live["health"]["lag_records"] == 0
+        ),
+        why="the end is reached over the markers",
+    )
+    assert live["health"]["counted"] == live["health"]["events"] == 10
+    clicks(cluster, ["last"])
+    assert counted(cluster, 11)["counted"] == 11
+    assert "kpi_monitor_lost_records_total 0.0" in cluster.workers[0].get("metrics")
 
 
 def test_of_two_workers_with_one_instance_id_the_older_ends_and_says_why(
