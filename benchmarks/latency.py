@@ -29,6 +29,7 @@ from rich.table import Table
 from models.windows import PANE_MS
 from streams import app as monitor
 from streams import settings
+from streams.broker import Broker
 from streams.embedded import processes, producer
 from streams.embedded.kafka import EmbeddedKafka
 
@@ -38,7 +39,7 @@ FRONTIER = re.compile(r"^kpi_monitor_frontier_timestamp_seconds (\S+)$", re.MULT
 
 async def send_clicks(kafka: str) -> None:
     """Send a click ten times a second, for ever."""
-    async with producer.producer(kafka) as client:
+    async with producer.producer(Broker(servers=kafka)) as client:
         number = 0
         while True:
             number += 1

@@ -77,7 +77,7 @@ def ensure_topics(settings: Settings) -> dict[str, int]:
         TopicError: a topic does not fit.
     """
     return topics.ensure(
-        settings.kafka, topic_specs(settings), replication_factor=settings.replication_factor
+        settings.broker, topic_specs(settings), replication_factor=settings.replication_factor
     )
 
 
@@ -159,7 +159,7 @@ def build(settings: Settings) -> Monitor:
             alerts=lambda: _alerts(engine, settings),
             now_ms=clock_ms,
         )
-    registry = RegistryReader(campaigns, kafka=settings.kafka, topic=settings.registry_topic)
+    registry = RegistryReader(campaigns, broker=settings.broker, topic=settings.registry_topic)
     return Monitor(settings, engine, web, registry, delivery)
 
 
@@ -206,7 +206,7 @@ def _engine(settings: Settings, *, rules: RuleBook, campaigns: CampaignIndex) ->
     options = EngineOptions(
         app_id=settings.app_id,
         instance_id=settings.instance_id,
-        kafka=settings.kafka,
+        broker=settings.broker,
         data_dir=settings.data_dir,
         poll_records=settings.poll_records,
         session_timeout_s=settings.session_timeout_s,

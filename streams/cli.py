@@ -170,7 +170,7 @@ def topics(
     chosen = settings.load(kafka=kafka, app_id=app_id)
     if create:
         monitor.ensure_topics(chosen)
-    with engine_topics.admin(chosen.kafka) as client:
+    with engine_topics.admin(chosen.broker) as client:
         present = engine_topics.describe(client)
     table = Table("topic", "partitions", "should be", "state")
     missing = False
@@ -200,7 +200,7 @@ def dead_letters(
 ) -> None:
     """List records that were not counted, and why; or send them again."""
     chosen = settings.load(kafka=kafka, app_id=app_id)
-    found = letters.read(chosen.kafka, topic=chosen.dead_letters_topic, reason=reason)
+    found = letters.read(chosen.broker, topic=chosen.dead_letters_topic, reason=reason)
     table = Table("topic", "offset", "reason", "detail", "record", show_lines=False)
     for letter in found[:limit]:
         text = (letter.value or b"")[:80].decode("utf-8", "backslashreplace")
@@ -211,7 +211,7 @@ def dead_letters(
     out.print(table)
     out.print(f"{len(found)} dead letters" + (f", {limit} shown" if len(found) > limit else ""))
     if redrive:
-        out.print(f"{letters.redrive(chosen.kafka, found)} sent again")
+        out.print(f"{letters.redrive(chosen.broker, found)} sent again")
 
 
 @cli.command(epilog="Example: kpi-monitor demo --for 90s --json report.json")

@@ -26,12 +26,16 @@ class ConfigError(MonitorError):
 class BrokerUnreachableError(MonitorError):
     """Kafka does not answer at the address."""
 
-    def __init__(self, address: str, *, why: str) -> None:
+    def __init__(self, address: str, *, security: str, why: str) -> None:
         self.address = address
-        super().__init__(
-            f"no Kafka broker answers at {address} ({why}); "
-            "start it, or set KPI_KAFKA (or --kafka) to where it is"
-        )
+        if security == "plaintext":
+            remedy = "start it, or set KPI_KAFKA (or --kafka) to where it is"
+        else:
+            remedy = (
+                "start it, or look at KPI_KAFKA, KPI_KAFKA_USERNAME and the password (a broker "
+                "hangs up on a wrong one), and KPI_KAFKA_CA_FILE"
+            )
+        super().__init__(f"no Kafka broker answers by {security} at {address} ({why}); {remedy}")
 
 
 class TopicError(MonitorError):

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from streams.broker import Broker, Mechanism, Security
 from streams.errors import ConfigError
 
 
@@ -49,6 +50,19 @@ class Settings(BaseSettings):
     """Name of this worker, stable over restarts (static group membership)."""
     kafka: str = "127.0.0.1:9092"
     """Bootstrap address of Kafka, host:port."""
+    kafka_security: Security = "plaintext"
+    """plaintext, ssl, sasl_plaintext or sasl_ssl."""
+    kafka_sasl_mechanism: Mechanism = "SCRAM-SHA-512"
+    kafka_username: str = ""
+    kafka_password: SecretStr = SecretStr("")
+    kafka_password_file: Path | None = None
+    """File that holds the password, instead of the variable."""
+    kafka_ca_file: Path | None = None
+    """PEM file of the authorities that Kafka's certificate must be signed by."""
+    kafka_cert_file: Path | None = None
+    """PEM file of this client's certificate, for mutual TLS."""
+    kafka_key_file: Path | None = None
+    """PEM file of its private key."""
     redis: SecretStr | None = None
     """URL of Redis or Valkey, through which workers share the live view."""
     data_dir: Path = Path("./data")
@@ -109,6 +123,20 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
+    def _secrets_are_given(self) -> Settings:
+        if self.kafka_security.startswith("sasl") and not (
+            self.kafka_username
+            and (self.kafka_password.get_secret_value() or self.kafka_password_file)
+        ):
+            raise ValueError(
+                f"kafka_security {self.kafka_security} needs kafka_username, and kafka_password "
+                "or kafka_password_file"
+            )
+        if (self.kafka_cert_file is None) != (self.kafka_key_file is None):
+            raise ValueError("kafka_cert_file and kafka_key_file go together")
+        return self
+
+    @model_validator(mode="after")
     def _horizons_fit(self) -> Settings:
         if self.dedupe_horizon_s < self.correction_horizon_s + self.allowed_disorder_s:
             raise ValueError(
@@ -116,6 +144,26 @@ class Settings(BaseSettings):
                 "what may still be counted must still be known"
             )
         return self
+
+    @property
+    def broker(self) -> Broker:
+        """How Kafka is reached.
+
+        Raises:
+            ConfigError: the file of the password can't be read.
+        """
+        return Broker(
+            servers=self.kafka,
+            security=self.kafka_security,
+            mechanism=self.kafka_sasl_mechanism,
+            username=self.kafka_username,
+            password=_secret(
+                self.kafka_password, self.kafka_password_file, key="kafka_password_file"
+            ),
+            ca_file=self.kafka_ca_file,
+            cert_file=self.kafka_cert_file,
+            key_file=self.kafka_key_file,
+        )
 
     @property
     def zone(self) -> ZoneInfo:
@@ -155,6 +203,15 @@ class Settings(BaseSettings):
     def changelog_topic(self, table: str) -> str:
         """Faust's changelog topic of a table."""
         return f"{self.app_id}-{table}-changelog"
+
+
+def _secret(value: SecretStr, file: Path | None, *, key: str) -> str:
+    if file is None:
+        return value.get_secret_value()
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(source="settings", where=key, why=f"{file} can't be read") from None
 
 
 def load(**overrides: Any) -> Settings:

@@ -23,6 +23,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from streams.broker import Broker
 from streams.embedded import processes, producer
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.processes import Child
@@ -181,7 +182,7 @@ async def _play(
     watch = asyncio.create_task(
         _watch(url, observed, rule=_RULE_OF[scenario], started=started, console=live_console)
     )
-    async with producer.producer(kafka) as client:
+    async with producer.producer(Broker(servers=kafka)) as client:
         await producer.define(client, CAMPAIGNS, topic="kpi-demo-registry")
         await asyncio.sleep(1.0)
         await producer.send_all(client, made.records(origin_ms - HISTORY_S * 1000, origin_ms))

@@ -75,7 +75,7 @@ async def _send(
     console: Console,
     total: int | None,
 ) -> int:
-    async with producer.producer(settings.kafka) as client:
+    async with producer.producer(settings.broker) as client:
         with _progress(console) as progress:
             task = progress.add_task("sending", total=total)
 
@@ -111,7 +111,7 @@ async def synthetic(
     )
     for text in scenarios:
         made.add(parse_scenario(text, origin_ms=start_ms, speed=factor or 1.0))
-    async with producer.producer(settings.kafka) as client:
+    async with producer.producer(settings.broker) as client:
         await producer.define(client, CAMPAIGNS, topic=settings.registry_topic)
     await asyncio.sleep(DEFINITIONS_SETTLE_S)
     return await _send(
@@ -135,7 +135,7 @@ async def file(
     factor = parse_speed(speed)
     mapping = files.load_mapping(mapping_file)
     if mapping.campaigns:
-        async with producer.producer(settings.kafka) as client:
+        async with producer.producer(settings.broker) as client:
             await producer.define(client, mapping.campaigns, topic=settings.registry_topic)
         await asyncio.sleep(DEFINITIONS_SETTLE_S)
     records = files.records(path, mapping, topics=settings.source_topics)

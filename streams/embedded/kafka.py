@@ -116,6 +116,9 @@ def _size(folder: Path) -> int:
 class EmbeddedKafka:
     """A broker on a free loopback port with a data folder of its own."""
 
+    format_options: tuple[str, ...] = ()
+    """Given to Kafka's storage tool when the data folder is formatted."""
+
     def __init__(self, folder: Path, *, port: int | None = None, heap_mb: int = 256) -> None:
         self.folder = folder
         self.port = port or processes.free_port()
@@ -137,13 +140,7 @@ class EmbeddedKafka:
         config = self.folder / "server.properties"
         if not config.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            config.write_text(
-                _PROPERTIES.format(
-                    port=self.port,
-                    controller=processes.free_port(),
-                    logs=self.folder / "logs",
-                )
-            )
+            config.write_text(self.properties(controller=processes.free_port()))
             self._format(jars, config)
         self.child = processes.start(
             "Apache Kafka",
@@ -152,6 +149,10 @@ class EmbeddedKafka:
         )
         processes.wait_until(lambda: processes.listens(self.port), child=self.child, timeout_s=60.0)
         return self
+
+    def properties(self, *, controller: int) -> str:
+        """Return the broker's configuration."""
+        return _PROPERTIES.format(port=self.port, controller=controller, logs=self.folder / "logs")
 
     def stop(self) -> None:
         """Stop the broker; its data stay."""
@@ -168,6 +169,7 @@ class EmbeddedKafka:
             uuid.uuid4().hex[:22],
             "-c",
             str(config),
+            *self.format_options,
         )
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

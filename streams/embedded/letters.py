@@ -10,22 +10,23 @@ from msgspec import DecodeError
 
 from models import dead_letters
 from models.dead_letters import DeadLetter
+from streams.broker import Broker
 from streams.engine.topics import admin
 from streams.errors import TopicError
 
 
-def read(kafka: str, *, topic: str, reason: str | None = None) -> list[DeadLetter]:
+def read(broker: Broker, *, topic: str, reason: str | None = None) -> list[DeadLetter]:
     """Return all dead letters, each once, in the order in which they came.
 
     Raises:
         BrokerUnreachableError: no broker answers.
         TopicError: there is no such topic.
     """
-    with admin(kafka) as client:
+    with admin(broker) as client:
         if topic not in client.list_topics():
             raise TopicError(topic, why="does not exist", remedy="check --app-id")
     consumer = KafkaConsumer(
-        bootstrap_servers=kafka,
+        **broker.client_options(),
         enable_auto_commit=False,
         client_id=f"dead-letters-{uuid.uuid4().hex[:8]}",
     )
@@ -47,13 +48,13 @@ def read(kafka: str, *, topic: str, reason: str | None = None) -> list[DeadLette
     return [letter for letter in found.values() if reason is None or letter.reason.value == reason]
 
 
-def redrive(kafka: str, letters: list[DeadLetter]) -> int:
+def redrive(broker: Broker, letters: list[DeadLetter]) -> int:
     """Send the original records to their topics again; return how many.
 
     Raises:
         TopicError: the broker refused one.
     """
-    client = KafkaProducer(bootstrap_servers=kafka, max_request_size=64 << 20)
+    client = KafkaProducer(**broker.client_options(), max_request_size=64 << 20)
     try:
         pending = [client.send(one.topic, value=one.value, key=one.key) for one in letters]
         for letter, future in zip(letters, pending, strict=True):

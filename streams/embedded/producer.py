@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 
 from models.campaigns import Campaign
+from streams.broker import Broker
 from streams.embedded.synthetic import FeedRecord
 from streams.errors import BrokerUnreachableError
 
@@ -20,14 +21,14 @@ LARGEST_REQUEST = 2 << 20
 
 
 @asynccontextmanager
-async def producer(kafka: str) -> AsyncIterator[AIOKafkaProducer]:
+async def producer(broker: Broker) -> AsyncIterator[AIOKafkaProducer]:
     """Connect a producer.
 
     Raises:
         BrokerUnreachableError: nothing answers.
     """
     client = AIOKafkaProducer(
-        bootstrap_servers=kafka,
+        **broker.client_options(),
         linger_ms=5,
         max_batch_size=256 << 10,
         max_request_size=LARGEST_REQUEST,
@@ -37,7 +38,9 @@ async def producer(kafka: str) -> AsyncIterator[AIOKafkaProducer]:
     try:
         await client.start()
     except (KafkaConnectionError, OSError) as error:
-        raise BrokerUnreachableError(kafka, why=type(error).__name__) from None
+        raise BrokerUnreachableError(
+            broker.servers, security=broker.security, why=type(error).__name__
+        ) from None
     try:
         yield client
     finally:

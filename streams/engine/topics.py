@@ -11,6 +11,7 @@ from typing import Any
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from streams.broker import Broker
 from streams.errors import BrokerUnreachableError, TopicError
 
 LARGEST_INTERNAL_RECORD = 32 << 20
@@ -38,7 +39,7 @@ class TopicSpec:
 
 
 @contextlib.contextmanager
-def admin(kafka: str) -> Iterator[KafkaAdminClient]:
+def admin(broker: Broker) -> Iterator[KafkaAdminClient]:
     """Connect for administration.
 
     Raises:
@@ -47,9 +48,11 @@ def admin(kafka: str) -> Iterator[KafkaAdminClient]:
     # The client logs every attempt to connect; the error below says it once.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:
-        client = KafkaAdminClient(bootstrap_servers=kafka, bootstrap_timeout_ms=5000)
+        client = KafkaAdminClient(**broker.client_options(), bootstrap_timeout_ms=5000)
     except (KafkaError, OSError, ValueError) as error:
-        raise BrokerUnreachableError(kafka, why=type(error).__name__) from None
+        raise BrokerUnreachableError(
+            broker.servers, security=broker.security, why=type(error).__name__
+        ) from None
     try:
         yield client
     finally:
@@ -62,7 +65,9 @@ def describe(client: KafkaAdminClient) -> dict[str, int]:
     return {topic["name"]: len(topic["partitions"]) for topic in described}
 
 
-def ensure(kafka: str, specs: Iterable[TopicSpec], *, replication_factor: int) -> dict[str, int]:
+def ensure(
+    broker: Broker, specs: Iterable[TopicSpec], *, replication_factor: int
+) -> dict[str, int]:
     """Make missing topics and check the others.
 
     Returns:
@@ -73,7 +78,7 @@ def ensure(kafka: str, specs: Iterable[TopicSpec], *, replication_factor: int) -
         TopicError: a topic has another number of partitions than the state.
     """
     wanted = list(specs)
-    with admin(kafka) as client:
+    with admin(broker) as client:
         present = describe(client)
         missing = {
             spec.name: {

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.auth import SASLCredentials, SSLCredentials
 from faust.types import TP
 
+from streams.broker import Broker
 from streams.engine.fence import PauseFence
 from streams.engine.runner import Runner
 from streams.engine.stage import SourcePartition, Stage
@@ -40,7 +42,7 @@ class EngineOptions:
 
     app_id: str
     instance_id: str
-    kafka: str
+    broker: Broker
     data_dir: Path
     poll_records: int
     session_timeout_s: float
@@ -87,7 +89,8 @@ def build(
     """Make the Faust app of this worker; nothing is connected yet."""
     app: Any = faust.App(
         options.app_id,
-        broker=f"kafka://{options.kafka}",
+        broker=f"kafka://{options.broker.servers}",
+        broker_credentials=_credentials(options.broker),
         store=REBUILDING_STORE,
         datadir=str(options.data_dir),
         web_enabled=False,
@@ -135,6 +138,19 @@ def build(
     app.transport = BatchTransport(app.conf.broker, app, loop=None)
     _add_housekeeping(app, runner, watchdog=Watchdog(runner, limit_s=options.watchdog_s))
     return Engine(app, runner, fence)
+
+
+def _credentials(broker: Broker) -> Any:
+    """Return Faust's own form of how Kafka is reached; None without TLS and SASL."""
+    context = broker.ssl_context()
+    if broker.with_sasl:
+        return SASLCredentials(
+            username=broker.username,
+            password=broker.password,
+            ssl_context=context,
+            mechanism=broker.mechanism,
+        )
+    return None if context is None else SSLCredentials(context)
 
 
 def _add_agent(app: Any, stage: Stage, runner: Runner) -> None:

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
 
 from models.campaigns import Campaign
+from streams.broker import Broker
 from streams.ingest.campaigns import CampaignIndex
 
 log = logging.getLogger(__name__)
@@ -17,15 +18,15 @@ log = logging.getLogger(__name__)
 class RegistryReader:
     """Keeps a campaign index up to date from the registry topic."""
 
-    def __init__(self, campaigns: CampaignIndex, *, kafka: str, topic: str) -> None:
+    def __init__(self, campaigns: CampaignIndex, *, broker: Broker, topic: str) -> None:
         self._campaigns = campaigns
-        self._kafka = kafka
+        self._broker = broker
         self._partition = TopicPartition(topic, 0)
         self._consumer: AIOKafkaConsumer | None = None
 
     async def read_all(self) -> None:
         """Read the topic to its present end; events are only named after that."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._kafka, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(**self._broker.client_options(), enable_auto_commit=False)
         self._consumer = consumer
         await consumer.start()
         consumer.assign([self._partition])

@@ -46,7 +46,7 @@ def counted(cluster: Cluster, records: int) -> dict[str, int]:
 
 def delete_records(cluster: Cluster, topic: str, *, before: int) -> None:
     """Remove the first records of a topic's only partition, as retention does."""
-    client = KafkaAdminClient(bootstrap_servers=cluster.kafka)
+    client = KafkaAdminClient(**cluster.broker.client_options())
     deletable = ConfigResource(
         ConfigResourceType.TOPIC, cluster.topic(topic), configs={"cleanup.policy": "delete"}
     )

@@ -37,7 +37,7 @@ def fill(cluster: Cluster, *, seconds: int = 240, rate: float = 60.0, seed: int 
     start_ms = int(time.time() * 1000) // 1000 * 1000 - seconds * 1000
 
     async def send() -> None:
-        async with producer.producer(cluster.kafka) as client:
+        async with producer.producer(cluster.broker) as client:
             await producer.define(client, CAMPAIGNS, topic=cluster.topic("registry"))
             await producer.send_all(client, made.records(start_ms, start_ms + seconds * 1000))
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from streams.broker import Broker
 from streams.embedded import processes
 from streams.embedded.processes import Child
 
@@ -58,8 +59,14 @@ class Cluster:
     kafka: str
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
+    security: dict[str, Any] = field(default_factory=dict)
     app_id: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}")
     workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def broker(self) -> Broker:
+        """How its Kafka is reached."""
+        return Broker(servers=self.kafka, **self.security)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -149,7 +156,7 @@ class Cluster:
 
     def send(self, topic: str, records: Sequence[tuple[str | None, object]]) -> None:
         """Send (key, value) records; a value that is not bytes is written as JSON."""
-        producer = KafkaProducer(bootstrap_servers=self.kafka, max_request_size=4 << 20)
+        producer = KafkaProducer(**self.broker.client_options(), max_request_size=4 << 20)
         try:
             for key, value in records:
                 body = value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -161,7 +168,7 @@ class Cluster:
     def read(self, topic: str) -> Iterator[Any]:
         """Yield all records of a topic of one partition."""
         consumer = KafkaConsumer(
-            bootstrap_servers=self.kafka,
+            **self.broker.client_options(),
             enable_auto_commit=False,
             fetch_max_bytes=64 << 20,
             max_partition_fetch_bytes=32 << 20,

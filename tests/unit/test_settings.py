@@ -91,3 +91,37 @@ def test_the_example_files_are_right(repository: Path) -> None:
         assert config.load_rules(path).rules
     for path in (repository / "config").glob("*campaigns.yaml"):
         assert config.load_campaigns(path).campaigns
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"kafka_security": "sasl_ssl"}, "needs kafka_username, and kafka_password"),
+        ({"kafka_security": "tls"}, "kafka_security"),
+        ({"kafka_cert_file": "a.pem"}, "go together"),
+    ],
+)
+def test_security_that_can_not_work_is_refused(given: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        settings.load(**given)
+
+
+def test_a_password_comes_from_its_file_and_is_never_shown(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("hush\n")
+    chosen = settings.load(
+        kafka_security="sasl_ssl", kafka_username="u", kafka_password_file=secret
+    )
+    assert chosen.broker.client_options()["sasl_plain_password"] == "hush"
+    assert "hush" not in repr(chosen) + repr(chosen.broker)
+    secret.unlink()
+    with pytest.raises(ConfigError, match=r"kafka_password_file: .*password can't be read"):
+        _ = chosen.broker
+
+
+def test_a_certificate_that_is_none_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "ca.pem"
+    broken.write_text("no certificate")
+    chosen = settings.load(kafka_security="ssl", kafka_ca_file=broken)
+    with pytest.raises(ConfigError, match=r"kafka_ca_file: .*ca.pem can't be used"):
+        chosen.broker.client_options()
