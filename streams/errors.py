@@ -35,7 +35,7 @@ class BrokerUnreachableError(MonitorError):
                 "start it, or look at KPI_KAFKA, KPI_KAFKA_USERNAME and the password (a broker "
                 "hangs up on a wrong one), and KPI_KAFKA_CA_FILE"
             )
-        super().__init__(f"no Kafka broker answers by {security} at {address} ({why}); {remedy}")
+        super().__init__(f"no Kafka broker answers at {address} ({security}, {why}); {remedy}")
 
 
 class TopicError(MonitorError):

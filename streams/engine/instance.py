@@ -54,14 +54,28 @@ def watch(coordinator: Any, *, on_taken: Callable[[], None]) -> None:
     async def send_and_look(request: Any) -> Any:
         generation, member = coordinator.generation, coordinator.member_id
         response = await send(request)
-        if member and getattr(response, "error_code", 0) == _UNKNOWN_MEMBER_ID:
+        codes = _error_codes(response)
+        if member and _UNKNOWN_MEMBER_ID in codes:
             asked = await send(
                 _InstanceHeartbeat(
                     coordinator.group_id, generation, member, coordinator._group_instance_id
                 )
             )
-            if asked.error_code == _FENCED_INSTANCE_ID:
-                on_taken()
+            codes = codes | _error_codes(asked)
+        if _FENCED_INSTANCE_ID in codes:
+            on_taken()
         return response
 
     coordinator._send_req = send_and_look
+
+
+def _error_codes(response: Any) -> frozenset[int]:
+    """Return a response's error codes; a commit's are by topic and partition."""
+    if hasattr(response, "error_code"):
+        return frozenset({response.error_code})
+    return frozenset(
+        place[1]
+        for _, places in getattr(response, "topics", ())
+        for place in places
+        if len(place) == 2
+    )

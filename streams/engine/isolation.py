@@ -57,13 +57,15 @@ class Isolation:
         source = running.source
         suspicion = self._suspicions.get(source)
         if suspicion is None or records[0].offset > suspicion.last:
-            self._suspicions.pop(source, None)
+            if suspicion is not None and running.saved_offset >= suspicion.last:
+                del self._suspicions[source]
             try:
                 running.job.apply(records)
             except Exception:
                 first, last = records[0].offset, records[-1].offset
                 log.exception("%s[%d] failed in offsets %d to %d", *source, first, last)
-                self._suspicions[source] = _Suspicion(last)
+                # Culprits after the last checkpoint will be met again.
+                self._suspicions.setdefault(source, _Suspicion(last)).last = last
                 await self._reopen(running)
                 return False
             return True

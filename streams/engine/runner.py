@@ -215,8 +215,10 @@ class Runner:
     async def _reopen(self, running: Running) -> None:
         """Drop a job that failed, and open it from its last checkpoint."""
         running.revoked = True
+        del self.running[running.source]
         await self._checkpoints.settled(running)
-        if self.running.get(running.source) is not running:
+        if self.app.rebalancing or running.generation != self._generation:
+            # Resuming opens it, here or elsewhere.
             return
         again = self._open_saved(running.source)
         if again is None:

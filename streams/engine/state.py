@@ -33,8 +33,8 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
     """The value under a head's key.
 
     ``lineage`` has, for each earlier epoch with segments, the last sequence
-    number that belongs to this state; ``standing`` is the number of segments,
-    -1 where that was not written.
+    number that belongs to this state; ``standing`` is the number of segments of
+    this epoch, which nobody else may have removed, and -1 where it was not written.
     """
 
     version: int
@@ -125,7 +125,7 @@ class StateLog:
             state=snapshot.state,
             outputs=[(out.topic, out.key, out.value, out.partition) for out in snapshot.outputs],
             lineage=self.lineage,
-            standing=len(self.written),
+            standing=sum(epoch == self.epoch for epoch in self.written.values()),
         )
         if self.migrated:
             self.migrated = False
@@ -196,9 +196,10 @@ def read(
         values[key] = value
         log.written[key] = epoch
         log.lineage[epoch] = limits.get(epoch, 0)
-    if len(values) < head.standing:
+    present = sum(epoch == newest for epoch in log.written.values())
+    if present < head.standing:
         raise StateError(
-            f"{head.standing - len(values)} of {head.standing} segments of the state of "
+            f"{head.standing - present} of {head.standing} segments of the state of "
             f"{source.topic}[{source.partition}] are missing: its changelog was truncated; restore "
             "it, or start under another KPI_APP_ID"
         )

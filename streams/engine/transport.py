@@ -43,10 +43,14 @@ class Batch:
 
 
 class _Mark(NamedTuple):
-    """How far a partition is read: when that was answered, and since when it is sure."""
+    """How far a partition is read: when that was answered, and since when it is sure.
+
+    ``stable`` is where the first open transaction begins, the end without one.
+    """
 
     position: int
     highwater: int
+    stable: int
     answered_ms: int
     since_ms: int | None
 
@@ -111,9 +115,15 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Seek partitions whose records were removed to their first one, and note the loss."""
         first = await consumer.beginning_offsets(list(positions))
         for tp, position in positions.items():
+            if position > first[tp]:
+                end_process(
+                    "%s[%d] ends before offset %d, which was to be read: the topic was made "
+                    "anew or lost records",
+                    *(*tp, position),
+                )
             log.error("%s[%d] begins at offset %d, %d was to be read", *tp, first[tp], position)
             consumer.seek(tp, first[tp])
-            self._lost[tp] = self._lost.get(tp, 0) + max(0, first[tp] - position)
+            self._lost[tp] = self._lost.get(tp, 0) + first[tp] - position
 
     def _note_positions(self, consumer: Any, sources: frozenset[str]) -> None:
         """Publish how far each source is read, for other threads to see at once."""
@@ -131,7 +141,9 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 # This answer was asked for after the one before it was here, so
                 # that is the time up to which it surely tells everything.
                 since_ms = None if before is None else before.answered_ms
-            self._marks[tp] = _Mark(state.position, state.highwater, state.timestamp, since_ms)
+            self._marks[tp] = _Mark(
+                state.position, state.highwater, state.lso, state.timestamp, since_ms
+            )
 
     def _collapse(self, tp: TP, records: list[Any]) -> SimpleNamespace:
         last = records[-1]
@@ -177,10 +189,13 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if mark is None:
             return Position(caught_up_at_ms=None, behind=0)
         # Read after the mark: what was fetched since can only make this less bold.
-        read_to_end = mark.position >= mark.highwater and self.last_fetched.get(tp, -1) <= applied
+        applied_all = self.last_fetched.get(tp, -1) <= applied
+        fetched_all = mark.position >= mark.stable and applied_all
+        read_to_end = mark.position >= mark.highwater and applied_all
         return Position(
             caught_up_at_ms=mark.since_ms if read_to_end else None,
-            behind=0 if read_to_end else max(0, mark.highwater - applied - 1),
+            # What is in an open transaction is not there to be read yet.
+            behind=0 if fetched_all else max(0, mark.stable - applied - 1),
         )
 
 

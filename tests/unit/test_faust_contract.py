@@ -116,6 +116,7 @@ def test_a_partition_knows_when_it_was_last_polled_and_how_far() -> None:
     source = inspect.getsource(TopicPartitionState.__init__)
     assert "self.timestamp" in source
     assert "self.highwater" in source
+    assert "self.lso" in source
 
 
 def test_the_engine_overrides_what_it_means_to() -> None:
