@@ -66,7 +66,7 @@ class Checkpoints:
                 return
             running.saved_offset = offset
             await self._send(snapshot.outputs)
-            await self._put(running, [(key, None) for key in checkpoint.obsolete])
+            await self._put(running, checkpoint.removals)
 
         await self._until_done(running, write)
         self._stats.checkpoints += 1

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from typing import NoReturn
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ BEAT_S = 0.25
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def end_process(why: str, *details: object) -> None:
+def end_process(why: str, *details: object) -> NoReturn:
     """Say why and end at once: nothing more is written, not even a checkpoint."""
     log.critical(why, *details)
     logging.shutdown()

@@ -95,7 +95,7 @@ class Isolation:
         if len(found) == LIMIT and offset - found[0] < LIMIT_OFFSETS:
             end_process(
                 "%s[%d]: %d records since offset %d made their stage fail; this is a fault of the "
-                "stage and not of single records, so the worker ends and loses none of them",
+                "stage and not of single records, so the worker ends",
                 *(*source, LIMIT, found[0]),
             )
         found.append(offset)

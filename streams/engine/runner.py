@@ -16,12 +16,12 @@ from streams.engine.fence import PauseFence, end_process
 from streams.engine.isolation import Isolation
 from streams.engine.running import EngineStats, Running
 from streams.engine.stage import Position, Saved, SourcePartition, Stage
-from streams.engine.state import StateLog
-from streams.engine.store import discard
+from streams.engine.state import Found, StateLog
+from streams.engine.store import discard, held_by_another
 from streams.engine.transport import Batch, BatchThread
 from streams.errors import StateError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PENDING_LIMIT = 200_000
 """With so many records since the last snapshot, a source waits for its checkpoint."""
@@ -87,22 +87,27 @@ class Runner:
 
     async def _resume(self, tps: set[TP], thread: BatchThread) -> None:
         offsets: dict[TP, int] = {}
-        without_state: set[TP] = set()
+        without_state: dict[TP, StateLog] = {}
         self._drop_what_is_not_ours(tps)
         for tp in tps:
             source = SourcePartition(tp.topic, tp.partition)
-            running = self.running.get(source) or self._open_saved(source)
+            running = self.running.get(source)
             if running is None:
-                without_state.add(tp)
-            else:
-                offsets[tp] = running.offset + 1
+                found = self._find(source)
+                if found.saved is None:
+                    without_state[tp] = found.log
+                    continue
+                running = self._open_saved(found, found.saved)
+            offsets[tp] = running.offset + 1
         await self._refuse_recreated(offsets, thread)
         if without_state:
-            for tp, offset in (await self._start_offsets(without_state, thread)).items():
-                self._open_new(SourcePartition(tp.topic, tp.partition), offset=offset - 1)
+            for tp, offset in (await self._start_offsets(set(without_state), thread)).items():
+                self._open_new(without_state[tp], offset=offset - 1)
                 offsets[tp] = offset
         for tp, session in (await thread.seek_sources(offsets)).items():
-            self.running[SourcePartition(tp.topic, tp.partition)].session = session
+            sought = self.running.get(SourcePartition(tp.topic, tp.partition))
+            if sought is not None:
+                sought.session = session
 
     async def _refuse_recreated(self, offsets: dict[TP, int], thread: BatchThread) -> None:
         """End the worker if a source ends before the state: it is another topic by now."""
@@ -125,45 +130,47 @@ class Runner:
                 running.revoked = True
                 del self.running[source]
 
-    def _open_saved(self, source: SourcePartition) -> Running | None:
+    def _find(self, source: SourcePartition, *, above: int = 0) -> Found:
         stage = self._stages[source.topic]
         table = self._tables[stage.name]
         try:
             store = table.data._db_for_partition(source.partition)
-            found = states.read(
+            return states.read(
                 _with_prefixes(store, states.prefixes(source)),
                 source=source,
                 generation=self._generation,
+                above=above,
                 keep_newer=stage.segments_know_offsets,
             )
         except StateError as error:
             end_process("%s", error)
-        except Exception as error:  # noqa: BLE001 - RocksDB raises plain ones
+        except Exception as error:
+            if held_by_another(error):
+                raise
             discard(table.data, source.partition)
             end_process(
                 "the local store of %s[%d] is broken (%s) and was removed; it is rebuilt from the "
                 "changelog at the next start",
                 *(stage.name, source.partition, error),
             )
-        if found is None:
-            return None
-        running = self._open(stage, found.log, offset=found.saved.offset, saved=found.saved)
+
+    def _open_saved(self, found: Found, saved: Saved) -> Running:
+        source = found.log.source
+        running = self._open(found.log, offset=saved.offset, saved=saved)
         running.saved_offset = running.offset
         if found.outputs:
             self._checkpoints.resend(running, found.outputs)
-        log.info("%s[%d] resumes after offset %d", *source, running.offset)
+        logger.info("%s[%d] resumes after offset %d", *source, running.offset)
         return running
 
-    def _open_new(self, source: SourcePartition, *, offset: int) -> None:
-        epoch = max(1, self._generation)
-        running = self._open(self._stages[source.topic], StateLog(source, epoch), offset=offset)
+    def _open_new(self, log: StateLog, *, offset: int) -> None:
+        running = self._open(log, offset=offset)
         # Where it starts must not be asked again after the next takeover.
         running.without_head = True
-        log.info("%s[%d] has no state and starts after offset %d", *source, offset)
+        logger.info("%s[%d] has no state and starts after offset %d", *log.source, offset)
 
-    def _open(
-        self, stage: Stage, state: StateLog, *, offset: int, saved: Saved | None = None
-    ) -> Running:
+    def _open(self, state: StateLog, *, offset: int, saved: Saved | None = None) -> Running:
+        stage = self._stages[state.source.topic]
         job = stage.open_job(state.source, epoch=state.epoch, saved=saved)
         running = Running(stage, job, state, offset, self._generation)
         self.running[state.source] = running
@@ -220,16 +227,18 @@ class Runner:
         if self.app.rebalancing or running.generation != self._generation:
             # Resuming opens it, here or elsewhere.
             return
-        again = self._open_saved(running.source)
-        if again is None:
+        found = self._find(running.source, above=running.log.epoch)
+        if found.saved is not None:
+            self._open_saved(found, found.saved)
+        else:
             # It never wrote a head; what it started from is all there is.
-            self._open_new(running.source, offset=running.started_after)
+            self._open_new(found.log, offset=running.started_after)
         await self._seek_again(self.running[running.source])
 
     def _note_lost(self, running: Running, lost: int, *, next_offset: int) -> None:
         self.stats.lost_records += lost
         running.job.lost(lost)
-        log.error(
+        logger.error(
             "%s[%d]: the %d records before offset %d are gone from the broker: its retention is "
             "shorter than the monitor was away",
             *(*running.source, lost, next_offset),

@@ -25,6 +25,9 @@ SCHEMA_VERSION = 2
    replaced by one of version 2 without a state, so that an older worker refuses it.
 """
 
+_GENERATION_BITS = 20
+"""Openings in one generation of the group are far fewer than two to that power."""
+
 Key = bytes
 Write = tuple[Key, bytes | None]
 
@@ -78,11 +81,11 @@ def prefixes(source: SourcePartition) -> tuple[bytes, ...]:
 
 @dataclass(slots=True)
 class Checkpoint:
-    """What one checkpoint writes: segments, then the head, then removals."""
+    """What one checkpoint writes: segments, then the head, then what that makes obsolete."""
 
     segments: list[Write]
     head: Write
-    obsolete: list[Key]
+    removals: list[Write]
 
 
 @dataclass(slots=True)
@@ -104,12 +107,13 @@ class StateLog:
     def checkpoint(self, snapshot: Snapshot, *, offset: int) -> Checkpoint:
         """Return what is to be written for a snapshot."""
         self.sequence += 1
-        obsolete, self.obsolete = self.obsolete, []
+        removals: list[Write] = [(key, None) for key in self.obsolete]
+        self.obsolete = []
         segments: list[Write] = []
         for key, value in snapshot.segments:
             before = self.written.pop(key, None)
             if before is not None and (value is None or before != self.epoch):
-                obsolete.append(_segment_key(self.source, before, key))
+                removals.append((_segment_key(self.source, before, key), None))
             if value is not None:
                 self.written[key] = self.epoch
                 segment = _Segment(SCHEMA_VERSION, self.sequence, value)
@@ -130,15 +134,18 @@ class StateLog:
         if self.migrated:
             self.migrated = False
             refusal = Head(version=SCHEMA_VERSION, sequence=0, offset=offset, state=b"", outputs=[])
-            segments.append((_head_key(self.source, 0), _encode(refusal)))
-        return Checkpoint(segments, (_head_key(self.source, self.epoch), _encode(head)), obsolete)
+            removals.append((_head_key(self.source, 0), _encode(refusal)))
+        return Checkpoint(segments, (_head_key(self.source, self.epoch), _encode(head)), removals)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A state as it was found: what the job gets, what to send again, where it stands."""
+    """A state as it was found: what the job gets, what to send again, where it stands.
 
-    saved: Saved
+    ``saved`` is None without a head.
+    """
+
+    saved: Saved | None
     outputs: Sequence[Output]
     log: StateLog
 
@@ -148,14 +155,16 @@ def read(
     *,
     source: SourcePartition,
     generation: int,
+    above: int = 0,
     keep_newer: bool = False,
-) -> Found | None:
+) -> Found:
     """Put a source's state together from its keys, under a new epoch.
 
     Args:
         items: every key with one of the `prefixes`, and others.
         source: the source partition.
-        generation: of the consumer group; no epoch is below it.
+        generation: of the consumer group; two of them never give the same epoch.
+        above: an epoch that was used and may not show in the table.
         keep_newer: whether segments that are newer than their head count too.
 
     Raises:
@@ -164,6 +173,7 @@ def read(
     heads: dict[int, Head] = {}
     segments: list[tuple[int, bytes, bytes]] = []
     head_prefix, _, _ = prefixes(source)
+    taken_over = False
     for name, data in items:
         if name == head_prefix or name.startswith(head_prefix + b"/"):
             head = _read_head(data, source=source)
@@ -171,23 +181,32 @@ def read(
                 heads[int(name.rpartition(b"/")[2])] = head
             elif head.version == 1:
                 heads[0] = head
+            else:
+                taken_over = True
             continue
         place = _segment_place(source, name)
         if place is not None:
             segments.append((*place, data))
+    used = max([above, *heads, *(epoch for epoch, _, _ in segments)])
+    log = StateLog(source, max(used + 1, generation << _GENERATION_BITS))
+    if not heads and taken_over:
+        raise StateError(
+            f"the state of {source.topic}[{source.partition}] was taken over from version 1 and is "
+            "gone: its changelog was truncated; restore it, or start under another KPI_APP_ID"
+        )
     if not heads:
-        return None
+        log.obsolete = [_segment_key(source, epoch, key) for epoch, key, _ in segments]
+        return Found(None, (), log)
     newest = max(heads)
     head = heads[newest]
     limits = {**head.lineage, newest: head.sequence}
-    used = max([newest, *(epoch for epoch, _, _ in segments)])
-    log = StateLog(source, max(used + 1, generation), sequence=head.sequence)
+    log.sequence = head.sequence
     log.migrated = 0 in heads
     log.obsolete = [_head_key(source, epoch) for epoch in heads if epoch]
     values: dict[bytes, bytes] = {}
     for epoch, key, data in sorted(segments):
         sequence, value = _read_segment(data, epoch=epoch, source=source)
-        if not keep_newer and sequence > limits.get(epoch, -1):
+        if sequence > limits.get(epoch, -1) and not (keep_newer and epoch in limits):
             log.obsolete.append(_segment_key(source, epoch, key))
             continue
         before = log.written.get(key)

@@ -24,7 +24,7 @@ class RebuildingStore(rocksdb.Store):  # type: ignore[misc]
         try:
             return super()._open_for_partition(partition)
         except Exception as error:
-            if "lock" in str(error).lower():
+            if held_by_another(error):
                 raise
             log.error(  # noqa: TRY400 - the store's own traceback says nothing more
                 "the local store %s can't be opened (%s); it is rebuilt from the changelog",
@@ -32,6 +32,11 @@ class RebuildingStore(rocksdb.Store):  # type: ignore[misc]
             )
             discard(self, partition)
             return super()._open_for_partition(partition)
+
+
+def held_by_another(error: Exception) -> bool:
+    """Say whether a store can't be opened because another process has it open."""
+    return "lock file" in str(error).lower()
 
 
 def discard(store: Any, partition: int) -> None:

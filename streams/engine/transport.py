@@ -191,7 +191,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # Read after the mark: what was fetched since can only make this less bold.
         applied_all = self.last_fetched.get(tp, -1) <= applied
         fetched_all = mark.position >= mark.stable and applied_all
-        read_to_end = mark.position >= mark.highwater and applied_all
+        # A loss that no batch has told yet must not pass for completeness.
+        read_to_end = mark.position >= mark.highwater and applied_all and tp not in self._lost
         return Position(
             caught_up_at_ms=mark.since_ms if read_to_end else None,
             # What is in an open transaction is not there to be read yet.

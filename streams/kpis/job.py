@@ -256,9 +256,8 @@ class KpiJob:
     def _note_gap(self, report: Report) -> None:
         """Windows that may lack records are not complete, and never will be."""
         start_ms = self._completeness.frontier_ms
-        end_ms = max([report.watermark_ms, *(pane + PANE_MS for pane in report.panes)])
-        if end_ms > start_ms:
-            self._gaps.append(Gap(report.topic, report.partition, start_ms, end_ms))
+        ends = [report.watermark_ms, *report.panes, start_ms]
+        self._gaps.append(Gap(report.topic, report.partition, start_ms, max(ends) + PANE_MS))
 
     def _schedule_pane(self, pane_start: int) -> None:
         frontier_ms = self._completeness.frontier_ms

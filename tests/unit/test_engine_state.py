@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.engine import state
-from streams.engine.stage import Output, Position, Snapshot, SourcePartition
+from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition
 from streams.engine.state import Checkpoint, StateLog
 from streams.engine.watchdog import Watchdog
 from streams.errors import StateError
@@ -25,17 +26,23 @@ SNAPSHOT = Snapshot(
 Store = dict[bytes, bytes]
 
 
-def read(store: Store, *, generation: int = 1, keep_newer: bool = False) -> state.Found:
-    found = state.read(
-        list(store.items()), source=SOURCE, generation=generation, keep_newer=keep_newer
-    )
-    assert found is not None
-    return found
+class Read(NamedTuple):
+    """A state that was found."""
+
+    saved: Saved
+    outputs: Sequence[Output]
+    log: StateLog
+
+
+def read(store: Store, *, keep_newer: bool = False) -> Read:
+    found = state.read(list(store.items()), source=SOURCE, generation=0, keep_newer=keep_newer)
+    assert found.saved is not None
+    return Read(found.saved, found.outputs, found.log)
 
 
 def write(store: Store, checkpoint: Checkpoint, *, steps: int = 99) -> None:
     """Write the first steps of a checkpoint, as a worker that dies would."""
-    writes = [*checkpoint.segments, checkpoint.head, *((key, None) for key in checkpoint.obsolete)]
+    writes = [*checkpoint.segments, checkpoint.head, *checkpoint.removals]
     for key, value in writes[:steps]:
         if value is None:
             store.pop(key, None)
@@ -46,15 +53,26 @@ def write(store: Store, checkpoint: Checkpoint, *, steps: int = 99) -> None:
 def test_a_head_and_its_segments_come_back_as_they_were() -> None:
     store: Store = {b"head/other/1": b"", b"segments/click/1/ids/9": b""}
     write(store, StateLog(SOURCE, 5).checkpoint(SNAPSHOT, offset=42))
-    found = read(store, generation=9)
+    found = read(store)
     assert found.outputs == list(SNAPSHOT.outputs)
     assert (found.saved.offset, found.saved.state) == (42, b"state")
     assert found.saved.segments == {b"ids/1": b"a"}
-    assert (found.log.epoch, found.log.sequence) == (9, 1)
+    assert (found.log.epoch, found.log.sequence) == (6, 1)
 
 
 def test_nothing_written_is_no_state() -> None:
-    assert state.read([], source=SOURCE, generation=1) is None
+    found = state.read([], source=SOURCE, generation=3)
+    assert found.saved is None
+    assert found.log.epoch == 3 << 20
+
+
+def test_segments_without_a_head_are_removed_and_their_epoch_is_not_used_again() -> None:
+    store: Store = {}
+    write(store, StateLog(SOURCE, 7 << 20).checkpoint(SNAPSHOT, offset=1), steps=1)
+    found = state.read(list(store.items()), source=SOURCE, generation=7)
+    assert found.saved is None
+    assert found.log.epoch == (7 << 20) + 1
+    assert found.log.obsolete == list(store)
 
 
 def test_a_segment_newer_than_the_head_is_left_out_or_kept_as_the_stage_says() -> None:
@@ -71,10 +89,22 @@ def test_a_segment_newer_than_the_head_is_left_out_or_kept_as_the_stage_says() -
 def test_a_second_opening_in_one_generation_has_an_epoch_of_its_own() -> None:
     store: Store = {}
     write(store, StateLog(SOURCE, 7).checkpoint(SNAPSHOT, offset=1))
-    first = read(store, generation=7)
+    first = read(store)
     assert first.log.epoch == 8
     write(store, first.log.checkpoint(SNAPSHOT, offset=2), steps=1)
-    assert read(store, generation=7).log.epoch == 9
+    assert read(store).log.epoch == 9
+
+
+@pytest.mark.parametrize("keep_newer", [False, True])
+def test_an_opening_that_rewrote_segments_and_wrote_no_head_changes_nothing(
+    *, keep_newer: bool
+) -> None:
+    store: Store = {}
+    write(store, StateLog(SOURCE, 1).checkpoint(SNAPSHOT, offset=1))
+    log = read(store).log
+    again = Snapshot(state=b"2", segments=[(b"ids/1", b"newer")])
+    write(store, log.checkpoint(again, offset=2), steps=1)
+    assert read(store, keep_newer=keep_newer).saved.segments == {b"ids/1": b"a"}
 
 
 def test_a_rewritten_segment_replaces_the_one_of_the_epoch_before() -> None:
@@ -162,7 +192,7 @@ def version_one() -> Store:
 
 def test_state_of_version_one_is_taken_over() -> None:
     store = version_one()
-    found = read(store, generation=3)
+    found = read(store)
     assert (found.saved.offset, found.saved.state) == (42, b"state")
     assert found.saved.segments == {b"ids/1/6": b"a"}
     assert found.outputs == [Output(topic="t", key=b"k", value=b"v", partition=0)]
@@ -172,6 +202,25 @@ def test_state_of_version_one_is_taken_over() -> None:
     assert read(store).saved.segments == {b"ids/1/6": b"a", b"ids/2/9": b"b"}
     # A worker of version 1 reads the old head and refuses its version.
     assert msgspec.msgpack.decode(store[b"head/clicks"])[0] == 2
+
+
+def test_a_migration_that_stops_anywhere_loses_nothing() -> None:
+    for steps in range(6):
+        store = version_one()
+        log = read(store).log
+        changed = Snapshot(state=b"2", segments=[(b"ids/1/6", b"A")])
+        write(store, log.checkpoint(changed, offset=50), steps=steps)
+        found = read(store)
+        expected = (50, {b"ids/1/6": b"A"}) if steps >= 2 else (42, {b"ids/1/6": b"a"})
+        assert (found.saved.offset, found.saved.segments) == expected
+
+
+def test_a_state_that_was_taken_over_and_is_gone_is_refused() -> None:
+    store = version_one()
+    write(store, read(store).log.checkpoint(Snapshot(state=b"2"), offset=50))
+    del store[b"head/clicks/1"]
+    with pytest.raises(StateError, match="taken over from version 1 and is gone"):
+        read(store)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x93\x01"])
