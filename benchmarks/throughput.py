@@ -35,6 +35,7 @@ from rich.table import Table
 
 from streams import app as monitor
 from streams import settings
+from streams.broker import Broker
 from streams.embedded.kafka import EmbeddedKafka
 from streams.engine import topics
 
@@ -228,7 +229,7 @@ def compare(events: int, rounds: int, *, site_rate: float) -> None:
     console = Console()
     with tempfile.TemporaryDirectory() as folder, EmbeddedKafka(Path(folder), heap_mb=512) as kafka:
         topics.ensure(
-            kafka.address,
+            Broker(servers=kafka.address),
             [
                 topics.TopicSpec(
                     name=TOPIC,
