@@ -21,7 +21,7 @@ from streams.engine.store import discard, held_by_another
 from streams.engine.transport import Batch, BatchThread
 from streams.errors import StateError
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 PENDING_LIMIT = 200_000
 """With so many records since the last snapshot, a source waits for its checkpoint."""
@@ -160,14 +160,14 @@ class Runner:
         running.saved_offset = running.offset
         if found.outputs:
             self._checkpoints.resend(running, found.outputs)
-        logger.info("%s[%d] resumes after offset %d", *source, running.offset)
+        log.info("%s[%d] resumes after offset %d", *source, running.offset)
         return running
 
-    def _open_new(self, log: StateLog, *, offset: int) -> None:
-        running = self._open(log, offset=offset)
+    def _open_new(self, state: StateLog, *, offset: int) -> None:
+        running = self._open(state, offset=offset)
         # Where it starts must not be asked again after the next takeover.
         running.without_head = True
-        logger.info("%s[%d] has no state and starts after offset %d", *log.source, offset)
+        log.info("%s[%d] has no state and starts after offset %d", *state.source, offset)
 
     def _open(self, state: StateLog, *, offset: int, saved: Saved | None = None) -> Running:
         stage = self._stages[state.source.topic]
@@ -238,7 +238,7 @@ class Runner:
     def _note_lost(self, running: Running, lost: int, *, next_offset: int) -> None:
         self.stats.lost_records += lost
         running.job.lost(lost)
-        logger.error(
+        log.error(
             "%s[%d]: the %d records before offset %d are gone from the broker: its retention is "
             "shorter than the monitor was away",
             *(*running.source, lost, next_offset),

@@ -10,6 +10,7 @@ sequence number that one's segments belong to it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -118,7 +119,7 @@ class StateLog:
                 self.written[key] = self.epoch
                 segment = _Segment(SCHEMA_VERSION, self.sequence, value)
                 segments.append((_segment_key(self.source, self.epoch, key), _encode(segment)))
-        standing = set(self.written.values())
+        standing = Counter(self.written.values())
         self.lineage = {
             epoch: sequence for epoch, sequence in self.lineage.items() if epoch in standing
         }
@@ -129,7 +130,7 @@ class StateLog:
             state=snapshot.state,
             outputs=[(out.topic, out.key, out.value, out.partition) for out in snapshot.outputs],
             lineage=self.lineage,
-            standing=sum(epoch == self.epoch for epoch in self.written.values()),
+            standing=standing[self.epoch],
         )
         if self.migrated:
             self.migrated = False

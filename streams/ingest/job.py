@@ -13,9 +13,9 @@ from typing import Any, get_args
 
 import msgspec
 
-from models import dead_letters, reports
+from models import reports
 from models.campaigns import Campaign
-from models.dead_letters import DeadLetter, Reason
+from models.dead_letters import Reason
 from models.distinct import hash_user
 from models.events import (
     CampaignDefined,
@@ -28,6 +28,7 @@ from models.events import (
 from models.money import MoneyError, to_units
 from models.reports import Report, SourceStats
 from models.scopes import UNKNOWN_CAMPAIGN
+from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.decode import EventDecoder, Rejected, event_time_ms
@@ -262,22 +263,13 @@ class IngestJob:
     def _reject(self, record: Record, rejected: Rejected) -> None:
         counts = self._stats.dead_letters
         counts[rejected.reason] = counts.get(rejected.reason, 0) + 1
-        topic, partition = self.source
-        letter = DeadLetter(
-            topic=topic,
-            partition=partition,
-            offset=record.offset,
-            appended_ms=record.timestamp,
-            reason=rejected.reason,
-            detail=rejected.detail,
-            key=record.key,
-            value=record.value,
-        )
         self._outputs.append(
-            Output(
+            dead_letter(
+                record,
+                source=self.source,
+                reason=rejected.reason,
+                detail=rejected.detail,
                 topic=self.rules.dead_letters_topic,
-                key=letter.id.encode(),
-                value=dead_letters.encode(letter),
             )
         )
 

@@ -13,9 +13,9 @@ from typing import Protocol
 
 import msgspec
 
-from models import dead_letters, reports
+from models import reports
 from models.alerts import Alert
-from models.dead_letters import DeadLetter, Reason
+from models.dead_letters import Reason
 from models.kpis import KpiValue
 from models.measures import Cell
 from models.reports import Report
@@ -30,6 +30,7 @@ from models.windows import (
     align_down,
     start_of_window,
 )
+from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.kpis.buckets import KEPT_MS, Buckets
 from streams.kpis.completeness import Completeness
@@ -190,21 +191,13 @@ class KpiJob:
 
     def skip(self, record: Record, *, why: str) -> None:
         """Leave reports out on which `apply` failed; the ledger will miss them."""
-        letter = DeadLetter(
-            topic=self._source.topic,
-            partition=self._source.partition,
-            offset=record.offset,
-            appended_ms=record.timestamp,
-            reason=Reason.STAGE_FAILURE,
-            detail=why,
-            key=record.key,
-            value=record.value,
-        )
         self._early_outputs.append(
-            Output(
+            dead_letter(
+                record,
+                source=self._source,
+                reason=Reason.STAGE_FAILURE,
+                detail=why,
                 topic=self._dead_letters_topic,
-                key=letter.id.encode(),
-                value=dead_letters.encode(letter),
             )
         )
         self._changed = True

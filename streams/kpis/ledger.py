@@ -40,7 +40,6 @@ def counts_of(stats: SourceStats) -> dict[str, int]:
         "late": stats.late,
         "mis_keyed": stats.mis_keyed,
         "unknown_campaigns": stats.unknown_campaigns,
-        "lost": stats.lost,
     }
     for reason, count in stats.dead_letters.items():
         counts[f"dead_letters/{reason}"] = count

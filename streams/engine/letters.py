@@ -1,0 +1,24 @@
+"""A record that a job could not count, as the record that is sent of it."""
+
+from __future__ import annotations
+
+from models import dead_letters
+from models.dead_letters import DeadLetter, Reason
+from streams.engine.stage import Output, Record, SourcePartition
+
+
+def dead_letter(
+    record: Record, *, source: SourcePartition, reason: Reason, detail: str, topic: str
+) -> Output:
+    """Return the dead letter of a record, keyed by where that stood."""
+    letter = DeadLetter(
+        topic=source.topic,
+        partition=source.partition,
+        offset=record.offset,
+        appended_ms=record.timestamp,
+        reason=reason,
+        detail=detail,
+        key=record.key,
+        value=record.value,
+    )
+    return Output(topic=topic, key=letter.id.encode(), value=dead_letters.encode(letter))
