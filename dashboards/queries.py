@@ -103,6 +103,20 @@ def _monitor() -> dict[str, Query]:
             "time() - min (kpi_monitor_frontier_timestamp_seconds > 0)", "age 已过时间"
         ),
         "monitor.left_out": Query("max (kpi_monitor_series_left_out)", "left out 未导出"),
+        "monitor.unsure": Query(
+            "count (max by (kpi, window) (kpi_monitor_kpi_complete) == 0) or vector(0)",
+            "incomplete 不完整",
+        ),
+        "monitor.silent": Query(
+            "count (max by (topic, partition) (kpi_monitor_source_silent)) or vector(0)",
+            "silent 静默",
+        ),
+        "monitor.panes": Query("max (kpi_monitor_incomplete_panes)", "panes 窗格"),
+        "monitor.skew": Query("max (abs(kpi_monitor_clock_skew_seconds))", "skew 偏差"),
+        "monitor.watermark": Query(
+            "time() - min by (topic, partition) (kpi_monitor_watermark_timestamp_seconds)",
+            "{{topic}} {{partition}}",
+        ),
         "monitor.dead": Query(
             _rate("kpi_monitor_dead_letters_total", by="topic, reason"), "{{topic}}: {{reason}}"
         ),

@@ -191,6 +191,33 @@ HEALTH_TILES: Final = (
         queries=("monitor.left_out",),
         steps=_WANT_NONE,
     ),
+    View(
+        title="Incomplete KPI values 不完整指标数",
+        text="KPIs and windows whose newest value lacks records or rests on a silent source."
+        " They are shown, and no alert judges them.",
+        unit="none",
+        queries=("monitor.unsure",),
+        steps=_WANT_NONE,
+    ),
+    View(
+        title="Silent sources 静默数据源",
+        text="Topics and partitions that are silent against their own rhythm.",
+        unit="none",
+        queries=("monitor.silent",),
+        steps=_WANT_NONE,
+    ),
+    View(
+        title="Incomplete panes 未完成窗格",
+        text="Panes of 10 s that have events and wait for their sources. Growing means stuck.",
+        unit="none",
+        queries=("monitor.panes",),
+    ),
+    View(
+        title="Clock skew 时钟偏差",
+        text="How far the worst worker's clock is off the broker's. The figures do not suffer.",
+        unit="s",
+        queries=("monitor.skew",),
+    ),
 )
 
 HEALTH_GRAPHS: Final = (
@@ -199,6 +226,12 @@ HEALTH_GRAPHS: Final = (
         text="Events set aside each second because they could not be read, and why.",
         unit="cps",
         queries=("monitor.dead",),
+    ),
+    View(
+        title="Age of the watermark by source 各数据源水位线距今",
+        text="How old the event time is up to which each source partition is complete.",
+        unit="s",
+        queries=("monitor.watermark",),
     ),
     View(
         title="Late events 迟到事件",

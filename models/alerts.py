@@ -141,10 +141,25 @@ class RuleBook(BaseModel):
         return self
 
 
+class Correction(BaseModel):
+    """What late data made of the value on which an alert fired.
+
+    ``holds`` says whether the rule would have held with it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float | None
+    n: int
+    holds: bool
+
+
 class Alert(BaseModel):
     """One alert: a rule that does not hold in a scope.
 
     Times are event time in ms. There is one alert per (rule, scope) at a time.
+    ``value`` is the newest, ``fired_value`` the one on which it fired;
+    ``correction`` is there once late data changed that one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -163,6 +178,8 @@ class Alert(BaseModel):
     threshold: float | None = None
     active_since_ms: int
     fired_at_ms: int | None = None
+    fired_value: float | None = None
+    correction: Correction | None = None
     resolved_at_ms: int | None = None
     updated_ms: int
     inhibited: bool = False

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from models.measures import SOURCE_OF, SourceKind
 from models.money import to_currency
 
 Unit = Literal["count", "users", "ratio", "money"]
@@ -44,6 +45,17 @@ class Kpi:
         if self.name.endswith(f"_{self.unit}"):
             return f"kpi_{self.name}"
         return f"kpi_{self.name}_{self.unit}"
+
+    @property
+    def sources(self) -> frozenset[SourceKind]:
+        """The source topics that it is made of."""
+        names = [name for _, name in (*self.numerator, *self.denominator)]
+        return frozenset(SOURCE_OF[name] for name in [*names, *filter(None, [self.distinct])])
+
+    @property
+    def volume(self) -> bool:
+        """Whether it grows with the events of its window, so that a part of one says less."""
+        return not self.denominator
 
     def shown(self, value: int | float) -> int | float:
         """Return a value as people and rules see it: sums of money in the currency.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import add
-from typing import Final
+from typing import Final, Literal
 
 from models.distinct import Distinct
 
@@ -28,6 +28,22 @@ MEASURES: Final = (
     "measurements",
 )
 """Names of the sums of a cell, in their order on the wire; append only."""
+
+SourceKind = Literal["clicks", "orders", "campaigns"]
+SOURCE_KINDS: Final[tuple[SourceKind, ...]] = ("clicks", "orders", "campaigns")
+
+SOURCE_OF: Final[dict[str, SourceKind]] = {
+    **dict.fromkeys(("impressions", "clicks", "visits", "visitors"), "clicks"),
+    **dict.fromkeys(
+        (
+            *("orders", "refunds", "revenue_gross", "revenue_refunded", "buyers"),
+            *("registrations", "leads", "surveys"),
+        ),
+        "orders",
+    ),
+    **dict.fromkeys(("spend", "spend_reports", "measurements"), "campaigns"),
+}
+"""The source topic that a measure, or a count of distinct users, comes from."""
 
 IMPRESSIONS: Final = 0
 CLICKS: Final = 1

@@ -38,6 +38,7 @@ class Report(msgspec.Struct, array_like=True, kw_only=True):
     was appended before it has been read. ``watermark_ms`` is the event time up
     to which the partition is then complete; ``idle`` says that it was read to
     its end and has been silent, so that it holds nobody back.
+    ``last_append_ms`` is when, in the broker's time, the last record came.
     ``epoch`` grows with every opening of the source partition by a worker.
     """
 
@@ -52,6 +53,7 @@ class Report(msgspec.Struct, array_like=True, kw_only=True):
     behind: int = 0
     stats: SourceStats
     panes: dict[int, list[tuple[str, str, CellWire]]] = {}
+    last_append_ms: int = 0
 
 
 class Reports(msgspec.Struct, array_like=True):

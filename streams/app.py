@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from faust.types import TP
 
 from models.alerts import Alert, RuleBook
+from models.measures import SOURCE_KINDS
 from models.windows import BusinessDay
 from streams import config
 from streams.alerting.judge import AlertJudge
@@ -23,6 +26,7 @@ from streams.engine.stage import Saved, SourcePartition
 from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD, TopicSpec
 from streams.engine.transport import BatchThread
 from streams.engine.worker import Engine, EngineOptions
+from streams.errors import ConfigError
 from streams.export.share import LiveShare
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
@@ -37,13 +41,6 @@ from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
-KINDS = ("clicks", "orders", "campaigns")
-
-
-def clock_ms() -> int:
-    """Return the time of the clock, in ms since the epoch."""
-    return int(time.time() * 1000)
-
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Return every topic that the monitor reads or writes."""
@@ -55,7 +52,9 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     ]
     return [
         *sources,
-        TopicSpec(name=settings.reports_topic, partitions=1, config=internal),
+        TopicSpec(
+            name=settings.reports_topic, partitions=1, config=internal | by_broker_clock, owned=True
+        ),
         TopicSpec(name=settings.registry_topic, partitions=1, config={"cleanup.policy": "compact"}),
         TopicSpec(name=settings.dead_letters_topic, partitions=1, config=internal),
         TopicSpec(name=settings.alerts_topic, partitions=1),
@@ -119,10 +118,11 @@ def build(settings: Settings) -> Monitor:
     """Put a worker together.
 
     Raises:
-        MonitorError: a file, a topic or the broker is not as it must be.
+        MonitorError: a file, a folder, a topic or the broker is not as it must be.
     """
     rules = config.load_rules(settings.rules_file)
     campaigns = CampaignIndex(config.load_campaigns(settings.campaigns_file).campaigns)
+    _refuse_unwritable(settings.data_dir)
     ensure_topics(settings)
     engine = _engine(settings, rules=rules, campaigns=campaigns)
     delivery: AlertmanagerDelivery | None = None
@@ -131,7 +131,8 @@ def build(settings: Settings) -> Monitor:
         job = _kpi_job(engine, settings)
         return WorkerView(
             worker=settings.instance_id,
-            now_ms=clock_ms(),
+            now_ms=engine.clock.now_ms(),
+            clock_skew_s=engine.clock.skew_s(),
             phase=engine.phase,
             recovery=engine.recovery,
             engine=engine.runner.stats,
@@ -157,10 +158,23 @@ def build(settings: Settings) -> Monitor:
             settings.alertmanager,
             page_url=lambda: web.url,
             alerts=lambda: _alerts(engine, settings),
-            now_ms=clock_ms,
+            now_ms=engine.clock.now_ms,
         )
     registry = RegistryReader(campaigns, broker=settings.broker, topic=settings.registry_topic)
     return Monitor(settings, engine, web, registry, delivery)
+
+
+def _refuse_unwritable(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data_dir):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            source="settings",
+            where="data_dir",
+            why=f"{data_dir} can't be written: {error.strerror}",
+        ) from None
 
 
 def _alerts(engine: Engine, settings: Settings) -> list[Alert] | None:
@@ -174,7 +188,7 @@ def _kpi_job(engine: Engine, settings: Settings) -> KpiJob | None:
 
 
 def _engine(settings: Settings, *, rules: RuleBook, campaigns: CampaignIndex) -> Engine:
-    kinds = dict(zip(settings.source_topics, KINDS, strict=True))
+    kinds = dict(zip(settings.source_topics, SOURCE_KINDS, strict=True))
     ingest_stage = ingest.stage(
         kinds=kinds,
         partitions=settings.partitions,
@@ -187,6 +201,8 @@ def _engine(settings: Settings, *, rules: RuleBook, campaigns: CampaignIndex) ->
     def new_kpi_job(saved: Saved | None) -> KpiJob:
         return KpiJob(
             expected=expected,
+            kinds=kinds,
+            silent_after_ms=round(settings.silent_after_s * 1000),
             day=BusinessDay(settings.zone),
             judge=AlertJudge(rules, lag_limit_s=settings.lag_alert_s),
             source=SourcePartition(settings.reports_topic, 0),
@@ -205,6 +221,7 @@ def _engine(settings: Settings, *, rules: RuleBook, campaigns: CampaignIndex) ->
     )
     options = EngineOptions(
         app_id=settings.app_id,
+        clock_topic=settings.reports_topic,
         instance_id=settings.instance_id,
         broker=settings.broker,
         data_dir=settings.data_dir,
@@ -217,7 +234,6 @@ def _engine(settings: Settings, *, rules: RuleBook, campaigns: CampaignIndex) ->
         options,
         [ingest_stage, kpis_stage],
         start_offsets=_start_offsets(settings),
-        now_ms=clock_ms,
     )
 
 
@@ -247,7 +263,7 @@ def _start_offsets(settings: Settings) -> worker.StartOffsets:
             return dict(first)
         if settings.start_from == "latest":
             return {tp: end[tp] if tp in sources else first[tp] for tp in tps}
-        start_ms = _start_time_ms(settings, now_ms=clock_ms())
+        start_ms = _start_time_ms(settings, now_ms=int(time.time() * 1000))
         found = await thread.offsets_for_time(dict.fromkeys(sources, start_ms)) if sources else {}
         return {
             tp: (found[tp].offset if found.get(tp) else end[tp]) if tp in sources else first[tp]

@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     """An event further ahead of the clock is a dead letter."""
     idle_after_s: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
     """A partition read to its end and silent for so long holds nobody back."""
+    silent_after_s: Annotated[float, Field(ge=5, le=3600)] = 20.0
+    """A source that is silent against its own rhythm for so long is an alert."""
     largest_record_bytes: Annotated[int, Field(ge=1000)] = 900_000
     """Larger source records are dead letters."""
 

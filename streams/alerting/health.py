@@ -1,7 +1,8 @@
-"""Data health: lag and incomplete sources give one alert each, never a flood."""
+"""Data health: what is wrong with the data is one alert of its own, never a flood."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.alerts import Severity
@@ -14,68 +15,110 @@ STARTUP_MS = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthRule:
-    """A rule about the data themselves. Times are of the clock, in ms."""
+    """A rule about the data themselves: it is broken while ``value`` is over ``limit``.
+
+    Times are of the broker's clock, in ms. ``value`` None is no judgement.
+    """
 
     name: str
-    severity: Severity
-    for_ms: int
-    keep_firing_for_ms: int
+    value: Callable[[Health], float | None]
+    limit: float = 0.0
+    severity: Severity = "critical"
+    for_ms: int = 0
+    keep_firing_for_ms: int = 5_000
     summary_en: str
     summary_zh: str
     next_step: str
-    holds_kpi_alerts: bool = True
-    """Whether KPI rules wait while it fires."""
+    holds_kpi_alerts: bool = False
+    """Whether all KPI rules wait while it fires."""
 
 
 LAGGING = HealthRule(
     name="data-lagging",
-    severity="critical",
-    for_ms=0,
-    keep_firing_for_ms=5_000,
+    value=lambda health: health.lag_s,
     summary_en="The monitor is behind its input; KPI alerts wait",
     summary_zh="数据处理滞后，指标告警暂停",
     next_step="Look at kpi-monitor topics and the worker's log; add a worker if it can't keep up",
+    holds_kpi_alerts=True,
 )
 INCOMPLETE = HealthRule(
     name="data-incomplete",
-    severity="critical",
-    for_ms=0,
-    keep_firing_for_ms=5_000,
+    value=lambda health: float(health.expected - health.reporting),
     summary_en="Source partitions do not report; KPI alerts wait",
     summary_zh="部分数据分区没有上报，指标告警暂停",
     next_step="See which workers and partitions are down",
+    holds_kpi_alerts=True,
 )
-
 GAP = HealthRule(
     name="data-gap",
-    severity="critical",
-    for_ms=0,
+    value=lambda health: float(health.gaps),
     keep_firing_for_ms=0,
     summary_en="Records were lost before they were read; windows that lack them are not judged",
     summary_zh="部分数据在读取前丢失，相关窗口不作判断",
     next_step="Give the source topics a longer retention; see kpi-monitor dead-letters",
-    holds_kpi_alerts=False,
+)
+SILENT = HealthRule(
+    name="data-silent",
+    value=lambda health: float(len(health.silent)),
+    summary_en="A source is silent against its own rhythm; alerts about its KPIs wait",
+    summary_zh="数据源静默，相关指标告警暂停",
+    next_step="See kpi_monitor_source_silent, and look at the producers of that topic",
+)
+DEAD_LETTERS = HealthRule(
+    name="data-dead-letters",
+    value=lambda health: health.dead_letter_share,
+    limit=0.05,
+    severity="warning",
+    for_ms=10_000,
+    summary_en="Too many records can't be counted",
+    summary_zh="无法计入的记录过多",
+    next_step="kpi-monitor dead-letters shows the reasons; mend the producer, then --redrive",
+)
+MIS_KEYED = HealthRule(
+    name="data-mis-keyed",
+    value=lambda health: health.mis_keyed_share,
+    limit=0.05,
+    severity="warning",
+    for_ms=10_000,
+    summary_en="Too many records are not keyed by their user; distinct counts may be too high",
+    summary_zh="记录键与用户不一致，去重人数可能偏高",
+    next_step="Let the producers key clicks and orders by user_id, campaigns by campaign_id",
+)
+LATE = HealthRule(
+    name="data-late",
+    value=lambda health: health.late_share,
+    limit=0.2,
+    severity="warning",
+    for_ms=10_000,
+    summary_en="Too many events come late; closed windows change after the fact",
+    summary_zh="迟到事件过多，已关闭窗口会被修正",
+    next_step="Look for a slow producer, or raise KPI_ALLOWED_DISORDER_S",
+)
+DUPLICATES = HealthRule(
+    name="data-duplicates",
+    value=lambda health: health.duplicate_share,
+    limit=0.2,
+    severity="warning",
+    for_ms=10_000,
+    summary_en="Too many events are sent more than once; each is counted once",
+    summary_zh="重复事件过多，每个事件只计一次",
+    next_step="Look for a producer that retries without idempotence",
 )
 
-HEALTH_RULES = (LAGGING, INCOMPLETE, GAP)
+HEALTH_RULES = (LAGGING, INCOMPLETE, GAP, SILENT, DEAD_LETTERS, MIS_KEYED, LATE, DUPLICATES)
 HOLDING = frozenset(rule.name for rule in HEALTH_RULES if rule.holds_kpi_alerts)
-"""The rules whose alerts hold KPI alerts back; a gap only takes its windows out."""
+"""The rules whose alerts hold all KPI alerts back; others only concern their own windows."""
 
 
 def judge(
     rule: HealthRule, health: Health, *, started_ms: int, lag_limit_s: float
 ) -> tuple[Verdict, float | None, float]:
     """Return the verdict, the value and the limit of a rule."""
-    if rule is INCOMPLETE:
-        starting = health.now_ms - started_ms < STARTUP_MS
-        if health.reporting >= health.expected:
-            verdict = Verdict.HOLDS
-        else:
-            verdict = Verdict.BETWEEN if starting else Verdict.BROKEN
-        return verdict, float(health.reporting), float(health.expected)
-    if rule is GAP:
-        return (Verdict.BROKEN if health.gaps else Verdict.HOLDS), float(health.gaps), 0.0
-    lag_s = health.lag_s
-    if lag_s is None:
-        return Verdict.BETWEEN, None, lag_limit_s
-    return (Verdict.BROKEN if lag_s > lag_limit_s else Verdict.HOLDS), lag_s, lag_limit_s
+    limit = lag_limit_s if rule is LAGGING else rule.limit
+    value = rule.value(health)
+    if value is None:
+        return Verdict.BETWEEN, None, limit
+    if value <= limit:
+        return Verdict.HOLDS, value, limit
+    starting = rule is INCOMPLETE and health.now_ms - started_ms < STARTUP_MS
+    return (Verdict.BETWEEN if starting else Verdict.BROKEN), value, limit

@@ -11,8 +11,8 @@ from models.alerts import (
     Alert,
     AlertState,
     AnyRule,
+    Correction,
     RuleBook,
-    ThresholdRule,
     alert_id,
 )
 from models.kpis import KPI_BY_NAME, KpiValue
@@ -46,11 +46,11 @@ class AlertJudge:
         self._started_ms: int | None = None
 
     def closed(self, evaluation: Evaluation) -> None:
-        """Judge every rule about the window that closed, if nothing is missing in it."""
-        if self._inhibited or not evaluation.complete:
+        """Judge every rule about the window that closed whose KPI lacks nothing in it."""
+        if self._inhibited:
             return
         for rule in self._rules.rules:
-            if rule.window == evaluation.window:
+            if rule.window == evaluation.window and evaluation.tells(KPI_BY_NAME[rule.kpi]):
                 for scope in self._scopes(rule, evaluation):
                     value = evaluation.values.get(scope, {}).get(rule.kpi)
                     self._judge(rule, scope, value, evaluation)
@@ -71,21 +71,55 @@ class AlertJudge:
         ]
         return [*present, *gone]
 
+    def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
+        """Say whether an alert fired on that window, so that its evidence may change."""
+        return any(
+            alert.window == window and alert.fired_at_ms == end_ms for alert in self._kpi_alerts()
+        )
+
+    def corrected(self, evaluation: Evaluation) -> None:
+        """Let the alerts that fired on a window say what late data made of it."""
+        rules = {rule.name: rule for rule in self._rules.rules}
+        for alert in list(self._kpi_alerts()):
+            rule = rules.get(alert.rule)
+            fired_here = (
+                alert.window == evaluation.window and alert.fired_at_ms == evaluation.end_ms
+            )
+            if rule is None or not fired_here:
+                continue
+            shown = _shown(rule, evaluation.values.get(alert.scope, {}).get(rule.kpi))
+            value = None if shown is None else float(shown.value)
+            if value == (alert.correction.value if alert.correction else alert.fired_value):
+                continue
+            correction = Correction(
+                value=value,
+                n=0 if shown is None else shown.n,
+                holds=_verdict(rule, shown, alert.scope, evaluation) is not Verdict.BROKEN,
+            )
+            self._replace(alert, alert.model_copy(update={"correction": correction}))
+
+    def _kpi_alerts(self) -> Iterator[Alert]:
+        for alert, _ in self._open.values():
+            if alert.category == "kpi":
+                yield alert
+        yield from (alert for alert in self._resolved if alert.category == "kpi")
+
+    def _replace(self, before: Alert, after: Alert) -> None:
+        known = self._open.get(before.id)
+        if known is not None and known[0] is before:
+            self._open[before.id] = (after, known[1])
+        else:
+            self._resolved = [after if one is before else one for one in self._resolved]
+        self._changes.append(after)
+
     def _judge(
         self, rule: AnyRule, scope: Scope, value: KpiValue | None, evaluation: Evaluation
     ) -> None:
         at_ms = evaluation.end_ms
-        shown = None
-        if value is not None:
-            units = KPI_BY_NAME[rule.kpi].shown(value.value)
-            shown = KpiValue(units, value.low, value.high, value.n)
-        if isinstance(rule, ThresholdRule):
-            known = scope in evaluation.values
-            verdict = threshold(rule, shown) if known else Verdict.HOLDS
-            limit = rule.below if rule.below is not None else rule.above
-        else:
-            verdict = absence(rule, shown) if evaluation.observed else Verdict.NO_JUDGEMENT
-            limit = 0.0
+        shown = _shown(rule, value)
+        verdict = _verdict(rule, shown, scope, evaluation)
+        key = alert_id(rule.name, scope)
+        before = self._open[key][0] if key in self._open else None
 
         def describe(standing: Standing) -> Alert:
             return Alert(
@@ -99,9 +133,11 @@ class AlertJudge:
                 low=None if shown is None else shown.low,
                 high=None if shown is None else shown.high,
                 n=0 if shown is None else shown.n,
-                threshold=limit,
+                threshold=_limit(rule),
                 active_since_ms=standing.active_since_ms,
                 fired_at_ms=standing.fired_at_ms,
+                fired_value=_fired_value(standing, before, shown, at_ms=at_ms),
+                correction=None if before is None else before.correction,
                 resolved_at_ms=standing.resolved_at_ms,
                 updated_ms=at_ms,
                 owner=rule.owner,
@@ -111,7 +147,7 @@ class AlertJudge:
             )
 
         self._move(
-            alert_id(rule.name, scope),
+            key,
             verdict,
             at_ms=at_ms,
             for_ms=rule.for_s * 1000,
@@ -213,6 +249,43 @@ class AlertJudge:
                 alert.state, alert.active_since_ms, alert.fired_at_ms, held_since_ms
             )
             self._open[alert.id] = (alert, standing)
+
+
+def _shown(rule: AnyRule, value: KpiValue | None) -> KpiValue | None:
+    """Return a value in the units that rules are written in."""
+    if value is None:
+        return None
+    units = KPI_BY_NAME[rule.kpi].shown(value.value)
+    return KpiValue(units, value.low, value.high, value.n)
+
+
+def _limit(rule: AnyRule) -> float | None:
+    if isinstance(rule, AbsenceRule):
+        return 0.0
+    return rule.below if rule.below is not None else rule.above
+
+
+def _verdict(
+    rule: AnyRule, shown: KpiValue | None, scope: Scope, evaluation: Evaluation
+) -> Verdict:
+    if isinstance(rule, AbsenceRule):
+        return absence(rule, shown) if evaluation.observed else Verdict.NO_JUDGEMENT
+    if scope not in evaluation.values:
+        return Verdict.HOLDS
+    too_little = rule.below is not None and KPI_BY_NAME[rule.kpi].volume
+    if too_little and not evaluation.observed:
+        # The part of a window that was seen says nothing about too little of something.
+        return Verdict.NO_JUDGEMENT
+    return threshold(rule, shown)
+
+
+def _fired_value(
+    standing: Standing, before: Alert | None, shown: KpiValue | None, *, at_ms: int
+) -> float | None:
+    """Return the value on which an alert fired, which later values do not change."""
+    if standing.fired_at_ms == at_ms:
+        return None if shown is None else float(shown.value)
+    return None if before is None else before.fired_value
 
 
 def _describe_health(

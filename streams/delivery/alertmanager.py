@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from models.alerts import Alert, AlertState
+from models.alerts import Alert, AlertState, Correction
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ def payload(alert: Alert, *, now_ms: int, page_url: str) -> dict[str, Any]:
         "summary": alert.summary_en,
         "summary_zh": alert.summary_zh,
         "evidence": evidence(alert),
+        "corrected": corrected(alert),
         "next_step": alert.next_step,
     }
     ends_at_ms = alert.resolved_at_ms
@@ -71,6 +72,17 @@ def evidence(alert: Alert) -> str:
     return text
 
 
+def corrected(alert: Alert) -> str:
+    """Return what late data made of the evidence, in one line; empty if nothing."""
+    correction = alert.correction
+    if correction is None:
+        return ""
+    text = "none" if correction.value is None else f"{correction.value:.6g}"
+    fired = "none" if alert.fired_value is None else f"{alert.fired_value:.6g}"
+    held = "would have held" if correction.holds else "is broken all the same"
+    return f"late data changed the value it fired on from {fired} to {text}: the rule {held}"
+
+
 def _rfc3339(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
@@ -96,7 +108,7 @@ class AlertmanagerDelivery:
         self._page_url = page_url
         self._alerts = alerts
         self._now_ms = now_ms
-        self._sent: dict[tuple[str, int], tuple[AlertState, float]] = {}
+        self._sent: dict[tuple[str, int], tuple[_Told, float]] = {}
         self.delivered = 0
         self.failures = 0
 
@@ -111,15 +123,15 @@ class AlertmanagerDelivery:
         if sent is None:
             # A resolved alert that was never sent while it fired is no news.
             return alert.state is AlertState.FIRING
-        state, sent_at_s = sent
-        if state is not alert.state:
+        told, sent_at_s = sent
+        if told != _told(alert):
             return True
         return alert.state is AlertState.FIRING and now_s - sent_at_s >= REPEAT_S
 
     def note_sent(self, alerts: Sequence[Alert], *, now_s: float) -> None:
         """Remember what was sent."""
         for alert in alerts:
-            self._sent[_identity(alert)] = (alert.state, now_s)
+            self._sent[_identity(alert)] = (_told(alert), now_s)
         self.delivered += len(alerts)
 
     async def run(self) -> None:
@@ -147,6 +159,14 @@ class AlertmanagerDelivery:
         self.failures += 1
         log.warning("Alertmanager did not take %d alerts (%s); trying again", len(alerts), why)
         return False
+
+
+_Told = tuple[AlertState, Correction | None]
+
+
+def _told(alert: Alert) -> _Told:
+    """Return what must be told anew when it changes."""
+    return alert.state, alert.correction
 
 
 def _identity(alert: Alert) -> tuple[str, int]:

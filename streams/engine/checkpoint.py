@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from faust.types import TP
+
 from streams.engine.fence import PauseFence
 from streams.engine.running import EngineStats, Running
 from streams.engine.stage import Output, Snapshot
 from streams.engine.state import Checkpoint, Write
+from streams.engine.store import writing_to
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 HANDOVER_S = 5.0
 """How long a revocation waits for the last checkpoint."""
+
+
+class AckedPrefix:
+    """How far a changelog partition is both written by us and acknowledged without a hole.
+
+    A local store may say that it holds the changelog up to an offset only if it
+    holds everything before it too. Where another worker wrote in between, it
+    does not, and the next start reads on from the hole.
+    """
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+        self._beyond: list[int] = []
+
+    def note(self, offset: int) -> int:
+        """Take note of an acknowledged offset; return the last one without a hole before it."""
+        heapq.heappush(self._beyond, offset)
+        while self._beyond and self._beyond[0] <= self.last + 1:
+            self.last = max(self.last, heapq.heappop(self._beyond))
+        return self.last
 
 
 class Checkpoints:
@@ -42,6 +66,7 @@ class Checkpoints:
         self._tables = tables
         self._fence = fence
         self._stats = stats
+        self._prefixes: dict[TP, tuple[int, AckedPrefix]] = {}
 
     def start(self, running: Running) -> None:
         """Take a snapshot now, and write it in the background."""
@@ -102,16 +127,30 @@ class Checkpoints:
             await self._app.producer.send(topic, key, value, partition, None, None)
             for key, value in items
         ]
-        last = (await asyncio.gather(*acks))[-1]
+        acked = await asyncio.gather(*acks)
         if running.revoked:
             return
-        store = table.data._db_for_partition(partition)
-        for key, value in items:
-            if value is None:
-                store.delete(key)
-            else:
-                store.put(key, value)
-        table.data.set_persisted_offset(last.topic_partition, last.offset)
+        with writing_to(table.data, partition):
+            store = table.data._db_for_partition(partition)
+            for key, value in items:
+                if value is None:
+                    store.delete(key)
+                else:
+                    store.put(key, value)
+            tp = acked[0].topic_partition
+            prefix = self._prefix(table.data, tp, generation=running.generation)
+            for ack in acked:
+                prefix.note(ack.offset)
+            table.data.set_persisted_offset(tp, prefix.last)
+
+    def _prefix(self, store: Any, tp: TP, *, generation: int) -> AckedPrefix:
+        """Return how far a changelog partition is whole; counted anew after each recovery."""
+        known = self._prefixes.get(tp)
+        if known is None or known[0] != generation:
+            recovered = store.persisted_offset(tp)
+            known = generation, AckedPrefix(-1 if recovered is None else recovered)
+            self._prefixes[tp] = known
+        return known[1]
 
     async def _send(self, outputs: Iterable[Output]) -> None:
         acks = [await self.send_soon(output) for output in outputs]

@@ -12,6 +12,7 @@ from faust.types import TP
 
 from streams.engine import state as states
 from streams.engine.checkpoint import Checkpoints
+from streams.engine.clock import BrokerClock
 from streams.engine.fence import PauseFence, end_process
 from streams.engine.isolation import Isolation
 from streams.engine.running import EngineStats, Running
@@ -33,7 +34,7 @@ class Runner:
     Args:
         app: the Faust app, whose consumer and producer are used.
         start_offsets: where sources without state are read from.
-        now_ms: the clock.
+        clock: the broker's clock.
         fence: keeps a worker that was paused from writing.
     """
 
@@ -42,7 +43,7 @@ class Runner:
         app: Any,
         *,
         start_offsets: Callable[[set[TP], BatchThread], Any],
-        now_ms: Callable[[], int],
+        clock: BrokerClock,
         fence: PauseFence,
     ) -> None:
         self.app = app
@@ -51,7 +52,7 @@ class Runner:
         self._stages: dict[str, Stage] = {}
         self._tables: dict[str, Any] = {}
         self._start_offsets = start_offsets
-        self._now_ms = now_ms
+        self._clock = clock
         self._checkpoints = Checkpoints(app, self._tables, fence=fence, stats=self.stats)
         self._isolation = Isolation(reopen=self._reopen, stats=self.stats)
         self._resuming = asyncio.Lock()
@@ -88,6 +89,7 @@ class Runner:
     async def _resume(self, tps: set[TP], thread: BatchThread) -> None:
         offsets: dict[TP, int] = {}
         without_state: dict[TP, StateLog] = {}
+        self.refuse_grown(thread)
         self._drop_what_is_not_ours(tps)
         for tp in tps:
             source = SourcePartition(tp.topic, tp.partition)
@@ -101,6 +103,7 @@ class Runner:
             offsets[tp] = running.offset + 1
         await self._refuse_recreated(offsets, thread)
         if without_state:
+            await self._refuse_lost_state(without_state, thread)
             for tp, offset in (await self._start_offsets(set(without_state), thread)).items():
                 self._open_new(without_state[tp], offset=offset - 1)
                 offsets[tp] = offset
@@ -121,6 +124,27 @@ class Runner:
                     tp.partition,
                     ends[tp] - 1,
                     offset - 1,
+                )
+
+    async def _refuse_lost_state(self, tps: Iterable[TP], thread: BatchThread) -> None:
+        """End the worker if a source has no state although offsets of a head are committed."""
+        for tp, offset in (await thread.committed_offsets(tps)).items():
+            end_process(
+                "%s[%d] was read up to offset %d, but its state is gone from the changelog and "
+                "the data folder: restore one of them, or start under another KPI_APP_ID",
+                *(*tp, offset - 1),
+            )
+
+    def refuse_grown(self, thread: BatchThread) -> None:
+        """End the worker if a source has more partitions than its state was made for."""
+        for topic, stage in self._stages.items():
+            count = thread.partition_count(topic)
+            if count > stage.partitions:
+                end_process(
+                    "%s has %d partitions, not %d: a user's records are in two of them by now, "
+                    "and the state can't be used; start under another KPI_APP_ID with "
+                    "KPI_PARTITIONS=%d (all source topics alike)",
+                    *(topic, count, stage.partitions, count),
                 )
 
     def _drop_what_is_not_ours(self, tps: set[TP]) -> None:
@@ -196,7 +220,7 @@ class Runner:
             if not records:
                 return
         if batch.lost:
-            self._note_lost(running, batch.lost, next_offset=records[0].offset)
+            self._note_lost(running, batch.lost, before=records[0].offset)
         elif running.fresh and not running.sought_again and records[0].offset > running.offset + 1:
             # Transaction markers, compaction or aborted records; but it costs little to ask again.
             running.sought_again = True
@@ -235,13 +259,14 @@ class Runner:
             self._open_new(found.log, offset=running.started_after)
         await self._seek_again(self.running[running.source])
 
-    def _note_lost(self, running: Running, lost: int, *, next_offset: int) -> None:
+    def _note_lost(self, running: Running, lost: int, *, before: int) -> None:
         self.stats.lost_records += lost
-        running.job.lost(lost)
+        running.job.lost(lost, before=before)
+        running.offset = before - 1
         log.error(
             "%s[%d]: the %d records before offset %d are gone from the broker: its retention is "
             "shorter than the monitor was away",
-            *(*running.source, lost, next_offset),
+            *(*running.source, lost, before),
         )
 
     def positions(self) -> dict[SourcePartition, Position]:
@@ -259,9 +284,12 @@ class Runner:
             if self.app.rebalancing or self.app.in_recovery:
                 continue
             positions = self.positions()
-            now_ms = self._now_ms()
+            now_ms = self._clock.now_ms()
             for source, running in list(self.running.items()):
-                running.job.tick(positions[source], now_ms=now_ms)
+                # The broker tells its time with the first heartbeat.
+                if self._clock.known:
+                    running.job.tick(positions[source], now_ms=now_ms)
+                self._tell_loss_at_the_end(running)
                 if positions[source].caught_up_at_ms is not None:
                     running.progressed_at = time.monotonic()
                 if running.writing is None:
@@ -269,6 +297,23 @@ class Runner:
             if time.monotonic() >= self._heartbeat_due:
                 self._heartbeat_due = time.monotonic() + heartbeat_s
                 await self._heartbeat(positions, now_ms=now_ms)
+
+    def _tell_loss_at_the_end(self, running: Running) -> None:
+        """Tell a job of lost records after which there is nothing to read yet."""
+        thread: BatchThread = self.app.consumer._thread
+        loss = thread.take_loss_at_the_end(TP(*running.source), session=running.session)
+        if loss is not None:
+            self._note_lost(running, loss.records, before=loss.next_offset)
+
+    async def commit(self) -> None:
+        """Commit the offsets of the last heads, for lag tools: what counts is in the state."""
+        offsets = {
+            TP(*source): running.saved_offset + 1
+            for source, running in self.running.items()
+            if running.saved_offset >= 0
+        }
+        if offsets:
+            await self.app.consumer._commit(offsets)
 
     async def _heartbeat(self, positions: dict[SourcePartition, Position], *, now_ms: int) -> None:
         for stage in {id(stage): stage for stage in self._stages.values()}.values():

@@ -46,6 +46,21 @@ class Running:
         return self.log.source
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryProgress:
+    """How far the state is rebuilt from the changelogs."""
+
+    records: int
+    records_left: int
+    partitions: int
+    partitions_left: int
+
+    @property
+    def share(self) -> float:
+        """The share that is rebuilt, 0 to 1."""
+        return 1.0 - self.records_left / self.records if self.records else 1.0
+
+
 @dataclass
 class EngineStats:
     """What the engine counted since the worker started."""

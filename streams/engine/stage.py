@@ -77,15 +77,17 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far a source partition has been read.
+    """How far a source partition has been read. Times are of the broker's clock.
 
     ``caught_up_at_ms`` is the time of the last poll that found nothing more,
     None while there is more to read. ``behind`` is the number of records that
-    wait in the broker.
+    wait in the broker. ``answering_since_ms`` is since when the broker has
+    answered without a break: what producers could not send before may still come.
     """
 
     caught_up_at_ms: int | None
     behind: int
+    answering_since_ms: int = 0
 
 
 class Job(Protocol):
@@ -97,8 +99,8 @@ class Job(Protocol):
     def skip(self, record: Any, *, why: str) -> None:
         """Take note of the next record without applying it: it made `apply` fail."""
 
-    def lost(self, records: int) -> None:
-        """Take note that the next records are gone from the broker."""
+    def lost(self, records: int, *, before: int) -> None:
+        """Take note that the next records, up to offset ``before``, are gone from the broker."""
 
     def tick(self, position: Position, *, now_ms: int) -> None:
         """Take note of the time and of how far the partition was read."""

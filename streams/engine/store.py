@@ -1,13 +1,21 @@
-"""The local table store: what is broken there is rebuilt from the changelog."""
+"""The local table store: what is broken there is rebuilt from the changelog.
+
+A store that can't be written (a full disk, a folder that became read-only) ends
+the worker: its state is safe in the changelog, and another worker takes over.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 from faust import stores
 from faust.stores import rocksdb
+
+from streams.engine.fence import end_process
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +39,29 @@ class RebuildingStore(rocksdb.Store):  # type: ignore[misc]
                 *(self.partition_path(partition), error),
             )
             discard(self, partition)
-            return super()._open_for_partition(partition)
+            with writing_to(self, partition):
+                return super()._open_for_partition(partition)
+
+    def apply_changelog_batch(self, *args: Any, **options: Any) -> None:
+        """Take what the changelog tells during recovery."""
+        with writing_to(self):
+            super().apply_changelog_batch(*args, **options)
+
+
+@contextlib.contextmanager
+def writing_to(store: Any, partition: int | None = None) -> Iterator[None]:
+    """End the worker if its store can't be written."""
+    try:
+        yield
+    except Exception as error:
+        if held_by_another(error):
+            raise
+        path = store.path if partition is None else store.partition_path(partition)
+        end_process(
+            "the local store %s can't be written (%s): free space or mend KPI_DATA_DIR; the state "
+            "is safe in the changelog, and another worker takes over",
+            *(path, error),
+        )
 
 
 def held_by_another(error: Exception) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kafka.admin import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError
 
 from streams.broker import Broker
@@ -30,12 +30,15 @@ CHANGELOG_CONFIG: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicSpec:
-    """A topic as it should be. ``partitions`` None takes any number."""
+    """A topic as it should be.
+
+    ``owned`` says that it is the monitor's own: its configuration is kept as it is here.
+    """
 
     name: str
     partitions: int
-    exact: bool = True
     config: Mapping[str, str] = field(default_factory=dict)
+    owned: bool = False
 
 
 @contextlib.contextmanager
@@ -63,6 +66,20 @@ def describe(client: KafkaAdminClient) -> dict[str, int]:
     """Return the number of partitions by topic."""
     described: list[dict[str, Any]] = client.describe_topics()
     return {topic["name"]: len(topic["partitions"]) for topic in described}
+
+
+def _configure(client: KafkaAdminClient, spec: TopicSpec) -> None:
+    """Give a topic that an older version made the configuration that it needs now."""
+    wanted = ConfigResource(ConfigResourceType.TOPIC, spec.name, configs=dict(spec.config))
+    try:
+        client.alter_configs([wanted])
+    except KafkaError as error:
+        raise TopicError(
+            spec.name,
+            why=f"can't be configured ({type(error).__name__})",
+            remedy=f"set {', '.join(f'{name}={value}' for name, value in spec.config.items())} "
+            "by hand, or allow this user to alter its configuration",
+        ) from None
 
 
 def ensure(
@@ -97,6 +114,9 @@ def ensure(
                     ", ".join(missing), why=f"can't be made ({error})", remedy="make it by hand"
                 ) from None
             present = describe(client)
+        for spec in wanted:
+            if spec.owned and spec.name not in missing:
+                _configure(client, spec)
     for spec in wanted:
         actual = present.get(spec.name)
         if actual is None:
@@ -105,7 +125,7 @@ def ensure(
                 why="is missing and was not made",
                 remedy="see `kpi-monitor topics` for what it should be",
             )
-        if spec.exact and actual != spec.partitions:
+        if actual != spec.partitions:
             raise TopicError(
                 spec.name,
                 why=f"has {actual} partitions, not {spec.partitions}",

@@ -9,7 +9,8 @@ this overrides are held by tests/unit/test_faust_contract.py.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.engine import instance
+from streams.engine.clock import BrokerClock
 from streams.engine.fence import end_process
 from streams.engine.stage import Position, SourcePartition
 
@@ -43,16 +45,26 @@ class Batch:
 
 
 class _Mark(NamedTuple):
-    """How far a partition is read: when that was answered, and since when it is sure.
+    """How far a partition is read, and since when that is sure.
 
     ``stable`` is where the first open transaction begins, the end without one.
+    ``answer`` tells answers apart; ``answered_at`` and ``since`` are moments of
+    the monotonic clock, in s.
     """
 
     position: int
     highwater: int
     stable: int
-    answered_ms: int
-    since_ms: int | None
+    answer: int
+    answered_at: float
+    since: float | None
+
+
+class Loss(NamedTuple):
+    """Records that the broker removed before they were read."""
+
+    records: int
+    next_offset: int
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -63,7 +75,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.sessions: dict[TP, int] = {}
         self.last_fetched: dict[TP, int] = {}
         self._marks: dict[TP, _Mark] = {}
-        self._lost: dict[TP, int] = {}
+        self._lost: dict[TP, Loss] = {}
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -123,7 +135,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 )
             log.error("%s[%d] begins at offset %d, %d was to be read", *tp, first[tp], position)
             consumer.seek(tp, first[tp])
-            self._lost[tp] = self._lost.get(tp, 0) + first[tp] - position
+            before = self._lost[tp].records if tp in self._lost else 0
+            self._lost[tp] = Loss(before + first[tp] - position, first[tp])
 
     def _note_positions(self, consumer: Any, sources: frozenset[str]) -> None:
         """Publish how far each source is read, for other threads to see at once."""
@@ -135,14 +148,18 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if tp.topic not in sources or state.timestamp is None or not state.has_valid_position:
                 continue
             before = self._marks.get(tp)
-            if before is not None and before.answered_ms == state.timestamp:
-                since_ms = before.since_ms
+            if before is not None and before.answer == state.timestamp:
+                answered_at, since = before.answered_at, before.since
             else:
+                # The client notes when an answer came by the machine's clock; its age is
+                # short, and taken from there to a clock that does not step.
+                age_s = max(0.0, time.time() - state.timestamp / 1000)
+                answered_at = time.monotonic() - age_s
                 # This answer was asked for after the one before it was here, so
                 # that is the time up to which it surely tells everything.
-                since_ms = None if before is None else before.answered_ms
+                since = None if before is None else before.answered_at
             self._marks[tp] = _Mark(
-                state.position, state.highwater, state.lso, state.timestamp, since_ms
+                state.position, state.highwater, state.lso, state.timestamp, answered_at, since
             )
 
     def _collapse(self, tp: TP, records: list[Any]) -> SimpleNamespace:
@@ -156,11 +173,38 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             timestamp_type=last.timestamp_type,
             headers=(),
             key=None,
-            value=Batch(self.sessions.get(tp, 0), records, self._lost.pop(tp, 0)),
+            value=Batch(self.sessions.get(tp, 0), records, self._take_lost(tp)),
             checksum=None,
             serialized_key_size=0,
             serialized_value_size=0,
         )
+
+    def _take_lost(self, tp: TP) -> int:
+        loss = self._lost.pop(tp, None)
+        return 0 if loss is None else loss.records
+
+    def take_loss_at_the_end(self, tp: TP, *, session: int) -> Loss | None:
+        """Return a loss that no batch can tell, because nothing came after it yet."""
+        loss, mark = self._lost.get(tp), self._marks.get(tp)
+        if loss is None or mark is None or session != self.sessions.get(tp):
+            return None
+        if not loss.next_offset == mark.position == mark.highwater:
+            return None
+        return self._lost.pop(tp, None)
+
+    def partition_count(self, topic: str) -> int:
+        """Return how many partitions a topic has, as far as the client knows; 0 if not at all."""
+        cluster = self._ensure_consumer()._client.cluster
+        return len(cluster.partitions_for_topic(topic) or ())
+
+    async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Return the committed offsets of those partitions that have one."""
+        return await self.call_thread(self._committed_offsets, tuple(tps))  # type: ignore[no-any-return]
+
+    async def _committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        consumer = self._ensure_consumer()
+        offsets = {tp: await consumer.committed(tp) for tp in tps}
+        return {tp: offset for tp, offset in offsets.items() if offset}
 
     async def seek_sources(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
         """Seek source partitions and return each one's session from now on."""
@@ -193,8 +237,12 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         fetched_all = mark.position >= mark.stable and applied_all
         # A loss that no batch has told yet must not pass for completeness.
         read_to_end = mark.position >= mark.highwater and applied_all and tp not in self._lost
+        clock: BrokerClock = self.consumer.app.broker_clock
         return Position(
-            caught_up_at_ms=mark.since_ms if read_to_end else None,
+            caught_up_at_ms=(
+                clock.at_ms(mark.since) if read_to_end and mark.since is not None else None
+            ),
+            answering_since_ms=clock.answering_since_ms,
             # What is in an open transaction is not there to be read yet.
             behind=0 if fetched_all else max(0, mark.stable - applied - 1),
         )
@@ -225,7 +273,34 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 ResumeSources = Callable[[set[TP], BatchThread], Awaitable[None]]
 
 
+class ClockedProducer(driver.Producer):  # type: ignore[misc]
+    """Sends each record once, and learns the broker's time from its acknowledgements.
+
+    Without idempotence, a request that the broker takes up after its client gave
+    it up (a broker that was paused) could put an older head after a newer one.
+    """
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+    async def send(self, topic: str, *fields: Any, **options: Any) -> Any:
+        """Send a record and return its acknowledgement to come."""
+        acknowledged = await super().send(topic, *fields, **options)
+        if topic == self.app.clock_topic:
+            clock: BrokerClock = self.app.broker_clock
+            sent_at = time.monotonic()
+
+            def note(done: Any) -> None:
+                if not done.cancelled() and done.exception() is None:
+                    broker_ms = done.result().timestamp
+                    clock.note(broker_ms, sent_at=sent_at, acked_at=time.monotonic())
+
+            acknowledged.add_done_callback(note)
+        return acknowledged
+
+
 class BatchTransport(driver.Transport):  # type: ignore[misc]
-    """The transport with the consumer above."""
+    """The transport with the consumer and the producer above."""
 
     Consumer = BatchConsumer
+    Producer = ClockedProducer

@@ -42,6 +42,7 @@ class Watchdog:
                 for running in self.runner.running.values():
                     running.progressed_at = time.monotonic()
                 continue
+            self.runner.refuse_grown(app.consumer._thread)
             stuck = self.stuck(self.runner.positions(), now=time.monotonic())
             if stuck:
                 end_process(

@@ -15,8 +15,10 @@ from faust.auth import SASLCredentials, SSLCredentials
 from faust.types import TP
 
 from streams.broker import Broker
+from streams.engine.clock import BrokerClock
 from streams.engine.fence import PauseFence
 from streams.engine.runner import Runner
+from streams.engine.running import RecoveryProgress
 from streams.engine.stage import SourcePartition, Stage
 from streams.engine.store import REBUILDING_STORE
 from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD
@@ -28,6 +30,9 @@ log = logging.getLogger(__name__)
 GC_THRESHOLD = (50_000, 20, 100)
 """Batches make many short-lived objects and hardly any cycles."""
 
+METADATA_AGE_MS = 15_000
+"""How soon a worker hears that a topic was changed."""
+
 _STORE_OPTIONS = {
     "block_cache_size": 8 << 20,
     "write_buffer_size": 8 << 20,
@@ -38,9 +43,13 @@ _STORE_OPTIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """What the engine needs to know of the deployment."""
+    """What the engine needs to know of the deployment.
+
+    ``clock_topic`` has the broker's time and is written to by every worker.
+    """
 
     app_id: str
+    clock_topic: str
     instance_id: str
     broker: Broker
     data_dir: Path
@@ -55,11 +64,12 @@ StartOffsets = Callable[[set[TP], BatchThread], Any]
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A Faust app and the runner of its stages."""
+    """A Faust app, the runner of its stages, and the broker's clock."""
 
     app: Any
     runner: Runner
     fence: PauseFence
+    clock: BrokerClock
 
     @property
     def phase(self) -> str:
@@ -69,14 +79,23 @@ class Engine:
         return "starting" if self.app.rebalancing or not self.runner.running else "running"
 
     @property
-    def recovery(self) -> tuple[int, int] | None:
-        """Changelog records read and to read, while the state is rebuilt."""
+    def recovery(self) -> RecoveryProgress | None:
+        """How far the state is rebuilt, while it is."""
         if not self.app.in_recovery:
             return None
         recovery = self.app.tables.recovery
-        total = sum(max(0, offset + 1) for offset in recovery.active_highwaters.values())
-        remaining = recovery.active_remaining_total()
-        return max(0, total - remaining), total
+        ends = recovery.active_highwaters
+        remaining = {
+            tp: max(0, end - max(recovery.active_offsets.get(tp, -1), -1))
+            for tp, end in ends.items()
+        }
+        records = sum(max(0, end + 1) for end in ends.values())
+        return RecoveryProgress(
+            records=records,
+            records_left=min(records, sum(remaining.values())),
+            partitions=len(ends),
+            partitions_left=sum(left > 0 for left in remaining.values()),
+        )
 
 
 def build(
@@ -84,7 +103,6 @@ def build(
     stages: Sequence[Stage],
     *,
     start_offsets: StartOffsets,
-    now_ms: Callable[[], int],
 ) -> Engine:
     """Make the Faust app of this worker; nothing is connected yet."""
     app: Any = faust.App(
@@ -103,6 +121,7 @@ def build(
         table_standby_replicas=0,
         consumer_group_instance_id=options.instance_id,
         consumer_auto_offset_reset="none",
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
         consumer_max_fetch_size=4 << 20,
         broker_max_poll_records=options.poll_records,
         broker_session_timeout=options.session_timeout_s,
@@ -120,7 +139,8 @@ def build(
         worker_redirect_stdouts=False,
     )
     fence = PauseFence(limit_s=options.session_timeout_s)
-    runner = Runner(app, start_offsets=start_offsets, now_ms=now_ms, fence=fence)
+    clock = BrokerClock()
+    runner = Runner(app, start_offsets=start_offsets, clock=clock, fence=fence)
     for stage in stages:
         table = app.Table(
             stage.name,
@@ -135,9 +155,11 @@ def build(
         _add_agent(app, stage, runner)
     app.batch_topics = runner.topics
     app.resume_sources = runner.resume
+    app.broker_clock = clock
+    app.clock_topic = options.clock_topic
     app.transport = BatchTransport(app.conf.broker, app, loop=None)
     _add_housekeeping(app, runner, watchdog=Watchdog(runner, limit_s=options.watchdog_s))
-    return Engine(app, runner, fence)
+    return Engine(app, runner, fence, clock)
 
 
 def _credentials(broker: Broker) -> Any:
@@ -194,14 +216,8 @@ def _add_housekeeping(app: Any, runner: Runner, *, watchdog: Watchdog) -> None:
 
     @app.timer(1.0)  # type: ignore[untyped-decorator]
     async def commit() -> None:
-        # For lag tools only: what counts is the offset in the state.
-        offsets = {
-            TP(*source): running.saved_offset + 1
-            for source, running in runner.running.items()
-            if running.saved_offset >= 0
-        }
-        if offsets and not app.rebalancing:
-            await app.consumer._commit(offsets)
+        if not app.rebalancing:
+            await runner.commit()
 
 
 async def run(engine: Engine, *, before_start: Callable[[], Any] | None = None) -> None:
@@ -225,5 +241,6 @@ async def run(engine: Engine, *, before_start: Callable[[], Any] | None = None) 
         if worker is not None:
             worker.uncancel()
         await engine.runner.flush()
+        await engine.runner.commit()
     finally:
         await app.stop()

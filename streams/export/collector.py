@@ -67,6 +67,9 @@ UNCORRECTED = Spec(
 )
 RUNNING = Spec("kpi_monitor_running", "1 once the worker has its state and reads")
 RECOVERED = Spec("kpi_monitor_recovery_ratio", "Share of the state that is rebuilt, 0 to 1")
+CLOCK_SKEW = Spec(
+    "kpi_monitor_clock_skew_seconds", "By how much this machine's clock is ahead of the broker's"
+)
 CHECKPOINTS = Spec("kpi_monitor_checkpoints", "Checkpoints written by this worker", (), True)
 CHECKPOINT_FAILURES = Spec(
     "kpi_monitor_checkpoint_failures", "Attempts to write a checkpoint that failed", (), True
@@ -80,6 +83,24 @@ ISOLATED = Spec(
 GAPS = Spec("kpi_monitor_gaps", "Stretches of event time, ended lately, that lack records")
 WINDOW_COMPLETE = Spec(
     "kpi_monitor_window_complete", "1 if nothing is missing in the newest window", ("window",)
+)
+KPI_COMPLETE = Spec(
+    "kpi_monitor_kpi_complete",
+    "1 if a KPI rests on everything in the newest window: nothing lost, no source silent",
+    ("kpi", "window"),
+)
+WATERMARK = Spec(
+    "kpi_monitor_watermark_timestamp_seconds",
+    "Event time up to which a source partition is complete",
+    ("topic", "partition"),
+)
+INCOMPLETE_PANES = Spec(
+    "kpi_monitor_incomplete_panes", "Panes of 10 s that have events and are not complete yet"
+)
+SILENT = Spec(
+    "kpi_monitor_source_silent",
+    "1 for a source that is silent against its own rhythm; without a partition, the whole topic",
+    ("topic", "partition"),
 )
 DELIVERED = Spec("kpi_monitor_alerts_delivered", "Alerts taken by Alertmanager", (), True)
 DELIVERY_FAILURES = Spec("kpi_monitor_delivery_failures", "Deliveries that failed", (), True)
@@ -191,9 +212,9 @@ def _series_count(values: Mapping[str, KpiValue]) -> int:
 
 def _worker_metrics(view: WorkerView) -> Iterator[Metric]:
     stats = view.engine
-    done, total = view.recovery or (1, 1)
     yield family(RUNNING, [((), float(view.phase == "running"))])
-    yield family(RECOVERED, [((), done / total if total else 1.0)])
+    yield family(RECOVERED, [((), view.recovery.share if view.recovery else 1.0)])
+    yield family(CLOCK_SKEW, [((), view.clock_skew_s)])
     yield family(CHECKPOINTS, [((), stats.checkpoints)])
     yield family(CHECKPOINT_FAILURES, [((), stats.checkpoint_failures)])
     yield family(LOST, [((), stats.lost_records)])
@@ -233,6 +254,29 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     yield family(
         WINDOW_COMPLETE,
         [((window,), float(latest.complete)) for window, latest in kpis.latest.items()],
+    )
+    yield family(
+        KPI_COMPLETE,
+        [
+            ((kpi.name, window), float(latest.tells(kpi)))
+            for window, latest in kpis.latest.items()
+            for kpi in KPIS
+        ],
+    )
+    yield family(
+        WATERMARK,
+        [
+            ((topic, str(partition)), watermark_ms / 1000)
+            for (topic, partition), watermark_ms in sorted(kpis.watermarks.items())
+        ],
+    )
+    yield family(INCOMPLETE_PANES, [((), kpis.incomplete_panes)])
+    yield family(
+        SILENT,
+        [
+            ((topic, "" if partition < 0 else str(partition)), 1.0)
+            for topic, partition in kpis.health.silent
+        ],
     )
     yield family(REPORTING, [((), kpis.health.reporting)])
     yield family(EXPECTED, [((), kpis.health.expected)])

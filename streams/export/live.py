@@ -37,6 +37,7 @@ def live(view: WorkerView, *, currency: str) -> dict[str, Any]:
         "windows": [window.name for window in WINDOWS],
         "frontier": (kpis.frontier_ms or None) if kpis else None,
         "health": _health(kpis),
+        "incomplete": _incomplete(kpis),
         "totals": _totals(kpis),
         "sparklines": _sparklines(kpis),
         "campaigns": _campaigns(kpis),
@@ -46,10 +47,15 @@ def live(view: WorkerView, *, currency: str) -> dict[str, Any]:
 
 
 def _recovery(view: WorkerView) -> dict[str, int] | None:
-    if view.recovery is None:
+    progress = view.recovery
+    if progress is None:
         return None
-    done, total = view.recovery
-    return {"done": done, "total": total}
+    return {
+        "done": progress.records - progress.records_left,
+        "total": progress.records,
+        "partitions_done": progress.partitions - progress.partitions_left,
+        "partitions": progress.partitions,
+    }
 
 
 def _health(kpis: KpiView | None) -> dict[str, Any]:
@@ -61,6 +67,11 @@ def _health(kpis: KpiView | None) -> dict[str, Any]:
         "sources_reporting": health.reporting,
         "lag_seconds": health.lag_s,
         "lag_records": health.behind,
+        "gaps": health.gaps,
+        "silent": [
+            topic if partition < 0 else f"{topic}[{partition}]"
+            for topic, partition in health.silent
+        ],
         "events": kpis.total("records"),
         "events_per_second": kpis.records_per_second,
         "counted": kpis.total("counted"),
@@ -68,6 +79,16 @@ def _health(kpis: KpiView | None) -> dict[str, Any]:
         "late": kpis.total("late"),
         "duplicates": kpis.total("duplicates"),
         "mis_keyed": kpis.total("mis_keyed"),
+    }
+
+
+def _incomplete(kpis: KpiView | None) -> dict[str, list[str]]:
+    """Return the KPIs that rest on less than everything, by window."""
+    if kpis is None:
+        return {}
+    return {
+        name: [kpi.name for kpi in KPIS if not evaluation.tells(kpi)]
+        for name, evaluation in kpis.latest.items()
     }
 
 
@@ -145,4 +166,13 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "window": alert.window,
         "inhibited": alert.inhibited,
         "next_step": alert.next_step,
+        "correction": (
+            None
+            if alert.correction is None
+            else {
+                "from": alert.fired_value,
+                "to": alert.correction.value,
+                "holds": alert.correction.holds,
+            }
+        ),
     }

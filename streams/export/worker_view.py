@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from streams.engine.running import EngineStats
+from streams.engine.running import EngineStats, RecoveryProgress
 from streams.kpis.view import KpiView
 
 
@@ -16,7 +16,8 @@ class WorkerView:
     worker: str
     now_ms: int
     phase: str
-    recovery: tuple[int, int] | None
+    clock_skew_s: float
+    recovery: RecoveryProgress | None
     engine: EngineStats
     sources: int
     kpis: KpiView | None

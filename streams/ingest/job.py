@@ -149,9 +149,12 @@ class IngestJob:
         self._offset = record.offset
         self.watermark.appended(record.timestamp)
 
-    def lost(self, records: int) -> None:
-        """Take note that the next records are gone from the broker."""
+    def lost(self, records: int, *, before: int) -> None:
+        """Take note that the next records, up to offset ``before``, are gone from the broker."""
+        if self._reported_offset is None:
+            self._reported_offset = before - records - 1
         self._stats.lost += records
+        self._offset = before - 1
 
     def _count(self, record: Record) -> Rejected | None:
         """Fold a record's event, or say why it can't be counted. A duplicate is neither.
@@ -278,7 +281,9 @@ class IngestJob:
         del now_ms
         self._behind = position.behind
         if position.caught_up_at_ms is not None:
-            self.watermark.caught_up(at_ms=position.caught_up_at_ms)
+            self.watermark.caught_up(
+                at_ms=position.caught_up_at_ms, answering_since_ms=position.answering_since_ms
+            )
         else:
             self.watermark.reading()
 
@@ -317,6 +322,7 @@ class IngestJob:
             watermark_ms=mark.watermark_ms,
             idle=mark.idle,
             behind=self._behind,
+            last_append_ms=mark.last_append_ms,
             stats=stats or SourceStats(),
             panes=panes or {},
         )

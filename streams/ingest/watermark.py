@@ -3,10 +3,11 @@
 ``read_up_to_ms`` is a time of the broker: everything appended before it was
 read. ``watermark_ms`` is the event time up to which the partition is complete
 then: the newest event time less the allowed disorder, carried on at the
-broker's pace once the partition is read to its end. A partition that was
-silent for a while is idle and holds nobody back; how far the others may then
-go is decided by ``read_up_to_ms``, so that history read at full speed closes
-the same windows as it would have live.
+broker's pace once the partition is read to its end. Time in which the broker
+did not answer is not carried on: what producers held back meanwhile is still to
+come. A partition that was silent for a while is idle and holds nobody back; how
+far the others may then go is decided by ``read_up_to_ms``, so that history read
+at full speed closes the same windows as it would have live.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Watermark:
         self.newest_event_time: int | None = None
         self.last_append_ms = 0
         self.read_up_to_ms = 0
+        self._answering_since_ms = 0
         self._caught_up = False
 
     def appended(self, append_ms: int) -> None:
@@ -31,9 +33,10 @@ class Watermark:
         self.last_append_ms = max(self.last_append_ms, append_ms)
         self.read_up_to_ms = max(self.read_up_to_ms, append_ms)
 
-    def caught_up(self, *, at_ms: int) -> None:
+    def caught_up(self, *, at_ms: int, answering_since_ms: int = 0) -> None:
         """The partition was read to its end by a poll at that time."""
         self._caught_up = True
+        self._answering_since_ms = answering_since_ms
         self.read_up_to_ms = max(self.read_up_to_ms, at_ms - CLOCK_SLACK_MS)
 
     def reading(self) -> None:
@@ -45,16 +48,22 @@ class Watermark:
         """Event time up to which the partition is complete; 0 without events."""
         if self.newest_event_time is None:
             return 0
-        silent_ms = max(0, self.read_up_to_ms - self.last_append_ms) if self._caught_up else 0
-        return self.newest_event_time - self._allowed_disorder_ms + silent_ms
+        return self.newest_event_time - self._allowed_disorder_ms + self._silent_ms
 
     @property
     def idle(self) -> bool:
         """Whether the partition is read to its end and was silent for a while."""
         return self._caught_up and (
-            self.newest_event_time is None
-            or self.read_up_to_ms - self.last_append_ms >= self._idle_after_ms
+            self.newest_event_time is None or self._silent_ms >= self._idle_after_ms
         )
+
+    @property
+    def _silent_ms(self) -> int:
+        """For how long nothing came although the broker answered; 0 while there is more to read."""
+        if not self._caught_up:
+            return 0
+        since_ms = max(self.last_append_ms, self._answering_since_ms)
+        return max(0, self.read_up_to_ms - since_ms)
 
     def restore(self, *, newest_event_time: int | None, last_append_ms: int) -> None:
         """Take up a saved state."""

@@ -119,6 +119,10 @@ class Buckets:
         """
         return frontier_ms - KEPT_MS[0] + LONGEST_FINE_MS
 
+    def panes_after(self, frontier_ms: int) -> int:
+        """Return how many panes have events and end after the frontier."""
+        return sum(start + PANE_MS > frontier_ms for start in self._levels[0])
+
     def expire(self, frontier_ms: int) -> None:
         """Forget what no window will need."""
         for level, (buckets, kept_ms) in enumerate(zip(self._levels, KEPT_MS, strict=True)):

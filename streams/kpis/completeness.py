@@ -63,6 +63,20 @@ class Completeness:
         return {key: source.behind for key, source in self._sources.items()}
 
     @property
+    def watermark_by_source(self) -> dict[tuple[str, int], int]:
+        """The newest watermark of each source partition that had events, ms."""
+        return {
+            key: source.marks[-1].watermark_ms
+            for key, source in self._sources.items()
+            if source.marks[-1].watermark_ms
+        }
+
+    @property
+    def read_up_to_by_source(self) -> dict[tuple[str, int], int]:
+        """Broker time up to which each source partition was read."""
+        return {key: source.marks[-1].read_up_to_ms for key, source in self._sources.items()}
+
+    @property
     def read_up_to_ms(self) -> int | None:
         """Broker time up to which everything was read; None until all reported."""
         if self.reporting < self.expected:

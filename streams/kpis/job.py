@@ -8,7 +8,7 @@ and the clock it is given.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,7 +17,7 @@ from models import reports
 from models.alerts import Alert
 from models.dead_letters import Reason
 from models.kpis import KpiValue
-from models.measures import Cell
+from models.measures import Cell, SourceKind
 from models.reports import Report
 from models.scopes import ALL, scopes_of
 from models.windows import (
@@ -35,13 +35,17 @@ from streams.engine.stage import Output, Position, Record, Saved, Snapshot, Sour
 from streams.kpis.buckets import KEPT_MS, Buckets
 from streams.kpis.completeness import Completeness
 from streams.kpis.ledger import Entry, Ledger, Verdict, counts_of
+from streams.kpis.rhythm import Rhythm, RhythmWire, SourceName, Voice
 from streams.kpis.schedule import Schedule
 from streams.kpis.seen import SeenInputs, SeenWire, inputs_in
+from streams.kpis.shares import Shares
 from streams.kpis.values import KpiValues, evaluate
 from streams.kpis.view import Evaluation, Health, KpiView
 
 GAP_TOLD_MS = 15 * MINUTE_MS
 """For so long, in event time, a gap is an alert."""
+UNSURE_SHARE = 0.05
+"""A source that was silent for more of a window than this leaves its KPIs unjudged."""
 SPARKLINE_POINTS = 60
 UNKNOWN_SAMPLES = 20
 NOT_OBSERVED = 2**62
@@ -57,6 +61,12 @@ class Judge(Protocol):
 
     def closed(self, evaluation: Evaluation) -> None:
         """Judge a window that closed."""
+
+    def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
+        """Say whether an alert rests on a closed window, so that late data may change it."""
+
+    def corrected(self, evaluation: Evaluation) -> None:
+        """Take note of a closed window that late data changed."""
 
     def health(self, health: Health) -> bool:
         """Judge how complete the data are; say whether an alert changed."""
@@ -78,7 +88,10 @@ class Judge(Protocol):
 
 
 class Gap(msgspec.Struct, array_like=True, frozen=True):
-    """Event time in which records of a source partition are missing: [start, end)."""
+    """Event time in which records of a source partition are missing: [start, end).
+
+    Partition -1 is the topic as a whole.
+    """
 
     topic: str
     partition: int
@@ -98,6 +111,8 @@ class _State(msgspec.Struct, array_like=True, kw_only=True):
     evaluated: dict[WindowName, list[int]]
     judge: bytes
     gaps: list[Gap] = []
+    rhythm: RhythmWire = []
+    silences: list[Gap] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -109,6 +124,8 @@ class KpiJob:
 
     Args:
         expected: all source partitions; windows are complete once all reported.
+        kinds: the kind of each source topic.
+        silent_after_ms: a source that is silent for a shorter time is no alert.
         day: the business day.
         judge: decides on what closed.
         source: where the reports come from.
@@ -121,6 +138,8 @@ class KpiJob:
         self,
         *,
         expected: Iterable[tuple[str, int]],
+        kinds: Mapping[str, SourceKind],
+        silent_after_ms: int,
         day: BusinessDay,
         judge: Judge,
         source: SourcePartition,
@@ -153,6 +172,13 @@ class KpiJob:
         self._changed = False
         self._pending = 0
         self._gaps: list[Gap] = []
+        self._kinds = kinds
+        self._rhythm = Rhythm(silent_after_ms=silent_after_ms)
+        self._silent_after_ms = silent_after_ms
+        self._quiet_since: dict[SourceName, int] = {}
+        self._silent: Sequence[SourceName] = ()
+        self._silences: list[Gap] = []
+        self._shares = Shares()
         self._overlapping = 0
         self._uncorrected = 0
         self._corrections = 0
@@ -176,6 +202,8 @@ class KpiJob:
         for name, ends in state.evaluated.items():
             self._evaluated[name].extend(ends)
         self._gaps = list(state.gaps)
+        self._rhythm = Rhythm(silent_after_ms=self._silent_after_ms, wire=state.rhythm)
+        self._silences = list(state.silences)
         self.judge.restore(state.judge)
         return state.frontier_ms
 
@@ -202,9 +230,9 @@ class KpiJob:
         )
         self._changed = True
 
-    def lost(self, records: int) -> None:
+    def lost(self, records: int, *, before: int) -> None:
         """Take no note of lost reports: the ledger will miss them."""
-        del records
+        del records, before
 
     def apply(self, records: Sequence[Record]) -> None:
         """Take the next reports and evaluate the windows that they complete."""
@@ -219,15 +247,20 @@ class KpiJob:
         if ruling.verdict is Verdict.OVERLAPPING:
             self._overlapping += 1
             return
+        if ruling.missing or report.stats.lost:
+            self._note_gap(report)
         self._completeness.note(report)
+        if report.last_append_ms:
+            ended = self._rhythm.spoke(report.topic, report.partition, at_ms=report.last_append_ms)
+            self._note_silences(ended, report)
         if ruling.verdict in {Verdict.HEARTBEAT, Verdict.REPEATED}:
             return
         self._changed = True
-        if ruling.missing or report.stats.lost:
-            self._note_gap(report)
         self._buckets.apply(report.panes, undo=ruling.undo, at_offset=at_offset)
+        counts = counts_of(report.stats)
+        self._shares.note(counts, at_ms=report.read_up_to_ms)
         totals = self._totals.setdefault(report.topic, {})
-        for name, count in counts_of(report.stats).items():
+        for name, count in counts.items():
             totals[name] = totals.get(name, 0) + count
         for name, count in ruling.undo_counts.items():
             totals[name] -= count
@@ -248,6 +281,7 @@ class KpiJob:
 
     def _note_gap(self, report: Report) -> None:
         """Windows that may lack records are not complete, and never will be."""
+        self._changed = True
         start_ms = self._completeness.frontier_ms
         ends = [report.watermark_ms, *report.panes, start_ms]
         self._gaps.append(Gap(report.topic, report.partition, start_ms, max(ends) + PANE_MS))
@@ -267,11 +301,42 @@ class KpiJob:
                 if start_of_window(window, end, day=self._day) <= pane_start < end:
                     self._to_correct[window.name].add(end)
 
+    def _listen(self) -> None:
+        """Note which sources are quiet, and since which event time."""
+        frontier_ms = self._completeness.frontier_ms
+        quiet = self._rhythm.quiet(self._completeness.read_up_to_by_source)
+        self._quiet_since = {
+            name: self._quiet_since.get(name, frontier_ms - silence_ms)
+            for name, (_, silence_ms) in quiet.items()
+        }
+        self._silent = [name for name, (voice, _) in quiet.items() if voice is Voice.SILENT]
+
+    def _note_silences(self, ended: Iterable[tuple[SourceName, int]], report: Report) -> None:
+        """Windows in which a source was silent are not judged by what comes from it."""
+        frontier_ms = self._completeness.frontier_ms
+        end_ms = max([frontier_ms, report.watermark_ms, *report.panes]) + PANE_MS
+        for name, silence_ms in ended:
+            start_ms = self._quiet_since.get(name, frontier_ms - silence_ms)
+            self._silences.append(Gap(*name, start_ms, end_ms))
+            self._changed = True
+
+    def _unsure(self, start_ms: int, end_ms: int) -> frozenset[SourceKind]:
+        """Return the kinds of source that were quiet in a good part of a window."""
+        least_ms = (end_ms - start_ms) * UNSURE_SHARE
+        quiet = [(name[0], since_ms, end_ms) for name, since_ms in self._quiet_since.items()]
+        ended = [(one.topic, one.start_ms, one.end_ms) for one in self._silences]
+        return frozenset(
+            self._kinds[topic]
+            for topic, since_ms, until_ms in (*quiet, *ended)
+            if min(end_ms, until_ms) - max(start_ms, since_ms) > least_ms and topic in self._kinds
+        )
+
     def _advance(self) -> None:
         """Move the frontier and evaluate the windows that somebody waits for."""
         frontier_ms = self._completeness.advance()
         if frontier_ms <= 0:
             return
+        self._listen()
         due: list[tuple[int, Window]] = []
         for window in WINDOWS:
             ends = self._schedule.take(window, frontier_ms=frontier_ms)
@@ -281,7 +346,9 @@ class KpiJob:
         for end, window in sorted(due, key=lambda item: item[0]):
             self._close(window, end)
         self._buckets.expire(frontier_ms)
-        self._gaps = [gap for gap in self._gaps if gap.end_ms > frontier_ms - max(KEPT_MS)]
+        oldest_ms = frontier_ms - max(KEPT_MS)
+        self._gaps = [gap for gap in self._gaps if gap.end_ms > oldest_ms]
+        self._silences = [one for one in self._silences if one.end_ms > oldest_ms]
         self._seen.expire(day_start=self._day.start_of(frontier_ms))
 
     def _close(self, window: Window, end: int) -> None:
@@ -314,8 +381,11 @@ class KpiJob:
         for end in sorted(ends - passed):
             self._corrections += 1
             is_latest = latest is not None and end == latest.end_ms
-            if is_latest or self._encode_values is not None:
+            is_evidence = self.judge.awaits_correction(window.name, end)
+            if is_latest or is_evidence or self._encode_values is not None:
                 evaluation = self.evaluate(window, end)
+                if is_evidence:
+                    self.judge.corrected(evaluation)
                 if is_latest:
                     self._latest[window.name] = evaluation
                 self._publish(evaluation, corrected=True)
@@ -336,7 +406,15 @@ class KpiJob:
             for scope, cell in cells.items()
         }
         complete = not any(gap.start_ms < end and start < gap.end_ms for gap in self._gaps)
-        return Evaluation(window.name, start, end, values, self._observed_from_ms, complete)
+        return Evaluation(
+            window.name,
+            start,
+            end,
+            values,
+            self._observed_from_ms,
+            complete,
+            self._unsure(start, end),
+        )
 
     def _publish(self, evaluation: Evaluation, *, corrected: bool) -> None:
         if self._encode_values is not None:
@@ -360,6 +438,11 @@ class KpiJob:
             read_up_to_ms=read_up_to_ms,
             behind=completeness.behind,
             gaps=sum(gap.end_ms > completeness.frontier_ms - GAP_TOLD_MS for gap in self._gaps),
+            silent=tuple(self._silent),
+            dead_letter_share=self._shares.share("dead_letters/"),
+            mis_keyed_share=self._shares.share("mis_keyed"),
+            late_share=self._shares.share("late"),
+            duplicate_share=self._shares.share("duplicates"),
         )
         if self.judge.health(health):
             self._changed = True
@@ -370,6 +453,8 @@ class KpiJob:
             totals={topic: dict(counts) for topic, counts in self._totals.items()},
             health=health,
             behind=completeness.behind_by_source,
+            watermarks=completeness.watermark_by_source,
+            incomplete_panes=self._buckets.panes_after(completeness.frontier_ms),
             records_per_second=self._rate_at(now_ms),
             alerts=tuple(self.judge.alerts()),
             unknown_campaigns=tuple(self._unknown),
@@ -414,6 +499,8 @@ class KpiJob:
             evaluated={name: list(ends) for name, ends in self._evaluated.items()},
             judge=self.judge.to_bytes(),
             gaps=self._gaps,
+            rhythm=self._rhythm.to_wire(),
+            silences=self._silences,
         )
         return Snapshot(
             state=_encode(state),

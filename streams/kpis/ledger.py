@@ -84,10 +84,10 @@ class Ledger:
 
     def rule(self, report: Report) -> Ruling:
         """Decide on a report and, if it is to be applied, note it."""
-        if report.from_offset == report.to_offset:
-            return Ruling(Verdict.HEARTBEAT, {}, {})
         key = (report.topic, report.partition)
         last = self._entries.get(key)
+        if report.from_offset == report.to_offset:
+            return self._beat(report, last)
         if last is None:
             return self._note(key, report, Ruling(Verdict.APPLIED, {}, {}))
         if (
@@ -103,6 +103,16 @@ class Ledger:
             return Ruling(Verdict.OVERLAPPING, {}, {})
         missing = report.from_offset > last.to_offset
         return self._note(key, report, Ruling(Verdict.APPLIED, {}, {}, missing))
+
+    def _beat(self, report: Report, last: Entry | None) -> Ruling:
+        """Rule on a heartbeat: one that is past what was applied shows that reports are missing."""
+        missing = (
+            last is not None and report.epoch >= last.epoch and report.from_offset > last.to_offset
+        )
+        if missing and last is not None:
+            # Told once; what comes next follows on from here.
+            last.to_offset = report.from_offset
+        return Ruling(Verdict.HEARTBEAT, {}, {}, missing)
 
     def _note(self, key: tuple[str, int], report: Report, ruling: Ruling) -> Ruling:
         self._entries[key] = Entry(

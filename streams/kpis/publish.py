@@ -24,13 +24,18 @@ class ScopeValues(msgspec.Struct, kw_only=True):
 
 
 class ClosedWindow(msgspec.Struct, kw_only=True):
-    """One record: a part of the scopes of a closed window. Sums of money in 1/10,000."""
+    """One record: a part of the scopes of a closed window. Sums of money in 1/10,000.
+
+    ``complete`` is false where records were lost; ``unsure`` names the kinds of
+    source that were silent against their rhythm in the window.
+    """
 
     window: str
     start: int
     end: int
     corrected: bool
     complete: bool
+    unsure: list[str]
     part: int
     scopes: list[ScopeValues]
 
@@ -57,6 +62,7 @@ def _records(topic: str, evaluation: Evaluation, *, corrected: bool) -> Iterator
             end=evaluation.end_ms,
             corrected=corrected,
             complete=evaluation.complete,
+            unsure=sorted(evaluation.unsure),
             part=part,
             scopes=[
                 ScopeValues(

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from models.alerts import Alert
+from models.kpis import Kpi
+from models.measures import SourceKind
 from models.scopes import Scope
 from models.windows import WindowName
 from streams.kpis.values import KpiValues
@@ -17,7 +19,8 @@ class Evaluation:
 
     ``observed_from_ms`` is the start of the first pane ever seen: of windows
     that reach back before it nobody knows what is missing. ``complete`` is
-    False where records were lost.
+    False where records were lost. ``unsure`` names the kinds of source of which
+    a part was silent against its rhythm in the window, or may be.
     """
 
     window: WindowName
@@ -26,6 +29,11 @@ class Evaluation:
     values: Mapping[Scope, KpiValues]
     observed_from_ms: int = 0
     complete: bool = True
+    unsure: frozenset[SourceKind] = frozenset()
+
+    def tells(self, kpi: Kpi) -> bool:
+        """Whether a KPI's value here rests on everything that it should rest on."""
+        return self.complete and self.unsure.isdisjoint(kpi.sources)
 
     @property
     def observed(self) -> bool:
@@ -37,7 +45,9 @@ class Evaluation:
 class Health:
     """How complete the data are at a moment of the clock.
 
-    ``gaps`` counts the stretches of event time, ended lately, that lack records.
+    ``gaps`` counts the stretches of event time, ended lately, that lack records;
+    ``silent`` names the sources that are silent against their rhythm, partition
+    -1 being the topic as a whole. Shares are of the records of the last minutes.
     """
 
     now_ms: int
@@ -47,6 +57,11 @@ class Health:
     read_up_to_ms: int | None
     behind: int
     gaps: int = 0
+    silent: Sequence[tuple[str, int]] = ()
+    dead_letter_share: float = 0.0
+    mis_keyed_share: float = 0.0
+    late_share: float = 0.0
+    duplicate_share: float = 0.0
 
     @property
     def lag_s(self) -> float | None:
@@ -66,6 +81,8 @@ class KpiView:
     totals: Mapping[str, Mapping[str, int]]
     health: Health
     behind: Mapping[tuple[str, int], int]
+    watermarks: Mapping[tuple[str, int], int]
+    incomplete_panes: int
     records_per_second: float
     alerts: Sequence[Alert]
     unknown_campaigns: Sequence[str]

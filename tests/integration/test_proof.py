@@ -12,14 +12,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import polars as pl
 import pytest
 
 from streams.embedded.kafka import EmbeddedKafka
 from tests.support import oracle
 from tests.support.cluster import Cluster
-from tests.support.compare import Published, differences
+from tests.support.compare import differences, published
 
 pytestmark = pytest.mark.integration
 
@@ -29,25 +28,6 @@ def cluster(kafka: EmbeddedKafka, tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(kafka.address, tmp_path, {"KPI_PUBLISH_VALUES": "true"})
     yield made
     made.stop()
-
-
-def published(cluster: Cluster) -> tuple[Published, set[oracle.End]]:
-    """Return what was published last of every closed window and scope, and the windows."""
-    found: Published = {}
-    ends: set[oracle.End] = set()
-    for record in cluster.read("values"):
-        closed = msgspec.json.decode(record.value)
-        ends.add((closed["window"], closed["start"], closed["end"]))
-        for scope in closed["scopes"]:
-            key = (
-                closed["window"],
-                closed["end"],
-                scope["scope"],
-                scope["campaign"],
-                scope["channel"],
-            )
-            found[key] = scope["values"]
-    return found, ends
 
 
 def prove(
@@ -68,11 +48,11 @@ def prove(
     assert picture["health"]["dead_letters"] == picture["health"]["duplicates"] == 0
 
     required = {end for end in oracle.required_ends(events, "UTC") if end[2] <= picture["frontier"]}
-    got, ends = published(cluster)
+    got, ends, _ = published(cluster.read("values"))
     deadline = time.monotonic() + 60
     while not required <= ends and time.monotonic() < deadline:
         time.sleep(1)
-        got, ends = published(cluster)
+        got, ends, _ = published(cluster.read("values"))
     missing = sorted(required - ends, key=lambda end: end[2])
     assert not missing, f"{len(missing)} windows were never closed: {missing[:3]} … {missing[-3:]}"
     expected = oracle.values(events, ends, "UTC")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -12,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.embedded import producer
 from streams.embedded.kafka import EmbeddedKafka
-from streams.embedded.synthetic import CAMPAIGNS, Synthetic, Truth
+from streams.embedded.synthetic import Truth
+from tests.support.backlog import assert_exact, fill
 from tests.support.cluster import Cluster
 
 pytestmark = pytest.mark.integration
@@ -28,42 +27,6 @@ def cluster(kafka: EmbeddedKafka, tmp_path: Path) -> Iterator[Cluster]:
     made.command("topics", "--create")
     yield made
     made.stop()
-
-
-def fill(cluster: Cluster, *, seconds: int = 240, rate: float = 60.0, seed: int = 3) -> Truth:
-    """Send a synthetic campaign at full speed; return what is true of it."""
-    names = (cluster.topic("clicks"), cluster.topic("orders"), cluster.topic("campaigns"))
-    made = Synthetic(seed=seed, clicks_per_second=rate, topics=names)
-    start_ms = int(time.time() * 1000) // 1000 * 1000 - seconds * 1000
-
-    async def send() -> None:
-        async with producer.producer(cluster.broker) as client:
-            await producer.define(client, CAMPAIGNS, topic=cluster.topic("registry"))
-            await producer.send_all(client, made.records(start_ms, start_ms + seconds * 1000))
-
-    asyncio.run(send())
-    return made.truth
-
-
-def assert_exact(cluster: Cluster, truth: Truth) -> None:
-    """Wait until all is read, and compare with what was sent."""
-    live = cluster.until(
-        lambda live: live["health"].get("events", 0) >= truth.records,
-        timeout_s=120,
-        why=f"{truth.records} records are read",
-    )
-    health = live["health"]
-    assert {
-        "records": health["events"],
-        "counted": health["counted"],
-        "duplicates": health["duplicates"],
-        "dead letters": health["dead_letters"],
-    } == {
-        "records": truth.records,
-        "counted": truth.counted,
-        "duplicates": truth.duplicates,
-        "dead letters": truth.broken,
-    }
 
 
 def test_workers_that_are_killed_lose_nothing(cluster: Cluster) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_recovery import assert_exact, fill
+from tests.support.backlog import assert_exact, fill
 from tests.support.cluster import Cluster
 from tests.support.secure_kafka import PASSWORD, USER, Certificates, SecureKafka
 

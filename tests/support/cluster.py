@@ -23,6 +23,11 @@ from streams.embedded import processes
 from streams.embedded.processes import Child
 
 
+def command_line(*arguments: str, module: str = "streams") -> list[str]:
+    """Return the command line of kpi-monitor."""
+    return [sys.executable, "-m", module, *arguments]
+
+
 @dataclass
 class Worker:
     """A worker process."""
@@ -92,7 +97,7 @@ class Cluster:
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run kpi-monitor with the cluster's settings."""
         done = subprocess.run(
-            [sys.executable, "-m", "streams", *arguments],
+            command_line(*arguments),
             env=self.environment,
             capture_output=True,
             text=True,
@@ -108,7 +113,7 @@ class Cluster:
         ready = self.folder / f"{name}-{uuid.uuid4().hex[:6]}.url"
         child = processes.start(
             f"worker {name}",
-            [sys.executable, "-m", module, "worker"],
+            command_line("worker", module=module),
             log_file=self.folder / f"{name}.log",
             env={
                 **self.environment,

@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
+
+import msgspec
 
 from tests.support import oracle
 
 Published = dict[oracle.Key, dict[str, list[Any]]]
+
+
+def published(
+    records: Iterable[Any],
+) -> tuple[Published, set[oracle.End], set[tuple[str, int]]]:
+    """Read the topic of values.
+
+    Returns:
+        What was published last of every closed window and scope, the windows,
+        and which of them were said to be incomplete last.
+    """
+    found: Published = {}
+    ends: set[oracle.End] = set()
+    incomplete: set[tuple[str, int]] = set()
+    for record in records:
+        closed = msgspec.json.decode(record.value)
+        name = (closed["window"], closed["end"])
+        ends.add((closed["window"], closed["start"], closed["end"]))
+        (incomplete.discard if closed["complete"] else incomplete.add)(name)
+        for scope in closed["scopes"]:
+            found[*name, scope["scope"], scope["campaign"], scope["channel"]] = scope["values"]
+    return found, ends, incomplete
 
 
 def differences(got: Published, expected: dict[oracle.Key, dict[str, oracle.Value]]) -> list[str]:

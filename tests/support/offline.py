@@ -13,6 +13,7 @@ import msgspec
 
 from models.alerts import RuleBook
 from models.campaigns import Campaign
+from models.measures import SOURCE_KINDS
 from models.windows import BusinessDay
 from streams.alerting.judge import AlertJudge
 from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition
@@ -36,7 +37,7 @@ RULES = IngestRules(
     registry_topic="registry",
     dead_letters_topic="dead-letters",
 )
-KINDS = ("clicks", "orders", "campaigns")
+KINDS = SOURCE_KINDS
 CAMPAIGNS = (
     Campaign(id="c1", name="First", aliases=("第一",)),
     Campaign(id="c2", name="Second"),
@@ -83,6 +84,8 @@ def kpi_job(
     """Return a job of the KPI stage."""
     return KpiJob(
         expected=[(kind, number) for kind in KINDS for number in range(partitions)],
+        kinds={kind: kind for kind in KINDS},
+        silent_after_ms=20_000,
         day=BusinessDay(ZoneInfo(zone)),
         judge=AlertJudge(rules or RuleBook(), lag_limit_s=30),
         source=SourcePartition("partials", 0),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.alerts import Alert, AlertState, RuleBook
+from models.alerts import Alert, AlertState, Correction, RuleBook
 from models.kpis import KpiValue
 from models.scopes import ALL, Scope
 from streams.alerting.judge import AlertJudge
@@ -224,6 +225,100 @@ def test_alerts_survive_a_restart() -> None:
     renamed = AlertJudge(RuleBook(), lag_limit_s=30)
     renamed.restore(judge.to_bytes())
     assert not renamed.alerts()
+
+
+def test_a_kpi_is_not_judged_while_one_of_its_sources_is_silent() -> None:
+    rules = RuleBook.model_validate(
+        {
+            "rules": [
+                {"name": kpi, "kind": "threshold", "kpi": kpi, "window": "1m", "below": 10}
+                for kpi in ("clicks", "orders", "aov")
+            ]
+        }
+    )
+    judge = AlertJudge(rules, lag_limit_s=30)
+    values = {ALL: {kpi: KpiValue(1, n=1) for kpi in ("clicks", "orders", "aov")}}
+    judge.closed(Evaluation("1m", NOON - 60_000, NOON, values, unsure=frozenset({"orders"})))
+    assert states(judge) == {"clicks/all//": "firing"}
+    judge.closed(Evaluation("1m", NOON - 50_000, NOON + 10_000, values, complete=False))
+    assert states(judge) == {"clicks/all//": "firing"}
+    judge.closed(Evaluation("1m", NOON - 40_000, NOON + 20_000, values))
+    assert set(states(judge)) == {"clicks/all//", "orders/all//", "aov/all//"}
+
+
+def test_too_little_of_something_is_not_said_of_a_window_that_was_not_seen_whole() -> None:
+    judge = AlertJudge(book(), lag_limit_s=30)
+    values = {ALL: {"clicks": KpiValue(1, n=1)}}
+    judge.closed(Evaluation("1m", NOON - 60_000, NOON, values, observed_from_ms=NOON - 10_000))
+    assert not judge.alerts()
+    flood = AlertJudge(book(above=0), lag_limit_s=30)
+    flood.closed(Evaluation("1m", NOON - 60_000, NOON, values, observed_from_ms=NOON - 10_000))
+    assert states(flood) == {"r/all//": "firing"}
+
+
+def test_an_alert_says_that_late_data_changed_its_evidence() -> None:
+    judge = AlertJudge(book(keep_firing_for=600), lag_limit_s=30)
+    judge.closed(closed(KpiValue(4, n=4), end=NOON))
+    judge.closed(closed(KpiValue(6, n=6), end=NOON + 10_000))
+    judge.take_changes()
+    assert judge.awaits_correction("1m", NOON)
+    assert not judge.awaits_correction("1m", NOON + 10_000)
+    assert not judge.awaits_correction("5m", NOON)
+    judge.corrected(closed(KpiValue(4, n=4), end=NOON))
+    assert not judge.take_changes()
+    judge.corrected(closed(KpiValue(12, n=12), end=NOON))
+    (change,) = judge.take_changes()
+    assert change.state is AlertState.FIRING
+    assert change.fired_value == 4.0
+    assert change.correction is not None
+    assert (change.correction.value, change.correction.n, change.correction.holds) == (12, 12, True)
+    judge.corrected(closed(KpiValue(12, n=12), end=NOON))
+    assert not judge.take_changes()
+    judge.closed(closed(KpiValue(99, n=99), end=NOON + 20_000))
+    (shown,) = judge.alerts()
+    assert (shown.value, shown.fired_value, shown.correction) == (99.0, 4.0, change.correction)
+    text = payload(shown, now_ms=NOON, page_url="x")["annotations"]["corrected"]
+    assert text == "late data changed the value it fired on from 4 to 12: the rule would have held"
+
+
+def test_a_correction_is_told_even_after_the_alert_resolved_and_survives_a_restart() -> None:
+    judge = AlertJudge(book(), lag_limit_s=30)
+    judge.closed(closed(KpiValue(4, n=4), end=NOON))
+    judge.closed(closed(KpiValue(99, n=99), end=NOON + 10_000))
+    judge.corrected(closed(KpiValue(9, n=9), end=NOON))
+    again = AlertJudge(book(), lag_limit_s=30)
+    again.restore(judge.to_bytes())
+    (shown,) = again.alerts()
+    assert shown.state is AlertState.RESOLVED
+    assert shown.correction is not None
+    assert not shown.correction.holds
+
+
+def test_a_corrected_alert_is_delivered_again() -> None:
+    firing = alert(AlertState.FIRING)
+    fixed = firing.model_copy(update={"correction": Correction(value=11.0, n=11, holds=True)})
+    assert due_states([(0.0, firing), (1.0, fixed), (2.0, fixed)]) == ["firing", "firing", "-"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "odd"),
+    [
+        ("data-silent", {"silent": [("orders", -1)]}),
+        ("data-gap", {"gaps": 1}),
+        ("data-dead-letters", {"dead_letter_share": 0.06}),
+        ("data-mis-keyed", {"mis_keyed_share": 0.06}),
+        ("data-late", {"late_share": 0.21}),
+        ("data-duplicates", {"duplicate_share": 0.21}),
+    ],
+)
+def test_what_is_wrong_with_the_data_is_one_alert_and_ends(rule: str, odd: dict[str, Any]) -> None:
+    judge = AlertJudge(book(), lag_limit_s=30)
+    for second in range(12):
+        judge.health(replace(healthy(NOON + second * 1_000), **odd))
+    assert states(judge) == {f"{rule}/all//": "firing"}
+    for second in range(12, 20):
+        judge.health(healthy(NOON + second * 1_000))
+    assert states(judge) == {f"{rule}/all//": "resolved"}
 
 
 def alert(state: AlertState, **changed: Any) -> Alert:

@@ -7,13 +7,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.engine import checkpoint
-from streams.engine.checkpoint import Checkpoints
+from streams.engine.checkpoint import AckedPrefix, Checkpoints
 from streams.engine.fence import PauseFence
 from streams.engine.running import EngineStats, Running
 from streams.engine.stage import Output, Snapshot, SourcePartition, Stage
 from streams.engine.state import StateLog
+from tests.unit.conftest import ProcessEndedError
 
 SOURCE = SourcePartition("clicks", 0)
 
@@ -42,6 +45,7 @@ class World:
             b"segments/clicks/2/expired": b"old",
             b"head/clicks/2": b"x",
         }
+        self.persisted: list[int] = []
         self.failures = 0
         self.on_head: Any = None
         producer = SimpleNamespace(send=self.send)
@@ -49,7 +53,9 @@ class World:
             _db_for_partition=lambda _: SimpleNamespace(
                 put=self.store.__setitem__, delete=lambda key: self.store.pop(key, None)
             ),
-            set_persisted_offset=lambda *_: None,
+            persisted_offset=lambda _: 6,
+            partition_path=lambda _: "store",
+            set_persisted_offset=lambda _, offset: self.persisted.append(offset),
         )
         topic = SimpleNamespace(get_topic_name=lambda: "log")
         self.stats = EngineStats()
@@ -130,3 +136,28 @@ def test_a_handover_writes_what_is_dirty() -> None:
     world = World()
     asyncio.run(world.checkpoints.flush([world.running]))
     assert world.events == ORDER
+
+
+@given(st.permutations(range(10, 20)), st.sets(st.integers(10, 19)))
+def test_a_store_holds_the_changelog_only_up_to_the_first_hole(
+    order: list[int], by_others: set[int]
+) -> None:
+    prefix = AckedPrefix(9)
+    for offset in order:
+        if offset not in by_others:
+            prefix.note(offset)
+    assert prefix.last == min(by_others, default=20) - 1
+
+
+def test_a_store_that_can_t_be_written_ends_the_worker() -> None:
+    world = World()
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    world.checkpoints._tables["t"].data._db_for_partition = lambda _: SimpleNamespace(
+        put=full, delete=full
+    )
+    with pytest.raises(ProcessEndedError):
+        asyncio.run(world.write())
+    assert "head/clicks/3" not in world.events

@@ -1,0 +1,123 @@
+"""Which sources are silent against their own rhythm.
+
+Silence is measured in the broker's time, by topic and by partition. A source
+that was never silent for more than a second is suspect after a few and silent
+after `silent_after_ms`; one that speaks once a minute needs several. While a
+source is suspect, what depends on it is not judged; once it is silent, that is
+an alert of its own. After an hour the silence is the rhythm, and the source is
+forgotten until it speaks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+
+import msgspec
+
+from models.windows import HOUR_MS, MINUTE_MS
+
+OBSERVED_MS = 30_000
+"""A source must have spoken for so long before its silence says anything."""
+REMEMBERED_MINUTES = 10
+SUSPECT_GAPS = 3
+"""So many times the longest gap of late is suspect, twice as many is silence."""
+SUSPECT_AFTER_MS = 2_000
+FORGOTTEN_MS = HOUR_MS
+
+
+class Voice(Enum):
+    """What a source's silence says."""
+
+    SPEAKS = auto()
+    SUSPECT = auto()
+    SILENT = auto()
+
+
+class _Source(msgspec.Struct, array_like=True):
+    """``longest`` has the longest gap, in ms, by minute of the broker's time."""
+
+    first_ms: int
+    last_ms: int
+    longest: dict[int, int]
+
+
+SourceName = tuple[str, int]
+"""Topic and partition; partition -1 is the topic as a whole."""
+RhythmWire = list[tuple[str, int, _Source]]
+
+
+class Rhythm:
+    """The gaps between the records of every source.
+
+    Args:
+        silent_after_ms: a shorter silence is never an alert.
+    """
+
+    def __init__(self, *, silent_after_ms: int, wire: RhythmWire | None = None) -> None:
+        self._silent_after_ms = silent_after_ms
+        self._sources = {(topic, partition): source for topic, partition, source in wire or ()}
+
+    def spoke(self, topic: str, partition: int, *, at_ms: int) -> list[tuple[SourceName, int]]:
+        """Take note that a source partition's newest record came at that broker time.
+
+        Returns:
+            The silences that ended by it, and how long they were, in ms.
+        """
+        names = ((topic, partition), (topic, -1))
+        return [(name, ended) for name in names if (ended := self._note(name, at_ms))]
+
+    def _note(self, name: SourceName, at_ms: int) -> int:
+        """Return the length of the silence that ended; 0 if there was none."""
+        source = self._sources.get(name)
+        if source is None or at_ms - source.last_ms >= FORGOTTEN_MS:
+            self._sources[name] = _Source(at_ms, at_ms, {})
+            return 0
+        gap_ms = at_ms - source.last_ms
+        if gap_ms <= 0:
+            return 0
+        if self._voice(source, at_ms) is Voice.SILENT:
+            # A silence is no part of the rhythm.
+            source.last_ms = at_ms
+            return gap_ms
+        minute = at_ms // MINUTE_MS
+        longest = source.longest
+        if minute not in longest:
+            for old in [one for one in longest if one <= minute - REMEMBERED_MINUTES]:
+                del longest[old]
+        longest[minute] = max(longest.get(minute, 0), gap_ms)
+        source.last_ms = at_ms
+        return 0
+
+    def _voice(self, source: _Source, now_ms: int) -> Voice:
+        silence_ms = now_ms - source.last_ms
+        if source.last_ms - source.first_ms < OBSERVED_MS or silence_ms >= FORGOTTEN_MS:
+            return Voice.SPEAKS
+        longest_ms = max(source.longest.values(), default=0)
+        if silence_ms >= max(self._silent_after_ms, 2 * SUSPECT_GAPS * longest_ms):
+            return Voice.SILENT
+        if silence_ms >= max(SUSPECT_AFTER_MS, SUSPECT_GAPS * longest_ms):
+            return Voice.SUSPECT
+        return Voice.SPEAKS
+
+    def quiet(self, read_up_to_ms: Mapping[SourceName, int]) -> dict[SourceName, tuple[Voice, int]]:
+        """Return the sources that are suspect or silent, and for how long, in ms.
+
+        Args:
+            read_up_to_ms: how far each source partition was read, in broker time:
+                silence is only what was listened to.
+        """
+        heard: dict[SourceName, int] = dict(read_up_to_ms)
+        for (topic, _), up_to_ms in read_up_to_ms.items():
+            heard[topic, -1] = min(up_to_ms, heard.get((topic, -1), up_to_ms))
+        found: dict[SourceName, tuple[Voice, int]] = {}
+        for name, source in self._sources.items():
+            if name in heard:
+                voice = self._voice(source, heard[name])
+                if voice is not Voice.SPEAKS:
+                    found[name] = voice, heard[name] - source.last_ms
+        return found
+
+    def to_wire(self) -> RhythmWire:
+        """Return what is to be saved."""
+        return [(topic, partition, source) for (topic, partition), source in self._sources.items()]

@@ -1,0 +1,159 @@
+"""`make chaos`: plays the scenarios and prints what became of them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tests.chaos import faults  # noqa: F401 - registers the scenarios
+from tests.chaos.arena import Outcome
+from tests.chaos.scenario import SCENARIOS, Scenario, run
+
+
+WIDTH = 170
+
+
+def main() -> int:
+    """Play what was asked for; 1 if any promise was not kept."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos",
+        description="Plays faults against real workers, Kafka and Valkey, and compares every "
+        "closed window with the truth.",
+        epilog="Examples: make chaos | make chaos ARGS=--ci | "
+        "make chaos ARGS='--only worker-killed,broker-killed --keep'",
+    )
+    parser.add_argument("--list", action="store_true", help="name the scenarios, play none")
+    parser.add_argument("--ci", action="store_true", help="only those that CI plays")
+    parser.add_argument("--only", help="only these, separated by commas")
+    parser.add_argument("--jobs", type=int, default=1, help="play so many at a time (1)")
+    parser.add_argument("--json", type=Path, help="write the outcomes to a file")
+    parser.add_argument("--svg", type=Path, help="write the table as a picture")
+    parser.add_argument("--keep", action="store_true", help="keep data and logs of all scenarios")
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    try:
+        chosen = _chosen(options.only, ci=options.ci)
+    except KeyError as error:
+        parser.error(f"no scenario {error}; see --list")
+    wide = options.svg is not None or not sys.stdout.isatty()
+    console = Console(record=options.svg is not None, width=WIDTH if wide else None)
+    if options.list:
+        _list(chosen, console)
+        return 0
+    if options.into is not None:
+        (one,) = chosen
+        _write(options.json, [run(one, options.into)])
+        return 0
+    outcomes = _play(chosen, jobs=options.jobs, keep=options.keep, console=console)
+    console.print(_table(outcomes))
+    for outcome in outcomes:
+        for why in outcome.failures:
+            console.print(f"{outcome.scenario}: {why}", style="red", markup=False)
+    if options.json is not None:
+        _write(options.json, outcomes)
+    if options.svg is not None:
+        console.save_svg(str(options.svg), title="make chaos")
+    return 0 if all(outcome.green for outcome in outcomes) else 1
+
+
+def _chosen(only: str | None, *, ci: bool) -> list[Scenario]:
+    if only:
+        return [SCENARIOS[name] for name in only.split(",")]
+    return [one for one in SCENARIOS.values() if one.in_ci or not ci]
+
+
+def _list(chosen: list[Scenario], console: Console) -> None:
+    table = Table("scenario", "what happens", "in CI")
+    for one in chosen:
+        table.add_row(one.name, one.title, "yes" if one.in_ci else "")
+    console.print(table)
+
+
+def _write(file: Path, outcomes: list[Outcome]) -> None:
+    file.write_text(json.dumps([dataclasses.asdict(one) for one in outcomes], indent=1) + "\n")
+
+
+def _play(chosen: list[Scenario], *, jobs: int, keep: bool, console: Console) -> list[Outcome]:
+    """Play each scenario in a process of its own, which also ends what it started."""
+    home = Path(tempfile.mkdtemp(prefix="kpi-chaos-"))
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    with progress, ThreadPoolExecutor(jobs) as pool:
+        task = progress.add_task("scenarios", total=len(chosen))
+
+        def play(one: Scenario) -> Outcome:
+            began_s = time.monotonic()
+            outcome = _play_apart(one, home / one.name)
+            progress.advance(task)
+            state = "[green]green[/]" if outcome.green else "[red]RED[/]"
+            progress.print(f"{state} {one.name} ({time.monotonic() - began_s:.0f} s)")
+            return outcome
+
+        outcomes = list(pool.map(play, chosen))
+    if keep or not all(outcome.green for outcome in outcomes):
+        console.print(f"data and logs: {home}")
+    else:
+        subprocess.run(["rm", "-rf", str(home)], check=False)
+    return outcomes
+
+
+def _play_apart(one: Scenario, folder: Path) -> Outcome:
+    folder.mkdir(parents=True)
+    file = folder / "outcome.json"
+    command = [sys.executable, "-m", "tests.chaos", "--only", one.name]
+    command += ["--into", str(folder), "--json", str(file)]
+    with (folder / "scenario.log").open("wb") as log:
+        subprocess.run(command, stdout=log, stderr=log, check=False)
+    if not file.exists():
+        said = (folder / "scenario.log").read_text(errors="replace")[-500:]
+        return Outcome(one.name, failures=[f"the scenario itself failed: {said}"])
+    (made,) = json.loads(file.read_text())
+    return Outcome(**made)
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table(title="Faults, and what became of the events", show_lines=False)
+    table.add_column("scenario", no_wrap=True)
+    for name in (
+        *("sent", "counted", "lost", "twice", "dead\nletters"),
+        *("windows", "wrong", "told in-\ncomplete", "false KPI\nalerts"),
+        *("blind\ns", "recovered\ns", "peak\nMiB"),
+    ):
+        table.add_column(name, justify="right")
+    table.add_column("data-health alerts; notes", overflow="fold")
+    table.add_column("")
+    for one in outcomes:
+        counts = (one.sent, one.counted, one.lost, one.duplicated, one.dead_letters)
+        windows = (one.windows, one.windows_wrong, one.windows_incomplete, one.false_alerts)
+        recovered = "-" if one.recovered_s is None else f"{one.recovered_s:.1f}"
+        table.add_row(
+            one.scenario,
+            *(f"{count:,}" for count in (*counts, *windows)),
+            f"{one.blind_s:.1f}",
+            recovered,
+            f"{one.peak_rss_mb:.0f}",
+            "; ".join([*one.health_alerts, *one.notes]),
+            "[green]ok[/]" if one.green else "[red]FAILED[/]",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

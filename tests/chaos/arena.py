@@ -1,0 +1,466 @@
+"""Where a scenario happens: a broker, a Valkey, workers, a feed, and who watches."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiokafka.partitioner import murmur2
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from streams.embedded.kafka import EmbeddedKafka
+from streams.embedded.synthetic import Oddities
+from streams.embedded.valkey import EmbeddedValkey
+from streams.errors import EmbeddedError
+from tests.chaos import truth
+from tests.chaos.feeder import Feeder
+from tests.chaos.observer import Observer
+from tests.support import oracle
+from tests.support.cluster import Cluster, Worker
+from tests.support.compare import differences, published
+
+PARTITIONS = 4
+DRAIN_S = 150.0
+
+RULES = """\
+# None of these is broken by the campaign that the feeder sends: what fires is a false alert.
+rules:
+  - {name: clicks-absent, kind: absence, kpi: clicks, scope: campaign,
+     match: {campaign: [618-main, 618-beauty]}, window: 1m, severity: critical}
+  - {name: clicks-low, kind: threshold, kpi: clicks, window: 1m, below: LOW, severity: critical}
+  - {name: clicks-high, kind: threshold, kpi: clicks, window: 1m, above: HIGH, severity: critical}
+  - {name: conversion-low, kind: threshold, kpi: conversion_rate, window: 1m, below: 0.01,
+     min_n: 50, severity: critical}
+  - {name: orders-gone, kind: threshold, kpi: orders, window: 1m, below: 2, severity: critical}
+"""
+
+
+@dataclass
+class Outcome:
+    """What became of a scenario. Times in seconds, memory in MiB."""
+
+    scenario: str
+    sent: int = 0
+    counted: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    dead_letters: int = 0
+    windows: int = 0
+    windows_wrong: int = 0
+    windows_incomplete: int = 0
+    false_alerts: int = 0
+    blind_s: float = 0.0
+    recovered_s: float | None = None
+    peak_rss_mb: float = 0.0
+    health_alerts: list[str] = field(default_factory=list)
+    restarts: int = 0
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def green(self) -> bool:
+        """Whether every promise was kept."""
+        return not self.failures
+
+
+@dataclass
+class Arena:
+    """One scenario's deployment. Workers that end by themselves are started again.
+
+    ``folder`` holds data and logs; more than ``high`` times the usual clicks is an alert.
+    """
+
+    folder: Path
+    rate: float = 40.0
+    high: float = 2.0
+    seed: int = 11
+    oddities: Oddities | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.kafka = EmbeddedKafka(self.folder / "kafka")
+        self.valkey = EmbeddedValkey(self.folder / "valkey")
+        self.outcome = Outcome("")
+        self.refused = False
+        self.began_s = time.monotonic()
+        self.fault_began_s: float | None = None
+        self.fault_ended_s: float | None = None
+        self._supervised: dict[str, Worker] = {}
+        self._left: dict[str, Worker] = {}
+        self._starts: dict[str, Callable[[], Worker]] = {}
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._records: dict[tuple[str, int], dict[int, bytes]] = {}
+        self._lost: dict[tuple[str, int], dict[int, bytes]] = {}
+
+    def __enter__(self) -> Arena:
+        self.valkey.start()
+        self.kafka.start()
+        rules = self.folder / "rules.yaml"
+        clicks = 60 * self.rate
+        rules.write_text(
+            RULES.replace("LOW", str(clicks * 0.45)).replace("HIGH", str(clicks * self.high))
+        )
+        self.cluster = Cluster(
+            self.kafka.address,
+            self.folder,
+            {
+                "KPI_IDLE_AFTER_S": "5",
+                "KPI_PARTITIONS": str(PARTITIONS),
+                "KPI_REDIS": self.valkey.url,
+                "KPI_RULES_FILE": str(rules),
+                "KPI_PUBLISH_VALUES": "true",
+                "KPI_TEST_CLOCK": str(self.folder / "clock"),
+                **self.settings,
+            },
+        )
+        self.cluster.command("topics", "--create")
+        self.topics = tuple(self.cluster.topic(kind) for kind in ("clicks", "orders", "campaigns"))
+        self.feeder = self._new_feeder(self.seed)
+        self.observer = Observer(self.cluster.owner, self._pids)
+        self.observer.start()
+        threading.Thread(target=self._supervise, name="supervisor", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self.observer.stop()
+        for worker in self.cluster.workers:
+            with contextlib.suppress(ProcessLookupError):
+                worker.child.process.send_signal(signal.SIGCONT)
+            worker.child.kill()
+        for service in (self.kafka, self.valkey):
+            if service.child is not None:
+                service.child.process.send_signal(signal.SIGCONT)
+            service.stop()
+
+    def _new_feeder(self, seed: int) -> Feeder:
+        clicks, orders, campaigns = self.topics
+        return Feeder(
+            self.cluster.broker,
+            topics=(clicks, orders, campaigns),
+            registry=self.cluster.topic("registry"),
+            seed=seed,
+            rate=self.rate,
+            oddities=self.oddities,
+        )
+
+    # Workers
+
+    def start(self, *names: str, module: str = "streams", **settings: str) -> None:
+        """Start workers, and start them again whenever they end by themselves."""
+        for name in names:
+
+            def again(name: str = name) -> Worker:
+                return self.cluster.start(name, module=module, **settings)
+
+            with self._lock:
+                self._starts[name] = again
+                self._supervised[name] = again()
+
+    def worker(self, name: str) -> Worker:
+        """Return the worker of that name."""
+        with self._lock:
+            return self._supervised[name]
+
+    def kill(self, *names: str) -> None:
+        """End workers at once (SIGKILL); they stay away."""
+        with self._lock:
+            gone = [self._supervised.pop(name) for name in names]
+        for worker in gone:
+            worker.child.kill()
+
+    def stop(self, *names: str) -> None:
+        """Ask workers to end (SIGTERM); they stay away."""
+        with self._lock:
+            gone = [self._supervised.pop(name) for name in names]
+        for worker in gone:
+            worker.child.process.terminate()
+        for worker in gone:
+            assert worker.child.process.wait(30) == 0, worker.child.log_tail(20)
+
+    def again(self, *names: str) -> None:
+        """Start workers again that were ended, with what they had."""
+        for name in names:
+            with self._lock:
+                self._supervised[name] = self._starts[name]()
+
+    def adopt(self, name: str, worker: Worker) -> None:
+        """Look after a worker that was started by hand."""
+        with self._lock:
+            self._supervised[name] = worker
+
+    def leave(self, name: str) -> None:
+        """Do not start a worker again when it ends."""
+        with self._lock:
+            self._left[name] = self._supervised.pop(name)
+
+    def alive(self, name: str) -> bool:
+        """Whether a worker that was left alone still runs."""
+        return self._left[name].child.alive
+
+    def set_clock(self, offset_s: float) -> None:
+        """Set the clock of all workers that run `tests.support.stepped_clock`."""
+        (self.folder / "clock").write_text(str(offset_s))
+
+    def running_from(self, name: str) -> str:
+        """Return where a worker's code comes from, by its environment."""
+        environ = Path(f"/proc/{self.worker(name).child.pid}/environ").read_bytes().split(b"\0")
+        return next((one.decode() for one in environ if one.startswith(b"PYTHONPATH=")), "")
+
+    def forget_disk(self, name: str) -> None:
+        """Remove a worker's local table store."""
+        shutil.rmtree(self.data_dir(name))
+
+    def data_dir(self, name: str) -> Path:
+        """Return the folder of a worker's local table store."""
+        return self.folder / f"data-{name}"
+
+    def log(self, name: str) -> str:
+        """Return everything that a worker has said so far."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def _supervise(self) -> None:
+        while not self._closing.wait(0.5):
+            with self._lock:
+                for name, worker in list(self._supervised.items()):
+                    if not worker.child.alive:
+                        self.outcome.restarts += 1
+                        self._supervised[name] = self._starts[name]()
+
+    def _pids(self) -> list[int]:
+        with self._lock:
+            return [worker.child.pid for worker in self._supervised.values()]
+
+    # The course of a scenario
+
+    def until_current(self, *, timeout_s: float = 90.0) -> None:
+        """Wait until the monitor is at work and close to the clock."""
+        since_s = time.monotonic()
+        self.wait(
+            lambda: self.observer.recovered_after_s(since_s=since_s) is not None,
+            timeout_s=timeout_s,
+            why="the monitor is current",
+        )
+
+    def wait(self, reached: Callable[[], object], *, timeout_s: float, why: str) -> None:
+        """Wait for something.
+
+        Raises:
+            AssertionError: it did not come in time; with the ends of the logs.
+        """
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if reached():
+                return
+            time.sleep(0.2)
+        logs = "\n".join(worker.child.log_tail(6) for worker in self.cluster.workers[-4:])
+        health = self.observer.latest.get("health")
+        raise AssertionError(f"not within {timeout_s:.0f} s: {why}\nhealth: {health}\n{logs}")
+
+    @contextlib.contextmanager
+    def fault(self) -> Iterator[None]:
+        """Mark when the fault begins and ends: recovery is counted from its end."""
+        self.fault_began_s = time.monotonic()
+        yield
+        self.fault_ended_s = time.monotonic()
+
+    def said(self, name: str, text: str) -> None:
+        """Check that a worker's log holds a text."""
+        if text not in self.log(name):
+            self.fail(f"worker {name} did not say {text!r}")
+
+    def fail(self, why: str) -> None:
+        """Note that a promise was not kept."""
+        self.outcome.failures.append(why)
+
+    def expect_health_alert(self, rule: str) -> None:
+        """Check that a data-health alert fired at some moment."""
+        if rule not in self.observer.health_alerts:
+            self.fail(f"the data-health alert {rule} did not fire")
+
+    def users_of(self, partition: int) -> Callable[[bytes], bool]:
+        """Return whether a key's records go to a partition."""
+        return lambda key: (murmur2(key) & 0x7FFFFFFF) % PARTITIONS == partition
+
+    # The broker
+
+    @contextlib.contextmanager
+    def admin(self) -> Iterator[KafkaAdminClient]:
+        """Connect for administration."""
+        client = KafkaAdminClient(**self.cluster.broker.client_options())
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def kill_broker(self) -> None:
+        """End the broker at once (SIGKILL)."""
+        assert self.kafka.child is not None
+        self.kafka.child.kill()
+
+    def start_broker(self) -> None:
+        """Start the broker again with what is on its disk."""
+        try:
+            self.kafka.start()
+        except EmbeddedError:
+            time.sleep(2.0)
+            self.kafka.start()
+
+    def collect(self) -> None:
+        """Read what the source topics hold now, and keep it."""
+        partitions = [
+            TopicPartition(topic, number) for topic in self.topics for number in range(PARTITIONS)
+        ]
+        consumer = KafkaConsumer(
+            **self.cluster.broker.client_options(),
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            fetch_max_bytes=32 << 20,
+        )
+        try:
+            consumer.assign(partitions)
+            consumer.seek_to_beginning(*partitions)
+            ends = consumer.end_offsets(partitions)
+            while any(consumer.position(one) < end for one, end in ends.items()):
+                for place, records in consumer.poll(timeout_ms=500).items():
+                    kept = self._records.setdefault((place.topic, place.partition), {})
+                    for record in records:
+                        kept[record.offset] = record.value
+        finally:
+            consumer.close()
+
+    def lose(self, topic: str, partition: int, *, first: int, end: int) -> int:
+        """Take note that offsets [first, end) are gone unread; return how many records."""
+        kept = self._records[topic, partition]
+        lost = self._lost.setdefault((topic, partition), {})
+        for offset in range(first, end):
+            if offset in kept:
+                lost[offset] = kept.pop(offset)
+        return len(lost)
+
+    # The end
+
+    def finish(self, *, feed_on_s: float = 0.0) -> Outcome:
+        """End the feed, wait until all is read, and compare everything with the truth."""
+        time.sleep(feed_on_s)
+        self.feeder.stop()
+        self.collect()
+        true = truth.of(
+            [value for _, value in sorted(records.items())]
+            for _, records in sorted(self._records.items())
+        )
+        newest = int(true.events["event_time_ms"].max())  # type: ignore[arg-type]
+        outcome = self.outcome
+        with contextlib.suppress(AssertionError):
+            self.wait(
+                lambda: (
+                    self._seen("events") >= true.records
+                    and (self.observer.latest.get("frontier") or 0) > newest
+                ),
+                timeout_s=DRAIN_S,
+                why="everything is read",
+            )
+        time.sleep(2.5)  # the last checkpoint of the KPI stage publishes the last windows
+        self._compare_counts(true)
+        self._compare_windows(true)
+        self._compare_alerts()
+        since_s = self.fault_began_s or self.began_s
+        outcome.blind_s = self.observer.longest_blind_s(since_s=since_s)
+        outcome.recovered_s = self.observer.recovered_after_s(
+            since_s=self.fault_ended_s or self.began_s
+        )
+        if outcome.recovered_s is None and not self.refused:
+            self.fail("never current again")
+        outcome.peak_rss_mb = self.observer.peak_rss_mb
+        outcome.health_alerts = sorted(self.observer.health_alerts)
+        return outcome
+
+    def _seen(self, name: str) -> int:
+        return int(self.observer.latest.get("health", {}).get(name, 0))
+
+    def _compare_counts(self, true: truth.Truth) -> None:
+        outcome = self.outcome
+        seen = {name: self._seen(name) for name in truth.tally(true)}
+        outcome.sent, outcome.counted = true.records, seen["counted"]
+        outcome.dead_letters = seen["dead_letters"]
+        outcome.lost = max(0, true.counted - seen["counted"])
+        outcome.duplicated = max(0, seen["counted"] - true.counted)
+        for name, expected in truth.tally(true).items():
+            if seen[name] != expected:
+                self.fail(f"{name}: {seen[name]}, {expected} are true")
+        letters = {record.key for record in self.cluster.read("dead-letters")}
+        if len(letters) != true.dead_letters:
+            self.fail(f"{len(letters)} dead letters are kept, {true.dead_letters} are true")
+
+    def _compare_windows(self, true: truth.Truth) -> None:
+        outcome = self.outcome
+        got, ends, incomplete = published(self.cluster.read("values"))
+        events = true.events
+        frontier = self.observer.latest.get("frontier") or 0
+        required = {end for end in oracle.required_ends(events, "UTC") if end[2] <= frontier}
+        missing = required - ends
+        if missing:
+            self.fail(f"{len(missing)} windows never closed, such as {min(missing)}")
+        told = {key: values for key, values in got.items() if key[:2] not in incomplete}
+        judged = {end for end in ends if (end[0], end[2]) not in incomplete}
+        expected = oracle.values(events, judged, "UTC")
+        wrong = differences(told, expected)
+        outcome.windows, outcome.windows_incomplete = len(ends), len(incomplete)
+        outcome.windows_wrong = len({line.split(":")[0] for line in wrong}) + len(missing)
+        if wrong:
+            self.fail(f"{len(wrong)} values differ, such as {sorted(wrong)[0]}")
+        self._compare_hidden(judged, expected)
+
+    def _compare_hidden(
+        self,
+        judged: set[oracle.End],
+        expected: dict[oracle.Key, dict[str, oracle.Value]],
+    ) -> None:
+        """Check that no window passes for complete that would hold a lost record."""
+        if not self._lost:
+            return
+        whole = truth.of(
+            [value for _, value in sorted({**records, **self._lost.get(place, {})}.items())]
+            for place, records in sorted(self._records.items())
+        )
+        hidden = differences(oracle.values(whole.events, judged, "UTC"), expected)  # type: ignore[arg-type]
+        if hidden:
+            self.outcome.windows_wrong += len(hidden)
+            self.fail(f"{len(hidden)} windows hide a loss, such as {sorted(hidden)[0]}")
+
+    def _compare_alerts(self) -> None:
+        changes = [json.loads(record.value) for record in self.cluster.read("alerts")]
+        false = {
+            (change["rule"], change["fired_at_ms"])
+            for change in changes
+            if change["category"] == "kpi" and change["state"] == "firing"
+        }
+        self.outcome.false_alerts = len(false)
+        if false:
+            self.fail(f"KPI alerts that are not so: {sorted(name for name, _ in false)}")
+
+
+def run_to_end(
+    arena: Arena, command: list[str], **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with the cluster's settings and return what it said."""
+    return subprocess.run(
+        command,
+        env=arena.cluster.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )

@@ -1,0 +1,5 @@
+"""The scenarios, by what they hurt; importing this registers all of them."""
+
+from tests.chaos.faults import broker, clocks, disk, input, load, redis, state, upgrade, workers
+
+__all__ = ["broker", "clocks", "disk", "input", "load", "redis", "state", "upgrade", "workers"]

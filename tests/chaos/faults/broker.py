@@ -1,0 +1,116 @@
+"""Brokers that die, pause, are away, forget, or are grown."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+from kafka import KafkaConsumer, TopicPartition
+
+from streams.embedded.synthetic import FeedRecord
+from tests.chaos.arena import PARTITIONS, Arena, run_to_end
+from tests.chaos.scenario import scenario
+from tests.support.cluster import command_line
+
+
+@scenario(in_ci=True)
+def broker_killed(arena: Arena) -> None:
+    """kill -9 of the broker; started again at once."""
+    with arena.fault():
+        arena.kill_broker()
+        arena.start_broker()
+
+
+@scenario()
+def broker_paused(arena: Arena) -> None:
+    """SIGSTOP of the broker for 30 s."""
+    assert arena.kafka.child is not None
+    with arena.fault():
+        os.kill(arena.kafka.child.pid, signal.SIGSTOP)
+        time.sleep(30)
+        os.kill(arena.kafka.child.pid, signal.SIGCONT)
+
+
+@scenario()
+def broker_gone(arena: Arena) -> None:
+    """The broker is away for two minutes."""
+    with arena.fault():
+        arena.kill_broker()
+        time.sleep(120)
+        arena.start_broker()
+
+
+@scenario(workers=("a",), feed_on_s=25.0)
+def retention_passed(arena: Arena) -> None:
+    """Retention removes records that were not read yet: a gap, told and not hidden."""
+    arena.stop("a")
+    with arena.fault():
+        time.sleep(12)  # what is lost is not in the pane of what was read last
+        arena.collect()
+        lost = 0
+        consumer = KafkaConsumer(
+            **arena.cluster.broker.client_options(), group_id=arena.cluster.app_id
+        )
+        before: dict[TopicPartition, int] = {}
+        for number in range(PARTITIONS):
+            place = TopicPartition(arena.topics[0], number)
+            read_up_to = consumer.committed(place)
+            end = consumer.end_offsets([place])[place]
+            before[place] = read_up_to + (end - read_up_to) // 2
+            lost += arena.lose(place.topic, place.partition, first=read_up_to, end=before[place])
+        consumer.close()
+        with arena.admin() as client:
+            client.delete_records(before)
+        arena.again("a")
+    arena.outcome.notes.append(f"{lost} records removed")
+    arena.until_current()
+    arena.expect_health_alert("data-gap")
+    arena.said("a", "are gone from the broker")
+    text = arena.worker("a").get("metrics")
+    if f"kpi_monitor_lost_records_total {lost}.0" not in text:
+        arena.fail(f"kpi_monitor_lost_records_total does not say {lost}")
+
+
+@scenario(workers=("a",), feed_on_s=3.0)
+def partitions_grown(arena: Arena) -> None:
+    """A source topic gets more partitions: the worker ends, and refuses with the remedy."""
+    worker = arena.worker("a")
+    arena.feeder.stop()
+    time.sleep(6)
+    arena.collect()
+    with arena.fault():
+        arena.leave("a")
+        with arena.admin() as client:
+            client.create_partitions({arena.topics[0]: PARTITIONS * 2})
+        code = worker.child.process.wait(60)
+    if code != 70:
+        arena.fail(f"the worker ended with {code}, not 70")
+    arena.said("a", "has 8 partitions, not 4")
+    done = run_to_end(arena, command_line("worker"))
+    if done.returncode != 2 or "has 8 partitions, not 4" not in done.stderr:
+        arena.fail(f"a start is not refused: {done.returncode} {done.stderr[-300:]}")
+    arena.refused = True
+    arena.outcome.notes.append("refused, exit 2")
+
+
+@scenario()
+def producer_without_idempotence(arena: Arena) -> None:
+    """A producer sends everything of 10 s again, as one without idempotence may."""
+    again: list[FeedRecord] = []
+
+    def remember(record: FeedRecord) -> Iterator[FeedRecord]:
+        again.append(record)
+        yield record
+
+    def repeat(record: FeedRecord) -> Iterator[FeedRecord]:
+        yield from again
+        again.clear()
+        yield record
+
+    arena.feeder.change = remember
+    time.sleep(10)
+    with arena.fault():
+        arena.feeder.change = repeat
+        time.sleep(3)

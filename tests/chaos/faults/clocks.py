@@ -1,0 +1,19 @@
+"""Clocks of workers that are wrong, and step."""
+
+from __future__ import annotations
+
+import time
+
+from tests.chaos.arena import Arena
+from tests.chaos.scenario import scenario
+
+MODULE = "tests.support.stepped_clock"
+
+
+@scenario(module=MODULE, in_ci=True)
+def clock_steps(arena: Arena) -> None:
+    """The workers' clock steps an hour ahead, then ten minutes back, then is right again."""
+    with arena.fault():
+        for offset_s in (3600, -600, 0):
+            arena.set_clock(offset_s)
+            time.sleep(12)

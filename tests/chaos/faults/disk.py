@@ -1,0 +1,63 @@
+"""Disks that are full, read-only, emptied or corrupted."""
+
+from __future__ import annotations
+
+import resource
+import time
+
+from tests.chaos.arena import Arena, run_to_end
+from tests.chaos.scenario import scenario
+from tests.support.cluster import command_line
+
+
+@scenario(in_ci=True)
+def disk_full(arena: Arena) -> None:
+    """The owner's disk takes no more bytes: it ends and says so, the other takes over."""
+    owner = arena.observer.latest["worker"]
+    pid = arena.worker(owner).child.pid
+    arena.leave(owner)
+    with arena.fault():
+        # No file may grow beyond this: what a full disk says to a write, for one process.
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, 1024))
+        ended = time.monotonic()
+        arena.wait(
+            lambda: not arena.alive(owner), timeout_s=60, why="the worker with a full disk ends"
+        )
+        arena.outcome.notes.append(f"ended after {time.monotonic() - ended:.1f} s")
+    arena.until_current()
+    arena.again(owner)
+
+
+@scenario(workers=("a",))
+def disk_read_only(arena: Arena) -> None:
+    """A worker whose data folder can't be written refuses to start."""
+    with arena.fault():
+        done = run_to_end(
+            arena, command_line("worker", "--data-dir", "/proc/kpi-monitor", "--id", "z")
+        )
+    if done.returncode != 2 or "data_dir" not in done.stderr:
+        arena.fail(f"a read-only folder is not refused: {done.returncode} {done.stderr[-300:]}")
+
+
+@scenario(workers=("a",))
+def store_deleted(arena: Arena) -> None:
+    """The local table store is deleted while the worker is down."""
+    with arena.fault():
+        arena.kill("a")
+        arena.forget_disk("a")
+        arena.again("a")
+
+
+@scenario(workers=("a",), in_ci=True)
+def store_corrupted(arena: Arena) -> None:
+    """The files of the local table store hold rubbish; it is rebuilt from the changelog."""
+    with arena.fault():
+        arena.kill("a")
+        stores = sorted(arena.data_dir("a").rglob("*.db"))
+        assert stores
+        for store in stores:
+            for file in [*store.glob("MANIFEST*"), *store.glob("*.sst"), *store.glob("*.log")]:
+                file.write_bytes(b"rubbish" * 50)
+        arena.again("a")
+    time.sleep(8)
+    arena.said("a", "rebuilt from the changelog")

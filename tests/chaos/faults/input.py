@@ -1,0 +1,125 @@
+"""Input that is odd, silent, transactional, or poison."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from zlib import crc32
+
+from aiokafka import AIOKafkaProducer
+
+from streams.embedded.synthetic import FeedRecord, Oddities
+from tests.chaos.arena import Arena
+from tests.chaos.scenario import scenario
+
+RHYTHM_S = 25
+"""So long it takes until the sources have a rhythm."""
+
+
+@scenario(oddities=Oddities(duplicates=0.2, late=0.1, broken=0.05), in_ci=True)
+def duplicates_and_disorder(arena: Arena) -> None:
+    """A fifth of the records comes twice, a tenth late, some are broken, some too late."""
+
+    def shuffle(record: FeedRecord) -> Iterator[FeedRecord]:
+        # A repetition has the same id, so it is late by the same.
+        lot = crc32(record.value[:60]) % 100
+        if lot < 2 and b'"type": "click"' in record.value:
+            event = json.loads(record.value)
+            # Every other one is beyond the correction horizon: a dead letter.
+            event["event_time"] -= 900_000 if lot else 240_000
+            yield record._replace(value=json.dumps(event).encode())
+        else:
+            yield record
+
+    with arena.fault():
+        arena.feeder.change = shuffle
+        time.sleep(20)
+    arena.expect_health_alert("data-duplicates")
+
+
+@scenario()
+def transactional_producer(arena: Arena) -> None:
+    """A transactional producer commits, aborts, and hangs for a while."""
+
+    async def transactions() -> None:
+        client = AIOKafkaProducer(
+            bootstrap_servers=arena.kafka.address, transactional_id=f"{arena.cluster.app_id}-t"
+        )
+        await client.start()
+        for number in range(60):
+            await client.begin_transaction()
+            for part in range(5):
+                user = f"t{part}"
+                event = {
+                    "type": "click",
+                    "event_id": f"transaction-{number}-{part}",
+                    "event_time": int(time.time() * 1000),
+                    "user_id": user,
+                    "campaign_id": "618-main",
+                    "channel": "search",
+                }
+                await client.send_and_wait(
+                    arena.topics[0], json.dumps(event).encode(), user.encode()
+                )
+            if number == 40:
+                await asyncio.sleep(5)
+            if number % 3 == 0:
+                await client.abort_transaction()
+            else:
+                await client.commit_transaction()
+        await client.stop()
+
+    with arena.fault():
+        asyncio.run(transactions())
+
+
+@scenario(in_ci=True, feed_on_s=15.0)
+def source_silent(arena: Arena) -> None:
+    """All orders stop to arrive for 40 s: told as a silent source, no KPI alert."""
+    orders = arena.topics[1]
+    time.sleep(RHYTHM_S)
+    with arena.fault():
+        arena.feeder.change = lambda record: () if record.topic == orders else (record,)
+        time.sleep(40)
+        arena.feeder.change = lambda record: (record,)
+    arena.expect_health_alert("data-silent")
+
+
+@scenario(feed_on_s=15.0)
+def partition_silent(arena: Arena) -> None:
+    """One partition of the clicks is silent for 40 s: told, and no KPI alert."""
+    clicks = arena.topics[0]
+    silent = arena.users_of(1)
+    time.sleep(RHYTHM_S)
+    with arena.fault():
+        arena.feeder.change = lambda record: (
+            () if record.topic == clicks and silent(record.key) else (record,)
+        )
+        time.sleep(40)
+        arena.feeder.change = lambda record: (record,)
+    arena.expect_health_alert("data-silent")
+
+
+@scenario(module="tests.support.faulty_worker")
+def poison_records(arena: Arena) -> None:
+    """A stage fails on single records: they become dead letters, the rest is counted."""
+    number = 0
+
+    def poison(record: FeedRecord) -> Iterator[FeedRecord]:
+        nonlocal number
+        number += 1
+        yield record
+        if number % 400 == 0 and record.topic == arena.topics[0]:
+            event = {
+                "type": "poison",
+                "event_id": f"poison-{number}",
+                "event_time": record.due_ms,
+            }
+            yield record._replace(value=json.dumps(event).encode())
+
+    with arena.fault():
+        arena.feeder.change = poison
+        time.sleep(20)
+        arena.feeder.change = lambda record: (record,)

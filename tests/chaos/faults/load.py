@@ -1,0 +1,57 @@
+"""More input than a worker can take."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+from streams.embedded.synthetic import FeedRecord
+from tests.chaos.arena import Arena
+from tests.chaos.scenario import scenario
+
+COPIES = 30
+
+
+@scenario(workers=("a",), feed_on_s=5.0, settings={"KPI_LAG_ALERT_S": "10"}, high=COPIES * 3.0)
+def overload(arena: Arena) -> None:
+    """Input beyond what the worker is given time for, for 5 minutes, and catching up."""
+    _overload(arena, seconds=300)
+
+
+@scenario(
+    workers=("a",), feed_on_s=5.0, settings={"KPI_LAG_ALERT_S": "10"}, high=COPIES * 3.0, in_ci=True
+)
+def overload_short(arena: Arena) -> None:
+    """The same for 45 s."""
+    _overload(arena, seconds=45)
+
+
+def _overload(arena: Arena, *, seconds: float) -> None:
+    """Let the worker run for 1 % of the time only, with many times the input."""
+    pid = arena.worker("a").child.pid
+    before_mb = arena.observer.peak_rss_mb
+    more = 0
+
+    def multiply(record: FeedRecord) -> Iterator[FeedRecord]:
+        nonlocal more
+        yield record
+        for number in range(COPIES):
+            more += 1
+            name = b'"event_id": "copy%d-' % number
+            yield record._replace(value=record.value.replace(b'"event_id": "', name))
+
+    with arena.fault():
+        arena.feeder.change = multiply
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(1.485)
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.015)
+        arena.feeder.change = lambda record: (record,)
+    arena.until_current(timeout_s=150)
+    arena.expect_health_alert("data-lagging")
+    grown_mb = arena.observer.peak_rss_mb - before_mb
+    arena.outcome.notes.append(f"{more} more records, memory +{grown_mb:.0f} MiB")

@@ -1,0 +1,100 @@
+"""Changelogs that are compacted, truncated or emptied."""
+
+from __future__ import annotations
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from tests.chaos.arena import PARTITIONS, Arena
+from tests.chaos.scenario import scenario
+
+TABLES = {"ingest": PARTITIONS, "kpis": 1}
+
+
+def _changelogs(arena: Arena) -> list[TopicPartition]:
+    return [
+        TopicPartition(arena.cluster.topic(f"{table}-changelog"), number)
+        for table, count in TABLES.items()
+        for number in range(count)
+    ]
+
+
+def _configure(arena: Arena, **configs: str) -> None:
+    named = {name.replace("_", "."): value for name, value in configs.items()}
+    with arena.admin() as client:
+        client.alter_configs(
+            [
+                ConfigResource(ConfigResourceType.TOPIC, topic, configs=named)
+                for topic in {place.topic for place in _changelogs(arena)}
+            ]
+        )
+
+
+def _stored(arena: Arena) -> int:
+    """Return how many records the changelogs really hold."""
+    consumer = KafkaConsumer(**arena.cluster.broker.client_options(), enable_auto_commit=False)
+    places = _changelogs(arena)
+    consumer.assign(places)
+    consumer.seek_to_beginning(*places)
+    ends = consumer.end_offsets(places)
+    count = 0
+    while any(consumer.position(place) < end for place, end in ends.items()):
+        count += sum(len(records) for records in consumer.poll(timeout_ms=500).values())
+    consumer.close()
+    return count
+
+
+def _written(arena: Arena) -> int:
+    """Return how many records were ever written to the changelogs."""
+    consumer = KafkaConsumer(**arena.cluster.broker.client_options(), enable_auto_commit=False)
+    ends = consumer.end_offsets(_changelogs(arena))
+    consumer.close()
+    return int(sum(ends.values()))
+
+
+def _delete(arena: Arena, *, keep: int) -> None:
+    """Remove the changelogs' records but for the last ``keep``."""
+    _configure(arena, cleanup_policy="delete")
+    consumer = KafkaConsumer(**arena.cluster.broker.client_options(), enable_auto_commit=False)
+    ends = consumer.end_offsets(_changelogs(arena))
+    consumer.close()
+    with arena.admin() as client:
+        client.delete_records({place: max(0, end - keep) for place, end in ends.items()})
+
+
+@scenario(workers=("a",))
+def changelog_compacted(arena: Arena) -> None:
+    """The changelogs are compacted to what is left of them, and the disk is lost."""
+    _configure(arena, segment_ms="1000", min_cleanable_dirty_ratio="0.001")
+    arena.wait(
+        lambda: _stored(arena) < 0.6 * _written(arena), timeout_s=120, why="the cleaner compacts"
+    )
+    with arena.fault():
+        arena.kill("a")
+        arena.forget_disk("a")
+        arena.outcome.notes.append(f"{_written(arena)} records compacted to {_stored(arena)}")
+        arena.again("a")
+
+
+@scenario(workers=("a",), feed_on_s=2.0)
+def changelog_truncated(arena: Arena) -> None:
+    """Retention cut the changelogs: a worker without a disk refuses, one with it goes on."""
+    _refused_without_disk(arena, keep=3)
+
+
+@scenario(workers=("a",), feed_on_s=2.0)
+def changelog_emptied(arena: Arena) -> None:
+    """The changelogs are empty: a worker without a disk refuses, one with it goes on."""
+    _refused_without_disk(arena, keep=0)
+
+
+def _refused_without_disk(arena: Arena, *, keep: int) -> None:
+    arena.stop("a")
+    with arena.fault():
+        _delete(arena, keep=keep)
+        stranger = arena.cluster.start("b")
+        code = stranger.child.process.wait(90)
+        if code != 70:
+            arena.fail(f"the worker without state ended with {code}, not 70")
+        arena.said("b", "under another KPI_APP_ID")
+        arena.again("a")

@@ -1,0 +1,64 @@
+"""An older worker's state is taken over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.chaos.arena import Arena
+from tests.chaos.scenario import scenario
+
+FIRST_RELEASE = "5badb54"
+"""The last commit of 0.1.0, whose state has schema version 1."""
+
+
+def _source_of(commit: str, folder: Path) -> Path:
+    """Lay the source of a commit into a folder."""
+    repository = os.environ.get("KPI_REPOSITORY", Path(__file__).parents[3])
+    target = folder / "older"
+    target.mkdir()
+    archive = subprocess.run(
+        ["git", "-C", str(repository), "archive", commit, "streams", "models", "config"],
+        capture_output=True,
+        check=False,
+    )
+    assert archive.returncode == 0, (
+        f"commit {commit} is not in {repository}: {archive.stderr.decode()}"
+    )
+    subprocess.run(["tar", "-x", "-C", str(target)], input=archive.stdout, check=True)
+    return target
+
+
+def _older(commit: str, arena: Arena) -> dict[str, str]:
+    # Without it, the current folder comes before PYTHONPATH.
+    return {"PYTHONPATH": str(_source_of(commit, arena.folder)), "PYTHONSAFEPATH": "1"}
+
+
+def _previous(arena: Arena) -> dict[str, str]:
+    return _older(os.environ.get("KPI_UPGRADE_FROM", "HEAD~1"), arena)
+
+
+def _first(arena: Arena) -> dict[str, str]:
+    return _older(FIRST_RELEASE, arena)
+
+
+@scenario(workers=("a",), first_settings=_previous, in_ci=True)
+def upgrade(arena: Arena) -> None:
+    """The commit before this one runs, is stopped, and this one goes on with its state."""
+    _upgrade(arena)
+
+
+@scenario(workers=("a",), first_settings=_first)
+def upgrade_from_the_first_release(arena: Arena) -> None:
+    """Version 0.1.0 runs, is killed, and this one goes on with its state."""
+    _upgrade(arena)
+
+
+def _upgrade(arena: Arena) -> None:
+    with arena.fault():
+        assert "older" in arena.running_from("a")
+        arena.kill("a")
+        arena.start("a")
+    arena.until_current()
+    assert "older" not in arena.running_from("a")

@@ -1,0 +1,113 @@
+"""Workers that end, pause, come and go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from tests.chaos.arena import Arena
+from tests.chaos.scenario import scenario
+
+TAKEOVER_LIMIT_S = 15.0
+
+
+@scenario(in_ci=True)
+def worker_killed(arena: Arena) -> None:
+    """kill -9 of the worker that owns the KPIs; the other takes over."""
+    owner = arena.observer.latest["worker"]
+    other = "b" if owner == "a" else "a"
+    with arena.fault():
+        arena.kill(owner)
+        killed_s = time.monotonic()
+    arena.wait(
+        lambda: (
+            arena.observer.latest["worker"] == other
+            and arena.observer.recovered_after_s(since_s=killed_s)
+        ),
+        timeout_s=60,
+        why="the other worker took over",
+    )
+    took_s = time.monotonic() - killed_s
+    arena.outcome.notes.append(f"takeover {took_s:.1f} s")
+    if took_s > TAKEOVER_LIMIT_S:
+        arena.fail(f"takeover took {took_s:.1f} s, over {TAKEOVER_LIMIT_S:.0f} s")
+
+
+@scenario(in_ci=True)
+def workers_killed_again_and_again(arena: Arena) -> None:
+    """kill -9 of one worker after the other, every few seconds."""
+    with arena.fault():
+        for turn in range(8):
+            name = "ab"[turn % 2]
+            arena.kill(name)
+            time.sleep(1.0)
+            arena.again(name)
+            time.sleep(3.0)
+
+
+@scenario()
+def all_workers_killed(arena: Arena) -> None:
+    """kill -9 of all workers at once; started again after 10 s."""
+    with arena.fault():
+        arena.kill("a", "b")
+        time.sleep(10)
+        arena.again("a", "b")
+
+
+@scenario()
+def workers_stopped(arena: Arena) -> None:
+    """SIGTERM of all workers; started again after 5 s."""
+    with arena.fault():
+        arena.stop("a", "b")
+        time.sleep(5)
+        arena.again("a", "b")
+
+
+@scenario()
+def workers_join_and_leave(arena: Arena) -> None:
+    """Workers join and leave, one of them with an empty disk."""
+    with arena.fault():
+        arena.start("c")
+        time.sleep(8)
+        arena.stop("a")
+        time.sleep(8)
+        arena.forget_disk("a")
+        arena.again("a")
+        arena.stop("b")
+        time.sleep(8)
+        arena.again("b")
+
+
+@scenario(workers=("a", "b", "c"))
+def rolling_restart(arena: Arena) -> None:
+    """Each of three workers is stopped and started again, one after the other."""
+    with arena.fault():
+        for name in ("a", "b", "c"):
+            arena.stop(name)
+            arena.again(name)
+            time.sleep(10)
+
+
+@scenario()
+def worker_paused(arena: Arena) -> None:
+    """SIGSTOP of the owner beyond its session; it ends when it comes back."""
+    owner = arena.observer.latest["worker"]
+    with arena.fault():
+        pid = arena.worker(owner).child.pid
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(16)
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(5)
+    arena.said(owner, "was paused for")
+
+
+@scenario(workers=("a",))
+def two_workers_with_one_name(arena: Arena) -> None:
+    """A second worker joins with the instance id of the first, which ends and says so."""
+    first = arena.worker("a")
+    with arena.fault():
+        second = arena.cluster.start("a", KPI_DATA_DIR=str(arena.data_dir("other")))
+        assert first.child.process.wait(40) == 70
+        arena.adopt("a", second)
+    arena.said("a", "another worker joined with the instance id a")

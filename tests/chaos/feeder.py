@@ -1,0 +1,119 @@
+"""Sends a seeded campaign at the pace of the clock, from a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from streams.broker import Broker
+from streams.embedded import producer
+from streams.embedded.synthetic import CAMPAIGNS, FeedRecord, Oddities, Synthetic
+
+HISTORY_MS = 100_000
+"""Sent at once before the clock's pace begins, so that windows are full from the start."""
+
+Change = Callable[[FeedRecord], Iterable[FeedRecord]]
+
+
+def as_they_are(record: FeedRecord) -> Iterable[FeedRecord]:
+    """Change nothing."""
+    return (record,)
+
+
+class Feeder:
+    """A producer that does not give up: it waits for its broker.
+
+    Args:
+        broker: where to send.
+        topics: names of the topics of clicks, orders and campaigns.
+        registry: the topic of definitions.
+        rate: clicks a second; a click makes 2.6 records.
+        oddities: shares of late, repeated and broken records.
+
+    ``change`` may be replaced at any time: it gets every record that is due and
+    says what is sent in its place.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        topics: tuple[str, str, str],
+        registry: str,
+        seed: int,
+        rate: float,
+        oddities: Oddities | None,
+    ) -> None:
+        self.change: Change = as_they_are
+        self.sent = 0
+        self._broker = broker
+        self._registry = registry
+        self._made = Synthetic(seed=seed, clicks_per_second=rate, topics=topics, oddities=oddities)
+        self._stop = threading.Event()
+        self._failure: Exception | None = None
+        self._history_sent = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
+
+    def start(self) -> None:
+        """Begin; return once the history is with the broker."""
+        self._thread.start()
+        while not self._history_sent.wait(0.1):
+            self._raise_failure()
+        self._raise_failure()
+
+    def stop(self) -> None:
+        """End; return once the broker has everything."""
+        self._stop.set()
+        self._thread.join(200)
+        assert not self._thread.is_alive(), "the feeder waits for its broker in vain"
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._feed())
+        except Exception as error:  # noqa: BLE001 - raised again in the scenario
+            self._failure = error
+        finally:
+            self._history_sent.set()
+
+    async def _feed(self) -> None:
+        now_ms = int(time.time() * 1000) // 1000 * 1000
+        async with producer.producer(self._broker) as client:
+            await producer.define(client, CAMPAIGNS, topic=self._registry)
+            await asyncio.sleep(1.0)
+            for record in self._made.records(now_ms - HISTORY_MS, now_ms):
+                await self._send(client, record)
+            await client.flush()
+            self._history_sent.set()
+            for record in self._paced(now_ms):
+                wait_s = record.due_ms / 1000 - time.time()
+                while wait_s > 0 and not self._stop.is_set():
+                    await asyncio.sleep(min(wait_s, 0.1))
+                    wait_s = record.due_ms / 1000 - time.time()
+                if self._stop.is_set():
+                    break
+                await self._send(client, record)
+            await client.flush()
+
+    def _paced(self, now_ms: int) -> Iterator[FeedRecord]:
+        yield from self._made.records(now_ms, now_ms + 24 * 3_600_000)
+
+    async def _send(self, client: Any, record: FeedRecord) -> None:
+        for one in self.change(record):
+            while True:
+                try:
+                    await client.send(one.topic, one.value, one.key)
+                    break
+                except KafkaError:
+                    # Its buffer is full while the broker is away.
+                    await asyncio.sleep(0.2)
+            self.sent += 1

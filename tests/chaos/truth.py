@@ -1,0 +1,114 @@
+"""What is true of the records that a broker holds; shares no code with the monitor."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from streams.embedded.synthetic import CAMPAIGNS
+from tests.support import oracle
+
+DISORDER_MS = 5_000
+HORIZON_MS = 600_000
+_KINDS = {
+    "impression": "impression",
+    "click": "click",
+    "visit": "visit",
+    "order_placed": "order",
+    "order_refunded": "refund",
+    "spend_reported": "spend",
+}
+_CAMPAIGN_OF = {
+    name: campaign.id
+    for campaign in CAMPAIGNS
+    for name in (campaign.id, campaign.name, *campaign.aliases)
+}
+
+
+@dataclass
+class Truth:
+    """What must have become of the records.
+
+    ``windows_of`` has, for each event that counts, its row for the oracle.
+    """
+
+    records: int = 0
+    counted: int = 0
+    duplicates: int = 0
+    too_late: int = 0
+    broken: int = 0
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+    @property
+    def dead_letters(self) -> int:
+        """How many records must be dead letters."""
+        return self.too_late + self.broken
+
+    @property
+    def events(self) -> pl.DataFrame:
+        """The events that count, as the oracle takes them."""
+        return pl.DataFrame(self.rows, schema=oracle.SCHEMA, orient="row")
+
+
+def of(partitions: Iterable[Iterable[bytes]]) -> Truth:
+    """Return the truth of partitions, each given by its values in offset order."""
+    truth = Truth()
+    for values in partitions:
+        seen: set[str] = set()
+        newest: int | None = None
+        for value in values:
+            truth.records += 1
+            event = _event(value)
+            if event is None:
+                truth.broken += 1
+                continue
+            at = event["event_time"]
+            if newest is not None and newest - DISORDER_MS - at > HORIZON_MS:
+                truth.too_late += 1
+                continue
+            if event["event_id"] in seen:
+                truth.duplicates += 1
+                continue
+            seen.add(event["event_id"])
+            newest = at if newest is None else max(newest, at)
+            truth.counted += 1
+            truth.rows.append(_row(event))
+    return truth
+
+
+def _event(value: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(value.decode())
+    except ValueError:
+        return None
+    if not isinstance(event, dict) or event.get("type") not in _KINDS:
+        return None
+    if "event_id" not in event or not ("user_id" in event or event["type"] == "spend_reported"):
+        return None
+    return event
+
+
+def _row(event: dict[str, Any]) -> tuple[Any, ...]:
+    named = event.get("campaign_id") or event.get("campaign")
+    units = round(float(event.get("amount", 0)) * 10_000)
+    return (
+        event["event_time"],
+        _KINDS[event["type"]],
+        event.get("user_id"),
+        _CAMPAIGN_OF[named],
+        event["channel"],
+        units,
+        event.get("count", 1),
+    )
+
+
+def tally(truth: Truth) -> Counter[str]:
+    """Return the counts by name."""
+    return Counter(
+        counted=truth.counted, duplicates=truth.duplicates, dead_letters=truth.dead_letters
+    )

@@ -1,0 +1,69 @@
+"""The broker's clock: learned from acknowledgements, never ahead of it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.engine.clock import FORGET_S, SILENCE_S, BrokerClock
+from streams.ingest.watermark import Watermark
+
+EPOCH_MS = 1_700_000_000_000
+
+
+def test_the_broker_s_time_is_unknown_until_it_told_it() -> None:
+    clock = BrokerClock(monotonic=lambda: 10.0)
+    assert not clock.known
+    assert clock.at_ms(10.0) is None
+    clock.note(EPOCH_MS, sent_at=9.9, acked_at=10.0)
+    assert clock.known
+    assert clock.at_ms(12.5) == EPOCH_MS + 2_500
+    assert clock.now_ms() == EPOCH_MS
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.001, 20.0), st.floats(0.0, 5.0), st.floats(0.0, 5.0)), min_size=1
+    )
+)
+def test_it_is_never_ahead_of_the_broker(steps: list[tuple[float, float, float]]) -> None:
+    """Steps are (pause, way there, way back) in s; the broker's clock is EPOCH_MS + monotonic."""
+    clock, now = BrokerClock(), 0.0
+    for pause, there, back in steps:
+        sent_at = now + pause
+        appended_at = sent_at + there
+        now = appended_at + back
+        clock.note(int(EPOCH_MS + appended_at * 1000), sent_at=sent_at, acked_at=now)
+        shown = clock.at_ms(now)
+        assert shown is not None
+        assert shown <= EPOCH_MS + now * 1000 + 1e-3
+
+
+def test_a_tight_bound_is_kept_and_an_old_one_forgotten() -> None:
+    clock = BrokerClock()
+    clock.note(EPOCH_MS, sent_at=0.0, acked_at=0.0)
+    clock.note(EPOCH_MS + 1_000, sent_at=1.0, acked_at=1.5)
+    assert clock.at_ms(2.0) == EPOCH_MS + 2_000
+    for acked_at in (FORGET_S + 2, 2 * FORGET_S + 4):
+        clock.note(EPOCH_MS + int(acked_at * 1000) - 500, sent_at=acked_at - 0.6, acked_at=acked_at)
+    assert clock.at_ms(100.0) == EPOCH_MS + 99_500
+
+
+def test_an_acknowledgement_that_took_long_tells_that_the_broker_was_away() -> None:
+    clock = BrokerClock()
+    clock.note(EPOCH_MS, sent_at=0.0, acked_at=0.1)
+    assert clock.answering_since_ms == 0
+    clock.note(EPOCH_MS + 9_000, sent_at=1.0, acked_at=1.1 + SILENCE_S)
+    assert clock.answering_since_ms == EPOCH_MS + 9_000
+
+
+def test_the_time_in_which_the_broker_was_away_is_not_carried_on() -> None:
+    mark = Watermark(allowed_disorder_ms=5_000, idle_after_ms=5_000)
+    mark.newest_event_time = EPOCH_MS
+    mark.appended(EPOCH_MS)
+    back_ms = EPOCH_MS + 60_000
+    mark.caught_up(at_ms=back_ms + 1_000, answering_since_ms=back_ms)
+    assert mark.watermark_ms == EPOCH_MS - 5_000 + 800
+    assert not mark.idle
+    mark.caught_up(at_ms=back_ms + 6_000, answering_since_ms=back_ms)
+    assert mark.idle

@@ -1,0 +1,90 @@
+"""Silence is judged against a source's own rhythm."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.kpis.rhythm import FORGOTTEN_MS, Rhythm, SourceName, Voice
+from streams.kpis.shares import Shares
+from tests.support.offline import NOON
+
+CLICKS, TOPIC = ("clicks", 0), ("clicks", -1)
+
+
+def spoken(*, every_ms: int, for_ms: int) -> Rhythm:
+    rhythm = Rhythm(silent_after_ms=20_000)
+    for at in range(NOON - for_ms, NOON + 1, every_ms):
+        assert not rhythm.spoke("clicks", 0, at_ms=at)
+    return rhythm
+
+
+def voices(rhythm: Rhythm, now_ms: int) -> dict[SourceName, Voice]:
+    return {name: voice for name, (voice, _) in rhythm.quiet({CLICKS: now_ms}).items()}
+
+
+@pytest.mark.parametrize(
+    ("every_ms", "silence_ms", "voice"),
+    [
+        (500, 1_900, None),
+        (500, 2_000, Voice.SUSPECT),
+        (500, 19_999, Voice.SUSPECT),
+        (500, 20_000, Voice.SILENT),
+        (10_000, 29_000, None),
+        (10_000, 30_000, Voice.SUSPECT),
+        (10_000, 60_000, Voice.SILENT),
+        (500, FORGOTTEN_MS, None),
+    ],
+)
+def test_a_source_is_suspect_and_then_silent_by_its_longest_gap(
+    every_ms: int, silence_ms: int, voice: Voice | None
+) -> None:
+    rhythm = spoken(every_ms=every_ms, for_ms=120_000)
+    expected = {} if voice is None else {CLICKS: voice, TOPIC: voice}
+    assert voices(rhythm, NOON + silence_ms) == expected
+
+
+def test_a_source_that_was_heard_for_a_moment_only_has_no_rhythm() -> None:
+    assert not voices(spoken(every_ms=10, for_ms=3_000), NOON + 600_000)
+
+
+def test_a_silence_that_ended_is_told_once_and_is_no_part_of_the_rhythm() -> None:
+    rhythm = spoken(every_ms=500, for_ms=120_000)
+    back = NOON + 50_000
+    assert rhythm.spoke("clicks", 0, at_ms=back) == [(CLICKS, 50_000), (TOPIC, 50_000)]
+    assert not rhythm.spoke("clicks", 0, at_ms=back + 500)
+    assert voices(rhythm, back + 500 + 20_000) == {CLICKS: Voice.SILENT, TOPIC: Voice.SILENT}
+
+
+def test_a_topic_speaks_while_any_of_its_partitions_does() -> None:
+    rhythm = Rhythm(silent_after_ms=20_000)
+    for at in range(NOON - 120_000, NOON + 40_001, 500):
+        rhythm.spoke("clicks", 1, at_ms=at)
+        if at <= NOON:
+            rhythm.spoke("clicks", 0, at_ms=at)
+    read_up_to = {CLICKS: NOON + 40_000, ("clicks", 1): NOON + 40_000}
+    quiet = rhythm.quiet(read_up_to)
+    assert {name: voice for name, (voice, _) in quiet.items()} == {CLICKS: Voice.SILENT}
+
+
+def test_silence_is_only_what_was_listened_to() -> None:
+    rhythm = spoken(every_ms=500, for_ms=120_000)
+    assert not voices(rhythm, NOON + 1_000)
+
+
+def test_a_rhythm_survives_a_restart() -> None:
+    rhythm = spoken(every_ms=500, for_ms=120_000)
+    again = Rhythm(silent_after_ms=20_000, wire=rhythm.to_wire())
+    assert voices(again, NOON + 20_000) == voices(rhythm, NOON + 20_000) != {}
+
+
+def test_shares_are_those_of_the_last_minutes_and_need_records() -> None:
+    shares = Shares()
+    shares.note({"records": 99, "late": 99}, at_ms=NOON)
+    assert shares.share("late") == 0.0
+    shares.note(
+        {"records": 101, "dead_letters/not_json": 20, "dead_letters/empty": 30}, at_ms=NOON + 60_000
+    )
+    assert shares.share("dead_letters/") == 0.25
+    shares.note({"records": 200}, at_ms=NOON + 301_000)
+    assert shares.share("late") == 0.0
+    assert shares.share("dead_letters/") == pytest.approx(50 / 301)
