@@ -143,8 +143,9 @@ def build(settings: Settings) -> Monitor:
         )
 
     share = None
-    if settings.redis is not None:
-        share = LiveShare(settings.redis.get_secret_value(), app_id=settings.app_id)
+    redis_server = settings.redis_server
+    if redis_server is not None:
+        share = LiveShare(redis_server, app_id=settings.app_id)
     web = WebServer(
         view,
         host=settings.web_host,

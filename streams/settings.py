@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.broker import Broker, Mechanism, Security
 from streams.errors import ConfigError
+from streams.redis_server import RedisServer
 
 
 def _known_zone(name: str) -> str:
@@ -65,6 +66,14 @@ class Settings(BaseSettings):
     """PEM file of its private key."""
     redis: SecretStr | None = None
     """URL of Redis or Valkey, through which workers share the live view."""
+    redis_password_file: Path | None = None
+    """File that holds Redis' password, instead of the URL."""
+    redis_ca_file: Path | None = None
+    """PEM file of the authorities that Redis' certificate must be signed by."""
+    redis_cert_file: Path | None = None
+    """PEM file of this client's certificate for Redis, for mutual TLS."""
+    redis_key_file: Path | None = None
+    """PEM file of its private key."""
     data_dir: Path = Path("./data")
     """Folder of the local table store."""
 
@@ -136,6 +145,17 @@ class Settings(BaseSettings):
             )
         if (self.kafka_cert_file is None) != (self.kafka_key_file is None):
             raise ValueError("kafka_cert_file and kafka_key_file go together")
+        if (self.redis_cert_file is None) != (self.redis_key_file is None):
+            raise ValueError("redis_cert_file and redis_key_file go together")
+        return self
+
+    @model_validator(mode="after")
+    def _redis_is_a_url(self) -> Settings:
+        url = "" if self.redis is None else self.redis.get_secret_value()
+        if url and not url.startswith(("redis://", "rediss://")):
+            raise ValueError("redis must begin with redis://, or with rediss:// for TLS")
+        if self.redis_ca_file is not None and url.startswith("redis://"):
+            raise ValueError("redis_ca_file is for TLS: let redis begin with rediss://")
         return self
 
     @model_validator(mode="after")
@@ -165,6 +185,27 @@ class Settings(BaseSettings):
             ca_file=self.kafka_ca_file,
             cert_file=self.kafka_cert_file,
             key_file=self.kafka_key_file,
+        )
+
+    @property
+    def redis_server(self) -> RedisServer | None:
+        """How Redis is reached; None without it.
+
+        Raises:
+            ConfigError: a file can't be read.
+        """
+        if self.redis is None:
+            return None
+        for key in ("redis_ca_file", "redis_cert_file", "redis_key_file"):
+            file: Path | None = getattr(self, key)
+            if file is not None and not os.access(file, os.R_OK):
+                raise ConfigError(source="settings", where=key, why=f"{file} can't be read")
+        return RedisServer(
+            url=self.redis.get_secret_value(),
+            password=_secret(SecretStr(""), self.redis_password_file, key="redis_password_file"),
+            ca_file=self.redis_ca_file,
+            cert_file=self.redis_cert_file,
+            key_file=self.redis_key_file,
         )
 
     @property

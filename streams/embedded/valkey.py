@@ -10,6 +10,9 @@ from streams.embedded import processes
 class EmbeddedValkey:
     """A server on a free loopback port; keeps nothing on disk."""
 
+    options: tuple[str, ...] = ()
+    """Given to the server beside its own, such as users."""
+
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
         self.folder = folder
         self.port = port or processes.free_port()
@@ -34,6 +37,7 @@ class EmbeddedValkey:
             [
                 *(get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1"),
                 *("--save", "", "--appendonly", "no", "--dir", self.folder),
+                *self.options,
             ],
             log_file=self.folder / "valkey.log",
         )

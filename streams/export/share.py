@@ -11,6 +11,8 @@ from typing import Any
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
+from streams.redis_server import RedisServer
+
 log = logging.getLogger(__name__)
 
 EXPIRES_S = 10
@@ -23,8 +25,8 @@ class LiveShare:
     Without Redis nothing is wrong: a worker then shows only its own.
     """
 
-    def __init__(self, url: str, *, app_id: str) -> None:
-        self._client: Any = redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+    def __init__(self, server: RedisServer, *, app_id: str) -> None:
+        self._client: Any = redis.from_url(server.url, **server.client_options())
         self._key = f"{app_id}:live"
         self._failing = False
         self.others: dict[str, Any] | None = None

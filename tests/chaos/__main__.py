@@ -20,7 +20,6 @@ from tests.chaos import faults  # noqa: F401 - registers the scenarios
 from tests.chaos.arena import Outcome
 from tests.chaos.scenario import SCENARIOS, Scenario, run
 
-
 WIDTH = 170
 
 

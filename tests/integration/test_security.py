@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from streams.embedded.kafka import EmbeddedKafka
+from tests.support import secure_redis as secure_redis_support
+from tests.support import stack
 from tests.support.backlog import assert_exact, fill
 from tests.support.cluster import Cluster
 from tests.support.secure_kafka import PASSWORD, USER, Certificates, SecureKafka
+from tests.support.secure_redis import TlsProxy, UserValkey
 
 pytestmark = pytest.mark.integration
 
@@ -119,5 +125,65 @@ def test_a_worker_is_known_by_its_certificate(certificates: Certificates, tmp_pa
             truth = fill(cluster, seconds=20)
             cluster.start("w0")
             assert_exact(cluster, truth)
+        finally:
+            cluster.stop()
+
+
+@contextlib.contextmanager
+def secure_redis(certificates: Certificates, folder: Path) -> Iterator[str]:
+    """Yield the address of a Valkey behind TLS."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.server_file)
+    with UserValkey(folder / "valkey") as valkey, TlsProxy(valkey.port, context) as proxy:
+        yield f"127.0.0.1:{proxy.port}"
+
+
+def test_workers_share_their_picture_over_redis_with_tls_and_a_user(
+    kafka: EmbeddedKafka, certificates: Certificates, tmp_path: Path
+) -> None:
+    secret = tmp_path / "password"
+    secret.write_text(secure_redis_support.PASSWORD + "\n")
+    with secure_redis(certificates, tmp_path) as address:
+        settings = {
+            "KPI_REDIS": f"rediss://{secure_redis_support.USER}@{address}/0",
+            "KPI_REDIS_PASSWORD_FILE": str(secret),
+            "KPI_REDIS_CA_FILE": str(certificates.ca_file),
+            "KPI_LOG_LEVEL": "debug",
+        }
+        cluster = Cluster(kafka.address, tmp_path, settings)
+        try:
+            cluster.start("a")
+            cluster.start("b")
+            fill(cluster, seconds=20)
+            stack.until(
+                lambda: (
+                    all(worker.live()["totals"].get("1m") for worker in cluster.workers)
+                    and sum(worker.live()["owner"] for worker in cluster.workers) == 1
+                ),
+                timeout_s=60,
+                why="the worker that owns no KPIs shows them",
+            )
+            assert secure_redis_support.PASSWORD not in texts(cluster)
+        finally:
+            cluster.stop()
+
+
+def test_a_redis_that_is_not_trusted_gets_nothing_and_stops_nothing(
+    kafka: EmbeddedKafka, certificates: Certificates, tmp_path: Path
+) -> None:
+    with secure_redis(certificates, tmp_path) as address:
+        settings = {
+            "KPI_REDIS": f"rediss://{secure_redis_support.USER}:wrong-secret@{address}/0",
+            "KPI_REDIS_CA_FILE": str(certificates.strange_ca_file),
+        }
+        cluster = Cluster(kafka.address, tmp_path, settings)
+        try:
+            cluster.command("topics", "--create")
+            truth = fill(cluster, seconds=20)
+            worker = cluster.start("a")
+            assert_exact(cluster, truth)
+            log = worker.child.log_file.read_text()
+            assert "the live view is not shared" in log
+            assert "wrong-secret" not in log
         finally:
             cluster.stop()
