@@ -113,6 +113,7 @@ class _State(msgspec.Struct, array_like=True, kw_only=True):
     gaps: list[Gap] = []
     rhythm: RhythmWire = []
     silences: list[Gap] = []
+    first_frontier_ms: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -162,6 +163,7 @@ class KpiJob:
         self._totals: dict[str, dict[str, int]] = {}
         self._unknown: list[str] = []
         self._observed_from_ms = NOT_OBSERVED
+        self._first_frontier_ms = NOT_OBSERVED
         self._latest: dict[WindowName, Evaluation] = {}
         self._sparkline: deque[tuple[int, KpiValues]] = deque(maxlen=SPARKLINE_POINTS)
         self._evaluated: dict[WindowName, deque[int]] = {
@@ -198,6 +200,7 @@ class KpiJob:
         self._totals = state.totals
         self._unknown = state.unknown
         self._observed_from_ms = state.observed_from_ms
+        self._first_frontier_ms = state.first_frontier_ms
         self._sparkline.extend(state.sparkline)
         for name, ends in state.evaluated.items():
             self._evaluated[name].extend(ends)
@@ -336,6 +339,7 @@ class KpiJob:
         frontier_ms = self._completeness.advance()
         if frontier_ms <= 0:
             return
+        self._first_frontier_ms = min(self._first_frontier_ms, frontier_ms)
         self._listen()
         due: list[tuple[int, Window]] = []
         for window in WINDOWS:
@@ -384,6 +388,9 @@ class KpiJob:
             is_evidence = self.judge.awaits_correction(window.name, end)
             if is_latest or is_evidence or self._encode_values is not None:
                 evaluation = self.evaluate(window, end)
+                evaluated = self._evaluated[window.name]
+                if end not in evaluated:
+                    evaluated.append(end)
                 if is_evidence:
                     self.judge.corrected(evaluation)
                 if is_latest:
@@ -405,13 +412,18 @@ class KpiJob:
             )
             for scope, cell in cells.items()
         }
+        # The first panes may hold what came late of a time that was not seen; a day so
+        # far is seen from where reading began.
+        observed_from_ms = (
+            self._observed_from_ms if window.length_ms is None else self._first_frontier_ms
+        )
         complete = not any(gap.start_ms < end and start < gap.end_ms for gap in self._gaps)
         return Evaluation(
             window.name,
             start,
             end,
             values,
-            self._observed_from_ms,
+            observed_from_ms,
             complete,
             self._unsure(start, end),
         )
@@ -501,6 +513,7 @@ class KpiJob:
             gaps=self._gaps,
             rhythm=self._rhythm.to_wire(),
             silences=self._silences,
+            first_frontier_ms=self._first_frontier_ms,
         )
         return Snapshot(
             state=_encode(state),

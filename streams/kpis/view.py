@@ -17,8 +17,8 @@ from streams.kpis.values import KpiValues
 class Evaluation:
     """The KPIs of all scopes in one closed window.
 
-    ``observed_from_ms`` is the start of the first pane ever seen: of windows
-    that reach back before it nobody knows what is missing. ``complete`` is
+    ``observed_from_ms`` is where observation began: of windows that reach back
+    before it nobody knows what is missing. ``complete`` is
     False where records were lost. ``unsure`` names the kinds of source of which
     a part was silent against its rhythm in the window, or may be.
     """

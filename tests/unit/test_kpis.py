@@ -268,6 +268,31 @@ def test_late_data_correct_a_window_that_was_closed() -> None:
     assert path.closed[key]["unique_visitors"][0] == 2
 
 
+def test_a_window_that_late_data_made_is_corrected_by_later_ones() -> None:
+    path = Path()
+    path.feed([event(at=NOON, event_id="a"), event(at=NOON + 300_000, event_id="b")])
+    path.finish()
+    key = ("1m", NOON + 110_000, "all", "", "")
+    assert key not in path.closed
+    path.feed([event(at=NOON + 100_000, event_id="late")])
+    path.finish()
+    assert path.closed[key]["clicks"][0] == 1
+    path.feed([event(at=NOON + 75_000, event_id="later")])
+    path.finish()
+    assert path.closed[key]["clicks"][0] == 2
+
+
+def test_heartbeats_show_that_a_report_is_missing_once() -> None:
+    ledger = Ledger()
+    ledger.rule(report(from_offset=-1, to_offset=9))
+    assert not ledger.rule(report(from_offset=9, to_offset=9)).missing
+    assert not ledger.rule(report(from_offset=4, to_offset=4)).missing
+    assert ledger.rule(report(from_offset=19, to_offset=19)).missing
+    assert not ledger.rule(report(from_offset=19, to_offset=19)).missing
+    after = ledger.rule(report(from_offset=19, to_offset=29))
+    assert (after.verdict, after.missing) == (Verdict.APPLIED, False)
+
+
 def test_absent_inputs_give_absent_kpis_not_zero() -> None:
     path = Path()
     path.feed([event("order_placed", at=NOON, event_id="o")])

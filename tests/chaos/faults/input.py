@@ -14,13 +14,13 @@ from streams.embedded.synthetic import FeedRecord, Oddities
 from tests.chaos.arena import Arena
 from tests.chaos.scenario import scenario
 
-RHYTHM_S = 25
+RHYTHM_S = 35
 """So long it takes until the sources have a rhythm."""
 
 
-@scenario(oddities=Oddities(duplicates=0.2, late=0.1, broken=0.05), in_ci=True)
+@scenario(oddities=Oddities(duplicates=0.4, late=0.1, broken=0.05), in_ci=True)
 def duplicates_and_disorder(arena: Arena) -> None:
-    """A fifth of the records comes twice, a tenth late, some are broken, some too late."""
+    """Two fifths of the records come twice, a tenth late, some are broken, some too late."""
 
     def shuffle(record: FeedRecord) -> Iterator[FeedRecord]:
         # A repetition has the same id, so it is late by the same.
