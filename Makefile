@@ -9,7 +9,7 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-annotate --n
            --no-emit-index-url --no-emit-find-links --quiet
 SOURCE := $(shell find streams models dashboards config -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test check unit integration lock boards benchmark clean
+.PHONY: demo test check unit integration chaos fuzz audit lock boards benchmark soak clean
 
 demo: $(VENV)/.run ## Kafka, a worker and a feed on this machine, with a live page
 	$(BIN)/kpi-monitor demo $(ARGS)
@@ -17,6 +17,7 @@ demo: $(VENV)/.run ## Kafka, a worker and a feed on this machine, with a live pa
 test: $(VENV)/.dev ## Everything that CI runs
 	sh scripts/debian-packages.sh
 	$(MAKE) check
+	$(MAKE) audit
 	sh scripts/tests.sh
 
 check: $(VENV)/.dev ## Format, lint, types, architecture, generated files
@@ -32,15 +33,28 @@ unit: $(VENV)/.dev ## The fast tests only
 integration: $(VENV)/.dev ## The tests on real services
 	$(BIN)/pytest tests/integration tests/e2e $(ARGS)
 
+chaos: $(VENV)/.dev ## Faults against the real path, compared with the truth; ARGS=--list names them
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: $(VENV)/.dev ## Over 100,000 inputs for every decoder and endpoint
+	KPI_FUZZ_EXAMPLES=8000 $(BIN)/pytest tests/fuzz --timeout 3600 $(ARGS)
+
+audit: $(VENV)/.dev ## Known vulnerabilities of what is pinned
+	PYTHON="$(PYTHON)" sh scripts/audit.sh
+
 boards: $(VENV)/.dev ## Write the boards' JSON anew
 	$(BIN)/python -m dashboards.generate
 
 benchmark: $(VENV)/.dev ## Plain Faust, this engine and a bare consumer, side by side
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
 
+soak: $(VENV)/.dev ## Memory of a worker at half of its top speed, for 45 minutes
+	$(BIN)/python benchmarks/soak.py $(ARGS)
+
 lock: ## Pin every dependency with its hashes
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip --quiet install uv==0.13.9
+	build/lock/bin/uv pip compile requirements/audit.in $(COMPILE) -o requirements/audit.lock
 	build/lock/bin/uv pip compile requirements/build.in $(COMPILE) -o requirements/build.lock
 	build/lock/bin/uv pip compile pyproject.toml $(COMPILE) -o requirements/run.lock
 	build/lock/bin/uv pip compile pyproject.toml --extra dev $(COMPILE) -c requirements/run.lock -o requirements/dev.lock

@@ -115,7 +115,7 @@ def plain(kafka: str, events: int, folder: Path) -> None:
         table_standby_replicas=0,
     )
 
-    class Click(faust.Record, serializer="json"):
+    class Click(faust.Record, serializer="json"):  # type: ignore[call-arg, misc]
         event_id: str
         event_time: int
         user_id: str
@@ -126,7 +126,7 @@ def plain(kafka: str, events: int, folder: Path) -> None:
     table = app.Table("clicks", default=int, partitions=PARTITIONS).tumbling(60, expires=3600)
     seen = {"count": 0, "started": 0.0, "cpu": 0.0}
 
-    @app.agent(topic)
+    @app.agent(topic)  # type: ignore[untyped-decorator]
     async def count(clicks: object) -> None:
         async for one in clicks:  # type: ignore[attr-defined]
             if not seen["count"]:

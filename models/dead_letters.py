@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from models.wire import refusing
+
 
 class Reason(StrEnum):
     """Reasons for a dead letter; bounded, so that it can be a metric's label."""
@@ -49,7 +51,7 @@ class DeadLetter(msgspec.Struct, kw_only=True):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(DeadLetter)
+_decode = refusing(msgspec.json.Decoder(DeadLetter).decode)
 
 
 def encode(letter: DeadLetter) -> bytes:
@@ -63,4 +65,4 @@ def decode(data: bytes) -> DeadLetter:
     Raises:
         msgspec.DecodeError: the bytes are not a dead letter.
     """
-    return _decoder.decode(data)
+    return _decode(data)

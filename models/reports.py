@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from models.measures import CellWire
+from models.wire import refusing
 
 
 class SourceStats(msgspec.Struct, array_like=True):
@@ -63,7 +64,7 @@ class Reports(msgspec.Struct, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Reports)
+_decode = refusing(msgspec.msgpack.Decoder(Reports).decode)
 
 
 def encode(reports: list[Report]) -> bytes:
@@ -77,4 +78,4 @@ def decode(data: bytes) -> list[Report]:
     Raises:
         msgspec.DecodeError: the bytes are not reports.
     """
-    return _decoder.decode(data).reports
+    return _decode(data).reports

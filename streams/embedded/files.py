@@ -118,8 +118,9 @@ def _records(
                 body = {name: text.format_map(values) for name, text in event.fields.items()}
                 event_id = mapping.event_id.format_map(values)
             except KeyError as error:
+                named = ", ".join(filter(None, row))
                 raise FeedError(
-                    f"{path}: row {number}: no column {error}; it has: {', '.join(row)}"
+                    f"{path}: row {number}: no column {error}; it has: {named}"
                 ) from None
             except ValueError as error:
                 raise FeedError(

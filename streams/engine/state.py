@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from models.wire import refusing
 from streams.engine.stage import Output, Saved, Snapshot, SourcePartition
 from streams.errors import StateError
 
@@ -69,9 +70,9 @@ class _SegmentV1(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_head = msgspec.msgpack.Decoder(Head).decode
-_decode_segment = msgspec.msgpack.Decoder(_Segment).decode
-_decode_segment_v1 = msgspec.msgpack.Decoder(_SegmentV1).decode
+_decode_head = refusing(msgspec.msgpack.Decoder(Head).decode)
+_decode_segment = refusing(msgspec.msgpack.Decoder(_Segment).decode)
+_decode_segment_v1 = refusing(msgspec.msgpack.Decoder(_SegmentV1).decode)
 
 
 def prefixes(source: SourcePartition) -> tuple[bytes, ...]:
@@ -179,7 +180,7 @@ def read(
         if name == head_prefix or name.startswith(head_prefix + b"/"):
             head = _read_head(data, source=source)
             if name != head_prefix:
-                heads[int(name.rpartition(b"/")[2])] = head
+                heads[_epoch(name.rpartition(b"/")[2], source=source)] = head
             elif head.version == 1:
                 heads[0] = head
             else:
@@ -244,8 +245,15 @@ def _segment_place(source: SourcePartition, name: bytes) -> tuple[int, bytes] | 
         return 0, name[len(first) :]
     if name.startswith(now):
         epoch, _, key = name[len(now) :].partition(b"/")
-        return int(epoch), key
+        return _epoch(epoch, source=source), key
     return None
+
+
+def _epoch(text: bytes, *, source: SourcePartition) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise _broken(source, error) from error
 
 
 def _read_head(data: bytes, *, source: SourcePartition) -> Head:

@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
@@ -115,7 +116,8 @@ class WebServer:
         self._loop.run_forever()
 
     async def _listen(self) -> None:
-        app = web.Application(middlewares=[_with_headers], client_max_size=64 * 1024)
+        app = web.Application(client_max_size=64 * 1024)
+        app.on_response_prepare.append(_add_headers)
         app.add_routes(
             [
                 web.get("/", self._index),
@@ -126,7 +128,7 @@ class WebServer:
                 web.get("/api/stream", self._stream),
             ]
         )
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, logger=_server_log())
         await runner.setup()
         site = web.TCPSite(runner, self._host, self._port)
         await site.start()
@@ -165,7 +167,7 @@ class WebServer:
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self._streams >= LARGEST_STREAM_COUNT:
             return web.Response(status=503, headers={"Retry-After": "10"})
-        response = web.StreamResponse(headers={**_HEADERS, "Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         self._streams += 1
         try:
@@ -179,9 +181,17 @@ class WebServer:
             self._streams -= 1
 
 
-@web.middleware
-async def _with_headers(request: web.Request, handler: Any) -> web.StreamResponse:
-    response: web.StreamResponse = await handler(request)
-    if not response.prepared:
-        response.headers.update({k: v for k, v in _HEADERS.items() if k not in response.headers})
-    return response
+def _server_log() -> logging.Logger:
+    """Return a log that is silent about requests that are no HTTP: anyone can send those."""
+    server_log = logging.getLogger(f"{__name__}.server")
+    server_log.addFilter(
+        lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    )
+    return server_log
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    # Which software answers is nobody's business.
+    response.headers["Server"] = "kpi-monitor"

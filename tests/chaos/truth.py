@@ -94,7 +94,7 @@ def _event(value: bytes) -> dict[str, Any] | None:
 
 
 def _row(event: dict[str, Any]) -> tuple[Any, ...]:
-    named = event.get("campaign_id") or event.get("campaign")
+    named = str(event.get("campaign_id") or event.get("campaign"))
     units = round(float(event.get("amount", 0)) * 10_000)
     return (
         event["event_time"],

@@ -18,7 +18,7 @@ def fail_on_poison(job: IngestJob, record: Any) -> Any:
     return result
 
 
-IngestJob._count = fail_on_poison  # type: ignore[method-assign]
+IngestJob._count = fail_on_poison  # type: ignore[assignment, method-assign]
 
 if __name__ == "__main__":
     cli.main()

@@ -37,7 +37,7 @@ RULES = IngestRules(
     registry_topic="registry",
     dead_letters_topic="dead-letters",
 )
-KINDS = SOURCE_KINDS
+KINDS: tuple[str, ...] = SOURCE_KINDS
 CAMPAIGNS = (
     Campaign(id="c1", name="First", aliases=("第一",)),
     Campaign(id="c2", name="Second"),
@@ -84,7 +84,7 @@ def kpi_job(
     """Return a job of the KPI stage."""
     return KpiJob(
         expected=[(kind, number) for kind in KINDS for number in range(partitions)],
-        kinds={kind: kind for kind in KINDS},
+        kinds={kind: kind for kind in SOURCE_KINDS},
         silent_after_ms=20_000,
         day=BusinessDay(ZoneInfo(zone)),
         judge=AlertJudge(rules or RuleBook(), lag_limit_s=30),

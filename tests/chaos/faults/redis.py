@@ -13,10 +13,9 @@ from tests.chaos.scenario import scenario
 @scenario(in_ci=True)
 def redis_killed_and_slow(arena: Arena) -> None:
     """Redis is killed, comes back empty, and then answers late for 10 s."""
-    child = arena.valkey.child
-    assert child is not None
     with arena.fault():
-        child.kill()
+        assert arena.valkey.child is not None
+        arena.valkey.child.kill()
         time.sleep(6)
         arena.valkey.start()
         time.sleep(4)

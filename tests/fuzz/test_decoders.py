@@ -1,0 +1,203 @@
+"""No input stops a decoder with anything but the error that it promises."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models import dead_letters, reports
+from models.alerts import RuleBook
+from models.campaigns import Campaign, CampaignBook
+from models.dead_letters import DeadLetter, Reason
+from models.reports import Report, SourceStats
+from streams import config
+from streams.embedded import files
+from streams.embedded.files import FileMapping
+from streams.engine import state
+from streams.engine.stage import Output, Snapshot, SourcePartition
+from streams.engine.state import StateLog
+from streams.errors import ConfigError, FeedError, StateError
+from streams.ingest.decode import EventDecoder, Rejected
+from tests.fuzz import edits, fuzzed, json_values
+from tests.support.offline import NOON, event, ingest_job, record
+
+KINDS = {"clicks": "click", "orders": "order_placed", "campaigns": "spend_reported"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@fuzzed
+@given(st.data())
+def test_a_record_is_an_event_or_a_reason(kind: str, data: st.DataObject) -> None:
+    valid = json.dumps(event(KINDS[kind], region="华东", currency="CNY", amount="1.5")).encode()
+    value = data.draw(edits(valid) | st.binary(max_size=200))
+    decoded = EventDecoder(kind, largest_bytes=150).decode(value)
+    if isinstance(decoded, Rejected):
+        assert decoded.reason in Reason
+        return
+    assert decoded.event_id
+
+
+@fuzzed
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    *("event_id", "event_time", "user_id", "campaign_id", "campaign", "channel"),
+                    *("amount", "currency", "count", "type", "order_id", "dwell_ms", "aliases"),
+                ]
+            ),
+            json_values,
+        ),
+        max_size=3,
+    ),
+    st.binary(max_size=6) | st.none(),
+)
+def test_every_record_is_counted_once_as_something(
+    kind: str, changes: list[tuple[str, object]], key: bytes | None
+) -> None:
+    job = ingest_job(kind)
+    body = event(KINDS[kind], currency="CNY", amount="1.5") | dict(changes)
+    job.apply([record(json.dumps(body).encode(), offset=4)._replace(key=key)])
+    (report,) = reports.decode(job.snapshot().outputs[0].value)
+    stats = report.stats
+    assert stats.records == 1 == stats.counted + sum(stats.dead_letters.values())
+
+
+REPORT = reports.encode(
+    [
+        Report(
+            topic="clicks",
+            partition=1,
+            epoch=3,
+            from_offset=4,
+            to_offset=9,
+            read_up_to_ms=NOON,
+            watermark_ms=NOON,
+            idle=False,
+            stats=SourceStats(records=5, counted=4, dead_letters={"empty": 1}),
+            panes={NOON: [("c1", "search", ([0] * 13, b"", b""))]},
+        )
+    ]
+)
+
+
+@fuzzed
+@given(edits(REPORT) | st.binary(max_size=200))
+def test_a_report_is_read_or_refused(value: bytes) -> None:
+    with contextlib.suppress(msgspec.DecodeError):
+        reports.decode(value)
+
+
+LETTER = dead_letters.encode(
+    DeadLetter(
+        topic="clicks",
+        partition=0,
+        offset=7,
+        appended_ms=NOON,
+        reason=Reason.EMPTY,
+        detail="none",
+        key=b"k",
+        value=b"v",
+    )
+)
+
+
+@fuzzed
+@given(edits(LETTER) | st.binary(max_size=200))
+def test_a_dead_letter_is_read_or_refused(value: bytes) -> None:
+    with contextlib.suppress(msgspec.DecodeError):
+        dead_letters.decode(value)
+
+
+SOURCE = SourcePartition("clicks", 3)
+
+
+def stored() -> list[tuple[bytes, bytes]]:
+    snapshot = Snapshot(
+        state=b"state",
+        segments=[(b"ids/1", b"a")],
+        outputs=[Output(topic="t", key=b"k", value=b"v", partition=0)],
+    )
+    made = StateLog(SOURCE, 5).checkpoint(snapshot, offset=42)
+    return [(key, value) for key, value in (*made.segments, made.head) if value is not None]
+
+
+@fuzzed
+@given(st.data())
+def test_a_state_is_read_or_refused(data: st.DataObject) -> None:
+    items = stored()
+    at = data.draw(st.integers(0, len(items) - 1))
+    key, value = items[at]
+    items[at] = (
+        (data.draw(edits(key)), value)
+        if data.draw(st.booleans())
+        else (key, data.draw(edits(value)))
+    )
+    with contextlib.suppress(StateError):
+        state.read(items, source=SOURCE, generation=1)
+
+
+CAMPAIGN = Campaign(id="c1", name="First", aliases=("第一",)).model_dump_json().encode()
+
+
+@fuzzed
+@given(edits(CAMPAIGN) | st.binary(max_size=120))
+def test_a_definition_is_read_or_refused(value: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        Campaign.model_validate_json(value)
+
+
+FILES = {
+    "rules": (
+        RuleBook,
+        b"rules:\n  - {name: r, kind: threshold, kpi: clicks, window: 1m, below: 10}\n",
+    ),
+    "campaigns": (CampaignBook, "campaigns:\n  - id: c1\n    aliases: [第一]\n".encode()),
+    "mapping": (
+        FileMapping,
+        b"time: {column: t, format: epoch_ms}\nevents:\n"
+        b"  - {type: click, when: {e: 'p*'}, fields: {user_id: '{u}'}}\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@fuzzed
+@given(st.data())
+def test_a_file_of_configuration_is_read_or_refused_with_its_place(
+    name: str, tmp_path: Path, data: st.DataObject
+) -> None:
+    model, valid = FILES[name]
+    file = tmp_path / "file.yaml"
+    file.write_bytes(data.draw(edits(valid) | st.binary(max_size=80)))
+    refusal = ""
+    try:
+        config.load(file, model)
+    except ConfigError as error:
+        refusal = str(error)
+    assert not refusal or str(file) in refusal
+
+
+@fuzzed
+@given(edits(b"t,e,u\n1700000000000,pay,u1\n1700000000001,view,u2\n"))
+def test_a_log_is_read_or_refused(text: bytes) -> None:
+    mapping = FileMapping.model_validate(
+        {
+            "time": {"column": "t", "format": "epoch_ms"},
+            "events": [{"type": "click", "fields": {"user_id": "{u}"}}],
+        }
+    )
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        file.write(text)
+        file.flush()
+        with contextlib.suppress(FeedError):
+            list(files.records(Path(file.name), mapping, topics=("clicks", "orders", "campaigns")))
