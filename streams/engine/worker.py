@@ -125,7 +125,7 @@ def build(
         consumer_max_fetch_size=4 << 20,
         broker_max_poll_records=options.poll_records,
         broker_session_timeout=options.session_timeout_s,
-        broker_heartbeat_interval=max(0.3, options.session_timeout_s / 5),
+        broker_heartbeat_interval=max(0.3, options.session_timeout_s / 10),
         broker_request_timeout=max(30.0, options.session_timeout_s + 5),
         broker_commit_interval=1.0,
         broker_max_poll_interval=300.0,

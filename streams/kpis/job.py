@@ -273,14 +273,17 @@ class KpiJob:
         for pane_start, cells in report.panes.items():
             self._observed_from_ms = min(self._observed_from_ms, pane_start)
             day_start = self._day.start_of(pane_start)
+            earlier = False
             for campaign, channel, wire in cells:
-                self._seen.note(
+                earlier |= self._seen.note(
                     scopes_of(campaign=campaign, channel=channel),
                     wire[0],
                     day_start=day_start,
                     pane_start=pane_start,
                 )
             self._schedule_pane(pane_start)
+            if earlier:
+                self._correct_what_was_not_seen(pane_start, day_start=day_start)
 
     def _note_gap(self, report: Report) -> None:
         """Windows that may lack records are not complete, and never will be."""
@@ -333,6 +336,13 @@ class KpiJob:
             for topic, since_ms, until_ms in (*quiet, *ended)
             if min(end_ms, until_ms) - max(start_ms, since_ms) > least_ms and topic in self._kinds
         )
+
+    def _correct_what_was_not_seen(self, pane_start: int, *, day_start: int) -> None:
+        """Correct the closed windows of the day in which a scope or an input was unknown."""
+        for window in WINDOWS:
+            for end in self._evaluated[window.name]:
+                if end > pane_start and self._day.start_of(end - 1) == day_start:
+                    self._to_correct[window.name].add(end)
 
     def _advance(self) -> None:
         """Move the frontier and evaluate the windows that somebody waits for."""

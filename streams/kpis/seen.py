@@ -36,8 +36,14 @@ class SeenInputs:
 
     def note(
         self, scopes: Iterable[Scope], sums: Sequence[int], *, day_start: int, pane_start: int
-    ) -> None:
-        """Note what the sums of a pane's cell show; the first entry is for any event."""
+    ) -> bool:
+        """Note what the sums of a pane's cell show; the first entry is for any event.
+
+        Returns:
+            Whether a scope or an input of it was seen for the first time, or earlier
+            than known: windows that do not hold the pane itself may change by that.
+        """
+        earlier = False
         present = [0, *(1 + i for i, index in enumerate(_NEEDED_INDEX) if sums[index])]
         day = self._days.setdefault(day_start, {})
         for scope in scopes:
@@ -45,7 +51,10 @@ class SeenInputs:
             if firsts is None:
                 firsts = day[scope] = [_NEVER] * (1 + len(NEEDED))
             for index in present:
-                firsts[index] = min(firsts[index], pane_start)
+                if pane_start < firsts[index]:
+                    firsts[index] = pane_start
+                    earlier = True
+        return earlier
 
     def scopes(self, *, day_start: int, end: int) -> Iterable[Scope]:
         """Yield the scopes that had an event on that day before ``end``."""

@@ -5,19 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import subprocess
 import sys
-import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tests.chaos import faults  # noqa: F401 - registers the scenarios
 from tests.chaos.arena import Outcome
+from tests.chaos.playing import play
 from tests.chaos.scenario import SCENARIOS, Scenario, run
 
 WIDTH = 170
@@ -54,7 +50,7 @@ def main() -> int:
         (one,) = chosen
         _write(options.json, [run(one, options.into)])
         return 0
-    outcomes = _play(chosen, jobs=options.jobs, keep=options.keep, console=console)
+    outcomes = play(chosen, jobs=options.jobs, keep=options.keep, console=console)
     console.print(_table(outcomes))
     for outcome in outcomes:
         for why in outcome.failures:
@@ -69,7 +65,7 @@ def main() -> int:
 def _chosen(only: str | None, *, ci: bool) -> list[Scenario]:
     if only:
         return [SCENARIOS[name] for name in only.split(",")]
-    return [one for one in SCENARIOS.values() if one.in_ci or not ci]
+    return [one for one in SCENARIOS.values() if (one.in_ci or not ci) and not one.sabotage]
 
 
 def _list(chosen: list[Scenario], console: Console) -> None:
@@ -81,50 +77,6 @@ def _list(chosen: list[Scenario], console: Console) -> None:
 
 def _write(file: Path, outcomes: list[Outcome]) -> None:
     file.write_text(json.dumps([dataclasses.asdict(one) for one in outcomes], indent=1) + "\n")
-
-
-def _play(chosen: list[Scenario], *, jobs: int, keep: bool, console: Console) -> list[Outcome]:
-    """Play each scenario in a process of its own, which also ends what it started."""
-    home = Path(tempfile.mkdtemp(prefix="kpi-chaos-"))
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    )
-    with progress, ThreadPoolExecutor(jobs) as pool:
-        task = progress.add_task("scenarios", total=len(chosen))
-
-        def play(one: Scenario) -> Outcome:
-            began_s = time.monotonic()
-            outcome = _play_apart(one, home / one.name)
-            progress.advance(task)
-            state = "[green]green[/]" if outcome.green else "[red]RED[/]"
-            progress.print(f"{state} {one.name} ({time.monotonic() - began_s:.0f} s)")
-            return outcome
-
-        outcomes = list(pool.map(play, chosen))
-    if keep or not all(outcome.green for outcome in outcomes):
-        console.print(f"data and logs: {home}")
-    else:
-        subprocess.run(["rm", "-rf", str(home)], check=False)
-    return outcomes
-
-
-def _play_apart(one: Scenario, folder: Path) -> Outcome:
-    folder.mkdir(parents=True)
-    file = folder / "outcome.json"
-    command = [sys.executable, "-m", "tests.chaos", "--only", one.name]
-    command += ["--into", str(folder), "--json", str(file)]
-    with (folder / "scenario.log").open("wb") as log:
-        subprocess.run(command, stdout=log, stderr=log, check=False)
-    if not file.exists():
-        said = (folder / "scenario.log").read_text(errors="replace")[-500:]
-        return Outcome(one.name, failures=[f"the scenario itself failed: {said}"])
-    (made,) = json.loads(file.read_text())
-    return Outcome(**made)
 
 
 def _table(outcomes: list[Outcome]) -> Table:

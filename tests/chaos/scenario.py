@@ -17,7 +17,8 @@ class Scenario:
 
     ``play`` gets the arena with its workers at work and the feed flowing, and
     returns when the fault is over. ``in_ci`` says whether CI plays it too;
-    ``first_settings`` are environment variables of the workers' first start.
+    ``first_settings`` are environment variables of the workers' first start. A
+    ``sabotage`` breaks the promises on purpose: it shows that the harness sees it.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Scenario:
     feed_on_s: float = 12.0
     in_ci: bool = False
     module: str = "streams"
+    sabotage: bool = False
 
     @property
     def title(self) -> str:
@@ -52,6 +54,7 @@ def scenario(
     feed_on_s: float = 12.0,
     in_ci: bool = False,
     module: str = "streams",
+    sabotage: bool = False,
 ) -> Callable[[Callable[[Arena], None]], Callable[[Arena], None]]:
     """Take a function as a scenario; its name and docstring are the scenario's."""
 
@@ -69,6 +72,7 @@ def scenario(
             feed_on_s=feed_on_s,
             in_ci=in_ci,
             module=module,
+            sabotage=sabotage,
         )
         return play
 

@@ -282,6 +282,18 @@ def test_a_window_that_late_data_made_is_corrected_by_later_ones() -> None:
     assert path.closed[key]["clicks"][0] == 2
 
 
+def test_a_scope_that_late_data_show_first_is_zero_in_the_windows_after_it() -> None:
+    path = Path()
+    path.feed([event(at=NOON + second * 1_000, event_id=f"e{second}") for second in range(0, 200)])
+    path.finish()
+    key = ("1m", NOON + 180_000, "campaign", "c2", "")
+    assert key not in path.closed
+    path.feed([event(at=NOON + 60_000, event_id="late", campaign_id="c2")])
+    path.finish()
+    assert path.closed[key]["clicks"][0] == 0
+    assert path.closed["1m", NOON + 70_000, "campaign", "c2", ""]["clicks"][0] == 1
+
+
 def test_heartbeats_show_that_a_report_is_missing_once() -> None:
     ledger = Ledger()
     ledger.rule(report(from_offset=-1, to_offset=9))

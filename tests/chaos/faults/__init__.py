@@ -1,5 +1,27 @@
 """The scenarios, by what they hurt; importing this registers all of them."""
 
-from tests.chaos.faults import broker, clocks, disk, input, load, redis, state, upgrade, workers
+from tests.chaos.faults import (
+    broker,
+    clocks,
+    disk,
+    input,
+    load,
+    redis,
+    sabotage,
+    state,
+    upgrade,
+    workers,
+)
 
-__all__ = ["broker", "clocks", "disk", "input", "load", "redis", "state", "upgrade", "workers"]
+__all__ = [
+    "broker",
+    "clocks",
+    "disk",
+    "input",
+    "load",
+    "redis",
+    "sabotage",
+    "state",
+    "upgrade",
+    "workers",
+]

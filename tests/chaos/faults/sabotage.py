@@ -1,0 +1,13 @@
+"""A worker that breaks the promises on purpose: the harness must see it."""
+
+from __future__ import annotations
+
+from tests.chaos.arena import Arena
+from tests.chaos.scenario import scenario
+
+
+@scenario(module="tests.support.forgetful_worker", sabotage=True, feed_on_s=5.0)
+def sabotage(arena: Arena) -> None:
+    """A worker that forgets one event in five hundred, and still says that it counted it."""
+    with arena.fault():
+        pass

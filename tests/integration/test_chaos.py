@@ -1,0 +1,42 @@
+"""The scenarios of the fault harness that CI plays, and that the harness can fail.
+
+`make chaos` plays all of them. Here they are played before the first test, two at
+a time, each in a process of its own with its own Kafka.
+"""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from tests.chaos import faults  # noqa: F401 - registers the scenarios
+from tests.chaos.arena import Outcome
+from tests.chaos.playing import play
+from tests.chaos.scenario import SCENARIOS
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
+
+PLAYED = [one for one in SCENARIOS.values() if one.in_ci]
+SABOTAGE = SCENARIOS["sabotage"]
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, Outcome]:
+    made = play([*PLAYED, SABOTAGE], jobs=2, keep=False, console=Console())
+    return {outcome.scenario: outcome for outcome in made}
+
+
+@pytest.mark.parametrize("name", [one.name for one in PLAYED])
+def test_nothing_is_lost_or_counted_twice_or_said_that_is_not_so(
+    name: str, outcomes: dict[str, Outcome]
+) -> None:
+    outcome = outcomes[name]
+    assert not outcome.failures
+    assert outcome.sent > 5_000
+    assert outcome.windows > 20
+
+
+def test_the_harness_sees_a_worker_that_forgets_events(outcomes: dict[str, Outcome]) -> None:
+    outcome = outcomes[SABOTAGE.name]
+    assert outcome.windows_wrong > 0
+    assert any("values differ" in why for why in outcome.failures)
