@@ -95,6 +95,7 @@ class Monitor:
         background: list[asyncio.Task[Any]] = []
 
         async def before_start() -> None:
+            background.append(asyncio.create_task(self.engine.narrate_recovery()))
             await self.registry.read_all()
             background.append(asyncio.create_task(self.registry.follow()))
             if self.delivery is not None:

@@ -54,6 +54,7 @@ class RecoveryProgress:
     records_left: int
     partitions: int
     partitions_left: int
+    records_per_s: float = 0.0
 
     @property
     def share(self) -> float:

@@ -62,7 +62,7 @@ class EngineOptions:
 StartOffsets = Callable[[set[TP], BatchThread], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Engine:
     """A Faust app, the runner of its stages, and the broker's clock."""
 
@@ -70,6 +70,7 @@ class Engine:
     runner: Runner
     fence: PauseFence
     clock: BrokerClock
+    recovery_records_per_s: float = 0.0
 
     @property
     def phase(self) -> str:
@@ -95,7 +96,28 @@ class Engine:
             records_left=min(records, sum(remaining.values())),
             partitions=len(ends),
             partitions_left=sum(left > 0 for left in remaining.values()),
+            records_per_s=self.recovery_records_per_s,
         )
+
+    async def narrate_recovery(self, *, every_s: float = 1.0) -> None:
+        """Measure the pace at which the state is rebuilt, and log it, for ever."""
+        before: int | None = None
+        while True:
+            await asyncio.sleep(every_s)
+            progress = self.recovery
+            if progress is None:
+                before, self.recovery_records_per_s = None, 0.0
+                continue
+            if before is not None:
+                self.recovery_records_per_s = max(0, before - progress.records_left) / every_s
+                log.info(
+                    "the state is rebuilt to %.0f %%: %d of %d records, %d of %d partitions, "
+                    "%.0f records/s",
+                    *(100 * progress.share, progress.records - progress.records_left),
+                    *(progress.records, progress.partitions - progress.partitions_left),
+                    *(progress.partitions, self.recovery_records_per_s),
+                )
+            before = progress.records_left
 
 
 def build(

@@ -55,6 +55,7 @@ def _recovery(view: WorkerView) -> dict[str, int] | None:
         "total": progress.records,
         "partitions_done": progress.partitions - progress.partitions_left,
         "partitions": progress.partitions,
+        "per_second": round(progress.records_per_s),
     }
 
 

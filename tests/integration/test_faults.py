@@ -153,6 +153,27 @@ def test_records_that_retention_took_are_a_gap_and_an_alert_and_never_hidden(
     assert "20 records before offset 30 are gone" in worker.child.log_file.read_text()
 
 
+def test_a_loss_after_which_nothing_comes_is_told_too(cluster: Cluster) -> None:
+    worker = cluster.start("a")
+    clicks(cluster, [f"e{number}" for number in range(10)])
+    counted(cluster, 10)
+    worker.child.stop()
+    clicks(cluster, [f"lost-{number}" for number in range(30)])
+    delete_records(cluster, "clicks", before=40)
+    cluster.start("a")
+    live = cluster.until(
+        lambda live: any(alert["rule"] == "data-gap" for alert in live["alerts"]),
+        why="the gap is an alert although no record came after it",
+    )
+    assert live["health"]["events"] == 10
+    cluster.until(
+        lambda live: (live["health"]["lag_seconds"] or 9) < 2, why="completeness goes on after it"
+    )
+    clicks(cluster, ["last"])
+    assert counted(cluster, 11)["counted"] == 11
+    assert "kpi_monitor_lost_records_total 30.0" in cluster.workers[-1].get("metrics")
+
+
 def test_a_truncated_changelog_is_refused_with_the_remedy(cluster: Cluster) -> None:
     worker = cluster.start("a")
     for first in range(0, 30, 10):

@@ -11,8 +11,12 @@ from importlib import metadata
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import TopicPartitionState
+from aiokafka.producer.sender import SendProduceReqHandler
+from aiokafka.structs import RecordMetadata
 from faust.app.base import App
 from faust.stores import rocksdb
 from faust.tables.recovery import Recovery
@@ -66,7 +70,16 @@ def test_the_versions_are_those_that_were_read(package: str, version: str) -> No
         ),
         (rocksdb.Store, "_db_for_partition", ["self", "partition"]),
         (rocksdb.Store, "set_persisted_offset", ["self", "tp", "offset"]),
-        (Recovery, "active_remaining_total", ["self"]),
+        (rocksdb.Store, "persisted_offset", ["self", "tp"]),
+        (rocksdb.Store, "partition_path", ["self", "partition"]),
+        (
+            rocksdb.Store,
+            "apply_changelog_batch",
+            ["self", "batch", "to_key", "to_value"],
+        ),
+        (driver.Producer, "_settings_extra", ["self"]),
+        (AIOKafkaConsumer, "committed", ["self", "partition"]),
+        (ClusterMetadata, "partitions_for_topic", ["self", "topic"]),
     ],
 )
 def test_what_is_overridden_or_called_has_these_parameters(
@@ -119,7 +132,27 @@ def test_a_partition_knows_when_it_was_last_polled_and_how_far() -> None:
     assert "self.lso" in source
 
 
+def test_an_answer_is_dated_by_the_machine_s_clock_when_it_comes() -> None:
+    source = inspect.getsource(Fetcher._proc_fetch_request)
+    assert "now_ms = int(1000 * time.time())" in source
+    assert "tp_state.timestamp = now_ms" in source
+
+
+def test_an_acknowledgement_tells_when_the_broker_appended_the_record() -> None:
+    assert {"offset", "timestamp", "timestamp_type"} <= set(RecordMetadata._fields)
+
+
+def test_an_idempotent_producer_never_gives_a_batch_up() -> None:
+    source = inspect.getsource(SendProduceReqHandler._can_retry)
+    assert "self._sender._txn_manager is None and batch.expired()" in source
+
+
+def test_recovery_knows_where_each_changelog_stands_and_ends() -> None:
+    assert {"active_offsets", "active_highwaters"} <= set(Recovery.__annotations__)
+
+
 def test_the_engine_overrides_what_it_means_to() -> None:
     assert issubclass(transport.BatchThread, ConsumerThread)
     assert transport.BatchTransport.Consumer is transport.BatchConsumer
+    assert transport.BatchTransport.Producer is transport.ClockedProducer
     assert callable(ConsumerThread.call_thread)
