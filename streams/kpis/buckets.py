@@ -9,7 +9,7 @@ it last took, so that a replay adds nothing twice.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -32,15 +32,65 @@ LONGEST_FINE_MS = 5 * MINUTE_MS + PANE_MS
 """The longest window that closes every pane, and one pane."""
 
 
-class Bucket:
-    """The cells of one stretch of time."""
+FROZEN_AFTER_MS = (LONGEST_FINE_MS + PANE_MS, QUARTER_MS + MINUTE_MS, 2 * QUARTER_MS)
+"""So long after its end a bucket of a level is seldom looked at: it is kept as bytes."""
 
-    __slots__ = ("cells", "dirty", "offset")
+
+class Bucket:
+    """The cells of one stretch of time.
+
+    A frozen bucket holds them as the bytes that are stored, which is a tenth of
+    their size as objects.
+    """
+
+    __slots__ = ("_cells", "_frozen", "dirty", "offset")
 
     def __init__(self) -> None:
-        self.cells: defaultdict[CellKey, Cell] = defaultdict(Cell)
+        self._cells: defaultdict[CellKey, Cell] | None = defaultdict(Cell)
+        self._frozen = b""
         self.offset = -1
         self.dirty = False
+
+    @property
+    def cells(self) -> defaultdict[CellKey, Cell]:
+        """The cells, to be added to."""
+        if self._cells is None:
+            self._cells = _cells_from(_decode(self._frozen))
+            self._frozen = b""
+        return self._cells
+
+    def rows(self) -> Iterable[tuple[CellKey, Cell]]:
+        """Return the cells, only to be read."""
+        cells = _cells_from(_decode(self._frozen)) if self._cells is None else self._cells
+        return cells.items()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is kept as bytes."""
+        return self._cells is None
+
+    def freeze(self) -> None:
+        """Keep it as bytes from now on."""
+        self._frozen = self.to_bytes()
+        self._cells = None
+
+    def to_bytes(self) -> bytes:
+        """Write it as it is stored."""
+        if self._cells is None:
+            return self._frozen
+        rows = [
+            (campaign, channel, cell.to_wire()) for (campaign, channel), cell in self._cells.items()
+        ]
+        return _encode(_BucketWire(self.offset, rows))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Bucket:
+        """Read what `to_bytes` wrote."""
+        wire = _decode(data)
+        bucket = cls()
+        bucket.offset = wire.offset
+        bucket._cells = _cells_from(wire)
+        return bucket
 
 
 class _BucketWire(msgspec.Struct, array_like=True):
@@ -50,6 +100,13 @@ class _BucketWire(msgspec.Struct, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_BucketWire).decode
+
+
+def _cells_from(wire: _BucketWire) -> defaultdict[CellKey, Cell]:
+    cells: defaultdict[CellKey, Cell] = defaultdict(Cell)
+    for campaign, channel, cell in wire.cells:
+        cells[campaign, channel] = Cell.from_wire(cell)
+    return cells
 
 
 class Buckets:
@@ -103,7 +160,7 @@ class Buckets:
         """Return each scope's cell over [start, end); they are only to be read."""
         parts: defaultdict[CellKey, list[Cell]] = defaultdict(list)
         for bucket in self.cover(start, end):
-            for key, cell in bucket.cells.items():
+            for key, cell in bucket.rows():
                 parts[key].append(cell)
         scoped: defaultdict[Scope, list[Cell]] = defaultdict(list)
         for (campaign, channel), cells in parts.items():
@@ -124,13 +181,17 @@ class Buckets:
         return sum(start + PANE_MS > frontier_ms for start in self._levels[0])
 
     def expire(self, frontier_ms: int) -> None:
-        """Forget what no window will need."""
+        """Forget what no window will need, and freeze what is seldom looked at."""
         for level, (buckets, kept_ms) in enumerate(zip(self._levels, KEPT_MS, strict=True)):
             limit = frontier_ms - kept_ms
             # Buckets are mostly in order of time, but late ones may come after.
             for start in [start for start in buckets if start < limit]:
                 del buckets[start]
                 self._expired.append(_key(level, start))
+            cold = frontier_ms - LEVELS[level] - FROZEN_AFTER_MS[level]
+            for start, bucket in buckets.items():
+                if start < cold and not bucket.frozen and not bucket.dirty:
+                    bucket.freeze()
 
     def take_segments(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield the buckets changed since the last call, and the expired ones."""
@@ -141,13 +202,13 @@ class Buckets:
             for start, bucket in buckets.items():
                 if bucket.dirty:
                     bucket.dirty = False
-                    yield _key(level, start), _to_bytes(bucket)
+                    yield _key(level, start), bucket.to_bytes()
 
     def restore(self, segments: dict[bytes, bytes]) -> None:
         """Take up saved buckets."""
         for key, data in segments.items():
             _, level, start = key.split(b"/")
-            self._levels[int(level)][int(start)] = _from_bytes(data)
+            self._levels[int(level)][int(start)] = Bucket.from_bytes(data)
 
     def __len__(self) -> int:
         """Return how many buckets are held."""
@@ -162,19 +223,3 @@ def _rows(panes: PanesWire) -> Iterator[tuple[int, str, str, CellWire]]:
 
 def _key(level: int, start: int) -> bytes:
     return b"bucket/%d/%d" % (level, start)
-
-
-def _to_bytes(bucket: Bucket) -> bytes:
-    cells = [
-        (campaign, channel, cell.to_wire()) for (campaign, channel), cell in bucket.cells.items()
-    ]
-    return _encode(_BucketWire(bucket.offset, cells))
-
-
-def _from_bytes(data: bytes) -> Bucket:
-    wire = _decode(data)
-    bucket = Bucket()
-    bucket.offset = wire.offset
-    for campaign, channel, cell in wire.cells:
-        bucket.cells[campaign, channel] = Cell.from_wire(cell)
-    return bucket

@@ -18,12 +18,12 @@ from aiokafka.partitioner import murmur2
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.synthetic import Oddities
 from streams.embedded.valkey import EmbeddedValkey
 from streams.errors import EmbeddedError
 from tests.chaos import truth
 from tests.chaos.feeder import Feeder
+from tests.chaos.network import Network, NetworkedKafka
 from tests.chaos.observer import Observer
 from tests.support import oracle
 from tests.support.cluster import Cluster, Worker
@@ -88,7 +88,9 @@ class Arena:
     settings: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.kafka = EmbeddedKafka(self.folder / "kafka")
+        self.network = Network()
+        self.kafka = NetworkedKafka(self.folder / "kafka")
+        self.kafka.network = self.network
         self.valkey = EmbeddedValkey(self.folder / "valkey")
         self.outcome = Outcome("")
         self.refused = False
@@ -104,6 +106,7 @@ class Arena:
         self._lost: dict[tuple[str, int], dict[int, bytes]] = {}
 
     def __enter__(self) -> Arena:
+        self.network.start()
         self.valkey.start()
         self.kafka.start()
         rules = self.folder / "rules.yaml"
@@ -143,6 +146,7 @@ class Arena:
             if service.child is not None:
                 service.child.process.send_signal(signal.SIGCONT)
             service.stop()
+        self.network.stop()
 
     def _new_feeder(self, seed: int) -> Feeder:
         clicks, orders, campaigns = self.topics

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+import datasketches
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -64,6 +67,40 @@ def test_distinct_users_are_exact_up_to_the_limit_and_within_two_percent_sigma_a
         distinct.merge(Distinct(chunk))
     error = abs(distinct.estimate - count) / count
     assert error == 0 if count <= EXACT_LIMIT else error < 0.04  # 2.5 standard errors
+
+
+def theta(users: Iterable[int]) -> bytes:
+    """Write a sketch as versions before 0.2 did."""
+    sketch = datasketches.update_theta_sketch(12)
+    for user in users:
+        sketch.update(user)
+    return b"\x01" + bytes(sketch.compact(ordered=False).serialize())
+
+
+@pytest.mark.parametrize("count", [1_100, 20_000])
+def test_theta_sketches_of_older_versions_are_read_and_overlap_as_their_users_do(
+    count: int,
+) -> None:
+    hashes = [hash_user(b"user-%d" % number) for number in range(2 * count)]
+    first = Distinct.from_bytes(theta(hashes[:count]))
+    assert abs(first.estimate - count) / count < 0.06
+    second = Distinct.from_bytes(theta(hashes[count // 2 : count // 2 + count]))
+    both = Distinct.union_of([first, second])
+    assert abs(both.estimate - 1.5 * count) / (1.5 * count) < 0.08
+    again = Distinct.from_bytes(first.to_bytes())
+    again.merge(first)
+    assert again.estimate == first.estimate
+    assert first.to_bytes()[:1] == b"\x02"
+
+
+@given(st.integers(1_025, 6_000), st.integers())
+@settings(max_examples=25)
+def test_a_sketch_does_not_depend_on_the_order_of_its_users(count: int, seed: int) -> None:
+    hashes = [hash_user(b"%d/%d" % (seed, number)) for number in range(count)]
+    shuffled = list(hashes)
+    random.Random(seed).shuffle(shuffled)
+    parts = [Distinct(shuffled[place::3]) for place in range(3)]
+    assert Distinct.union_of(parts).estimate == Distinct(hashes).estimate
 
 
 @given(users)

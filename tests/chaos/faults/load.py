@@ -11,7 +11,7 @@ from streams.embedded.synthetic import FeedRecord
 from tests.chaos.arena import Arena
 from tests.chaos.scenario import scenario
 
-COPIES = 30
+COPIES = 60
 
 
 @scenario(workers=("a",), feed_on_s=5.0, settings={"KPI_LAG_ALERT_S": "10"}, high=COPIES * 3.0)
@@ -29,7 +29,7 @@ def overload_short(arena: Arena) -> None:
 
 
 def _overload(arena: Arena, *, seconds: float) -> None:
-    """Let the worker run for 1 % of the time only, with many times the input."""
+    """Let the worker run for 2.5 % of the time only, with many times the input."""
     pid = arena.worker("a").child.pid
     before_mb = arena.observer.peak_rss_mb
     more = 0
@@ -47,9 +47,9 @@ def _overload(arena: Arena, *, seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             os.kill(pid, signal.SIGSTOP)
-            time.sleep(1.485)
+            time.sleep(1.17)
             os.kill(pid, signal.SIGCONT)
-            time.sleep(0.015)
+            time.sleep(0.03)
         arena.feeder.change = lambda record: (record,)
     arena.until_current(timeout_s=150)
     arena.expect_health_alert("data-lagging")

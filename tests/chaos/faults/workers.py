@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -111,3 +112,24 @@ def two_workers_with_one_name(arena: Arena) -> None:
         assert first.child.process.wait(40) == 70
         arena.adopt("a", second)
     arena.said("a", "another worker joined with the instance id a")
+
+
+@scenario(workers=("b",), feed_on_s=15.0)
+def worker_cut_off(arena: Arena) -> None:
+    """A worker's network is cut beyond its session; what was in its buffers comes late."""
+    arena.start("a", KPI_KAFKA=arena.network.address)
+    arena.wait(
+        lambda: json.loads(arena.worker("a").get("readyz"))["sources"] > 3,
+        timeout_s=60,
+        why="the worker behind the network has partitions",
+    )
+    arena.until_current()
+    with arena.fault():
+        arena.network.cut()
+        time.sleep(25)
+        arena.network.mend()
+    arena.until_current()
+    # Its disk must not pass for newer than it is when its partitions come back.
+    arena.stop("b")
+    time.sleep(12)
+    arena.again("b")
