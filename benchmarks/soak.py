@@ -343,9 +343,15 @@ def main() -> int:
         )
         rate = arguments.rate
         if rate is None:
-            speed = top_speed(home, kafka.address, campaigns=arguments.campaigns, console=console)
-            console.print(f"top speed beside Kafka and the producer: {speed:,.0f} events/s")
-            rate = speed / 2
+            top = top_speed(
+                home,
+                kafka.address,
+                campaigns=arguments.campaigns,
+                speed=arguments.speed,
+                console=console,
+            )
+            console.print(f"top speed beside Kafka and the producer: {top:,.0f} events/s")
+            rate = top / 2
         samples = soak(
             home,
             kafka.address,

@@ -50,10 +50,20 @@ class AlertJudge:
         if self._inhibited:
             return
         for rule in self._rules.rules:
-            if rule.window == evaluation.window and evaluation.tells(KPI_BY_NAME[rule.kpi]):
+            if rule.window != evaluation.window:
+                continue
+            if not evaluation.tells(KPI_BY_NAME[rule.kpi]):
+                self._forget_pending(rule)
+            else:
                 for scope in self._scopes(rule, evaluation):
                     value = evaluation.values.get(scope, {}).get(rule.kpi)
                     self._judge(rule, scope, value, evaluation)
+
+    def _forget_pending(self, rule: AnyRule) -> None:
+        """Begin ``for`` anew after a window that says nothing."""
+        for key, (alert, _) in list(self._open.items()):
+            if alert.rule == rule.name and alert.state is AlertState.PENDING:
+                del self._open[key]
 
     def _scopes(self, rule: AnyRule, evaluation: Evaluation) -> Iterable[Scope]:
         if isinstance(rule, AbsenceRule):
@@ -86,6 +96,9 @@ class AlertJudge:
                 alert.window == evaluation.window and alert.fired_at_ms == evaluation.end_ms
             )
             if rule is None or not fired_here:
+                continue
+            if alert.fired_value is None and not isinstance(rule, AbsenceRule):
+                # An older version did not note the value it fired on.
                 continue
             shown = _shown(rule, evaluation.values.get(alert.scope, {}).get(rule.kpi))
             value = None if shown is None else float(shown.value)

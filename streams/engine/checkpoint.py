@@ -9,9 +9,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    UnknownProducerId,
+)
 from faust.types import TP
 
-from streams.engine.fence import PauseFence
+from streams.engine.fence import PauseFence, end_process
 from streams.engine.running import EngineStats, Running
 from streams.engine.stage import Output, Snapshot
 from streams.engine.state import Checkpoint, Write
@@ -20,6 +27,14 @@ from streams.engine.store import writing_to
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+_OUT_OF_SEQUENCE = (
+    OutOfOrderSequenceNumber,
+    UnknownProducerId,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    ProducerFenced,
+)
+"""After these an idempotent producer never succeeds again; a new process gets a new one."""
 HANDOVER_S = 5.0
 """How long a revocation waits for the last checkpoint."""
 
@@ -32,15 +47,24 @@ class AckedPrefix:
     does not, and the next start reads on from the hole.
     """
 
+    MOST_BEYOND = 10_000
+    """A hole that was not filled by then never will be: nothing more is noted."""
+
     def __init__(self, last: int) -> None:
         self.last = last
         self._beyond: list[int] = []
+        self._given_up = False
 
     def note(self, offset: int) -> int:
         """Take note of an acknowledged offset; return the last one without a hole before it."""
+        if self._given_up:
+            return self.last
         heapq.heappush(self._beyond, offset)
         while self._beyond and self._beyond[0] <= self.last + 1:
             self.last = max(self.last, heapq.heappop(self._beyond))
+        if len(self._beyond) > self.MOST_BEYOND:
+            self._given_up = True
+            self._beyond.clear()
         return self.last
 
 
@@ -108,6 +132,13 @@ class Checkpoints:
                 try:
                     await action()
                     return
+                except _OUT_OF_SEQUENCE as error:
+                    end_process(
+                        "the broker and this worker's producer disagree about what was sent (%s): "
+                        "nothing more can be written by it, so the worker ends; the next start "
+                        "goes on from the last checkpoint",
+                        type(error).__name__,
+                    )
                 except Exception as error:  # noqa: BLE001 - any fault of the producer is retried
                     self._stats.checkpoint_failures += 1
                     log.warning("checkpoint of %s[%d] failed, retrying: %s", *running.source, error)

@@ -58,6 +58,7 @@ class Runner:
         self._resuming = asyncio.Lock()
         self._complete_generation: int | None = None
         self._heartbeat_due = 0.0
+        self._heartbeat_acks: list[asyncio.Future[Any]] = []
 
     def add(self, stage: Stage, table: Any) -> None:
         """Take a stage and the Faust table that holds its state."""
@@ -301,7 +302,9 @@ class Runner:
     def _tell_loss_at_the_end(self, running: Running) -> None:
         """Tell a job of lost records after which there is nothing to read yet."""
         thread: BatchThread = self.app.consumer._thread
-        loss = thread.take_loss_at_the_end(TP(*running.source), session=running.session)
+        loss = thread.take_loss_at_the_end(
+            TP(*running.source), session=running.session, applied=running.offset
+        )
         if loss is not None:
             self._note_lost(running, loss.records, before=loss.next_offset)
 
@@ -316,6 +319,14 @@ class Runner:
             await self.app.consumer._commit(offsets)
 
     async def _heartbeat(self, positions: dict[SourcePartition, Position], *, now_ms: int) -> None:
+        """Send what stages have to tell, unless the broker still owes an answer to the last.
+
+        A stage is asked even if it has no quiet job: its heartbeat is also how the
+        broker's time is learned.
+        """
+        if not all(ack.done() for ack in self._heartbeat_acks):
+            return
+        self._heartbeat_acks = []
         for stage in {id(stage): stage for stage in self._stages.values()}.values():
             quiet = [
                 (source, running.job, positions[source])
@@ -325,9 +336,8 @@ class Runner:
                 and not running.job.dirty
                 and source in positions
             ]
-            if quiet:
-                for output in stage.heartbeat(quiet, now_ms=now_ms):
-                    await self._checkpoints.send_soon(output)
+            for output in stage.heartbeat(quiet, now_ms=now_ms):
+                self._heartbeat_acks.append(await self._checkpoints.send_soon(output))
 
     def _maybe_checkpoint(self, running: Running) -> None:
         elapsed = time.monotonic() - running.checkpointed_at

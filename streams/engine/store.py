@@ -65,8 +65,9 @@ def writing_to(store: Any, partition: int | None = None) -> Iterator[None]:
 
 
 def held_by_another(error: Exception) -> bool:
-    """Say whether a store can't be opened because another process has it open."""
-    return "lock file" in str(error).lower()
+    """Say whether a store can't be opened because somebody has it open."""
+    said = str(error).lower()
+    return "lock file" in said or "lock hold by" in said
 
 
 def discard(store: Any, partition: int) -> None:

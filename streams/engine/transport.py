@@ -20,7 +20,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.engine import instance
-from streams.engine.clock import BrokerClock
+from streams.engine.clock import SILENCE_S, BrokerClock
 from streams.engine.fence import end_process
 from streams.engine.stage import Position, SourcePartition
 
@@ -48,8 +48,9 @@ class _Mark(NamedTuple):
     """How far a partition is read, and since when that is sure.
 
     ``stable`` is where the first open transaction begins, the end without one.
-    ``answer`` tells answers apart; ``answered_at`` and ``since`` are moments of
-    the monotonic clock, in s.
+    ``answer`` tells answers apart; ``answered_at``, ``since`` and ``resumed_at``
+    are moments of the monotonic clock, in s. The last is when an answer came after
+    a time without any.
     """
 
     position: int
@@ -58,6 +59,7 @@ class _Mark(NamedTuple):
     answer: int
     answered_at: float
     since: float | None
+    resumed_at: float | None
 
 
 class Loss(NamedTuple):
@@ -150,6 +152,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             before = self._marks.get(tp)
             if before is not None and before.answer == state.timestamp:
                 answered_at, since = before.answered_at, before.since
+                resumed_at = before.resumed_at
             else:
                 # The client notes when an answer came by the machine's clock; its age is
                 # short, and taken from there to a clock that does not step.
@@ -158,8 +161,17 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 # This answer was asked for after the one before it was here, so
                 # that is the time up to which it surely tells everything.
                 since = None if before is None else before.answered_at
+                resumed_at = None if before is None else before.resumed_at
+                if since is not None and answered_at - since > SILENCE_S:
+                    resumed_at = answered_at
             self._marks[tp] = _Mark(
-                state.position, state.highwater, state.lso, state.timestamp, answered_at, since
+                state.position,
+                state.highwater,
+                state.lso,
+                state.timestamp,
+                answered_at,
+                since,
+                resumed_at,
             )
 
     def _collapse(self, tp: TP, records: list[Any]) -> SimpleNamespace:
@@ -183,10 +195,15 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         loss = self._lost.pop(tp, None)
         return 0 if loss is None else loss.records
 
-    def take_loss_at_the_end(self, tp: TP, *, session: int) -> Loss | None:
-        """Return a loss that no batch can tell, because nothing came after it yet."""
+    def take_loss_at_the_end(self, tp: TP, *, session: int, applied: int) -> Loss | None:
+        """Return a loss that no batch can tell, because nothing came after it yet.
+
+        Batches that were fetched before it must be applied first.
+        """
         loss, mark = self._lost.get(tp), self._marks.get(tp)
         if loss is None or mark is None or session != self.sessions.get(tp):
+            return None
+        if self.last_fetched.get(tp, -1) > applied:
             return None
         if not loss.next_offset == mark.position == mark.highwater:
             return None
@@ -242,7 +259,10 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             caught_up_at_ms=(
                 clock.at_ms(mark.since) if read_to_end and mark.since is not None else None
             ),
-            answering_since_ms=clock.answering_since_ms,
+            answering_since_ms=max(
+                clock.answering_since_ms,
+                (mark.resumed_at is not None and clock.at_ms(mark.resumed_at)) or 0,
+            ),
             # What is in an open transaction is not there to be read yet.
             behind=0 if fetched_all else max(0, mark.stable - applied - 1),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 from collections.abc import Callable, Sequence
@@ -15,8 +16,9 @@ from faust.auth import SASLCredentials, SSLCredentials
 from faust.types import TP
 
 from streams.broker import Broker
+from streams.engine.checkpoint import HANDOVER_S
 from streams.engine.clock import BrokerClock
-from streams.engine.fence import PauseFence
+from streams.engine.fence import PauseFence, end_process
 from streams.engine.runner import Runner
 from streams.engine.running import RecoveryProgress
 from streams.engine.stage import SourcePartition, Stage
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 
 GC_THRESHOLD = (50_000, 20, 100)
 """Batches make many short-lived objects and hardly any cycles."""
+
+STOP_S = 20.0
+"""So long a stop waits for the broker; an idempotent producer would wait for ever."""
 
 METADATA_AGE_MS = 15_000
 """How soon a worker hears that a topic was changed."""
@@ -263,6 +268,13 @@ async def run(engine: Engine, *, before_start: Callable[[], Any] | None = None) 
         if worker is not None:
             worker.uncancel()
         await engine.runner.flush()
-        await engine.runner.commit()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(engine.runner.commit(), HANDOVER_S)
     finally:
-        await app.stop()
+        try:
+            await asyncio.wait_for(app.stop(), STOP_S)
+        except TimeoutError:
+            end_process(
+                "the broker did not answer while this worker stopped; what was not written is "
+                "read again at the next start"
+            )

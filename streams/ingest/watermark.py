@@ -25,19 +25,22 @@ class Watermark:
         self.newest_event_time: int | None = None
         self.last_append_ms = 0
         self.read_up_to_ms = 0
-        self._answering_since_ms = 0
+        self._silent_ms = 0
+        """For how long nothing came although the broker answered."""
         self._caught_up = False
 
     def appended(self, append_ms: int) -> None:
         """Take note of the broker time of the last record that was read."""
+        self._silent_ms = 0
         self.last_append_ms = max(self.last_append_ms, append_ms)
         self.read_up_to_ms = max(self.read_up_to_ms, append_ms)
 
     def caught_up(self, *, at_ms: int, answering_since_ms: int = 0) -> None:
         """The partition was read to its end by a poll at that time."""
         self._caught_up = True
-        self._answering_since_ms = answering_since_ms
+        before_ms = max(self.read_up_to_ms, answering_since_ms)
         self.read_up_to_ms = max(self.read_up_to_ms, at_ms - CLOCK_SLACK_MS)
+        self._silent_ms += max(0, self.read_up_to_ms - before_ms)
 
     def reading(self) -> None:
         """There is more to read."""
@@ -48,7 +51,8 @@ class Watermark:
         """Event time up to which the partition is complete; 0 without events."""
         if self.newest_event_time is None:
             return 0
-        return self.newest_event_time - self._allowed_disorder_ms + self._silent_ms
+        silent_ms = self._silent_ms if self._caught_up else 0
+        return self.newest_event_time - self._allowed_disorder_ms + silent_ms
 
     @property
     def idle(self) -> bool:
@@ -56,14 +60,6 @@ class Watermark:
         return self._caught_up and (
             self.newest_event_time is None or self._silent_ms >= self._idle_after_ms
         )
-
-    @property
-    def _silent_ms(self) -> int:
-        """For how long nothing came although the broker answered; 0 while there is more to read."""
-        if not self._caught_up:
-            return 0
-        since_ms = max(self.last_append_ms, self._answering_since_ms)
-        return max(0, self.read_up_to_ms - since_ms)
 
     def restore(self, *, newest_event_time: int | None, last_append_ms: int) -> None:
         """Take up a saved state."""

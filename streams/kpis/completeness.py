@@ -76,6 +76,11 @@ class Completeness:
         """Broker time up to which each source partition was read."""
         return {key: source.marks[-1].read_up_to_ms for key, source in self._sources.items()}
 
+    def read_up_to(self, topic: str, partition: int) -> int:
+        """Return the broker time up to which a source partition was read; 0 if it was not."""
+        source = self._sources.get((topic, partition))
+        return source.marks[-1].read_up_to_ms if source else 0
+
     @property
     def read_up_to_ms(self) -> int | None:
         """Broker time up to which everything was read; None until all reported."""

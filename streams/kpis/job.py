@@ -113,7 +113,7 @@ class _State(msgspec.Struct, array_like=True, kw_only=True):
     gaps: list[Gap] = []
     rhythm: RhythmWire = []
     silences: list[Gap] = []
-    first_frontier_ms: int = 0
+    seen_whole_from_ms: int | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -163,7 +163,7 @@ class KpiJob:
         self._totals: dict[str, dict[str, int]] = {}
         self._unknown: list[str] = []
         self._observed_from_ms = NOT_OBSERVED
-        self._first_frontier_ms = NOT_OBSERVED
+        self._seen_whole_from_ms = NOT_OBSERVED
         self._latest: dict[WindowName, Evaluation] = {}
         self._sparkline: deque[tuple[int, KpiValues]] = deque(maxlen=SPARKLINE_POINTS)
         self._evaluated: dict[WindowName, deque[int]] = {
@@ -200,7 +200,9 @@ class KpiJob:
         self._totals = state.totals
         self._unknown = state.unknown
         self._observed_from_ms = state.observed_from_ms
-        self._first_frontier_ms = state.first_frontier_ms
+        self._seen_whole_from_ms = (
+            state.observed_from_ms if state.seen_whole_from_ms is None else state.seen_whole_from_ms
+        )
         self._sparkline.extend(state.sparkline)
         for name, ends in state.evaluated.items():
             self._evaluated[name].extend(ends)
@@ -250,13 +252,17 @@ class KpiJob:
         if ruling.verdict is Verdict.OVERLAPPING:
             self._overlapping += 1
             return
-        if ruling.missing or report.stats.lost:
+        repeated = ruling.verdict in {Verdict.HEARTBEAT, Verdict.REPEATED}
+        if ruling.missing or (report.stats.lost and not repeated):
             self._note_gap(report)
+        listened_ms = self._completeness.read_up_to(report.topic, report.partition)
         self._completeness.note(report)
         if report.last_append_ms:
-            ended = self._rhythm.spoke(report.topic, report.partition, at_ms=report.last_append_ms)
+            ended = self._rhythm.spoke(
+                report.topic, report.partition, at_ms=report.last_append_ms, listened_ms=listened_ms
+            )
             self._note_silences(ended, report)
-        if ruling.verdict in {Verdict.HEARTBEAT, Verdict.REPEATED}:
+        if repeated:
             return
         self._changed = True
         self._buckets.apply(report.panes, undo=ruling.undo, at_offset=at_offset)
@@ -349,7 +355,10 @@ class KpiJob:
         frontier_ms = self._completeness.advance()
         if frontier_ms <= 0:
             return
-        self._first_frontier_ms = min(self._first_frontier_ms, frontier_ms)
+        if self._seen_whole_from_ms == NOT_OBSERVED:
+            # From the newest of where the sources stand: some may begin before others.
+            newest_ms = max(self._completeness.watermark_by_source.values(), default=frontier_ms)
+            self._seen_whole_from_ms = max(frontier_ms, newest_ms) + PANE_MS
         self._listen()
         due: list[tuple[int, Window]] = []
         for window in WINDOWS:
@@ -425,7 +434,7 @@ class KpiJob:
         # The first panes may hold what came late of a time that was not seen; a day so
         # far is seen from where reading began.
         observed_from_ms = (
-            self._observed_from_ms if window.length_ms is None else self._first_frontier_ms
+            self._observed_from_ms if window.length_ms is None else self._seen_whole_from_ms
         )
         complete = not any(gap.start_ms < end and start < gap.end_ms for gap in self._gaps)
         return Evaluation(
@@ -461,10 +470,10 @@ class KpiJob:
             behind=completeness.behind,
             gaps=sum(gap.end_ms > completeness.frontier_ms - GAP_TOLD_MS for gap in self._gaps),
             silent=tuple(self._silent),
-            dead_letter_share=self._shares.share("dead_letters/"),
-            mis_keyed_share=self._shares.share("mis_keyed"),
-            late_share=self._shares.share("late"),
-            duplicate_share=self._shares.share("duplicates"),
+            dead_letter_share=self._shares.share("dead_letters/", now_ms=now_ms),
+            mis_keyed_share=self._shares.share("mis_keyed", now_ms=now_ms),
+            late_share=self._shares.share("late", now_ms=now_ms),
+            duplicate_share=self._shares.share("duplicates", now_ms=now_ms),
         )
         if self.judge.health(health):
             self._changed = True
@@ -523,7 +532,7 @@ class KpiJob:
             gaps=self._gaps,
             rhythm=self._rhythm.to_wire(),
             silences=self._silences,
-            first_frontier_ms=self._first_frontier_ms,
+            seen_whole_from_ms=self._seen_whole_from_ms,
         )
         return Snapshot(
             state=_encode(state),

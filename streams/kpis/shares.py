@@ -25,11 +25,12 @@ class Shares:
         for old in [one for one in self._minutes if one <= max(self._minutes) - MINUTES]:
             del self._minutes[old]
 
-    def share(self, name: str) -> float:
+    def share(self, name: str, *, now_ms: int) -> float:
         """Return the share of records with that count; a name ending in / sums its members."""
         total: Counter[str] = Counter()
-        for counts in self._minutes.values():
-            total.update(counts)
+        for minute, counts in self._minutes.items():
+            if minute > now_ms // MINUTE_MS - MINUTES:
+                total.update(counts)
         if total["records"] < LEAST_RECORDS:
             return 0.0
         odd = sum(

@@ -246,6 +246,21 @@ def test_a_kpi_is_not_judged_while_one_of_its_sources_is_silent() -> None:
     assert set(states(judge)) == {"clicks/all//", "orders/all//", "aov/all//"}
 
 
+def test_a_window_that_says_nothing_begins_for_anew() -> None:
+    judge = AlertJudge(book(**{"for": 20}), lag_limit_s=30)
+    values = {ALL: {"clicks": KpiValue(1, n=1)}}
+
+    def close(end: int, *, complete: bool) -> None:
+        judge.closed(Evaluation("1m", end - 60_000, end, values, complete=complete))
+
+    close(NOON, complete=True)
+    assert states(judge) == {"r/all//": "pending"}
+    close(NOON + 10_000, complete=False)
+    assert not judge.alerts()
+    close(NOON + 30_000, complete=True)
+    assert states(judge) == {"r/all//": "pending"}
+
+
 def test_too_little_of_something_is_not_said_of_a_window_that_was_not_seen_whole() -> None:
     judge = AlertJudge(book(), lag_limit_s=30)
     values = {ALL: {"clicks": KpiValue(1, n=1)}}

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import OutOfOrderSequenceNumber
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,6 +148,24 @@ def test_a_store_holds_the_changelog_only_up_to_the_first_hole(
         if offset not in by_others:
             prefix.note(offset)
     assert prefix.last == min(by_others, default=20) - 1
+
+
+def test_a_hole_that_is_never_filled_costs_no_memory() -> None:
+    prefix = AckedPrefix(9)
+    for offset in range(11, 11 + 2 * AckedPrefix.MOST_BEYOND):
+        assert prefix.note(offset) == 9
+    assert not prefix._beyond
+
+
+def test_a_producer_that_is_out_of_sequence_ends_the_worker() -> None:
+    world = World()
+
+    async def refuse(*_: object) -> Any:
+        raise OutOfOrderSequenceNumber
+
+    world.checkpoints._app.producer.send = refuse
+    with pytest.raises(ProcessEndedError):
+        asyncio.run(world.write())
 
 
 def test_a_store_that_can_t_be_written_ends_the_worker() -> None:

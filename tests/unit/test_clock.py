@@ -61,9 +61,17 @@ def test_the_time_in_which_the_broker_was_away_is_not_carried_on() -> None:
     mark = Watermark(allowed_disorder_ms=5_000, idle_after_ms=5_000)
     mark.newest_event_time = EPOCH_MS
     mark.appended(EPOCH_MS)
+    mark.caught_up(at_ms=EPOCH_MS + 2_200)
+    assert mark.watermark_ms == EPOCH_MS - 5_000 + 2_000
     back_ms = EPOCH_MS + 60_000
-    mark.caught_up(at_ms=back_ms + 1_000, answering_since_ms=back_ms)
-    assert mark.watermark_ms == EPOCH_MS - 5_000 + 800
+    mark.caught_up(at_ms=back_ms + 1_200, answering_since_ms=back_ms)
+    assert mark.watermark_ms == EPOCH_MS - 5_000 + 2_000 + 1_000
     assert not mark.idle
     mark.caught_up(at_ms=back_ms + 6_000, answering_since_ms=back_ms)
     assert mark.idle
+    # A short break later does not undo what was carried on before it.
+    before = mark.watermark_ms
+    mark.caught_up(at_ms=back_ms + 10_200, answering_since_ms=back_ms + 9_000)
+    assert mark.watermark_ms == before + 1_000
+    mark.appended(back_ms + 11_000)
+    assert mark.watermark_ms == EPOCH_MS - 5_000

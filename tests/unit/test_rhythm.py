@@ -14,7 +14,7 @@ CLICKS, TOPIC = ("clicks", 0), ("clicks", -1)
 def spoken(*, every_ms: int, for_ms: int) -> Rhythm:
     rhythm = Rhythm(silent_after_ms=20_000)
     for at in range(NOON - for_ms, NOON + 1, every_ms):
-        assert not rhythm.spoke("clicks", 0, at_ms=at)
+        assert not rhythm.spoke("clicks", 0, at_ms=at, listened_ms=at)
     return rhythm
 
 
@@ -32,6 +32,7 @@ def voices(rhythm: Rhythm, now_ms: int) -> dict[SourceName, Voice]:
         (10_000, 29_000, None),
         (10_000, 30_000, Voice.SUSPECT),
         (10_000, 60_000, Voice.SILENT),
+        (500, 7_200_000, Voice.SILENT),
         (500, FORGOTTEN_MS, None),
     ],
 )
@@ -47,20 +48,47 @@ def test_a_source_that_was_heard_for_a_moment_only_has_no_rhythm() -> None:
     assert not voices(spoken(every_ms=10, for_ms=3_000), NOON + 600_000)
 
 
-def test_a_silence_that_ended_is_told_once_and_is_no_part_of_the_rhythm() -> None:
+def test_a_silence_that_ended_is_told_once_and_then_part_of_the_rhythm_for_a_while() -> None:
     rhythm = spoken(every_ms=500, for_ms=120_000)
     back = NOON + 50_000
-    assert rhythm.spoke("clicks", 0, at_ms=back) == [(CLICKS, 50_000), (TOPIC, 50_000)]
-    assert not rhythm.spoke("clicks", 0, at_ms=back + 500)
-    assert voices(rhythm, back + 500 + 20_000) == {CLICKS: Voice.SILENT, TOPIC: Voice.SILENT}
+    ended = rhythm.spoke("clicks", 0, at_ms=back, listened_ms=back)
+    assert ended == [(CLICKS, 50_000), (TOPIC, 50_000)]
+    assert not rhythm.spoke("clicks", 0, at_ms=back + 500, listened_ms=back + 500)
+    assert not voices(rhythm, back + 500 + 149_000)
+    assert voices(rhythm, back + 500 + 300_000)[TOPIC] is Voice.SILENT
+    later = back + 11 * 60_000
+    for at in range(back + 1_000, later + 1, 500):
+        rhythm.spoke("clicks", 0, at_ms=at, listened_ms=at)
+    assert voices(rhythm, later + 20_000)[TOPIC] is Voice.SILENT
+
+
+def test_a_source_that_speaks_once_an_hour_is_silent_once_and_then_known() -> None:
+    rhythm = Rhythm(silent_after_ms=20_000)
+    told = 0
+    for hour in range(6):
+        for second in range(41):
+            at = NOON + hour * 3_600_000 + second * 1_000
+            told += len(rhythm.spoke("spend", 0, at_ms=at, listened_ms=at))
+        said = rhythm.quiet({("spend", 0): at + 3_000_000})
+        assert bool(said) is (hour == 0)
+    assert told == 2
+
+
+def test_what_was_not_listened_to_is_no_silence() -> None:
+    rhythm = spoken(every_ms=500, for_ms=120_000)
+    listened = NOON
+    for at in range(NOON + 100_000, NOON + 700_000, 100_000):
+        assert not rhythm.spoke("clicks", 0, at_ms=at, listened_ms=listened)
+        listened = at
+    assert voices(rhythm, NOON + 620_000)[TOPIC] is Voice.SILENT
 
 
 def test_a_topic_speaks_while_any_of_its_partitions_does() -> None:
     rhythm = Rhythm(silent_after_ms=20_000)
     for at in range(NOON - 120_000, NOON + 40_001, 500):
-        rhythm.spoke("clicks", 1, at_ms=at)
+        rhythm.spoke("clicks", 1, at_ms=at, listened_ms=at)
         if at <= NOON:
-            rhythm.spoke("clicks", 0, at_ms=at)
+            rhythm.spoke("clicks", 0, at_ms=at, listened_ms=at)
     read_up_to = {CLICKS: NOON + 40_000, ("clicks", 1): NOON + 40_000}
     quiet = rhythm.quiet(read_up_to)
     assert {name: voice for name, (voice, _) in quiet.items()} == {CLICKS: Voice.SILENT}
@@ -80,11 +108,12 @@ def test_a_rhythm_survives_a_restart() -> None:
 def test_shares_are_those_of_the_last_minutes_and_need_records() -> None:
     shares = Shares()
     shares.note({"records": 99, "late": 99}, at_ms=NOON)
-    assert shares.share("late") == 0.0
+    assert shares.share("late", now_ms=NOON) == 0.0
     shares.note(
         {"records": 101, "dead_letters/not_json": 20, "dead_letters/empty": 30}, at_ms=NOON + 60_000
     )
-    assert shares.share("dead_letters/") == 0.25
+    assert shares.share("dead_letters/", now_ms=NOON + 60_000) == 0.25
     shares.note({"records": 200}, at_ms=NOON + 301_000)
-    assert shares.share("late") == 0.0
-    assert shares.share("dead_letters/") == pytest.approx(50 / 301)
+    assert shares.share("late", now_ms=NOON + 301_000) == 0.0
+    assert shares.share("dead_letters/", now_ms=NOON + 301_000) == pytest.approx(50 / 301)
+    assert shares.share("dead_letters/", now_ms=NOON + 601_000) == 0.0
