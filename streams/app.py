@@ -63,8 +63,14 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             name=settings.changelog_topic(ingest.TABLE),
             partitions=settings.partitions,
             config=CHANGELOG_CONFIG,
+            owned=True,
         ),
-        TopicSpec(name=settings.changelog_topic(kpis.TABLE), partitions=1, config=CHANGELOG_CONFIG),
+        TopicSpec(
+            name=settings.changelog_topic(kpis.TABLE),
+            partitions=1,
+            config=CHANGELOG_CONFIG,
+            owned=True,
+        ),
     ]
 
 

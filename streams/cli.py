@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from importlib import metadata
@@ -78,6 +79,10 @@ def worker(
     )
     _log_to_stderr(chosen.log_level)
     asyncio.run(_until_signal(chosen))
+    # Threads may still hold sketches, and their library complains of that at the
+    # interpreter's end; everything that matters is written.
+    logging.shutdown()
+    os._exit(0)
 
 
 async def _until_signal(chosen: settings.Settings) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
+    MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
     ProducerFenced,
+    RecordListTooLargeError,
     UnknownProducerId,
 )
 from faust.types import TP
@@ -27,6 +29,7 @@ from streams.engine.store import writing_to
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _OUT_OF_SEQUENCE = (
     OutOfOrderSequenceNumber,
     UnknownProducerId,
@@ -132,6 +135,13 @@ class Checkpoints:
                 try:
                     await action()
                     return
+                except _TOO_LARGE as error:
+                    end_process(
+                        "the broker refuses a record of the checkpoint of %s[%d] (%s): let "
+                        "max.message.bytes and segment.bytes of this app's topics be what "
+                        "`kpi-monitor topics --create` makes them",
+                        *(*running.source, type(error).__name__),
+                    )
                 except _OUT_OF_SEQUENCE as error:
                     end_process(
                         "the broker and this worker's producer disagree about what was sent (%s): "

@@ -19,13 +19,14 @@ LARGEST_INTERNAL_RECORD = 32 << 20
 
 CHANGELOG_CONFIG: dict[str, str] = {
     "cleanup.policy": "compact",
-    "segment.bytes": str(1 << 20),
+    "segment.bytes": str(2 * LARGEST_INTERNAL_RECORD),
     "segment.ms": "60000",
     "min.cleanable.dirty.ratio": "0.1",
     "delete.retention.ms": "60000",
     "max.message.bytes": str(LARGEST_INTERNAL_RECORD),
 }
-"""Small segments and an eager cleaner: the active segment is never compacted."""
+"""Short segments and an eager cleaner: the active segment is never compacted. A
+segment must hold the largest record: the broker refuses one that does not fit into it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import OutOfOrderSequenceNumber
+from aiokafka.errors import OutOfOrderSequenceNumber, RecordListTooLargeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,11 +157,12 @@ def test_a_hole_that_is_never_filled_costs_no_memory() -> None:
     assert not prefix._beyond
 
 
-def test_a_producer_that_is_out_of_sequence_ends_the_worker() -> None:
+@pytest.mark.parametrize("error", [OutOfOrderSequenceNumber, RecordListTooLargeError])
+def test_what_no_retry_mends_ends_the_worker(error: type[Exception]) -> None:
     world = World()
 
     async def refuse(*_: object) -> Any:
-        raise OutOfOrderSequenceNumber
+        raise error
 
     world.checkpoints._app.producer.send = refuse
     with pytest.raises(ProcessEndedError):
