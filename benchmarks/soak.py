@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import logging
 import os
 import random
 import statistics
@@ -323,6 +324,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the samples")
     arguments = parser.parse_args()
     console = Console()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder, EmbeddedKafka(Path(folder), heap_mb=512) as kafka:
         home = Path(folder)
         topics.ensure(
