@@ -9,14 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
-
-import msgspec
 
 from models import reports
-from models.alerts import Alert
 from models.dead_letters import Reason
-from models.kpis import KpiValue
 from models.measures import Cell, SourceKind
 from models.reports import Report
 from models.scopes import ALL, scopes_of
@@ -32,20 +27,22 @@ from models.windows import (
 )
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
+from streams.kpis import saved as saved_states
 from streams.kpis.buckets import KEPT_MS, Buckets
 from streams.kpis.completeness import Completeness
-from streams.kpis.ledger import Entry, Ledger, Verdict, counts_of
-from streams.kpis.rhythm import Rhythm, RhythmWire, SourceName, Voice
+from streams.kpis.gaps import Gap
+from streams.kpis.judging import Judge
+from streams.kpis.ledger import Ledger, Verdict, counts_of
+from streams.kpis.saved import KpiState
 from streams.kpis.schedule import Schedule
-from streams.kpis.seen import SeenInputs, SeenWire, inputs_in
+from streams.kpis.seen import SeenInputs, inputs_in
 from streams.kpis.shares import Shares
+from streams.kpis.silences import Silences
 from streams.kpis.values import KpiValues, evaluate
 from streams.kpis.view import Evaluation, Health, KpiView
 
 GAP_TOLD_MS = 15 * MINUTE_MS
 """For so long, in event time, a gap is an alert."""
-UNSURE_SHARE = 0.05
-"""A source that was silent for more of a window than this leaves its KPIs unjudged."""
 SPARKLINE_POINTS = 60
 UNKNOWN_SAMPLES = 20
 NOT_OBSERVED = 2**62
@@ -54,70 +51,6 @@ VIEW_EVERY_CATCHING_UP_MS = 2_000
 """While there is much to read, reading goes before showing."""
 CURRENT_WITHIN_MS = 3_000
 _SPARKLINE_WINDOW: WindowName = "1m"
-
-
-class Judge(Protocol):
-    """Decides on closed windows and on the health of the data."""
-
-    def closed(self, evaluation: Evaluation) -> None:
-        """Judge a window that closed."""
-
-    def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
-        """Say whether an alert rests on a closed window, so that late data may change it."""
-
-    def corrected(self, evaluation: Evaluation) -> None:
-        """Take note of a closed window that late data changed."""
-
-    def health(self, health: Health) -> bool:
-        """Judge how complete the data are; say whether an alert changed."""
-
-    def waits_for(self, window: WindowName) -> bool:
-        """Say whether every closed window of that name is to be judged now."""
-
-    def alerts(self) -> Sequence[Alert]:
-        """Return the alerts that are open or were resolved lately."""
-
-    def take_changes(self) -> Sequence[Alert]:
-        """Return every change of an alert's state since the last call."""
-
-    def to_bytes(self) -> bytes:
-        """Return the state that is to be saved."""
-
-    def restore(self, data: bytes) -> None:
-        """Take up a saved state."""
-
-
-class Gap(msgspec.Struct, array_like=True, frozen=True):
-    """Event time in which records of a source partition are missing: [start, end).
-
-    Partition -1 is the topic as a whole.
-    """
-
-    topic: str
-    partition: int
-    start_ms: int
-    end_ms: int
-
-
-class _State(msgspec.Struct, array_like=True, kw_only=True):
-    frontier_ms: int
-    observed_from_ms: int
-    ledger: list[tuple[str, int, Entry]]
-    due: list[tuple[WindowName, int]]
-    seen: list[SeenWire]
-    totals: dict[str, dict[str, int]]
-    unknown: list[str]
-    sparkline: list[tuple[int, dict[str, KpiValue]]]
-    evaluated: dict[WindowName, list[int]]
-    judge: bytes
-    gaps: list[Gap] = []
-    rhythm: RhythmWire = []
-    silences: list[Gap] = []
-    seen_whole_from_ms: int | None = None
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_State).decode
 
 
 class KpiJob:
@@ -174,12 +107,7 @@ class KpiJob:
         self._changed = False
         self._pending = 0
         self._gaps: list[Gap] = []
-        self._kinds = kinds
-        self._rhythm = Rhythm(silent_after_ms=silent_after_ms)
-        self._silent_after_ms = silent_after_ms
-        self._quiet_since: dict[SourceName, int] = {}
-        self._silent: Sequence[SourceName] = ()
-        self._silences: list[Gap] = []
+        self._silences = Silences(kinds, silent_after_ms=silent_after_ms)
         self._shares = Shares()
         self._overlapping = 0
         self._uncorrected = 0
@@ -192,7 +120,7 @@ class KpiJob:
         self._completeness = Completeness(expected, frontier_ms=frontier_ms)
 
     def _restore(self, saved: Saved) -> int:
-        state = _decode(saved.state)
+        state = saved_states.decode(saved.state)
         self._buckets.restore(saved.segments)
         self._ledger = Ledger(state.ledger)
         self._schedule = Schedule(state.due)
@@ -207,8 +135,7 @@ class KpiJob:
         for name, ends in state.evaluated.items():
             self._evaluated[name].extend(ends)
         self._gaps = list(state.gaps)
-        self._rhythm = Rhythm(silent_after_ms=self._silent_after_ms, wire=state.rhythm)
-        self._silences = list(state.silences)
+        self._silences.restore(state.rhythm, state.silences)
         self.judge.restore(state.judge)
         return state.frontier_ms
 
@@ -257,11 +184,10 @@ class KpiJob:
             self._note_gap(report)
         listened_ms = self._completeness.read_up_to(report.topic, report.partition)
         self._completeness.note(report)
-        if report.last_append_ms:
-            ended = self._rhythm.spoke(
-                report.topic, report.partition, at_ms=report.last_append_ms, listened_ms=listened_ms
-            )
-            self._note_silences(ended, report)
+        if self._silences.note(
+            report, listened_ms=listened_ms, frontier_ms=self._completeness.frontier_ms
+        ):
+            self._changed = True
         if repeated:
             return
         self._changed = True
@@ -313,36 +239,6 @@ class KpiJob:
                 if start_of_window(window, end, day=self._day) <= pane_start < end:
                     self._to_correct[window.name].add(end)
 
-    def _listen(self) -> None:
-        """Note which sources are quiet, and since which event time."""
-        frontier_ms = self._completeness.frontier_ms
-        quiet = self._rhythm.quiet(self._completeness.read_up_to_by_source)
-        self._quiet_since = {
-            name: self._quiet_since.get(name, frontier_ms - silence_ms)
-            for name, (_, silence_ms) in quiet.items()
-        }
-        self._silent = [name for name, (voice, _) in quiet.items() if voice is Voice.SILENT]
-
-    def _note_silences(self, ended: Iterable[tuple[SourceName, int]], report: Report) -> None:
-        """Windows in which a source was silent are not judged by what comes from it."""
-        frontier_ms = self._completeness.frontier_ms
-        end_ms = max([frontier_ms, report.watermark_ms, *report.panes]) + PANE_MS
-        for name, silence_ms in ended:
-            start_ms = self._quiet_since.get(name, frontier_ms - silence_ms)
-            self._silences.append(Gap(*name, start_ms, end_ms))
-            self._changed = True
-
-    def _unsure(self, start_ms: int, end_ms: int) -> frozenset[SourceKind]:
-        """Return the kinds of source that were quiet in a good part of a window."""
-        least_ms = (end_ms - start_ms) * UNSURE_SHARE
-        quiet = [(name[0], since_ms, end_ms) for name, since_ms in self._quiet_since.items()]
-        ended = [(one.topic, one.start_ms, one.end_ms) for one in self._silences]
-        return frozenset(
-            self._kinds[topic]
-            for topic, since_ms, until_ms in (*quiet, *ended)
-            if min(end_ms, until_ms) - max(start_ms, since_ms) > least_ms and topic in self._kinds
-        )
-
     def _correct_what_was_not_seen(self, pane_start: int, *, day_start: int) -> None:
         """Correct the closed windows of the day in which a scope or an input was unknown."""
         for window in WINDOWS:
@@ -359,7 +255,7 @@ class KpiJob:
             # From the newest of where the sources stand: some may begin before others.
             newest_ms = max(self._completeness.watermark_by_source.values(), default=frontier_ms)
             self._seen_whole_from_ms = max(frontier_ms, newest_ms) + PANE_MS
-        self._listen()
+        self._silences.listen(self._completeness.read_up_to_by_source, frontier_ms=frontier_ms)
         due: list[tuple[int, Window]] = []
         for window in WINDOWS:
             ends = self._schedule.take(window, frontier_ms=frontier_ms)
@@ -371,7 +267,7 @@ class KpiJob:
         self._buckets.expire(frontier_ms)
         oldest_ms = frontier_ms - max(KEPT_MS)
         self._gaps = [gap for gap in self._gaps if gap.end_ms > oldest_ms]
-        self._silences = [one for one in self._silences if one.end_ms > oldest_ms]
+        self._silences.expire(oldest_ms)
         self._seen.expire(day_start=self._day.start_of(frontier_ms))
 
     def _close(self, window: Window, end: int) -> None:
@@ -444,7 +340,7 @@ class KpiJob:
             values,
             observed_from_ms,
             complete,
-            self._unsure(start, end),
+            self._silences.unsure(start, end),
         )
 
     def _publish(self, evaluation: Evaluation, *, corrected: bool) -> None:
@@ -469,7 +365,7 @@ class KpiJob:
             read_up_to_ms=read_up_to_ms,
             behind=completeness.behind,
             gaps=sum(gap.end_ms > completeness.frontier_ms - GAP_TOLD_MS for gap in self._gaps),
-            silent=tuple(self._silent),
+            silent=self._silences.silent,
             dead_letter_share=self._shares.share("dead_letters/", now_ms=now_ms),
             mis_keyed_share=self._shares.share("mis_keyed", now_ms=now_ms),
             late_share=self._shares.share("late", now_ms=now_ms),
@@ -518,7 +414,7 @@ class KpiJob:
         ]
         self._changed = False
         self._pending = 0
-        state = _State(
+        state = KpiState(
             frontier_ms=self._completeness.frontier_ms,
             observed_from_ms=self._observed_from_ms,
             ledger=self._ledger.entries(),
@@ -530,12 +426,12 @@ class KpiJob:
             evaluated={name: list(ends) for name, ends in self._evaluated.items()},
             judge=self.judge.to_bytes(),
             gaps=self._gaps,
-            rhythm=self._rhythm.to_wire(),
-            silences=self._silences,
+            rhythm=self._silences.rhythm.to_wire(),
+            silences=self._silences.ended,
             seen_whole_from_ms=self._seen_whole_from_ms,
         )
         return Snapshot(
-            state=_encode(state),
+            state=saved_states.encode(state),
             segments=list(self._buckets.take_segments()),
             early_outputs=early_outputs,
             outputs=outputs,

@@ -1,0 +1,37 @@
+"""The state of the KPI stage as it is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from models.kpis import KpiValue
+from models.windows import WindowName
+from streams.kpis.gaps import Gap
+from streams.kpis.ledger import Entry
+from streams.kpis.rhythm import RhythmWire
+from streams.kpis.seen import SeenWire
+
+
+class KpiState(msgspec.Struct, array_like=True, kw_only=True):
+    """Everything but the buckets; append only, with defaults for what older states lack."""
+
+    frontier_ms: int
+    observed_from_ms: int
+    ledger: list[tuple[str, int, Entry]]
+    due: list[tuple[WindowName, int]]
+    seen: list[SeenWire]
+    totals: dict[str, dict[str, int]]
+    unknown: list[str]
+    sparkline: list[tuple[int, dict[str, KpiValue]]]
+    evaluated: dict[WindowName, list[int]]
+    judge: bytes
+    gaps: list[Gap] = []
+    rhythm: RhythmWire = []
+    silences: list[Gap] = []
+    seen_whole_from_ms: int | None = None
+
+
+encode: Callable[[KpiState], bytes] = msgspec.msgpack.Encoder().encode
+decode: Callable[[bytes], KpiState] = msgspec.msgpack.Decoder(KpiState).decode
