@@ -79,6 +79,12 @@ def _write(file: Path, outcomes: list[Outcome]) -> None:
     file.write_text(json.dumps([dataclasses.asdict(one) for one in outcomes], indent=1) + "\n")
 
 
+def _verdict(one: Outcome) -> str:
+    if one.not_played:
+        return "[yellow]NOT PLAYED[/]"
+    return "[green]ok[/]" if one.green else "[red]FAILED[/]"
+
+
 def _table(outcomes: list[Outcome]) -> Table:
     table = Table(title="Faults, and what became of the events", show_lines=False)
     table.add_column("scenario", no_wrap=True)
@@ -100,8 +106,8 @@ def _table(outcomes: list[Outcome]) -> Table:
             f"{one.blind_s:.1f}",
             recovered,
             f"{one.peak_rss_mb:.0f}",
-            "; ".join([*one.health_alerts, *one.notes]),
-            "[green]ok[/]" if one.green else "[red]FAILED[/]",
+            "; ".join([*one.health_alerts, *one.notes, *filter(None, [one.not_played])]),
+            _verdict(one),
         )
     return table
 

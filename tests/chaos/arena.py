@@ -45,6 +45,10 @@ rules:
 """
 
 
+class NotPlayableError(Exception):
+    """This scenario can't be played here; the message says why."""
+
+
 @dataclass
 class Outcome:
     """What became of a scenario. Times in seconds, memory in MiB."""
@@ -64,6 +68,7 @@ class Outcome:
     peak_rss_mb: float = 0.0
     health_alerts: list[str] = field(default_factory=list)
     restarts: int = 0
+    not_played: str = ""
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.embedded.synthetic import Oddities
-from tests.chaos.arena import Arena, Outcome
+from tests.chaos.arena import Arena, NotPlayableError, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +96,8 @@ def run(one: Scenario, folder: Path) -> Outcome:
             arena.until_current()
             one.play(arena)
             arena.finish(feed_on_s=one.feed_on_s)
+    except NotPlayableError as error:
+        arena.outcome.not_played = str(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, the scenario failed
         arena.fail(f"{type(error).__name__}: {error}")
         (folder / "traceback.txt").write_text(traceback.format_exc())

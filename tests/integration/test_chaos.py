@@ -31,6 +31,8 @@ def test_nothing_is_lost_or_counted_twice_or_said_that_is_not_so(
     name: str, outcomes: dict[str, Outcome]
 ) -> None:
     outcome = outcomes[name]
+    if outcome.not_played:
+        pytest.skip(outcome.not_played)
     assert not outcome.failures
     assert outcome.sent > 5_000
     assert outcome.windows > 20

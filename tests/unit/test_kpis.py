@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import reports
+from models.alerts import Alert, RuleBook
 from models.reports import Report, SourceStats
 from streams.engine.stage import Position
 from streams.kpis.completeness import Completeness
@@ -292,6 +293,35 @@ def test_a_scope_that_late_data_show_first_is_zero_in_the_windows_after_it() -> 
     path.finish()
     assert path.closed[key]["clicks"][0] == 0
     assert path.closed["1m", NOON + 70_000, "campaign", "c2", ""]["clicks"][0] == 1
+
+
+def test_an_alert_whose_evidence_late_data_change_says_so() -> None:
+    rule = {"name": "few", "kind": "threshold", "kpi": "clicks", "window": "1m", "below": 5}
+    path = Path(rules=RuleBook.model_validate({"rules": [rule]}))
+    steady = [event(at=NOON + second * 1_000, event_id=f"e{second}") for second in range(0, 300, 2)]
+    # In batches, so that observation begins with the first of them.
+    path.feed(steady, batch=20)
+    path.feed([event(at=NOON + 390_000, event_id="after the gap")])
+    path.finish()
+
+    def told() -> list[Alert]:
+        changes = [out.value for out in path.outputs if out.topic == "alerts"]
+        return [one for one in map(Alert.model_validate_json, changes) if one.rule == "few"]
+
+    fired = told()[-1]
+    assert (fired.state.value, fired.correction) == ("firing", None)
+    assert fired.fired_at_ms is not None
+    late = [
+        event(at=fired.fired_at_ms - 5_000 + number, event_id=f"late{number}")
+        for number in range(9)
+    ]
+    path.feed(late)
+    path.finish()
+    corrected = next(one for one in told() if one.correction is not None)
+    assert corrected.correction is not None
+    assert corrected.fired_value is not None
+    assert corrected.correction.value == corrected.fired_value + 9
+    assert corrected.correction.holds
 
 
 def test_heartbeats_show_that_a_report_is_missing_once() -> None:

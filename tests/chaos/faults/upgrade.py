@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.chaos.arena import Arena
+from tests.chaos.arena import Arena, NotPlayableError
 from tests.chaos.scenario import scenario
 
 FIRST_RELEASE = "5badb54"
@@ -23,9 +23,10 @@ def _source_of(commit: str, folder: Path) -> Path:
         capture_output=True,
         check=False,
     )
-    assert archive.returncode == 0, (
-        f"commit {commit} is not in {repository}: {archive.stderr.decode()}"
-    )
+    if archive.returncode != 0:
+        shallow = (Path(repository) / ".git" / "shallow").exists()
+        why = f"commit {commit} is not in {repository}: {archive.stderr.decode().strip()}"
+        raise NotPlayableError(f"{why} (a shallow clone)") if shallow else AssertionError(why)
     subprocess.run(["tar", "-x", "-C", str(target)], input=archive.stdout, check=True)
     return target
 
