@@ -152,8 +152,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _redis_is_a_url(self) -> Settings:
         url = "" if self.redis is None else self.redis.get_secret_value()
-        if url and not url.startswith(("redis://", "rediss://")):
-            raise ValueError("redis must begin with redis://, or with rediss:// for TLS")
+        if url and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("redis must begin with redis://, unix://, or rediss:// for TLS")
         if self.redis_ca_file is not None and url.startswith("redis://"):
             raise ValueError("redis_ca_file is for TLS: let redis begin with rediss://")
         return self

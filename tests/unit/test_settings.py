@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,35 @@ def test_ids_are_kept_as_long_as_their_events_may_count() -> None:
 
 def test_a_redis_url_is_not_shown() -> None:
     assert "hunter2" not in repr(settings.load(redis="redis://:hunter2@host/0"))
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"redis": "http://host"}, "must begin with redis://"),
+        ({"redis": "redis://host", "redis_ca_file": Path(__file__)}, "rediss://"),
+        ({"redis": "rediss://host", "redis_cert_file": Path(__file__)}, "go together"),
+    ],
+)
+def test_settings_of_redis_that_do_not_fit_are_refused(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        settings.load(**given)
+
+
+def test_a_missing_file_of_redis_is_named(tmp_path: Path) -> None:
+    chosen = settings.load(redis="rediss://host", redis_ca_file=tmp_path / "none.pem")
+    with pytest.raises(ConfigError, match=r"redis_ca_file: .*none.pem can't be read"):
+        _ = chosen.redis_server
+
+
+def test_redis_is_reached_with_its_password_from_a_file_and_says_none(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2\n")
+    chosen = settings.load(redis="redis://monitor@host/0", redis_password_file=secret)
+    server = chosen.redis_server
+    assert server is not None
+    assert server.client_options()["password"] == "hunter2"
+    assert "hunter2" not in repr(server)
 
 
 RULES = """\
