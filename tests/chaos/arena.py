@@ -18,16 +18,18 @@ from aiokafka.partitioner import murmur2
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
+from streams.embedded import processes
 from streams.embedded.synthetic import Oddities
 from streams.embedded.valkey import EmbeddedValkey
 from streams.errors import EmbeddedError
 from tests.chaos import truth
 from tests.chaos.feeder import Feeder
-from tests.chaos.network import Network, NetworkedKafka
+from tests.chaos.network import NetworkedKafka
 from tests.chaos.observer import Observer
 from tests.support import oracle
 from tests.support.cluster import Cluster, Worker
 from tests.support.compare import differences, published
+from tests.support.forwarder import Forwarder
 
 PARTITIONS = 4
 DRAIN_S = 150.0
@@ -93,10 +95,11 @@ class Arena:
     settings: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.network = Network()
+        self.network = Forwarder(processes.free_port())
         self.kafka = NetworkedKafka(self.folder / "kafka")
         self.kafka.network = self.network
         self.valkey = EmbeddedValkey(self.folder / "valkey")
+        self._stack = contextlib.ExitStack()
         self.outcome = Outcome("")
         self.refused = False
         self.began_s = time.monotonic()
@@ -111,7 +114,7 @@ class Arena:
         self._lost: dict[tuple[str, int], dict[int, bytes]] = {}
 
     def __enter__(self) -> Arena:
-        self.network.start()
+        self._stack.enter_context(self.network)
         self.valkey.start()
         self.kafka.start()
         rules = self.folder / "rules.yaml"
@@ -151,7 +154,7 @@ class Arena:
             if service.child is not None:
                 service.child.process.send_signal(signal.SIGCONT)
             service.stop()
-        self.network.stop()
+        self._stack.close()
 
     def _new_feeder(self, seed: int) -> Feeder:
         clicks, orders, campaigns = self.topics

@@ -15,8 +15,9 @@ from tests.support import secure_redis as secure_redis_support
 from tests.support import stack
 from tests.support.backlog import assert_exact, fill
 from tests.support.cluster import Cluster
+from tests.support.forwarder import Forwarder
 from tests.support.secure_kafka import PASSWORD, USER, Certificates, SecureKafka
-from tests.support.secure_redis import TlsProxy, UserValkey
+from tests.support.secure_redis import UserValkey
 
 pytestmark = pytest.mark.integration
 
@@ -134,8 +135,8 @@ def secure_redis(certificates: Certificates, folder: Path) -> Iterator[str]:
     """Yield the address of a Valkey behind TLS."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates.server_file)
-    with UserValkey(folder / "valkey") as valkey, TlsProxy(valkey.port, context) as proxy:
-        yield f"127.0.0.1:{proxy.port}"
+    with UserValkey(folder / "valkey") as valkey, Forwarder(valkey.port, context=context) as link:
+        yield link.address
 
 
 def test_workers_share_their_picture_over_redis_with_tls_and_a_user(
