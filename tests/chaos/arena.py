@@ -353,13 +353,21 @@ class Arena:
             consumer.close()
 
     def lose(self, topic: str, partition: int, *, first: int, end: int) -> int:
-        """Take note that offsets [first, end) are gone unread; return how many records."""
+        """Take note that offsets [first, end) are gone unread; return how many records.
+
+        Of these, what came in time must be missed. A late record would have
+        corrected a window that was closed and complete without it.
+        """
         kept = self._records[topic, partition]
-        lost = self._lost.setdefault((topic, partition), {})
-        for offset in range(first, end):
-            if offset in kept:
-                lost[offset] = kept.pop(offset)
-        return len(lost)
+        missed = self._lost.setdefault((topic, partition), {})
+        gone = {offset: kept[offset] for offset in range(first, end) if offset in kept}
+        in_time = truth.in_time(value for _, value in sorted(kept.items()))
+        for (offset, value), timely in zip(sorted(kept.items()), in_time, strict=True):
+            if offset in gone and timely:
+                missed[offset] = value
+        for offset in gone:
+            del kept[offset]
+        return len(gone)
 
     # The end
 

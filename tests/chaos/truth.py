@@ -81,6 +81,19 @@ def of(partitions: Iterable[Iterable[bytes]]) -> Truth:
     return truth
 
 
+def in_time(values: Iterable[bytes]) -> list[bool]:
+    """Say of each record of a partition, in offset order, whether it came within the disorder."""
+    found: list[bool] = []
+    newest: int | None = None
+    for value in values:
+        event = _event(value)
+        at = None if event is None else event["event_time"]
+        found.append(at is not None and (newest is None or at >= newest - DISORDER_MS))
+        if at is not None:
+            newest = at if newest is None else max(newest, at)
+    return found
+
+
 def _event(value: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(value.decode())
