@@ -33,7 +33,6 @@ def main() -> int:
     parser.add_argument("--only", help="only these, separated by commas")
     parser.add_argument("--jobs", type=int, default=1, help="play so many at a time (1)")
     parser.add_argument("--json", type=Path, help="write the outcomes to a file")
-    parser.add_argument("--svg", type=Path, help="write the table as a picture")
     parser.add_argument("--keep", action="store_true", help="keep data and logs of all scenarios")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -41,8 +40,7 @@ def main() -> int:
         chosen = _chosen(options.only, ci=options.ci)
     except KeyError as error:
         parser.error(f"no scenario {error}; see --list")
-    wide = options.svg is not None or not sys.stdout.isatty()
-    console = Console(record=options.svg is not None, width=WIDTH if wide else None)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     if options.list:
         _list(chosen, console)
         return 0
@@ -57,8 +55,6 @@ def main() -> int:
             console.print(f"{outcome.scenario}: {why}", style="red", markup=False)
     if options.json is not None:
         _write(options.json, outcomes)
-    if options.svg is not None:
-        console.save_svg(str(options.svg), title="make chaos")
     return 0 if all(outcome.green for outcome in outcomes) else 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from zlib import crc32
@@ -123,3 +124,15 @@ def poison_records(arena: Arena) -> None:
         arena.feeder.change = poison
         time.sleep(20)
         arena.feeder.change = lambda record: (record,)
+    time.sleep(3)
+    isolated = sum(_isolated(arena, name) for name in ("a", "b"))
+    arena.outcome.notes.append(f"{isolated} records set aside")
+    if not isolated:
+        arena.fail("no record was set aside")
+
+
+def _isolated(arena: Arena, name: str) -> int:
+    text = arena.worker(name).get("metrics")
+    found = re.search(r"^kpi_monitor_isolated_records_total (\d+)", text, re.MULTILINE)
+    assert found is not None
+    return int(found[1])
