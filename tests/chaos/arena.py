@@ -6,13 +6,11 @@ import contextlib
 import json
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from aiokafka.partitioner import murmur2
 from kafka import KafkaConsumer, TopicPartition
@@ -469,18 +467,3 @@ class Arena:
         self.outcome.false_alerts = len(false)
         if false:
             self.fail(f"KPI alerts that are not so: {sorted(name for name, _ in false)}")
-
-
-def run_to_end(
-    arena: Arena, command: list[str], **options: Any
-) -> subprocess.CompletedProcess[str]:
-    """Run a command with the cluster's settings and return what it said."""
-    return subprocess.run(
-        command,
-        env=arena.cluster.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        **options,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -94,7 +94,7 @@ class Feeder:
                 await self._send(client, record)
             await client.flush()
             self._history_sent.set()
-            for record in self._paced(now_ms):
+            for record in self._made.records(now_ms, now_ms + 24 * 3_600_000):
                 wait_s = record.due_ms / 1000 - time.time()
                 while wait_s > 0 and not self._stop.is_set():
                     await asyncio.sleep(min(wait_s, 0.1))
@@ -103,9 +103,6 @@ class Feeder:
                     break
                 await self._send(client, record)
             await client.flush()
-
-    def _paced(self, now_ms: int) -> Iterator[FeedRecord]:
-        yield from self._made.records(now_ms, now_ms + 24 * 3_600_000)
 
     async def _send(self, client: Any, record: FeedRecord) -> None:
         for one in self.change(record):

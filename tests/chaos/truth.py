@@ -34,7 +34,7 @@ _CAMPAIGN_OF = {
 class Truth:
     """What must have become of the records.
 
-    ``windows_of`` has, for each event that counts, its row for the oracle.
+    ``rows`` has, for each event that counts, its row for the oracle.
     """
 
     records: int = 0

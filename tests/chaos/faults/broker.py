@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from kafka import KafkaConsumer, TopicPartition
 
 from streams.embedded.synthetic import FeedRecord
-from tests.chaos.arena import PARTITIONS, Arena, run_to_end
+from tests.chaos.arena import PARTITIONS, Arena
 from tests.chaos.scenario import scenario
-from tests.support.cluster import command_line
 
 
 @scenario(in_ci=True)
@@ -88,7 +87,7 @@ def partitions_grown(arena: Arena) -> None:
     if code != 70:
         arena.fail(f"the worker ended with {code}, not 70")
     arena.said("a", "has 8 partitions, not 4")
-    done = run_to_end(arena, command_line("worker"))
+    done = arena.cluster.command("worker", check=False)
     if done.returncode != 2 or "has 8 partitions, not 4" not in done.stderr:
         arena.fail(f"a start is not refused: {done.returncode} {done.stderr[-300:]}")
     arena.refused = True

@@ -5,9 +5,8 @@ from __future__ import annotations
 import resource
 import time
 
-from tests.chaos.arena import Arena, run_to_end
+from tests.chaos.arena import Arena
 from tests.chaos.scenario import scenario
-from tests.support.cluster import command_line
 
 
 @scenario(in_ci=True)
@@ -32,8 +31,8 @@ def disk_full(arena: Arena) -> None:
 def disk_read_only(arena: Arena) -> None:
     """A worker whose data folder can't be written refuses to start."""
     with arena.fault():
-        done = run_to_end(
-            arena, command_line("worker", "--data-dir", "/proc/kpi-monitor", "--id", "z")
+        done = arena.cluster.command(
+            "worker", "--data-dir", "/proc/kpi-monitor", "--id", "z", check=False
         )
     if done.returncode != 2 or "data_dir" not in done.stderr:
         arena.fail(f"a read-only folder is not refused: {done.returncode} {done.stderr[-300:]}")

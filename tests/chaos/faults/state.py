@@ -44,22 +44,24 @@ def _stored(arena: Arena) -> int:
     return count
 
 
+def _ends(arena: Arena) -> dict[TopicPartition, int]:
+    """Return the end offset of each changelog partition."""
+    consumer = KafkaConsumer(**arena.cluster.broker.client_options(), enable_auto_commit=False)
+    ends: dict[TopicPartition, int] = consumer.end_offsets(_changelogs(arena))
+    consumer.close()
+    return ends
+
+
 def _written(arena: Arena) -> int:
     """Return how many records were ever written to the changelogs."""
-    consumer = KafkaConsumer(**arena.cluster.broker.client_options(), enable_auto_commit=False)
-    ends = consumer.end_offsets(_changelogs(arena))
-    consumer.close()
-    return int(sum(ends.values()))
+    return sum(_ends(arena).values())
 
 
 def _delete(arena: Arena, *, keep: int) -> None:
     """Remove the changelogs' records but for the last ``keep``."""
     _configure(arena, cleanup_policy="delete")
-    consumer = KafkaConsumer(**arena.cluster.broker.client_options(), enable_auto_commit=False)
-    ends = consumer.end_offsets(_changelogs(arena))
-    consumer.close()
     with arena.admin() as client:
-        client.delete_records({place: max(0, end - keep) for place, end in ends.items()})
+        client.delete_records({place: max(0, end - keep) for place, end in _ends(arena).items()})
 
 
 @scenario(workers=("a",))
