@@ -9,7 +9,7 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-annotate --n
            --no-emit-index-url --no-emit-find-links --quiet
 SOURCE := $(shell find streams models dashboards config -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test check unit integration chaos fuzz audit lock boards benchmark soak clean
+.PHONY: demo test check unit integration chaos fuzz audit lock generated benchmark soak clean
 
 demo: $(VENV)/.run ## Kafka, a worker and a feed on this machine, with a live page
 	$(BIN)/kpi-monitor demo $(ARGS)
@@ -26,6 +26,7 @@ check: $(VENV)/.dev ## Format, lint, types, architecture, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m dashboards.generate --check
+	$(BIN)/python -m streams.export.reference --check
 
 unit: $(VENV)/.dev ## The fast tests only
 	$(BIN)/pytest tests/unit $(ARGS)
@@ -42,8 +43,9 @@ fuzz: $(VENV)/.dev ## Over 100,000 inputs for every decoder and endpoint
 audit: $(VENV)/.dev ## Known vulnerabilities of what is pinned
 	PYTHON="$(PYTHON)" sh scripts/audit.sh
 
-boards: $(VENV)/.dev ## Write the boards' JSON anew
+generated: $(VENV)/.dev ## Write the boards' JSON and the reference pages anew
 	$(BIN)/python -m dashboards.generate
+	$(BIN)/python -m streams.export.reference
 
 benchmark: $(VENV)/.dev ## Plain Faust, this engine and a bare consumer, side by side
 	$(BIN)/python benchmarks/throughput.py $(ARGS)

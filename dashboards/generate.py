@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dashboards import live
+from dashboards import catalogue, live
 
 FOLDER = Path(__file__).parent / "json"
 
 
 def boards() -> dict[Path, str]:
     """Return the text of every generated file."""
-    return {FOLDER / "live.json": live.to_json(live.build())}
+    return {
+        FOLDER / "live.json": live.to_json(live.build()),
+        FOLDER / "kpis.json": live.to_json(catalogue.build()),
+    }
 
 
 def main(arguments: list[str]) -> int:

@@ -16,10 +16,10 @@ from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from dashboards import views
-from dashboards.queries import DEFAULT_WINDOW, EVERY_VALUE, QUERIES, WINDOWS
+from dashboards import variables, views
+from dashboards.queries import QUERIES
 
-_SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+_SOURCE: Final = variables.SOURCE
 
 
 def build() -> models.Dashboard:
@@ -33,7 +33,14 @@ def build() -> models.Dashboard:
         .time("now-1h", "now")
         .refresh("30s")
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
-        .variables(_variables())
+        .variables(
+            [
+                variables.datasource(),
+                variables.window(),
+                variables.label("campaign", title="Campaign 活动"),
+                variables.label("channel", title="Channel 渠道"),
+            ]
+        )
     )
     for title, panels in _sections():
         board.with_row(boards.Row(title))
@@ -68,39 +75,6 @@ def _panels_of(holder: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for panel in holder.get("panels", ()):
         yield panel
         yield from _panels_of(panel)
-
-
-def _variables() -> list[Builder[models.VariableModel]]:
-    return [
-        boards.DatasourceVariable("datasource").label("Data source 数据源").type("prometheus"),
-        boards.CustomVariable("window")
-        .label("Window 时间窗口")
-        .values(",".join(WINDOWS))
-        .options([_option(window) for window in WINDOWS])
-        .current(_option(DEFAULT_WINDOW)),
-        _label_variable("campaign", label="Campaign 活动"),
-        _label_variable("channel", label="Channel 渠道"),
-    ]
-
-
-def _option(window: str) -> models.VariableOption:
-    return models.VariableOption(selected=window == DEFAULT_WINDOW, text=window, value=window)
-
-
-def _label_variable(name: str, *, label: str) -> boards.QueryVariable:
-    query = f'label_values(kpi_clicks_count{{scope="{name}"}}, {name})'
-    return (
-        boards.QueryVariable(name)
-        .label(label)
-        .datasource(_SOURCE)
-        .query({"query": query, "refId": f"variable-{name}"})
-        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(models.VariableSort.ALPHABETICAL_ASC)
-        .multi(True)
-        .include_all(True)
-        .all_value(EVERY_VALUE)
-        .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
-    )
 
 
 def _sections() -> Iterator[tuple[str, Iterable[Builder[models.Panel]]]]:

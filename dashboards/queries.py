@@ -12,10 +12,14 @@ from string import Template
 from types import MappingProxyType
 from typing import Final
 
-CURRENCY: Final = "CNY"
-"""The one currency the board shows; money in another is never added to it."""
+from models.definitions import Kpi
+from models.scopes import PARTS
+from models.windows import WINDOWS
 
-WINDOWS: Final = ("1m", "5m", "1h", "day")
+CURRENCY: Final = "CNY"
+"""The one currency the boards show; money in another is never added to it."""
+
+WINDOW_NAMES: Final = tuple(window.name for window in WINDOWS)
 DEFAULT_WINDOW: Final = "5m"
 EVERY_VALUE: Final = ".+"
 """What a choice of all campaigns or channels puts into a query."""
@@ -128,6 +132,51 @@ def _monitor() -> dict[str, Query]:
     }
 
 
+def of_kpi(kpi: Kpi) -> Query:
+    """Return the query for a KPI in every scope of the kind that is chosen."""
+    return Query(_chosen_scopes(kpi.metric), _WHOSE)
+
+
+def bound_of_kpi(kpi: Kpi, side: str) -> Query:
+    """Return the query for a bound of a KPI's interval, ``lower`` or ``upper``."""
+    return Query(_chosen_scopes(f"{kpi.metric}_{side}"), f"{_WHOSE} {side}")
+
+
+_WHOSE: Final = " ".join(f"{{{{{part}}}}}" for part in PARTS)
+
+
+def _chosen_scopes(metric: str) -> str:
+    matchers = ['scope="$scope"', 'window="$window"', 'campaign=~"$campaign|"']
+    if metric.removesuffix("_lower").removesuffix("_upper").endswith("_money"):
+        matchers.append(f'currency="{CURRENCY}"')
+    return f"max by ({', '.join(PARTS)}) ({metric}{{{', '.join(matchers)}}})"
+
+
+SCORECARDS: Final = {
+    "points": Query(
+        f"max by (scorecard, {', '.join(PARTS)}) (kpi_scorecard_points)", "{{scorecard}} " + _WHOSE
+    ),
+    "coverage": Query(
+        f"min by (scorecard, {', '.join(PARTS)}) (kpi_scorecard_coverage_ratio)",
+        "{{scorecard}} " + _WHOSE,
+    ),
+    "dimensions": Query(
+        f"max by (scorecard, dimension, {', '.join(PARTS)}) (kpi_scorecard_dimension_points)",
+        "{{scorecard}} {{dimension}} " + _WHOSE,
+    ),
+    "attainment": Query(
+        f"max by (scorecard, kpi, {', '.join(PARTS)})"
+        ' (kpi_scorecard_indicator_attainment_ratio{target="base"})',
+        "{{scorecard}} {{kpi}} " + _WHOSE,
+    ),
+}
+"""The queries of the scorecards."""
+
+FUNNEL: Final = Query(
+    f"max by (step, {', '.join(PARTS)}) (kpi_funnel_excess_loss_orders)", "{{step}} " + _WHOSE
+)
+"""The query of the orders that the funnel loses beyond the usual."""
+
 QUERIES: Final[Mapping[str, Query]] = MappingProxyType(
     _overall() | _per("campaign") | _per("channel") | _monitor()
 )
@@ -140,6 +189,7 @@ def substitute(
     window: str = DEFAULT_WINDOW,
     campaign: tuple[str, ...] = (),
     channel: tuple[str, ...] = (),
+    scope: str = "all",
     rate_interval: str = "1m",
 ) -> str:
     """Return the query as Grafana would send it to Prometheus.
@@ -149,6 +199,7 @@ def substitute(
         window: The window chosen.
         campaign: The campaigns chosen; none means all.
         channel: The channels chosen; none means all.
+        scope: The kind of scope chosen.
         rate_interval: What Grafana would work out for ``$__rate_interval``.
 
     Raises:
@@ -158,6 +209,7 @@ def substitute(
         window=window,
         campaign=_chosen(campaign),
         channel=_chosen(channel),
+        scope=scope,
         __rate_interval=rate_interval,
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from itertools import product
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from models.kpis import KPI_BY_NAME
-from models.scopes import Scope, ScopeKind
+from models.scopes import PARTS, Scope, ScopeKind
+from models.selection import catalogue_of
 from models.windows import WindowName
 
 Severity = Literal["info", "warning", "critical"]
@@ -25,31 +26,27 @@ class AlertState(StrEnum):
 
 
 class Match(BaseModel):
-    """Which campaigns and channels a rule is about; shell patterns."""
+    """Which campaigns, channels, regions and segments a rule is about; shell patterns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     campaign: tuple[str, ...] = ("*",)
     channel: tuple[str, ...] = ("*",)
+    region: tuple[str, ...] = ("*",)
+    segment: tuple[str, ...] = ("*",)
 
     def matches(self, scope: Scope) -> bool:
         """Say whether the scope is meant."""
-        return (not scope.campaign or _any(self.campaign, scope.campaign)) and (
-            not scope.channel or _any(self.channel, scope.channel)
+        return all(
+            not name or _any(getattr(self, part), name) for part, name in scope.labels.items()
         )
 
     def named(self, kind: ScopeKind) -> tuple[Scope, ...]:
         """Return the scopes that are named outright, without a pattern."""
-        campaigns = tuple(name for name in self.campaign if not _is_pattern(name))
-        channels = tuple(name for name in self.channel if not _is_pattern(name))
-        if kind == "all":
-            return (Scope("all"),)
-        if kind == "campaign":
-            return tuple(Scope("campaign", campaign) for campaign in campaigns)
-        if kind == "channel":
-            return tuple(Scope("channel", "", channel) for channel in channels)
+        used = [part for part in PARTS if part in kind.split("_")]
+        named = [[name for name in getattr(self, part) if not _is_pattern(name)] for part in used]
         return tuple(
-            Scope(kind, campaign, channel) for campaign in campaigns for channel in channels
+            Scope(kind, **dict(zip(used, names, strict=True))) for names in product(*named)
         )
 
 
@@ -80,9 +77,10 @@ class Rule(BaseModel):
     next_step: str = ""
 
     @model_validator(mode="after")
-    def _kpi_is_known(self) -> Rule:
-        if self.kpi not in KPI_BY_NAME:
-            raise ValueError(f"kpi: no KPI named {self.kpi!r}; known: {', '.join(KPI_BY_NAME)}")
+    def _kpi_is_known(self, info: ValidationInfo) -> Rule:
+        catalogue = catalogue_of(info)
+        if self.kpi not in catalogue:
+            raise ValueError(f"kpi: no KPI named {self.kpi!r}; known: {', '.join(catalogue)}")
         return self
 
 
@@ -196,4 +194,5 @@ class Alert(BaseModel):
 
 def alert_id(rule: str, scope: Scope) -> str:
     """Return what identifies the one alert of a rule and scope."""
-    return f"{rule}/{scope.kind}/{scope.campaign}/{scope.channel}"
+    parts = (rule, scope.kind, scope.campaign, scope.channel)
+    return "/".join([*parts, *filter(None, (scope.region, scope.segment))])

@@ -12,10 +12,14 @@ from array import array
 from collections.abc import Callable, Iterable
 
 import datasketches
+import numpy as np
+import numpy.typing as npt
 import xxhash
 
 EXACT_LIMIT = 1_024
-"""Up to so many users are counted exactly and held as a set of hashes."""
+"""Up to so many users are counted exactly and held as hashes."""
+SET_LIMIT = 48
+"""Up to so many hashes are a set, of about 70 bytes a hash; more are a sorted array, of 8."""
 
 _LOG2_REGISTERS = 12
 _KIND = datasketches.tgt_hll_type.HLL_4
@@ -24,6 +28,7 @@ _THETA = b"\x01"
 """What versions before 0.2 wrote: a theta sketch. It is read, and never written."""
 _SKETCH = b"\x02"
 
+_Hashes = npt.NDArray[np.uint64]
 
 hash_user: Callable[[bytes], int] = xxhash.xxh3_64_intdigest
 """Returns the 64-bit hash under which a user's id, in UTF-8, is counted."""
@@ -36,24 +41,26 @@ class Distinct:
     `EXACT_LIMIT` the estimate is exact.
     """
 
-    __slots__ = ("_hashes", "_sketch", "_union")
+    __slots__ = ("_few", "_many", "_sketch", "_sketched", "_union")
 
-    # Exactly one of three holds the users: the set of hashes, a sketch, or a
-    # union that is being added to. Taking the result out of a union is the
-    # costly step, so it waits until somebody asks.
+    # Exactly one of three holds the users: hashes (a set of few, and beside it an
+    # array of many), a sketch, or a union that is being added to. Taking the result
+    # out of a union is the costly step, so it waits until somebody asks. The sketch
+    # of hashes is kept beside them, because a delta is merged into several buckets.
 
     def __init__(self, hashes: Iterable[int] = ()) -> None:
-        self._hashes: set[int] = set(hashes)
+        self._few: set[int] = set(hashes)
+        self._many: _Hashes | None = None
         self._sketch: datasketches.hll_sketch | None = None
         self._union: datasketches.hll_union | None = None
-        if len(self._hashes) > EXACT_LIMIT:
-            self._compress()
+        self._sketched: datasketches.hll_sketch | None = None
+        self._settle()
 
     @property
     def estimate(self) -> int:
         """How many distinct users, rounded to a whole user."""
         if self.is_exact:
-            return len(self._hashes)
+            return len(self._few) if self._many is None else len(self._hashes())
         users: int = round(self._as_sketch().get_estimate())
         return users
 
@@ -65,41 +72,49 @@ class Distinct:
     @classmethod
     def union_of(cls, parts: Iterable[Distinct]) -> Distinct:
         """Return the union of many; they stay as they are."""
-        hashes: set[int] = set()
+        few: set[int] = set()
+        many: list[_Hashes] = []
         sketched: list[Distinct] = []
         for part in parts:
-            if part._hashes:
-                hashes |= part._hashes
-            elif part._sketch is not None or part._union is not None:
+            if part.is_exact:
+                few |= part._few
+                if part._many is not None:
+                    many.append(part._many)
+            else:
                 sketched.append(part)
         distinct = cls()
-        distinct._hashes = hashes
-        if len(hashes) > EXACT_LIMIT:
-            distinct._compress()
+        distinct._few = few
+        if many:
+            distinct._many = many[0] if len(many) == 1 else _together(many)
+        distinct._settle()
         for part in sketched:
             distinct.merge(part)
         return distinct
 
     def merge(self, other: Distinct) -> None:
         """Count the other's users too; the other stays as it is."""
-        if other._sketch is None and other._union is None:
-            if not other._hashes:
-                return
-            if self._sketch is None and self._union is None:
-                self._hashes |= other._hashes
-                if len(self._hashes) > EXACT_LIMIT:
-                    self._compress()
-                return
-        union = self._as_union()
-        union.update(_sketch_of(other._hashes) if other.is_exact else other._as_sketch())
+        if not other.is_exact:
+            self._as_union().update(other._as_sketch())
+            return
+        if other._many is None and not other._few:
+            return
+        if not self.is_exact:
+            self._as_union().update(other._as_sketch())
+            return
+        self._sketched = None
+        self._few |= other._few
+        if other._many is not None:
+            mine = self._many
+            self._many = other._many if mine is None else _together([mine, other._many])
+        self._settle()
 
     def to_bytes(self) -> bytes:
         """Serialise; empty is zero bytes."""
         if not self.is_exact:
             return _SKETCH + bytes(self._as_sketch().serialize_compact())
-        if not self._hashes:
-            return b""
-        return _EXACT + array("Q", self._hashes).tobytes()
+        if self._many is not None:
+            return _EXACT + self._hashes().tobytes()
+        return _EXACT + array("Q", self._few).tobytes() if self._few else b""
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Distinct:
@@ -109,30 +124,65 @@ class Distinct:
             distinct._sketch = datasketches.hll_sketch.deserialize(data[1:])
         elif data[:1] == _THETA:
             distinct._sketch = _sketch_of_theta(data[1:])
+        elif len(data) > 1 + 8 * SET_LIMIT:
+            distinct._many = np.sort(np.frombuffer(data, np.uint64, offset=1))
         elif data:
             hashes = array("Q")
             hashes.frombytes(data[1:])
-            distinct._hashes = set(hashes)
+            distinct._few = set(hashes)
         return distinct
 
-    def _compress(self) -> None:
-        self._sketch = _sketch_of_many(self._hashes)
-        self._hashes = set()
+    def _settle(self) -> None:
+        """Hold what are many in a way that takes less room."""
+        if len(self._few) <= SET_LIMIT and (
+            self._many is None or len(self._many) + len(self._few) <= EXACT_LIMIT
+        ):
+            return
+        hashes = self._hashes()
+        if len(hashes) > EXACT_LIMIT:
+            self._sketch = _sketch_of_many(hashes.tolist())
+            self._many = None
+
+    def _hashes(self) -> _Hashes:
+        """Return all hashes, sorted, and hold them so."""
+        if self._few:
+            few = np.fromiter(self._few, np.uint64, len(self._few))
+            self._many = np.sort(few) if self._many is None else _together([self._many, few])
+            self._few = set()
+        return np.empty(0, np.uint64) if self._many is None else self._many
 
     def _as_union(self) -> datasketches.hll_union:
         if self._union is None:
-            held = _sketch_of(self._hashes) if self._sketch is None else self._sketch
+            held = self._as_sketch()
             self._union = datasketches.hll_union(_LOG2_REGISTERS)
             self._union.update(held)
-            self._sketch = None
-            self._hashes = set()
+            self._sketch = self._sketched = self._many = None
+            self._few = set()
         return self._union
 
     def _as_sketch(self) -> datasketches.hll_sketch:
+        if self.is_exact:
+            if self._sketched is None:
+                many = [] if self._many is None else self._many.tolist()
+                self._sketched = _sketch_of([*self._few, *many])
+            return self._sketched
         if self._union is not None:
             self._sketch = self._union.get_result(_KIND)
             self._union = None
         return self._sketch
+
+
+def _together(parts: list[_Hashes]) -> _Hashes:
+    """Return the hashes of all parts, sorted and each once.
+
+    Four times as fast as `numpy.unique`, which finds them by hashing.
+    """
+    hashes = np.concatenate(parts)
+    hashes.sort()
+    first = np.empty(len(hashes), bool)
+    first[:1] = True
+    np.not_equal(hashes[1:], hashes[:-1], out=first[1:])
+    return hashes[first]
 
 
 def _sketch_of(users: Iterable[int]) -> datasketches.hll_sketch:
@@ -142,17 +192,16 @@ def _sketch_of(users: Iterable[int]) -> datasketches.hll_sketch:
     return sketch
 
 
-def _sketch_of_many(users: Iterable[int]) -> datasketches.hll_sketch:
+def _sketch_of_many(users: list[int]) -> datasketches.hll_sketch:
     """Return the sketch of over a thousand users, in a form that their order does not change.
 
     A sketch that was filled one by one estimates by the history of its filling,
     the union of two by its registers only.
     """
-    listed = list(users)
     union = datasketches.hll_union(_LOG2_REGISTERS)
-    half = len(listed) // 2
-    union.update(_sketch_of(listed[:half]))
-    union.update(_sketch_of(listed[half:]))
+    half = len(users) // 2
+    union.update(_sketch_of(users[:half]))
+    union.update(_sketch_of(users[half:]))
     return union.get_result(_KIND)
 
 

@@ -17,6 +17,7 @@ Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Label = Annotated[str, msgspec.Meta(max_length=100)]
 """Becomes a metric's label; long ones are broken input."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**10)]
 
 
 class Event(msgspec.Struct, tag_field="type", gc=False, kw_only=True):
@@ -34,7 +35,7 @@ class UserEvent(Event, kw_only=True):
     campaign: Label | None = None
     channel: Label = ""
     region: Label = ""
-    segment: str | None = None
+    segment: Label | None = None
     variant: str | None = None
 
 
@@ -52,10 +53,11 @@ class Click(UserEvent, tag="click"):
 
 
 class Visit(UserEvent, tag="visit", kw_only=True):
-    """A user looked at a page for ``dwell_ms`` milliseconds."""
+    """A user looked at ``pages`` pages for ``dwell_ms`` milliseconds."""
 
     page: str | None = None
-    dwell_ms: int | None = None
+    pages: Count = 1
+    dwell_ms: Milliseconds | None = None
     traffic: Literal["paid", "natural"] = "natural"
 
 
@@ -65,7 +67,7 @@ class OrderPlaced(UserEvent, tag="order_placed", kw_only=True):
     order_id: Id
     amount: Decimal
     currency: str
-    items: int | None = None
+    items: Count = 0
 
 
 class OrderRefunded(UserEvent, tag="order_refunded", kw_only=True):
@@ -89,8 +91,8 @@ class Lead(UserEvent, tag="lead", kw_only=True):
 class Survey(UserEvent, tag="survey"):
     """A user answered a survey: NPS 0 to 10 or CSAT 1 to 5."""
 
-    nps: int | None = None
-    csat: int | None = None
+    nps: Annotated[int, msgspec.Meta(ge=0, le=10)] | None = None
+    csat: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
 
 
 class CampaignEvent(Event, kw_only=True):
@@ -122,11 +124,12 @@ class CampaignEnded(CampaignEvent, tag="campaign_ended"):
 
 
 class SpendReported(CampaignEvent, tag="spend_reported", kw_only=True):
-    """A channel reported what a campaign cost."""
+    """A channel reported what a campaign cost, or somebody what its channel or labour did."""
 
     amount: Decimal
     currency: str
     channel: Label = ""
+    cost: Literal["ads", "channel", "labour"] = "ads"
     period: str | None = None
 
 

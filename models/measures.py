@@ -1,120 +1,125 @@
-"""The additive measures that a cell holds, and the cell itself.
+"""What is measured: the additive sums, distinct users, distributions and levels of a scope.
 
-Everything summed is additive: cells of two panes, partitions or campaigns add
-up measure by measure, and distinct users by union. Ratios are formed last.
+Everything here merges: sums and distributions add up over panes, partitions
+and campaigns, distinct users by union, and of levels the newest stays. Ratios
+are formed last. The tables below are data, and their order is that on the
+wire: append only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import add
-from typing import Final, Literal
-
-from models.distinct import Distinct
-
-MEASURES: Final = (
-    "impressions",
-    "clicks",
-    "visits",
-    "orders",
-    "refunds",
-    "revenue_gross",
-    "revenue_refunded",
-    "spend",
-    "spend_reports",
-    "registrations",
-    "leads",
-    "surveys",
-    "measurements",
-)
-"""Names of the sums of a cell, in their order on the wire; append only."""
+from typing import Final, Literal, NamedTuple
 
 SourceKind = Literal["clicks", "orders", "campaigns"]
 SOURCE_KINDS: Final[tuple[SourceKind, ...]] = ("clicks", "orders", "campaigns")
 
-SOURCE_OF: Final[dict[str, SourceKind]] = {
-    **dict.fromkeys(("impressions", "clicks", "visits", "visitors"), "clicks"),
-    **dict.fromkeys(
-        (
-            *("orders", "refunds", "revenue_gross", "revenue_refunded", "buyers"),
-            *("registrations", "leads", "surveys"),
-        ),
-        "orders",
-    ),
-    **dict.fromkeys(("spend", "spend_reports", "measurements"), "campaigns"),
+
+class Measure(NamedTuple):
+    """A quantity that formulas may name, and the source topic it comes from."""
+
+    name: str
+    source: SourceKind
+    help: str
+
+
+SUMS: Final = (
+    Measure("impressions", "clicks", "advertisements shown"),
+    Measure("clicks", "clicks", "clicks on advertisements"),
+    Measure("visits", "clicks", "visits"),
+    Measure("orders", "orders", "orders placed"),
+    Measure("refunds", "orders", "refunds"),
+    Measure("revenue_gross", "orders", "money of the orders placed"),
+    Measure("revenue_refunded", "orders", "money paid back"),
+    Measure("spend", "campaigns", "money paid for advertising"),
+    Measure("spend_reports", "campaigns", "reports of cost of any kind"),
+    Measure("registrations", "orders", "accounts opened"),
+    Measure("lead_changes", "orders", "leads that reached any stage"),
+    Measure("surveys", "orders", "surveys answered"),
+    Measure("measurements", "campaigns", "figures measured elsewhere"),
+    Measure("page_views", "clicks", "pages of all visits"),
+    Measure("clicks_paid", "clicks", "clicks that were paid for"),
+    Measure("visits_paid", "clicks", "visits that were paid for"),
+    Measure("leads", "orders", "leads won from interest"),
+    Measure("leads_mql", "orders", "leads that marketing qualified"),
+    Measure("leads_sql", "orders", "leads that sales accepted"),
+    Measure("leads_opportunity", "orders", "leads that became an opportunity"),
+    Measure("leads_won", "orders", "leads that became a deal"),
+    Measure("leads_lost", "orders", "leads that were lost"),
+    Measure("nps_answers", "orders", "answers to how likely one is to recommend us, 0 to 10"),
+    Measure("nps_promoters", "orders", "answers of 9 and 10"),
+    Measure("nps_detractors", "orders", "answers of 0 to 6"),
+    Measure("csat_answers", "orders", "answers to how satisfied one is, 1 to 5"),
+    Measure("csat_score", "orders", "sum of the answers to how satisfied one is"),
+    Measure("csat_squares", "orders", "sum of their squares"),
+    Measure("items", "orders", "items ordered"),
+    Measure("other_cost", "campaigns", "money paid for channels and labour"),
+    Measure("likes", "campaigns", "likes"),
+    Measure("comments", "campaigns", "comments"),
+    Measure("shares", "campaigns", "posts passed on"),
+    Measure("brand_searches", "campaigns", "searches for the brand"),
+    Measure("mentions", "campaigns", "mentions of the brand"),
+    Measure("store_visits", "campaigns", "visits to stores"),
+    Measure("sentiment_positive", "campaigns", "favourable mentions"),
+    Measure("sentiment_neutral", "campaigns", "mentions that take no side"),
+    Measure("sentiment_negative", "campaigns", "unfavourable mentions"),
+)
+"""The sums of a cell. Money is in whole units of 1/10,000 of the reporting currency."""
+
+USER_SETS: Final = (
+    Measure("visitors_natural", "clicks", "users who clicked or visited unpaid"),
+    Measure("buyers", "orders", "users who placed an order"),
+    Measure("visitors_paid", "clicks", "users who clicked or visited by a paid way"),
+    Measure("reached", "clicks", "users to whom an advertisement was shown"),
+    Measure("engaged", "orders", "users who registered, became a lead or answered a survey"),
+)
+"""The sets of distinct users of a cell."""
+
+UNIONS: Final[dict[str, tuple[str, ...]]] = {
+    "visitors": ("visitors_natural", "visitors_paid"),
+    "participants": ("visitors_natural", "visitors_paid", "buyers", "engaged"),
+    "active": ("visitors_natural", "visitors_paid", "buyers", "engaged", "reached"),
 }
-"""The source topic that a measure, or a count of distinct users, comes from."""
+"""Distinct users of any of several sets, which formulas may name as well."""
 
-IMPRESSIONS: Final = 0
-CLICKS: Final = 1
-VISITS: Final = 2
-ORDERS: Final = 3
-REFUNDS: Final = 4
-REVENUE_GROSS: Final = 5
-REVENUE_REFUNDED: Final = 6
-SPEND: Final = 7
-SPEND_REPORTS: Final = 8
-REGISTRATIONS: Final = 9
-LEADS: Final = 10
-SURVEYS: Final = 11
-MEASUREMENTS: Final = 12
+DISTRIBUTIONS: Final = (
+    Measure("dwell_ms", "clicks", "how long visits last, in ms"),
+    Measure("order_amount", "orders", "what orders are worth"),
+    Measure("complaint_response_ms", "campaigns", "time from complaint to answer, in ms"),
+)
+"""What medians and percentiles are taken of; money in units of 1/10,000."""
 
-WIDTH: Final = len(MEASURES)
+LEVELS: Final = (
+    Measure("followers", "campaigns", "followers"),
+    Measure("market_share", "campaigns", "share of the market, 0 to 1"),
+    Measure("awareness", "campaigns", "share of people who know the brand, 0 to 1"),
+    Measure("stock", "campaigns", "items in stock"),
+)
+"""What is measured as it stands: the newest measurement counts. In units of 1/10,000."""
 
-CellKey = tuple[str, str]
-"""(campaign, channel): what ingest folds by."""
+FLOW_METRICS: Final = frozenset(
+    {
+        *("likes", "comments", "shares", "brand_searches", "mentions", "store_visits"),
+        *("sentiment_positive", "sentiment_neutral", "sentiment_negative"),
+    }
+)
+"""Metrics of a ``measurement`` that count something: whole numbers that add up."""
+COMPLAINT_RESPONSE: Final = "complaint_response_s"
+"""The metric of a ``measurement`` that says how many seconds a complaint waited."""
 
-CellWire = tuple[list[int], bytes, bytes]
-"""A cell on the wire: sums, visitors, buyers."""
+SUM_INDEX: Final = {measure.name: index for index, measure in enumerate(SUMS)}
+SET_INDEX: Final = {measure.name: index for index, measure in enumerate(USER_SETS)}
+DISTRIBUTION_INDEX: Final = {measure.name: index for index, measure in enumerate(DISTRIBUTIONS)}
+LEVEL_INDEX: Final = {measure.name: index for index, measure in enumerate(LEVELS)}
+WIDTH: Final = len(SUMS)
+
+MONEY: Final = frozenset({"revenue_gross", "revenue_refunded", "spend", "other_cost"})
+"""The sums that are money."""
+
+_SOURCE_OF: Final = {
+    measure.name: measure.source for measure in (*SUMS, *USER_SETS, *DISTRIBUTIONS, *LEVELS)
+}
 
 
-class Cell:
-    """The sums and distinct users of one scope in one stretch of time."""
-
-    __slots__ = ("buyers", "sums", "visitors")
-
-    def __init__(
-        self,
-        sums: list[int] | None = None,
-        *,
-        visitors: Distinct | None = None,
-        buyers: Distinct | None = None,
-    ) -> None:
-        self.sums = [0] * WIDTH if sums is None else sums
-        self.visitors = Distinct() if visitors is None else visitors
-        self.buyers = Distinct() if buyers is None else buyers
-
-    def merge(self, other: Cell) -> None:
-        """Add another cell to this one."""
-        self.sums = list(map(add, self.sums, other.sums))
-        self.visitors.merge(other.visitors)
-        self.buyers.merge(other.buyers)
-
-    @classmethod
-    def total(cls, cells: Sequence[Cell]) -> Cell:
-        """Return the sum of at least one cell. It may be one of them: do not change it."""
-        if len(cells) == 1:
-            return cells[0]
-        return cls(
-            list(map(sum, zip(*(cell.sums for cell in cells), strict=True))),
-            visitors=Distinct.union_of(cell.visitors for cell in cells),
-            buyers=Distinct.union_of(cell.buyers for cell in cells),
-        )
-
-    def subtract_sums(self, other: Cell) -> None:
-        """Take another cell's sums away; distinct users are a union and stay."""
-        self.sums = [mine - theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
-
-    def to_wire(self) -> CellWire:
-        """Return sums, visitors and buyers as they travel."""
-        return self.sums, self.visitors.to_bytes(), self.buyers.to_bytes()
-
-    @classmethod
-    def from_wire(cls, wire: CellWire) -> Cell:
-        """Read what `to_wire` wrote, also from before measures were appended."""
-        sums, visitors, buyers = wire
-        return cls(
-            list(sums) + [0] * (WIDTH - len(sums)),
-            visitors=Distinct.from_bytes(visitors),
-            buyers=Distinct.from_bytes(buyers),
-        )
+def sources_of(name: str) -> frozenset[SourceKind]:
+    """Return the source topics of a sum, a set of users, a distribution or a level."""
+    return frozenset(_SOURCE_OF[part] for part in UNIONS.get(name, (name,)))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from models.measures import CellWire
+from models.cells import CellWire
+from models.scopes import Facet
 from models.wire import refusing
 
 
@@ -28,6 +29,25 @@ class SourceStats(msgspec.Struct, array_like=True):
     dead_letters: dict[str, int] = {}
     unknown_samples: list[str] = []
     lost: int = 0
+
+
+class FacetCell(msgspec.Struct, array_like=True, gc=False):
+    """The cell of one facet, as it travels and is stored; append only."""
+
+    campaign: str
+    channel: str
+    cell: CellWire
+    region: str = ""
+    segment: str = ""
+
+    @property
+    def facet(self) -> Facet:
+        """What the cell is about."""
+        return Facet(self.campaign, self.channel, self.region, self.segment)
+
+
+PanesWire = dict[int, list[FacetCell]]
+"""Cells by the start of their pane."""
 
 
 class Report(msgspec.Struct, array_like=True, kw_only=True):
@@ -53,7 +73,7 @@ class Report(msgspec.Struct, array_like=True, kw_only=True):
     idle: bool
     behind: int = 0
     stats: SourceStats
-    panes: dict[int, list[tuple[str, str, CellWire]]] = {}
+    panes: PanesWire = {}
     last_append_ms: int = 0
 
 

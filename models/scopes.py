@@ -1,11 +1,28 @@
-"""Scopes: what a KPI is about. All, a channel, a campaign, or a campaign's channel."""
+"""Scopes: what a KPI is about.
+
+All, a channel, a region, a segment, a campaign, a campaign's channel or region.
+Every event counts in a channel and a campaign, if only in ``none``; in a region
+or segment it counts when it names one.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
-ScopeKind = Literal["all", "channel", "campaign", "campaign_channel"]
-SCOPE_KINDS: tuple[ScopeKind, ...] = ("all", "channel", "campaign", "campaign_channel")
+ScopeKind = Literal[
+    "all", "channel", "campaign", "campaign_channel", "region", "campaign_region", "segment"
+]
+SCOPE_KINDS: tuple[ScopeKind, ...] = (
+    "all",
+    "channel",
+    "region",
+    "segment",
+    "campaign",
+    "campaign_channel",
+    "campaign_region",
+)
+"""In the order of their importance."""
 
 UNKNOWN_CAMPAIGN = "unknown"
 """Where events count whose campaign is not defined."""
@@ -13,6 +30,8 @@ NO_CAMPAIGN = "none"
 """Where events count that name no campaign."""
 NO_CHANNEL = "none"
 """Where events count that name no channel."""
+OTHER_CAMPAIGNS = "other"
+"""The campaigns that are too small to be exported one by one."""
 
 
 class Scope(NamedTuple):
@@ -21,24 +40,52 @@ class Scope(NamedTuple):
     kind: ScopeKind
     campaign: str = ""
     channel: str = ""
+    region: str = ""
+    segment: str = ""
 
     def __str__(self) -> str:
-        named = [
-            f"{name}={value}"
-            for name, value in (("campaign", self.campaign), ("channel", self.channel))
-            if value
-        ]
+        named = [f"{name}={value}" for name, value in self.labels.items() if value]
         return ", ".join(named) or "all"
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """The parts by name, as labels of metrics and alerts."""
+        return dict(zip(PARTS, self[1:], strict=True))
+
+
+PARTS = ("campaign", "channel", "region", "segment")
+"""The parts of a scope, in their order."""
 
 ALL = Scope("all")
 
 
-def scopes_of(*, campaign: str, channel: str) -> tuple[Scope, Scope, Scope, Scope]:
-    """Return the four scopes that a cell of a campaign and channel adds to."""
+class Facet(NamedTuple):
+    """What cells are kept by; the scopes are sums over facets.
+
+    One of campaign and channel, campaign and region, or segment: an event adds to
+    the first, and to the others when it names a region or a segment.
+    """
+
+    campaign: str = ""
+    channel: str = ""
+    region: str = ""
+    segment: str = ""
+
+
+@lru_cache(maxsize=1 << 16)
+def scopes_of(facet: Facet) -> tuple[Scope, ...]:
+    """Return the scopes that a facet's cell adds to."""
+    campaign, channel, region, segment = facet
+    if segment:
+        return (Scope("segment", segment=segment),)
+    if region:
+        return (
+            Scope("region", region=region),
+            Scope("campaign_region", campaign, region=region),
+        )
     return (
         ALL,
         Scope("channel", "", channel),
-        Scope("campaign", campaign, ""),
+        Scope("campaign", campaign),
         Scope("campaign_channel", campaign, channel),
     )

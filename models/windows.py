@@ -7,7 +7,7 @@ is half-open, ``[start, end)``. A window closes at every multiple of its step.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -19,23 +19,30 @@ DAY_MS: Final = 24 * HOUR_MS
 PANE_MS: Final = 10 * SECOND_MS
 """The finest stretch of time that is kept apart."""
 
-WindowName = Literal["1m", "5m", "1h", "day"]
+QUARTER_MS: Final = 15 * MINUTE_MS
+"""Offsets from UTC are whole quarters of an hour, so days are sums of them."""
+
+WindowName = Literal["1m", "5m", "1h", "24h", "day", "week", "month"]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rolling window of ``length_ms``, or the business day so far (None)."""
+    """A rolling window of ``length_ms``, or so many business days, the last of them so far."""
 
     name: WindowName
-    length_ms: int | None
     step_ms: int
+    length_ms: int | None = None
+    days: int = 0
 
 
 WINDOWS: Final = (
-    Window("1m", MINUTE_MS, PANE_MS),
-    Window("5m", 5 * MINUTE_MS, PANE_MS),
-    Window("1h", HOUR_MS, MINUTE_MS),
-    Window("day", None, MINUTE_MS),
+    Window("1m", PANE_MS, MINUTE_MS),
+    Window("5m", PANE_MS, 5 * MINUTE_MS),
+    Window("1h", MINUTE_MS, HOUR_MS),
+    Window("day", MINUTE_MS, days=1),
+    Window("24h", QUARTER_MS, DAY_MS),
+    Window("week", QUARTER_MS, days=7),
+    Window("month", QUARTER_MS, days=30),
 )
 
 
@@ -50,32 +57,55 @@ def first_end_after(time_ms: int, *, step_ms: int) -> int:
 
 
 class BusinessDay:
-    """Finds the start of the business day, daylight saving time included."""
+    """Finds where business days start and end, daylight saving time included.
 
-    def __init__(self, zone: ZoneInfo) -> None:
+    Args:
+        zone: whose calendar it is.
+        starts_at: the local time at which a day starts, a whole quarter of an hour.
+    """
+
+    def __init__(self, zone: ZoneInfo, *, starts_at: time = time()) -> None:
         self.zone = zone
-        self._known: tuple[int, int] = (0, 0)
+        self.starts_at = starts_at
+        self._known: tuple[int, int, date] = (0, 0, date.min)
 
     def start_of(self, time_ms: int) -> int:
         """Return the start of the business day that holds the time."""
-        start_ms, next_ms = self._known
-        if not start_ms <= time_ms < next_ms:
-            self._known = start_ms, next_ms = self._bounds(time_ms)
-        return start_ms
+        return self._holding(time_ms)[0]
 
-    def _bounds(self, time_ms: int) -> tuple[int, int]:
-        local = datetime.fromtimestamp(time_ms / 1000, self.zone)
-        start = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-        following = (start + timedelta(days=1)).replace(fold=0)
-        return int(start.timestamp() * 1000), int(following.timestamp() * 1000)
+    def end_of(self, time_ms: int) -> int:
+        """Return the start of the business day after the one that holds the time."""
+        return self._holding(time_ms)[1]
+
+    def date_of(self, time_ms: int) -> date:
+        """Return the date of the business day that holds the time."""
+        return self._holding(time_ms)[2]
+
+    def start_before(self, time_ms: int, *, days: int) -> int:
+        """Return the start of the business day so many days before the one that holds the time."""
+        return self._start(self.date_of(time_ms) - timedelta(days=days))
+
+    def _holding(self, time_ms: int) -> tuple[int, int, date]:
+        start_ms, end_ms, _ = self._known
+        if not start_ms <= time_ms < end_ms:
+            day = datetime.fromtimestamp(time_ms / 1000, self.zone).date()
+            if self._start(day) > time_ms:
+                day -= timedelta(days=1)
+            self._known = (self._start(day), self._start(day + timedelta(days=1)), day)
+        return self._known
+
+    def _start(self, day: date) -> int:
+        return int(datetime.combine(day, self.starts_at, self.zone).timestamp() * 1000)
 
 
 def start_of_window(window: Window, end_ms: int, *, day: BusinessDay) -> int:
     """Return where the window that ends at ``end_ms`` starts.
 
     A business day that ends at ``end_ms`` is shown whole, not as an empty new
-    one: the day is that of the last moment inside the window.
+    one: the last day is that of the last moment inside the window.
     """
-    if window.length_ms is None:
+    if window.length_ms is not None:
+        return end_ms - window.length_ms
+    if window.days == 1:
         return day.start_of(end_ms - 1)
-    return end_ms - window.length_ms
+    return day.start_before(end_ms - 1, days=window.days - 1)

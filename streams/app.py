@@ -17,7 +17,8 @@ from faust.types import TP
 
 from models.alerts import Alert, RuleBook
 from models.measures import SOURCE_KINDS
-from models.windows import BusinessDay
+from models.rates import Rates
+from models.selection import KpiBook
 from streams import config
 from streams.alerting.judge import AlertJudge
 from streams.delivery.alertmanager import AlertmanagerDelivery
@@ -27,6 +28,7 @@ from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD, Top
 from streams.engine.transport import BatchThread
 from streams.engine.worker import Engine, EngineOptions
 from streams.errors import ConfigError
+from streams.export.exports import Exports
 from streams.export.share import LiveShare
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
@@ -35,8 +37,10 @@ from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.job import IngestRules
 from streams.ingest.registry import RegistryReader
 from streams.kpis import stage as kpis
+from streams.kpis.cold import ColdStore
 from streams.kpis.job import KpiJob
 from streams.kpis.publish import values_encoder
+from streams.kpis.values import Evaluator
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -127,11 +131,14 @@ def build(settings: Settings) -> Monitor:
     Raises:
         MonitorError: a file, a folder, a topic or the broker is not as it must be.
     """
-    rules = config.load_rules(settings.rules_file)
+    book = config.load_kpis(settings.kpis_file)
+    rules = config.load_rules(settings.rules_file, catalogue=book.catalogue)
+    scorecards = config.load_scorecards(settings.scorecards_file, catalogue=book.catalogue)
+    rates = Rates(settings.currency, config.load_rates(settings.rates_file).rates)
     campaigns = CampaignIndex(config.load_campaigns(settings.campaigns_file).campaigns)
     _refuse_unwritable(settings.data_dir)
     ensure_topics(settings)
-    engine = _engine(settings, rules=rules, campaigns=campaigns)
+    engine = _engine(settings, book=book, rules=rules, campaigns=campaigns, rates=rates)
     delivery: AlertmanagerDelivery | None = None
 
     def view() -> WorkerView:
@@ -157,8 +164,13 @@ def build(settings: Settings) -> Monitor:
         view,
         host=settings.web_host,
         port=settings.web_port,
-        currency=settings.currency,
-        largest_series_count=settings.largest_series_count,
+        exports=Exports(
+            day=settings.business_day,
+            currency=settings.currency,
+            kpis=book,
+            scorecards=scorecards,
+            largest_series_count=settings.largest_series_count,
+        ),
         share=share,
     )
     if settings.alertmanager is not None:
@@ -168,7 +180,9 @@ def build(settings: Settings) -> Monitor:
             alerts=lambda: _alerts(engine, settings),
             now_ms=engine.clock.now_ms,
         )
-    registry = RegistryReader(campaigns, broker=settings.broker, topic=settings.registry_topic)
+    registry = RegistryReader(
+        campaigns, rates, broker=settings.broker, topic=settings.registry_topic
+    )
     return Monitor(settings, engine, web, registry, delivery)
 
 
@@ -195,30 +209,39 @@ def _kpi_job(engine: Engine, settings: Settings) -> KpiJob | None:
     return running.job if running is not None and isinstance(running.job, KpiJob) else None
 
 
-def _engine(settings: Settings, *, rules: RuleBook, campaigns: CampaignIndex) -> Engine:
+def _engine(
+    settings: Settings, *, book: KpiBook, rules: RuleBook, campaigns: CampaignIndex, rates: Rates
+) -> Engine:
     kinds = dict(zip(settings.source_topics, SOURCE_KINDS, strict=True))
     ingest_stage = ingest.stage(
         kinds=kinds,
         partitions=settings.partitions,
         rules=_ingest_rules(settings),
         campaigns=campaigns,
+        rates=rates,
         checkpoint_interval_s=settings.checkpoint_interval_s,
     )
+    evaluator = Evaluator(book.catalogue)
     expected = [(topic, partition) for topic in kinds for partition in range(settings.partitions)]
 
     def new_kpi_job(saved: Saved | None) -> KpiJob:
         return KpiJob(
+            evaluator=evaluator,
             expected=expected,
             kinds=kinds,
             silent_after_ms=round(settings.silent_after_s * 1000),
-            day=BusinessDay(settings.zone),
-            judge=AlertJudge(rules, lag_limit_s=settings.lag_alert_s),
+            day=settings.business_day,
+            top_campaigns=book.top_campaigns,
+            judge=AlertJudge(
+                rules, catalogue=evaluator.catalogue, lag_limit_s=settings.lag_alert_s
+            ),
             source=SourcePartition(settings.reports_topic, 0),
             alerts_topic=settings.alerts_topic,
             dead_letters_topic=settings.dead_letters_topic,
             encode_values=(
                 values_encoder(settings.values_topic) if settings.publish_values else None
             ),
+            cold=ColdStore(settings.data_dir / f"cold-{settings.instance_id}.sqlite"),
             saved=saved,
         )
 
@@ -247,7 +270,7 @@ def _engine(settings: Settings, *, rules: RuleBook, campaigns: CampaignIndex) ->
 
 def _ingest_rules(settings: Settings) -> IngestRules:
     return IngestRules(
-        currency=settings.currency,
+        day=settings.business_day,
         allowed_disorder_ms=round(settings.allowed_disorder_s * 1000),
         correction_horizon_ms=round(settings.correction_horizon_s * 1000),
         dedupe_horizon_ms=round(settings.dedupe_horizon_s * 1000),
@@ -283,5 +306,5 @@ def _start_offsets(settings: Settings) -> worker.StartOffsets:
 
 def _start_time_ms(settings: Settings, *, now_ms: int) -> int:
     if settings.start_from == "business-day":
-        return BusinessDay(settings.zone).start_of(now_ms)
+        return settings.business_day.start_of(now_ms)
     return int(datetime.fromisoformat(settings.start_from).astimezone(UTC).timestamp() * 1000)

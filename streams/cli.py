@@ -23,6 +23,7 @@ from streams.embedded import demo as demos
 from streams.embedded import feeding, letters
 from streams.engine import topics as engine_topics
 from streams.errors import MonitorError
+from streams.ingest import registry
 
 cli = typer.Typer(
     name="kpi-monitor",
@@ -39,6 +40,11 @@ err = Console(stderr=True)
 Kafka = Annotated[str | None, typer.Option("--kafka", help="Bootstrap address, host:port.")]
 AppId = Annotated[str | None, typer.Option("--app-id", help="Consumer group and topic prefix.")]
 RulesFile = Annotated[Path | None, typer.Option("--rules", help="YAML file of alert rules.")]
+KpisFile = Annotated[Path | None, typer.Option("--kpis", help="YAML file of KPIs and exports.")]
+ScorecardsFile = Annotated[
+    Path | None, typer.Option("--scorecards", help="YAML file of scorecards.")
+]
+RatesFile = Annotated[Path | None, typer.Option("--rates", help="YAML file of exchange rates.")]
 CampaignsFile = Annotated[Path | None, typer.Option("--campaigns", help="YAML file of campaigns.")]
 
 
@@ -54,6 +60,9 @@ def worker(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the table store.")] = None,
     rules: RulesFile = None,
     campaigns: CampaignsFile = None,
+    kpis: KpisFile = None,
+    scorecards: ScorecardsFile = None,
+    rates: RatesFile = None,
     host: Annotated[str | None, typer.Option(help="Address of the web side.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the web side; 0 for any.")] = None,
     start_from: Annotated[
@@ -72,6 +81,9 @@ def worker(
         data_dir=data_dir,
         rules_file=rules,
         campaigns_file=campaigns,
+        kpis_file=kpis,
+        scorecards_file=scorecards,
+        rates_file=rates,
         web_host=host,
         web_port=port,
         start_from=start_from,
@@ -153,16 +165,73 @@ def check(
     app_id: AppId = None,
     rules: RulesFile = None,
     campaigns: CampaignsFile = None,
+    kpis: KpisFile = None,
+    scorecards: ScorecardsFile = None,
+    rates: RatesFile = None,
     offline: Annotated[bool, typer.Option("--offline", help="Files and settings only.")] = False,
 ) -> None:
-    """Check settings, rules, campaigns, and that Kafka has what is needed."""
-    chosen = settings.load(kafka=kafka, app_id=app_id, rules_file=rules, campaigns_file=campaigns)
-    book = config.load_rules(chosen.rules_file)
+    """Check the settings and all files, and that Kafka has what is needed."""
+    chosen = settings.load(
+        kafka=kafka,
+        app_id=app_id,
+        rules_file=rules,
+        campaigns_file=campaigns,
+        kpis_file=kpis,
+        scorecards_file=scorecards,
+        rates_file=rates,
+    )
+    catalogue = config.load_kpis(chosen.kpis_file).catalogue
+    book = config.load_rules(chosen.rules_file, catalogue=catalogue)
     known = config.load_campaigns(chosen.campaigns_file)
-    out.print(f"settings  ok\nrules     {len(book.rules)} ok\ncampaigns {len(known.campaigns)} ok")
+    cards = config.load_scorecards(chosen.scorecards_file, catalogue=catalogue)
+    exchange = config.load_rates(chosen.rates_file)
+    out.print(
+        f"settings  ok\nrules     {len(book.rules)} ok\ncampaigns {len(known.campaigns)} ok\n"
+        f"kpis      {len(catalogue)} ok\nscorecards {len(cards.scorecards)} ok\n"
+        f"rates     {len(exchange.rates)} ok"
+    )
+    for card in cards.scorecards:
+        for note in card.notes:
+            err.print(f"note: {card.name}: {note}", markup=False, highlight=False, soft_wrap=True)
     if not offline:
         found = monitor.ensure_topics(chosen)
         out.print(f"kafka     ok, {len(found)} topics at {chosen.kafka}")
+
+
+@cli.command(epilog="Examples: kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml")
+def kpis(kpis: KpisFile = None) -> None:
+    """List the KPIs that are computed, and what is questionable about them."""
+    catalogue = config.load_kpis(settings.load(kpis_file=kpis).kpis_file).catalogue
+    table = Table()
+    table.add_column("KPI", no_wrap=True)
+    table.add_column("名称", no_wrap=True)
+    for head in ("formula", "unit", "better", "interval"):
+        table.add_column(head, overflow="fold")
+    for kpi in catalogue.values():
+        interval = "" if kpi.interval == "none" else kpi.interval
+        table.add_row(kpi.name, kpi.title_zh, kpi.formula, kpi.unit, kpi.direction, interval)
+    out.print(table)
+    out.print(f"{len(catalogue)} KPIs")
+    for warning in catalogue.lint():
+        err.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+
+
+@cli.command(epilog="Example: kpi-monitor rates config/rates.yaml --kafka kafka:9092")
+def rates(
+    file: Annotated[Path, typer.Argument(help="YAML file of rates of exchange.")],
+    kafka: Kafka = None,
+    app_id: AppId = None,
+) -> None:
+    """Send rates of exchange to the registry, which every worker reads.
+
+    They hold for events that are read from then on. Events of a currency without a rate
+    are dead letters; send those again with dead-letters --redrive.
+    """
+    chosen = settings.load(kafka=kafka, app_id=app_id)
+    found = config.load_rates(file).rates
+    monitor.ensure_topics(chosen)
+    asyncio.run(registry.publish(found, broker=chosen.broker, topic=chosen.registry_topic))
+    out.print(f"{len(found)} rates sent to {chosen.registry_topic} at {chosen.kafka}")
 
 
 @cli.command(epilog="Example: kpi-monitor topics --kafka kafka:9092")

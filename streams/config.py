@@ -10,18 +10,50 @@ from pydantic import BaseModel, ValidationError
 
 from models.alerts import RuleBook
 from models.campaigns import CampaignBook
+from models.definitions import Catalogue
+from models.kpis import CATALOGUE
+from models.rates import RateBook
+from models.scorecards import ScorecardBook
+from models.selection import KpiBook
 from streams.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load_rules(path: Path | None) -> RuleBook:
-    """Read alert rules; without a file there are none.
+def load_kpis(path: Path | None) -> KpiBook:
+    """Read more KPIs and what is exported; without a file it is the built-in, all of it.
 
     Raises:
         ConfigError: the file is missing or wrong.
     """
-    return RuleBook() if path is None else load(path, RuleBook)
+    return KpiBook() if path is None else load(path, KpiBook)
+
+
+def load_scorecards(path: Path | None, *, catalogue: Catalogue) -> ScorecardBook:
+    """Read scorecards about the catalogue's KPIs; without a file there are none.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    return ScorecardBook() if path is None else load(path, ScorecardBook, catalogue=catalogue)
+
+
+def load_rates(path: Path | None) -> RateBook:
+    """Read rates of exchange; without a file there are none.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    return RateBook() if path is None else load(path, RateBook)
+
+
+def load_rules(path: Path | None, *, catalogue: Catalogue = CATALOGUE) -> RuleBook:
+    """Read alert rules about the catalogue's KPIs; without a file there are none.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    return RuleBook() if path is None else load(path, RuleBook, catalogue=catalogue)
 
 
 def load_campaigns(path: Path | None) -> CampaignBook:
@@ -33,8 +65,8 @@ def load_campaigns(path: Path | None) -> CampaignBook:
     return CampaignBook() if path is None else load(path, CampaignBook)
 
 
-def load(path: Path, model: type[Model]) -> Model:
-    """Read a YAML file as the model.
+def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) -> Model:
+    """Read a YAML file as the model; names of KPIs are checked against the catalogue.
 
     Raises:
         ConfigError: it can't be read, is not YAML, or does not fit the model.
@@ -53,7 +85,8 @@ def load(path: Path, model: type[Model]) -> Model:
         why = getattr(error, "problem", None) or "is not YAML"
         raise ConfigError(source=str(path), where=where, why=str(why)) from None
     try:
-        return model.model_validate(data if data is not None else {})
+        context = {} if catalogue is None else {"catalogue": catalogue}
+        return model.model_validate(data if data is not None else {}, context=context)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key, line = _find(root, first["loc"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.windows import BusinessDay
 from streams.broker import Broker, Mechanism, Security
 from streams.errors import ConfigError
 from streams.redis_server import RedisServer
@@ -24,6 +25,16 @@ def _known_zone(name: str) -> str:
             f"no time zone named {name!r}; use an IANA name like Asia/Shanghai"
         ) from error
     return name
+
+
+def _whole_quarter(start: str) -> str:
+    try:
+        parsed = time.fromisoformat(start)
+    except ValueError as error:
+        raise ValueError("use a local time like 04:00") from error
+    if parsed.tzinfo is not None or parsed.minute % 15 or parsed.second or parsed.microsecond:
+        raise ValueError("use a local time of a whole quarter of an hour, like 04:00")
+    return start
 
 
 def _known_start(start: str) -> str:
@@ -88,8 +99,10 @@ class Settings(BaseSettings):
 
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "Asia/Shanghai"
     """Zone of the business day."""
+    business_day_start: Annotated[str, AfterValidator(_whole_quarter)] = "00:00"
+    """Local time at which a business day starts, HH:MM in whole quarters of an hour."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
-    """ISO 4217 code of the only currency that is counted."""
+    """ISO 4217 code of the reporting currency; others are converted at the rate of their day."""
 
     allowed_disorder_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
     """How far behind the newest event an event may be and still be in time."""
@@ -117,6 +130,12 @@ class Settings(BaseSettings):
 
     campaigns_file: Path | None = None
     rules_file: Path | None = None
+    kpis_file: Path | None = None
+    """More KPIs, and which series are exported."""
+    scorecards_file: Path | None = None
+    """Scorecards: KPIs in dimensions, with base and stretch values."""
+    rates_file: Path | None = None
+    """Rates of exchange; others come through the registry."""
     publish_values: bool = False
     """Also write every closed window to the topic of KPI values."""
 
@@ -212,6 +231,11 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The zone of the business day."""
         return ZoneInfo(self.time_zone)
+
+    @property
+    def business_day(self) -> BusinessDay:
+        """The calendar of business days."""
+        return BusinessDay(self.zone, starts_at=time.fromisoformat(self.business_day_start))
 
     @property
     def source_topics(self) -> tuple[str, str, str]:

@@ -15,7 +15,8 @@ from models.alerts import (
     RuleBook,
     alert_id,
 )
-from models.kpis import KPI_BY_NAME, KpiValue
+from models.definitions import Catalogue, Kpi, KpiValue
+from models.kpis import CATALOGUE
 from models.scopes import ALL, Scope
 from models.windows import WindowName
 from streams.alerting.health import HEALTH_RULES, HOLDING, HealthRule
@@ -37,8 +38,11 @@ class AlertJudge:
     as they are and are marked as inhibited.
     """
 
-    def __init__(self, rules: RuleBook, *, lag_limit_s: float) -> None:
+    def __init__(
+        self, rules: RuleBook, *, lag_limit_s: float, catalogue: Catalogue = CATALOGUE
+    ) -> None:
         self._rules = rules
+        self._catalogue = catalogue
         self._lag_limit_s = lag_limit_s
         self._open: dict[str, tuple[Alert, Standing]] = {}
         self._resolved: list[Alert] = []
@@ -52,7 +56,7 @@ class AlertJudge:
         for rule in self._rules.rules:
             if rule.window != evaluation.window:
                 continue
-            if not evaluation.tells(KPI_BY_NAME[rule.kpi]):
+            if not evaluation.tells(self._catalogue[rule.kpi]):
                 self._forget_pending(rule)
             else:
                 for scope in self._scopes(rule, evaluation):
@@ -100,14 +104,15 @@ class AlertJudge:
             if alert.fired_value is None and not isinstance(rule, AbsenceRule):
                 # An older version did not note the value it fired on.
                 continue
-            shown = _shown(rule, evaluation.values.get(alert.scope, {}).get(rule.kpi))
+            kpi = self._catalogue[rule.kpi]
+            shown = _shown(kpi, evaluation.values.get(alert.scope, {}).get(rule.kpi))
             value = None if shown is None else float(shown.value)
             if value == (alert.correction.value if alert.correction else alert.fired_value):
                 continue
             correction = Correction(
                 value=value,
                 n=0 if shown is None else shown.n,
-                holds=_verdict(rule, shown, alert.scope, evaluation) is not Verdict.BROKEN,
+                holds=_verdict(rule, kpi, shown, alert.scope, evaluation) is not Verdict.BROKEN,
             )
             self._replace(alert, alert.model_copy(update={"correction": correction}))
 
@@ -129,8 +134,9 @@ class AlertJudge:
         self, rule: AnyRule, scope: Scope, value: KpiValue | None, evaluation: Evaluation
     ) -> None:
         at_ms = evaluation.end_ms
-        shown = _shown(rule, value)
-        verdict = _verdict(rule, shown, scope, evaluation)
+        kpi = self._catalogue[rule.kpi]
+        shown = _shown(kpi, value)
+        verdict = _verdict(rule, kpi, shown, scope, evaluation)
         key = alert_id(rule.name, scope)
         before = self._open[key][0] if key in self._open else None
 
@@ -155,7 +161,7 @@ class AlertJudge:
                 updated_ms=at_ms,
                 owner=rule.owner,
                 summary_en=rule.summary_en or f"{rule.kpi} breaks {rule.name}",
-                summary_zh=rule.summary_zh or KPI_BY_NAME[rule.kpi].title_zh,
+                summary_zh=rule.summary_zh or kpi.title_zh,
                 next_step=rule.next_step,
             )
 
@@ -264,12 +270,12 @@ class AlertJudge:
             self._open[alert.id] = (alert, standing)
 
 
-def _shown(rule: AnyRule, value: KpiValue | None) -> KpiValue | None:
+def _shown(kpi: Kpi, value: KpiValue | None) -> KpiValue | None:
     """Return a value in the units that rules are written in."""
     if value is None:
         return None
-    units = KPI_BY_NAME[rule.kpi].shown(value.value)
-    return KpiValue(units, value.low, value.high, value.n)
+    units = kpi.shown(value.value)
+    return KpiValue(units, value.low, value.high, value.n, value.significant)
 
 
 def _limit(rule: AnyRule) -> float | None:
@@ -279,13 +285,13 @@ def _limit(rule: AnyRule) -> float | None:
 
 
 def _verdict(
-    rule: AnyRule, shown: KpiValue | None, scope: Scope, evaluation: Evaluation
+    rule: AnyRule, kpi: Kpi, shown: KpiValue | None, scope: Scope, evaluation: Evaluation
 ) -> Verdict:
     if isinstance(rule, AbsenceRule):
         return absence(rule, shown) if evaluation.observed else Verdict.NO_JUDGEMENT
     if scope not in evaluation.values:
         return Verdict.HOLDS
-    too_little = rule.below is not None and KPI_BY_NAME[rule.kpi].volume
+    too_little = rule.below is not None and kpi.volume
     if too_little and not evaluation.observed:
         # The part of a window that was seen says nothing about too little of something.
         return Verdict.NO_JUDGEMENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from models.alerts import AbsenceRule, ThresholdRule
-from models.kpis import KpiValue
+from models.definitions import KpiValue
 
 
 class Verdict(Enum):

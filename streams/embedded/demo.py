@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +131,17 @@ def _kafka(home: Path, console: Console) -> Iterator[EmbeddedKafka]:
         kafka.stop()
 
 
+def _example(name: str) -> Traversable:
+    """Return an example file, in the wheel or in a checkout that is not installed as one."""
+    root = resources.files("streams")
+    packed = root.joinpath("example_config", name)
+    return packed if packed.is_file() else root.joinpath("../config", name)
+
+
 def _worker(
     home: Path, *, kafka: EmbeddedKafka, valkey: EmbeddedValkey, port: int
 ) -> tuple[Child, str]:
     ready = home / "web-url"
-    rules = resources.files("streams").joinpath("example_config/demo-rules.yaml")
-    if not rules.is_file():  # a checkout that is not installed as a wheel
-        rules = resources.files("streams").joinpath("../config/demo-rules.yaml")
     child = processes.start(
         "worker",
         [sys.executable, "-m", "streams", "worker"],
@@ -147,7 +152,8 @@ def _worker(
             "KPI_KAFKA": kafka.address,
             "KPI_REDIS": valkey.url,
             "KPI_DATA_DIR": str(home / "data"),
-            "KPI_RULES_FILE": str(rules),
+            "KPI_RULES_FILE": str(_example("demo-rules.yaml")),
+            "KPI_SCORECARDS_FILE": str(_example("scorecards.yaml")),
             "KPI_WEB_PORT": str(port),
             "KPI_WEB_READY_FILE": str(ready),
             "KPI_START_FROM": "earliest",

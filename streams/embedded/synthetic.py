@@ -1,7 +1,8 @@
 """A synthetic campaign that behaves like one: seeded, with known truth.
 
 Clicks follow the hour of the day and the campaign's stage; some convert, after
-a while, into orders; channels report what they cost every ten seconds. Some
+a while, into orders, others into registrations, leads and answers to surveys;
+every ten seconds channels report what they cost and measurements come in. Some
 records are sent twice, some come late, some are broken.
 """
 
@@ -52,6 +53,16 @@ _SHARE = {"618-main": 0.6, "618-beauty": 0.3, "new-members": 0.1}
 _CONVERSION = {"618-main": 0.08, "618-beauty": 0.06, "new-members": 0.04}
 _COST_PER_CLICK = {"search": 1.2, "feed": 0.8, "live": 0.5, "social": 0.6, "email": 0.05}
 _REGIONS = ("east", "south", "north", "west")
+_SEGMENTS = ("members", "guests")
+_NEXT_STAGE = {"lead": "mql", "mql": "sql", "sql": "opportunity", "opportunity": "won"}
+_ON_EACH_STAGE = 0.6
+"""The share of leads of a stage that reach the next."""
+_COUNTED = {
+    **{"likes": 40, "comments": 12, "shares": 6, "brand_searches": 30, "mentions": 15},
+    **{"store_visits": 5, "sentiment_positive": 9, "sentiment_neutral": 4},
+    "sentiment_negative": 2,
+}
+"""What is measured every ten seconds, and how much of it on average."""
 _BROKEN = (
     b"not json",
     b'{"type":"click"}',
@@ -136,6 +147,9 @@ class Synthetic:
         oddities: Oddities | None = None,
     ) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        # Draws of its own: what comes beside clicks and orders does not change them.
+        self._beside = random.Random(seed + 1)  # noqa: S311 - repeatable, not secret
+        self._followers: Counter[str] = Counter({one.id: 20_000 for one in CAMPAIGNS})
         self._rate = clicks_per_second
         self._clicks, self._orders, self._campaigns = topics
         self._currency = currency
@@ -162,6 +176,7 @@ class Synthetic:
             made.extend(self._due_orders(step + STEP_MS))
             if step % SPEND_EVERY_MS < STEP_MS:
                 made.extend(self._spend_reports(step))
+                made.extend(self._measurements(step))
             yield from sorted(self._oddly(made))
 
     def _clicks_in(self, time_ms: int) -> float:
@@ -196,6 +211,7 @@ class Synthetic:
                     **who,
                     **named,
                 )
+            yield from self._interest(time_ms, user, who | named)
         buys = rnd.random() < _CONVERSION[campaign.id]
         if buys and self._is("checkout-outage", time_ms):
             buys = rnd.random() < OUTAGE_LETS_THROUGH
@@ -205,6 +221,7 @@ class Synthetic:
                 "order_id": f"{self._prefix}-o{self._number}",
                 "amount": amount,
                 "currency": self._currency,
+                "items": self._beside.randrange(1, 4),
             }
             self._later(
                 time_ms + rnd.randrange(500, 4_000), "order_placed", user, who | named | order
@@ -212,6 +229,58 @@ class Synthetic:
             if rnd.random() < 0.03:
                 back = {**order, "amount": round(amount / 2, 2)}
                 self._later(time_ms + 30_000, "order_refunded", user, who | named | back)
+
+    def _interest(self, time_ms: int, user: str, body: dict[str, Any]) -> Iterator[FeedRecord]:
+        """Yield a registration, a lead or the answer to a survey, seldom."""
+        rnd = self._beside
+        body = body | {"segment": rnd.choice(_SEGMENTS)}
+        if rnd.random() < 0.03:
+            yield self._record("registration", time_ms + 60, key=user, **body)
+        if rnd.random() < 0.02:
+            stage: str | None = "lead"
+            while stage is not None:
+                yield self._record("lead", time_ms + 70, key=user, stage=stage, **body)
+                stage = _NEXT_STAGE.get(stage) if rnd.random() < _ON_EACH_STAGE else None
+        if rnd.random() < 0.02:
+            answer = (
+                {"nps": min(10, rnd.randrange(4, 13))}
+                if rnd.random() < 0.5
+                else {"csat": min(5, rnd.randrange(2, 7))}
+            )
+            yield self._record("survey", time_ms + 80, key=user, **answer, **body)
+
+    def _measurements(self, time_ms: int) -> Iterator[FeedRecord]:
+        rnd = self._beside
+        for campaign in CAMPAIGNS:
+            self._followers[campaign.id] += rnd.randrange(0, 5)
+            measured: dict[str, int | str] = {
+                name: rnd.randrange(usual // 2, 2 * usual) for name, usual in _COUNTED.items()
+            }
+            measured |= {
+                "followers": self._followers[campaign.id],
+                "market_share": f"{0.1 + rnd.random() / 100:.4f}",
+                "awareness": f"{0.3 + rnd.random() / 100:.4f}",
+                "stock": 5_000 + rnd.randrange(0, 100),
+                "complaint_response_s": f"{rnd.uniform(60, 3_600):.3f}",
+            }
+            for metric, value in measured.items():
+                yield self._record(
+                    "measurement",
+                    time_ms,
+                    key=campaign.id,
+                    campaign_id=campaign.id,
+                    metric=metric,
+                    value=value,
+                )
+            yield self._record(
+                "spend_reported",
+                time_ms,
+                key=campaign.id,
+                campaign_id=campaign.id,
+                amount=f"{rnd.uniform(0.5, 2):.2f}",
+                currency=self._currency,
+                cost=rnd.choice(("channel", "labour")),
+            )
 
     def _later(self, due_ms: int, kind: str, user: str, body: dict[str, Any]) -> None:
         self._number += 1
@@ -256,7 +325,7 @@ class Synthetic:
     def _topic_of(self, kind: str) -> str:
         if kind in {"impression", "click", "visit"}:
             return self._clicks
-        return self._campaigns if kind == "spend_reported" else self._orders
+        return self._campaigns if kind in {"spend_reported", "measurement"} else self._orders
 
     def _oddly(self, made: list[FeedRecord]) -> Iterator[FeedRecord]:
         rnd, odd, truth = self._random, self._odd, self.truth

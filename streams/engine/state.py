@@ -20,12 +20,14 @@ from models.wire import refusing
 from streams.engine.stage import Output, Saved, Snapshot, SourcePartition
 from streams.errors import StateError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raise it with every change of a stored shape, and say below how it is migrated.
 
 1: one head and one set of segments without epochs; read as epoch 0. Its head is
    replaced by one of a later version without a state, so that an older worker refuses it.
 2: cells with theta sketches of users; `models.distinct` reads them.
+3: cells of campaign and channel only, with two sets of users, and no buckets of days;
+   defaults stand for what is not there, and the KPI stage sums the days up.
 """
 
 _GENERATION_BITS = 20

@@ -9,27 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from models.alerts import AlertState
 from models.dead_letters import Reason
-from models.kpis import KPIS, Kpi, KpiValue
-from models.scopes import SCOPE_KINDS, Scope
+from models.definitions import Catalogue, Kpi, KpiValue
+from models.scopes import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
 from models.windows import WindowName
+from streams.export.exports import Exports
+from streams.export.families import Spec, family
+from streams.export.scorecard_metrics import SPECS as SCORECARD_SPECS
+from streams.export.scorecard_metrics import funnel_metrics, scorecard_metrics
 from streams.export.worker_view import ViewSource, WorkerView
 from streams.kpis.view import Evaluation, KpiView
 
-_LABELS = ("scope", "campaign", "channel", "window")
-
-
-class Spec(NamedTuple):
-    """A metric of the monitor itself."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-    counter: bool = False
+_LABELS = ("scope", *PARTS, "window")
 
 
 EVENTS = Spec("kpi_monitor_events", "Source records that were read", ("topic",), counter=True)
@@ -54,9 +49,10 @@ EXPECTED = Spec("kpi_monitor_sources_expected", "Source partitions there should 
 ALERT = Spec(
     "kpi_monitor_alert_active",
     "1 for an alert that is pending or firing",
-    ("rule", "severity", "category", "state", "scope", "campaign", "channel"),
+    ("rule", "severity", "category", "state", "scope", *PARTS),
 )
 SERIES = Spec("kpi_monitor_series_exported", "KPI series in this scrape")
+MIN_N = Spec("kpi_min_n", "Below so many, a KPI's value is not significant", ("kpi",))
 LEFT_OUT = Spec("kpi_monitor_series_left_out", "KPI series over the limit, not in this scrape")
 OVERLAPPING = Spec(
     "kpi_monitor_overlapping_reports", "Reports refused because they overlap others", (), True
@@ -105,16 +101,10 @@ SILENT = Spec(
 DELIVERED = Spec("kpi_monitor_alerts_delivered", "Alerts taken by Alertmanager", (), True)
 DELIVERY_FAILURES = Spec("kpi_monitor_delivery_failures", "Deliveries that failed", (), True)
 
-SPECS = tuple(value for value in list(globals().values()) if isinstance(value, Spec))
-
-
-def family(spec: Spec, samples: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-    """Return a metric with its samples."""
-    kind = CounterMetricFamily if spec.counter else GaugeMetricFamily
-    metric = kind(spec.name, spec.help, labels=spec.labels)
-    for labels, value in samples:
-        metric.add_metric(labels, value)
-    return metric
+SPECS = (
+    *(value for value in list(globals().values()) if isinstance(value, Spec)),
+    *SCORECARD_SPECS,
+)
 
 
 class MonitorCollector(Collector):
@@ -122,21 +112,20 @@ class MonitorCollector(Collector):
 
     Args:
         view: returns the worker's view.
-        currency: the label of money.
-        largest_series_count: at most so many KPI series are exported.
+        exports: the KPIs and which of their series are exported, and the scorecards.
     """
 
-    def __init__(self, view: ViewSource, *, currency: str, largest_series_count: int) -> None:
+    def __init__(self, view: ViewSource, exports: Exports) -> None:
         self._view = view
-        self._currency = currency
-        self._largest_series_count = largest_series_count
+        self._exports = exports
+        self._catalogue = exports.catalogue
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric this worker owns."""
         view = self._view()
         yield from _worker_metrics(view)
         if view.kpis is not None:
-            yield from _stage_metrics(view.kpis)
+            yield from _stage_metrics(view.kpis, self._catalogue)
             yield from self._kpi_metrics(view.kpis)
 
     def describe(self) -> Iterable[Metric]:
@@ -144,24 +133,41 @@ class MonitorCollector(Collector):
         return ()
 
     def _kpi_metrics(self, kpis: KpiView) -> Iterator[Metric]:
-        rows = list(_by_importance(kpis.latest))
-        wanted = sum(_series_count(values) for _, _, values in rows)
+        rows = [self._exported(row) for row in _by_importance(kpis.latest)]
+        wanted = sum(self._series_count(row.values) for row in rows)
         exported = 0
-        kept: list[tuple[str, Scope, Mapping[str, KpiValue]]] = []
+        kept: list[_Row] = []
         for row in rows:
-            count = _series_count(row[2])
-            if exported + count > self._largest_series_count:
+            count = self._series_count(row.values)
+            if exported + count > self._exports.largest_series_count:
                 break
             exported += count
             kept.append(row)
-        for kpi in KPIS:
+        for kpi in self._catalogue.values():
             yield from self._metrics_of(kpi, kept)
+        yield from scorecard_metrics(self._exports.scores(kpis))
+        yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
+        yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
         yield family(SERIES, [((), exported)])
         yield family(LEFT_OUT, [((), wanted - exported)])
 
-    def _metrics_of(
-        self, kpi: Kpi, rows: Iterable[tuple[str, Scope, Mapping[str, KpiValue]]]
-    ) -> Iterator[Metric]:
+    def _exported(self, row: _Row) -> _Row:
+        """Return a row with the KPIs that are to be exported of it."""
+        chosen = {
+            name: value
+            for name, value in row.values.items()
+            if self._exports.kpis.exports(name, row.scope.kind, row.window)
+        }
+        return row._replace(values=chosen)
+
+    def _series_count(self, values: Mapping[str, KpiValue]) -> int:
+        """Return how many series the values become: themselves, n, and bounds."""
+        return sum(
+            1 + self._catalogue[name].has_n + (0 if value.low is None else 2)
+            for name, value in values.items()
+        )
+
+    def _metrics_of(self, kpi: Kpi, rows: Iterable[_Row]) -> Iterator[Metric]:
         money = kpi.unit == "money"
         labels = (*_LABELS, "currency") if money else _LABELS
         value_metric = GaugeMetricFamily(kpi.metric, kpi.help, labels=labels)
@@ -172,25 +178,33 @@ class MonitorCollector(Collector):
             )
             for side in (("lower", "upper") if kpi.interval != "none" else ())
         ]
-        for window, scope, values in rows:
-            value = values.get(kpi.name)
+        for row in rows:
+            value = row.values.get(kpi.name)
             if value is None:
                 continue
-            plain = (scope.kind, scope.campaign, scope.channel, window)
-            full = (*plain, self._currency) if money else plain
+            plain = (*row.scope, row.window)
+            full = (*plain, self._exports.currency) if money else plain
             value_metric.add_metric(full, kpi.shown(value.value))
-            n_metric.add_metric(plain, value.n)
+            if kpi.has_n:
+                n_metric.add_metric(plain, value.n)
             if bounds and value.low is not None and value.high is not None:
                 bounds[0].add_metric(full, value.low)
                 bounds[1].add_metric(full, value.high)
         yield value_metric
-        yield n_metric
+        if kpi.has_n:
+            yield n_metric
         yield from bounds
 
 
-def _by_importance(
-    latest: Mapping[WindowName, Evaluation],
-) -> Iterator[tuple[str, Scope, Mapping[str, KpiValue]]]:
+class _Row(NamedTuple):
+    """The KPIs of one window and scope."""
+
+    window: WindowName
+    scope: Scope
+    values: Mapping[str, KpiValue]
+
+
+def _by_importance(latest: Mapping[WindowName, Evaluation]) -> Iterator[_Row]:
     """Yield rows so that a limit cuts small campaigns first."""
     volume: dict[Scope, int | float] = {}
     for evaluation in latest.values():
@@ -200,14 +214,13 @@ def _by_importance(
             volume[scope] = max(volume.get(scope, 0), weight)
     rank = {kind: place for place, kind in enumerate(SCOPE_KINDS)}
     ordered = sorted(volume, key=lambda scope: (rank[scope.kind], -volume[scope], scope))
+    for window, evaluation in latest.items():
+        if evaluation.other:
+            yield _Row(window, Scope("campaign", OTHER_CAMPAIGNS), evaluation.other)
     for scope in ordered:
         for window, evaluation in latest.items():
-            if scope in evaluation.values:
-                yield window, scope, evaluation.values[scope]
-
-
-def _series_count(values: Mapping[str, KpiValue]) -> int:
-    return sum(2 if value.low is None else 4 for value in values.values())
+            if scope in evaluation.values and scope.campaign not in evaluation.small:
+                yield _Row(window, scope, evaluation.values[scope])
 
 
 def _worker_metrics(view: WorkerView) -> Iterator[Metric]:
@@ -223,7 +236,7 @@ def _worker_metrics(view: WorkerView) -> Iterator[Metric]:
     yield family(DELIVERY_FAILURES, [((), view.delivery_failures)])
 
 
-def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
+def _stage_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metric]:
     def by_topic(name: str) -> list[tuple[tuple[str, ...], float]]:
         return [((topic,), counts.get(name, 0)) for topic, counts in sorted(kpis.totals.items())]
 
@@ -260,7 +273,7 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
         [
             ((kpi.name, window), float(latest.tells(kpi)))
             for window, latest in kpis.latest.items()
-            for kpi in KPIS
+            for kpi in catalogue.values()
         ],
     )
     yield family(
@@ -289,7 +302,7 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
             (
                 (
                     *(alert.rule, alert.severity, alert.category, alert.state.value),
-                    *(alert.scope.kind, alert.scope.campaign, alert.scope.channel),
+                    *alert.scope,
                 ),
                 1.0,
             )

@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from models.alerts import Alert
-from models.kpis import KPI_BY_NAME, KPIS
+from models.definitions import Catalogue
 from models.scopes import ALL, Scope
 from models.windows import WINDOWS
+from streams.export.exports import Exports
 from streams.export.worker_view import WorkerView
+from streams.kpis.funnel import Step, worst
+from streams.kpis.scoring import IndicatorScore, Score
 from streams.kpis.values import KpiValues
 from streams.kpis.view import KpiView
 
 CAMPAIGNS_SHOWN = 200
 
 
-def live(view: WorkerView, *, currency: str) -> dict[str, Any]:
+def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
     """Return the live picture; without the KPI stage, its parts are empty."""
     kpis = view.kpis
+    catalogue = exports.catalogue
     return {
         "now": view.now_ms,
         "worker": view.worker,
         "owner": kpis is not None,
         "phase": view.phase,
         "recovery": _recovery(view),
-        "currency": currency,
+        "currency": exports.currency,
         "kpis": [
             {
                 "name": kpi.name,
                 "title_en": kpi.title_en,
                 "title_zh": kpi.title_zh,
                 "unit": kpi.unit,
+                "objective": kpi.objective,
             }
-            for kpi in KPIS
+            for kpi in catalogue.values()
         ],
         "windows": [window.name for window in WINDOWS],
         "frontier": (kpis.frontier_ms or None) if kpis else None,
         "health": _health(kpis),
-        "incomplete": _incomplete(kpis),
-        "totals": _totals(kpis),
-        "sparklines": _sparklines(kpis),
-        "campaigns": _campaigns(kpis),
-        "alerts": [_alert(alert) for alert in kpis.alerts] if kpis else [],
+        "incomplete": _incomplete(kpis, catalogue),
+        "totals": _totals(kpis, catalogue),
+        "sparklines": _sparklines(kpis, catalogue),
+        "campaigns": _campaigns(kpis, catalogue),
+        "funnels": _funnels(exports.funnels(kpis)) if kpis else [],
+        "scorecards": [_score(score) for score in exports.scores(kpis)] if kpis else [],
+        "alerts": [_alert(alert, catalogue) for alert in kpis.alerts] if kpis else [],
         "unknown_campaigns": list(kpis.unknown_campaigns) if kpis else [],
     }
 
@@ -83,25 +92,26 @@ def _health(kpis: KpiView | None) -> dict[str, Any]:
     }
 
 
-def _incomplete(kpis: KpiView | None) -> dict[str, list[str]]:
+def _incomplete(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[str]]:
     """Return the KPIs that rest on less than everything, by window."""
     if kpis is None:
         return {}
     return {
-        name: [kpi.name for kpi in KPIS if not evaluation.tells(kpi)]
+        name: [kpi.name for kpi in catalogue.values() if not evaluation.tells(kpi)]
         for name, evaluation in kpis.latest.items()
     }
 
 
-def _totals(kpis: KpiView | None) -> dict[str, Any]:
+def _totals(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, Any]:
     if kpis is None:
         return {}
     return {
-        name: _values(evaluation.values.get(ALL, {})) for name, evaluation in kpis.latest.items()
+        name: _values(evaluation.values.get(ALL, {}), catalogue)
+        for name, evaluation in kpis.latest.items()
     }
 
 
-def _sparklines(kpis: KpiView | None) -> dict[str, list[Any]]:
+def _sparklines(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[Any]]:
     if kpis is None:
         return {}
     return {
@@ -109,11 +119,11 @@ def _sparklines(kpis: KpiView | None) -> dict[str, list[Any]]:
             [end_ms, None if (value := values.get(kpi.name)) is None else kpi.shown(value.value)]
             for end_ms, values in kpis.sparkline
         ]
-        for kpi in KPIS
+        for kpi in catalogue.values()
     }
 
 
-def _campaigns(kpis: KpiView | None) -> list[dict[str, Any]]:
+def _campaigns(kpis: KpiView | None, catalogue: Catalogue) -> list[dict[str, Any]]:
     if kpis is None:
         return []
     campaigns = {
@@ -126,7 +136,7 @@ def _campaigns(kpis: KpiView | None) -> list[dict[str, Any]]:
         {
             "campaign": campaign,
             "windows": {
-                name: _values(evaluation.values.get(Scope("campaign", campaign), {}))
+                name: _values(evaluation.values.get(Scope("campaign", campaign), {}), catalogue)
                 for name, evaluation in kpis.latest.items()
             },
         }
@@ -134,20 +144,65 @@ def _campaigns(kpis: KpiView | None) -> list[dict[str, Any]]:
     ]
 
 
-def _values(values: KpiValues) -> dict[str, Any]:
-    return {
-        name: {
-            "value": KPI_BY_NAME[name].shown(value.value),
-            "low": value.low,
-            "high": value.high,
-            "n": value.n,
+def _funnels(funnels: Mapping[Scope, Sequence[Step]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "scope": str(scope),
+            "worst": None if (most := worst(steps)) is None else most.name,
+            "steps": [asdict(step) for step in steps],
         }
-        for name, value in values.items()
+        for scope, steps in sorted(funnels.items())
+        if steps and scope.kind in {"all", "campaign"}
+    ][:CAMPAIGNS_SHOWN]
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {
+        "card": score.card,
+        "title_en": score.title_en,
+        "title_zh": score.title_zh,
+        "owner": score.owner,
+        "scope": str(score.scope),
+        "window": score.window,
+        "points": score.points,
+        "coverage": score.coverage,
+        "notes": list(score.notes),
+        "dimensions": [
+            {
+                "name": one.name,
+                "title_en": one.title_en,
+                "title_zh": one.title_zh,
+                "weight": one.weight,
+                "points": one.points,
+                "coverage": one.coverage,
+                "indicators": [_indicator(indicator) for indicator in one.indicators],
+            }
+            for one in score.dimensions
+        ],
     }
 
 
-def _alert(alert: Alert) -> dict[str, Any]:
-    kpi = KPI_BY_NAME.get(alert.kpi)
+def _indicator(indicator: IndicatorScore) -> dict[str, Any]:
+    until = indicator.exempt_until
+    return asdict(indicator) | {"exempt_until": None if until is None else until.isoformat()}
+
+
+def _values(values: KpiValues, catalogue: Catalogue) -> dict[str, Any]:
+    return {
+        name: {
+            "value": catalogue[name].shown(value.value),
+            "low": value.low,
+            "high": value.high,
+            "n": value.n,
+            "significant": value.significant,
+        }
+        for name, value in values.items()
+        if name in catalogue
+    }
+
+
+def _alert(alert: Alert, catalogue: Catalogue) -> dict[str, Any]:
+    kpi = catalogue.get(alert.kpi)
     return {
         "id": alert.id,
         "rule": alert.rule,

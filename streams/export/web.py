@@ -20,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 
 from streams.errors import MonitorError
 from streams.export.collector import MonitorCollector
+from streams.export.exports import Exports
 from streams.export.live import live
 from streams.export.share import LiveShare
 from streams.export.worker_view import ViewSource
@@ -56,19 +57,16 @@ class WebServer:
         *,
         host: str,
         port: int,
-        currency: str,
-        largest_series_count: int,
+        exports: Exports,
         share: LiveShare | None,
     ) -> None:
         self._view = view
         self._host = host
         self._port = port
-        self._currency = currency
+        self._exports = exports
         self._share = share
         self._registry = CollectorRegistry()
-        self._registry.register(
-            MonitorCollector(view, currency=currency, largest_series_count=largest_series_count)
-        )
+        self._registry.register(MonitorCollector(view, exports))
         ProcessCollector(registry=self._registry)
         self._page = resources.files("streams.export").joinpath("live.html").read_text("utf-8")
         self._streams = 0
@@ -136,7 +134,7 @@ class WebServer:
             self._port = runner.addresses[0][1]
 
     def _own(self) -> dict[str, Any]:
-        return live(self._view(), currency=self._currency)
+        return live(self._view(), self._exports)
 
     def _picture(self) -> dict[str, Any]:
         own = self._own()

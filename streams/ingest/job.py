@@ -20,14 +20,18 @@ from models.distinct import hash_user
 from models.events import (
     CampaignDefined,
     ClicksTopic,
+    Measurement,
     OrderPlaced,
     OrderRefunded,
     OrdersTopic,
     SpendReported,
 )
+from models.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
 from models.money import MoneyError, to_units
-from models.reports import Report, SourceStats
+from models.rates import NoRateError, Rates
+from models.reports import PanesWire, Report, SourceStats
 from models.scopes import UNKNOWN_CAMPAIGN
+from models.windows import BusinessDay
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.ingest.campaigns import CampaignIndex
@@ -47,7 +51,7 @@ USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
 class IngestRules:
     """What ingest needs to know of the settings. Durations in ms."""
 
-    currency: str
+    day: BusinessDay
     allowed_disorder_ms: int
     correction_horizon_ms: int
     dedupe_horizon_ms: int
@@ -75,6 +79,8 @@ class IngestJob:
     Args:
         source: the topic and partition.
         kind: ``clicks``, ``orders`` or ``campaigns``.
+        campaigns: all campaigns; added to.
+        rates: what other currencies are worth.
         epoch: grows with every opening of the job.
     """
 
@@ -85,12 +91,14 @@ class IngestJob:
         kind: str,
         rules: IngestRules,
         campaigns: CampaignIndex,
+        rates: Rates,
         epoch: int,
         saved: Saved | None = None,
     ) -> None:
         self.source = source
         self.rules = rules
         self.campaigns = campaigns
+        self.rates = rates
         self.epoch = epoch
         self._decode = EventDecoder(kind, largest_bytes=rules.largest_record_bytes).decode
         self._seen = SeenIds(horizon_ms=rules.dedupe_horizon_ms)
@@ -179,19 +187,25 @@ class IngestJob:
                 return event_time
         units: Any = 0
         if kind in MONEY_TYPES:
-            units = self._units(event)
+            units = self._units(event, event_time)
             if type(units) is Rejected:
                 return units
+        elif kind is Measurement:
+            units = _figure(event)
+            if type(units) is Rejected:
+                return units
+            event.event_time = event_time
         if not self._seen.first_time(event.event_id, event_time):
             self._stats.duplicates += 1
             return None
         if kind in USER_TYPES:
             owner = event.user_id
             called = event.campaign_id or event.campaign
-            channel = event.channel
+            channel, region, segment = event.channel, event.region, event.segment or ""
         else:
             owner = called = event.campaign_id
             channel = event.channel if kind is SpendReported else ""
+            region = segment = ""
             if kind is CampaignDefined:
                 self._define(event)
         owner = owner.encode()
@@ -202,7 +216,8 @@ class IngestJob:
             self._note_unknown(called)
         fold = FOLDS.get(kind)
         if fold is not None:
-            fold(self._panes.cell(event_time, campaign, channel), event, hash_user(owner), units)
+            cell = self._panes.cell(event_time, campaign, channel, region, segment)
+            fold(cell, event, hash_user(owner), units)
         if newest is None or event_time > newest:
             watermark.newest_event_time = event_time
         elif event_time < newest - self._disorder_ms:
@@ -229,12 +244,17 @@ class IngestJob:
             return Rejected(Reason.TOO_LATE, f"{late_by_ms} ms late, beyond the correction horizon")
         return event_time
 
-    def _units(self, event: Any) -> int | Rejected:
-        """Return an event's amount in units of 1/10,000."""
-        if event.currency != self.rules.currency:
-            return Rejected(Reason.UNKNOWN_CURRENCY, f"only {self.rules.currency} is counted here")
+    def _units(self, event: Any, event_time: int) -> int | Rejected:
+        """Return an event's amount in units of 1/10,000 of the reporting currency."""
+        rates = self.rates
         try:
-            units = to_units(event.amount)
+            if event.currency == rates.currency:
+                units = to_units(event.amount)
+            else:
+                on = self.rules.day.date_of(event_time)
+                units = rates.to_units(event.amount, event.currency, on=on)
+        except NoRateError as error:
+            return Rejected(Reason.UNKNOWN_CURRENCY, str(error))
         except MoneyError as error:
             return Rejected(Reason.INVALID_AMOUNT, f"amount: {error}")
         return units if units >= 0 else Rejected(Reason.INVALID_AMOUNT, "amount: negative")
@@ -306,9 +326,7 @@ class IngestJob:
             outputs=outputs,
         )
 
-    def report(
-        self, *, panes: dict[int, Any] | None = None, stats: SourceStats | None = None
-    ) -> Report:
+    def report(self, *, panes: PanesWire | None = None, stats: SourceStats | None = None) -> Report:
         """Return a report; without panes it is a heartbeat."""
         from_offset = -1 if self._reported_offset is None else self._reported_offset
         mark = self.watermark
@@ -326,3 +344,20 @@ class IngestJob:
             stats=stats or SourceStats(),
             panes=panes or {},
         )
+
+
+def _figure(event: Measurement) -> int | Rejected:
+    """Return a measured figure: a whole number, ms, or a level in units of 1/10,000."""
+    try:
+        units = to_units(event.value)
+    except MoneyError as error:
+        return Rejected(Reason.INVALID_AMOUNT, f"value: {error}")
+    if event.metric in LEVEL_INDEX:
+        return units
+    if units < 0:
+        return Rejected(Reason.INVALID_AMOUNT, "value: negative")
+    if event.metric == COMPLAINT_RESPONSE:
+        return round(units / 10)
+    if event.metric in FLOW_METRICS and units % 10_000:
+        return Rejected(Reason.INVALID_AMOUNT, f"value: {event.metric} are whole numbers")
+    return units // 10_000

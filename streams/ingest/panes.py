@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from models import measures
+from models import histograms, measures
+from models.cells import CellWire, LevelWire
 from models.distinct import Distinct
 from models.events import (
     Click,
@@ -19,24 +20,64 @@ from models.events import (
     Survey,
     Visit,
 )
-from models.measures import CellWire
-from models.scopes import NO_CHANNEL
+from models.histograms import Histogram, bucket_of
+from models.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
+from models.reports import FacetCell, PanesWire
+from models.scopes import NO_CHANNEL, Facet
 from models.windows import PANE_MS
+
+_IMPRESSIONS = SUM_INDEX["impressions"]
+_CLICKS = SUM_INDEX["clicks"]
+_CLICKS_PAID = SUM_INDEX["clicks_paid"]
+_VISITS = SUM_INDEX["visits"]
+_VISITS_PAID = SUM_INDEX["visits_paid"]
+_PAGE_VIEWS = SUM_INDEX["page_views"]
+_NATURAL = SET_INDEX["visitors_natural"]
+_PAID = SET_INDEX["visitors_paid"]
+_REACHED = SET_INDEX["reached"]
+_BUYERS = SET_INDEX["buyers"]
+_ENGAGED = SET_INDEX["engaged"]
+_DWELL = DISTRIBUTION_INDEX["dwell_ms"]
+_AMOUNT = DISTRIBUTION_INDEX["order_amount"]
+_RESPONSE = DISTRIBUTION_INDEX["complaint_response_ms"]
+_LEAD_STAGE = {
+    stage: SUM_INDEX["leads" if stage == "lead" else f"leads_{stage}"]
+    for stage in ("lead", "mql", "sql", "opportunity", "won", "lost")
+}
 
 
 class FoldingCell:
-    """A cell that is being folded: sums, and the hashes of its users."""
+    """A cell that is being folded: sums, hashes of users, distributions and levels."""
 
-    __slots__ = ("buyers", "sums", "visitors")
+    __slots__ = ("histograms", "levels", "sums", "users")
 
     def __init__(self) -> None:
         self.sums = [0] * measures.WIDTH
-        self.visitors: set[int] = set()
-        self.buyers: set[int] = set()
+        self.users: tuple[set[int], ...] = (set(), set(), set(), set(), set())
+        self.histograms: tuple[Histogram, ...] = ({}, {}, {})
+        self.levels: dict[int, LevelWire] = {}
+
+    def merge(self, other: FoldingCell) -> None:
+        """Add another cell to this one."""
+        self.sums = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
+        for users, theirs in zip(self.users, other.users, strict=True):
+            users.update(theirs)
+        for counts, others in zip(self.histograms, other.histograms, strict=True):
+            histograms.merge(counts, others)
+        for index, level in other.levels.items():
+            self.levels[index] = max(level, self.levels.get(index, level))
 
     def to_wire(self) -> CellWire:
         """Return the cell as it travels."""
-        return self.sums, _distinct(self.visitors), _distinct(self.buyers)
+        natural, buyers, *others = [_distinct(users) for users in self.users]
+        return CellWire(
+            self.sums,
+            natural,
+            buyers,
+            others if any(others) else [],
+            list(self.histograms) if any(self.histograms) else [],
+            self.levels,
+        )
 
 
 def _distinct(users: set[int]) -> bytes:
@@ -47,73 +88,142 @@ class Panes:
     """The cells of one source partition since its last report."""
 
     def __init__(self) -> None:
-        self._panes: dict[int, dict[tuple[str, str], FoldingCell]] = {}
+        self._panes: dict[int, dict[tuple[str, str, str, str], FoldingCell]] = {}
 
-    def cell(self, event_time: int, campaign: str, channel: str) -> FoldingCell:
-        """Return the cell that an event of a campaign and channel belongs to."""
+    def cell(
+        self, event_time: int, campaign: str, channel: str, region: str = "", segment: str = ""
+    ) -> FoldingCell:
+        """Return the cell that an event with these names belongs to."""
         start = event_time - event_time % PANE_MS
         cells = self._panes.get(start)
         if cells is None:
             cells = self._panes[start] = {}
-        key = (campaign, channel or NO_CHANNEL)
+        key = (campaign, channel or NO_CHANNEL, region, segment)
         cell = cells.get(key)
         if cell is None:
             cell = cells[key] = FoldingCell()
         return cell
 
-    def take(self) -> dict[int, list[tuple[str, str, CellWire]]]:
+    def take(self) -> PanesWire:
         """Return the panes as they travel, and start anew."""
-        taken = {
-            start: [
-                (campaign, channel, cell.to_wire()) for (campaign, channel), cell in cells.items()
-            ]
-            for start, cells in self._panes.items()
-        }
+        taken = {start: list(_facets(cells)) for start, cells in self._panes.items()}
         self._panes = {}
         return taken
 
 
-def fold_impression(cell: FoldingCell, event: Impression, _user: int, _units: int) -> None:
-    """Add an impression's count."""
-    cell.sums[measures.IMPRESSIONS] += event.count
+def _facets(cells: dict[tuple[str, str, str, str], FoldingCell]) -> Iterable[FacetCell]:
+    """Yield the cells by facet: each is in one of campaign and channel, and in others it names."""
+    parts: dict[Facet, list[FoldingCell]] = {}
+    for (campaign, channel, region, segment), cell in cells.items():
+        parts.setdefault(Facet(campaign, channel), []).append(cell)
+        if region:
+            parts.setdefault(Facet(campaign, region=region), []).append(cell)
+        if segment:
+            parts.setdefault(Facet(segment=segment), []).append(cell)
+    for facet, several in parts.items():
+        cell = several[0]
+        if len(several) > 1:
+            cell = FoldingCell()
+            for part in several:
+                cell.merge(part)
+        yield FacetCell(facet.campaign, facet.channel, cell.to_wire(), facet.region, facet.segment)
 
 
-def fold_click(cell: FoldingCell, _: Click, user: int, _units: int) -> None:
+def fold_impression(cell: FoldingCell, event: Impression, user: int, _units: int) -> None:
+    """Add an impression's count, and whom it reached."""
+    cell.sums[_IMPRESSIONS] += event.count
+    cell.users[_REACHED].add(user)
+
+
+def fold_click(cell: FoldingCell, event: Click, user: int, _units: int) -> None:
     """Add a click and its user."""
-    cell.sums[measures.CLICKS] += 1
-    cell.visitors.add(user)
+    cell.sums[_CLICKS] += 1
+    if event.traffic == "paid":
+        cell.sums[_CLICKS_PAID] += 1
+        cell.users[_PAID].add(user)
+    else:
+        cell.users[_NATURAL].add(user)
 
 
-def fold_visit(cell: FoldingCell, _: Visit, user: int, _units: int) -> None:
-    """Add a visit and its user."""
-    cell.sums[measures.VISITS] += 1
-    cell.visitors.add(user)
+def fold_visit(cell: FoldingCell, event: Visit, user: int, _units: int) -> None:
+    """Add a visit, its pages, how long it lasted and its user."""
+    sums = cell.sums
+    sums[_VISITS] += 1
+    sums[_PAGE_VIEWS] += event.pages
+    if event.traffic == "paid":
+        sums[_VISITS_PAID] += 1
+        cell.users[_PAID].add(user)
+    else:
+        cell.users[_NATURAL].add(user)
+    if event.dwell_ms is not None:
+        _add(cell.histograms[_DWELL], event.dwell_ms)
 
 
-def fold_order(cell: FoldingCell, _: OrderPlaced, user: int, units: int) -> None:
-    """Add an order, its amount and its buyer."""
-    cell.sums[measures.ORDERS] += 1
-    cell.sums[measures.REVENUE_GROSS] += units
-    cell.buyers.add(user)
+def fold_order(cell: FoldingCell, event: OrderPlaced, user: int, units: int) -> None:
+    """Add an order, its amount, its items and its buyer."""
+    cell.sums[SUM_INDEX["orders"]] += 1
+    cell.sums[SUM_INDEX["revenue_gross"]] += units
+    cell.sums[SUM_INDEX["items"]] += event.items
+    cell.users[_BUYERS].add(user)
+    _add(cell.histograms[_AMOUNT], units)
 
 
 def fold_refund(cell: FoldingCell, _: OrderRefunded, _user: int, units: int) -> None:
     """Add a refund and its amount."""
-    cell.sums[measures.REFUNDS] += 1
-    cell.sums[measures.REVENUE_REFUNDED] += units
+    cell.sums[SUM_INDEX["refunds"]] += 1
+    cell.sums[SUM_INDEX["revenue_refunded"]] += units
 
 
-def fold_spend(cell: FoldingCell, _: SpendReported, _user: int, units: int) -> None:
-    """Add what was spent."""
-    cell.sums[measures.SPEND] += units
-    cell.sums[measures.SPEND_REPORTS] += 1
+def fold_spend(cell: FoldingCell, event: SpendReported, _user: int, units: int) -> None:
+    """Add what was spent on advertising, or for a channel or labour."""
+    cell.sums[SUM_INDEX["spend" if event.cost == "ads" else "other_cost"]] += units
+    cell.sums[SUM_INDEX["spend_reports"]] += 1
 
 
-def _count(measure: int) -> Callable[[FoldingCell, Event, int, int], None]:
-    def fold(cell: FoldingCell, _event: Event, _user: int, _units: int) -> None:
-        cell.sums[measure] += 1
+def fold_registration(cell: FoldingCell, _: Registration, user: int, _units: int) -> None:
+    """Add a registration and its user."""
+    cell.sums[SUM_INDEX["registrations"]] += 1
+    cell.users[_ENGAGED].add(user)
 
-    return fold
+
+def fold_lead(cell: FoldingCell, event: Lead, user: int, _units: int) -> None:
+    """Add the stage that a lead reached, and its user."""
+    cell.sums[SUM_INDEX["lead_changes"]] += 1
+    cell.sums[_LEAD_STAGE[event.stage]] += 1
+    cell.users[_ENGAGED].add(user)
+
+
+def fold_survey(cell: FoldingCell, event: Survey, user: int, _units: int) -> None:
+    """Add a survey's answers and its user."""
+    sums = cell.sums
+    sums[SUM_INDEX["surveys"]] += 1
+    cell.users[_ENGAGED].add(user)
+    if event.nps is not None:
+        sums[SUM_INDEX["nps_answers"]] += 1
+        sums[SUM_INDEX["nps_promoters"]] += event.nps >= 9
+        sums[SUM_INDEX["nps_detractors"]] += event.nps <= 6
+    if event.csat is not None:
+        sums[SUM_INDEX["csat_answers"]] += 1
+        sums[SUM_INDEX["csat_score"]] += event.csat
+        sums[SUM_INDEX["csat_squares"]] += event.csat**2
+
+
+def fold_measurement(cell: FoldingCell, event: Measurement, _user: int, figure: int) -> None:
+    """Add a measured figure: to a sum, a distribution, or as the newest of a level."""
+    cell.sums[SUM_INDEX["measurements"]] += 1
+    if event.metric in measures.FLOW_METRICS:
+        cell.sums[SUM_INDEX[event.metric]] += figure
+    elif event.metric == measures.COMPLAINT_RESPONSE:
+        _add(cell.histograms[_RESPONSE], figure)
+    elif event.metric in LEVEL_INDEX:
+        index = LEVEL_INDEX[event.metric]
+        level = (int(event.event_time), figure)
+        cell.levels[index] = max(level, cell.levels.get(index, level))
+
+
+def _add(histogram: Histogram, value: int) -> None:
+    bucket = bucket_of(value)
+    histogram[bucket] = histogram.get(bucket, 0) + 1
 
 
 FOLDS: dict[type[Event], Callable[..., None]] = {
@@ -123,9 +233,9 @@ FOLDS: dict[type[Event], Callable[..., None]] = {
     OrderPlaced: fold_order,
     OrderRefunded: fold_refund,
     SpendReported: fold_spend,
-    Registration: _count(measures.REGISTRATIONS),
-    Lead: _count(measures.LEADS),
-    Survey: _count(measures.SURVEYS),
-    Measurement: _count(measures.MEASUREMENTS),
+    Registration: fold_registration,
+    Lead: fold_lead,
+    Survey: fold_survey,
+    Measurement: fold_measurement,
 }
 """How each type of event is folded; types without an entry carry no measure."""

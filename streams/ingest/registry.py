@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from pydantic import ValidationError
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from pydantic import TypeAdapter, ValidationError
 
 from models.campaigns import Campaign
+from models.rates import Rate, Rates
 from streams.broker import Broker
 from streams.ingest.campaigns import CampaignIndex
+
+_definition: TypeAdapter[Campaign | Rate] = TypeAdapter(Campaign | Rate)
 
 log = logging.getLogger(__name__)
 
 
 class RegistryReader:
-    """Keeps a campaign index up to date from the registry topic."""
+    """Keeps campaigns and rates up to date from the registry topic."""
 
-    def __init__(self, campaigns: CampaignIndex, *, broker: Broker, topic: str) -> None:
+    def __init__(
+        self, campaigns: CampaignIndex, rates: Rates, *, broker: Broker, topic: str
+    ) -> None:
         self._campaigns = campaigns
+        self._rates = rates
         self._broker = broker
         self._partition = TopicPartition(topic, 0)
         self._consumer: AIOKafkaConsumer | None = None
@@ -34,7 +41,7 @@ class RegistryReader:
         end = (await consumer.end_offsets([self._partition]))[self._partition]
         while await consumer.position(self._partition) < end:
             await self._take(await consumer.getmany(timeout_ms=500))
-        log.info("%d campaigns are defined", len(self._campaigns))
+        log.info("%d campaigns, %d rates are defined", len(self._campaigns), len(self._rates))
 
     async def follow(self) -> None:
         """Read what is added, for ever."""
@@ -51,6 +58,24 @@ class RegistryReader:
                 if record.value is None:
                     continue
                 try:
-                    self._campaigns.define(Campaign.model_validate_json(record.value))
+                    definition = _definition.validate_json(record.value)
                 except ValidationError:
-                    log.warning("registry offset %d is no campaign; left out", record.offset)
+                    log.warning("registry offset %d is no definition; left out", record.offset)
+                    continue
+                if isinstance(definition, Rate):
+                    self._rates.define(definition)
+                else:
+                    self._campaigns.define(definition)
+
+
+async def publish(rates: Iterable[Rate], *, broker: Broker, topic: str) -> None:
+    """Send rates to the registry topic, for every worker to read."""
+    producer = AIOKafkaProducer(**broker.client_options(), acks="all")
+    await producer.start()
+    try:
+        for rate in rates:
+            key = f"rate/{rate.currency}/{rate.date}".encode()
+            value = rate.model_dump_json().encode()
+            await producer.send_and_wait(topic, key=key, value=value, partition=0)
+    finally:
+        await producer.stop()

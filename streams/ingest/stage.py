@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from models import reports
+from models.rates import Rates
 from streams.engine.stage import Output, Position, Saved, SourcePartition, Stage
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.job import IngestJob, IngestRules
@@ -18,6 +19,7 @@ def stage(
     partitions: int,
     rules: IngestRules,
     campaigns: CampaignIndex,
+    rates: Rates,
     checkpoint_interval_s: float,
 ) -> Stage:
     """Return the stage.
@@ -27,6 +29,7 @@ def stage(
         partitions: the number that all source topics have.
         rules: what ingest needs to know of the settings.
         campaigns: all campaigns; shared by the jobs, and added to by them.
+        rates: what other currencies are worth; shared by the jobs.
         checkpoint_interval_s: how often state and reports are written.
     """
 
@@ -36,6 +39,7 @@ def stage(
             kind=kinds[source.topic],
             rules=rules,
             campaigns=campaigns,
+            rates=rates,
             epoch=epoch,
             saved=saved,
         )

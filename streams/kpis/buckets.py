@@ -1,29 +1,35 @@
-"""Cells by campaign and channel in buckets of 10 s, a minute and a quarter of an hour.
+"""Cells by facet in buckets of 10 s, a minute, a quarter of an hour and a business day.
 
-A delta is added to the three buckets that hold its pane at once, so that late
-data need nothing special, and a long window is the sum of a few coarse buckets
-and the fine ones at its edges. Every bucket remembers the offset of the report
-it last took, so that a replay adds nothing twice.
+A delta is added to the buckets that hold its pane at once, so that late data
+need nothing special, and a long window is the sum of few coarse buckets and
+the fine ones at its edges. Every bucket remembers the offset of the report it
+last took, so that a replay adds nothing twice.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 
 import msgspec
 
-from models.measures import Cell, CellKey, CellWire
-from models.scopes import Scope, scopes_of
-from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS
-from streams.kpis.ledger import PanesWire
+from models.cells import Cell
+from models.reports import FacetCell, PanesWire
+from models.scopes import Facet, Scope, scopes_of
+from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, WINDOWS, BusinessDay
+from streams.kpis.prefixes import Prefixes
 
-QUARTER_MS = 15 * MINUTE_MS
-"""Offsets from UTC are whole quarters of an hour, so days are sums of them."""
+DAY_LEVEL = 3
+STEPS = (PANE_MS, MINUTE_MS, QUARTER_MS, DAY_MS)
+"""How long a bucket of a level is; business days may be an hour off."""
 
-LEVELS = (PANE_MS, MINUTE_MS, QUARTER_MS)
-
-KEPT_MS = (25 * MINUTE_MS, 2 * HOUR_MS + 30 * MINUTE_MS, DAY_MS + 3 * HOUR_MS)
+_LONGEST_DAYS = max(window.days for window in WINDOWS)
+KEPT_MS = (
+    25 * MINUTE_MS,
+    2 * HOUR_MS + 30 * MINUTE_MS,
+    DAY_MS + 3 * HOUR_MS,
+    (_LONGEST_DAYS + 2) * DAY_MS,
+)
 """How long before the frontier the buckets of a level are kept: their longest
 window, its edge, and the longest correction horizon of the default settings."""
 
@@ -32,140 +38,190 @@ LONGEST_FINE_MS = 5 * MINUTE_MS + PANE_MS
 """The longest window that closes every pane, and one pane."""
 
 
-FROZEN_AFTER_MS = (LONGEST_FINE_MS + PANE_MS, QUARTER_MS + MINUTE_MS, 2 * QUARTER_MS)
-"""So long after its end a bucket of a level is seldom looked at: it is kept as bytes."""
+FROZEN_AFTER_MS = (LONGEST_FINE_MS + PANE_MS, LONGEST_FINE_MS, QUARTER_MS, QUARTER_MS)
+"""So long after its end a bucket of a level is seldom looked at: it is kept in the cold store."""
+
+SETTLED_AFTER_MS = 2 * QUARTER_MS
+"""So long before a window's end its buckets do not change any more, but for very late data."""
+LONG_MS = 3 * HOUR_MS
+"""Longer windows are summed from where they were summed before."""
+
+
+Cold = MutableMapping[bytes, bytes]
+"""Where frozen buckets are kept, by their key."""
 
 
 class Bucket:
     """The cells of one stretch of time.
 
-    A frozen bucket holds them as the bytes that are stored, which is a tenth of
-    their size as objects.
+    A frozen bucket has them in the cold store, as the bytes that are stored.
     """
 
-    __slots__ = ("_cells", "_frozen", "dirty", "offset")
+    __slots__ = ("_cells", "_cold", "_key", "dirty", "offset")
 
-    def __init__(self) -> None:
-        self._cells: defaultdict[CellKey, Cell] | None = defaultdict(Cell)
-        self._frozen = b""
+    def __init__(self, key: bytes, cold: Cold) -> None:
+        self._key = key
+        self._cold = cold
+        self._cells: defaultdict[Facet, Cell] | None = defaultdict(Cell)
         self.offset = -1
         self.dirty = False
 
     @property
-    def cells(self) -> defaultdict[CellKey, Cell]:
+    def cells(self) -> defaultdict[Facet, Cell]:
         """The cells, to be added to."""
         if self._cells is None:
-            self._cells = _cells_from(_decode(self._frozen))
-            self._frozen = b""
+            self._cells = _cells_from(_decode(self._cold.pop(self._key)))
         return self._cells
 
-    def rows(self) -> Iterable[tuple[CellKey, Cell]]:
+    def rows(self) -> Iterable[tuple[Facet, Cell]]:
         """Return the cells, only to be read."""
-        cells = _cells_from(_decode(self._frozen)) if self._cells is None else self._cells
-        return cells.items()
+        if self._cells is None:
+            return _cells_from(_decode(self._cold[self._key])).items()
+        return self._cells.items()
 
     @property
     def frozen(self) -> bool:
-        """Whether it is kept as bytes."""
+        """Whether it is in the cold store."""
         return self._cells is None
 
     def freeze(self) -> None:
-        """Keep it as bytes from now on."""
-        self._frozen = self.to_bytes()
+        """Keep it in the cold store from now on."""
+        self._cold[self._key] = self.to_bytes()
         self._cells = None
+
+    def forget(self) -> None:
+        """Leave nothing in the cold store."""
+        self._cold.pop(self._key, None)
 
     def to_bytes(self) -> bytes:
         """Write it as it is stored."""
         if self._cells is None:
-            return self._frozen
+            return self._cold[self._key]
         rows = [
-            (campaign, channel, cell.to_wire()) for (campaign, channel), cell in self._cells.items()
+            FacetCell(facet.campaign, facet.channel, cell.to_wire(), facet.region, facet.segment)
+            for facet, cell in self._cells.items()
         ]
         return _encode(_BucketWire(self.offset, rows))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Bucket:
-        """Read what `to_bytes` wrote."""
-        wire = _decode(data)
-        bucket = cls()
-        bucket.offset = wire.offset
-        bucket._cells = _cells_from(wire)
+    def from_bytes(cls, key: bytes, data: bytes, cold: Cold) -> Bucket:
+        """Take up what `to_bytes` wrote; it is frozen until somebody looks at it."""
+        bucket = cls(key, cold)
+        bucket.offset = _decode_offset(data).offset
+        bucket._cold[key] = data
+        bucket._cells = None
         return bucket
 
 
 class _BucketWire(msgspec.Struct, array_like=True):
     offset: int
-    cells: list[tuple[str, str, CellWire]]
+    cells: list[FacetCell]
 
 
+class _Offset(msgspec.Struct, array_like=True):
+    """The head of what is stored of a bucket; the rest is skipped."""
+
+    offset: int
+
+
+_decode_offset = msgspec.msgpack.Decoder(_Offset).decode
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_BucketWire).decode
 
 
-def _cells_from(wire: _BucketWire) -> defaultdict[CellKey, Cell]:
-    cells: defaultdict[CellKey, Cell] = defaultdict(Cell)
-    for campaign, channel, cell in wire.cells:
-        cells[campaign, channel] = Cell.from_wire(cell)
+def _cells_from(wire: _BucketWire) -> defaultdict[Facet, Cell]:
+    cells: defaultdict[Facet, Cell] = defaultdict(Cell)
+    for row in wire.cells:
+        cells[row.facet] = Cell.from_wire(row.cell)
     return cells
 
 
 class Buckets:
-    """All cells that windows may still need."""
+    """All cells that windows may still need.
 
-    def __init__(self) -> None:
-        self._levels: tuple[dict[int, Bucket], ...] = ({}, {}, {})
+    Args:
+        day: the business day.
+        cold: where buckets are kept that are seldom looked at.
+    """
+
+    def __init__(self, day: BusinessDay, cold: Cold | None = None) -> None:
+        self._day = day
+        self._cold: Cold = {} if cold is None else cold
+        self._levels: tuple[dict[int, Bucket], ...] = ({}, {}, {}, {})
         self._expired: list[bytes] = []
+        self._prefixes = Prefixes()
 
     def apply(self, panes: PanesWire, *, undo: PanesWire, at_offset: int) -> None:
         """Take ``undo`` back and add ``panes``, unless this offset was applied before."""
         touched: list[Bucket] = []
-        for start, campaign, channel, wire in _rows(undo):
-            cell = Cell.from_wire(wire)
+        for start, row in _rows(undo):
+            cell = Cell.from_wire(row.cell)
             for bucket in self._holding(start, at_offset, touched):
-                bucket.cells[campaign, channel].subtract_sums(cell)
-        for start, campaign, channel, wire in _rows(panes):
-            cell = Cell.from_wire(wire)
+                bucket.cells[row.facet].subtract(cell)
+        for start, row in _rows(panes):
+            cell, facet = Cell.from_wire(row.cell), row.facet
             for bucket in self._holding(start, at_offset, touched):
-                bucket.cells[campaign, channel].merge(cell)
+                bucket.cells[facet].merge(cell)
         for bucket in touched:
             bucket.offset = at_offset
             bucket.dirty = True
+        for start in (*undo, *panes):
+            self._prefixes.changed(start)
 
     def _holding(self, start: int, at_offset: int, touched: list[Bucket]) -> Iterator[Bucket]:
-        for step, buckets in zip(LEVELS, self._levels, strict=True):
-            aligned = start - start % step
+        for level, buckets in enumerate(self._levels):
+            aligned = self._aligned(level, start)
             bucket = buckets.get(aligned)
             if bucket is None:
-                bucket = buckets[aligned] = Bucket()
+                bucket = buckets[aligned] = self._new(level, aligned)
             if bucket.offset < at_offset:
                 touched.append(bucket)
                 yield bucket
+
+    def _new(self, level: int, start: int) -> Bucket:
+        return Bucket(_key(level, start), self._cold)
+
+    def _aligned(self, level: int, time_ms: int) -> int:
+        if level == DAY_LEVEL:
+            return self._day.start_of(time_ms)
+        return time_ms - time_ms % STEPS[level]
+
+    def _end(self, level: int, start: int) -> int:
+        return self._day.end_of(start) if level == DAY_LEVEL else start + STEPS[level]
 
     def cover(self, start: int, end: int) -> Iterator[Bucket]:
         """Yield the buckets that together are [start, end), coarse where possible."""
         at = start
         while at < end:
-            for level in (2, 1, 0):
-                step = LEVELS[level]
-                if at % step == 0 and at + step <= end:
+            for level in reversed(range(len(STEPS))):
+                if self._aligned(level, at) == at and (after := self._end(level, at)) <= end:
                     bucket = self._levels[level].get(at)
                     if bucket is not None:
                         yield bucket
-                    at += step
+                    at = after
                     break
             else:  # pragma: no cover - ends and starts are multiples of a pane
                 raise ValueError(f"[{start}, {end}) is not made of panes")
 
     def totals(self, start: int, end: int) -> dict[Scope, Cell]:
         """Return each scope's cell over [start, end); they are only to be read."""
-        parts: defaultdict[CellKey, list[Cell]] = defaultdict(list)
-        for bucket in self.cover(start, end):
-            for key, cell in bucket.rows():
-                parts[key].append(cell)
+        parts: defaultdict[Facet, list[Cell]] = defaultdict(list)
+        at = start
+        if end - start > LONG_MS:
+            settled = end - SETTLED_AFTER_MS
+            settled -= settled % QUARTER_MS
+            prefix = self._prefixes.up_to(start, settled, cover=self.cover)
+            if prefix is not None:
+                at = settled
+                for facet, cell in prefix.items():
+                    parts[facet].append(cell)
+        for bucket in self.cover(at, end):
+            for facet, cell in bucket.rows():
+                parts[facet].append(cell)
         scoped: defaultdict[Scope, list[Cell]] = defaultdict(list)
-        for (campaign, channel), cells in parts.items():
+        for facet, cells in parts.items():
             total = Cell.total(cells)
-            for scope in scopes_of(campaign=campaign, channel=channel):
+            for scope in scopes_of(facet):
                 scoped[scope].append(total)
         return {scope: Cell.total(cells) for scope, cells in scoped.items()}
 
@@ -186,12 +242,13 @@ class Buckets:
             limit = frontier_ms - kept_ms
             # Buckets are mostly in order of time, but late ones may come after.
             for start in [start for start in buckets if start < limit]:
-                del buckets[start]
+                buckets.pop(start).forget()
                 self._expired.append(_key(level, start))
-            cold = frontier_ms - LEVELS[level] - FROZEN_AFTER_MS[level]
+            cold = frontier_ms - STEPS[level] - FROZEN_AFTER_MS[level]
             for start, bucket in buckets.items():
                 if start < cold and not bucket.frozen and not bucket.dirty:
                     bucket.freeze()
+        self._prefixes.expire()
 
     def take_segments(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield the buckets changed since the last call, and the expired ones."""
@@ -208,17 +265,35 @@ class Buckets:
         """Take up saved buckets."""
         for key, data in segments.items():
             _, level, start = key.split(b"/")
-            self._levels[int(level)][int(start)] = Bucket.from_bytes(data)
+            self._levels[int(level)][int(start)] = Bucket.from_bytes(key, data, self._cold)
+
+    def sum_up_days(self) -> int | None:
+        """Make the days of a state that has none from its quarters.
+
+        Returns:
+            From when on days are whole; None without any.
+        """
+        quarters = self._levels[2]
+        for start, quarter in sorted(quarters.items()):
+            day = self._day.start_of(start)
+            bucket = self._levels[DAY_LEVEL].get(day)
+            if bucket is None:
+                bucket = self._levels[DAY_LEVEL][day] = self._new(DAY_LEVEL, day)
+            for facet, cell in quarter.rows():
+                bucket.cells[facet].merge(cell)
+            bucket.offset = max(bucket.offset, quarter.offset)
+            bucket.dirty = True
+        return max((self._day.end_of(start) for start in sorted(quarters)[:1]), default=None)
 
     def __len__(self) -> int:
         """Return how many buckets are held."""
         return sum(len(buckets) for buckets in self._levels)
 
 
-def _rows(panes: PanesWire) -> Iterator[tuple[int, str, str, CellWire]]:
+def _rows(panes: PanesWire) -> Iterator[tuple[int, FacetCell]]:
     for start, cells in panes.items():
-        for campaign, channel, wire in cells:
-            yield start, campaign, channel, wire
+        for row in cells:
+            yield start, row
 
 
 def _key(level: int, start: int) -> bytes:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import fsum, sqrt
+
+from models import histograms
+from models.histograms import Histogram
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
+Bounds = tuple[float, float]
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
+
+def wilson(successes: int, n: int) -> Bounds:
     """Return the Wilson score interval of a proportion.
 
     E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical
@@ -25,3 +30,78 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     low = 0.0 if successes == 0 else max(0.0, centre - margin)
     high = 1.0 if successes == n else min(1.0, centre + margin)
     return low, high
+
+
+def mean(total: float, squares: float, n: int) -> Bounds | None:
+    """Return the interval of a mean by its standard error; None for fewer than two.
+
+    Args:
+        total: the sum of the values.
+        squares: the sum of their squares.
+        n: how many there are.
+    """
+    if n < 2:
+        return None
+    variance = max(0.0, squares - total * total / n) / (n - 1)
+    margin = Z95 * sqrt(variance / n)
+    return total / n - margin, total / n + margin
+
+
+def mean_of(histogram: Histogram, *, around: float) -> Bounds | None:
+    """Return the interval of a mean whose values are known by their distribution, to 1 %.
+
+    Args:
+        histogram: the values.
+        around: their mean, which is known exactly.
+    """
+    n = histograms.count_of(histogram)
+    if n < 2:
+        return None
+    values = [(histograms.value_of(bucket), count) for bucket, count in histogram.items()]
+    centre = fsum(value * count for value, count in values) / n
+    variance = fsum(count * (value - centre) ** 2 for value, count in values) / (n - 1)
+    margin = Z95 * sqrt(variance / n)
+    return around - margin, around + margin
+
+
+def compound(value: float, *, squares: float, under: float) -> Bounds:
+    """Return the interval of a sum of amounts over a cost that is known.
+
+    The number of amounts is random as well as their size: a compound Poisson sum
+    has the variance n·E[x²], which the sum of the squares estimates; the delta
+    method carries it over to the quotient.
+
+    Args:
+        value: the quotient.
+        squares: the sum of the squares of the amounts.
+        under: the cost.
+    """
+    margin = Z95 * sqrt(squares) / under
+    return value - margin, value + margin
+
+
+def per_count(over: float, n: int) -> Bounds:
+    """Return the interval of a known cost per event, whose number is Poisson's.
+
+    The score interval of a Poisson mean, n + z²/2 ± z·√(n + z²/4): the counterpart
+    of Wilson's for proportions.
+
+    Args:
+        over: the cost.
+        n: how many events, at least 1.
+    """
+    centre = n + Z95 * Z95 / 2
+    margin = Z95 * sqrt(n + Z95 * Z95 / 4)
+    return over / (centre + margin), over / (centre - margin)
+
+
+def rank(histogram: Histogram, share: float) -> Bounds:
+    """Return the interval of a quantile: the values at the ranks that bound its rank.
+
+    Args:
+        histogram: holds at least one value.
+        share: 0 to 1.
+    """
+    n = histograms.count_of(histogram)
+    low, high = histograms.rank_bounds(n, share, z=Z95)
+    return histograms.at_rank(histogram, low), histograms.at_rank(histogram, high)

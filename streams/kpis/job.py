@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 
 from models import reports
+from models.cells import Cell
 from models.dead_letters import Reason
-from models.measures import Cell, SourceKind
+from models.measures import SUM_INDEX, SourceKind
 from models.reports import Report
-from models.scopes import ALL, scopes_of
+from models.scopes import ALL, Scope, scopes_of
 from models.windows import (
     MINUTE_MS,
     PANE_MS,
@@ -28,17 +31,17 @@ from models.windows import (
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.kpis import saved as saved_states
-from streams.kpis.buckets import KEPT_MS, Buckets
+from streams.kpis.buckets import KEPT_MS, Buckets, Cold
 from streams.kpis.completeness import Completeness
 from streams.kpis.gaps import Gap
 from streams.kpis.judging import Judge
 from streams.kpis.ledger import Ledger, Verdict, counts_of
 from streams.kpis.saved import KpiState
 from streams.kpis.schedule import Schedule
-from streams.kpis.seen import SeenInputs, inputs_in
+from streams.kpis.seen import SeenInputs
 from streams.kpis.shares import Shares
 from streams.kpis.silences import Silences
-from streams.kpis.values import KpiValues, evaluate
+from streams.kpis.values import Evaluator, KpiValues
 from streams.kpis.view import Evaluation, Health, KpiView
 
 GAP_TOLD_MS = 15 * MINUTE_MS
@@ -50,6 +53,8 @@ VIEW_EVERY_MS = 300
 VIEW_EVERY_CATCHING_UP_MS = 2_000
 """While there is much to read, reading goes before showing."""
 CURRENT_WITHIN_MS = 3_000
+MANY_SCOPES = 1_000
+"""With more of them, one window is closed in a tick."""
 _SPARKLINE_WINDOW: WindowName = "1m"
 
 
@@ -57,46 +62,55 @@ class KpiJob:
     """The one partition of the topic of reports.
 
     Args:
+        evaluator: computes the KPIs.
         expected: all source partitions; windows are complete once all reported.
         kinds: the kind of each source topic.
         silent_after_ms: a source that is silent for a shorter time is no alert.
         day: the business day.
+        top_campaigns: so many are exported one by one, the others as one.
         judge: decides on what closed.
         source: where the reports come from.
         alerts_topic: where changes of alerts go.
         dead_letters_topic: where reports go that can't be applied.
+        cold: where buckets are kept that are seldom looked at; without it, in memory.
         encode_values: writes a closed window as a record; None publishes none.
     """
 
     def __init__(
         self,
         *,
+        evaluator: Evaluator,
         expected: Iterable[tuple[str, int]],
         kinds: Mapping[str, SourceKind],
         silent_after_ms: int,
         day: BusinessDay,
+        top_campaigns: int,
         judge: Judge,
         source: SourcePartition,
         alerts_topic: str,
         dead_letters_topic: str,
         encode_values: Callable[[Evaluation, bool], Sequence[Output]] | None = None,
+        cold: Cold | None = None,
         saved: Saved | None = None,
     ) -> None:
         self.judge = judge
         self.view: KpiView | None = None
         self._day = day
+        self._evaluator = evaluator
+        self._top_campaigns = top_campaigns
         self._source = source
         self._alerts_topic = alerts_topic
         self._dead_letters_topic = dead_letters_topic
         self._encode_values = encode_values
-        self._buckets = Buckets()
+        self._buckets = Buckets(day, cold)
         self._ledger = Ledger()
         self._schedule = Schedule()
-        self._seen = SeenInputs()
+        self._seen = SeenInputs(evaluator.needed)
         self._totals: dict[str, dict[str, int]] = {}
         self._unknown: list[str] = []
         self._observed_from_ms = NOT_OBSERVED
         self._seen_whole_from_ms = NOT_OBSERVED
+        self._days_from_ms = 0
         self._latest: dict[WindowName, Evaluation] = {}
         self._sparkline: deque[tuple[int, KpiValues]] = deque(maxlen=SPARKLINE_POINTS)
         self._evaluated: dict[WindowName, deque[int]] = {
@@ -124,7 +138,10 @@ class KpiJob:
         self._buckets.restore(saved.segments)
         self._ledger = Ledger(state.ledger)
         self._schedule = Schedule(state.due)
-        self._seen = SeenInputs(state.seen)
+        self._seen = SeenInputs(self._evaluator.needed, state.seen, wire_needed=state.needed)
+        self._days_from_ms = state.days_from_ms or 0
+        if not state.has_days:
+            self._days_from_ms = self._buckets.sum_up_days() or 0
         self._totals = state.totals
         self._unknown = state.unknown
         self._observed_from_ms = state.observed_from_ms
@@ -206,10 +223,10 @@ class KpiJob:
             self._observed_from_ms = min(self._observed_from_ms, pane_start)
             day_start = self._day.start_of(pane_start)
             earlier = False
-            for campaign, channel, wire in cells:
+            for row in cells:
                 earlier |= self._seen.note(
-                    scopes_of(campaign=campaign, channel=channel),
-                    wire[0],
+                    scopes_of(row.facet),
+                    row.cell.sums,
                     day_start=day_start,
                     pane_start=pane_start,
                 )
@@ -290,6 +307,9 @@ class KpiJob:
             latest = self._latest.get(window.name)
             if frontier_ms > 0 and (latest is None or newest > latest.end_ms):
                 self._close(window, newest)
+                if len(self._latest[window.name].values) > MANY_SCOPES:
+                    # The others wait for the next ticks, and records do not wait for them all.
+                    return
 
     def _correct(self, window: Window, *, passed: set[int]) -> None:
         ends = self._to_correct[window.name]
@@ -316,22 +336,21 @@ class KpiJob:
         """Return the KPIs of every scope that had an event in the window or that day."""
         start = start_of_window(window, end, day=self._day)
         day_start = self._day.start_of(end - 1)
+        evaluator = self._evaluator
+        inputs = dict(self._seen.scopes(day_start=day_start, end=end))
         cells = self._buckets.totals(start, end)
-        for scope in self._seen.scopes(day_start=day_start, end=end):
+        for scope in inputs:
             if scope not in cells:
                 cells[scope] = Cell()
         values = {
-            scope: evaluate(
-                cell,
-                inputs=inputs_in(cell) | self._seen.inputs(scope, day_start=day_start, end=end),
-            )
+            scope: evaluator.evaluate(cell, inputs=evaluator.inputs_in(cell) | inputs.get(scope, 0))
             for scope, cell in cells.items()
         }
         # The first panes may hold what came late of a time that was not seen; a day so
         # far is seen from where reading began.
-        observed_from_ms = (
-            self._observed_from_ms if window.length_ms is None else self._seen_whole_from_ms
-        )
+        observed_from_ms = self._observed_from_ms if window.days else self._seen_whole_from_ms
+        if window.days > 1:
+            observed_from_ms = max(observed_from_ms, self._days_from_ms)
         complete = not any(gap.start_ms < end and start < gap.end_ms for gap in self._gaps)
         return Evaluation(
             window.name,
@@ -341,7 +360,22 @@ class KpiJob:
             observed_from_ms,
             complete,
             self._silences.unsure(start, end),
+            *self._other(cells, inputs),
         )
+
+    def _other(
+        self, cells: Mapping[Scope, Cell], inputs: Mapping[Scope, int]
+    ) -> tuple[frozenset[str], KpiValues]:
+        """Return the campaigns beyond the largest, and their KPIs together."""
+        campaigns = [scope for scope in cells if scope.kind == "campaign"]
+        if len(campaigns) <= self._top_campaigns:
+            return frozenset(), {}
+        campaigns.sort(key=lambda scope: (-_volume(cells[scope]), scope))
+        small = campaigns[self._top_campaigns :]
+        total = Cell.total([cells[scope] for scope in small])
+        seen = reduce(or_, (inputs.get(scope, 0) for scope in small))
+        values = self._evaluator.evaluate(total, inputs=self._evaluator.inputs_in(total) | seen)
+        return frozenset(scope.campaign for scope in small), values
 
     def _publish(self, evaluation: Evaluation, *, corrected: bool) -> None:
         if self._encode_values is not None:
@@ -429,6 +463,9 @@ class KpiJob:
             rhythm=self._silences.rhythm.to_wire(),
             silences=self._silences.ended,
             seen_whole_from_ms=self._seen_whole_from_ms,
+            needed=self._evaluator.needed,
+            days_from_ms=self._days_from_ms,
+            has_days=True,
         )
         return Snapshot(
             state=saved_states.encode(state),
@@ -436,3 +473,7 @@ class KpiJob:
             early_outputs=early_outputs,
             outputs=outputs,
         )
+
+
+def _volume(cell: Cell) -> int:
+    return cell.sums[SUM_INDEX["clicks"]] + cell.sums[SUM_INDEX["orders"]]

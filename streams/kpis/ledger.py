@@ -15,8 +15,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from models.measures import CellWire
-from models.reports import Report, SourceStats
+from models.reports import PanesWire, Report, SourceStats
 
 
 class Verdict(Enum):
@@ -44,9 +43,6 @@ def counts_of(stats: SourceStats) -> dict[str, int]:
     for reason, count in stats.dead_letters.items():
         counts[f"dead_letters/{reason}"] = count
     return counts
-
-
-PanesWire = dict[int, list[tuple[str, str, CellWire]]]
 
 
 class Entry(msgspec.Struct, array_like=True):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from models.kpis import KpiValue
+from models.definitions import KpiValue
 from models.scopes import Scope
 from streams.engine.stage import Output
 from streams.kpis.view import Evaluation
@@ -15,11 +15,13 @@ SCOPES_PER_RECORD = 500
 
 
 class ScopeValues(msgspec.Struct, kw_only=True):
-    """The KPIs of one scope: name to [value, low, high, n]."""
+    """The KPIs of one scope: name to [value, low, high, n, significant]."""
 
     scope: str
     campaign: str
     channel: str
+    region: str
+    segment: str
     values: dict[str, KpiValue]
 
 
@@ -65,9 +67,7 @@ def _records(topic: str, evaluation: Evaluation, *, corrected: bool) -> Iterator
             unsure=sorted(evaluation.unsure),
             part=part,
             scopes=[
-                ScopeValues(
-                    scope=scope.kind, campaign=scope.campaign, channel=scope.channel, values=values
-                )
+                ScopeValues(scope=scope.kind, **scope.labels, values=values)
                 for scope, values in chunk
             ],
         )

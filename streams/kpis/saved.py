@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from models.kpis import KpiValue
+from models.definitions import KpiValue
 from models.windows import WindowName
 from streams.kpis.gaps import Gap
 from streams.kpis.ledger import Entry
@@ -15,7 +15,11 @@ from streams.kpis.seen import SeenWire
 
 
 class KpiState(msgspec.Struct, array_like=True, kw_only=True):
-    """Everything but the buckets; append only, with defaults for what older states lack."""
+    """Everything but the buckets; append only, with defaults for what older states lack.
+
+    ``needed`` names the sums that ``seen`` is about; ``days_from_ms`` is from when
+    on the buckets of business days are whole, when that is later than observation.
+    """
 
     frontier_ms: int
     observed_from_ms: int
@@ -31,6 +35,9 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     rhythm: RhythmWire = []
     silences: list[Gap] = []
     seen_whole_from_ms: int | None = None
+    needed: tuple[str, ...] = ("clicks", "impressions", "spend_reports", "visits")
+    days_from_ms: int | None = None
+    has_days: bool = False
 
 
 encode: Callable[[KpiState], bytes] = msgspec.msgpack.Encoder().encode

@@ -7,29 +7,56 @@ is the truth.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
 
-from models.kpis import KPIS
-from models.measures import MEASURES, Cell
+import msgspec
+
+from models.measures import SUM_INDEX
 from models.scopes import Scope, ScopeKind
+from models.windows import DAY_MS
 
-NEEDED = tuple(sorted({measure for kpi in KPIS for measure in kpi.needs}))
-"""The measures that some KPI needs."""
-_NEEDED_INDEX = tuple(MEASURES.index(name) for name in NEEDED)
 _NEVER = 2**62
-
-SeenWire = tuple[int, list[tuple[ScopeKind, str, str, list[int]]]]
-
 KEPT_DAYS = 3
 
 
-class SeenInputs:
-    """The first pane of each needed measure, by business day and scope."""
+class SeenScope(msgspec.Struct, array_like=True):
+    """The first pane of any event and of each needed sum, in one scope and day."""
 
-    def __init__(self, wire: Iterable[SeenWire] = ()) -> None:
+    kind: ScopeKind
+    campaign: str
+    channel: str
+    firsts: list[int]
+    region: str = ""
+    segment: str = ""
+
+
+SeenWire = tuple[int, list[SeenScope]]
+
+
+class SeenInputs:
+    """The first pane of each needed sum, by business day and scope.
+
+    Args:
+        needed: names of the sums.
+        wire: what `to_wire` returned.
+        wire_needed: the names of the sums at that time.
+    """
+
+    def __init__(
+        self,
+        needed: Sequence[str],
+        wire: Iterable[SeenWire] = (),
+        *,
+        wire_needed: Sequence[str] = (),
+    ) -> None:
+        self._needed_sums = [SUM_INDEX[name] for name in needed]
+        places = [wire_needed.index(name) if name in wire_needed else None for name in needed]
         self._days: dict[int, dict[Scope, list[int]]] = {
             day: {
-                Scope(kind, campaign, channel): firsts for kind, campaign, channel, firsts in rows
+                Scope(row.kind, row.campaign, row.channel, row.region, row.segment): [
+                    row.firsts[0],
+                    *(_NEVER if place is None else row.firsts[1 + place] for place in places),
+                ]
+                for row in rows
             }
             for day, rows in wire
         }
@@ -44,38 +71,38 @@ class SeenInputs:
             than known: windows that do not hold the pane itself may change by that.
         """
         earlier = False
-        present = [0, *(1 + i for i, index in enumerate(_NEEDED_INDEX) if sums[index])]
+        width = len(sums)
+        present = [
+            0,
+            *(1 + i for i, index in enumerate(self._needed_sums) if index < width and sums[index]),
+        ]
         day = self._days.setdefault(day_start, {})
         for scope in scopes:
             firsts = day.get(scope)
             if firsts is None:
-                firsts = day[scope] = [_NEVER] * (1 + len(NEEDED))
+                firsts = day[scope] = [_NEVER] * (1 + len(self._needed_sums))
             for index in present:
                 if pane_start < firsts[index]:
                     firsts[index] = pane_start
                     earlier = True
         return earlier
 
-    def scopes(self, *, day_start: int, end: int) -> Iterable[Scope]:
-        """Yield the scopes that had an event on that day before ``end``."""
+    def scopes(self, *, day_start: int, end: int) -> Iterable[tuple[Scope, int]]:
+        """Yield the scopes that had an event on that day before ``end``, and their inputs.
+
+        Bit i of the inputs is for the i-th needed sum.
+        """
         for scope, firsts in self._days.get(day_start, {}).items():
             if firsts[0] < end:
-                yield scope
-
-    def inputs(self, scope: Scope, *, day_start: int, end: int) -> frozenset[str]:
-        """Return the needed measures that the scope showed that day before ``end``."""
-        firsts = self._days.get(day_start, {}).get(scope)
-        if firsts is None:
-            return frozenset()
-        mask = 0
-        for bit, first in enumerate(firsts[1:]):
-            if first < end:
-                mask |= 1 << bit
-        return _names(mask)
+                mask = 0
+                for place, first in enumerate(firsts):
+                    if first < end:
+                        mask |= 1 << place
+                yield scope, mask >> 1
 
     def expire(self, *, day_start: int) -> None:
         """Forget days long before the given one."""
-        for day in [day for day in self._days if day < day_start - KEPT_DAYS * 86_400_000]:
+        for day in [day for day in self._days if day < day_start - KEPT_DAYS * DAY_MS]:
             del self._days[day]
 
     def to_wire(self) -> list[SeenWire]:
@@ -84,23 +111,16 @@ class SeenInputs:
             (
                 day,
                 [
-                    (scope.kind, scope.campaign, scope.channel, firsts)
+                    SeenScope(
+                        scope.kind,
+                        scope.campaign,
+                        scope.channel,
+                        firsts,
+                        scope.region,
+                        scope.segment,
+                    )
                     for scope, firsts in rows.items()
                 ],
             )
             for day, rows in self._days.items()
         ]
-
-
-@cache
-def _names(mask: int) -> frozenset[str]:
-    return frozenset(name for bit, name in enumerate(NEEDED) if mask >> bit & 1)
-
-
-def inputs_in(cell: Cell) -> frozenset[str]:
-    """Return the needed measures that a cell itself shows."""
-    mask = 0
-    for bit, index in enumerate(_NEEDED_INDEX):
-        if cell.sums[index]:
-            mask |= 1 << bit
-    return _names(mask)

@@ -2,67 +2,230 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from models.kpis import KPIS, Kpi, KpiValue
-from models.measures import MEASURES, Cell
+from models import formulas, histograms
+from models.cells import Cell
+from models.definitions import Catalogue, Kpi, KpiValue
+from models.distinct import Distinct
+from models.formulas import Newest, Quantile, Quotient, Terms, Total
+from models.measures import (
+    DISTRIBUTION_INDEX,
+    DISTRIBUTIONS,
+    LEVEL_INDEX,
+    MONEY,
+    SET_INDEX,
+    SUM_INDEX,
+    UNIONS,
+    USER_SETS,
+    WIDTH,
+)
 from models.money import UNITS_PER_CURRENCY
-from streams.kpis.intervals import wilson
+from streams.kpis import intervals
 
 KpiValues = dict[str, KpiValue]
 
-_Sum = Callable[[list[int]], int]
+Numbers = Sequence[int]
+"""A cell's sums, its counts of distinct users, and those of the unions of sets."""
+
+_PLACE = {
+    **SUM_INDEX,
+    **{name: WIDTH + index for name, index in SET_INDEX.items()},
+    **{name: WIDTH + len(USER_SETS) + index for index, name in enumerate(UNIONS)},
+}
 
 
-def evaluate(cell: Cell, *, inputs: frozenset[str]) -> KpiValues:
-    """Return the KPIs that the cell and the inputs seen so far allow."""
-    values: KpiValues = {}
-    for name, needs, compute in _COMPILED:
-        if needs and needs.isdisjoint(inputs):
-            continue
-        value = compute(cell)
-        if value is not None:
-            values[name] = value
-    return values
+def _plan() -> list[tuple[int | None, list[int]]]:
+    """Return for each union the largest one before it that it holds, and the sets beside that."""
+    plan: list[tuple[int | None, list[int]]] = []
+    known = [set(parts) for parts in UNIONS.values()]
+    for place, parts in enumerate(known):
+        held = [before for before in range(place) if known[before] <= parts]
+        base = max(held, key=lambda before: len(known[before]), default=None)
+        rest = parts if base is None else parts - known[base]
+        plan.append((base, sorted(SET_INDEX[name] for name in rest)))
+    return plan
 
 
-def _summed(terms: tuple[tuple[int, str], ...]) -> _Sum:
-    indexed = [(sign, MEASURES.index(name)) for sign, name in terms]
+_UNIONS = _plan()
+
+_Sum = Callable[[Numbers], int]
+_Compute = Callable[[Cell, Numbers], KpiValue | None]
+_Bounds = Callable[[Cell, Numbers, int, int, float], intervals.Bounds | None]
+"""From the cell, its numbers, numerator, denominator and the value as it is shown."""
+
+
+def numbers_of(cell: Cell) -> Numbers:
+    """Return everything in a cell that is counted or summed."""
+    unions: list[Distinct] = []
+    for base, rest in _UNIONS:
+        unions.append(cell.users_in(rest, and_=None if base is None else unions[base]))
+    return [
+        *cell.sums,
+        *(users.estimate for users in cell.users),
+        *(users.estimate for users in unions),
+    ]
+
+
+class Evaluator:
+    """Computes all KPIs of a catalogue."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.needed = catalogue.needed
+        self._needed_sums = [SUM_INDEX[name] for name in self.needed]
+        self._compiled = tuple(
+            (kpi.name, self._mask(kpi.needs), _compile(kpi)) for kpi in catalogue.values()
+        )
+
+    def _mask(self, names: Sequence[str]) -> int:
+        return sum(1 << self.needed.index(name) for name in names)
+
+    def inputs_in(self, cell: Cell) -> int:
+        """Return which of the needed sums a cell shows: bit i for ``needed[i]``."""
+        sums = cell.sums
+        mask = 0
+        for bit, index in enumerate(self._needed_sums):
+            if sums[index]:
+                mask |= 1 << bit
+        return mask
+
+    def evaluate(self, cell: Cell, *, inputs: int) -> KpiValues:
+        """Return the KPIs that the cell and the inputs seen so far allow."""
+        values: KpiValues = {}
+        numbers = numbers_of(cell)
+        for name, needs, compute in self._compiled:
+            if needs and not needs & inputs:
+                continue
+            value = compute(cell, numbers)
+            if value is not None:
+                values[name] = value
+        return values
+
+
+def _summed(terms: Terms) -> _Sum:
+    indexed = [(sign, _PLACE[name]) for sign, name in terms]
     if len(indexed) == 1 and indexed[0][0] == 1:
         only = indexed[0][1]
-        return lambda sums: sums[only]
-    return lambda sums: sum(sign * sums[index] for sign, index in indexed)
+        return lambda numbers: numbers[only]
+    return lambda numbers: sum(sign * numbers[index] for sign, index in indexed)
 
 
-def _compile(kpi: Kpi) -> Callable[[Cell], KpiValue | None]:
-    if kpi.distinct == "visitors":
-        return lambda cell: KpiValue(users := cell.visitors.estimate, None, None, users)
-    if kpi.distinct == "buyers":
-        return lambda cell: KpiValue(users := cell.buyers.estimate, None, None, users)
-    numerator = _summed(kpi.numerator)
-    n_index = None if kpi.n is None else MEASURES.index(kpi.n)
-    if not kpi.denominator:
+def _compile(kpi: Kpi) -> _Compute:
+    formula = kpi.parsed
+    if isinstance(formula, Total):
+        return _total(kpi, formula)
+    if isinstance(formula, Quotient):
+        return _quotient(kpi, formula)
+    if isinstance(formula, Quantile):
+        return _quantile(kpi, formula)
+    return _newest(formula)
 
-        def total(cell: Cell) -> KpiValue:
-            value = numerator(cell.sums)
-            return KpiValue(value, None, None, value if n_index is None else cell.sums[n_index])
 
-        return total
-    denominator = _summed(kpi.denominator)
-    scale = UNITS_PER_CURRENCY if kpi.unit == "money" else 1
+def _total(kpi: Kpi, formula: Total) -> _Compute:
+    total = _summed(formula.terms)
+    n_of = total if kpi.n is None else _summed(formulas.terms(kpi.n))
 
-    def quotient(cell: Cell) -> KpiValue | None:
-        over = numerator(cell.sums)
-        under = denominator(cell.sums)
+    def compute(_: Cell, numbers: Numbers) -> KpiValue:
+        n = n_of(numbers)
+        return KpiValue(total(numbers), None, None, n, n >= kpi.min_n)
+
+    return compute
+
+
+def _quotient(kpi: Kpi, formula: Quotient) -> _Compute:
+    over_of, under_of = _summed(formula.over), _summed(formula.under)
+    n_of = under_of if kpi.n is None else _summed(formulas.terms(kpi.n))
+    money = kpi.unit == "money" and any(name in MONEY for _, name in formula.over)
+    scale = UNITS_PER_CURRENCY if money else 1
+    bounds_of = _bounds(kpi, formula, scale=scale)
+
+    def compute(cell: Cell, numbers: Numbers) -> KpiValue | None:
+        under = under_of(numbers)
         if under <= 0:
             return None
-        low = high = None
-        if kpi.interval == "wilson" and 0 <= over <= under:
-            low, high = wilson(over, under)
-        n = over if n_index is None else cell.sums[n_index]
-        return KpiValue(over / under / scale, low, high, n)
+        over = over_of(numbers)
+        n = n_of(numbers)
+        value = formula.times * over / under / scale
+        bounds = bounds_of(cell, numbers, over, under, value)
+        low, high = (None, None) if bounds is None else bounds
+        return KpiValue(value, low, high, n, n >= kpi.min_n)
 
-    return quotient
+    return compute
 
 
-_COMPILED = tuple((kpi.name, frozenset(kpi.needs), _compile(kpi)) for kpi in KPIS)
+def _bounds(kpi: Kpi, formula: Quotient, *, scale: int) -> _Bounds:
+    factor = formula.times / scale
+    if kpi.interval == "wilson":
+        return lambda _cell, _numbers, over, under, _value: (
+            intervals.wilson(over, under) if 0 <= over <= under else None
+        )
+    if kpi.interval == "poisson":
+        return lambda _cell, _numbers, over, under, _value: intervals.per_count(
+            over * factor, under
+        )
+    distribution = DISTRIBUTION_INDEX.get(kpi.squares or "")
+    if kpi.interval == "compound" and distribution is not None:
+        place = distribution
+
+        def compound(
+            cell: Cell, _numbers: Numbers, _over: int, under: int, value: float
+        ) -> intervals.Bounds | None:
+            amounts = cell.histograms[place]
+            if not amounts:
+                return None
+            squares = histograms.sum_of_squares(amounts)
+            return intervals.compound(value, squares=squares, under=under / factor)
+
+        return compound
+    if kpi.interval == "mean" and distribution is not None:
+        place = distribution
+
+        def mean_of(
+            cell: Cell, _numbers: Numbers, over: int, under: int, _value: float
+        ) -> intervals.Bounds | None:
+            bounds = intervals.mean_of(cell.histograms[place] or {}, around=over / under)
+            return None if bounds is None else (bounds[0] * factor, bounds[1] * factor)
+
+        return mean_of
+    if kpi.interval == "mean":
+        squares_of = _summed(formulas.terms(kpi.squares or ""))
+
+        def mean(
+            _cell: Cell, numbers: Numbers, over: int, under: int, _value: float
+        ) -> intervals.Bounds | None:
+            bounds = intervals.mean(over, squares_of(numbers), under)
+            return None if bounds is None else (bounds[0] * factor, bounds[1] * factor)
+
+        return mean
+    return lambda _cell, _numbers, _over, _under, _value: None
+
+
+def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
+    place = DISTRIBUTION_INDEX[formula.of]
+    scale = _SCALE_OF[DISTRIBUTIONS[place].name]
+
+    def compute(cell: Cell, _: Numbers) -> KpiValue | None:
+        values = cell.histograms[place]
+        if not values:
+            return None
+        n = histograms.count_of(values)
+        low, high = intervals.rank(values, formula.share)
+        value = histograms.quantile(values, formula.share)
+        return KpiValue(value / scale, low / scale, high / scale, n, n >= kpi.min_n)
+
+    return compute
+
+
+def _newest(formula: Newest) -> _Compute:
+    place = LEVEL_INDEX[formula.of]
+
+    def compute(cell: Cell, _: Numbers) -> KpiValue | None:
+        level = cell.levels.get(place)
+        return None if level is None else KpiValue(level[1] / UNITS_PER_CURRENCY, None, None, 1)
+
+    return compute
+
+
+_SCALE_OF = {"dwell_ms": 1000, "complaint_response_ms": 1000, "order_amount": UNITS_PER_CURRENCY}
+"""What is divided by to show a distribution's values: in seconds, or the currency."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from models.alerts import Alert
-from models.kpis import Kpi
+from models.definitions import Kpi
 from models.measures import SourceKind
 from models.scopes import Scope
 from models.windows import WindowName
@@ -20,7 +20,8 @@ class Evaluation:
     ``observed_from_ms`` is where observation began: of windows that reach back
     before it nobody knows what is missing. ``complete`` is
     False where records were lost. ``unsure`` names the kinds of source of which
-    a part was silent against its rhythm in the window, or may be.
+    a part was silent against its rhythm in the window, or may be. ``small`` names the
+    campaigns that are not exported one by one but as ``other``.
     """
 
     window: WindowName
@@ -30,6 +31,8 @@ class Evaluation:
     observed_from_ms: int = 0
     complete: bool = True
     unsure: frozenset[SourceKind] = frozenset()
+    small: frozenset[str] = frozenset()
+    other: KpiValues = field(default_factory=dict)
 
     def tells(self, kpi: Kpi) -> bool:
         """Whether a KPI's value here rests on everything that it should rest on."""

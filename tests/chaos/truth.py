@@ -22,6 +22,10 @@ _KINDS = {
     "order_placed": "order",
     "order_refunded": "refund",
     "spend_reported": "spend",
+    "registration": "registration",
+    "lead": "lead",
+    "survey": "survey",
+    "measurement": "measurement",
 }
 _CAMPAIGN_OF = {
     name: campaign.id
@@ -42,7 +46,7 @@ class Truth:
     duplicates: int = 0
     too_late: int = 0
     broken: int = 0
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def dead_letters(self) -> int:
@@ -52,7 +56,7 @@ class Truth:
     @property
     def events(self) -> pl.DataFrame:
         """The events that count, as the oracle takes them."""
-        return pl.DataFrame(self.rows, schema=oracle.SCHEMA, orient="row")
+        return oracle.typed(pl.DataFrame(self.rows, schema=oracle.SCHEMA))
 
 
 def of(partitions: Iterable[Iterable[bytes]]) -> Truth:
@@ -101,23 +105,44 @@ def _event(value: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(event, dict) or event.get("type") not in _KINDS:
         return None
-    if "event_id" not in event or not ("user_id" in event or event["type"] == "spend_reported"):
+    if "event_id" not in event or not (
+        "user_id" in event or event["type"] in {"spend_reported", "measurement"}
+    ):
         return None
     return event
 
 
-def _row(event: dict[str, Any]) -> tuple[Any, ...]:
+def _row(event: dict[str, Any]) -> dict[str, Any]:
+    kind = _KINDS[event["type"]]
     named = str(event.get("campaign_id") or event.get("campaign"))
-    units = round(float(event.get("amount", 0)) * 10_000)
-    return (
-        event["event_time"],
-        _KINDS[event["type"]],
-        event.get("user_id"),
-        _CAMPAIGN_OF[named],
-        event["channel"],
-        units,
-        event.get("count", 1),
-    )
+    row: dict[str, Any] = {
+        "event_time_ms": event["event_time"],
+        "kind": kind,
+        "user_id": event.get("user_id"),
+        "campaign": _CAMPAIGN_OF[named],
+        "channel": event.get("channel") or "none",
+        "region": event.get("region", ""),
+        "segment": event.get("segment") or "",
+        "paid": kind == "click",
+        "amount": round(float(event.get("amount", 0)) * 10_000),
+        "count": event.get("count", 1),
+        "dwell_ms": event.get("dwell_ms"),
+        "metric": "",
+    }
+    if kind == "order":
+        row["count"] = event.get("items", 0)
+    elif kind == "spend":
+        row["metric"] = event.get("cost", "ads")
+    elif kind == "lead":
+        row["metric"] = event["stage"]
+    elif kind == "survey":
+        row["metric"] = "nps" if "nps" in event else "csat"
+        row["count"] = event[row["metric"]]
+    elif kind == "measurement":
+        row["metric"] = event["metric"]
+        row["amount"] = round(float(event["value"]) * 10_000)
+        row["count"] = round(float(event["value"]))
+    return row
 
 
 def tally(truth: Truth) -> Counter[str]:

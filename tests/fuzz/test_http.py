@@ -6,13 +6,16 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.windows import BusinessDay
 from streams.engine.running import EngineStats
 from streams.engine.stage import Position
+from streams.export.exports import Exports
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
 from tests.fuzz import edits, fuzzed
@@ -46,8 +49,9 @@ def port() -> Iterator[int]:
         lambda: view,
         host="127.0.0.1",
         port=0,
-        currency="CNY",
-        largest_series_count=1000,
+        exports=Exports(
+            day=BusinessDay(ZoneInfo("UTC")), currency="CNY", largest_series_count=1000
+        ),
         share=None,
     )
     server.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from tests.support import oracle
 
 Published = dict[oracle.Key, dict[str, list[Any]]]
+"""Of a KPI: value, low, high, n, significant."""
 
 
 def published(
@@ -31,7 +32,8 @@ def published(
         ends.add((closed["window"], closed["start"], closed["end"]))
         (incomplete.discard if closed["complete"] else incomplete.add)(name)
         for scope in closed["scopes"]:
-            found[*name, scope["scope"], scope["campaign"], scope["channel"]] = scope["values"]
+            parts = (scope["campaign"], scope["channel"], scope["region"], scope["segment"])
+            found[*name, scope["scope"], *parts] = scope["values"]
     return found, ends, incomplete
 
 
@@ -40,17 +42,43 @@ def differences(got: Published, expected: dict[oracle.Key, dict[str, oracle.Valu
     wrong: list[str] = []
     for key in got.keys() | expected.keys():
         mine, theirs = got.get(key), expected.get(key)
-        if mine is None or theirs is None or mine.keys() != theirs.keys():
+        if mine is None or theirs is None:
             wrong.append(f"{key}: published {mine}, calculated {theirs}")
             continue
-        for kpi, value in theirs.items():
-            if not all(map(same, mine[kpi], value)):
-                wrong.append(f"{key} {kpi}: published {mine[kpi]}, calculated {value}")
+        wrong += [
+            f"{key} {kpi}: published {mine.get(kpi)}, calculated {theirs.get(kpi)}"
+            for kpi in sorted(mine.keys() | theirs.keys())
+            if kpi not in mine or kpi not in theirs or not same(mine[kpi], theirs[kpi])
+        ]
     return wrong
 
 
-def same(mine: float | None, theirs: float | None) -> bool:
-    """Integers are equal, other numbers equal to 12 digits."""
-    if mine is None or theirs is None or (isinstance(mine, int) and isinstance(theirs, int)):
-        return mine == theirs
-    return math.isclose(mine, theirs, rel_tol=1e-12, abs_tol=1e-12)
+def same(mine: Sequence[Any], theirs: oracle.Value) -> bool:
+    """Say whether what was published of a KPI is what was calculated, within its slacks."""
+    if len(mine) != 5:
+        return False
+    value, low, high, n, significant = mine
+    return (
+        significant is theirs.significant
+        and near(value, theirs.value, theirs.slack)
+        and near(n, theirs.n, theirs.n_slack)
+        and _bounds_are_near(low, high, theirs)
+    )
+
+
+def near(mine: float | None, theirs: float | None, slack: float) -> bool:
+    """Integers are equal, other numbers equal to 12 digits, both give or take the slack."""
+    if mine is None or theirs is None:
+        return mine is theirs
+    if isinstance(theirs, int):
+        return type(mine) is int and abs(mine - theirs) <= slack
+    return math.isclose(mine, theirs, rel_tol=1e-12, abs_tol=max(slack, 1e-12))
+
+
+def _bounds_are_near(low: float | None, high: float | None, theirs: oracle.Value) -> bool:
+    if (low is None, high is None) == (theirs.low is None, theirs.high is None):
+        return near(low, theirs.low, theirs.bound_slack) and near(
+            high, theirs.high, theirs.bound_slack
+        )
+    # An estimate of one set of users may exceed that of another which holds them.
+    return theirs.slack > 0 and (low is None) is (high is None) and abs(theirs.value - 1) <= 0.06

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
@@ -13,7 +13,9 @@ import msgspec
 
 from models.alerts import RuleBook
 from models.campaigns import Campaign
+from models.kpis import CATALOGUE
 from models.measures import SOURCE_KINDS
+from models.rates import Rates
 from models.windows import BusinessDay
 from streams.alerting.judge import AlertJudge
 from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition
@@ -21,12 +23,13 @@ from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.job import IngestJob, IngestRules
 from streams.kpis.job import KpiJob
 from streams.kpis.publish import values_encoder
+from streams.kpis.values import Evaluator
 
 NOON = 1_699_963_200_000
 """2023-11-14T12:00Z, a multiple of every step."""
 
 RULES = IngestRules(
-    currency="CNY",
+    day=BusinessDay(ZoneInfo("UTC")),
     allowed_disorder_ms=5_000,
     correction_horizon_ms=600_000,
     dedupe_horizon_ms=720_000,
@@ -61,13 +64,16 @@ def ingest_job(
     epoch: int = 1,
     saved: Saved | None = None,
     rules: IngestRules = RULES,
+    campaigns: Sequence[Campaign] = CAMPAIGNS,
+    rates: Rates | None = None,
 ) -> IngestJob:
     """Return a job of one source partition."""
     return IngestJob(
         SourcePartition(kind, partition),
         kind=kind,
         rules=rules,
-        campaigns=CampaignIndex(CAMPAIGNS),
+        campaigns=CampaignIndex(campaigns),
+        rates=rates or Rates("CNY"),
         epoch=epoch,
         saved=saved,
     )
@@ -80,14 +86,17 @@ def kpi_job(
     zone: str = "UTC",
     saved: Saved | None = None,
     publish: bool = True,
+    top_campaigns: int = 100,
 ) -> KpiJob:
     """Return a job of the KPI stage."""
     return KpiJob(
+        evaluator=Evaluator(CATALOGUE),
         expected=[(kind, number) for kind in KINDS for number in range(partitions)],
         kinds={kind: kind for kind in SOURCE_KINDS},
         silent_after_ms=20_000,
         day=BusinessDay(ZoneInfo(zone)),
-        judge=AlertJudge(rules or RuleBook(), lag_limit_s=30),
+        top_campaigns=top_campaigns,
+        judge=AlertJudge(rules or RuleBook(), catalogue=CATALOGUE, lag_limit_s=30),
         source=SourcePartition("partials", 0),
         alerts_topic="alerts",
         dead_letters_topic="dead-letters",
@@ -131,7 +140,7 @@ def saved_from(snapshots: Iterable[Snapshot], *, offset: int) -> Saved:
     return Saved(offset=offset, state=state, segments=segments)
 
 
-Closed = dict[tuple[str, int, str, str, str], dict[str, list[Any]]]
+Closed = dict[tuple[str, int, str, str, str, str, str], dict[str, list[Any]]]
 
 
 @dataclass
@@ -142,12 +151,20 @@ class Path:
     zone: str = "UTC"
     rules: RuleBook | None = None
     now_ms: int = NOON + 3_600_000
+    campaigns: Sequence[Campaign] = CAMPAIGNS
+    rates: Rates | None = None
     closed: Closed = field(default_factory=dict)
     outputs: list[Output] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.sources = {
-            (kind, number): ingest_job(kind, number)
+            (kind, number): ingest_job(
+                kind,
+                number,
+                rules=replace(RULES, day=BusinessDay(ZoneInfo(self.zone))),
+                campaigns=self.campaigns,
+                rates=self.rates,
+            )
             for kind in KINDS
             for number in range(self.partitions)
         }
@@ -212,6 +229,8 @@ class Path:
                     scope["scope"],
                     scope["campaign"],
                     scope["channel"],
+                    scope["region"],
+                    scope["segment"],
                 )
                 self.closed[key] = scope["values"]
 

@@ -2,170 +2,550 @@
 
 Everything is recomputed from the raw events by range joins in DuckDB; there is no
 incremental state.  Money is held as exact integers in 1/10000 of the currency.
+Windows are worked off in chunks, so that memory stays bounded.
 """
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 import duckdb
 import polars as pl
 
 End: TypeAlias = tuple[str, int, int]  # (window, start_ms, end_ms), half-open
-Key: TypeAlias = tuple[str, int, str, str, str]  # (window, end_ms, scope, campaign, channel)
+# (window, end_ms, scope, campaign, channel, region, segment); parts not in use are empty.
+Key: TypeAlias = tuple[str, int, str, str, str, str, str]
 Number: TypeAlias = int | float
-Value: TypeAlias = tuple[Number, float | None, float | None, int]  # (value, low, high, n)
 
-STEP_MS = {"1m": 10_000, "5m": 10_000, "1h": 60_000, "day": 60_000}
-LENGTH_MS = {"1m": 60_000, "5m": 300_000, "1h": 3_600_000}
+
+class Value(NamedTuple):
+    """A KPI in one window and scope, and how far what is published may be off.
+
+    The slacks are absolute: ``slack`` of the value, ``bound_slack`` of low and
+    high, ``n_slack`` of n.  Without slack, integers are equal and other numbers
+    are so to 12 digits.
+    """
+
+    value: Number
+    low: float | None
+    high: float | None
+    n: int
+    significant: bool
+    slack: float = 0.0
+    bound_slack: float = 0.0
+    n_slack: float = 0.0
+
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+STEP_MS = {
+    "1m": 10_000,
+    "5m": 10_000,
+    "1h": MINUTE_MS,
+    "day": MINUTE_MS,
+    "24h": 15 * MINUTE_MS,
+    "week": 15 * MINUTE_MS,
+    "month": 15 * MINUTE_MS,
+}
+LENGTH_MS = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "1h": HOUR_MS, "24h": 24 * HOUR_MS}
+# Windows of business days, the last one so far: how many days before it they start.
+DAYS_BEFORE = {"day": 0, "week": 6, "month": 29}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+CHUNK_WINDOWS = 2_000
+CHUNK_EVENTS = 400_000
+
 SCHEMA: dict[str, type[pl.DataType]] = {
     "event_time_ms": pl.Int64,
     "kind": pl.String,
     "user_id": pl.String,
     "campaign": pl.String,
     "channel": pl.String,
+    "region": pl.String,
+    "segment": pl.String,
+    "paid": pl.Boolean,
     "amount": pl.Int64,
     "count": pl.Int64,
+    "dwell_ms": pl.Int64,
+    "metric": pl.String,
 }
-# KPI -> column holding its sample size; an interval is in <KPI>_low and <KPI>_high.
-SAMPLE_SIZE = {
-    "impressions": "impressions",
-    "clicks": "clicks",
-    "unique_visitors": "unique_visitors",
-    "orders": "orders",
-    "buyers": "buyers",
-    "revenue_gross": "orders",
-    "revenue_net": "orders",
-    "ctr": "impressions",
-    "conversion_rate": "clicks",
-    "aov": "orders",
-    "spend": "spend_events",
-    "cpc": "clicks",
-    "roas": "orders",
-    "roi": "orders",
+# The columns that a frame of clicks, orders and advertising cost can do with.
+SHORT_SCHEMA: dict[str, type[pl.DataType]] = {
+    name: SCHEMA[name]
+    for name in ("event_time_ms", "kind", "user_id", "campaign", "channel", "amount", "count")
+}
+
+FLOWS = (
+    *("likes", "comments", "shares", "brand_searches", "mentions", "store_visits"),
+    *("sentiment_positive", "sentiment_neutral", "sentiment_negative"),
+)
+LEVELS = ("followers", "market_share", "awareness", "stock")
+
+# Measure -> (which events, what each adds).
+SUMS: dict[str, tuple[str, str]] = {
+    "impressions": ("kind = 'impression'", "count"),
+    "clicks": ("kind = 'click'", "1"),
+    "visits": ("kind = 'visit'", "1"),
+    "page_views": ("kind = 'visit'", "count"),
+    "orders": ("kind = 'order'", "1"),
+    "gross": ("kind = 'order'", "amount"),
+    "gross_squares": ("kind = 'order'", "amount * amount"),
+    "refunded": ("kind = 'refund'", "amount"),
+    "registrations": ("kind = 'registration'", "1"),
+    "lead_changes": ("kind = 'lead'", "1"),
+    "leads": ("kind = 'lead' AND metric = 'lead'", "1"),
+    "leads_mql": ("kind = 'lead' AND metric = 'mql'", "1"),
+    "leads_sql": ("kind = 'lead' AND metric = 'sql'", "1"),
+    "leads_opportunity": ("kind = 'lead' AND metric = 'opportunity'", "1"),
+    "leads_won": ("kind = 'lead' AND metric = 'won'", "1"),
+    "surveys": ("kind = 'survey'", "1"),
+    "nps_answers": ("kind = 'survey' AND metric = 'nps'", "1"),
+    "nps_promoters": ("kind = 'survey' AND metric = 'nps' AND count BETWEEN 9 AND 10", "1"),
+    "nps_detractors": ("kind = 'survey' AND metric = 'nps' AND count BETWEEN 0 AND 6", "1"),
+    "csat_answers": ("kind = 'survey' AND metric = 'csat'", "1"),
+    "csat_score": ("kind = 'survey' AND metric = 'csat'", "count"),
+    "csat_squares": ("kind = 'survey' AND metric = 'csat'", "count * count"),
+    "spend": ("kind = 'spend' AND metric = 'ads'", "amount"),
+    "other_cost": ("kind = 'spend' AND metric IN ('channel', 'labour')", "amount"),
+    "spend_reports": ("kind = 'spend'", "1"),
+} | {flow: (f"kind = 'measurement' AND metric = '{flow}'", "count") for flow in FLOWS}
+NATURAL = "(kind IN ('click', 'visit') AND NOT paid)"
+PAID = "(kind IN ('click', 'visit') AND paid)"
+ENGAGED = "kind IN ('registration', 'lead', 'survey')"
+PARTICIPANTS = f"(kind IN ('click', 'visit', 'order') OR {ENGAGED})"
+# Measure -> the events whose distinct users it counts.
+USERS = {
+    "visitors_natural": NATURAL,
+    "visitors_paid": PAID,
+    "visitors": "kind IN ('click', 'visit')",
+    "reached": "kind = 'impression'",
+    "buyers": "kind = 'order'",
+    "participants": PARTICIPANTS,
+    "active": f"({PARTICIPANTS} OR kind = 'impression')",
+}
+MEASURES = (*SUMS, *USERS)
+# Single values -> (which events, what each gives): quantiles are taken of the first three.
+SINGLES: dict[str, tuple[str, str]] = {
+    "dwell_ms": ("kind = 'visit' AND dwell_ms IS NOT NULL", "dwell_ms"),
+    "order_amount": ("kind = 'order'", "amount"),
+    "complaint_ms": ("kind = 'measurement' AND metric = 'complaint_response_s'", "amount // 10"),
+} | {level: (f"kind = 'measurement' AND metric = '{level}'", "amount") for level in LEVELS}
+# Quantile -> (of what, share, units in one of what is shown).
+QUANTILES = {
+    "dwell_median": ("dwell_ms", 0.5, 1_000),
+    "order_median": ("order_amount", 0.5, 10_000),
+    "order_p90": ("order_amount", 0.9, 10_000),
+    "complaint_p90": ("complaint_ms", 0.9, 1_000),
 }
 
 SQL_MACROS = """
-CREATE MACRO ratio(a, b) AS CAST(a AS DOUBLE) / CAST(nullif(b, 0) AS DOUBLE);
--- Wilson 95 % bound of k successes in n trials, side -1 low, +1 high; NULL when k > n or n = 0.
-CREATE MACRO wilson(k, n, side) AS CASE WHEN k <= n AND n > 0 THEN
-    least(1.0, greatest(0.0,
-      (ratio(k, n) + power(1.959963984540054, 2) / (2 * nullif(n, 0))
-       + side * 1.959963984540054 * sqrt(greatest(0.0,
-           ratio(k, n) * (1 - ratio(k, n)) / nullif(n, 0)
-           + power(1.959963984540054 / (2 * nullif(n, 0)), 2))))
-      / (1 + power(1.959963984540054, 2) / nullif(n, 0)))) END;
+CREATE MACRO z() AS 1.959963984540054::DOUBLE;
+-- NULL without a positive denominator.
+CREATE MACRO ratio(a, b) AS CASE WHEN b > 0 THEN CAST(a AS DOUBLE) / CAST(b AS DOUBLE) END;
+-- Wilson 95 % bound of k successes in n trials, side -1 low, +1 high; NULL unless 0 <= k <= n.
+CREATE MACRO wilson(k, n, side) AS CASE
+  WHEN n <= 0 OR k < 0 OR k > n THEN NULL
+  WHEN k = 0 AND side < 0 THEN 0.0::DOUBLE
+  WHEN k = n AND side > 0 THEN 1.0::DOUBLE
+  ELSE least(1.0::DOUBLE, greatest(0.0::DOUBLE,
+    (ratio(k, n) + z() * z() / (2 * n)
+     + side * z() * sqrt(ratio(k, n) * (1 - ratio(k, n)) / n + power(z() / (2 * n), 2)))
+    / (1 + z() * z() / n))) END;
+-- Sample variance of n whole numbers from their sum and sum of squares; NULL for less than two.
+CREATE MACRO variance_of(total, squares, n) AS CASE WHEN n >= 2 THEN
+  greatest(0.0::DOUBLE, CAST(n * squares - total * total AS DOUBLE) / CAST(n * (n - 1) AS DOUBLE))
+  END;
+-- Half of the 95 % interval of a mean.
+CREATE MACRO half_of_mean(total, squares, n) AS
+  z() * sqrt(variance_of(total, squares, n) / CAST(n AS DOUBLE));
+-- How far that half is off when every number is known to 1 % only: either the numbers that
+-- the variance is taken of, or only the sum of their squares, which is then known to 2.01 %.
+CREATE MACRO slack_of_mean(total, squares, n) AS CASE WHEN n >= 2 THEN
+  z() / sqrt(CAST(n AS DOUBLE)) * greatest(
+    2 * 0.0102 * sqrt(CAST(squares AS DOUBLE) / (n - 1)),
+    sqrt(variance_of(total, squares, n) + 0.0202 * CAST(squares AS DOUBLE) / (n - 1))
+      - sqrt(variance_of(total, squares, n)),
+    sqrt(variance_of(total, squares, n)) - sqrt(greatest(0.0::DOUBLE,
+      variance_of(total, squares, n) - 0.0202 * CAST(squares AS DOUBLE) / (n - 1)))) END;
+-- 95 % bound of the expectation of a count, side -1 low, +1 high.
+CREATE MACRO poisson(k, side) AS k + z() * z() / 2 + side * z() * sqrt(k + z() * z() / 4);
+-- The value of a rank from 0 in a sorted list.
+CREATE MACRO at_rank(xs, r) AS xs[CAST(r AS BIGINT) + 1];
+CREATE MACRO rank_margin(n, q) AS z() * sqrt(n * q * (1 - q));
+CREATE MACRO quantile_of(xs, q) AS at_rank(xs, floor(q * (len(xs) - 1)));
+CREATE MACRO quantile_low(xs, q) AS
+  at_rank(xs, greatest(0, floor(q * len(xs) - rank_margin(len(xs), q))));
+CREATE MACRO quantile_high(xs, q) AS
+  at_rank(xs, least(len(xs) - 1, ceil(q * len(xs) + rank_margin(len(xs), q))));
+-- Distinct users beyond 1,024 are estimated.
+CREATE MACRO sketched(users, share) AS
+  CASE WHEN users > 1024 THEN share::DOUBLE ELSE 0.0::DOUBLE END;
 """
 
 SQL_SCOPED = """
 CREATE TABLE scoped AS  -- every event once per scope it belongs to
 WITH labelled AS (
-  SELECT 'all' AS scope, '' AS in_campaign, '' AS in_channel, * FROM events
-  UNION ALL SELECT 'channel', '', channel, * FROM events
-  UNION ALL SELECT 'campaign', campaign, '', * FROM events
-  UNION ALL SELECT 'campaign_channel', campaign, channel, * FROM events)
-SELECT dense_rank() OVER (ORDER BY scope, in_campaign, in_channel) AS scope_no,
-       scope, in_campaign AS campaign, in_channel AS channel,
-       event_time_ms AS t, kind, amount, count,
-       -- Time of the same user's previous event of this sort in this scope (NULL without a user):
-       -- the event is its user's first one in a window from start_ms when previous_t < start_ms.
-       CASE WHEN user_id IS NOT NULL THEN lag(event_time_ms, 1, -9223372036854775807) OVER (
-         PARTITION BY scope, in_campaign, in_channel, user_id,
-                      CASE WHEN kind IN ('click', 'visit') THEN 'click or visit' ELSE kind END
-         ORDER BY event_time_ms) END AS previous_t
+  SELECT 'all' AS scope, '' AS in_campaign, '' AS in_channel, '' AS in_region, '' AS in_segment,
+         * FROM events
+  UNION ALL SELECT 'channel', '', channel, '', '', * FROM events
+  UNION ALL SELECT 'campaign', campaign, '', '', '', * FROM events
+  UNION ALL SELECT 'campaign_channel', campaign, channel, '', '', * FROM events
+  UNION ALL SELECT 'region', '', '', region, '', * FROM events WHERE region <> ''
+  UNION ALL SELECT 'campaign_region', campaign, '', region, '', * FROM events WHERE region <> ''
+  UNION ALL SELECT 'segment', '', '', '', segment, * FROM events WHERE segment <> '')
+SELECT dense_rank() OVER (ORDER BY scope, in_campaign, in_channel, in_region, in_segment)
+         AS scope_no,
+       scope, in_campaign, in_channel, in_region, in_segment,
+       event_time_ms AS t, kind, user_id, paid, amount, count, dwell_ms, metric
 FROM labelled;
 
-CREATE TABLE scopes AS SELECT DISTINCT scope_no, scope, campaign, channel FROM scoped;
+CREATE TABLE scopes AS
+SELECT DISTINCT scope_no, scope, in_campaign, in_channel, in_region, in_segment FROM scoped;
 """
 
-SQL_SEEN = """
-CREATE TABLE seen AS  -- window x scope with any event in [seen_from, end_ms), and what was seen
-WITH latest AS (  -- up to and including time t: when each sort of event last happened
-  SELECT DISTINCT scope_no, t,
-    max(t) FILTER (kind = 'impression') OVER up_to_t AS impression_t,
-    max(t) FILTER (kind IN ('click', 'visit')) OVER up_to_t AS visit_t,
-    max(t) FILTER (kind = 'spend') OVER up_to_t AS spend_t
-  FROM scoped
-  WINDOW up_to_t AS (PARTITION BY scope_no ORDER BY t
-                     RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)),
-asked AS (SELECT * FROM windows CROSS JOIN scopes)
-SELECT asked.*,
-       coalesce(impression_t >= seen_from, false) AS seen_impression,
-       coalesce(visit_t >= seen_from, false) AS seen_visit,
-       coalesce(spend_t >= seen_from, false) AS seen_spend
+
+def _sql_added() -> str:
+    """What every event adds to which measure, in every scope.
+
+    A user counts once in a window: at his first event there of those that the
+    measure counts users of, which is the one whose ``previous_t`` lies before it.
+    """
+    never = "(-9223372036854775807)::BIGINT"
+    parts = [
+        f"SELECT scope_no, t, {MEASURES.index(name)} AS measure, {adds} AS x, {never} AS previous_t"
+        f" FROM scoped WHERE {which}"
+        for name, (which, adds) in SUMS.items()
+    ] + [
+        f"SELECT scope_no, t, {MEASURES.index(name)}, 1,"
+        f" lag(t, 1, {never}) OVER (PARTITION BY scope_no, user_id ORDER BY t)"
+        f" FROM scoped WHERE user_id IS NOT NULL AND {which}"
+        for name, which in USERS.items()
+    ]
+    return f"""
+CREATE TABLE added AS
+SELECT scope_no, t, measure::TINYINT AS measure, previous_t, sum(x)::BIGINT AS x
+FROM ({" UNION ALL ".join(parts)}) GROUP BY ALL ORDER BY t;
+"""
+
+
+def _sql_singles() -> str:
+    """The single values that quantiles and levels are taken of."""
+    parts = [
+        f"SELECT scope_no, t, '{name}' AS name, {gives} AS x FROM scoped WHERE {which}"
+        for name, (which, gives) in SINGLES.items()
+    ]
+    return f"CREATE TABLE singles AS {' UNION ALL '.join(parts)};"
+
+
+def _sql_latest() -> str:
+    """When anything, and each measure that KPIs need, last happened, by scope and time."""
+    columns = ", ".join(
+        f"max(t) FILTER ({SUMS[name][0]} AND {SUMS[name][1]} <> 0) OVER up_to_t AS {name}_t"
+        for name in NEEDED
+    )
+    return f"""
+CREATE TABLE latest AS
+SELECT DISTINCT scope_no, t, {columns} FROM scoped
+WINDOW up_to_t AS (PARTITION BY scope_no ORDER BY t
+                   RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW);
+"""
+
+
+def _sql_chunk() -> str:
+    """What the KPIs of a chunk of windows are made of."""
+    seen = ", ".join(f"coalesce({name}_t >= seen_from, false) AS seen_{name}" for name in NEEDED)
+    totals = ", ".join(
+        f"sum(x) FILTER (measure = {index}) AS {name}" for index, name in enumerate(MEASURES)
+    )
+    picked = [
+        f"any_value({function}(xs, {share}::DOUBLE)) FILTER (name = '{of}') AS {quantile}{suffix}"
+        for quantile, (of, share, _) in QUANTILES.items()
+        for function, suffix in (
+            ("quantile_of", ""),
+            ("quantile_low", "_low"),
+            ("quantile_high", "_high"),
+        )
+    ]
+    picked += [
+        f"any_value(len(xs)) FILTER (name = '{of}') AS {of}_n"
+        for of in dict.fromkeys(of for of, _, _ in QUANTILES.values())
+    ]
+    picked += [f"any_value(newest) FILTER (name = '{level}') AS {level}" for level in LEVELS]
+    return f"""
+CREATE OR REPLACE TABLE seen AS  -- window x scope with any event in [seen_from, end_ms)
+WITH asked AS (SELECT * FROM windows CROSS JOIN (SELECT scope_no FROM scopes))
+SELECT window_no, asked.scope_no, {seen}
 FROM asked ASOF JOIN latest
   ON asked.scope_no = latest.scope_no AND asked.end_ms > latest.t
 WHERE latest.t >= seen_from;
+
+CREATE OR REPLACE TABLE totals AS  -- of the events in [start_ms, end_ms)
+WITH summed AS (
+  SELECT window_no, scope_no, measure, sum(x) AS x
+  FROM windows JOIN added ON t >= start_ms AND t < end_ms AND previous_t < start_ms
+  GROUP BY ALL)
+SELECT window_no, scope_no, {totals} FROM summed GROUP BY ALL;
+
+CREATE OR REPLACE TABLE picked AS  -- quantiles and levels of the events in [start_ms, end_ms)
+WITH listed AS (
+  SELECT window_no, scope_no, name, list_sort(list(x)) AS xs, arg_max(x, (t, x)) AS newest
+  FROM windows JOIN singles ON t >= start_ms AND t < end_ms
+  GROUP BY ALL)
+SELECT window_no, scope_no, {", ".join(picked)} FROM listed GROUP BY ALL;
 """
 
-SQL_TOTALS = """
-CREATE TABLE totals AS  -- plain aggregates of the events in [start_ms, end_ms)
-SELECT window_no, scope_no,
-  sum(count) FILTER (kind = 'impression') AS impressions,
-  count(*) FILTER (kind = 'click') AS clicks,
-  count(*) FILTER (kind IN ('click', 'visit') AND previous_t < start_ms) AS visitors,
-  count(*) FILTER (kind = 'order') AS orders,
-  count(*) FILTER (kind = 'order' AND previous_t < start_ms) AS buyers,
-  sum(amount) FILTER (kind = 'order') AS gross,
-  sum(amount) FILTER (kind = 'refund') AS refunds,
-  sum(amount) FILTER (kind = 'spend') AS spend,
-  count(*) FILTER (kind = 'spend') AS spend_events
-FROM windows JOIN scoped ON t >= start_ms AND t < end_ms
-GROUP BY window_no, scope_no;
-"""
 
-SQL_KPIS = """
-WITH base AS (
-  SELECT seen.*,
-    CASE WHEN seen_impression THEN coalesce(t.impressions, 0)::BIGINT END AS impressions,
-    coalesce(t.clicks, 0) AS clicks,
-    CASE WHEN seen_visit THEN coalesce(t.visitors, 0) END AS unique_visitors,
-    coalesce(t.orders, 0) AS orders,
-    coalesce(t.buyers, 0) AS buyers,
-    coalesce(t.gross, 0)::BIGINT AS revenue_gross,
-    (coalesce(t.gross, 0) - coalesce(t.refunds, 0))::BIGINT AS revenue_net,
-    CASE WHEN seen_spend THEN coalesce(t.spend, 0)::BIGINT END AS spend,
-    coalesce(t.spend_events, 0) AS spend_events
-  FROM seen LEFT JOIN totals t USING (window_no, scope_no))
-SELECT window_name AS "window", start_ms, end_ms, scope, campaign, channel,
-  impressions, clicks, unique_visitors, orders, buyers, revenue_gross, revenue_net,
-  ratio(clicks, impressions) AS ctr,
-  wilson(clicks, impressions, -1) AS ctr_low, wilson(clicks, impressions, 1) AS ctr_high,
-  ratio(orders, clicks) AS conversion_rate,
-  wilson(orders, clicks, -1) AS conversion_rate_low,
-  wilson(orders, clicks, 1) AS conversion_rate_high,
-  ratio(revenue_gross, orders * 10000) AS aov,
-  spend, spend_events,
-  ratio(spend, clicks * 10000) AS cpc,
-  ratio(revenue_gross, spend) AS roas,
-  ratio(revenue_gross - spend, spend) AS roi
-FROM base ORDER BY window_no, scope_no
+class _Kpi(NamedTuple):
+    """A KPI in SQL.
+
+    ``needs`` are sums without which it is absent, when none was seen.
+    """
+
+    name: str
+    value: str
+    n: str
+    needs: tuple[str, ...] = ()
+    min_n: int = 0
+    low: str = "NULL"
+    high: str = "NULL"
+    slack: str = "0.0"
+    bound_slack: str = "0.0"
+    n_slack: str = "0.0"
+
+
+def _total(name: str, value: str, *needs: str, n: str | None = None) -> _Kpi:
+    return _Kpi(name, value, n or value, needs)
+
+
+def _users(name: str, users: str, *needs: str) -> _Kpi:
+    off = f"sketched({users}, 0.05) * {users}"
+    return _Kpi(name, users, users, needs, slack=off, n_slack=off)
+
+
+def _share(name: str, over: str, under: str, *needs: str, min_n: int) -> _Kpi:
+    """A proportion with Wilson's interval."""
+    value = f"ratio({over}, {under})"
+    low, high = (f"wilson({over}, {under}, {side})" for side in (-1, 1))
+    kpi = _Kpi(name, value, under, needs, min_n, low, high)
+    users = [part for part in (over, under) if part in USERS]
+    if not users:
+        return kpi
+    off = f"sketched(greatest({', '.join(users)}), 0.06)"
+    return kpi._replace(
+        slack=f"{off} * {value}",
+        bound_slack=f"{off} * {high}",
+        n_slack=f"sketched({under}, 0.06) * {under}" if under in USERS else "0.0",
+    )
+
+
+def _cost_per(name: str, count: str, min_n: int, times: int = 1) -> _Kpi:
+    """Advertising cost per counted thing; what is counted varies as Poisson has it."""
+    low, high = (
+        f"CASE WHEN {count} > 0 THEN CAST({times} * spend AS DOUBLE) / 10000"
+        f" / poisson(CAST({count} AS DOUBLE), {side}) END"
+        for side in (1, -1)
+    )
+    value = f"ratio({times} * spend, 10000 * {count})"
+    return _Kpi(name, value, count, ("spend_reports",), min_n, low, high)
+
+
+def _mean(name: str, total: str, squares: str, n: str, min_n: int, times: int = 1) -> _Kpi:
+    """The mean answer to a survey."""
+    value = f"{times} * ratio({total}, {n})"
+    half = f"{times} * half_of_mean({total}, {squares}, {n})"
+    low, high = f"{value} - {half}", f"{value} + {half}"
+    return _Kpi(name, value, n, ("surveys",), min_n, low, high)
+
+
+def _return(name: str, over: str, under: str) -> _Kpi:
+    """Money that came back per money spent; how much comes varies with number and amounts."""
+    value = f"ratio({over}, {under})"
+    half = (
+        f"CASE WHEN orders > 0 AND {under} > 0"
+        f" THEN z() * sqrt(CAST(gross_squares AS DOUBLE)) / {under} END"
+    )
+    return _Kpi(
+        name,
+        value,
+        "orders",
+        ("spend_reports",),
+        30,
+        f"{value} - {half}",
+        f"{value} + {half}",
+        bound_slack=f"0.0105 * {half}",
+    )
+
+
+def _quantile(name: str, quantile: str, min_n: int) -> _Kpi:
+    of, _, units = QUANTILES[quantile]
+    return _Kpi(
+        name,
+        f"{quantile} / {units}::DOUBLE",
+        f"{of}_n",
+        (),
+        min_n,
+        f"{quantile}_low / {units}::DOUBLE",
+        f"{quantile}_high / {units}::DOUBLE",
+        slack=f"0.0101 * {quantile} / {units}",
+        bound_slack=f"0.0101 * {quantile}_high / {units}",
+    )
+
+
+_SENTIMENT = "(sentiment_positive + sentiment_neutral + sentiment_negative)"
+_AOV = "ratio(gross, 10000 * orders)"
+_AOV_HALF = "half_of_mean(gross, gross_squares, orders) / 10000"
+KPIS = (
+    _total("impressions", "impressions", "impressions"),
+    _total("page_views", "page_views", "visits"),
+    _total("visits", "visits", "visits"),
+    _total("clicks", "clicks"),
+    _users("unique_visitors", "visitors", "clicks", "visits"),
+    _users("unique_visitors_paid", "visitors_paid", "clicks", "visits"),
+    _users("unique_visitors_natural", "visitors_natural", "clicks", "visits"),
+    _users("active_users", "active"),
+    _quantile("dwell_time", "dwell_median", 30),
+    _share("participation_rate", "participants", "reached", "impressions", min_n=30),
+    _share("ctr", "clicks", "impressions", "impressions", min_n=100),
+    _cost_per("cpm", "impressions", 1_000, times=1_000),
+    _cost_per("cpc", "clicks", 30),
+    _total("registrations", "registrations", "registrations"),
+    _share("registration_rate", "registrations", "visitors", "registrations", min_n=30),
+    _cost_per("cost_per_registration", "registrations", 10),
+    _total("leads", "leads", "lead_changes"),
+    _share("lead_rate", "leads", "clicks", "lead_changes", min_n=100),
+    _cost_per("cpl", "leads", 10),
+    _share("lead_conversion_rate", "leads_won", "leads", "lead_changes", min_n=30),
+    _share("mql_to_sql_rate", "leads_sql", "leads_mql", "lead_changes", min_n=30),
+    _total("opportunities", "leads_opportunity", "lead_changes"),
+    _total("orders", "orders"),
+    _users("buyers", "buyers"),
+    _share("conversion_rate", "orders", "clicks", min_n=100),
+    _share("purchase_conversion_rate", "buyers", "visitors", "clicks", "visits", min_n=100),
+    _cost_per("cost_per_order", "orders", 10),
+    _total("revenue_gross", "gross", n="orders"),
+    _total("revenue_net", "gross - refunded", n="orders"),
+    _Kpi("refund_rate", "ratio(refunded, gross)", "orders", min_n=30),
+    _Kpi(
+        "aov",
+        _AOV,
+        "orders",
+        min_n=30,
+        low=f"{_AOV} - {_AOV_HALF}",
+        high=f"{_AOV} + {_AOV_HALF}",
+        bound_slack="slack_of_mean(gross, gross_squares, orders) / 10000",
+    ),
+    _quantile("order_value_median", "order_median", 30),
+    _quantile("order_value_p90", "order_p90", 100),
+    _total("spend", "spend", "spend_reports", n="spend_reports"),
+    _total("cost", "spend + other_cost", "spend_reports", n="spend_reports"),
+    _return("roas", "gross", "spend"),
+    _return("roi", "gross - spend - other_cost", "(spend + other_cost)"),
+    _Kpi("ad_cost_ratio", "ratio(spend, gross)", "orders", ("spend_reports",), 30),
+    _mean(
+        "nps",
+        "(nps_promoters - nps_detractors)",
+        "(nps_promoters + nps_detractors)",
+        "nps_answers",
+        30,
+        times=100,
+    ),
+    _mean("csat", "csat_score", "csat_squares", "csat_answers", 30),
+    _total("social_engagement", "likes + comments + shares", "likes", "comments", "shares"),
+    _total("brand_searches", "brand_searches", "brand_searches"),
+    _total("mentions", "mentions", "mentions"),
+    _share("favourability", "sentiment_positive", _SENTIMENT, min_n=30),
+    _total("store_visits", "store_visits", "store_visits"),
+    *(_Kpi(level, f"{level} / 10000::DOUBLE", "1") for level in LEVELS),
+    _quantile("complaint_response_time", "complaint_p90", 10),
+)
+NEEDED = tuple(dict.fromkeys(name for kpi in KPIS for name in kpi.needs))
+# Of a KPI in a row of results: value, low, high, n, slack, bound_slack, n_slack.
+WIDTH = 7
+
+
+def _sql_kpis() -> str:
+    """The KPIs of a chunk, and the windows and scopes in which all of them are just so."""
+    made_of = [f"seen_{name}" for name in NEEDED]
+    made_of += [f"coalesce({name}, 0) AS {name}" for name in MEASURES]
+    for quantile in QUANTILES:
+        made_of += [quantile, f"{quantile}_low", f"{quantile}_high"]
+    made_of += [f"{of}_n" for of in dict.fromkeys(of for of, _, _ in QUANTILES.values())]
+    made_of += LEVELS
+    columns = []
+    for kpi in KPIS:
+        seen = " OR ".join(f"seen_{name}" for name in kpi.needs) or "true"
+        columns.append(f"CASE WHEN {seen} THEN {kpi.value} END")
+        columns += [kpi.low, kpi.high, kpi.n]
+        columns += [f"CAST({slack} AS DOUBLE)" for slack in kpi[-3:]]
+    return f"""
+WITH made AS (
+  SELECT list(window_no) AS window_nos, list(scope_no) AS scope_nos, {", ".join(made_of)}
+  FROM seen LEFT JOIN totals USING (window_no, scope_no)
+            LEFT JOIN picked USING (window_no, scope_no)
+  GROUP BY ALL)
+SELECT window_nos, scope_nos, {", ".join(columns)} FROM made
 """
 
 
 def typed(events: pl.DataFrame) -> pl.DataFrame:
-    """Return the event columns, in order and of the right types."""
-    return events.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+    """Return the event columns, in order and of the right types, what is missing filled in.
+
+    Clicks are paid for and visits are not, cost is that of advertising, a lead is
+    at its first stage; one impression or page each.
+    """
+    kind = pl.col("kind")
+    defaults = {
+        "campaign": pl.lit("none"),
+        "channel": pl.lit("none"),
+        "region": pl.lit(""),
+        "segment": pl.lit(""),
+        "paid": kind == "click",
+        "amount": pl.lit(0),
+        "count": kind.is_in(["impression", "visit"]).cast(pl.Int64),
+        "metric": pl.when(kind == "spend")
+        .then(pl.lit("ads"))
+        .when(kind == "lead")
+        .then(pl.lit("lead"))
+        .otherwise(pl.lit("")),
+    }
+    columns = []
+    for name, data_type in SCHEMA.items():
+        given = pl.col(name) if name in events.columns else pl.lit(None)
+        column = given.cast(data_type)
+        if name in defaults:
+            column = pl.coalesce(column, defaults[name].cast(data_type))
+        columns.append(column.alias(name))
+    return events.select(columns)
+
+
+def _first_moment(day: date, zone: str) -> int:
+    """Return when a local date starts (first midnight if it repeats)."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone))
+    return (midnight.astimezone(UTC) - EPOCH) // MILLISECOND
 
 
 @cache
-def day_start(end_ms: int, zone: str) -> int:
-    """Return the last local midnight strictly before ``end_ms`` (first one if it repeats)."""
+def day_start(end_ms: int, zone: str, days_before: int = 0) -> int:
+    """Return the last local midnight strictly before ``end_ms`` (first one if it repeats).
+
+    ``days_before`` goes back by as many dates of the local calendar, however long
+    the days between are.
+    """
     inside = (EPOCH + (end_ms - 1) * MILLISECOND).astimezone(ZoneInfo(zone))
-    midnight = datetime(inside.year, inside.month, inside.day, tzinfo=inside.tzinfo)
-    return (midnight.astimezone(UTC) - EPOCH) // MILLISECOND
+    return _first_moment(inside.date() - timedelta(days=days_before), zone)
 
 
 def window_start(window: str, end_ms: int, zone: str) -> int:
     """Return the start of the window of that name ending at ``end_ms``."""
-    return day_start(end_ms, zone) if window == "day" else end_ms - LENGTH_MS[window]
+    if window in DAYS_BEFORE:
+        return day_start(end_ms, zone, DAYS_BEFORE[window])
+    return end_ms - LENGTH_MS[window]
 
 
 def required_ends(events: pl.DataFrame, zone: str) -> list[End]:
@@ -181,40 +561,78 @@ def required_ends(events: pl.DataFrame, zone: str) -> list[End]:
     return required
 
 
-def frame(events: pl.DataFrame, ends: Iterable[End], zone: str) -> pl.DataFrame:
-    """Return one row per asked window and active scope, a column per KPI, null = absent."""
+def _chunks(asked: list[End], times: list[int]) -> Iterator[tuple[int, int]]:
+    """Cut the windows into chunks, of bounded numbers of windows and of events in them."""
+    first = held = 0
+    for no, (_, start, end) in enumerate(asked):
+        held += bisect_left(times, end) - bisect_left(times, start)
+        if held >= CHUNK_EVENTS or no + 1 - first >= CHUNK_WINDOWS:
+            yield first, no + 1
+            first, held = no + 1, 0
+    if first < len(asked):
+        yield first, len(asked)
+
+
+def values(events: pl.DataFrame, ends: Iterable[End], zone: str) -> dict[Key, dict[str, Value]]:
+    """Return the present KPIs of every asked window and active scope.
+
+    Windows and scopes in which all is the same share one dictionary: do not change it.
+
+    Raises:
+        ValueError: a window starts where no window of its name and end does.
+    """
     asked = sorted(set(ends))
     for window, start, end in asked:
         if start != window_start(window, end, zone):
             raise ValueError(f"{window} window ending at {end} cannot start at {start}")
+    table = typed(events)
     windows = pl.DataFrame(
-        [(no, w, s, e, min(s, day_start(e, zone))) for no, (w, s, e) in enumerate(asked)],
-        schema={"window_no": pl.Int64, "window_name": pl.String}
-        | dict.fromkeys(("start_ms", "end_ms", "seen_from"), pl.Int64),
+        [(no, s, e, min(s, day_start(e, zone))) for no, (_, s, e) in enumerate(asked)],
+        schema=dict.fromkeys(("window_no", "start_ms", "end_ms", "seen_from"), pl.Int64),
         orient="row",
     )
-    with TemporaryDirectory() as folder, duckdb.connect() as con:
-        for name, table in ("events", typed(events)), ("windows", windows):
-            table.write_parquet(f"{folder}/{name}")
-            con.execute(f"CREATE TABLE {name} AS FROM read_parquet('{folder}/{name}')")
-        for sql in (SQL_MACROS, SQL_SCOPED, SQL_SEEN, SQL_TOTALS):
-            con.execute(sql)
-        return pl.DataFrame(con.sql(SQL_KPIS))
-
-
-def values(events: pl.DataFrame, ends: Iterable[End], zone: str) -> dict[Key, dict[str, Value]]:
-    """Return the present KPIs of every asked window and active scope."""
     result: dict[Key, dict[str, Value]] = {}
-    shared: dict[tuple[str, Value], Value] = {}  # equal tuples are stored once
-    rows = frame(events, ends, zone)
-    for row in rows.iter_rows(named=True):
-        kpis: dict[str, Value] = {}
-        for kpi, size in SAMPLE_SIZE.items():
-            if row[kpi] is not None:
-                value: Value = (row[kpi], row.get(f"{kpi}_low"), row.get(f"{kpi}_high"), row[size])
-                kpis[kpi] = shared.setdefault((kpi, value), value)
-        result[row["window"], row["end_ms"], row["scope"], row["campaign"], row["channel"]] = kpis
+    shared: dict[tuple[str, Value], Value] = {}  # equal values are stored once
+    with TemporaryDirectory() as folder, duckdb.connect() as con:
+        con.execute("SET preserve_insertion_order = false")
+        for name, frame in ("events", table), ("all_windows", windows):
+            frame.write_parquet(f"{folder}/{name}")
+            con.execute(f"CREATE TABLE {name} AS FROM read_parquet('{folder}/{name}')")
+        for sql in (SQL_MACROS, SQL_SCOPED, _sql_added(), _sql_singles(), _sql_latest()):
+            con.execute(sql)
+        scopes: dict[int, tuple[str, str, str, str, str]] = {
+            row[0]: row[1:] for row in con.sql("FROM scopes").fetchall()
+        }
+        for first, last in _chunks(asked, table["event_time_ms"].sort().to_list()):
+            con.execute(
+                "CREATE OR REPLACE TABLE windows AS FROM all_windows"
+                f" WHERE window_no >= {first} AND window_no < {last}"
+            )
+            con.execute(_sql_chunk())
+            rows = con.execute(_sql_kpis())
+            while some := rows.fetchmany(1_000):
+                for window_nos, scope_nos, *columns in some:
+                    kpis = _kpis_of(columns, shared)
+                    for window_no, scope_no in zip(window_nos, scope_nos, strict=True):
+                        window, _, end = asked[window_no]
+                        result[window, end, *scopes[scope_no]] = kpis
     return result
+
+
+def _kpis_of(columns: list[Any], shared: dict[tuple[str, Value], Value]) -> dict[str, Value]:
+    """Return the present KPIs of a row of results."""
+    kpis: dict[str, Value] = {}
+    for index, kpi in enumerate(KPIS):
+        number, low, high, n, slack, bound_slack, n_slack = columns[
+            index * WIDTH : (index + 1) * WIDTH
+        ]
+        if number is None:
+            continue
+        value = Value(
+            number, low, high, n, n >= kpi.min_n, slack or 0.0, bound_slack or 0.0, n_slack or 0.0
+        )
+        kpis[kpi.name] = shared.setdefault((kpi.name, value), value)
+    return kpis
 
 
 def shop_events(path: str | Path) -> pl.DataFrame:
@@ -241,8 +659,8 @@ def cdnow_events(path: str | Path) -> pl.DataFrame:
     """Load the CDNOW purchases: one order per row at UTC midnight of its date."""
     rows = []
     for line in Path(path).read_text(encoding="ascii").splitlines()[1:]:
-        customer, date, _cds, dollars = line.split()
-        time_ms = (datetime.strptime(date, "%Y%m%d").replace(tzinfo=UTC) - EPOCH) // MILLISECOND
+        customer, day, _cds, dollars = line.split()
+        time_ms = (datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC) - EPOCH) // MILLISECOND
         units = int(Decimal(dollars) * 10_000)
         rows.append((time_ms, "order", customer, "cdnow", "mail", units, 1))
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return typed(pl.DataFrame(rows, schema=SHORT_SCHEMA, orient="row"))

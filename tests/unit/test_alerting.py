@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.alerts import Alert, AlertState, Correction, RuleBook
-from models.kpis import KpiValue
+from models.definitions import KpiValue
 from models.scopes import ALL, Scope
 from streams.alerting.judge import AlertJudge
 from streams.alerting.machine import Standing, step

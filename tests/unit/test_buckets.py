@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.measures import CLICKS, Cell, CellWire
-from models.windows import HOUR_MS, PANE_MS
+from models.cells import Cell, CellWire
+from models.distinct import Distinct
+from models.measures import SUM_INDEX
+from models.reports import FacetCell
+from models.scopes import ALL
+from models.windows import DAY_MS, HOUR_MS, PANE_MS, QUARTER_MS, BusinessDay
 from streams.kpis.buckets import Buckets
 from tests.support.offline import NOON
+
+DAY = BusinessDay(ZoneInfo("America/New_York"))
 
 deltas = st.lists(
     st.tuples(
@@ -22,8 +30,8 @@ deltas = st.lists(
 
 def cell(users: set[int]) -> CellWire:
     made = Cell()
-    made.sums[CLICKS] = len(users)
-    made.visitors._hashes = set(users)
+    made.sums[SUM_INDEX["clicks"]] = len(users)
+    made.users[0] = Distinct(users)
     return made.to_wire()
 
 
@@ -32,9 +40,9 @@ def cell(users: set[int]) -> CellWire:
 def test_frozen_and_thawed_buckets_hold_what_they_held(
     made: list[tuple[int, str, set[int]]], frozen_at: int
 ) -> None:
-    plain, frozen = Buckets(), Buckets()
+    plain, frozen = Buckets(DAY), Buckets(DAY)
     for number, (panes_ago, campaign, users) in enumerate(made):
-        panes = {NOON + panes_ago * PANE_MS: [(campaign, "search", cell(users))]}
+        panes = {NOON + panes_ago * PANE_MS: [FacetCell(campaign, "search", cell(users))]}
         plain.apply(panes, undo={}, at_offset=number)
         frozen.apply(panes, undo={}, at_offset=number)
         if number == frozen_at:
@@ -44,24 +52,79 @@ def test_frozen_and_thawed_buckets_hold_what_they_held(
                     bucket.freeze()
     for start in (NOON - 5 * 60_000, NOON - HOUR_MS):
         one, two = plain.totals(start, NOON + PANE_MS), frozen.totals(start, NOON + PANE_MS)
-        assert {scope: total.to_wire()[0] for scope, total in one.items()} == {
-            scope: total.to_wire()[0] for scope, total in two.items()
+        assert {scope: total.sums for scope, total in one.items()} == {
+            scope: total.sums for scope, total in two.items()
         }
-        assert {scope: total.visitors.estimate for scope, total in one.items()} == {
-            scope: total.visitors.estimate for scope, total in two.items()
+        assert {scope: total.users_in([0]).estimate for scope, total in one.items()} == {
+            scope: total.users_in([0]).estimate for scope, total in two.items()
         }
 
 
 def test_what_is_over_is_frozen_once_it_was_stored() -> None:
-    buckets = Buckets()
-    buckets.apply({NOON: [("c1", "search", cell({1}))]}, undo={}, at_offset=1)
+    buckets = Buckets(DAY)
+    buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, undo={}, at_offset=1)
     buckets.expire(NOON + 10 * 60_000)
     assert not any(bucket.frozen for level in buckets._levels for bucket in level.values())
     list(buckets.take_segments())
     buckets.expire(NOON + 10 * 60_000)
-    assert [next(iter(level.values())).frozen for level in buckets._levels] == [True, False, False]
-    buckets.apply({NOON: [("c1", "search", cell({2}))]}, undo={}, at_offset=2)
-    (total,) = [
-        one for scope, one in buckets.totals(NOON, NOON + PANE_MS).items() if scope.kind == "all"
+    assert [next(iter(level.values())).frozen for level in buckets._levels] == [
+        *(True, True, False, False)
     ]
-    assert total.visitors.estimate == 2
+    buckets.apply({NOON: [FacetCell("c1", "search", cell({2}))]}, undo={}, at_offset=2)
+    total = buckets.totals(NOON, NOON + PANE_MS)[ALL]
+    assert total.users_in([0]).estimate == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 60), st.integers(-120, 0), st.sets(st.integers(1, 50), max_size=3)
+        ),
+        max_size=60,
+    )
+)
+def test_a_long_window_that_is_asked_again_and_again_is_what_it_would_be_if_asked_once(
+    made: list[tuple[int, int, set[int]]],
+) -> None:
+    # Two days around the end of daylight saving time, asked every hour, with late deltas.
+    start = 1_699_070_400_000  # 2023-11-04T00:00 in New York
+    asked = Buckets(DAY)
+    arrivals = sorted(made, key=lambda delta: delta[0])
+    for hour in range(4, 61):
+        end = start + hour * HOUR_MS
+        for number, (_, minutes_ago, users) in enumerate(
+            delta for delta in arrivals if delta[0] == hour
+        ):
+            pane = end + minutes_ago * 60_000
+            panes = {pane: [FacetCell("c1", "search", cell(users))]}
+            asked.apply(panes, undo={}, at_offset=hour * 1_000 + number)
+        fresh = Buckets(DAY)
+        list(asked.take_segments())
+        fresh.restore({key: value for level in range(4) for key, value in _stored(asked, level)})
+        one, two = asked.totals(start, end), fresh.totals(start, end)
+        assert {
+            scope: (total.sums, total.users_in([0]).estimate) for scope, total in one.items()
+        } == {scope: (total.sums, total.users_in([0]).estimate) for scope, total in two.items()}
+        asked.expire(end)
+
+
+def _stored(buckets: Buckets, level: int) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"bucket/%d/%d" % (level, start), bucket.to_bytes())
+        for start, bucket in buckets._levels[level].items()
+    ]
+
+
+def test_a_state_without_days_gets_them_from_its_quarters() -> None:
+    buckets = Buckets(DAY)
+    for number, hours in enumerate((1, 5, 23)):
+        panes = {NOON + hours * HOUR_MS: [FacetCell("c1", "search", cell({number}))]}
+        buckets.apply(panes, undo={}, at_offset=number)
+    older = Buckets(DAY)
+    older.restore({key: value for level in range(3) for key, value in _stored(buckets, level)})
+    whole_from = older.sum_up_days()
+    assert whole_from == DAY.end_of(NOON)
+    day = DAY.start_of(NOON)
+    end = DAY.end_of(NOON + DAY_MS) + QUARTER_MS
+    assert older.totals(day, end)[ALL].sums == buckets.totals(day, end)[ALL].sums

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import dead_letters, reports
+from models.cells import Cell
 from models.dead_letters import Reason
-from models.measures import CLICKS, ORDERS, REVENUE_GROSS, REVENUE_REFUNDED, SPEND, Cell
+from models.measures import SUM_INDEX
 from models.reports import Report
 from streams.engine.stage import Position, Snapshot
 from streams.ingest.job import IngestJob
@@ -36,7 +37,7 @@ def letters(snapshot: Snapshot) -> list[dead_letters.DeadLetter]:
 
 
 def sums(report: Report, *, pane: int = NOON, campaign: str = "c1") -> list[int]:
-    (wire,) = [cell for name, _, cell in report.panes[pane] if name == campaign]
+    (wire,) = [row.cell for row in report.panes[pane] if row.campaign == campaign]
     return Cell.from_wire(wire).sums
 
 
@@ -52,10 +53,10 @@ def test_events_are_folded_into_their_panes() -> None:
         event("order_placed", at=NOON + 10_000, event_id="c", amount=7),
     )
     report = reported(job.snapshot())
-    assert sums(report)[ORDERS] == 2
-    assert sums(report)[REVENUE_GROSS] == 123_456 + 1_000
-    assert sums(report)[REVENUE_REFUNDED] == 50_000
-    assert sums(report, pane=NOON + 10_000)[REVENUE_GROSS] == 70_000
+    assert sums(report)[SUM_INDEX["orders"]] == 2
+    assert sums(report)[SUM_INDEX["revenue_gross"]] == 123_456 + 1_000
+    assert sums(report)[SUM_INDEX["revenue_refunded"]] == 50_000
+    assert sums(report, pane=NOON + 10_000)[SUM_INDEX["revenue_gross"]] == 70_000
     assert (report.from_offset, report.to_offset) == (-1, 3)
 
 
@@ -63,15 +64,15 @@ def test_spend_belongs_to_the_campaign_and_channel_that_reported_it() -> None:
     job = ingest_job("campaigns")
     apply(job, event("spend_reported", amount="3.5", currency="CNY", channel="feed"))
     report = reported(job.snapshot())
-    ((campaign, channel, wire),) = report.panes[NOON]
-    assert (campaign, channel) == ("c1", "feed")
-    assert Cell.from_wire(wire).sums[SPEND] == 35_000
+    (row,) = report.panes[NOON]
+    assert (row.campaign, row.channel) == ("c1", "feed")
+    assert row.cell.sums[SUM_INDEX["spend"]] == 35_000
 
 
 def test_rfc_3339_times_are_event_times_too() -> None:
     job = ingest_job()
     apply(job, event(event_time="2023-11-14T20:00:00+08:00"))
-    assert sums(reported(job.snapshot()))[CLICKS] == 1
+    assert sums(reported(job.snapshot()))[SUM_INDEX["clicks"]] == 1
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_campaigns_are_found_by_id_then_name_and_never_guessed() -> None:
         event(event_id="5", campaign_id=None),
     )
     report = reported(job.snapshot())
-    counted = {name: Cell.from_wire(wire).sums[CLICKS] for name, _, wire in report.panes[NOON]}
+    counted = {row.campaign: row.cell.sums[SUM_INDEX["clicks"]] for row in report.panes[NOON]}
     assert counted == {"c1": 3, "unknown": 1, "none": 1}
     assert report.stats.unknown_samples == ["c9"]
 
@@ -227,7 +228,7 @@ def test_no_bytes_whatever_stop_the_stream(value: bytes) -> None:
     apply(job, value, event(event_id="good"))
     report = reported(job.snapshot())
     assert report.stats.records == 2
-    assert sums(report)[CLICKS] == 1
+    assert sums(report)[SUM_INDEX["clicks"]] == 1
 
 
 @given(

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from models import reports
 from models.alerts import Alert, RuleBook
+from models.campaigns import Campaign
 from models.reports import Report, SourceStats
+from models.scopes import Scope
 from streams.engine.stage import Position
 from streams.kpis.completeness import Completeness
 from streams.kpis.intervals import wilson
@@ -168,18 +170,18 @@ KIND = {"order_placed": "order", "order_refunded": "refund", "spend_reported": "
 
 def as_table(events: list[dict[str, Any]]) -> pl.DataFrame:
     rows = [
-        (
-            body["event_time"],
-            KIND.get(body["type"], body["type"]),
-            body.get("user_id"),
-            body["campaign_id"],
-            body["channel"],
-            round(float(body.get("amount", 0)) * 10_000),
-            body.get("count", 1),
-        )
+        {
+            "event_time_ms": body["event_time"],
+            "kind": (kind := KIND.get(body["type"], body["type"])),
+            "user_id": body.get("user_id"),
+            "campaign": body["campaign_id"],
+            "channel": body["channel"],
+            "amount": round(float(body.get("amount", 0)) * 10_000),
+            "count": 0 if kind == "order" else body.get("count", 1),
+        }
         for body in events
     ]
-    return pl.DataFrame(rows, schema=oracle.SCHEMA, orient="row")
+    return oracle.typed(pl.DataFrame(rows))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "Asia/Kolkata", "America/New_York"])
@@ -261,7 +263,7 @@ def test_late_data_correct_a_window_that_was_closed() -> None:
     path = Path()
     path.feed([event(at=NOON + 1_000, event_id="a"), event(at=NOON + 120_000, event_id="b")])
     path.finish()
-    key = ("1m", NOON + 10_000, "all", "", "")
+    key = ("1m", NOON + 10_000, "all", "", "", "", "")
     assert path.closed[key]["clicks"][0] == 1
     path.feed([event(at=NOON + 2_000, event_id="late", user_id="u2")])
     path.finish()
@@ -273,7 +275,7 @@ def test_a_window_that_late_data_made_is_corrected_by_later_ones() -> None:
     path = Path()
     path.feed([event(at=NOON, event_id="a"), event(at=NOON + 300_000, event_id="b")])
     path.finish()
-    key = ("1m", NOON + 110_000, "all", "", "")
+    key = ("1m", NOON + 110_000, "all", "", "", "", "")
     assert key not in path.closed
     path.feed([event(at=NOON + 100_000, event_id="late")])
     path.finish()
@@ -287,12 +289,12 @@ def test_a_scope_that_late_data_show_first_is_zero_in_the_windows_after_it() -> 
     path = Path()
     path.feed([event(at=NOON + second * 1_000, event_id=f"e{second}") for second in range(0, 200)])
     path.finish()
-    key = ("1m", NOON + 180_000, "campaign", "c2", "")
+    key = ("1m", NOON + 180_000, "campaign", "c2", "", "", "")
     assert key not in path.closed
     path.feed([event(at=NOON + 60_000, event_id="late", campaign_id="c2")])
     path.finish()
     assert path.closed[key]["clicks"][0] == 0
-    assert path.closed["1m", NOON + 70_000, "campaign", "c2", ""]["clicks"][0] == 1
+    assert path.closed["1m", NOON + 70_000, "campaign", "c2", "", "", ""]["clicks"][0] == 1
 
 
 def test_an_alert_whose_evidence_late_data_change_says_so() -> None:
@@ -339,7 +341,7 @@ def test_absent_inputs_give_absent_kpis_not_zero() -> None:
     path = Path()
     path.feed([event("order_placed", at=NOON, event_id="o")])
     path.finish()
-    values = path.closed["1m", NOON + 10_000, "all", "", ""]
+    values = path.closed["1m", NOON + 10_000, "all", "", "", "", ""]
     assert values["orders"][0] == 1
     assert values["clicks"][0] == 0
     for absent in ("impressions", "ctr", "spend", "cpc", "roas", "roi", "unique_visitors"):
@@ -358,8 +360,8 @@ def test_an_input_seen_earlier_that_day_makes_zero_the_truth() -> None:
         ]
     )
     path.finish()
-    values = path.closed["1m", NOON + 610_000, "all", "", ""]
-    assert values["spend"] == [0, None, None, 0]
+    values = path.closed["1m", NOON + 610_000, "all", "", "", "", ""]
+    assert values["spend"][0] == 0
     assert "roas" not in values
 
 
@@ -371,3 +373,49 @@ def test_the_view_says_how_complete_the_data_are() -> None:
     health = job.view.health
     assert (health.reporting, health.expected, health.lag_s, health.behind) == (1, 3, None, 4)
     assert health.missing == [("campaigns", 0), ("orders", 0)]
+
+
+def test_regions_and_segments_are_scopes_of_events_that_name_them() -> None:
+    path = Path()
+    path.feed(
+        [
+            event(at=NOON, event_id="a", region="east", segment="members"),
+            event(at=NOON + 1, event_id="b", region="west"),
+            event(at=NOON + 2, event_id="c", campaign_id="c2"),
+        ]
+    )
+    path.finish()
+    counts = {
+        key[2:]: values["clicks"][0]
+        for key, values in path.closed.items()
+        if key[:2] == ("1m", NOON + 10_000)
+    }
+    assert counts["all", "", "", "", ""] == 3
+    assert counts["region", "", "", "east", ""] == 1
+    assert counts["campaign_region", "c1", "", "west", ""] == 1
+    assert counts["segment", "", "", "", "members"] == 1
+    assert not [key for key in counts if key[0] == "campaign_region" and key[1] == "c2"]
+
+
+def test_campaigns_beyond_the_largest_are_together_other() -> None:
+    campaigns = [Campaign(id=f"k{number}") for number in range(5)]
+    path = Path(campaigns=campaigns)
+    path.kpis = kpi_job(top_campaigns=2)
+    path.feed(
+        [
+            event(
+                at=NOON + click, event_id=f"{number}-{click}", campaign_id=f"k{number}", user_id="u"
+            )
+            for number in range(5)
+            for click in range(number + 1)
+        ]
+    )
+    path.finish()
+    path.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=path.now_ms + 10_000)
+    view = path.kpis.view
+    assert view is not None
+    latest = view.latest["day"]
+    assert latest.small == {"k0", "k1", "k2"}
+    assert latest.other["clicks"].value == 1 + 2 + 3
+    assert latest.other["unique_visitors"].value == 1
+    assert latest.values[Scope("campaign", "k0")]["clicks"].value == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -16,13 +16,11 @@ from pydantic import ValidationError
 
 from models.alerts import RuleBook
 from models.distinct import EXACT_LIMIT, Distinct, hash_user
-from models.kpis import KPIS
-from models.measures import MEASURES, WIDTH, Cell
 from models.money import MoneyError, to_units
 from models.scopes import Scope
 from models.windows import BusinessDay, Window, first_end_after, start_of_window
 
-DAY = Window("day", None, 60_000)
+DAY = Window("day", 60_000, days=1)
 
 
 @given(st.decimals(min_value=-(10**9), max_value=10**9, places=4))
@@ -110,29 +108,6 @@ def test_distinct_users_survive_the_wire(hashes: set[int]) -> None:
     assert (again.estimate, again.is_exact) == (distinct.estimate, distinct.is_exact)
 
 
-cells = st.builds(
-    lambda sums, hashes: Cell(sums, visitors=Distinct(hashes)),
-    st.lists(st.integers(0, 10**12), min_size=WIDTH, max_size=WIDTH),
-    st.sets(st.integers(0, 2**64 - 1), max_size=20),
-)
-
-
-@given(cells, cells)
-def test_cells_add_up_in_any_order(a: Cell, b: Cell) -> None:
-    ab, ba = Cell(), Cell()
-    ab.merge(a)
-    ab.merge(b)
-    ba.merge(b)
-    ba.merge(a)
-    again = Cell.from_wire(ab.to_wire())
-    assert ab.sums == ba.sums == again.sums
-    assert ab.visitors.estimate == ba.visitors.estimate == again.visitors.estimate
-
-
-def test_a_cell_of_an_older_version_reads_as_zero_where_it_has_nothing() -> None:
-    assert Cell.from_wire(([1, 2], b"", b"")).sums == [1, 2] + [0] * (WIDTH - 2)
-
-
 def test_an_event_at_the_end_of_a_step_belongs_to_the_next() -> None:
     assert first_end_after(9_999, step_ms=10_000) == 10_000
     assert first_end_after(10_000, step_ms=10_000) == 20_000
@@ -159,13 +134,29 @@ def test_a_business_day_starts_at_local_midnight_also_when_clocks_change(
     assert start_of_window(DAY, ms(end), day=day) == ms(start)
 
 
-def test_every_kpi_is_made_of_known_measures() -> None:
-    names = {kpi.name for kpi in KPIS}
-    assert len(names) == len(KPIS)
-    for kpi in KPIS:
-        used = {name for _, name in (*kpi.numerator, *kpi.denominator)} | set(kpi.needs)
-        assert used <= set(MEASURES)
-        assert bool(kpi.numerator) != bool(kpi.distinct)
+def test_weeks_and_months_are_business_days_and_not_hours() -> None:
+    def ms(text: str) -> int:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+    day = BusinessDay(ZoneInfo("America/New_York"))
+    week, month = (Window("week", 900_000, days=7), Window("month", 900_000, days=30))
+    # Clocks went back on November 5th: the week is an hour longer.
+    end = ms("2023-11-07T12:00:00-05:00")
+    assert start_of_window(week, end, day=day) == ms("2023-11-01T00:00:00-04:00")
+    assert start_of_window(month, end, day=day) == ms("2023-10-09T00:00:00-04:00")
+    midnight = ms("2023-11-06T00:00:00-05:00")
+    assert midnight - day.start_of(midnight - 1) == 25 * 3_600_000
+
+
+def test_a_business_day_may_start_in_the_morning() -> None:
+    def ms(text: str) -> int:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+    day = BusinessDay(ZoneInfo("Asia/Shanghai"), starts_at=time(4))
+    assert day.start_of(ms("2026-06-18T03:59:59+08:00")) == ms("2026-06-17T04:00:00+08:00")
+    assert day.start_of(ms("2026-06-18T04:00:00+08:00")) == ms("2026-06-18T04:00:00+08:00")
+    assert day.date_of(ms("2026-06-18T03:00:00+08:00")).isoformat() == "2026-06-17"
+    assert day.end_of(ms("2026-06-18T03:00:00+08:00")) == ms("2026-06-18T04:00:00+08:00")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.kpis import KPI_BY_NAME
+from models.kpis import CATALOGUE
 from streams.engine.stage import Position
 from tests.support.offline import NOON, Path, event, kind_of, record
 
@@ -31,7 +31,7 @@ def live(path: Path, *, from_ms: int, seconds: int, orders: bool) -> None:
 def told(path: Path) -> dict[str, bool]:
     """Return which KPIs rest on everything in the newest minute."""
     latest = path.kpis._latest["1m"]
-    return {name: latest.tells(KPI_BY_NAME[name]) for name in ("clicks", "orders", "aov", "ctr")}
+    return {name: latest.tells(CATALOGUE[name]) for name in ("clicks", "orders", "aov", "ctr")}
 
 
 def test_only_what_needs_the_silent_source_is_unsure_and_for_as_long_as_it_is_in_the_window() -> (

@@ -1,0 +1,116 @@
+"""The 'KPIs' Grafana dashboard: every KPI of the catalogue, scorecards and the funnel.
+
+It follows from the definitions: a row for each objective, a graph for each KPI with its
+interval, in the kind of scope and the window that are chosen.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from grafana_foundation_sdk.builders import common as widgets
+from grafana_foundation_sdk.builders import dashboard as boards
+from grafana_foundation_sdk.builders import prometheus, timeseries
+from grafana_foundation_sdk.models import common as choices
+from grafana_foundation_sdk.models import dashboard as models
+
+from dashboards import queries, variables
+from dashboards.queries import CURRENCY, Query
+from models.definitions import Kpi, Unit
+from models.kpis import CATALOGUE
+
+_UNITS: Final[dict[Unit, str]] = {
+    "count": "short",
+    "users": "short",
+    "ratio": "none",
+    "money": f"suffix:{CURRENCY}",
+    "seconds": "s",
+    "score": "none",
+}
+_OBJECTIVES: Final = {
+    "reach": "Reach 触达",
+    "engagement": "Engagement 互动",
+    "experience": "Experience 体验",
+    "acquisition": "Acquisition 获客",
+    "sales": "Sales 销售",
+    "efficiency": "Efficiency 投放效率",
+    "retention": "Retention 留存",
+    "satisfaction": "Satisfaction 满意度",
+    "brand": "Brand 品牌",
+    "supply": "Supply 供应",
+}
+
+
+def build() -> models.Dashboard:
+    """Return the dashboard, the same one each time."""
+    board = (
+        boards.Dashboard("Campaign KPIs, all")
+        .uid("kpi-catalogue")
+        .description("Every KPI by objective, the scorecards, and what the funnel loses.")
+        .tags(["kpi", "catalogue"])
+        .timezone("browser")
+        .time("now-6h", "now")
+        .refresh("1m")
+        .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .variables(
+            [
+                variables.datasource(),
+                variables.window(),
+                variables.scope(),
+                variables.label("campaign", title="Campaign 活动"),
+            ]
+        )
+    )
+    board.with_row(boards.Row("Scorecards 记分卡"))
+    for title, name, unit, text in (
+        ("Points 得分", "points", "none", "60 at base, 100 at stretch."),
+        ("Dimensions 维度得分", "dimensions", "none", "The profile of each card."),
+        ("Attainment of base 保底达成率", "attainment", "percentunit", "1 is the base value."),
+        ("Coverage 数据覆盖", "coverage", "percentunit", "Share of the weight that has data."),
+    ):
+        board.with_panel(_graph(title, text, unit, [queries.SCORECARDS[name]]))
+    board.with_row(boards.Row("Funnel 转化漏斗"))
+    text = "Orders lost at each step in the last hour beyond what is usual in the week."
+    board.with_panel(_graph("Excess loss 超额流失", text, "short", [queries.FUNNEL]))
+    for objective, title in _OBJECTIVES.items():
+        kpis = [kpi for kpi in CATALOGUE.values() if kpi.objective == objective]
+        board.with_row(boards.Row(title))
+        for kpi in kpis:
+            board.with_panel(_of_kpi(kpi))
+    built = board.build()
+    for number, item in enumerate(built.panels or (), start=1):
+        item.id_val = number  # the SDK leaves panels without one and gives every row 0
+    return built
+
+
+def _of_kpi(kpi: Kpi) -> timeseries.Panel:
+    shown = [queries.of_kpi(kpi)]
+    if kpi.interval != "none":
+        shown += [queries.bound_of_kpi(kpi, side) for side in ("lower", "upper")]
+    unit = "percentunit" if kpi.interval == "wilson" else _UNITS[kpi.unit]
+    text = f"{kpi.help}. {kpi.formula}"
+    return _graph(f"{kpi.title_en} {kpi.title_zh}", text, unit, shown)
+
+
+def _graph(title: str, text: str, unit: str, shown: Sequence[Query]) -> timeseries.Panel:
+    legend = widgets.VizLegendOptions().show_legend(True)
+    return (
+        timeseries.Panel()
+        .title(title)
+        .description(text)
+        .datasource(variables.SOURCE)
+        .unit(unit)
+        .height(7)
+        .span(8)
+        .legend(legend.display_mode(choices.LegendDisplayMode.LIST))
+        .tooltip(widgets.VizTooltipOptions().mode(choices.TooltipDisplayMode.MULTI))
+        .targets(
+            [
+                prometheus.Dataquery()
+                .expr(query.expr)
+                .legend_format(query.legend)
+                .ref_id(chr(ord("A") + place))
+                .range()
+                for place, query in enumerate(shown)
+            ]
+        )
+    )

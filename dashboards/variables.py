@@ -1,0 +1,58 @@
+"""What can be chosen at the top of the boards."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from grafana_foundation_sdk.builders import dashboard as boards
+from grafana_foundation_sdk.models import dashboard as models
+
+from dashboards.queries import DEFAULT_WINDOW, EVERY_VALUE, WINDOW_NAMES
+from models.scopes import SCOPE_KINDS
+
+SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+"""The chosen Prometheus."""
+
+
+def datasource() -> boards.DatasourceVariable:
+    """Return the choice of a Prometheus."""
+    return boards.DatasourceVariable("datasource").label("Data source 数据源").type("prometheus")
+
+
+def window() -> boards.CustomVariable:
+    """Return the choice of a window."""
+    return _choice("window", "Window 时间窗口", WINDOW_NAMES, chosen=DEFAULT_WINDOW)
+
+
+def scope() -> boards.CustomVariable:
+    """Return the choice of a kind of scope."""
+    return _choice("scope", "Scope 范围", SCOPE_KINDS, chosen="all")
+
+
+def label(name: str, *, title: str) -> boards.QueryVariable:
+    """Return the choice of some values of a label, or of all."""
+    query = f'label_values(kpi_clicks_count{{scope="{name}"}}, {name})'
+    return (
+        boards.QueryVariable(name)
+        .label(title)
+        .datasource(SOURCE)
+        .query({"query": query, "refId": f"variable-{name}"})
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value(EVERY_VALUE)
+        .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
+    )
+
+
+def _choice(name: str, title: str, values: Sequence[str], *, chosen: str) -> boards.CustomVariable:
+    def option(value: str) -> models.VariableOption:
+        return models.VariableOption(selected=value == chosen, text=value, value=value)
+
+    return (
+        boards.CustomVariable(name)
+        .label(title)
+        .values(",".join(values))
+        .options([option(value) for value in values])
+        .current(option(chosen))
+    )

@@ -1,0 +1,199 @@
+"""What a KPI is: a definition, from which everything else about it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models import formulas
+from models.formulas import Formula, FormulaError, Quantile, Quotient, Total
+from models.measures import SUM_INDEX, SourceKind, sources_of
+from models.money import to_currency
+
+Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
+Direction = Literal["more", "less", "neither"]
+"""What is better: more or less of it, or neither."""
+Interval = Literal["none", "wilson", "mean", "compound", "poisson", "rank"]
+"""How the interval of 95 % is found; `streams.kpis.intervals` has the methods."""
+
+
+class Kpi(BaseModel):
+    """One KPI, as the catalogue or a file of configuration defines it.
+
+    Args:
+        formula: see `models.formulas`.
+        needs: sums; without having seen any of them that day the KPI is absent, not 0.
+        n: the sum or set of users that the value rests on; without it the value itself.
+        squares: for a mean, the sum of the squares of what is averaged; for compound,
+            the distribution of the amounts that are summed.
+        min_n: below it the value is not significant.
+        outcome: the KPI that a volume is there for, by which it is to be judged.
+        objective: what it serves; every KPI serves something.
+        source: the paper, S0 to S3, that names it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+    title_en: Annotated[str, Field(min_length=1)]
+    title_zh: Annotated[str, Field(min_length=1)]
+    formula: str
+    unit: Unit
+    direction: Direction = "more"
+    help: str = ""
+    needs: tuple[str, ...] = ()
+    n: str | None = None
+    interval: Interval = "none"
+    squares: str | None = None
+    min_n: Annotated[int, Field(ge=0)] = 0
+    outcome: str | None = None
+    objective: str = ""
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _formula_is_whole(self) -> Kpi:
+        try:
+            formula = self.parsed
+        except FormulaError as error:
+            raise ValueError(f"formula: {error}") from None
+        for name in self.needs:
+            if name not in SUM_INDEX:
+                raise ValueError(f"needs: no sum named {name!r} is measured")
+        if self.interval in {"wilson", "mean", "compound", "poisson"} and not isinstance(
+            formula, Quotient
+        ):
+            raise ValueError(f"interval: {self.interval} is for quotients")
+        if self.interval in {"mean", "compound"} and self.squares is None:
+            raise ValueError(f"squares: {self.interval} needs them")
+        if self.n is not None:
+            formulas.terms(self.n)
+        return self
+
+    @cached_property
+    def parsed(self) -> Formula:
+        """The formula as it is computed."""
+        return formulas.parse(self.formula)
+
+    @property
+    def metric(self) -> str:
+        """The name of its Prometheus metric, with the unit."""
+        if self.name.endswith(f"_{self.unit}"):
+            return f"kpi_{self.name}"
+        return f"kpi_{self.name}_{self.unit}"
+
+    @cached_property
+    def sources(self) -> frozenset[SourceKind]:
+        """The source topics that it is made of."""
+        found = (sources_of(name) for name in formulas.names_in(self.parsed))
+        return frozenset().union(*found)
+
+    @property
+    def volume(self) -> bool:
+        """Whether it grows with the events of its window, so that a part of one says less."""
+        return isinstance(self.parsed, Total)
+
+    @property
+    def has_n(self) -> bool:
+        """Whether what it rests on is something else than its value."""
+        return self.n is not None or isinstance(self.parsed, Quotient | Quantile)
+
+    def shown(self, value: int | float) -> int | float:
+        """Return a value as people and rules see it: sums of money in the currency.
+
+        Sums of money are whole units of 1/10,000, averages are in the currency already.
+        """
+        if self.unit == "money" and isinstance(value, int):
+            return to_currency(value)
+        return value
+
+
+class KpiValue(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A KPI's value in one window and scope.
+
+    ``value`` is in whole units of 1/10,000 for sums of money (an int), in the
+    currency for averages of money (a float). ``low`` and ``high`` bound the
+    95 % interval where the KPI has one; ``n`` is what the value rests on, and
+    ``significant`` says whether that is enough.
+    """
+
+    value: int | float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    significant: bool = True
+
+    def __str__(self) -> str:
+        return (
+            str(self.value) if self.significant else f"{self.value} (not significant, n={self.n})"
+        )
+
+
+class Catalogue(Mapping[str, Kpi]):
+    """KPIs by name, in their order.
+
+    Raises:
+        ValueError: two of them have the same name or metric.
+    """
+
+    def __init__(self, kpis: Iterable[Kpi]) -> None:
+        self._by_name: dict[str, Kpi] = {}
+        metrics: dict[str, str] = {}
+        for kpi in kpis:
+            if kpi.name in self._by_name:
+                raise ValueError(f"two KPIs have the name {kpi.name!r}")
+            # A KPI's n is a series of its own beside it.
+            for metric in (kpi.metric, f"kpi_{kpi.name}_n"):
+                if metric in metrics:
+                    raise ValueError(f"{kpi.name} and {metrics[metric]} share a metric, {metric}")
+                metrics[metric] = kpi.name
+            self._by_name[kpi.name] = kpi
+
+    def __getitem__(self, name: str) -> Kpi:
+        """Return a KPI by its name."""
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names, in their order."""
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._by_name)
+
+    def with_more(self, kpis: Iterable[Kpi]) -> Catalogue:
+        """Return a catalogue that has these as well.
+
+        Raises:
+            ValueError: one of them has a name that is taken.
+        """
+        return Catalogue([*self.values(), *kpis])
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The sums that some KPI needs, in their order."""
+        wanted = {name for kpi in self.values() for name in kpi.needs}
+        return tuple(name for name in SUM_INDEX if name in wanted)
+
+    def lint(self) -> list[str]:
+        """Return what is questionable about the definitions, in words.
+
+        A volume that names no outcome invites being driven for its own sake; a KPI
+        without an objective is watched by nobody (S0).
+        """
+        found: list[str] = []
+        for kpi in self.values():
+            if not kpi.objective:
+                found.append(f"{kpi.name}: serves no objective; name one, or leave it out")
+            if kpi.volume and kpi.direction == "more" and kpi.outcome is None:
+                found.append(f"{kpi.name}: a volume without its outcome; name the KPI it is for")
+            if kpi.outcome is not None and kpi.outcome not in self:
+                found.append(f"{kpi.name}: its outcome {kpi.outcome!r} is no KPI")
+            elif kpi.outcome == kpi.name and kpi.objective != "growth":
+                found.append(f"{kpi.name}: is its own outcome, which only growth itself may be")
+            if isinstance(kpi.parsed, Quotient) and kpi.n is None:
+                found.append(f"{kpi.name}: a quotient that does not say what it rests on (n)")
+        return found

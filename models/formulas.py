@@ -1,0 +1,134 @@
+"""Formulas of KPIs: text that people read, and what is computed from it.
+
+======================================  =============================================
+``orders``, ``revenue_gross - spend``   a sum of measures or distinct users
+``clicks / impressions``                a quotient of two such sums
+``1000 * spend / impressions``          … times a whole number
+``median(dwell_ms)``, ``p90(dwell_ms)`` a quantile of a distribution
+``newest(followers)``                   the newest measurement of a level
+======================================  =============================================
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+
+from models.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX, UNIONS
+
+Terms = tuple[tuple[int, str], ...]
+"""Signed names of sums, sets of users or unions of sets."""
+
+_COUNTABLE = {*SUM_INDEX, *SET_INDEX, *UNIONS}
+_CALL = re.compile(r"(median|p\d{1,2}|newest)\(\s*(\w+)\s*\)")
+_TERM = re.compile(r"\s*([+-]?)\s*([a-z][a-z0-9_]*)")
+_TIMES = re.compile(r"\s*(\d+)\s*\*")
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A sum."""
+
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Quotient:
+    """``times`` a sum, over another."""
+
+    over: Terms
+    under: Terms
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """The value of a distribution below which a share of it lies."""
+
+    of: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest measurement of a level."""
+
+    of: str
+
+
+Formula = Total | Quotient | Quantile | Newest
+
+
+class FormulaError(ValueError):
+    """A formula can't be read, or names what is not measured."""
+
+
+def names_in(formula: Formula) -> tuple[str, ...]:
+    """Return the sums, sets, unions, distributions or levels that a formula names."""
+    if isinstance(formula, Total):
+        return tuple(name for _, name in formula.terms)
+    if isinstance(formula, Quotient):
+        return tuple(name for _, name in (*formula.over, *formula.under))
+    return (formula.of,)
+
+
+@lru_cache(maxsize=1024)
+def parse(text: str) -> Formula:
+    """Read a formula.
+
+    Raises:
+        FormulaError: it can't be read, or names what is not measured.
+    """
+    call = _CALL.fullmatch(text.strip())
+    if call is not None:
+        return _call(call[1], call[2])
+    over, *rest = text.split("/")
+    if not rest:
+        return Total(terms(over))
+    if len(rest) > 1:
+        raise FormulaError("one division at most; sums stand on both sides of it")
+    times = _TIMES.match(over)
+    if times is not None:
+        over = over[times.end() :]
+    return Quotient(terms(over), terms(rest[0]), int(times[1]) if times else 1)
+
+
+def terms(text: str) -> Terms:
+    """Read a sum of signed names, with or without parentheses around it.
+
+    Raises:
+        FormulaError: it can't be read, or names what does not add up.
+    """
+    inner = text.strip()
+    if inner.startswith("(") and inner.endswith(")"):
+        inner = inner[1:-1]
+    found: list[tuple[int, str]] = []
+    at = 0
+    while at < len(inner.rstrip()):
+        match = _TERM.match(inner, at)
+        if match is None or (found and not match[1]):
+            raise FormulaError(
+                f"can't read {inner[at:].strip()!r}; write a sum like orders + leads"
+            )
+        found.append((-1 if match[1] == "-" else 1, _known(match[2], _COUNTABLE)))
+        at = match.end()
+    if not found:
+        raise FormulaError("a sum is missing")
+    return tuple(found)
+
+
+def _call(function: str, of: str) -> Formula:
+    if function == "newest":
+        return Newest(_known(of, LEVEL_INDEX))
+    share = 0.5 if function == "median" else int(function[1:]) / 100
+    return Quantile(_known(of, DISTRIBUTION_INDEX), share)
+
+
+def _known(name: str, names: set[str] | dict[str, int]) -> str:
+    if name in names:
+        return name
+    near = get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(names))}"
+    raise FormulaError(f"nothing named {name!r} is measured here{hint}")

@@ -1,0 +1,99 @@
+"""Indicators: KPIs on a scorecard, with the values that are to be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from difflib import get_close_matches
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+from models.definitions import Catalogue, Kpi
+
+Better = Literal["more", "less"]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def hint(name: str, names: list[str]) -> str:
+    """Return what might have been meant, or what is known, as the end of a message."""
+    near = get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names)}"
+
+
+class Indicator(BaseModel):
+    """A KPI on a card, in the units people see: the currency, ratios of 0 to 1.
+
+    Args:
+        base: what must be reached (保底).
+        stretch: what is aimed at (挑战).
+        direction: what is better, for a KPI that leaves it open.
+        exempt_until: the first day on which it counts; before, it is shown only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kpi: str
+    weight: Weight | None = None
+    base: Amount
+    stretch: Amount
+    direction: Better | None = None
+    exempt_until: date | None = None
+    exempt_reason: str = ""
+
+    @model_validator(mode="after")
+    def _values_fit(self, info: ValidationInfo) -> Indicator:
+        if self.direction is not None:
+            self._check_order(self.direction)
+        elif self.base == self.stretch:
+            raise ValueError(f"stretch: {self.stretch:g} is the base as well; they must differ")
+        if (self.exempt_until is None) != (not self.exempt_reason.strip()):
+            raise ValueError("an exemption needs both exempt_until and exempt_reason")
+        if isinstance(info.context, Mapping) and "catalogue" in info.context:
+            self.check(info.context["catalogue"])
+        return self
+
+    def check(self, catalogue: Catalogue) -> None:
+        """Check the KPI and its values against the catalogue.
+
+        Raises:
+            ValueError: there is no such KPI, or base and stretch do not suit it.
+        """
+        if self.kpi not in catalogue:
+            raise ValueError(f"{self.kpi}: there is no such KPI{hint(self.kpi, [*catalogue])}")
+        kpi = catalogue[self.kpi]
+        self._check_order(self.better(kpi))
+        highest = max(self.base, self.stretch)
+        if kpi.interval == "wilson" and highest > 1:
+            raise ValueError(f"{self.kpi}: {highest:g} is more than all of it; write 5 % as 0.05")
+
+    def better(self, kpi: Kpi) -> Better:
+        """Return what is better, more of the KPI or less.
+
+        Raises:
+            ValueError: nothing says so, or the indicator contradicts the KPI.
+        """
+        if kpi.direction == "neither":
+            if self.direction is None:
+                raise ValueError(
+                    f"{self.kpi}: neither more nor less of it is better; "
+                    "give the indicator a direction, more or less"
+                )
+            return self.direction
+        if self.direction not in {None, kpi.direction}:
+            raise ValueError(f"{self.kpi}: {kpi.direction} of it is better, not {self.direction}")
+        return kpi.direction
+
+    def exempt(self, today: date) -> bool:
+        """Say whether it does not count yet."""
+        return self.exempt_until is not None and today < self.exempt_until
+
+    def _check_order(self, better: Better) -> None:
+        above = self.stretch > self.base
+        if self.stretch == self.base or above != (better == "more"):
+            raise ValueError(
+                f"{self.kpi}: {better} of it is better, so the stretch value must be "
+                f"{'over' if better == 'more' else 'under'} the base, {self.base:g}, "
+                f"and not {self.stretch:g}"
+            )

@@ -1,0 +1,48 @@
+"""What the export side needs to know of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from models.definitions import Catalogue
+from models.scopes import Scope
+from models.scorecards import ScorecardBook
+from models.selection import KpiBook
+from models.windows import BusinessDay
+from streams.kpis import funnel, scoring
+from streams.kpis.view import KpiView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exports:
+    """The KPIs and which of their series are exported, the scorecards, the calendar."""
+
+    day: BusinessDay
+    currency: str
+    kpis: KpiBook = field(default_factory=KpiBook)
+    scorecards: ScorecardBook = field(default_factory=ScorecardBook)
+    largest_series_count: int = 50_000
+    catalogue: Catalogue = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "catalogue", self.kpis.catalogue)
+
+    def scores(self, view: KpiView) -> list[scoring.Score]:
+        """Return the scores of all cards, on the newest windows."""
+        if not view.frontier_ms:
+            return []
+        values = {name: latest.values for name, latest in view.latest.items()}
+        today = self.day.date_of(view.frontier_ms - 1)
+        return scoring.scores(self.scorecards, values, catalogue=self.catalogue, today=today)
+
+    def funnels(self, view: KpiView) -> Mapping[Scope, list[funnel.Step]]:
+        """Return the funnels of all, of channels and of the campaigns that are exported."""
+        now, usual = view.latest.get(funnel.WINDOW), view.latest.get(funnel.REFERENCE)
+        if now is None or usual is None:
+            return {}
+        return {
+            scope: funnel.funnel(values, usual.values.get(scope, {}))
+            for scope, values in now.values.items()
+            if scope.kind in {"all", "channel", "campaign"} and scope.campaign not in now.small
+        }

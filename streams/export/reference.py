@@ -1,0 +1,203 @@
+"""Writes docs/kpis.md and docs/metrics.md: ``python -m streams.export.reference [--check]``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from models.definitions import Catalogue, Kpi
+from models.kpis import CATALOGUE
+from models.measures import DISTRIBUTIONS, LEVELS, SUMS, UNIONS, USER_SETS
+from models.scopes import PARTS, SCOPE_KINDS
+from models.windows import WINDOWS
+from streams.export import collector
+
+FOLDER = Path("docs")
+
+_GENERATED = "<!-- Written by python -m streams.export.reference; edit the code instead. -->"
+
+_KPIS = """# KPIs
+
+{generated}
+
+Each KPI is a definition in [models/kpis.py](../models/kpis.py); what is computed, exported, shown
+and documented follows from it. `kpi-monitor kpis` lists them on the command line. The sources are
+the papers on marketing KPIs that the product was built from: S0 on a digital marketing department,
+S1 on campaign operations, S2 on marketing appraisal, S3 on a marketing department's scorecard.
+
+{kpis}
+
+## How to read it
+
+- **n** is what a value rests on. Below **min n** it is *not significant*: that travels with the
+  value in the topic of values, on the page and by `kpi_min_n`.
+- **needs**: until one of these was seen that business day, the KPI is absent, not 0.
+- **better** says whether more or less of it is better. The **outcome** of a volume is the KPI by
+  which it is to be judged: clicks that convert nobody are no success.
+- **interval** of 95 %: {intervals}.
+- Sums are exact. Money is whole units of 1/10,000 of the reporting currency, converted at the
+  rate of the event's own business day. Medians and percentiles are within 1 % of the value at their
+  rank (DDSketch), and bounds that rest on a distribution are so too; distinct users are exact up to
+  1,024, then a HyperLogLog sketch with a standard error of 1.6 %.
+
+## Windows
+
+{windows}
+
+## Scopes
+
+{scopes}. An event counts in a channel and a campaign always, if only in `none` or `unknown`; in a
+region and a segment when it names one.
+
+## What formulas may name
+
+A formula is a sum (`revenue_gross - revenue_refunded`), a quotient of two sums, with a whole
+number in front if need be (`1000 * spend / impressions`), a quantile (`median(dwell_ms)`,
+`p90(order_amount)`) or the newest measurement of a level (`newest(followers)`).
+
+{measures}
+
+## KPIs of your own
+
+A file named by `KPI_KPIS_FILE` adds KPIs and says which series are exported; see
+[config/kpis.yaml](../config/kpis.yaml). `kpi-monitor kpis --kpis FILE` lists them with the others
+and warns of what is questionable: a volume without its outcome, a KPI without an objective.
+"""
+
+_METRICS = """# Metrics
+
+{generated}
+
+## KPIs
+
+Labels: `scope` ({scopes}), {parts} (empty where the scope does not use them), `window` ({windows});
+money carries `currency` too. Where a KPI rests on something else than itself, `kpi_NAME_n` stands
+beside it, and where it has an interval of 95 %, the metric with `_lower` and `_upper`. A KPI whose
+inputs were not seen is absent, not 0. Only closed windows are exported. What each KPI is stands in
+[kpis.md](kpis.md).
+
+{kpis}
+
+## The monitor itself
+
+{own}
+"""
+
+_INTERVALS = {
+    "wilson": "*wilson*, the score interval of a proportion",
+    "mean": "*mean*, by the standard error",
+    "compound": "*compound*, a compound Poisson sum over a known cost, by the delta method",
+    "poisson": "*poisson*, a known cost over a Poisson count, by its score interval",
+    "rank": "*rank*, the values at the ranks that bound the quantile's rank",
+}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def kpis_page(catalogue: Catalogue) -> str:
+    """Return docs/kpis.md."""
+    windows = [
+        (
+            f"`{window.name}`",
+            f"{window.days} business day{'s' if window.days > 1 else ''}, the last so far"
+            if window.days
+            else f"the last {(window.length_ms or 0) // 60_000} min",
+            f"{window.step_ms // 1000} s",
+        )
+        for window in WINDOWS
+    ]
+    measures = [
+        *((f"`{one.name}`", "sum", one.source, one.help) for one in SUMS),
+        *((f"`{one.name}`", "distinct users", one.source, one.help) for one in USER_SETS),
+        *(
+            (f"`{name}`", "distinct users", "", f"in any of {', '.join(parts)}")
+            for name, parts in UNIONS.items()
+        ),
+        *((f"`{one.name}`", "distribution", one.source, one.help) for one in DISTRIBUTIONS),
+        *((f"`{one.name}`", "level", one.source, one.help) for one in LEVELS),
+    ]
+    return _KPIS.format(
+        generated=_GENERATED,
+        kpis=table(
+            (
+                *("KPI", "名称", "formula", "unit", "better", "interval", "n", "min n"),
+                *("needs", "outcome", "objective", "source", "what it is"),
+            ),
+            (_kpi_row(kpi) for kpi in catalogue.values()),
+        ),
+        intervals="; ".join(_INTERVALS.values()),
+        windows=table(("window", "what", "closes every"), windows),
+        scopes=", ".join(f"`{kind}`" for kind in SCOPE_KINDS),
+        measures=table(("name", "is a", "topic", "what it is"), measures),
+    )
+
+
+def _kpi_row(kpi: Kpi) -> tuple[str, ...]:
+    return (
+        f"`{kpi.name}`",
+        kpi.title_zh,
+        f"`{kpi.formula}`",
+        kpi.unit,
+        kpi.direction,
+        "" if kpi.interval == "none" else kpi.interval,
+        "" if kpi.n is None else f"`{kpi.n}`",
+        str(kpi.min_n or ""),
+        ", ".join(f"`{name}`" for name in kpi.needs),
+        "" if kpi.outcome is None else f"`{kpi.outcome}`",
+        kpi.objective,
+        kpi.source,
+        kpi.help,
+    )
+
+
+def metrics_page(catalogue: Catalogue) -> str:
+    """Return docs/metrics.md."""
+    own = [
+        (
+            f"`{spec.name}{'_total' if spec.counter else ''}`",
+            spec.help,
+            ", ".join(f"`{label}`" for label in spec.labels),
+        )
+        for spec in collector.SPECS
+    ]
+    kpis = [
+        (f"`{kpi.metric}`", kpi.title_zh, kpi.unit, kpi.help, ", ".join(kpi.needs))
+        for kpi in catalogue.values()
+    ]
+    return _METRICS.format(
+        generated=_GENERATED,
+        scopes=", ".join(f"`{kind}`" for kind in SCOPE_KINDS),
+        parts=", ".join(f"`{part}`" for part in PARTS),
+        windows=", ".join(f"`{window.name}`" for window in WINDOWS),
+        kpis=table(("metric", "名称", "unit", "what it is", "needs"), kpis),
+        own=table(("metric", "what it is", "labels"), own),
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages, or with ``--check`` say which of them differ."""
+    pages = {
+        FOLDER / "kpis.md": kpis_page(CATALOGUE),
+        FOLDER / "metrics.md": metrics_page(CATALOGUE),
+    }
+    stale = [
+        path
+        for path, text in pages.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    if "--check" in arguments:
+        for path in stale:
+            sys.stderr.write(f"{path} differs from its code; run make generated\n")
+        return 1 if stale else 0
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,69 @@
+"""Long windows that grow: their settled part is summed once, and then added to.
+
+A business day, a week or a month so far starts where it started a minute ago.
+Its buckets up to shortly before its end do not change any more, so that the sum
+over them is kept, and only what was settled since is added.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from models.cells import Cell
+from models.scopes import Facet
+
+KEPT = 4
+"""Windows whose sums are kept: one of each sort that grows, and one of yesterday."""
+
+
+class Summand(Protocol):
+    """A bucket, to be read."""
+
+    def rows(self) -> Iterable[tuple[Facet, Cell]]:
+        """Return the cells by facet."""
+
+
+Cover = Callable[[int, int], Iterable[Summand]]
+"""Returns the buckets that together are [start, end)."""
+
+
+class _Prefix:
+    def __init__(self, start: int) -> None:
+        self.end = start
+        self.cells: defaultdict[Facet, Cell] = defaultdict(Cell)
+
+
+class Prefixes:
+    """The sums of the settled parts of windows, by where they start."""
+
+    def __init__(self) -> None:
+        self._by_start: dict[int, _Prefix] = {}
+
+    def up_to(self, start: int, end: int, *, cover: Cover) -> Mapping[Facet, Cell] | None:
+        """Return the cells over [start, end), only to be read.
+
+        None where a later end was asked before: what is over is asked seldom.
+        """
+        prefix = self._by_start.pop(start, None) or _Prefix(start)
+        self._by_start[start] = prefix  # the latest asked is the last
+        if prefix.end > end:
+            return None
+        for bucket in cover(prefix.end, end):
+            for facet, cell in bucket.rows():
+                prefix.cells[facet].merge(cell)
+        prefix.end = end
+        return prefix.cells
+
+    def changed(self, time_ms: int) -> None:
+        """Forget the sums that hold that time."""
+        for start in [
+            start for start, prefix in self._by_start.items() if start <= time_ms < prefix.end
+        ]:
+            del self._by_start[start]
+
+    def expire(self) -> None:
+        """Forget the sums that were not asked for lately."""
+        for start in list(self._by_start)[:-KEPT]:
+            del self._by_start[start]

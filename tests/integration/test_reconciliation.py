@@ -1,0 +1,68 @@
+"""Every KPI of every closed window and scope of a month equals an independent calculation.
+
+The month has daylight saving time ending in it, refunds, three currencies whose rates
+change, late events, repetitions, unknown campaigns, and every type of event. The
+calculation is tests/support/oracle.py, in SQL; it shares no code with the monitor.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from models.campaigns import Campaign
+from models.kpis import CATALOGUE
+from models.rates import Rate, Rates
+from models.windows import DAY_MS
+from tests.support import month, oracle
+from tests.support.compare import differences
+from tests.support.offline import Path
+
+
+@pytest.fixture(scope="module")
+def made() -> month.Month:
+    return month.Month(seed=11, events=2_000)
+
+
+def rates() -> Rates:
+    return Rates(
+        month.CURRENCY,
+        [
+            Rate(currency=currency, date=date.fromisoformat(day), rate=Decimal(rate))
+            for currency, known in month.RATES.items()
+            for day, rate in known
+        ],
+    )
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_a_month_is_right_to_the_cent(made: month.Month, partitions: int) -> None:
+    path = Path(
+        partitions=partitions,
+        zone=month.ZONE,
+        now_ms=month.moment(month.FIRST_DAY, month.ZONE) + 40 * DAY_MS,
+        campaigns=[Campaign.model_validate(one) for one in made.campaigns],
+        rates=rates(),
+    )
+    path.feed(made.events, batch=150)
+    path.finish()
+    view = path.kpis.view
+    assert view is not None
+    assert view.total("counted") == len(made.counted)
+    assert view.total("duplicates") == made.duplicates
+    assert view.total("dead_letters/") == 0
+
+    ends = {
+        (key[0], oracle.window_start(key[0], key[1], month.ZONE), key[1]) for key in path.closed
+    }
+    last_ms = max(end for name, _, end in ends if name == "1m")
+    required = {end for end in oracle.required_ends(made.counted, month.ZONE) if end[2] <= last_ms}
+    assert required <= ends
+    expected = oracle.values(made.counted, ends, month.ZONE)
+    wrong = differences(path.closed, expected)
+    assert not wrong, f"{len(wrong)} of {len(expected)} differ:\n" + "\n".join(sorted(wrong)[:10])
+    seen = {kpi for values in expected.values() for kpi in values}
+    assert seen == set(CATALOGUE)
+    print(f"\n{len(expected)} rows of {len(ends)} closed windows are equal, {len(seen)} KPIs")

@@ -1,0 +1,368 @@
+"""A month of marketing in New York, daylight saving time ending in it, and what of it counts.
+
+Shares no code with the monitor: what must be counted is worked out here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from tests.support import oracle
+
+Event = dict[str, Any]
+Rates = Mapping[str, Sequence[tuple[str, str]]]
+"""By currency: from which date on one of it is worth how much of the reporting currency."""
+
+ZONE: Final = "America/New_York"
+CURRENCY: Final = "CNY"
+"""The reporting currency, which is worth itself."""
+FIRST_DAY: Final = date(2023, 10, 15)
+DAYS: Final = 31
+LONG_DAY: Final = date(2023, 11, 5)
+"""Daylight saving time ends: it has 25 hours."""
+RATES: Final[Rates] = {
+    "USD": [("2023-01-01", "7.3012"), ("2023-10-20", "7.3158"), ("2023-11-05", "7.28455")],
+    "EUR": [("2023-10-01", "7.7213"), ("2023-10-31", "7.73999"), ("2023-11-10", "7.80105")],
+}
+CAMPAIGNS: Final[list[dict[str, Any]]] = [
+    {"id": "autumn", "name": "Autumn sale", "aliases": []},
+    {"id": "members", "name": "New members", "aliases": []},
+    {"id": "halloween", "name": "Halloween", "aliases": ["Trick or treat"]},
+    {"id": "double-11", "name": "双十一", "aliases": ["11.11", "Singles Day"]},
+    {"id": "brand", "name": "Brand", "aliases": []},
+]
+# How events call a campaign -> where they count.
+CALLED: Final[list[tuple[dict[str, str], str]]] = [
+    ({"campaign_id": "autumn"}, "autumn"),
+    ({"campaign": "New members"}, "members"),
+    ({"campaign": "Trick or treat"}, "halloween"),
+    ({"campaign_id": "double-11"}, "double-11"),
+    ({"campaign_id": "brand"}, "brand"),
+    ({"campaign_id": "nobody-knows-it"}, "unknown"),
+    ({}, "none"),
+]
+CHANNELS: Final = ("search", "feed", "social", "email", "")
+REGIONS: Final = ("north", "south", "west", "")
+SEGMENTS: Final = ("students", "parents", None)
+CURRENCIES: Final = (CURRENCY, "USD", "EUR")
+STAGES: Final = ("lead", "mql", "sql", "opportunity", "won", "lost")
+COSTS: Final = ("ads", "channel", "labour")
+
+TOPICS: Final = {
+    "impression": "clicks",
+    "click": "clicks",
+    "visit": "clicks",
+    "order_placed": "orders",
+    "order_refunded": "orders",
+    "registration": "orders",
+    "lead": "orders",
+    "survey": "orders",
+    "spend_reported": "campaigns",
+    "measurement": "campaigns",
+}
+"""Type of event -> kind of the source topic that carries it."""
+KINDS: Final = {
+    "order_placed": "order",
+    "order_refunded": "refund",
+    "spend_reported": "spend",
+}
+"""Type of event -> kind of the oracle, where they differ."""
+
+MIX: Final = {
+    "impression": 22,
+    "click": 20,
+    "visit": 18,
+    "order_placed": 12,
+    "order_refunded": 3,
+    "registration": 4,
+    "lead": 7,
+    "survey": 5,
+    "spend_reported": 4,
+    "measurement": 5,
+}
+SESSIONS_A_DAY: Final = 4
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60 * SECOND_MS
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def local_day(time_ms: int, zone: str) -> date:
+    """Return the date of a moment in a zone."""
+    return (EPOCH + timedelta(milliseconds=time_ms)).astimezone(ZoneInfo(zone)).date()
+
+
+def moment(day: date, zone: str, *, hour: int = 0, minute: int = 0, fold: int = 0) -> int:
+    """Return a local time in ms; ``fold`` is 1 for the second of two."""
+    local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=ZoneInfo(zone), fold=fold)
+    return (local.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
+
+
+def units(
+    amount: str | Decimal,
+    currency: str,
+    time_ms: int,
+    *,
+    rates: Rates = RATES,
+    zone: str = ZONE,
+    reporting: str = CURRENCY,
+) -> int:
+    """Return money in 1/10,000 of the reporting currency, half units to the even one.
+
+    The rate is that of the newest date not after the local date of the moment.
+
+    Raises:
+        LookupError: there is no rate for the currency on that date.
+    """
+    rate = Decimal(1)
+    if currency != reporting:
+        day = local_day(time_ms, zone)
+        known = [row for row in rates.get(currency, ()) if date.fromisoformat(row[0]) <= day]
+        if not known:
+            raise LookupError(f"no rate for {currency} on {day}")
+        rate = Decimal(max(known)[1])
+    return int((Decimal(amount) * rate * 10_000).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+
+
+def topic_of(event: Event) -> str:
+    """Return the kind of the source topic that carries an event."""
+    return TOPICS[event["type"]]
+
+
+def key_of(event: Event) -> str:
+    """Return the key of an event's record."""
+    return str(event["user_id"] if "user_id" in event else event["campaign_id"])
+
+
+class Month:
+    """About 6,000 events of 31 local days, in bursts of some minutes.
+
+    Some are sent again with their id within 100 s, some come 10 to 500 s late;
+    the others are in order.  No two events have the same time.
+
+    Attributes:
+        events: what is sent, in order; see `topic_of` and `key_of`.
+        counted: one row for every event that counts, as the oracle takes it.
+        duplicates: how many of what is sent is sent again.
+        late: how many come after events that happened later, duplicates aside.
+        campaigns: definitions; events call them by id, name or alias.
+        rates: see `units`.
+    """
+
+    def __init__(self, seed: int = 1, *, events: int = 6_000) -> None:
+        self.zone = ZONE
+        self.currency = CURRENCY
+        self.rates = RATES
+        self.campaigns = CAMPAIGNS
+        self._rnd = random.Random(seed)
+        self._orders: list[tuple[Event, Decimal]] = []
+        self._rows: list[dict[str, Any]] = []
+        self.events: list[Event] = []
+        self.duplicates = 0
+        sent: list[tuple[int, int, Event]] = []
+        for number, at in enumerate(self._times(events)):
+            event, row = self._event(number, at)
+            self._rows.append(row)
+            self._send(sent, event, at)
+        sent.sort(key=lambda sending: sending[:2])
+        self.events = [event for _, _, event in sent]
+        self.late = self._count_late()
+        self.counted = pl.DataFrame(self._rows, schema=oracle.SCHEMA, orient="row")
+
+    def _times(self, count: int) -> list[int]:
+        """Return distinct times in order, in bursts; some are about midnight and the long day."""
+        rnd = self._rnd
+        first, last = (
+            moment(day, self.zone) for day in (FIRST_DAY, FIRST_DAY + timedelta(days=DAYS))
+        )
+        starts: list[int] = []
+        for number in range(DAYS):
+            day = FIRST_DAY + timedelta(days=number)
+            midnight = moment(day, self.zone)
+            starts += [
+                midnight + rnd.randrange(6 * 60, 23 * 60) * MINUTE_MS
+                for _ in range(SESSIONS_A_DAY - 1)
+            ]
+            # Over midnight every other day.
+            starts.append(midnight - 90 * SECOND_MS if number % 2 else midnight + 45 * MINUTE_MS)
+        # The hour that the long day has twice.
+        starts += [moment(LONG_DAY, self.zone, hour=1, minute=30, fold=fold) for fold in (0, 1)]
+        times: set[int] = set()
+        while len(times) < count:
+            start = rnd.choice(starts)
+            at = start + int(rnd.triangular(0, 4 * MINUTE_MS, MINUTE_MS))
+            if first <= at < last:
+                times.add(at)
+        return sorted(times)
+
+    def _send(self, sent: list[tuple[int, int, Event]], event: Event, at: int) -> None:
+        """Note when an event is sent: in time, late, or in time and then again."""
+        draw = self._rnd.random()
+        if draw < 0.02:
+            sent.append((at + self._rnd.randrange(10_000, 500_000), len(sent), event))
+            return
+        sent.append((at, len(sent), event))
+        if draw > 0.97:
+            sent.append((at + self._rnd.randrange(1, 100_000), len(sent), dict(event)))
+            self.duplicates += 1
+
+    def _count_late(self) -> int:
+        """Return how many events come after one that happened later."""
+        newest = late = 0
+        seen: set[str] = set()
+        for event in self.events:
+            late += event["event_id"] not in seen and event["event_time"] < newest
+            seen.add(event["event_id"])
+            newest = max(newest, event["event_time"])
+        return late
+
+    def _event(self, number: int, at: int) -> tuple[Event, dict[str, Any]]:
+        """Return an event, and the row of what it counts."""
+        rnd = self._rnd
+        kind = rnd.choices(list(MIX), list(MIX.values()))[0]
+        if kind == "order_refunded" and not self._orders:
+            kind = "order_placed"
+        event: Event = {"type": kind, "event_id": f"e{number}", "event_time": at}
+        row: dict[str, Any] = {
+            "event_time_ms": at,
+            "kind": KINDS.get(kind, kind),
+            "user_id": None,
+            "campaign": "none",
+            "channel": "none",
+            "region": "",
+            "segment": "",
+            "paid": False,
+            "amount": 0,
+            "count": 0,
+            "dwell_ms": None,
+            "metric": "",
+        }
+        make: Callable[[Event, dict[str, Any]], None] = getattr(self, f"_{kind}")
+        if TOPICS[kind] != "campaigns":
+            self._by_user(event, row)
+        make(event, row)
+        return event, row
+
+    def _by_user(self, event: Event, row: dict[str, Any]) -> None:
+        rnd = self._rnd
+        event["user_id"] = row["user_id"] = f"user-{int(rnd.betavariate(1, 2) * 400)}"
+        called, row["campaign"] = rnd.choices(CALLED, [24, 20, 20, 16, 12, 2, 6])[0]
+        event.update(called)
+        channel = rnd.choice(CHANNELS)
+        if channel:
+            event["channel"] = channel
+        row["channel"] = channel or "none"
+        region = rnd.choice(REGIONS)
+        if region or rnd.random() < 0.5:
+            event["region"] = row["region"] = region
+        segment = rnd.choices(SEGMENTS, [20, 15, 65])[0]
+        if segment or rnd.random() < 0.5:
+            event["segment"] = segment
+        row["segment"] = segment or ""
+
+    def _impression(self, event: Event, row: dict[str, Any]) -> None:
+        row["count"] = 1
+        if self._rnd.random() < 0.8:
+            event["count"] = row["count"] = self._rnd.randrange(1, 40)
+
+    def _traffic(self, event: Event, row: dict[str, Any], *, usual: str) -> None:
+        traffic = usual
+        if self._rnd.random() < 0.6:
+            traffic = event["traffic"] = self._rnd.choice(["paid", "natural"])
+        row["paid"] = traffic == "paid"
+
+    def _click(self, event: Event, row: dict[str, Any]) -> None:
+        self._traffic(event, row, usual="paid")
+
+    def _visit(self, event: Event, row: dict[str, Any]) -> None:
+        self._traffic(event, row, usual="natural")
+        row["count"] = 1
+        if self._rnd.random() < 0.7:
+            event["pages"] = row["count"] = self._rnd.randrange(1, 12)
+        if self._rnd.random() < 0.8:
+            event["dwell_ms"] = row["dwell_ms"] = int(self._rnd.lognormvariate(10, 1))
+
+    def _money(self, event: Event, row: dict[str, Any], amount: Decimal, currency: str) -> None:
+        event.update(amount=str(amount), currency=currency)
+        row["amount"] = units(amount, currency, event["event_time"], rates=self.rates)
+
+    def _order_placed(self, event: Event, row: dict[str, Any]) -> None:
+        amount = Decimal(f"{self._rnd.lognormvariate(4, 0.8):.{self._rnd.choice([0, 2, 4])}f}")
+        event["order_id"] = f"order-{event['event_id']}"
+        if self._rnd.random() < 0.7:
+            event["items"] = row["count"] = self._rnd.randrange(1, 9)
+        self._money(event, row, amount, self._rnd.choice(CURRENCIES))
+        self._orders.append((event, amount))
+
+    def _order_refunded(self, event: Event, row: dict[str, Any]) -> None:
+        """Pay back some of an order placed before, of the same user, campaign and so on."""
+        order, amount = self._orders[
+            self._rnd.randrange(max(0, len(self._orders) - 60), len(self._orders))
+        ]
+        about = ("user_id", "campaign_id", "campaign", "channel", "region", "segment")
+        for name in about:
+            event.pop(name, None)
+        event.update({name: order[name] for name in about if name in order})
+        event["order_id"] = order["order_id"]
+        placed = next(
+            known for known in self._rows if known["event_time_ms"] == order["event_time"]
+        )
+        row.update(
+            {name: placed[name] for name in ("user_id", "campaign", "channel", "region", "segment")}
+        )
+        share = self._rnd.choice([Decimal(1), Decimal("0.5"), Decimal("0.25")])
+        back = (amount * share).quantize(Decimal("0.01"), rounding="ROUND_DOWN")
+        self._money(event, row, back, order["currency"])
+
+    def _registration(self, event: Event, row: dict[str, Any]) -> None:
+        """It has no fields of its own."""
+
+    def _lead(self, event: Event, row: dict[str, Any]) -> None:
+        event["stage"] = row["metric"] = self._rnd.choices(STAGES, [8, 6, 5, 4, 3, 2])[0]
+
+    def _survey(self, event: Event, row: dict[str, Any]) -> None:
+        row["metric"], choices = self._rnd.choice([("nps", range(11)), ("csat", range(1, 6))])
+        event[row["metric"]] = row["count"] = self._rnd.choice(choices)
+
+    def _by_campaign(self, event: Event, row: dict[str, Any]) -> None:
+        known = [(campaign["id"], campaign["id"]) for campaign in self.campaigns]
+        event["campaign_id"], row["campaign"] = self._rnd.choices(
+            [*known, ("Trick or treat", "halloween"), ("nobody-knows-it", "unknown")],
+            [6, 6, 6, 6, 6, 2, 1],
+        )[0]
+
+    def _spend_reported(self, event: Event, row: dict[str, Any]) -> None:
+        self._by_campaign(event, row)
+        channel = self._rnd.choice(CHANNELS)
+        if channel:
+            event["channel"] = channel
+        row["channel"] = channel or "none"
+        row["metric"] = self._rnd.choices(COSTS, [4, 1, 1])[0]
+        if row["metric"] != "ads" or self._rnd.random() < 0.5:
+            event["cost"] = row["metric"]
+        amount = Decimal(self._rnd.randrange(100, 60_000)) / 100
+        self._money(event, row, amount, self._rnd.choice(CURRENCIES))
+
+    def _measurement(self, event: Event, row: dict[str, Any]) -> None:
+        rnd = self._rnd
+        self._by_campaign(event, row)
+        metric = rnd.choice((*oracle.FLOWS, *oracle.LEVELS, "complaint_response_s"))
+        event["metric"] = row["metric"] = metric
+        if metric in oracle.FLOWS:
+            row["count"] = rnd.randrange(0, 200)
+            event["value"] = str(row["count"])
+            return
+        if metric in {"market_share", "awareness"}:
+            value = Decimal(rnd.randrange(10_001)) / 10_000
+        elif metric == "complaint_response_s":
+            value = Decimal(rnd.randrange(1, 900_000)) / rnd.choice([1, 10, 100, 1_000])
+        else:
+            value = Decimal(rnd.randrange(100_000))
+        event["value"] = str(value)
+        row["amount"] = int(value * 10_000)

@@ -1,0 +1,203 @@
+"""The catalogue: formulas, definitions, lint, and files of configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from models.cells import Cell
+from models.definitions import Catalogue, Kpi, KpiValue
+from models.distinct import Distinct
+from models.formulas import FormulaError, Newest, Quantile, Quotient, Total, parse
+from models.histograms import bucket_of
+from models.kpis import CATALOGUE
+from models.measures import DISTRIBUTION_INDEX, SET_INDEX, SUM_INDEX
+from models.selection import KpiBook
+from streams import config
+from streams.errors import ConfigError
+from streams.kpis import intervals
+from streams.kpis.values import Evaluator
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("orders", Total(((1, "orders"),))),
+        (
+            "revenue_gross - revenue_refunded",
+            Total(((1, "revenue_gross"), (-1, "revenue_refunded"))),
+        ),
+        ("clicks / impressions", Quotient(((1, "clicks"),), ((1, "impressions"),))),
+        ("1000 * spend/impressions", Quotient(((1, "spend"),), ((1, "impressions"),), 1000)),
+        (
+            "(revenue_gross - spend) / (spend + other_cost)",
+            Quotient(((1, "revenue_gross"), (-1, "spend")), ((1, "spend"), (1, "other_cost"))),
+        ),
+        ("median(dwell_ms)", Quantile("dwell_ms", 0.5)),
+        ("p90( order_amount )", Quantile("order_amount", 0.9)),
+        ("newest(followers)", Newest("followers")),
+    ],
+)
+def test_a_formula_is_read(text: str, formula: object) -> None:
+    assert parse(text) == formula
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "a sum is missing"),
+        ("clicks /", "a sum is missing"),
+        ("clicks impressions", "can't read 'impressions'"),
+        ("clicks / impressions / orders", "one division"),
+        ("clik / impressions", "did you mean clicks?"),
+        ("median(orders)", "nothing named 'orders'"),
+        ("newest(dwell_ms)", "known: awareness"),
+        ("clicks ** 2", "can't read"),
+        ("__import__('os')", "can't read"),
+    ],
+)
+def test_a_formula_that_means_nothing_says_why(text: str, why: str) -> None:
+    with pytest.raises(FormulaError) as error:
+        parse(text)
+    assert why in str(error.value)
+
+
+def test_the_built_in_catalogue_is_beyond_reproach() -> None:
+    assert CATALOGUE.lint() == []
+    assert len(CATALOGUE) == 50
+
+
+def kpi(**changed: object) -> Kpi:
+    made = {
+        "name": "made_up",
+        "title_en": "Made up",
+        "title_zh": "自造",
+        "formula": "orders",
+        "unit": "count",
+        "outcome": "roi",
+        "objective": "sales",
+    }
+    return Kpi.model_validate(made | changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "warning"),
+    [
+        ({"outcome": None}, "a volume without its outcome"),
+        ({"objective": ""}, "serves no objective"),
+        ({"outcome": "fame"}, "its outcome 'fame' is no KPI"),
+        ({"formula": "orders / clicks", "unit": "ratio"}, "does not say what it rests on"),
+    ],
+)
+def test_lint_finds_what_is_questionable(changed: dict[str, object], warning: str) -> None:
+    (found,) = CATALOGUE.with_more([kpi(**changed)]).lint()
+    assert warning in found
+
+
+def test_a_name_or_metric_that_is_taken_is_refused() -> None:
+    with pytest.raises(ValueError, match="two KPIs have the name 'orders'"):
+        CATALOGUE.with_more([kpi(name="orders")])
+    with pytest.raises(ValueError, match="share a metric"):
+        Catalogue([kpi(name="made"), kpi(name="made_count")])
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"formula": "orderz"}, "formula: nothing named 'orderz'"),
+        ({"needs": ["fame"]}, "needs: no sum named 'fame'"),
+        ({"interval": "wilson"}, "wilson is for quotients"),
+        ({"formula": "revenue_gross / spend", "interval": "compound"}, "squares: compound needs"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_definition_that_can_not_work_is_refused(changed: dict[str, object], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        kpi(**changed)
+
+
+def test_a_file_adds_kpis_and_its_errors_name_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "kpis.yaml"
+    path.write_text(
+        "kpis:\n"
+        "  - {name: upo, title_en: Items per order, title_zh: 件单数, unit: ratio,\n"
+        "     formula: items / orders, n: orders, objective: sales}\n"
+    )
+    assert "upo" in config.load_kpis(path).catalogue
+    path.write_text(path.read_text().replace("items /", "itemz /"))
+    with pytest.raises(ConfigError, match=r"line 2: kpis\[0\].*did you mean items"):
+        config.load_kpis(path)
+
+
+def test_rules_may_be_about_kpis_of_the_file(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules:\n  - {name: r, kind: threshold, kpi: made_up, above: 1}\n")
+    catalogue = CATALOGUE.with_more([kpi()])
+    assert config.load_rules(rules, catalogue=catalogue).rules[0].kpi == "made_up"
+    with pytest.raises(ConfigError, match="no KPI named"):
+        config.load_rules(rules)
+
+
+def test_everything_is_exported_unless_a_file_says_otherwise() -> None:
+    assert KpiBook().exports("ctr", "campaign_region", "month")
+    book = KpiBook.model_validate({"export": [{"scopes": ["all"], "kpis": ["revenue_*"]}]})
+    assert book.exports("revenue_net", "all", "1m")
+    assert not book.exports("revenue_net", "campaign", "1m")
+    assert not book.exports("orders", "all", "1m")
+
+
+def cell(**sums: int) -> Cell:
+    made = Cell()
+    for name, value in sums.items():
+        made.sums[SUM_INDEX[name]] = value
+    return made
+
+
+def values(cell: Cell) -> dict[str, KpiValue]:
+    evaluator = Evaluator(CATALOGUE)
+    return evaluator.evaluate(cell, inputs=evaluator.inputs_in(cell))
+
+
+def test_roi_and_roas_are_each_what_its_paper_says() -> None:
+    made = values(cell(revenue_gross=3_000_000, spend=800_000, other_cost=200_000, spend_reports=1))
+    assert made["roas"].value == 3.75
+    assert made["roi"].value == 2.0
+    assert made["cost"].value == 1_000_000
+
+
+def test_not_significant_travels_with_the_value() -> None:
+    few, enough = values(cell(orders=3, clicks=99)), values(cell(orders=3, clicks=100))
+    assert not few["conversion_rate"].significant
+    assert enough["conversion_rate"].significant
+    assert str(few["conversion_rate"]).endswith("(not significant, n=99)")
+
+
+def test_distinct_users_are_united_over_what_they_did() -> None:
+    made = cell(clicks=1, impressions=1)
+    for name, hashes in {
+        "reached": {1, 2, 3},
+        "visitors_paid": {3, 4},
+        "visitors_natural": {4, 5},
+        "buyers": {5, 6},
+        "engaged": {7},
+    }.items():
+        made.users[SET_INDEX[name]] = Distinct(hashes)
+    found = values(made)
+    assert found["unique_visitors"].value == 3
+    assert found["active_users"].value == 7
+    assert found["participation_rate"].value == 5 / 3
+
+
+def test_intervals_of_means_do_not_suffer_from_buckets_where_all_are_equal() -> None:
+    made = cell(orders=40, revenue_gross=40 * 1_000_000)
+    made.histograms[DISTRIBUTION_INDEX["order_amount"]] = {bucket_of(1_000_000): 40}
+    aov = values(made)["aov"]
+    assert (aov.value, aov.low, aov.high) == (100.0, 100.0, 100.0)
+
+
+def test_a_cost_per_event_is_less_sure_the_fewer_there_are() -> None:
+    low, high = intervals.per_count(1_000.0, 10)
+    # The score interval of a Poisson count of 10 is 5.43 to 18.41.
+    assert (low, high) == pytest.approx((1_000 / 18.41, 1_000 / 5.43), rel=1e-3)

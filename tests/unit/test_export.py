@@ -1,0 +1,122 @@
+"""What is exported: metrics and the live picture, from one view."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+from zoneinfo import ZoneInfo
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from models.kpis import CATALOGUE
+from models.scorecards import ScorecardBook
+from models.selection import KpiBook
+from models.windows import BusinessDay
+from streams import config
+from streams.embedded import synthetic
+from streams.engine.running import EngineStats
+from streams.engine.stage import Position
+from streams.export.collector import MonitorCollector
+from streams.export.exports import Exports
+from streams.export.live import live
+from streams.export.worker_view import WorkerView
+from streams.kpis.view import KpiView
+from tests.support.offline import NOON, Path, Record, ingest_job
+
+ODDITIES = synthetic.Oddities(duplicates=0, late=0, broken=0)
+UTC = BusinessDay(ZoneInfo("UTC"))
+
+
+def worker(kpis: KpiView | None) -> WorkerView:
+    return WorkerView(
+        worker="w",
+        now_ms=NOON,
+        phase="running",
+        clock_skew_s=0.0,
+        recovery=None,
+        engine=EngineStats(),
+        sources=3,
+        kpis=kpis,
+        alerts_delivered=0,
+        delivery_failures=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def view() -> WorkerView:
+    """A minute of the synthetic campaign, read whole."""
+    feed = synthetic.Synthetic(seed=3, clicks_per_second=40, oddities=ODDITIES)
+    path = Path(now_ms=NOON)
+    path.sources = {
+        (kind, 0): ingest_job(kind, campaigns=synthetic.CAMPAIGNS)
+        for kind in ("clicks", "orders", "campaigns")
+    }
+    for offset, record in enumerate(feed.records(NOON, NOON + 60_000)):
+        path.sources[record.topic, 0].apply(
+            [Record(offset, record.due_ms, record.key, record.value)]
+        )
+    path.report()
+    path.now_ms = NOON + 20 * 60_000  # past a quarter of an hour, at which weeks close
+    path.finish()
+    path.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=path.now_ms + 60_000)
+    return worker(path.kpis.view)
+
+
+def metrics(view: WorkerView, exports: Exports) -> str:
+    registry = CollectorRegistry()
+    registry.register(MonitorCollector(lambda: view, exports))
+    return generate_latest(registry).decode()
+
+
+def test_every_kpi_of_the_catalogue_has_a_value_in_the_synthetic_campaign(view: WorkerView) -> None:
+    text = metrics(view, Exports(day=UTC, currency="CNY"))
+    without = [
+        kpi.name
+        for kpi in CATALOGUE.values()
+        if not re.search(rf'^{kpi.metric}{{[^}}]*scope="all"[^}}]*window="day"', text, re.M)
+    ]
+    assert not without
+
+
+def test_a_file_says_what_is_exported_and_adds_kpis(
+    view: WorkerView, repository: pathlib.Path
+) -> None:
+    book = config.load_kpis(repository / "config" / "kpis.yaml")
+    text = metrics(view, Exports(day=UTC, currency="CNY", kpis=book))
+    assert not re.search(r'^kpi_ctr_ratio{[^}]*scope="region"', text, re.M)
+    assert not re.search(r'^kpi_clicks_count{[^}]*scope="region"[^}]*window="1m"', text, re.M)
+    assert re.search(r'^kpi_clicks_count{[^}]*region="east"[^}]*window="1h"', text, re.M)
+    assert "# HELP kpi_items_per_order_ratio" in text
+
+
+def test_the_limit_of_series_cuts_small_campaigns_and_says_so(view: WorkerView) -> None:
+    text = metrics(view, Exports(day=UTC, currency="CNY", largest_series_count=600))
+    exported = float(re.findall(r"^kpi_monitor_series_exported (.*)$", text, re.M)[0])
+    left_out = float(re.findall(r"^kpi_monitor_series_left_out (.*)$", text, re.M)[0])
+    assert exported <= 600 < exported + left_out
+    assert 'scope="all"' in text
+
+
+def test_the_live_picture_is_json_with_scorecards_and_funnels(
+    view: WorkerView, repository: pathlib.Path
+) -> None:
+    cards = config.load_scorecards(repository / "config" / "scorecards.yaml", catalogue=CATALOGUE)
+    exports = Exports(day=UTC, currency="CNY", scorecards=cards)
+    picture = json.loads(json.dumps(live(view, exports)))
+    assert {card["card"] for card in picture["scorecards"]} == {
+        one.name for one in cards.scorecards
+    }
+    shop = next(one for one in picture["funnels"] if one["scope"] == "all")
+    assert [step["name"] for step in shop["steps"]] == ["click", "visit", "interest", "order"]
+    text = metrics(view, exports)
+    assert re.search(r'^kpi_scorecard_points{campaign="618-main"', text, re.M)
+    assert 'target="stretch"' in text
+
+
+def test_a_worker_without_the_kpis_shows_itself_only() -> None:
+    exports = Exports(day=UTC, currency="CNY", kpis=KpiBook(), scorecards=ScorecardBook())
+    picture = live(worker(None), exports)
+    assert picture["owner"] is False
+    assert "kpi_monitor_running 1.0" in metrics(worker(None), exports)
