@@ -112,6 +112,13 @@ DISTRIBUTION_INDEX: Final = {measure.name: index for index, measure in enumerate
 LEVEL_INDEX: Final = {measure.name: index for index, measure in enumerate(LEVELS)}
 WIDTH: Final = len(SUMS)
 
+WIDTH_BEFORE_4: Final = 13
+"""How many sums a cell of a state before version 4 has."""
+KNOWN_BEFORE_4: Final = frozenset(
+    {*(measure.name for measure in SUMS[:WIDTH_BEFORE_4]), "buyers", "visitors"}
+)
+"""What formulas may name that such a cell knows; the rest it does not know to be 0."""
+
 MONEY: Final = frozenset({"revenue_gross", "revenue_refunded", "spend", "other_cost"})
 """The sums that are money."""
 

@@ -232,6 +232,10 @@ class Buckets:
         """
         return frontier_ms - KEPT_MS[0] + LONGEST_FINE_MS
 
+    def panes(self) -> Iterable[int]:
+        """Return the starts of the panes that are kept."""
+        return self._levels[0].keys()
+
     def panes_after(self, frontier_ms: int) -> int:
         """Return how many panes have events and end after the frontier."""
         return sum(start + PANE_MS > frontier_ms for start in self._levels[0])

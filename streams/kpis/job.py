@@ -15,7 +15,7 @@ from operator import or_
 from models import reports
 from models.cells import Cell
 from models.dead_letters import Reason
-from models.measures import SUM_INDEX, SourceKind
+from models.measures import SUM_INDEX, WIDTH_BEFORE_4, SourceKind
 from models.reports import Report
 from models.scopes import ALL, Scope, scopes_of
 from models.windows import (
@@ -36,7 +36,7 @@ from streams.kpis.completeness import Completeness
 from streams.kpis.gaps import Gap
 from streams.kpis.judging import Judge
 from streams.kpis.ledger import Ledger, Verdict, counts_of
-from streams.kpis.saved import KpiState
+from streams.kpis.saved import VERSION, KpiState
 from streams.kpis.schedule import Schedule
 from streams.kpis.seen import SeenInputs
 from streams.kpis.shares import Shares
@@ -111,6 +111,7 @@ class KpiJob:
         self._observed_from_ms = NOT_OBSERVED
         self._seen_whole_from_ms = NOT_OBSERVED
         self._days_from_ms = 0
+        self._measured_from_ms = 0
         self._latest: dict[WindowName, Evaluation] = {}
         self._sparkline: deque[tuple[int, KpiValues]] = deque(maxlen=SPARKLINE_POINTS)
         self._evaluated: dict[WindowName, deque[int]] = {
@@ -140,8 +141,9 @@ class KpiJob:
         self._schedule = Schedule(state.due)
         self._seen = SeenInputs(self._evaluator.needed, state.seen, wire_needed=state.needed)
         self._days_from_ms = state.days_from_ms or 0
-        if not state.has_days:
-            self._days_from_ms = self._buckets.sum_up_days() or 0
+        self._measured_from_ms = state.measured_from_ms
+        if state.version < VERSION:
+            self._take_over_older(frontier_ms=state.frontier_ms)
         self._totals = state.totals
         self._unknown = state.unknown
         self._observed_from_ms = state.observed_from_ms
@@ -155,6 +157,13 @@ class KpiJob:
         self._silences.restore(state.rhythm, state.silences)
         self.judge.restore(state.judge)
         return state.frontier_ms
+
+    def _take_over_older(self, *, frontier_ms: int) -> None:
+        """Go on with the buckets of a version before 4: no days, and fewer measures."""
+        self._days_from_ms = self._buckets.sum_up_days() or 0
+        for pane_start in self._buckets.panes():
+            self._measured_from_ms = max(self._measured_from_ms, pane_start + PANE_MS)
+            self._schedule.pane_changed(pane_start, frontier_ms=frontier_ms)
 
     @property
     def dirty(self) -> bool:
@@ -224,6 +233,8 @@ class KpiJob:
             day_start = self._day.start_of(pane_start)
             earlier = False
             for row in cells:
+                if len(row.cell.sums) <= WIDTH_BEFORE_4:
+                    self._measured_from_ms = max(self._measured_from_ms, pane_start + PANE_MS)
                 earlier |= self._seen.note(
                     scopes_of(row.facet),
                     row.cell.sums,
@@ -342,9 +353,13 @@ class KpiJob:
         for scope in inputs:
             if scope not in cells:
                 cells[scope] = Cell()
+        whole = start >= self._measured_from_ms
         values = {
-            scope: evaluator.evaluate(cell, inputs=evaluator.inputs_in(cell) | inputs.get(scope, 0))
+            scope: evaluator.evaluate(
+                cell, inputs=evaluator.inputs_in(cell) | inputs.get(scope, 0), whole=whole
+            )
             for scope, cell in cells.items()
+            if whole or not (scope.region or scope.segment)
         }
         # The first panes may hold what came late of a time that was not seen; a day so
         # far is seen from where reading began.
@@ -465,7 +480,8 @@ class KpiJob:
             seen_whole_from_ms=self._seen_whole_from_ms,
             needed=self._evaluator.needed,
             days_from_ms=self._days_from_ms,
-            has_days=True,
+            version=VERSION,
+            measured_from_ms=self._measured_from_ms,
         )
         return Snapshot(
             state=saved_states.encode(state),

@@ -13,12 +13,16 @@ from streams.kpis.ledger import Entry
 from streams.kpis.rhythm import RhythmWire
 from streams.kpis.seen import SeenWire
 
+VERSION = 4
+"""Of the state of this stage: that of the schema with which days and more measures came."""
+
 
 class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     """Everything but the buckets; append only, with defaults for what older states lack.
 
     ``needed`` names the sums that ``seen`` is about; ``days_from_ms`` is from when
-    on the buckets of business days are whole, when that is later than observation.
+    on the buckets of business days are whole, when that is later than observation;
+    before ``measured_from_ms`` cells may be of a version before 4.
     """
 
     frontier_ms: int
@@ -37,7 +41,8 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     seen_whole_from_ms: int | None = None
     needed: tuple[str, ...] = ("clicks", "impressions", "spend_reports", "visits")
     days_from_ms: int | None = None
-    has_days: bool = False
+    version: int = 3
+    measured_from_ms: int = 0
 
 
 encode: Callable[[KpiState], bytes] = msgspec.msgpack.Encoder().encode

@@ -12,6 +12,7 @@ from models.formulas import Newest, Quantile, Quotient, Terms, Total
 from models.measures import (
     DISTRIBUTION_INDEX,
     DISTRIBUTIONS,
+    KNOWN_BEFORE_4,
     LEVEL_INDEX,
     MONEY,
     SET_INDEX,
@@ -75,7 +76,8 @@ class Evaluator:
         self.needed = catalogue.needed
         self._needed_sums = [SUM_INDEX[name] for name in self.needed]
         self._compiled = tuple(
-            (kpi.name, self._mask(kpi.needs), _compile(kpi)) for kpi in catalogue.values()
+            (kpi.name, self._mask(kpi.needs), _known_before_4(kpi), _compile(kpi))
+            for kpi in catalogue.values()
         )
 
     def _mask(self, names: Sequence[str]) -> int:
@@ -90,17 +92,30 @@ class Evaluator:
                 mask |= 1 << bit
         return mask
 
-    def evaluate(self, cell: Cell, *, inputs: int) -> KpiValues:
-        """Return the KPIs that the cell and the inputs seen so far allow."""
+    def evaluate(self, cell: Cell, *, inputs: int, whole: bool = True) -> KpiValues:
+        """Return the KPIs that the cell and the inputs seen so far allow.
+
+        Args:
+            cell: everything in the window and scope.
+            inputs: the needed sums seen that day, as `inputs_in` returns them.
+            whole: False where a part of the window was measured by a version before 4.
+        """
         values: KpiValues = {}
         numbers = numbers_of(cell)
-        for name, needs, compute in self._compiled:
-            if needs and not needs & inputs:
+        for name, needs, known_before_4, compute in self._compiled:
+            if (needs and not needs & inputs) or not (whole or known_before_4):
                 continue
             value = compute(cell, numbers)
             if value is not None:
                 values[name] = value
         return values
+
+
+def _known_before_4(kpi: Kpi) -> bool:
+    named = {*formulas.names_in(kpi.parsed), *kpi.needs}
+    if kpi.n is not None:
+        named |= {name for _, name in formulas.terms(kpi.n)}
+    return named <= KNOWN_BEFORE_4 and kpi.squares is None
 
 
 def _summed(terms: Terms) -> _Sum:

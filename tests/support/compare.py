@@ -32,8 +32,8 @@ def published(
         ends.add((closed["window"], closed["start"], closed["end"]))
         (incomplete.discard if closed["complete"] else incomplete.add)(name)
         for scope in closed["scopes"]:
-            parts = (scope["campaign"], scope["channel"], scope["region"], scope["segment"])
-            found[*name, scope["scope"], *parts] = scope["values"]
+            parts = (scope["campaign"], scope["channel"], scope.get("region", ""))
+            found[*name, scope["scope"], *parts, scope.get("segment", "")] = scope["values"]
     return found, ends, incomplete
 
 
