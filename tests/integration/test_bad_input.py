@@ -121,3 +121,23 @@ def test_a_campaign_defined_by_an_event_is_known_from_then_on(cluster: Cluster) 
     )
     assert live["unknown_campaigns"] == []
     assert [row["campaign"] for row in live["campaigns"]] == ["c7"]
+
+
+def test_a_rate_from_the_registry_makes_foreign_money_count(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    rates = tmp_path / "rates.yaml"
+    rates.write_text('rates: [{currency: USD, date: 2020-01-01, rate: "7.1834"}]\n')
+    now = int(time.time() * 1000)
+    order = event("order_placed", at=now, event_id="usd", amount="10", currency="USD")
+    cluster.send("orders", [("u1", order)])
+    cluster.start()
+    cluster.until(lambda live: live["health"].get("dead_letters") == 1, why="no rate is known")
+    cluster.command("rates", str(rates))
+    time.sleep(2)  # every worker reads the registry within half a second
+    cluster.command("dead-letters", "--redrive")
+    picture = cluster.until(
+        lambda live: live["totals"].get("5m", {}).get("revenue_gross", {}).get("value"),
+        why="the order counts",
+    )
+    assert picture["totals"]["5m"]["revenue_gross"]["value"] == 71.834
