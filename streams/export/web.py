@@ -146,7 +146,11 @@ class WebServer:
         return web.Response(text=self._page, content_type="text/html")
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        except (TypeError, ValueError):
+            # Of a version that is no number, such as version==0.0.4, it raises.
+            encode, content_type = choose_encoder("")
         body = await asyncio.to_thread(encode, self._registry)
         return web.Response(body=body, headers={"Content-Type": content_type})
 

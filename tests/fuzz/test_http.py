@@ -86,6 +86,18 @@ def judge(answer: bytes) -> None:
     assert b"Traceback" not in answer
 
 
+@pytest.mark.parametrize("version", ["=0.0.4", "one", "1.x", "", "-1"])
+def test_a_version_that_is_no_number_is_answered_in_the_usual_format(
+    port: int, version: str
+) -> None:
+    accept = f"text/plain;version={version}, application/openmetrics-text;version={version}"
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    client.request("GET", "/metrics", headers={"Accept": accept})
+    answer = client.getresponse()
+    assert answer.status == 200
+    assert b"kpi_monitor_running" in answer.read()
+
+
 HEADERS = st.lists(
     st.tuples(
         st.sampled_from(["Accept", "Host", "Range", "Cookie", "Content-Length", "Expect", "X-A"]),
@@ -93,6 +105,7 @@ HEADERS = st.lists(
             [
                 "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=x",
                 "text/plain;version=;escaping=allow-utf-8",
+                "text/plain;version==0.0.4",
                 "text/plain;version=1.0.0;escaping=nonsense;q=",
                 "*/*;q=-1",
                 "bytes=0-",
