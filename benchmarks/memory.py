@@ -156,6 +156,7 @@ class Stages:
             for output in job.snapshot().outputs:
                 self.kpis.apply([Record(self._reports, now_ms, None, output.value)])
                 self._reports += 1
+        self.kpis.snapshot()
         return count
 
     def close(self, *, now_ms: int) -> float:

@@ -3,7 +3,9 @@
 A delta is added to the buckets that hold its pane at once, so that late data
 need nothing special, and a long window is the sum of few coarse buckets and
 the fine ones at its edges. Every bucket remembers the offset of the report it
-last took, so that a replay adds nothing twice.
+last took, so that a replay adds nothing twice. A business day is summed up from
+its quarters once it is settled: while it goes on, it would be written anew with
+every checkpoint.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from models.scopes import Facet, Scope, scopes_of
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, WINDOWS, BusinessDay
 from streams.kpis.prefixes import Prefixes
 
-DAY_LEVEL = 3
+QUARTER_LEVEL, DAY_LEVEL = 2, 3
 STEPS = (PANE_MS, MINUTE_MS, QUARTER_MS, DAY_MS)
 """How long a bucket of a level is; business days may be an hour off."""
 
@@ -150,6 +152,7 @@ class Buckets:
         self._levels: tuple[dict[int, Bucket], ...] = ({}, {}, {}, {})
         self._expired: list[bytes] = []
         self._prefixes = Prefixes()
+        self._days_until = 0
 
     def apply(self, panes: PanesWire, *, undo: PanesWire, at_offset: int) -> None:
         """Take ``undo`` back and add ``panes``, unless this offset was applied before."""
@@ -173,13 +176,12 @@ class Buckets:
             aligned = self._aligned(level, start)
             bucket = buckets.get(aligned)
             if bucket is None:
-                bucket = buckets[aligned] = self._new(level, aligned)
+                if level == DAY_LEVEL:
+                    continue
+                bucket = buckets[aligned] = Bucket(_key(level, aligned), self._cold)
             if bucket.offset < at_offset:
                 touched.append(bucket)
                 yield bucket
-
-    def _new(self, level: int, start: int) -> Bucket:
-        return Bucket(_key(level, start), self._cold)
 
     def _aligned(self, level: int, time_ms: int) -> int:
         if level == DAY_LEVEL:
@@ -198,6 +200,8 @@ class Buckets:
                     bucket = self._levels[level].get(at)
                     if bucket is not None:
                         yield bucket
+                    elif level == DAY_LEVEL:
+                        continue  # not summed up, or empty: its quarters say
                     at = after
                     break
             else:  # pragma: no cover - ends and starts are multiples of a pane
@@ -241,7 +245,8 @@ class Buckets:
         return sum(start + PANE_MS > frontier_ms for start in self._levels[0])
 
     def expire(self, frontier_ms: int) -> None:
-        """Forget what no window will need, and freeze what is seldom looked at."""
+        """Sum up days, forget what no window will need, freeze what is seldom looked at."""
+        self._sum_up_days(before=frontier_ms - SETTLED_AFTER_MS)
         for level, (buckets, kept_ms) in enumerate(zip(self._levels, KEPT_MS, strict=True)):
             limit = frontier_ms - kept_ms
             # Buckets are mostly in order of time, but late ones may come after.
@@ -271,23 +276,29 @@ class Buckets:
             _, level, start = key.split(b"/")
             self._levels[int(level)][int(start)] = Bucket.from_bytes(key, data, self._cold)
 
-    def sum_up_days(self) -> int | None:
-        """Make the days of a state that has none from its quarters.
-
-        Returns:
-            From when on days are whole; None without any.
-        """
-        quarters = self._levels[2]
-        for start, quarter in sorted(quarters.items()):
-            day = self._day.start_of(start)
-            bucket = self._levels[DAY_LEVEL].get(day)
-            if bucket is None:
-                bucket = self._levels[DAY_LEVEL][day] = self._new(DAY_LEVEL, day)
-            for facet, cell in quarter.rows():
-                bucket.cells[facet].merge(cell)
-            bucket.offset = max(bucket.offset, quarter.offset)
+    def _sum_up_days(self, *, before: int) -> None:
+        """Make the days that ended before that time, from their quarters."""
+        if before < self._days_until:
+            return
+        days = self._levels[DAY_LEVEL]
+        ended: defaultdict[int, list[Bucket]] = defaultdict(list)
+        for start, quarter in self._levels[QUARTER_LEVEL].items():
+            if self._day.end_of(start) <= before:
+                ended[self._day.start_of(start)].append(quarter)
+        for day, quarters in ended.items():
+            if day in days:
+                continue
+            bucket = days[day] = Bucket(_key(DAY_LEVEL, day), self._cold)
+            for quarter in quarters:
+                for facet, cell in quarter.rows():
+                    bucket.cells[facet].merge(cell)
+            bucket.offset = max(quarter.offset for quarter in quarters)
             bucket.dirty = True
-        return max((self._day.end_of(start) for start in sorted(quarters)[:1]), default=None)
+        self._days_until = self._day.end_of(before)
+
+    def days_whole_from(self) -> int:
+        """Return from when on days are whole in a state that kept quarters only; 0 if empty."""
+        return min((self._day.end_of(start) for start in self._levels[QUARTER_LEVEL]), default=0)
 
     def __len__(self) -> int:
         """Return how many buckets are held."""

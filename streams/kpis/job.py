@@ -160,7 +160,7 @@ class KpiJob:
 
     def _take_over_older(self, *, frontier_ms: int) -> None:
         """Go on with the buckets of a version before 4: no days, and fewer measures."""
-        self._days_from_ms = self._buckets.sum_up_days() or 0
+        self._days_from_ms = self._buckets.days_whole_from()
         for pane_start in self._buckets.panes():
             self._measured_from_ms = max(self._measured_from_ms, pane_start + PANE_MS)
             self._schedule.pane_changed(pane_start, frontier_ms=frontier_ms)

@@ -13,7 +13,7 @@ from models.measures import SUM_INDEX
 from models.reports import FacetCell
 from models.scopes import ALL
 from models.windows import DAY_MS, HOUR_MS, PANE_MS, QUARTER_MS, BusinessDay
-from streams.kpis.buckets import Buckets
+from streams.kpis.buckets import DAY_LEVEL, Buckets
 from tests.support.offline import NOON
 
 DAY = BusinessDay(ZoneInfo("America/New_York"))
@@ -67,8 +67,8 @@ def test_what_is_over_is_frozen_once_it_was_stored() -> None:
     assert not any(bucket.frozen for level in buckets._levels for bucket in level.values())
     list(buckets.take_segments())
     buckets.expire(NOON + 10 * 60_000)
-    assert [next(iter(level.values())).frozen for level in buckets._levels] == [
-        *(True, True, False, False)
+    assert [next(iter(level.values())).frozen for level in buckets._levels[:DAY_LEVEL]] == [
+        *(True, True, False)
     ]
     buckets.apply({NOON: [FacetCell("c1", "search", cell({2}))]}, undo={}, at_offset=2)
     total = buckets.totals(NOON, NOON + PANE_MS)[ALL]
@@ -116,15 +116,29 @@ def _stored(buckets: Buckets, level: int) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def test_a_state_without_days_gets_them_from_its_quarters() -> None:
+def test_a_day_is_summed_up_from_its_quarters_once_it_is_settled() -> None:
     buckets = Buckets(DAY)
-    for number, hours in enumerate((1, 5, 23)):
-        panes = {NOON + hours * HOUR_MS: [FacetCell("c1", "search", cell({number}))]}
+    for number, hours in enumerate((-13, -2, 1)):  # two of November 14th, one of the 15th
+        panes = {NOON + 17 * HOUR_MS + hours * HOUR_MS: [FacetCell("c1", "search", cell({number}))]}
         buckets.apply(panes, undo={}, at_offset=number)
-    older = Buckets(DAY)
-    older.restore({key: value for level in range(3) for key, value in _stored(buckets, level)})
-    whole_from = older.sum_up_days()
-    assert whole_from == DAY.end_of(NOON)
-    day = DAY.start_of(NOON)
-    end = DAY.end_of(NOON + DAY_MS) + QUARTER_MS
-    assert older.totals(day, end)[ALL].sums == buckets.totals(day, end)[ALL].sums
+    day, after = DAY.start_of(NOON), DAY.end_of(NOON)
+    whole = buckets.totals(day, after)[ALL].sums
+    buckets.expire(after + QUARTER_MS)
+    assert not buckets._levels[DAY_LEVEL]
+    buckets.expire(after + 2 * QUARTER_MS)
+    assert list(buckets._levels[DAY_LEVEL]) == [day]
+    assert buckets.totals(day, after)[ALL].sums == whole
+    assert [key for key, _ in buckets.take_segments() if key.startswith(b"bucket/3")]
+    # Once the quarters are gone, too, and with what replaces a report of that day.
+    buckets.expire(after + DAY_MS)
+    again = {day: [FacetCell("c1", "search", cell({7}))]}
+    buckets.apply(again, undo={}, at_offset=9)
+    buckets.apply(again, undo={}, at_offset=9)
+    assert buckets.totals(day, after + DAY_MS)[ALL].sums[SUM_INDEX["clicks"]] == 4
+
+
+def test_days_of_a_state_of_quarters_are_whole_from_the_second_on() -> None:
+    buckets = Buckets(DAY)
+    assert buckets.days_whole_from() == 0
+    buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, undo={}, at_offset=1)
+    assert buckets.days_whole_from() == DAY.end_of(NOON)
