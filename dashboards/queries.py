@@ -96,7 +96,7 @@ def _per(by: str) -> dict[str, Query]:
 def _monitor() -> dict[str, Query]:
     return {
         "alerts.open": Query(
-            "max by (severity, rule, state, category, scope, campaign, channel)"
+            f"max by (severity, rule, state, category, scope, {', '.join(PARTS)})"
             " (kpi_monitor_alert_active == 1)",
             "{{rule}}",
         ),

@@ -161,6 +161,8 @@ ALERT_COLUMNS: Final = {
     "scope": "Scope 范围",
     "campaign": "Campaign 活动",
     "channel": "Channel 渠道",
+    "region": "Region 地区",
+    "segment": "Segment 人群",
 }
 
 HEALTH_TILES: Final = (

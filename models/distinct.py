@@ -72,23 +72,21 @@ class Distinct:
     @classmethod
     def union_of(cls, parts: Iterable[Distinct]) -> Distinct:
         """Return the union of many; they stay as they are."""
-        few: set[int] = set()
-        many: list[_Hashes] = []
-        sketched: list[Distinct] = []
-        for part in parts:
-            if part.is_exact:
-                few |= part._few
-                if part._many is not None:
-                    many.append(part._many)
-            else:
-                sketched.append(part)
+        listed = list(parts)
         distinct = cls()
-        distinct._few = few
-        if many:
-            distinct._many = many[0] if len(many) == 1 else _together(many)
-        distinct._settle()
-        for part in sketched:
-            distinct.merge(part)
+        if all(part.is_exact for part in listed):
+            for part in listed:
+                distinct._few |= part._few
+            many = [part._many for part in listed if part._many is not None]
+            if many:
+                distinct._many = many[0] if len(many) == 1 else _together(many)
+            if len(distinct._few) <= SET_LIMIT and distinct._many is None:
+                return distinct
+            if len(distinct._hashes()) <= EXACT_LIMIT:
+                return distinct
+            distinct._many = None
+        # The sketch of a part is made once for all unions that it is in.
+        distinct._sketch = _regardless_of_order(part._as_sketch() for part in listed)
         return distinct
 
     def merge(self, other: Distinct) -> None:
@@ -193,15 +191,21 @@ def _sketch_of(users: Iterable[int]) -> datasketches.hll_sketch:
 
 
 def _sketch_of_many(users: list[int]) -> datasketches.hll_sketch:
-    """Return the sketch of over a thousand users, in a form that their order does not change.
+    """Return the sketch of over a thousand users, in a form that their order does not change."""
+    return _regardless_of_order([_sketch_of(users)])
 
-    A sketch that was filled one by one estimates by the history of its filling,
-    the union of two by its registers only.
+
+def _regardless_of_order(sketches: Iterable[datasketches.hll_sketch]) -> datasketches.hll_sketch:
+    """Return the union of sketches of together over a thousand users.
+
+    A sketch that was filled one by one estimates by the history of its filling, the
+    union of two that are past that by their registers only: so it is united with itself.
     """
     union = datasketches.hll_union(_LOG2_REGISTERS)
-    half = len(users) // 2
-    union.update(_sketch_of(users[:half]))
-    union.update(_sketch_of(users[half:]))
+    for sketch in sketches:
+        union.update(sketch)
+    filled = union.get_result(_KIND)
+    union.update(filled)
     return union.get_result(_KIND)
 
 
