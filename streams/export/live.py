@@ -18,6 +18,11 @@ from streams.kpis.values import KpiValues
 from streams.kpis.view import KpiView
 
 CAMPAIGNS_SHOWN = 200
+CAMPAIGN_KPIS = (
+    *("impressions", "clicks", "ctr", "unique_visitors", "orders", "buyers", "conversion_rate"),
+    *("revenue_gross", "revenue_net", "aov", "spend", "cpc", "roas", "roi"),
+)
+"""What is sent of every campaign each second; /metrics has all of it."""
 
 
 def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
@@ -136,12 +141,18 @@ def _campaigns(kpis: KpiView | None, catalogue: Catalogue) -> list[dict[str, Any
         {
             "campaign": campaign,
             "windows": {
-                name: _values(evaluation.values.get(Scope("campaign", campaign), {}), catalogue)
+                name: _values(
+                    _main(evaluation.values.get(Scope("campaign", campaign), {})), catalogue
+                )
                 for name, evaluation in kpis.latest.items()
             },
         }
         for campaign in sorted(campaigns)[:CAMPAIGNS_SHOWN]
     ]
+
+
+def _main(values: KpiValues) -> KpiValues:
+    return {name: values[name] for name in CAMPAIGN_KPIS if name in values}
 
 
 def _funnels(funnels: Mapping[Scope, Sequence[Step]]) -> list[dict[str, Any]]:
