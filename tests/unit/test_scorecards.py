@@ -29,7 +29,6 @@ from streams.kpis.scoring import (
     scores,
 )
 
-EXAMPLE = Path(__file__).parents[2] / "config" / "scorecards.yaml"
 TODAY = date(2026, 6, 18)
 MAIN, BEAUTY = Scope("campaign", "618-main"), Scope("campaign", "618-beauty")
 
@@ -350,8 +349,9 @@ def test_a_window_that_has_not_closed_gives_no_data() -> None:
     assert (found.window, found.points, found.coverage) == ("1h", None, 0)
 
 
-def test_the_example_loads_and_suits_the_catalogue() -> None:
-    data = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+def test_the_example_loads_and_suits_the_catalogue(repository: Path) -> None:
+    example = repository / "config" / "scorecards.yaml"
+    data = yaml.safe_load(example.read_text(encoding="utf-8"))
     book = ScorecardBook.model_validate(data, context={"catalogue": CATALOGUE})
     book.check(CATALOGUE)
     balanced, five, members = book.scorecards
