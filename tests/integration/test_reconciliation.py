@@ -23,7 +23,7 @@ from tests.support.offline import Path
 
 @pytest.fixture(scope="module")
 def made() -> month.Month:
-    return month.Month(seed=11, events=2_000)
+    return month.Month(seed=11, events=1_500)
 
 
 def rates() -> Rates:
