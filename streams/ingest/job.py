@@ -246,13 +246,9 @@ class IngestJob:
 
     def _units(self, event: Any, event_time: int) -> int | Rejected:
         """Return an event's amount in units of 1/10,000 of the reporting currency."""
-        rates = self.rates
+        on = self.rules.day.date_of(event_time)
         try:
-            if event.currency == rates.currency:
-                units = to_units(event.amount)
-            else:
-                on = self.rules.day.date_of(event_time)
-                units = rates.to_units(event.amount, event.currency, on=on)
+            units = self.rates.to_units(event.amount, event.currency, on=on)
         except NoRateError as error:
             return Rejected(Reason.UNKNOWN_CURRENCY, str(error))
         except MoneyError as error:
