@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import add
+from typing import Protocol
 
 import msgspec
 
 from models import histograms
 from models.distinct import Distinct
 from models.histograms import Histogram
-from models.measures import DISTRIBUTIONS, USER_SETS, WIDTH
+from models.measures import DISTRIBUTIONS, SET_INDEX, UNIONS, USER_SETS, WIDTH
 
 LevelWire = tuple[int, int]
 """A level's newest measurement: event time in ms, value in 1/10,000; of two the larger counts."""
@@ -35,16 +36,42 @@ _NOBODY = Distinct()
 """Shared by all cells without users of a kind; never added to."""
 
 
+class CountedUsers(Protocol):
+    """Sets of users that were counted already, and are made when somebody asks for them."""
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """How many users are in each set, and then in each union of sets."""
+
+    def sets(self) -> list[Distinct]:
+        """Return the sets, in their order."""
+
+
 class Cell:
     """The sums, distinct users, distributions and levels of one scope and stretch of time."""
 
-    __slots__ = ("histograms", "levels", "sums", "users")
+    __slots__ = ("_counted", "_users", "histograms", "levels", "sums")
 
-    def __init__(self, sums: list[int] | None = None) -> None:
+    def __init__(self, sums: list[int] | None = None, counted: CountedUsers | None = None) -> None:
         self.sums = [0] * WIDTH if sums is None else sums
-        self.users: list[Distinct] = [_NOBODY] * len(USER_SETS)
+        self._users: list[Distinct] = [_NOBODY] * len(USER_SETS)
+        self._counted = counted
         self.histograms: list[Histogram | None] = [None] * len(DISTRIBUTIONS)
         self.levels: dict[int, LevelWire] = {}
+
+    @property
+    def users(self) -> list[Distinct]:
+        """The sets of distinct users, in their order."""
+        if self._counted is not None:
+            self._users, self._counted = self._counted.sets(), None
+        return self._users
+
+    def counts(self) -> Sequence[int]:
+        """Return how many users are in each set, and then in each union of sets."""
+        if self._counted is not None:
+            return self._counted.counts
+        unions = (self.users_in(map(SET_INDEX.__getitem__, names)) for names in UNIONS.values())
+        return [users.estimate for users in (*self.users, *unions)]
 
     def merge(self, other: Cell) -> None:
         """Add another cell to this one; the other stays as it is."""
@@ -71,44 +98,15 @@ class Cell:
 
     @classmethod
     def total(cls, cells: Sequence[Cell]) -> Cell:
-        """Return the sum of at least one cell. It may be one of them: do not change it."""
-        if len(cells) == 1:
-            return cells[0]
-        made = cls(list(map(sum, zip(*(cell.sums for cell in cells), strict=True))))
-        for index in range(len(USER_SETS)):
-            parts = [users for cell in cells if (users := cell.users[index]) is not _NOBODY]
-            if parts:
-                made.users[index] = parts[0] if len(parts) == 1 else Distinct.union_of(parts)
-        for index in range(len(DISTRIBUTIONS)):
-            counted = [counts for cell in cells if (counts := cell.histograms[index])]
-            if counted:
-                merged = dict(counted[0])
-                for counts in counted[1:]:
-                    histograms.merge(merged, counts)
-                made.histograms[index] = merged
+        """Return the sum of cells."""
+        total = cls()
         for cell in cells:
-            if cell.levels:
-                made._merge_levels(cell.levels)
-        return made
+            total.merge(cell)
+        return total
 
-    def users_in(self, indices: Iterable[int], *, and_: Distinct | None = None) -> Distinct:
-        """Return the users in any of the sets, and those given, only to be read."""
-        parts = [] if and_ is None or and_ is _NOBODY else [and_]
-        parts += [users for index in indices if (users := self.users[index]) is not _NOBODY]
-        if not parts:
-            return _NOBODY
-        return parts[0] if len(parts) == 1 else Distinct.union_of(parts)
-
-    def subtract(self, other: Cell) -> None:
-        """Take another cell's sums and distributions away, which were added before.
-
-        Users are a union and levels the newest: what comes in its place has them too.
-        """
-        self.sums = [mine - theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
-        for index, counts in enumerate(other.histograms):
-            mine = self.histograms[index]
-            if counts and mine is not None:
-                histograms.subtract(mine, counts)
+    def users_in(self, indices: Iterable[int]) -> Distinct:
+        """Return the users in any of the sets."""
+        return Distinct.union_of(self.users[index] for index in indices)
 
     def to_wire(self) -> CellWire:
         """Return the cell as it travels."""

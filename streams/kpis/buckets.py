@@ -11,14 +11,15 @@ every checkpoint.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, MutableMapping
-
-import msgspec
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 
 from models.cells import Cell
 from models.reports import FacetCell, PanesWire
-from models.scopes import Facet, Scope, scopes_of
+from models.scopes import Scope
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, WINDOWS, BusinessDay
+from streams.kpis import stored
+from streams.kpis.columns import Columns, Growing, columns_of, together
+from streams.kpis.facets import Facets
 from streams.kpis.prefixes import Prefixes
 
 QUARTER_LEVEL, DAY_LEVEL = 2, 3
@@ -59,37 +60,39 @@ class Bucket:
     A frozen bucket has them in the cold store, as the bytes that are stored.
     """
 
-    __slots__ = ("_cells", "_cold", "_key", "dirty", "offset")
+    __slots__ = ("_cold", "_columns", "_facets", "_key", "dirty", "offset")
 
-    def __init__(self, key: bytes, cold: Cold) -> None:
+    def __init__(self, key: bytes, facets: Facets, cold: Cold) -> None:
         self._key = key
+        self._facets = facets
         self._cold = cold
-        self._cells: defaultdict[Facet, Cell] | None = defaultdict(Cell)
+        self._columns: Growing | None = Growing()
         self.offset = -1
         self.dirty = False
 
-    @property
-    def cells(self) -> defaultdict[Facet, Cell]:
-        """The cells, to be added to."""
-        if self._cells is None:
-            self._cells = _cells_from(_decode(self._cold.pop(self._key)))
-        return self._cells
+    def add(self, columns: Columns, *, at_offset: int) -> None:
+        """Take what was reported at an offset."""
+        if self._columns is None:
+            self._columns = Growing(stored.decode(self._cold.pop(self._key), self._facets))
+        self._columns.add(columns)
+        self.offset = at_offset
+        self.dirty = True
 
-    def rows(self) -> Iterable[tuple[Facet, Cell]]:
+    def columns(self) -> Columns:
         """Return the cells, only to be read."""
-        if self._cells is None:
-            return _cells_from(_decode(self._cold[self._key])).items()
-        return self._cells.items()
+        if self._columns is None:
+            return stored.decode(self._cold[self._key], self._facets)
+        return self._columns.whole()
 
     @property
     def frozen(self) -> bool:
         """Whether it is in the cold store."""
-        return self._cells is None
+        return self._columns is None
 
     def freeze(self) -> None:
         """Keep it in the cold store from now on."""
         self._cold[self._key] = self.to_bytes()
-        self._cells = None
+        self._columns = None
 
     def forget(self) -> None:
         """Leave nothing in the cold store."""
@@ -97,45 +100,18 @@ class Bucket:
 
     def to_bytes(self) -> bytes:
         """Write it as it is stored."""
-        if self._cells is None:
+        if self._columns is None:
             return self._cold[self._key]
-        rows = [
-            FacetCell(facet.campaign, facet.channel, cell.to_wire(), facet.region, facet.segment)
-            for facet, cell in self._cells.items()
-        ]
-        return _encode(_BucketWire(self.offset, rows))
+        return stored.encode(self.offset, self._columns.whole(), self._facets)
 
     @classmethod
-    def from_bytes(cls, key: bytes, data: bytes, cold: Cold) -> Bucket:
+    def from_bytes(cls, key: bytes, data: bytes, facets: Facets, cold: Cold) -> Bucket:
         """Take up what `to_bytes` wrote; it is frozen until somebody looks at it."""
-        bucket = cls(key, cold)
-        bucket.offset = _decode_offset(data).offset
+        bucket = cls(key, facets, cold)
+        bucket.offset = stored.offset_in(data)
         bucket._cold[key] = data
-        bucket._cells = None
+        bucket._columns = None
         return bucket
-
-
-class _BucketWire(msgspec.Struct, array_like=True):
-    offset: int
-    cells: list[FacetCell]
-
-
-class _Offset(msgspec.Struct, array_like=True):
-    """The head of what is stored of a bucket; the rest is skipped."""
-
-    offset: int
-
-
-_decode_offset = msgspec.msgpack.Decoder(_Offset).decode
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_BucketWire).decode
-
-
-def _cells_from(wire: _BucketWire) -> defaultdict[Facet, Cell]:
-    cells: defaultdict[Facet, Cell] = defaultdict(Cell)
-    for row in wire.cells:
-        cells[row.facet] = Cell.from_wire(row.cell)
-    return cells
 
 
 class Buckets:
@@ -149,6 +125,7 @@ class Buckets:
     def __init__(self, day: BusinessDay, cold: Cold | None = None) -> None:
         self._day = day
         self._cold: Cold = {} if cold is None else cold
+        self._facets = Facets()
         self._levels: tuple[dict[int, Bucket], ...] = ({}, {}, {}, {})
         self._expired: list[bytes] = []
         self._prefixes = Prefixes()
@@ -156,31 +133,28 @@ class Buckets:
 
     def apply(self, panes: PanesWire, *, undo: PanesWire, at_offset: int) -> None:
         """Take ``undo`` back and add ``panes``, unless this offset was applied before."""
-        touched: list[Bucket] = []
-        for start, row in _rows(undo):
-            cell = Cell.from_wire(row.cell)
-            for bucket in self._holding(start, at_offset, touched):
-                bucket.cells[row.facet].subtract(cell)
-        for start, row in _rows(panes):
-            cell, facet = Cell.from_wire(row.cell), row.facet
-            for bucket in self._holding(start, at_offset, touched):
-                bucket.cells[facet].merge(cell)
-        for bucket in touched:
-            bucket.offset = at_offset
-            bucket.dirty = True
-        for start in (*undo, *panes):
+        deltas = [(start, self._columns_of(cells).taken_back) for start, cells in undo.items()]
+        deltas += [(start, self._columns_of(cells)) for start, cells in panes.items()]
+        holding = [(delta, list(self._holding(start, at_offset))) for start, delta in deltas]
+        for delta, buckets in holding:
+            for bucket in buckets:
+                bucket.add(delta, at_offset=at_offset)
+        for start, _ in deltas:
             self._prefixes.changed(start)
 
-    def _holding(self, start: int, at_offset: int, touched: list[Bucket]) -> Iterator[Bucket]:
+    def _columns_of(self, cells: Sequence[FacetCell]) -> Columns:
+        return columns_of(cells, self._facets.number)
+
+    def _holding(self, start: int, at_offset: int) -> Iterator[Bucket]:
+        """Yield the buckets that hold a pane and did not take that offset yet."""
         for level, buckets in enumerate(self._levels):
             aligned = self._aligned(level, start)
             bucket = buckets.get(aligned)
             if bucket is None:
                 if level == DAY_LEVEL:
                     continue
-                bucket = buckets[aligned] = Bucket(_key(level, aligned), self._cold)
+                bucket = buckets[aligned] = Bucket(_key(level, aligned), self._facets, self._cold)
             if bucket.offset < at_offset:
-                touched.append(bucket)
                 yield bucket
 
     def _aligned(self, level: int, time_ms: int) -> int:
@@ -209,7 +183,7 @@ class Buckets:
 
     def totals(self, start: int, end: int) -> dict[Scope, Cell]:
         """Return each scope's cell over [start, end); they are only to be read."""
-        parts: defaultdict[Facet, list[Cell]] = defaultdict(list)
+        growing = Growing()
         at = start
         if end - start > LONG_MS:
             settled = end - SETTLED_AFTER_MS
@@ -217,17 +191,13 @@ class Buckets:
             prefix = self._prefixes.up_to(start, settled, cover=self.cover)
             if prefix is not None:
                 at = settled
-                for facet, cell in prefix.items():
-                    parts[facet].append(cell)
+                growing.add(prefix)
         for bucket in self.cover(at, end):
-            for facet, cell in bucket.rows():
-                parts[facet].append(cell)
-        scoped: defaultdict[Scope, list[Cell]] = defaultdict(list)
-        for facet, cells in parts.items():
-            total = Cell.total(cells)
-            for scope in scopes_of(facet):
-                scoped[scope].append(total)
-        return {scope: Cell.total(cells) for scope, cells in scoped.items()}
+            growing.add(bucket.columns())
+        by_facet = growing.whole()
+        by_scope = together([by_facet.by(rows) for rows in self._facets.scopes_by_facet()])
+        scopes = self._facets.scopes
+        return {scopes[row]: cell for row, cell in by_scope.cells().items()}
 
     def oldest_kept(self, frontier_ms: int) -> int:
         """Return the start of the oldest pane whose windows can still be corrected.
@@ -274,7 +244,9 @@ class Buckets:
         """Take up saved buckets."""
         for key, data in segments.items():
             _, level, start = key.split(b"/")
-            self._levels[int(level)][int(start)] = Bucket.from_bytes(key, data, self._cold)
+            self._levels[int(level)][int(start)] = Bucket.from_bytes(
+                key, data, self._facets, self._cold
+            )
 
     def _sum_up_days(self, *, before: int) -> None:
         """Make the days that ended before that time, from their quarters."""
@@ -288,12 +260,9 @@ class Buckets:
         for day, quarters in ended.items():
             if day in days:
                 continue
-            bucket = days[day] = Bucket(_key(DAY_LEVEL, day), self._cold)
+            bucket = days[day] = Bucket(_key(DAY_LEVEL, day), self._facets, self._cold)
             for quarter in quarters:
-                for facet, cell in quarter.rows():
-                    bucket.cells[facet].merge(cell)
-            bucket.offset = max(quarter.offset for quarter in quarters)
-            bucket.dirty = True
+                bucket.add(quarter.columns(), at_offset=max(bucket.offset, quarter.offset))
         self._days_until = self._day.end_of(before)
 
     def days_whole_from(self) -> int:
@@ -303,12 +272,6 @@ class Buckets:
     def __len__(self) -> int:
         """Return how many buckets are held."""
         return sum(len(buckets) for buckets in self._levels)
-
-
-def _rows(panes: PanesWire) -> Iterator[tuple[int, FacetCell]]:
-    for start, cells in panes.items():
-        for row in cells:
-            yield start, row
 
 
 def _key(level: int, start: int) -> bytes:

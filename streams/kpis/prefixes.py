@@ -7,12 +7,10 @@ over them is kept, and only what was settled since is added.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from models.cells import Cell
-from models.scopes import Facet
+from streams.kpis.columns import Columns, Growing
 
 KEPT = 4
 """Windows whose sums are kept: one of each sort that grows, and one of yesterday."""
@@ -21,8 +19,8 @@ KEPT = 4
 class Summand(Protocol):
     """A bucket, to be read."""
 
-    def rows(self) -> Iterable[tuple[Facet, Cell]]:
-        """Return the cells by facet."""
+    def columns(self) -> Columns:
+        """Return the cells."""
 
 
 Cover = Callable[[int, int], Iterable[Summand]]
@@ -32,7 +30,7 @@ Cover = Callable[[int, int], Iterable[Summand]]
 class _Prefix:
     def __init__(self, start: int) -> None:
         self.end = start
-        self.cells: defaultdict[Facet, Cell] = defaultdict(Cell)
+        self.sum = Growing()
 
 
 class Prefixes:
@@ -41,7 +39,7 @@ class Prefixes:
     def __init__(self) -> None:
         self._by_start: dict[int, _Prefix] = {}
 
-    def up_to(self, start: int, end: int, *, cover: Cover) -> Mapping[Facet, Cell] | None:
+    def up_to(self, start: int, end: int, *, cover: Cover) -> Columns | None:
         """Return the cells over [start, end), only to be read.
 
         None where a later end was asked before: what is over is asked seldom.
@@ -51,10 +49,9 @@ class Prefixes:
         if prefix.end > end:
             return None
         for bucket in cover(prefix.end, end):
-            for facet, cell in bucket.rows():
-                prefix.cells[facet].merge(cell)
+            prefix.sum.add(bucket.columns())
         prefix.end = end
-        return prefix.cells
+        return prefix.sum.whole()
 
     def changed(self, time_ms: int) -> None:
         """Forget the sums that hold that time."""

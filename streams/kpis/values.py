@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from models import formulas, histograms
 from models.cells import Cell
 from models.definitions import Catalogue, Kpi, KpiValue
-from models.distinct import Distinct
 from models.formulas import Newest, Quantile, Quotient, Terms, Total
 from models.measures import (
     DISTRIBUTION_INDEX,
@@ -36,36 +35,10 @@ _PLACE = {
 }
 
 
-def _plan() -> list[tuple[int | None, list[int]]]:
-    """Return for each union the largest one before it that it holds, and the sets beside that."""
-    plan: list[tuple[int | None, list[int]]] = []
-    known = [set(parts) for parts in UNIONS.values()]
-    for place, parts in enumerate(known):
-        held = [before for before in range(place) if known[before] <= parts]
-        base = max(held, key=lambda before: len(known[before]), default=None)
-        rest = parts if base is None else parts - known[base]
-        plan.append((base, sorted(SET_INDEX[name] for name in rest)))
-    return plan
-
-
-_UNIONS = _plan()
-
 _Sum = Callable[[Numbers], int]
 _Compute = Callable[[Cell, Numbers], KpiValue | None]
 _Bounds = Callable[[Cell, Numbers, int, int, float], intervals.Bounds | None]
 """From the cell, its numbers, numerator, denominator and the value as it is shown."""
-
-
-def numbers_of(cell: Cell) -> Numbers:
-    """Return everything in a cell that is counted or summed."""
-    unions: list[Distinct] = []
-    for base, rest in _UNIONS:
-        unions.append(cell.users_in(rest, and_=None if base is None else unions[base]))
-    return [
-        *cell.sums,
-        *(users.estimate for users in cell.users),
-        *(users.estimate for users in unions),
-    ]
 
 
 class Evaluator:
@@ -101,7 +74,7 @@ class Evaluator:
             whole: False where a part of the window was measured by a version before 4.
         """
         values: KpiValues = {}
-        numbers = numbers_of(cell)
+        numbers = [*cell.sums, *cell.counts()]
         for name, needs, known_before_4, compute in self._compiled:
             if (needs and not needs & inputs) or not (whole or known_before_4):
                 continue

@@ -86,14 +86,6 @@ def test_a_cell_survives_the_wire(cell: Cell) -> None:
     assert content(Cell.from_wire(msgspec.msgpack.decode(data, type=CellWire))) == content(cell)
 
 
-@given(cells, cells)
-def test_what_is_taken_back_was_never_there_for_sums_and_distributions(a: Cell, b: Cell) -> None:
-    both = merged(a, b)
-    both.subtract(b)
-    assert both.sums == a.sums
-    assert [counts or {} for counts in both.histograms] == [counts or {} for counts in a.histograms]
-
-
 def test_a_cell_of_an_older_version_reads_as_zero_where_it_has_nothing() -> None:
     older = msgspec.msgpack.encode(([1, 2], Distinct({7}).to_bytes(), b""))
     cell = Cell.from_wire(msgspec.msgpack.decode(older, type=CellWire))

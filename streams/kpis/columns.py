@@ -1,0 +1,232 @@
+"""The cells of many facets, or scopes, in columns: what adds up is added for all at once.
+
+A row is a facet or a scope, by its number. What is 0 takes no room: sums and
+distributions are (row, place, value). To merge is to sort and to add up neighbours,
+so that the order and grouping of what is merged does not show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from models.cells import Cell, LevelWire
+from models.distinct import Distinct, is_exact
+from models.histograms import ZERO_BUCKET
+from models.hyperloglog import REGISTERS, Registers
+from models.measures import DISTRIBUTIONS, WIDTH
+from models.reports import FacetCell
+from models.scopes import Facet
+from streams.kpis.users import NOBODY, SET_BITS, Integers, Rows, Users, runs, united
+
+Levels = dict[tuple[int, int], LevelWire]
+"""The newest measurement by row and level."""
+
+_PLACE_BITS = 16
+_PLACES = (1 << _PLACE_BITS) - 1
+"""A place is a sum or a bucket of a distribution."""
+_BUCKETS = 1 << 12
+_LARGEST = 2**63 - 1
+_FEW = 10_000
+"""Entries, which are merged all at once."""
+
+
+class Columns(NamedTuple):
+    """Cells by row.
+
+    Args:
+        places: row and place in one.
+        values: what is there.
+        users: the distinct users.
+        levels: the newest measurements.
+    """
+
+    places: Integers
+    values: Integers
+    users: Users
+    levels: Levels
+
+    @property
+    def size(self) -> int:
+        """How many entries there are."""
+        return len(self.places) + self.users.size
+
+    @property
+    def taken_back(self) -> Columns:
+        """What takes the sums and distributions back when it is added.
+
+        Users are a union and levels the newest: what comes in their place has them too.
+        """
+        return Columns(self.places, -self.values, NOBODY, {})
+
+    def by(self, row_of: Rows) -> Columns:
+        """Return the columns by other rows; those whose number is negative are left out."""
+        rows = row_of[self.places >> _PLACE_BITS]
+        kept = rows >= 0
+        levels: Levels = {}
+        for (row, index), level in self.levels.items():
+            if row_of[row] >= 0:
+                _note(levels, (int(row_of[row]), index), level)
+        return Columns(
+            (rows[kept].astype(np.int64) << _PLACE_BITS) | (self.places[kept] & _PLACES),
+            self.values[kept],
+            self.users.by(row_of),
+            levels,
+        )
+
+    def rows(self) -> Integers:
+        """Return the rows of which there is anything, in order."""
+        of_levels = np.array([row for row, _ in self.levels], np.int64)
+        return np.unique(
+            np.concatenate([self.places >> _PLACE_BITS, self.users.all_rows(), of_levels])
+        )
+
+    def cells(self) -> Mapping[int, Cell]:
+        """Return each row's cell; the columns were merged before."""
+        rows = self.rows()
+        sums, rest = np.zeros((len(rows), WIDTH), np.int64), self.places & _PLACES
+        is_sum = rest < WIDTH
+        sums[np.searchsorted(rows, self.places[is_sum] >> _PLACE_BITS), rest[is_sum]] = self.values[
+            is_sum
+        ]
+        users = self.users.counted_by_row(rows)
+        of_rows = zip(rows.tolist(), sums.tolist(), users, strict=True)
+        cells = {row: Cell(of_sums, of_users) for row, of_sums, of_users in of_rows}
+        self._add_histograms(cells)
+        for (row, index), level in self.levels.items():
+            cells[row].levels[index] = level
+        return cells
+
+    def _add_histograms(self, cells: Mapping[int, Cell]) -> None:
+        counted = (self.places & _PLACES) >= WIDTH
+        index, bucket = np.divmod((self.places[counted] & _PLACES) - WIDTH, _BUCKETS)
+        buckets, counts = (bucket + ZERO_BUCKET).tolist(), self.values[counted].tolist()
+        groups = (self.places[counted] >> _PLACE_BITS) * len(DISTRIBUTIONS) + index
+        for group, first, end in runs(groups):
+            row, of = divmod(group, len(DISTRIBUTIONS))
+            cells[row].histograms[of] = dict(
+                zip(buckets[first:end], counts[first:end], strict=True)
+            )
+
+
+NOTHING = Columns(np.empty(0, np.int64), np.empty(0, np.int64), NOBODY, {})
+
+
+def together(parts: Sequence[Columns]) -> Columns:
+    """Merge columns: each place, user and sketch comes once, in order."""
+    levels: Levels = {}
+    for part in parts:
+        for key, level in part.levels.items():
+            _note(levels, key, level)
+    return Columns(
+        *_added(
+            np.concatenate([part.places for part in parts]),
+            np.concatenate([part.values for part in parts]),
+        ),
+        united([part.users for part in parts]),
+        levels,
+    )
+
+
+class Growing:
+    """Columns that are added to: they are merged when they have become twice as many."""
+
+    def __init__(self, columns: Columns = NOTHING) -> None:
+        self._parts = [columns]
+        self._size = self._merged = columns.size
+
+    def add(self, columns: Columns) -> None:
+        """Add columns; they stay as they are."""
+        self._parts.append(columns)
+        self._size += columns.size
+        if self._size > 2 * self._merged + _FEW:
+            self.whole()
+
+    def whole(self) -> Columns:
+        """Return everything that was added, merged."""
+        if len(self._parts) > 1:
+            self._parts = [together(self._parts)]
+            self._size = self._merged = self._parts[0].size
+        return self._parts[0]
+
+
+def _added(places: Integers, values: Integers) -> tuple[Integers, Integers]:
+    """Add up the values that have the same place, and leave out what is 0."""
+    if not (places[1:] > places[:-1]).all():
+        order = np.argsort(places, kind="stable")  # quick where sorted columns follow each other
+        places, values = places[order], values[order]
+        first = np.flatnonzero(np.append(True, places[1:] != places[:-1]))
+        places, values = places[first], _sums(values, first)
+    kept = values != 0
+    return places[kept], values[kept]
+
+
+def _sums(values: Integers, first: Integers) -> Integers:
+    """Return the sums of the stretches that begin at these; beyond 64 bits they stay at the end."""
+    totals = np.add.reduceat(values, first)
+    if int(np.abs(values).max()) > _LARGEST // len(values):
+        roughly = np.add.reduceat(values.astype(np.float64), first)
+        totals[roughly >= _LARGEST], totals[roughly <= -_LARGEST] = _LARGEST, -_LARGEST
+    return totals
+
+
+def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> Columns:
+    """Take up cells as they travel; a facet may come twice."""
+    rows: list[int] = []
+    sums: list[list[int]] = []
+    places: list[int] = []
+    counts: list[int] = []
+    users: list[tuple[int, int, bytes]] = []
+    sketches: list[tuple[int, Registers]] = []
+    levels: Levels = {}
+    for faceted in cells:
+        row, cell = row_of(faceted.facet), faceted.cell
+        rows.append(row)
+        sums.append(cell.sums + [0] * (WIDTH - len(cell.sums)))
+        for index, data in enumerate((cell.natural, cell.buyers, *cell.users)):
+            if is_exact(data):
+                users.append((row, 1 << index, data[1:]))
+            elif data:
+                sketches.append((row << SET_BITS | index, Distinct.from_bytes(data).registers))
+        for index, histogram in enumerate(cell.histograms):
+            first = (row << _PLACE_BITS) + WIDTH + index * _BUCKETS - ZERO_BUCKET
+            places.extend([first + bucket for bucket in histogram])
+            counts.extend(histogram.values())
+        for index, level in cell.levels.items():
+            _note(levels, (row, index), level)
+    matrix = _whole(sums).reshape(-1, WIDTH)
+    which, place = np.nonzero(matrix)
+    return Columns(
+        np.append((_whole(rows)[which] << _PLACE_BITS) | place, _whole(places)),
+        np.append(matrix[which, place], _whole(counts)),
+        _users_of(users, sketches),
+        levels,
+    )
+
+
+def _users_of(
+    users: Sequence[tuple[int, int, bytes]], sketches: Sequence[tuple[int, Registers]]
+) -> Users:
+    times = [len(hashes) // 8 for _, _, hashes in users]
+    return Users.of(
+        np.frombuffer(b"".join(hashes for _, _, hashes in users), np.uint64),
+        np.repeat(np.array([row for row, _, _ in users], np.int32), times),
+        np.repeat(np.array([bit for _, bit, _ in users], np.uint8), times),
+        _whole([sketch for sketch, _ in sketches]),
+        np.array([registers for _, registers in sketches], np.uint8).reshape(-1, REGISTERS),
+    )
+
+
+def _whole(numbers: list[int] | list[list[int]]) -> Integers:
+    """Return numbers as a column; what takes more than 64 bits stays at their end."""
+    try:
+        return np.array(numbers, np.int64)
+    except OverflowError:
+        ends: Integers = np.clip(np.array(numbers, object), -_LARGEST, _LARGEST).astype(np.int64)
+        return ends
+
+
+def _note(levels: Levels, key: tuple[int, int], level: LevelWire) -> None:
+    levels[key] = max(level, levels.get(key, level))

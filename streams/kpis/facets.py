@@ -1,0 +1,44 @@
+"""Facets and scopes by number, so that cells can be held in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.scopes import Facet, Scope, scopes_of
+from streams.kpis.users import Rows
+
+_MOST_SCOPES = 4
+"""Of one facet."""
+
+
+class Facets:
+    """The numbers of facets and scopes, in the order in which they were first seen."""
+
+    def __init__(self) -> None:
+        self.named: list[Facet] = []
+        self.scopes: list[Scope] = []
+        self._numbers: dict[Facet, int] = {}
+        self._scope_numbers: dict[Scope, int] = {}
+        self._scopes_of: list[list[int]] = []
+
+    def number(self, facet: Facet) -> int:
+        """Return the number of a facet."""
+        number = self._numbers.get(facet)
+        if number is None:
+            number = self._numbers[facet] = len(self.named)
+            self.named.append(facet)
+            scopes = [self._scope_number(scope) for scope in scopes_of(facet)]
+            self._scopes_of.append(scopes + [-1] * (_MOST_SCOPES - len(scopes)))
+        return number
+
+    def scopes_by_facet(self) -> Sequence[Rows]:
+        """Return columns of scopes by facet, -1 for none: together all that each adds to."""
+        return list(np.array(self._scopes_of, np.int32).reshape(-1, _MOST_SCOPES).T)
+
+    def _scope_number(self, scope: Scope) -> int:
+        number = self._scope_numbers.setdefault(scope, len(self.scopes))
+        if number == len(self.scopes):
+            self.scopes.append(scope)
+        return number

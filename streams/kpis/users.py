@@ -1,0 +1,259 @@
+"""The distinct users of many rows in columns: row, user and which sets, and sketches of many.
+
+A row is a facet or a scope, by its number. To merge is to sort and to join
+neighbours, so that the order and grouping of what is merged does not show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models import hyperloglog
+from models.distinct import EXACT_LIMIT, Distinct
+from models.hyperloglog import REGISTERS, Hashes, Registers
+from models.measures import SET_INDEX, UNIONS, USER_SETS
+
+Rows = npt.NDArray[np.int32]
+Integers = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+_COUNTED = [1 << index for index in range(len(USER_SETS))] + [
+    sum(1 << SET_INDEX[name] for name in names) for names in UNIONS.values()
+]
+"""Each set and each union of sets, as bits."""
+
+SET_BITS = 3
+_SET_MASK = (1 << SET_BITS) - 1
+_SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
+
+
+def _key(hashes: Hashes, rows: Rows) -> Hashes:
+    """Return one number for a user and a row, which hardly another pair has."""
+    return hashes + rows.astype(np.uint64) * _SPREAD
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Users by row, and in which sets they are.
+
+    Args:
+        keys: the user's hash and the row in one.
+        rows: the row of each key.
+        sets: the sets that the user is in, a bit for each.
+        sketches: row and set of each sketch; keys are not in sets that are sketched.
+        registers: of each sketch.
+    """
+
+    keys: Hashes
+    rows: Rows
+    sets: npt.NDArray[np.uint8]
+    sketches: Integers
+    registers: Registers
+
+    @classmethod
+    def of(
+        cls,
+        hashes: Hashes,
+        rows: Rows,
+        sets: npt.NDArray[np.uint8],
+        sketches: Integers,
+        registers: Registers,
+    ) -> Users:
+        """Return users by their hashes."""
+        return cls(_key(hashes, rows), rows, sets, sketches, registers)
+
+    @property
+    def hashes(self) -> Hashes:
+        """The user of each key."""
+        return self.hashes_at(slice(None))
+
+    def hashes_at(self, places: Integers | Bools | slice) -> Hashes:
+        """Return the users of some keys."""
+        return self.keys[places] - self.rows[places].astype(np.uint64) * _SPREAD
+
+    def _at(self, places: Integers) -> Users:
+        """Return only some keys, or in another order."""
+        return replace(self, keys=self.keys[places], rows=self.rows[places], sets=self.sets[places])
+
+    @property
+    def size(self) -> int:
+        """How many keys and registers there are."""
+        return len(self.keys) + self.registers.size
+
+    def all_rows(self) -> Integers:
+        """Return the row of each key and each sketch."""
+        return np.append(self.rows, self.sketches >> SET_BITS)
+
+    def by(self, row_of: Rows) -> Users:
+        """Return the users by other rows; those whose number is negative are left out."""
+        rows, sketched = row_of[self.rows], row_of[self.sketches >> SET_BITS]
+        kept, drawn = rows >= 0, sketched >= 0
+        return Users.of(
+            self.hashes_at(kept),
+            rows[kept],
+            self.sets[kept],
+            sketched[drawn].astype(np.int64) << SET_BITS | self.sketches[drawn] & _SET_MASK,
+            self.registers[drawn],
+        )
+
+    def counted(self, sets: int, *, height: int) -> Integers:
+        """Return how many distinct users each of the first rows has in any of the sets."""
+        counts = np.bincount(self.rows[self.sets & sets != 0], minlength=height)
+        drawn = self.drawn(sets, over=EXACT_LIMIT)
+        counts[drawn.rows] = hyperloglog.estimates(drawn.registers)
+        return counts
+
+    def drawn(self, sets: int, *, over: int) -> Drawn:
+        """Return the registers of the rows that have a sketch, or more keys, in any of the sets."""
+        keys = np.flatnonzero(self.sets & sets)
+        sketches = np.flatnonzero(1 << (self.sketches & _SET_MASK) & sets)
+        rows_of_sketches = self.sketches[sketches] >> SET_BITS
+        counts = np.bincount(self.rows[keys], minlength=int(rows_of_sketches.max(initial=-1)) + 1)
+        many = counts > over
+        many[rows_of_sketches] = True
+        keys = keys[many[self.rows[keys]]]
+        number = np.cumsum(many) - 1
+        registers = np.zeros((np.count_nonzero(many), REGISTERS), np.uint8)
+        for sketch, at in zip(sketches.tolist(), number[rows_of_sketches].tolist(), strict=True):
+            np.maximum(registers[at], self.registers[sketch], out=registers[at])
+        of_key = number[self.rows[keys]]
+        hyperloglog.fill(registers, of_key, self.hashes_at(keys))
+        sketched = np.zeros(len(registers), np.bool_)
+        sketched[number[rows_of_sketches]] = True
+        return Drawn(np.flatnonzero(many), registers, sketched, keys, of_key)
+
+    def counted_by_row(self, rows: Integers) -> list[UsersOfRow]:
+        """Return the users of each of these rows."""
+        height = int(rows.max(initial=-1)) + 1
+        counts = np.stack([self.counted(sets, height=height)[rows] for sets in _COUNTED], axis=1)
+        order = np.argsort(self.rows, kind="stable")
+        by_row = self._at(order)
+        first = np.searchsorted(by_row.rows, rows).tolist()
+        end = np.searchsorted(by_row.rows, rows, side="right").tolist()
+        return [
+            UsersOfRow(by_row, row, slice(*bounds), of)
+            for row, *bounds, of in zip(rows.tolist(), first, end, counts.tolist(), strict=True)
+        ]
+
+
+class UsersOfRow:
+    """The users of one row, as a cell takes them."""
+
+    __slots__ = ("_columns", "_places", "_row", "counts")
+
+    def __init__(self, columns: Users, row: int, places: slice, counts: list[int]) -> None:
+        self.counts = counts
+        self._columns = columns
+        self._row = row
+        self._places = places
+
+    def sets(self) -> list[Distinct]:
+        """Return the sets, in their order."""
+        hashes, sets = self._columns.hashes_at(self._places), self._columns.sets[self._places]
+        made = [Distinct(hashes[sets >> at & 1 == 1].tolist()) for at in range(len(USER_SETS))]
+        sketches = self._columns.sketches
+        for place in np.flatnonzero(sketches >> SET_BITS == self._row).tolist():
+            made[int(sketches[place]) & _SET_MASK] = Distinct.of_registers(
+                self._columns.registers[place]
+            )
+        return made
+
+
+def runs(numbers: npt.NDArray[np.integer[Any]]) -> Iterator[tuple[int, int, int]]:
+    """Yield each number of a column in which equal ones are neighbours, and from where to where."""
+    first = np.flatnonzero(_changes(numbers))
+    ends = np.append(first[1:], len(numbers))
+    yield from zip(numbers[first].tolist(), first.tolist(), ends.tolist(), strict=False)
+
+
+def _changes(numbers: npt.NDArray[Any]) -> Bools:
+    """Return where another number begins."""
+    return np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]
+
+
+class Drawn(NamedTuple):
+    """Registers of some rows.
+
+    Args:
+        rows: their numbers.
+        registers: of each of them.
+        sketched: whether a sketch is among what they were drawn from.
+        keys: the places of the keys that they were drawn from.
+        of_key: the place among the rows of each of these.
+    """
+
+    rows: Integers
+    registers: Registers
+    sketched: Bools
+    keys: Integers
+    of_key: Integers
+
+
+NOBODY = Users(
+    np.empty(0, np.uint64),
+    np.empty(0, np.int32),
+    np.empty(0, np.uint8),
+    np.empty(0, np.int64),
+    np.empty((0, REGISTERS), np.uint8),
+)
+
+
+def united(parts: Sequence[Users]) -> Users:
+    """Merge users: each comes once in a row, in the order of keys; what is many is sketched."""
+    together = Users(
+        np.concatenate([part.keys for part in parts]),
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.sets for part in parts]),
+        np.concatenate([part.sketches for part in parts]),
+        np.concatenate([part.registers for part in parts]),
+    )
+    # What is very many shows it before users are told apart, which takes longer.
+    return _sketched(_told_apart(_sketched(together, each_once=False)), each_once=True)
+
+
+def _told_apart(users: Users) -> Users:
+    """Join the keys that are equal."""
+    keys = users.keys
+    if (keys[1:] > keys[:-1]).all():
+        return users
+    order = np.argsort(keys, kind="stable")  # quick where sorted columns follow each other
+    fresh, moved = _changes(keys[order]), _changes(users.rows[order])
+    if (moved & ~fresh).any():  # two pairs have the same key
+        order = np.lexsort((users.rows, keys))
+        fresh, moved = _changes(keys[order]), _changes(users.rows[order])
+    first = np.flatnonzero(fresh | moved)
+    return replace(
+        users,
+        keys=keys[order[first]],
+        rows=users.rows[order[first]],
+        sets=np.bitwise_or.reduceat(users.sets[order], first),
+    )
+
+
+def _sketched(users: Users, *, each_once: bool) -> Users:
+    """Sketch the sets that surely are of over `EXACT_LIMIT` users."""
+    if len(users.keys) <= EXACT_LIMIT and not len(users.sketches):
+        return users
+    left = users.sets.copy()
+    sketches, registers = [], []
+    for index in range(len(USER_SETS)):
+        drawn = users.drawn(1 << index, over=EXACT_LIMIT * (1 if each_once else 2))
+        sure = drawn.sketched | (
+            each_once or np.count_nonzero(drawn.registers, axis=1) > EXACT_LIMIT
+        )
+        left[drawn.keys[sure[drawn.of_key]]] &= ~np.uint8(1 << index)
+        sketches.append(drawn.rows[sure] << SET_BITS | index)
+        registers.append(drawn.registers[sure])
+    kept = left != 0
+    return Users(
+        users.keys[kept],
+        users.rows[kept],
+        left[kept],
+        np.concatenate(sketches),
+        np.concatenate(registers),
+    )

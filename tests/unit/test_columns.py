@@ -1,0 +1,149 @@
+"""Cells in columns are what they are one by one, however they were merged."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import permutations
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.cells import Cell
+from models.distinct import EXACT_LIMIT, Distinct, hash_user
+from models.measures import SUM_INDEX, WIDTH
+from models.reports import FacetCell
+from models.scopes import Facet
+from streams.kpis import stored
+from streams.kpis.columns import Columns, Growing, columns_of, together
+from streams.kpis.facets import Facets
+from tests.unit.test_cells import cells, content, merged
+
+CAMPAIGNS = ("c1", "c2", "c3")
+
+rows = st.lists(st.tuples(st.sampled_from(CAMPAIGNS), cells), max_size=4)
+Rows = list[tuple[str, Cell]]
+
+
+def columns(made: Rows, facets: Facets) -> Columns:
+    faceted = [FacetCell(campaign, "search", cell.to_wire()) for campaign, cell in made]
+    return columns_of(faceted, facets.number)
+
+
+def held(columns: Columns, facets: Facets) -> dict[str, tuple[Any, ...]]:
+    """Return what is in each cell, which is nothing where all is 0."""
+    by_row = together([columns]).cells()
+    return {facets.named[row].campaign: content(cell) for row, cell in by_row.items()}
+
+
+def one_by_one(made: Rows) -> dict[str, tuple[Any, ...]]:
+    by_campaign = {
+        name: content(merged(*(cell for campaign, cell in made if campaign == name)))
+        for name in CAMPAIGNS
+    }
+    return {name: cell for name, cell in by_campaign.items() if cell != content(Cell())}
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows, rows, rows)
+def test_columns_are_the_sums_of_cells_in_any_order_and_grouping(a: Rows, b: Rows, c: Rows) -> None:
+    facets = Facets()
+    parts = [columns(made, facets) for made in (a, b, c)]
+    expected = one_by_one([*a, *b, *c])
+    for one, two, three in permutations(parts):
+        assert held(together([one, together([two, three])]), facets) == expected
+        assert held(together([one, one.taken_back, two, three, one]), facets) == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows, rows)
+def test_what_is_taken_back_was_never_there_for_sums_and_distributions(a: Rows, b: Rows) -> None:
+    facets = Facets()
+    one, two = columns(a, facets), columns(b, facets)
+    left = together([one, two, two.taken_back])
+    assert (left.places.tolist(), left.values.tolist()) == (
+        (alone := together([one])).places.tolist(),
+        alone.values.tolist(),
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows)
+def test_columns_are_stored_and_read_by_facets_that_have_other_numbers(made: Rows) -> None:
+    facets, others = Facets(), Facets()
+    written = stored.encode(7, together([columns(made, facets)]), facets)
+    others.number(Facet("another"))
+    assert stored.offset_in(written) == 7
+    assert held(stored.decode(written, others), others) == one_by_one(made)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows)
+def test_a_bucket_of_cells_one_by_one_is_read(made: Rows) -> None:
+    older = [FacetCell(campaign, "search", cell.to_wire()) for campaign, cell in made]
+    facets = Facets()
+    read = stored.decode(msgspec.msgpack.encode((7, older)), facets)
+    assert held(read, facets) == one_by_one(made)
+
+
+def users(numbers: range) -> Cell:
+    cell = Cell()
+    cell.users[0] = Distinct(hash_user(b"%d" % number) for number in numbers)
+    cell.users[1] = Distinct(hash_user(b"%d" % number) for number in numbers[::7])
+    return cell
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(
+        st.builds(range, st.integers(0, 3_000), st.integers(3_001, 9_000)), min_size=1, max_size=5
+    ),
+    st.integers(1, 5),
+)
+def test_many_users_are_sketched_as_they_are_one_by_one(numbers: list[range], at_once: int) -> None:
+    facets = Facets()
+    made = [("c1", users(several)) for several in numbers]
+    growing = Growing()
+    for first in range(0, len(made), at_once):
+        growing.add(together([columns(made[first : first + at_once], facets)]))
+    assert held(growing.whole(), facets) == one_by_one(made)
+    ((_, cell),) = growing.whole().cells().items()
+    counts = cell.counts()
+    assert counts[:2] == [distinct.estimate for distinct in cell.users[:2]]
+    assert cell.counts() == counts  # of the sets themselves, now that they were asked for
+
+
+@pytest.mark.parametrize("count", [EXACT_LIMIT, EXACT_LIMIT + 1, 5 * EXACT_LIMIT])
+def test_users_are_sketched_above_the_limit_only(count: int) -> None:
+    facets = Facets()
+    halves = [columns([("c1", users(range(first, count, 2)))], facets) for first in (0, 1)]
+    ((_, cell),) = together(halves * 3).cells().items()
+    assert cell.users[0].is_exact == (count <= EXACT_LIMIT)
+    assert cell.users[1].is_exact
+    assert abs(cell.counts()[0] - count) < (1 if count <= EXACT_LIMIT else 0.05 * count)
+
+
+def test_users_of_two_rows_that_have_the_same_key_are_told_apart() -> None:
+    facets = Facets()
+    hashes = [0x9E37_79B9_7F4A_7C15, 0]
+    made = []
+    for campaign, user in zip(CAMPAIGNS, hashes, strict=False):
+        cell = Cell()
+        cell.users[4] = Distinct([user])
+        made.append((campaign, cell))
+    both = columns(made, facets)
+    assert len(set(both.users.keys.tolist())) == 1
+    assert held(together([both, both]), facets) == one_by_one(made)
+
+
+def test_a_sum_that_leaves_64_bits_stays_at_their_end() -> None:
+    facets = Facets()
+    cell = Cell([2**62] * WIDTH)
+    made = columns([("c1", cell)], facets)
+    sums = partial(lambda columns: columns.cells()[0].sums[SUM_INDEX["spend"]])
+    assert sums(together([made])) == 2**62
+    assert sums(together([made] * 3)) == 2**63 - 1
+    assert sums(together([made.taken_back] * 3)) == -(2**63 - 1)
+    assert sums(together([columns([("c1", Cell([2**64] * WIDTH))], facets)])) == 2**63 - 1
