@@ -1,12 +1,14 @@
-"""Memory of the stages with very many campaigns, for all windows: a month in minutes.
+"""Memory and cost of the stages with very many campaigns, for all windows: a month in minutes.
 
 The jobs of a run of four partitions are fed in one process, as one worker that owns
 everything would have them, without Kafka: its client, Faust and the table store come on
-top, about 150 MiB. Days before the last are sparse, the last is dense, so that the
-buckets of days, quarters and minutes are all as full as they get.
+top, about 150 MiB. Every campaign, channel and region has events on every day, so that
+the buckets of days hold all facets, if with fewer users each; the last 27 hours are
+dense, and minute by minute, so that those of quarters, minutes and panes are full, too.
+The defaults feed about 8 million events and take some ten minutes.
 
-    python benchmarks/memory.py                         # 1,000 campaigns x 5 x 5
-    python benchmarks/memory.py --campaigns 100 --days 8
+    python -m benchmarks.memory                         # 1,000 campaigns x 5 x 5
+    python -m benchmarks.memory --campaigns 100 --days 3
 """
 
 from __future__ import annotations
@@ -18,43 +20,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from models.alerts import RuleBook
 from models.campaigns import Campaign
 from models.kpis import CATALOGUE
 from models.measures import SOURCE_KINDS, SourceKind
-from models.rates import Rates
-from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, WINDOWS, BusinessDay
-from streams.alerting.judge import AlertJudge
-from streams.engine.stage import Position, SourcePartition
-from streams.ingest.campaigns import CampaignIndex
-from streams.ingest.job import IngestJob, IngestRules
+from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, WINDOWS, BusinessDay, align_down
+from streams.engine.stage import Position
 from streams.kpis.cold import ColdStore
-from streams.kpis.job import KpiJob
-from streams.kpis.values import Evaluator
+from tests.support.offline import RULES, Record, ingest_job, kpi_job
 
 PARTITIONS = 4
 START_MS = 1_704_038_400_000
 """2024-01-01T00:00 in Shanghai."""
+ZONE = "Asia/Shanghai"
 USERS = 500_000
-STEP_MS = MINUTE_MS
-DAY = BusinessDay(ZoneInfo("Asia/Shanghai"))
-
-
-class Record(NamedTuple):
-    """A record as a job reads it."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
+DENSE_MS = 27 * HOUR_MS
 
 
 class Sizes(NamedTuple):
@@ -68,10 +57,12 @@ class Sizes(NamedTuple):
     dense_per_s: float
 
 
-def events(sizes: Sizes, rnd: random.Random, start_ms: int, *, per_s: float) -> Iterator[bytes]:
-    """Yield the click topic's events of one step: an impression, a click and a visit a user."""
-    for _ in range(int(per_s * STEP_MS / 1000 / 3) + (rnd.random() < per_s * STEP_MS / 3000 % 1)):
-        at = start_ms + rnd.randrange(STEP_MS)
+def events(sizes: Sizes, rnd: random.Random, start_ms: int, step_ms: int) -> Iterator[bytes]:
+    """Yield the events of one step: an impression, a click and a visit a user, some orders."""
+    per_s = sizes.sparse_per_s if step_ms == QUARTER_MS else sizes.dense_per_s
+    users = per_s * step_ms / 3000
+    for _ in range(int(users) + (rnd.random() < users % 1)):
+        at = start_ms + rnd.randrange(step_ms)
         number = rnd.getrandbits(60)
         body = (
             f'"event_time":{at},"user_id":"u{rnd.randrange(USERS)}",'
@@ -94,70 +85,44 @@ class Stages:
     """All jobs of a worker."""
 
     def __init__(self, sizes: Sizes, folder: Path) -> None:
-        rules = IngestRules(
-            day=DAY,
-            allowed_disorder_ms=5_000,
-            correction_horizon_ms=600_000,
-            dedupe_horizon_ms=720_000,
-            future_tolerance_ms=60_000,
-            idle_after_ms=5_000,
-            largest_record_bytes=900_000,
-            reports_topic="partials",
-            registry_topic="registry",
-            dead_letters_topic="dead-letters",
-        )
-        campaigns = CampaignIndex(
-            Campaign(id=f"campaign-{number:04d}") for number in range(sizes.campaigns)
-        )
+        campaigns = [Campaign(id=f"campaign-{number:04d}") for number in range(sizes.campaigns)]
+        rules = replace(RULES, day=BusinessDay(ZoneInfo(ZONE)), idle_after_ms=5_000)
         self._sources = {
-            (kind, number): IngestJob(
-                SourcePartition(kind, number),
-                kind=kind,
-                rules=rules,
-                campaigns=campaigns,
-                rates=Rates("CNY"),
-                epoch=1,
-            )
+            (kind, number): ingest_job(kind, number, rules=rules, campaigns=campaigns)
             for kind in SOURCE_KINDS
             for number in range(PARTITIONS)
         }
         self._offsets = dict.fromkeys(self._sources, 0)
-        self.kpis = KpiJob(
-            evaluator=Evaluator(CATALOGUE),
-            expected=list(self._sources),
-            kinds={kind: kind for kind in SOURCE_KINDS},
-            silent_after_ms=20_000,
-            day=DAY,
-            top_campaigns=100,
-            judge=AlertJudge(RuleBook(), lag_limit_s=30),
-            source=SourcePartition("partials", 0),
-            alerts_topic="alerts",
-            dead_letters_topic="dead-letters",
-            cold=ColdStore(folder / "cold.sqlite"),
+        self.kpis = kpi_job(
+            partitions=PARTITIONS, zone=ZONE, publish=False, cold=ColdStore(folder / "cold.sqlite")
         )
         self._reports = 0
+        self.events = 0
+        self.merging_s = 0.0
 
-    def take(self, values: Iterator[bytes], *, now_ms: int) -> int:
-        """Feed a step's events, read to their end, and return how many they were."""
+    def take(self, values: Iterator[bytes], *, now_ms: int) -> None:
+        """Feed a step's events, read to their end."""
         by_source: dict[tuple[SourceKind, int], list[Record]] = {}
-        count = 0
         for value in values:
-            count += 1
+            self.events += 1
             kind: SourceKind = "orders" if value.startswith(b'{"type":"order') else "clicks"
             user = value[value.index(b'"user_id":"') + 11 :].split(b'"', 1)[0]
-            source = (kind, hash(user) % PARTITIONS)
+            source = (kind, crc32(user) % PARTITIONS)
             self._offsets[source] += 1
             record = Record(self._offsets[source], now_ms, user, value)
             by_source.setdefault(source, []).append(record)
         for source, records in by_source.items():
             self._sources[source].apply(records)
+        reports = []
         for job in self._sources.values():
             job.tick(Position(caught_up_at_ms=now_ms + 10_000, behind=0), now_ms=now_ms + 10_000)
             for output in job.snapshot().outputs:
-                self.kpis.apply([Record(self._reports, now_ms, None, output.value)])
+                reports.append(Record(self._reports, now_ms, None, output.value))
                 self._reports += 1
+        began = time.process_time()
+        self.kpis.apply(reports)
         self.kpis.snapshot()
-        return count
+        self.merging_s += time.process_time() - began
 
     def close(self, *, now_ms: int) -> float:
         """Evaluate the newest windows, write a checkpoint, and return the seconds it took."""
@@ -168,6 +133,17 @@ class Stages:
         self.kpis.snapshot()
         return time.process_time() - began
 
+    def windows(self) -> Table:
+        """Return what each window costs, again."""
+        assert self.kpis.view is not None
+        table = Table("window", "scopes", "closing it, s of CPU")
+        for window in WINDOWS:
+            end = align_down(self.kpis.view.frontier_ms, step_ms=window.step_ms)
+            began = time.process_time()
+            scopes = len(self.kpis.evaluate(window, end).values)
+            table.add_row(window.name, f"{scopes:,}", f"{time.process_time() - began:.2f}")
+        return table
+
 
 def resident_mib() -> float:
     """Return the memory that this process has now."""
@@ -175,37 +151,42 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def run(sizes: Sizes, *, console: Console) -> Table:
+def steps(sizes: Sizes) -> Iterator[tuple[int, int]]:
+    """Yield where each step starts, and how long it is."""
+    end_ms = START_MS + sizes.days * DAY_MS
+    at_ms = START_MS
+    while at_ms < end_ms:
+        step_ms = MINUTE_MS if at_ms >= end_ms - DENSE_MS else QUARTER_MS
+        yield at_ms, step_ms
+        at_ms += step_ms
+
+
+def run(sizes: Sizes, *, console: Console) -> list[Table]:
     """Feed all days and return what was measured."""
     rnd = random.Random(1)
     table = Table("after", "events", "resident MiB", "peak MiB", "closing all windows, s of CPU")
-    total = 0
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
         stages = Stages(sizes, Path(folder))
-        steps = sizes.days * DAY_MS // STEP_MS
-        bar = progress.add_task("event time", total=steps)
-        for step in range(steps):
-            start_ms = START_MS + step * STEP_MS
-            dense = step >= steps - 27 * HOUR_MS // STEP_MS
-            per_s = sizes.dense_per_s if dense else sizes.sparse_per_s
-            now_ms = start_ms + STEP_MS
-            total += stages.take(events(sizes, rnd, start_ms, per_s=per_s), now_ms=now_ms)
-            every = 6 * HOUR_MS if dense else 10 * DAY_MS
-            if (now_ms - START_MS) % every == 0 or step == steps - 1:
+        last_ms = START_MS + sizes.days * DAY_MS
+        bar = progress.add_task("event time", total=last_ms - START_MS)
+        for start_ms, step_ms in steps(sizes):
+            now_ms = start_ms + step_ms
+            stages.take(events(sizes, rnd, start_ms, step_ms), now_ms=now_ms)
+            every_ms = 6 * HOUR_MS if step_ms == MINUTE_MS else 10 * DAY_MS
+            if (now_ms - START_MS) % every_ms == 0 or now_ms == last_ms:
                 took_s = stages.close(now_ms=now_ms)
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
                 table.add_row(
-                    f"{(step + 1) * STEP_MS / DAY_MS:.2f} days",
-                    f"{total:,}",
+                    f"{(now_ms - START_MS) / DAY_MS:.2f} days",
+                    f"{stages.events:,}",
                     f"{resident_mib():,.0f}",
                     f"{peak:,.0f}",
                     f"{took_s:.2f}",
                 )
-            progress.update(bar, completed=step + 1)
-        view = stages.kpis.view
-        scopes = 0 if view is None else max(len(one.values) for one in view.latest.values())
-        table.caption = f"{scopes:,} scopes, {len(CATALOGUE)} KPIs, 7 windows"
-    return table
+            progress.update(bar, completed=now_ms - START_MS)
+        merging = stages.merging_s / stages.events * 1e6
+        table.caption = f"{len(CATALOGUE)} KPIs; merging and storing {merging:.1f} µs an event"
+        return [table, stages.windows()]
 
 
 def main() -> int:
@@ -217,8 +198,8 @@ def main() -> int:
     parser.add_argument("--channels", type=int, default=5)
     parser.add_argument("--regions", type=int, default=5)
     parser.add_argument("--days", type=int, default=32)
-    parser.add_argument("--sparse", type=float, default=1.0, help="events a second before")
-    parser.add_argument("--dense", type=float, default=20.0, help="in the last 27 hours")
+    parser.add_argument("--sparse", type=float, default=2.0, help="events a second before")
+    parser.add_argument("--dense", type=float, default=30.0, help="in the last 27 hours")
     chosen = parser.parse_args()
     sizes = Sizes(
         chosen.campaigns,
@@ -228,7 +209,8 @@ def main() -> int:
         chosen.sparse,
         chosen.dense,
     )
-    Console().print(run(sizes, console=Console(stderr=True)))
+    for table in run(sizes, console=Console(stderr=True)):
+        Console().print(table)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import add
 from typing import Protocol
 
 import msgspec
@@ -56,7 +55,7 @@ class Cell:
         self.sums = [0] * WIDTH if sums is None else sums
         self._users: list[Distinct] = [_NOBODY] * len(USER_SETS)
         self._counted = counted
-        self.histograms: list[Histogram | None] = [None] * len(DISTRIBUTIONS)
+        self.histograms: list[Histogram] = [{} for _ in DISTRIBUTIONS]
         self.levels: dict[int, LevelWire] = {}
 
     @property
@@ -73,35 +72,17 @@ class Cell:
         unions = (self.users_in(map(SET_INDEX.__getitem__, names)) for names in UNIONS.values())
         return [users.estimate for users in (*self.users, *unions)]
 
-    def merge(self, other: Cell) -> None:
-        """Add another cell to this one; the other stays as it is."""
-        self.sums = list(map(add, self.sums, other.sums))
-        for index, theirs in enumerate(other.users):
-            if theirs is not _NOBODY:
-                if self.users[index] is _NOBODY:
-                    self.users[index] = Distinct()
-                self.users[index].merge(theirs)
-        for index, counts in enumerate(other.histograms):
-            if counts:
-                mine = self.histograms[index]
-                if mine is None:
-                    self.histograms[index] = dict(counts)
-                else:
-                    histograms.merge(mine, counts)
-        self._merge_levels(other.levels)
-
-    def _merge_levels(self, levels: dict[int, LevelWire]) -> None:
-        for index, level in levels.items():
-            known = self.levels.get(index)
-            if known is None or level > known:
-                self.levels = {**self.levels, index: level}
-
     @classmethod
     def total(cls, cells: Sequence[Cell]) -> Cell:
-        """Return the sum of cells."""
-        total = cls()
+        """Return the sum of at least one cell; they stay as they are."""
+        total = cls(list(map(sum, zip(*(cell.sums for cell in cells), strict=True))))
+        by_set = zip(*(cell.users for cell in cells), strict=True)
+        total._users = [Distinct.union_of(users) for users in by_set]
         for cell in cells:
-            total.merge(cell)
+            for index, counts in enumerate(cell.histograms):
+                histograms.merge(total.histograms[index], counts)
+            for index, level in cell.levels.items():
+                total.levels[index] = max(level, total.levels.get(index, level))
         return total
 
     def users_in(self, indices: Iterable[int]) -> Distinct:
@@ -116,7 +97,7 @@ class Cell:
             natural,
             buyers,
             others if any(others) else [],
-            [counts or {} for counts in self.histograms] if any(self.histograms) else [],
+            self.histograms if any(self.histograms) else [],
             self.levels,
         )
 
@@ -128,7 +109,6 @@ class Cell:
             if users:
                 cell.users[index] = Distinct.from_bytes(users)
         for index, counts in enumerate(wire.histograms):
-            if counts:
-                cell.histograms[index] = dict(counts)
+            cell.histograms[index] = counts
         cell.levels = wire.levels
         return cell

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 import datasketches
 import numpy as np
@@ -78,19 +79,17 @@ class Distinct:
     @classmethod
     def union_of(cls, parts: Iterable[Distinct]) -> Distinct:
         """Return the union of many; they stay as they are."""
-        distinct = cls()
-        for part in parts:
-            distinct.merge(part)
-        return distinct
+        listed = list(parts)
+        union = cls(chain.from_iterable(part._hashes for part in listed))
+        sketches = [part._registers for part in listed if part._registers is not None]
+        if sketches:
+            union = cls.of_registers(np.maximum.reduce([union.registers, *sketches]))
+        return union
 
     def merge(self, other: Distinct) -> None:
         """Count the other's users too; the other stays as it is."""
-        if self._registers is None and other._registers is None:
-            self._hashes |= other._hashes
-            self._settle()
-        elif other._registers is not None or other._hashes:
-            self._registers = np.maximum(self.registers, other.registers)
-            self._hashes = set()
+        union = Distinct.union_of((self, other))
+        self._hashes, self._registers = union._hashes, union._registers
 
     def to_bytes(self) -> bytes:
         """Serialise; empty is zero bytes."""

@@ -8,7 +8,9 @@ relative-error guarantees", VLDB 12 (2019). A value is known to within 1 %
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from math import ceil, exp, fsum, log, sqrt
 from typing import Final
 
@@ -39,42 +41,22 @@ def merge(into: Histogram, other: Mapping[int, int]) -> None:
         into[bucket] = into.get(bucket, 0) + count
 
 
-def subtract(from_: Histogram, other: Mapping[int, int]) -> None:
-    """Take another histogram's counts away, which were added before."""
-    for bucket, count in other.items():
-        left = from_.get(bucket, 0) - count
-        if left:
-            from_[bucket] = left
-        else:
-            from_.pop(bucket, None)
-
-
 def count_of(histogram: Mapping[int, int]) -> int:
     """Return how many values a histogram holds."""
     return sum(histogram.values())
 
 
-def quantile(histogram: Mapping[int, int], share: float) -> float:
-    """Return the value below which a share of the values lies, within 1 %.
-
-    It is the value of rank ⌊share · (n − 1)⌋ from 0, the lower median for a half.
+def at_ranks(histogram: Mapping[int, int], ranks: Iterable[int]) -> list[float]:
+    """Return the values of ranks from 0, within 1 %; the largest for ranks beyond it.
 
     Args:
         histogram: holds at least one value.
-        share: 0 to 1.
+        ranks: in any order.
     """
-    return at_rank(histogram, int(share * (count_of(histogram) - 1)))
-
-
-def at_rank(histogram: Mapping[int, int], rank: int) -> float:
-    """Return the value of a rank from 0, within 1 %; the largest for ranks beyond it."""
-    passed = 0
-    bucket = ZERO_BUCKET
-    for bucket in sorted(histogram):
-        passed += histogram[bucket]
-        if passed > rank:
-            break
-    return value_of(bucket)
+    buckets = sorted(histogram)
+    passed = list(accumulate(map(histogram.__getitem__, buckets)))
+    largest = len(buckets) - 1
+    return [value_of(buckets[min(bisect_right(passed, rank), largest)]) for rank in ranks]
 
 
 def sum_of_squares(histogram: Mapping[int, int]) -> float:

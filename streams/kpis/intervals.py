@@ -95,13 +95,15 @@ def per_count(over: float, n: int) -> Bounds:
     return over / (centre + margin), over / (centre - margin)
 
 
-def rank(histogram: Histogram, share: float) -> Bounds:
-    """Return the interval of a quantile: the values at the ranks that bound its rank.
+def quantile(histogram: Histogram, share: float) -> list[float]:
+    """Return a quantile, and the values at the ranks that bound its rank.
+
+    The quantile is the value of rank ⌊share · (n − 1)⌋ from 0, the lower median for a half.
 
     Args:
         histogram: holds at least one value.
         share: 0 to 1.
     """
     n = histograms.count_of(histogram)
-    low, high = histograms.rank_bounds(n, share, z=Z95)
-    return histograms.at_rank(histogram, low), histograms.at_rank(histogram, high)
+    ranks = int(share * (n - 1)), *histograms.rank_bounds(n, share, z=Z95)
+    return histograms.at_ranks(histogram, ranks)

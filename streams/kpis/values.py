@@ -172,7 +172,7 @@ def _bounds(kpi: Kpi, formula: Quotient, *, scale: int) -> _Bounds:
         def mean_of(
             cell: Cell, _numbers: Numbers, over: int, under: int, _value: float
         ) -> intervals.Bounds | None:
-            bounds = intervals.mean_of(cell.histograms[place] or {}, around=over / under)
+            bounds = intervals.mean_of(cell.histograms[place], around=over / under)
             return None if bounds is None else (bounds[0] * factor, bounds[1] * factor)
 
         return mean_of
@@ -198,8 +198,7 @@ def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
         if not values:
             return None
         n = histograms.count_of(values)
-        low, high = intervals.rank(values, formula.share)
-        value = histograms.quantile(values, formula.share)
+        value, low, high = intervals.quantile(values, formula.share)
         return KpiValue(value / scale, low / scale, high / scale, n, n >= kpi.min_n)
 
     return compute

@@ -21,6 +21,7 @@ from streams.alerting.judge import AlertJudge
 from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.job import IngestJob, IngestRules
+from streams.kpis.buckets import Cold
 from streams.kpis.job import KpiJob
 from streams.kpis.publish import values_encoder
 from streams.kpis.values import Evaluator
@@ -87,6 +88,7 @@ def kpi_job(
     saved: Saved | None = None,
     publish: bool = True,
     top_campaigns: int = 100,
+    cold: Cold | None = None,
 ) -> KpiJob:
     """Return a job of the KPI stage."""
     return KpiJob(
@@ -101,6 +103,7 @@ def kpi_job(
         alerts_topic="alerts",
         dead_letters_topic="dead-letters",
         encode_values=values_encoder("values") if publish else None,
+        cold=cold,
         saved=saved,
     )
 

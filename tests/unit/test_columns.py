@@ -19,7 +19,7 @@ from models.scopes import Facet
 from streams.kpis import stored
 from streams.kpis.columns import Columns, Growing, columns_of, together
 from streams.kpis.facets import Facets
-from tests.unit.test_cells import cells, content, merged
+from tests.unit.test_cells import cells, content
 
 CAMPAIGNS = ("c1", "c2", "c3")
 
@@ -40,7 +40,7 @@ def held(columns: Columns, facets: Facets) -> dict[str, tuple[Any, ...]]:
 
 def one_by_one(made: Rows) -> dict[str, tuple[Any, ...]]:
     by_campaign = {
-        name: content(merged(*(cell for campaign, cell in made if campaign == name)))
+        name: content(Cell.total([Cell(), *(cell for campaign, cell in made if campaign == name)]))
         for name in CAMPAIGNS
     }
     return {name: cell for name, cell in by_campaign.items() if cell != content(Cell())}
