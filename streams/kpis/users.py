@@ -76,10 +76,6 @@ class Users:
         """Return the users of some keys."""
         return self.keys[places] - self.rows[places].astype(np.uint64) * _SPREAD
 
-    def _at(self, places: Integers) -> Users:
-        """Return only some keys, or in another order."""
-        return replace(self, keys=self.keys[places], rows=self.rows[places], sets=self.sets[places])
-
     @property
     def size(self) -> int:
         """How many keys and registers there are."""
@@ -132,7 +128,7 @@ class Users:
         height = int(rows.max(initial=-1)) + 1
         counts = np.stack([self.counted(sets, height=height)[rows] for sets in _COUNTED], axis=1)
         order = np.argsort(self.rows, kind="stable")
-        by_row = self._at(order)
+        by_row = replace(self, keys=self.keys[order], rows=self.rows[order], sets=self.sets[order])
         first = np.searchsorted(by_row.rows, rows).tolist()
         end = np.searchsorted(by_row.rows, rows, side="right").tolist()
         return [
