@@ -27,6 +27,8 @@ Levels = dict[tuple[int, int], LevelWire]
 _PLACE_BITS = 16
 _PLACES = (1 << _PLACE_BITS) - 1
 """A place is a sum or a bucket of a distribution."""
+_SUMS = 1 << 10
+"""Places of sums, more than there are: those of buckets stay where they are when some are added."""
 _BUCKETS = 1 << 12
 _LARGEST = 2**63 - 1
 _FEW = 10_000
@@ -87,7 +89,7 @@ class Columns(NamedTuple):
         """Return each row's cell; the columns were merged before."""
         rows = self.rows()
         sums, rest = np.zeros((len(rows), WIDTH), np.int64), self.places & _PLACES
-        is_sum = rest < WIDTH
+        is_sum = rest < _SUMS
         sums[np.searchsorted(rows, self.places[is_sum] >> _PLACE_BITS), rest[is_sum]] = self.values[
             is_sum
         ]
@@ -100,8 +102,8 @@ class Columns(NamedTuple):
         return cells
 
     def _add_histograms(self, cells: Mapping[int, Cell]) -> None:
-        counted = (self.places & _PLACES) >= WIDTH
-        index, bucket = np.divmod((self.places[counted] & _PLACES) - WIDTH, _BUCKETS)
+        counted = (self.places & _PLACES) >= _SUMS
+        index, bucket = np.divmod((self.places[counted] & _PLACES) - _SUMS, _BUCKETS)
         buckets, counts = (bucket + ZERO_BUCKET).tolist(), self.values[counted].tolist()
         groups = (self.places[counted] >> _PLACE_BITS) * len(DISTRIBUTIONS) + index
         for group, first, end in runs(groups):
@@ -191,7 +193,7 @@ def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> Co
             elif data:
                 sketches.append((row << SET_BITS | index, Distinct.from_bytes(data).registers))
         for index, histogram in enumerate(cell.histograms):
-            first = (row << _PLACE_BITS) + WIDTH + index * _BUCKETS - ZERO_BUCKET
+            first = (row << _PLACE_BITS) + _SUMS + index * _BUCKETS - ZERO_BUCKET
             places.extend([first + bucket for bucket in histogram])
             counts.extend(histogram.values())
         for index, level in cell.levels.items():
