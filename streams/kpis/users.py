@@ -100,6 +100,8 @@ class Users:
     def counted(self, sets: int, *, height: int) -> Integers:
         """Return how many distinct users each of the first rows has in any of the sets."""
         counts = np.bincount(self.rows[self.sets & sets != 0], minlength=height)
+        if not len(self.sketches) and counts.max(initial=0) <= EXACT_LIMIT:
+            return counts
         drawn = self.drawn(sets, over=EXACT_LIMIT)
         counts[drawn.rows] = hyperloglog.estimates(drawn.registers)
         return counts
