@@ -62,6 +62,19 @@ SUMS: Final = (
     Measure("sentiment_positive", "campaigns", "favourable mentions"),
     Measure("sentiment_neutral", "campaigns", "mentions that take no side"),
     Measure("sentiment_negative", "campaigns", "unfavourable mentions"),
+    Measure("refunds_made", "orders", "refunds, when they were made"),
+    Measure("refund_outflow", "orders", "money paid back, when it was"),
+    Measure("orders_attributed", "orders", "orders of customers whose history is known"),
+    Measure("first_orders", "orders", "first orders of customers ever"),
+    Measure("lifetime_value", "orders", "net money of all orders, booked at the first order"),
+    Measure("orders_declared", "orders", "orders where they say they come from"),
+    Measure("revenue_declared", "orders", "their money"),
+    Measure("orders_first", "orders", "orders by first touch"),
+    Measure("revenue_first", "orders", "their money"),
+    Measure("orders_last", "orders", "orders by last touch"),
+    Measure("revenue_last", "orders", "their money"),
+    Measure("orders_linear", "orders", "orders in equal parts by all touches"),
+    Measure("revenue_linear", "orders", "their money"),
 )
 """The sums of a cell. Money is in whole units of 1/10,000 of the reporting currency."""
 
@@ -71,6 +84,7 @@ USER_SETS: Final = (
     Measure("visitors_paid", "clicks", "users who clicked or visited by a paid way"),
     Measure("reached", "clicks", "users to whom an advertisement was shown"),
     Measure("engaged", "orders", "users who registered, became a lead or answered a survey"),
+    Measure("returning", "orders", "users who placed an order that was not their first"),
 )
 """The sets of distinct users of a cell."""
 
@@ -119,7 +133,20 @@ KNOWN_BEFORE_4: Final = frozenset(
 )
 """What formulas may name that such a cell knows; the rest it does not know to be 0."""
 
-MONEY: Final = frozenset({"revenue_gross", "revenue_refunded", "spend", "other_cost"})
+MODELS: Final = ("declared", "first", "last", "linear")
+"""The ways to attribute an order: as it says itself, or to its touches."""
+CREDITS: Final = frozenset(f"orders_{model}" for model in MODELS)
+"""The sums that count parts of orders."""
+ORDER_CREDIT: Final = 10_000
+"""The parts of an order."""
+
+MONEY: Final = frozenset(
+    {
+        *("revenue_gross", "revenue_refunded", "spend", "other_cost"),
+        *("refund_outflow", "lifetime_value"),
+        *(f"revenue_{model}" for model in MODELS),
+    }
+)
 """The sums that are money."""
 
 _SOURCE_OF: Final = {

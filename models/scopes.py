@@ -30,6 +30,8 @@ NO_CAMPAIGN = "none"
 """Where events count that name no campaign."""
 NO_CHANNEL = "none"
 """Where events count that name no channel."""
+DIRECT = "direct"
+"""The channel of orders that no touch led to."""
 OTHER_CAMPAIGNS = "other"
 """The campaigns that are too small to be exported one by one."""
 

@@ -53,7 +53,7 @@ class FoldingCell:
 
     def __init__(self) -> None:
         self.sums = [0] * measures.WIDTH
-        self.users: tuple[set[int], ...] = (set(), set(), set(), set(), set())
+        self.users: tuple[set[int], ...] = tuple(set() for _ in measures.USER_SETS)
         self.histograms: tuple[Histogram, ...] = ({}, {}, {})
         self.levels: dict[int, LevelWire] = {}
 
