@@ -43,6 +43,7 @@ from streams.kpis.shares import Shares
 from streams.kpis.silences import Silences
 from streams.kpis.values import Evaluator, KpiValues
 from streams.kpis.view import Evaluation, Health, KpiView
+from streams.kpis.waits import Waits
 
 GAP_TOLD_MS = 15 * MINUTE_MS
 """For so long, in event time, a gap is an alert."""
@@ -124,6 +125,7 @@ class KpiJob:
         self._gaps: list[Gap] = []
         self._silences = Silences(kinds, silent_after_ms=silent_after_ms)
         self._shares = Shares()
+        self._waits = Waits()
         self._overlapping = 0
         self._uncorrected = 0
         self._corrections = 0
@@ -195,8 +197,10 @@ class KpiJob:
     def apply(self, records: Sequence[Record]) -> None:
         """Take the next reports and evaluate the windows that they complete."""
         for record in records:
-            for report in reports.decode(record.value or b""):
+            told = reports.decode(record.value or b"")
+            for report in told.reports:
                 self._take(report, at_offset=record.offset)
+            self._waits.note(told.waiting, at_ms=record.timestamp)
         self._pending += len(records)
         self._advance()
 
@@ -415,6 +419,7 @@ class KpiJob:
             behind=completeness.behind,
             gaps=sum(gap.end_ms > completeness.frontier_ms - GAP_TOLD_MS for gap in self._gaps),
             silent=self._silences.silent,
+            waiting=self._waits.at(now_ms),
             dead_letter_share=self._shares.share("dead_letters/", now_ms=now_ms),
             mis_keyed_share=self._shares.share("mis_keyed", now_ms=now_ms),
             late_share=self._shares.share("late", now_ms=now_ms),
