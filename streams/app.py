@@ -224,7 +224,7 @@ def _engine(
         rules=ingest_rules(settings),
         campaigns=campaigns,
         rates=rates,
-        customers=_customers(settings),
+        customers=customer_context(settings),
         checkpoint_interval_s=settings.checkpoint_interval_s,
     )
     evaluator = Evaluator(book.catalogue)
@@ -291,7 +291,12 @@ def customer_store(settings: Settings) -> CustomerStore | None:
     )
 
 
-def _customers(settings: Settings) -> CustomerContext | None:
+def customer_context(settings: Settings) -> CustomerContext | None:
+    """Return how ingest asks for customers; None without Redis, or if nobody wants it.
+
+    Raises:
+        ConfigError: a file can't be read.
+    """
     store = customer_store(settings)
     if store is None:
         return None

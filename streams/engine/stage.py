@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from streams.errors import MonitorError
+
 
 class Record(Protocol):
     """What a job reads of a Kafka record."""
@@ -70,7 +72,7 @@ class NotYetError(Exception):
     """Another job must come first; it is asked again at once."""
 
 
-class OutsideAwayError(Exception):
+class OutsideAwayError(MonitorError):
     """A service that a snapshot needs does not answer; the message says which and why."""
 
 

@@ -1,6 +1,7 @@
 -- Adds entries to the logs of customers and returns the logs that orders depend on.
--- KEYS[1]: the mark that says that logs are kept here.
--- ARGV: prefix of the keys of logs | '1' if the mark must be there | seconds a log is
+-- KEYS[1]: the mark that says that logs are kept here: 1, or 'anew' while they are made anew.
+-- ARGV: prefix of the keys of logs | '1' if the mark must be there, 'anew' to make logs anew,
+--   or neither | seconds a log is
 --   kept | lookback in ms | up to when orders are settled, ms | most entries of a log |
 --   pairs of customer and entry, each two bytes of length and the bytes.
 -- An entry that is there already is not added again: it is found by its head of 19
@@ -11,10 +12,11 @@ local settled_ms, most = tonumber(ARGV[5]), tonumber(ARGV[6])
 local pairs_of = ARGV[7]
 local TRIM_FROM = 32
 
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  if ARGV[2] == '1' then
-    return redis.error_reply('EMPTIED the mark is gone')
-  end
+local mark = redis.call('GET', KEYS[1])
+if mark == 'anew' then
+  if ARGV[2] ~= 'anew' then return redis.error_reply('ANEW logs are being made anew') end
+elseif not mark then
+  if ARGV[2] ~= '' then return redis.error_reply('EMPTIED the mark is gone') end
   redis.call('SET', KEYS[1], '1')
 end
 

@@ -7,6 +7,7 @@ Redis Cluster is not supported, since a call concerns many customers.
 from __future__ import annotations
 
 import struct
+from collections.abc import AsyncIterator, Awaitable
 from importlib import resources
 from typing import Any
 
@@ -21,6 +22,7 @@ A_CALL = 1_000
 MOST_ENTRIES = 2_000
 """A customer with more of them is no customer: further touches are not kept."""
 
+_ANEW = b"anew"
 _PAIR = struct.Struct(">H")
 _SCRIPT = resources.files("streams.ingest").joinpath("customers.lua").read_text(encoding="utf-8")
 
@@ -51,31 +53,34 @@ class CustomerStore:
 
     async def note(self, entries: Entries, *, known: bool, settled_ms: int) -> Logs:
         """Add entries and return the logs of those that an order depends on, up to them."""
-        try:
-            await self._refuse_evicting()
-            logs: Logs = []
-            for first in range(0, len(entries), A_CALL):
-                call = entries[first : first + A_CALL]
-                arguments = [
-                    *(self._prefix, b"1" if known else b"", self._kept_s, self._lookback_ms),
-                    *(settled_ms, MOST_ENTRIES, b"".join(map(_pair, call))),
-                ]
-                answer = await self._script(keys=[self._mark], args=arguments)
-                logs.extend(
-                    (customer, _log(data))
-                    for (customer, _), data in zip(call, answer, strict=True)
-                    if data
-                )
-                known = True
-        except ResponseError as error:
-            if "EMPTIED" in str(error):
-                raise CustomersAwayError(
-                    "Redis has lost the customers; run kpi-monitor customers --rebuild"
-                ) from None
-            raise CustomersAwayError(f"Redis refuses: {_first_words(error)}") from None
-        except (RedisError, OSError) as error:
-            raise CustomersAwayError(f"Redis does not answer: {type(error).__name__}") from None
+        await self._refuse_evicting()
+        logs: Logs = []
+        for first in range(0, len(entries), A_CALL):
+            call = entries[first : first + A_CALL]
+            answer = await self._call(call, mark=b"1" if known else b"", settled_ms=settled_ms)
+            logs.extend(
+                (customer, _log(data))
+                for (customer, _), data in zip(call, answer, strict=True)
+                if data
+            )
+            known = True
         return logs
+
+    async def restore(self, entries: Entries) -> None:
+        """Add entries while logs are made anew.
+
+        Raises:
+            CustomersAwayError: Redis does not answer, or refuses.
+        """
+        for first in range(0, len(entries), A_CALL):
+            await self._call(entries[first : first + A_CALL], mark=_ANEW, settled_ms=0)
+
+    async def _call(self, entries: Entries, *, mark: bytes, settled_ms: int) -> list[bytes]:
+        arguments = [
+            *(self._prefix, mark, self._kept_s, self._lookback_ms),
+            *(settled_ms, MOST_ENTRIES, b"".join(map(_pair, entries))),
+        ]
+        return await _answer(self._script(keys=[self._mark], args=arguments))  # type: ignore[no-any-return]
 
     async def _refuse_evicting(self) -> None:
         """Refuse a Redis that throws keys away when its memory is full: once for each connection.
@@ -85,7 +90,7 @@ class CustomerStore:
         """
         if self._keeps:
             return
-        memory = await self._client.info("memory")
+        memory = await _answer(self._client.info("memory"))
         policy = memory.get("maxmemory_policy", "noeviction")
         if int(memory.get("maxmemory", 0)) and policy != "noeviction":
             raise CustomersAwayError(
@@ -94,26 +99,65 @@ class CustomerStore:
             )
         self._keeps = True
 
-    async def forget(self) -> None:
-        """Remove the mark and every log, for them to be made anew."""
-        await self._client.delete(self._mark)
-        async for key in self._client.scan_iter(match=self._prefix + b"*", count=1_000):
-            await self._client.unlink(key)
+    async def begin_anew(self) -> None:
+        """Let nobody use the logs until they are made anew.
 
-    async def unmark(self) -> None:
-        """Remove the mark: the logs are not whole yet, and nobody may use them."""
-        await self._client.delete(self._mark)
+        Raises:
+            CustomersAwayError: Redis does not answer, or refuses.
+        """
+        await _answer(self._client.set(self._mark, _ANEW))
+
+    async def forget_all(self) -> None:
+        """Remove every log."""
+        async for keys in self._all_keys():
+            await _answer(self._client.unlink(*keys))
+
+    async def _all_keys(self) -> AsyncIterator[list[bytes]]:
+        cursor, begun = 0, False
+        while cursor or not begun:
+            begun = True
+            scan = self._client.scan(cursor, match=self._prefix + b"*", count=1_000)
+            cursor, keys = await _answer(scan)
+            if keys:
+                yield keys
+
+    async def end_anew(self) -> None:
+        """Let the logs be used again."""
+        await _answer(self._client.set(self._mark, b"1"))
 
     async def count(self) -> int:
-        """Return how many customers are remembered."""
-        count = 0
-        async for _ in self._client.scan_iter(match=self._prefix + b"*", count=1_000):
-            count += 1
-        return count
+        """Return how many customers are remembered.
+
+        Raises:
+            CustomersAwayError: Redis does not answer, or refuses.
+        """
+        return sum([len(keys) async for keys in self._all_keys()])
 
     async def close(self) -> None:
         """Hang up."""
         await self._client.aclose()
+
+
+async def _answer(call: Awaitable[Any]) -> Any:
+    """Return Redis' answer.
+
+    Raises:
+        CustomersAwayError: there is none, it refuses, or it lost the logs.
+    """
+    try:
+        return await call
+    except ResponseError as error:
+        words = str(error).split()[:2]
+        if "EMPTIED" in words:
+            why = "Redis has lost the customers; run kpi-monitor customers --rebuild"
+        elif "ANEW" in words:
+            why = "the customers are being made anew"
+        else:
+            # Not more than the kind of error: it could hold values.
+            why = f"Redis refuses: {' '.join(words)}"
+        raise CustomersAwayError(why) from None
+    except (RedisError, OSError) as error:
+        raise CustomersAwayError(f"Redis does not answer: {type(error).__name__}") from None
 
 
 def _pair(entry: tuple[bytes, bytes]) -> bytes:
@@ -128,8 +172,3 @@ def _log(data: bytes) -> list[bytes]:
         at += _PAIR.size + length
         entries.append(data[at - length : at])
     return entries
-
-
-def _first_words(error: Exception) -> str:
-    """Return what kind of error Redis tells of, without any of the values."""
-    return " ".join(str(error).split()[:2])
