@@ -11,14 +11,18 @@ order than the lookback.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple, cast
 
 from models.customers import ORDER, REFUND, TOUCH, DefaultModel, Entry, Order, Placed, Refund, Touch
 from models.measures import ORDER_CREDIT
 from models.scopes import DIRECT, NO_CAMPAIGN, NO_CHANNEL
+
+_place_in_time = itemgetter(0, 1, 2, 3)
 
 
 class Place(NamedTuple):
@@ -84,15 +88,40 @@ class Account:
 
 def changed_by_last(log: Sequence[Entry], rules: AttributionRules) -> Account:
     """Return what the last entry of a log, in order of arrival, changes."""
-    return account(log, rules).less(account(log[:-1], rules))
+    before, last = log[:-1], log[-1]
+    concerns = _concerned_by(last, before, rules)
+    return account(log, rules, concerns).less(account(before, rules, concerns))
 
 
-def account(log: Iterable[Entry], rules: AttributionRules) -> Account:
-    """Return what a customer's entries count for."""
+Concerns = Callable[[int, Placed], bool]
+"""Says of an order, and of a refund's order, whether it is of interest, with its time in ms."""
+
+
+def _concerned_by(last: Entry, before: Sequence[Entry], rules: AttributionRules) -> Concerns:
+    if last.kind == TOUCH:
+        return lambda at_ms, _: 0 <= at_ms - last.at_ms <= rules.lookback_ms
+    concerned = {cast(Placed, last.what).order}
+    orders = [entry for entry in before if entry.kind == ORDER]
+    if last.kind == ORDER and orders:
+        # It may not be the first any more.
+        concerned.add(cast(Order, min(orders, key=_place_in_time).what).order)
+    return lambda _, placed: placed.order in concerned
+
+
+def account(
+    log: Iterable[Entry],
+    rules: AttributionRules,
+    concerns: Concerns = lambda _at_ms, _placed: True,
+) -> Account:
+    """Return what a customer's entries count for.
+
+    Of orders that are of no concern, and their refunds, only the lifetime value is booked.
+    The first order is always booked.
+    """
     touches: list[tuple[int, Touch]] = []
     orders: list[tuple[int, Order]] = []
     refunds: list[tuple[int, Refund]] = []
-    for entry in sorted(log, key=lambda entry: entry[:4]):
+    for entry in sorted(log, key=_place_in_time):
         if entry.kind == TOUCH:
             touches.append((entry.at_ms, cast(Touch, entry.what)))
         elif entry.kind == ORDER:
@@ -100,21 +129,30 @@ def account(log: Iterable[Entry], rules: AttributionRules) -> Account:
         elif entry.kind == REFUND:
             refunds.append((entry.at_ms, cast(Refund, entry.what)))
     book = Account()
-    places: dict[int, tuple[int, Place]] = {}
+    times = [at_ms for at_ms, _ in touches]
+    places: dict[int, tuple[int, Place] | None] = {}
+    value = 0
     first: tuple[int, Place] | None = None
     for at_ms, order in orders:
-        within = [touch for at, touch in touches if at_ms - rules.lookback_ms <= at <= at_ms]
+        value += order.units
+        if first is not None and not concerns(at_ms, order):
+            places.setdefault(order.order, None)
+            continue
+        since = bisect_left(times, at_ms - rules.lookback_ms)
+        within = [touch for _, touch in touches[since : bisect_right(times, at_ms)]]
         place = _place_of(order, within, model=rules.model)
         _book_order(book, at_ms, order, place, is_first=first is None)
         _book_credits(book, at_ms, order, within)
         first = first or (at_ms, place)
-        book.sums[Booking(*first, "lifetime_value")] += order.units
         places.setdefault(order.order, (at_ms, place))
     for at_ms, refund in refunds:
-        known = places.get(refund.order)
-        _book_refund(book, at_ms, refund, known)
-        if known is not None and first is not None:
-            book.sums[Booking(*first, "lifetime_value")] -= refund.units
+        known = refund.order in places
+        value -= refund.units if known else 0
+        place_of_order = places.get(refund.order)
+        if place_of_order is not None or not known:
+            _book_refund(book, at_ms, refund, place_of_order)
+    if first is not None:
+        book.sums[Booking(*first, "lifetime_value")] += value
     return book
 
 
@@ -157,13 +195,12 @@ def _book_order(book: Account, at_ms: int, order: Order, place: Place, *, is_fir
 def _book_credits(book: Account, at_ms: int, order: Order, touches: Sequence[Touch]) -> None:
     direct = Place(NO_CAMPAIGN, DIRECT, order.region, order.segment)
     linear = [_at(touch, order) for touch in touches] or [direct]
-    credited = {
-        "declared": [declared_place(order)],
-        "first": linear[:1],
-        "last": linear[-1:],
-        "linear": linear,
-    }
-    for model, places in credited.items():
+    for model, places in (
+        ("declared", [declared_place(order)]),
+        ("first", linear[:1]),
+        ("last", linear[-1:]),
+        ("linear", linear),
+    ):
         for whole, measure in (
             (ORDER_CREDIT, f"orders_{model}"),
             (order.units, f"revenue_{model}"),

@@ -1,6 +1,7 @@
 """The logs of customers in Redis: one script call adds many entries and tells what they touch.
 
-A log is a list of entries in order of arrival, under the 64-bit hash of the user.
+A log is under the 64-bit hash of the user: touches, which are many, in a hash, orders
+and refunds in a list, all numbered in order of arrival.
 Redis Cluster is not supported, since a call concerns many customers.
 """
 
@@ -19,11 +20,15 @@ from streams.redis_server import RedisServer
 
 A_CALL = 1_000
 """Entries in one call: about 10 ms of Redis' time."""
-MOST_ENTRIES = 2_000
-"""A customer with more of them is no customer: further touches are not kept."""
+MOST_TOUCHES = 1_000
+"""A customer with more of them is no customer: further ones are not kept."""
+
+CUSTOMER_BYTES = 8
+"""How long the hash of a user is."""
 
 _ANEW = b"anew"
 _PAIR = struct.Struct(">H")
+_NUMBER = struct.Struct(">I")
 _SCRIPT = resources.files("streams.ingest").joinpath("customers.lua").read_text(encoding="utf-8")
 
 
@@ -78,7 +83,7 @@ class CustomerStore:
     async def _call(self, entries: Entries, *, mark: bytes, settled_ms: int) -> list[bytes]:
         arguments = [
             *(self._prefix, mark, self._kept_s, self._lookback_ms),
-            *(settled_ms, MOST_ENTRIES, b"".join(map(_pair, entries))),
+            *(settled_ms, MOST_TOUCHES, b"".join(map(_pair, entries))),
         ]
         return await _answer(self._script(keys=[self._mark], args=arguments))  # type: ignore[no-any-return]
 
@@ -131,7 +136,8 @@ class CustomerStore:
         Raises:
             CustomersAwayError: Redis does not answer, or refuses.
         """
-        return sum([len(keys) async for keys in self._all_keys()])
+        width = len(self._prefix) + CUSTOMER_BYTES
+        return sum([sum(len(key) == width for key in keys) async for keys in self._all_keys()])
 
     async def close(self) -> None:
         """Hang up."""
@@ -166,9 +172,16 @@ def _pair(entry: tuple[bytes, bytes]) -> bytes:
 
 
 def _log(data: bytes) -> list[bytes]:
-    entries, at = [], 0
+    """Return the entries up to that in question, in order of arrival."""
+    (upto,) = _NUMBER.unpack_from(data)
+    numbered: list[tuple[int, bytes]] = []
+    at = _NUMBER.size
     while at < len(data):
         (length,) = _PAIR.unpack_from(data, at)
-        at += _PAIR.size + length
-        entries.append(data[at - length : at])
-    return entries
+        start = at + _PAIR.size
+        at = start + length
+        (number,) = _NUMBER.unpack_from(data, start)
+        if number <= upto:
+            numbered.append((number, data[start + _NUMBER.size : at]))
+    numbered.sort()
+    return [entry for _, entry in numbered]
