@@ -11,13 +11,13 @@ every checkpoint.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 
 from models.cells import Cell
 from models.reports import FacetCell, PanesWire
 from models.scopes import Scope
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, WINDOWS, BusinessDay
-from streams.kpis import stored
+from streams.kpis import plain, stored
 from streams.kpis.columns import Columns, Growing, columns_of, together
 from streams.kpis.facets import Facets
 from streams.kpis.prefixes import Prefixes
@@ -183,7 +183,7 @@ class Buckets:
 
     def totals(self, start: int, end: int) -> dict[Scope, Cell]:
         """Return each scope's cell over [start, end); they are only to be read."""
-        growing = Growing()
+        parts: list[Columns] = []
         at = start
         if end - start > LONG_MS:
             settled = end - SETTLED_AFTER_MS
@@ -191,13 +191,16 @@ class Buckets:
             prefix = self._prefixes.up_to(start, settled, cover=self.cover)
             if prefix is not None:
                 at = settled
-                growing.add(prefix)
-        for bucket in self.cover(at, end):
-            growing.add(bucket.columns())
-        by_facet = growing.whole()
-        by_scope = together([by_facet.by(rows) for rows in self._facets.scopes_by_facet()])
+                parts.append(prefix)
+        parts += [bucket.columns() for bucket in self.cover(at, end)]
         scopes = self._facets.scopes
-        return {scopes[row]: cell for row, cell in by_scope.cells().items()}
+        return {scopes[row]: cell for row, cell in self._by_scope(parts).items()}
+
+    def _by_scope(self, parts: Sequence[Columns]) -> Mapping[int, Cell]:
+        if sum(part.size for part in parts) <= plain.FEW:
+            return plain.cells_of(parts, self._facets.scopes_of)
+        by_facet = together(parts)
+        return together([by_facet.by(rows) for rows in self._facets.scopes_by_facet()]).cells()
 
     def oldest_kept(self, frontier_ms: int) -> int:
         """Return the start of the oldest pane whose windows can still be corrected.
