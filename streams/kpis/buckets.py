@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from models.reports import FacetCell, PanesWire
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, WINDOWS, BusinessDay
 from streams.kpis import stored
-from streams.kpis.columns import Columns, Growing, columns_of, together
+from streams.kpis.columns import Columns, Growing, columns_of
 from streams.kpis.facets import Facets
 from streams.kpis.prefixes import Prefixes
 from streams.kpis.totals import Totals
@@ -202,7 +202,7 @@ class Buckets:
 
     def totals(self, start: int, end: int) -> Totals:
         """Return what each scope had over [start, end)."""
-        growing = Growing()
+        parts: list[Columns] = []
         at = start
         if end - start > LONG_MS:
             settled = end - SETTLED_AFTER_MS
@@ -212,12 +212,9 @@ class Buckets:
                 prefix = self._prefixes.up_to(start, settled, cover=self.cover)
             if prefix is not None:
                 at = settled
-                growing.add(prefix)
-        for bucket in self.cover(at, end):
-            growing.add(bucket.columns())
-        by_facet = growing.whole()
-        by_scope = together([by_facet.by(rows) for rows in self._facets.scopes_by_facet()])
-        return Totals(by_scope, self._facets.scopes)
+                parts.append(prefix)
+        parts += [bucket.columns() for bucket in self.cover(at, end)]
+        return Totals(parts, self._facets)
 
     def panes(self) -> Iterable[int]:
         """Return the starts of the panes that are kept."""

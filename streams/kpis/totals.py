@@ -8,24 +8,26 @@ import numpy as np
 
 from models.cells import Cell
 from models.scopes import Scope
-from streams.kpis import columns
+from streams.kpis import columns, plain
 from streams.kpis.columns import Columns
+from streams.kpis.facets import Facets
 
 
 class Totals(Mapping[Scope, Cell]):
     """Each scope's cell; they are only to be read.
 
     Args:
-        by_scope: the cells, merged.
-        scopes: by number.
+        parts: what is to be added up, by facet.
+        facets: the scopes that each adds to.
     """
 
-    def __init__(self, by_scope: Columns, scopes: Sequence[Scope]) -> None:
-        self._by_scope = by_scope
-        self._width = len(scopes)
-        cells = by_scope.cells()
-        self._cells = {scopes[row]: cell for row, cell in cells.items()}
-        self._rows = dict(zip(self._cells, cells, strict=True))
+    def __init__(self, parts: Sequence[Columns], facets: Facets) -> None:
+        self._parts = parts
+        self._facets = facets
+        self._by_scope: Columns | None = None
+        few = sum(part.size for part in parts) <= plain.FEW
+        by_row = plain.cells_of(parts, facets.scopes_of) if few else self._columns().cells()
+        self._cells = {facets.scopes[row]: cell for row, cell in by_row.items()}
 
     def __getitem__(self, scope: Scope) -> Cell:
         """Return a scope's cell."""
@@ -41,7 +43,14 @@ class Totals(Mapping[Scope, Cell]):
 
     def together(self, scopes: Iterable[Scope]) -> Cell:
         """Return the sum over some scopes; a user of several counts once."""
-        row_of = np.full(self._width, -1, np.int32)
-        row_of[[self._rows[scope] for scope in scopes if scope in self._rows]] = 0
-        merged = columns.together([self._by_scope.by(row_of)])
-        return merged.cells().get(0) or Cell()
+        wanted = set(scopes)
+        row_of = np.array([-1 + (scope in wanted) for scope in self._facets.scopes], np.int32)
+        return columns.together([self._columns().by(row_of)]).cells().get(0) or Cell()
+
+    def _columns(self) -> Columns:
+        if self._by_scope is None:
+            by_facet = columns.together([columns.NOTHING, *self._parts])
+            self._by_scope = columns.together(
+                [by_facet.by(rows) for rows in self._facets.scopes_by_facet()]
+            )
+        return self._by_scope
