@@ -34,6 +34,7 @@ _OBJECTIVES: Final = {
     "sales": "Sales 销售",
     "efficiency": "Efficiency 投放效率",
     "retention": "Retention 留存",
+    "attribution": "Attribution 归因",
     "satisfaction": "Satisfaction 满意度",
     "brand": "Brand 品牌",
     "supply": "Supply 供应",

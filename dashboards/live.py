@@ -4,7 +4,7 @@
 `queries_of` reads its queries back. The PromQL is in `queries`, the words in `views`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from grafana_foundation_sdk.builders import common as widgets
@@ -82,6 +82,7 @@ def _sections() -> Iterator[tuple[str, Iterable[Builder[models.Panel]]]]:
     yield "By campaign 按活动", map(_graph, views.per("campaign", each="各活动"))
     yield "By channel 按渠道", map(_graph, views.per("channel", each="各渠道"))
     yield views.CAMPAIGNS_TITLE, [_campaigns()]
+    yield views.MODELS_TITLE, [_models(by) for by in views.KEYS]
     yield "Alerts 告警", [_alerts()]
     yield (
         "Data completeness 数据完整性",
@@ -160,14 +161,25 @@ def _properties(values: Mapping[str, object]) -> list[models.DynamicConfigValue]
 
 
 def _campaigns() -> table.Panel:
-    names = {"campaign": views.CAMPAIGNS_KEY}
-    names |= {f"Value #{_ref(column.query)}": column.title for column in views.CAMPAIGNS}
     panel = _table(
-        views.CAMPAIGNS_TITLE, text=views.CAMPAIGNS_TEXT, sort="Gross revenue 成交总额", desc=True
+        views.CAMPAIGNS_TITLE, text=views.CAMPAIGNS_TEXT, sort=views.CAMPAIGNS_SORT, desc=True
     )
-    panel.targets([_row_target(column.query) for column in views.CAMPAIGNS])
+    return _rows(panel, by="campaign", columns=views.CAMPAIGNS)
+
+
+def _models(by: str) -> table.Panel:
+    title = f"{views.MODELS_TITLE}: {views.KEYS[by]}"
+    columns = views.models(by)
+    panel = _table(title, text=views.MODELS_TEXT, sort=columns[0].title, desc=True)
+    return _rows(panel, by=by, columns=columns)
+
+
+def _rows(panel: table.Panel, *, by: str, columns: Sequence[views.Column]) -> table.Panel:
+    names = {by: views.KEYS[by]}
+    names |= {f"Value #{_ref(column.query)}": column.title for column in columns}
+    panel.targets([_row_target(column.query) for column in columns])
     panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
-    for column in views.CAMPAIGNS:
+    for column in columns:
         panel.override_by_name(column.title, _properties({"unit": column.unit}))
     return panel.with_transformation(_organize(names, hidden=("Time",)))
 

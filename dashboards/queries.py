@@ -181,8 +181,28 @@ FUNNEL: Final = Query(
 )
 """The query of the orders that the funnel loses beyond the usual."""
 
+MODELS: Final = ("first_touch", "last_touch", "linear", "declared")
+"""The ways to attribute an order, as KPIs are named by them."""
+
+
+def _attribution(by: str) -> dict[str, Query]:
+    legend = f"{{{{{by}}}}}"
+    metrics = {f"orders_{model}": f"kpi_orders_{model}_count" for model in MODELS}
+    metrics |= {f"roas_{model}": f"kpi_roas_{model}_ratio" for model in MODELS}
+    metrics["spread"] = "kpi_attribution_spread_ratio"
+    return {
+        f"{by}_models.{name}": Query(_kpi(metric, by=by), legend)
+        for name, metric in metrics.items()
+    }
+
+
 QUERIES: Final[Mapping[str, Query]] = MappingProxyType(
-    _overall() | _per("campaign") | _per("channel") | _monitor()
+    _overall()
+    | _per("campaign")
+    | _per("channel")
+    | _attribution("campaign")
+    | _attribution("channel")
+    | _monitor()
 )
 """Every query of the board by name, with Grafana's variables still in it."""
 

@@ -135,7 +135,9 @@ CAMPAIGNS_TEXT: Final = (
     "One row for each campaign chosen above, newest figures of the chosen window."
     f" An empty cell means the figure cannot be worked out yet. Money is {CURRENCY} only."
 )
-CAMPAIGNS_KEY: Final = "Campaign 活动"
+CAMPAIGNS_SORT: Final = "Gross revenue 成交总额"
+KEYS: Final = {"campaign": "Campaign 活动", "channel": "Channel 渠道"}
+"""The heading of the column that names the rows."""
 CAMPAIGNS: Final = (
     Column(title="Clicks 点击量", unit="short", query="campaign.clicks"),
     Column(title="Orders 订单数量", unit="short", query="campaign.orders"),
@@ -143,6 +145,38 @@ CAMPAIGNS: Final = (
     Column(title="Conversion rate 转化率", unit="percentunit", query="campaign.conversion"),
     Column(title="ROAS 广告支出回报率", unit="none", query="campaign.roas"),
 )
+
+MODELS_TITLE: Final = "Attribution 归因"
+MODELS_TEXT: Final = (
+    "Orders and return on ad spend by each way to attribute an order, side by side, in the chosen"
+    " window. The spread says how far they disagree: 0 not at all, 1 completely."
+)
+_MODEL_TITLES: Final = {
+    "first_touch": "first touch 首次触点",
+    "last_touch": "last touch 末次触点",
+    "linear": "linear 线性",
+    "declared": "declared 自报",
+}
+
+
+def models(by: str) -> tuple[Column, ...]:
+    """Return the columns that show the models side by side.
+
+    Args:
+        by: What has a row each, ``campaign`` or ``channel``.
+    """
+    return (
+        *(
+            Column(title=f"Orders, {title}", unit="short", query=f"{by}_models.orders_{model}")
+            for model, title in _MODEL_TITLES.items()
+        ),
+        *(
+            Column(title=f"ROAS, {title}", unit="none", query=f"{by}_models.roas_{model}")
+            for model, title in _MODEL_TITLES.items()
+        ),
+        Column(title="Spread 分歧度", unit="percentunit", query=f"{by}_models.spread"),
+    )
+
 
 ALERTS: Final = View(
     title="Open alerts 未关闭告警",

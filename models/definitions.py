@@ -10,7 +10,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models import formulas
-from models.formulas import Formula, FormulaError, Quantile, Quotient, Total
+from models.formulas import Formula, FormulaError, Quantile, Quotient, Spread, Total
 from models.measures import SUM_INDEX, SourceKind, sources_of
 from models.money import to_currency
 
@@ -99,7 +99,7 @@ class Kpi(BaseModel):
     @property
     def has_n(self) -> bool:
         """Whether what it rests on is something else than its value."""
-        return self.n is not None or isinstance(self.parsed, Quotient | Quantile)
+        return self.n is not None or isinstance(self.parsed, Quotient | Quantile | Spread)
 
     def shown(self, value: int | float) -> int | float:
         """Return a value as people and rules see it: sums of money in the currency.
@@ -194,6 +194,8 @@ class Catalogue(Mapping[str, Kpi]):
                 found.append(f"{kpi.name}: its outcome {kpi.outcome!r} is no KPI")
             elif kpi.outcome == kpi.name and kpi.objective != "growth":
                 found.append(f"{kpi.name}: is its own outcome, which only growth itself may be")
-            if isinstance(kpi.parsed, Quotient) and kpi.n is None:
-                found.append(f"{kpi.name}: a quotient that does not say what it rests on (n)")
+            if isinstance(kpi.parsed, Quotient | Spread) and kpi.n is None:
+                found.append(
+                    f"{kpi.name}: a quotient or spread that does not say what it rests on (n)"
+                )
         return found

@@ -6,23 +6,26 @@
 ``1000 * spend / impressions``          … times a whole number
 ``median(dwell_ms)``, ``p90(dwell_ms)`` a quantile of a distribution
 ``newest(followers)``                   the newest measurement of a level
+``spread(orders_first, orders_last)``   how far sums differ: (max - min) / max
 ======================================  =============================================
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 
-from models.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX, UNIONS
+from models.measures import CREDITS, DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX, UNIONS
 
 Terms = tuple[tuple[int, str], ...]
 """Signed names of sums, sets of users or unions of sets."""
 
 _COUNTABLE = {*SUM_INDEX, *SET_INDEX, *UNIONS}
 _CALL = re.compile(r"(median|p\d{1,2}|newest)\(\s*(\w+)\s*\)")
+_SPREAD = re.compile(r"spread\(([^()]*)\)")
 _TERM = re.compile(r"\s*([+-]?)\s*([a-z][a-z0-9_]*)")
 _TIMES = re.compile(r"\s*(\d+)\s*\*")
 
@@ -58,7 +61,14 @@ class Newest:
     of: str
 
 
-Formula = Total | Quotient | Quantile | Newest
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How far sums differ: the greatest less the least, over the greatest."""
+
+    of: tuple[str, ...]
+
+
+Formula = Total | Quotient | Quantile | Newest | Spread
 
 
 class FormulaError(ValueError):
@@ -71,7 +81,7 @@ def names_in(formula: Formula) -> tuple[str, ...]:
         return tuple(name for _, name in formula.terms)
     if isinstance(formula, Quotient):
         return tuple(name for _, name in (*formula.over, *formula.under))
-    return (formula.of,)
+    return formula.of if isinstance(formula, Spread) else (formula.of,)
 
 
 @lru_cache(maxsize=1024)
@@ -84,6 +94,9 @@ def parse(text: str) -> Formula:
     call = _CALL.fullmatch(text.strip())
     if call is not None:
         return _call(call[1], call[2])
+    spread = _SPREAD.fullmatch(text.strip())
+    if spread is not None:
+        return _spread(spread[1])
     over, *rest = text.split("/")
     if not rest:
         return Total(terms(over))
@@ -116,7 +129,26 @@ def terms(text: str) -> Terms:
         at = match.end()
     if not found:
         raise FormulaError("a sum is missing")
+    _check_alike([name for _, name in found])
     return tuple(found)
+
+
+def in_parts(terms: Terms) -> bool:
+    """Say whether a sum counts parts of orders, `models.measures.ORDER_CREDIT` to an order."""
+    return terms[0][1] in CREDITS
+
+
+def _check_alike(names: Sequence[str]) -> None:
+    if len({name in CREDITS for name in names}) > 1:
+        raise FormulaError("parts of orders add up, and compare, with parts of orders only")
+
+
+def _spread(text: str) -> Formula:
+    names = tuple(_known(name.strip(), _COUNTABLE) for name in text.split(","))
+    if len(names) < 2:
+        raise FormulaError("a spread is of two sums at least")
+    _check_alike(names)
+    return Spread(names)
 
 
 def _call(function: str, of: str) -> Formula:

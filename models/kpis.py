@@ -1,13 +1,15 @@
 """The catalogue: every KPI of the papers that is computed here, as data.
 
 S0 to S3 are the papers that docs/kpis.md names. More KPIs come from a file of
-configuration. The order is that of the funnel, then of money, then of people.
+configuration. The order is that of the funnel, then of money, then of people;
+those of customers and attribution are in `models.customer_kpis`.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from models.customer_kpis import CUSTOMER_KPIS
 from models.definitions import Catalogue, Kpi
 
 KPIS: Final = (
@@ -632,6 +634,7 @@ KPIS: Final = (
         min_n=10,
         objective="satisfaction",
     ),
+    *CUSTOMER_KPIS,
 )
 
 CATALOGUE: Final = Catalogue(KPIS)

@@ -54,7 +54,10 @@ region and a segment when it names one.
 
 A formula is a sum (`revenue_gross - revenue_refunded`), a quotient of two sums, with a whole
 number in front if need be (`1000 * spend / impressions`), a quantile (`median(dwell_ms)`,
-`p90(order_amount)`) or the newest measurement of a level (`newest(followers)`).
+`p90(order_amount)`), the newest measurement of a level (`newest(followers)`), or how far sums
+differ, the greatest less the least over the greatest (`spread(orders_first, orders_last)`).
+`orders_first`, `orders_last`, `orders_linear` and `orders_declared` count parts of orders, kept as
+1/10,000 and shown in orders; they add up with each other only.
 
 {measures}
 

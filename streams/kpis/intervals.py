@@ -13,7 +13,7 @@ Z95 = 1.959963984540054
 Bounds = tuple[float, float]
 
 
-def wilson(successes: int, n: int) -> Bounds:
+def wilson(successes: float, n: float) -> Bounds:
     """Return the Wilson score interval of a proportion.
 
     E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical
@@ -32,7 +32,7 @@ def wilson(successes: int, n: int) -> Bounds:
     return low, high
 
 
-def mean(total: float, squares: float, n: int) -> Bounds | None:
+def mean(total: float, squares: float, n: float) -> Bounds | None:
     """Return the interval of a mean by its standard error; None for fewer than two.
 
     Args:
@@ -80,7 +80,7 @@ def compound(value: float, *, squares: float, under: float) -> Bounds:
     return value - margin, value + margin
 
 
-def per_count(over: float, n: int) -> Bounds:
+def per_count(over: float, n: float) -> Bounds:
     """Return the interval of a known cost per event, whose number is Poisson's.
 
     The score interval of a Poisson mean, n + z²/2 ± z·√(n + z²/4): the counterpart

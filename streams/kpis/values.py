@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from models import formulas, histograms
 from models.cells import Cell
 from models.definitions import Catalogue, Kpi, KpiValue
-from models.formulas import Newest, Quantile, Quotient, Terms, Total
+from models.formulas import Newest, Quantile, Quotient, Spread, Terms, Total
 from models.measures import (
     DISTRIBUTION_INDEX,
     DISTRIBUTIONS,
     KNOWN_BEFORE_4,
     LEVEL_INDEX,
     MONEY,
+    ORDER_CREDIT,
     SET_INDEX,
     SUM_INDEX,
     UNIONS,
@@ -36,8 +37,9 @@ _PLACE = {
 
 
 _Sum = Callable[[Numbers], int]
+_Amount = Callable[[Numbers], int | float]
 _Compute = Callable[[Cell, Numbers], KpiValue | None]
-_Bounds = Callable[[Cell, Numbers, int, int, float], intervals.Bounds | None]
+_Bounds = Callable[[Cell, Numbers, int | float, int | float, float], intervals.Bounds | None]
 """From the cell, its numbers, numerator, denominator and the value as it is shown."""
 
 
@@ -99,6 +101,18 @@ def _summed(terms: Terms) -> _Sum:
     return lambda numbers: sum(sign * numbers[index] for sign, index in indexed)
 
 
+def _amount(terms: Terms) -> _Amount:
+    """A sum as it is shown; parts of orders as orders."""
+    total = _summed(terms)
+    return (lambda numbers: total(numbers) / ORDER_CREDIT) if formulas.in_parts(terms) else total
+
+
+def _count(terms: Terms) -> _Sum:
+    """A sum as n; of parts of orders, how many whole ones they make."""
+    total = _summed(terms)
+    return (lambda numbers: total(numbers) // ORDER_CREDIT) if formulas.in_parts(terms) else total
+
+
 def _compile(kpi: Kpi) -> _Compute:
     formula = kpi.parsed
     if isinstance(formula, Total):
@@ -107,12 +121,12 @@ def _compile(kpi: Kpi) -> _Compute:
         return _quotient(kpi, formula)
     if isinstance(formula, Quantile):
         return _quantile(kpi, formula)
-    return _newest(formula)
+    return _spread(kpi, formula) if isinstance(formula, Spread) else _newest(formula)
 
 
 def _total(kpi: Kpi, formula: Total) -> _Compute:
-    total = _summed(formula.terms)
-    n_of = total if kpi.n is None else _summed(formulas.terms(kpi.n))
+    total = _amount(formula.terms)
+    n_of = _count(formula.terms if kpi.n is None else formulas.terms(kpi.n))
 
     def compute(_: Cell, numbers: Numbers) -> KpiValue:
         n = n_of(numbers)
@@ -122,8 +136,8 @@ def _total(kpi: Kpi, formula: Total) -> _Compute:
 
 
 def _quotient(kpi: Kpi, formula: Quotient) -> _Compute:
-    over_of, under_of = _summed(formula.over), _summed(formula.under)
-    n_of = under_of if kpi.n is None else _summed(formulas.terms(kpi.n))
+    over_of, under_of = _amount(formula.over), _amount(formula.under)
+    n_of = _count(formula.under if kpi.n is None else formulas.terms(kpi.n))
     money = kpi.unit == "money" and any(name in MONEY for _, name in formula.over)
     scale = UNITS_PER_CURRENCY if money else 1
     bounds_of = _bounds(kpi, formula, scale=scale)
@@ -157,7 +171,7 @@ def _bounds(kpi: Kpi, formula: Quotient, *, scale: int) -> _Bounds:
         place = distribution
 
         def compound(
-            cell: Cell, _numbers: Numbers, _over: int, under: int, value: float
+            cell: Cell, _numbers: Numbers, _over: float, under: float, value: float
         ) -> intervals.Bounds | None:
             amounts = cell.histograms[place]
             if not amounts:
@@ -170,7 +184,7 @@ def _bounds(kpi: Kpi, formula: Quotient, *, scale: int) -> _Bounds:
         place = distribution
 
         def mean_of(
-            cell: Cell, _numbers: Numbers, over: int, under: int, _value: float
+            cell: Cell, _numbers: Numbers, over: float, under: float, _value: float
         ) -> intervals.Bounds | None:
             bounds = intervals.mean_of(cell.histograms[place], around=over / under)
             return None if bounds is None else (bounds[0] * factor, bounds[1] * factor)
@@ -180,7 +194,7 @@ def _bounds(kpi: Kpi, formula: Quotient, *, scale: int) -> _Bounds:
         squares_of = _summed(formulas.terms(kpi.squares or ""))
 
         def mean(
-            _cell: Cell, numbers: Numbers, over: int, under: int, _value: float
+            _cell: Cell, numbers: Numbers, over: float, under: float, _value: float
         ) -> intervals.Bounds | None:
             bounds = intervals.mean(over, squares_of(numbers), under)
             return None if bounds is None else (bounds[0] * factor, bounds[1] * factor)
@@ -200,6 +214,22 @@ def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
         n = histograms.count_of(values)
         value, low, high = intervals.quantile(values, formula.share)
         return KpiValue(value / scale, low / scale, high / scale, n, n >= kpi.min_n)
+
+    return compute
+
+
+def _spread(kpi: Kpi, formula: Spread) -> _Compute:
+    terms = [((1, name),) for name in formula.of]
+    sums = [_summed(one) for one in terms]
+    counts = [_count(one) for one in terms] if kpi.n is None else [_count(formulas.terms(kpi.n))]
+
+    def compute(_: Cell, numbers: Numbers) -> KpiValue | None:
+        found = [total(numbers) for total in sums]
+        most = max(found)
+        if most <= 0:
+            return None
+        n = max(count(numbers) for count in counts)
+        return KpiValue((most - min(found)) / most, None, None, n, n >= kpi.min_n)
 
     return compute
 

@@ -8,9 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from models.cells import Cell
+from models.customer_kpis import CUSTOMER_KPIS
 from models.definitions import Catalogue, Kpi, KpiValue
 from models.distinct import Distinct
-from models.formulas import FormulaError, Newest, Quantile, Quotient, Total, parse
+from models.formulas import FormulaError, Newest, Quantile, Quotient, Spread, Total, parse
 from models.histograms import bucket_of
 from models.kpis import CATALOGUE
 from models.measures import DISTRIBUTION_INDEX, SET_INDEX, SUM_INDEX
@@ -38,6 +39,7 @@ from streams.kpis.values import Evaluator
         ("median(dwell_ms)", Quantile("dwell_ms", 0.5)),
         ("p90( order_amount )", Quantile("order_amount", 0.9)),
         ("newest(followers)", Newest("followers")),
+        ("spread( orders_first, orders_last )", Spread(("orders_first", "orders_last"))),
     ],
 )
 def test_a_formula_is_read(text: str, formula: object) -> None:
@@ -54,6 +56,10 @@ def test_a_formula_is_read(text: str, formula: object) -> None:
         ("clik / impressions", "did you mean clicks?"),
         ("median(orders)", "nothing named 'orders'"),
         ("newest(dwell_ms)", "known: awareness"),
+        ("spread(orders)", "two sums at least"),
+        ("spread(orders, )", "nothing named ''"),
+        ("spread(orders, orders_first)", "parts of orders only"),
+        ("orders - orders_first", "parts of orders only"),
         ("clicks ** 2", "can't read"),
         ("__import__('os')", "can't read"),
     ],
@@ -66,7 +72,7 @@ def test_a_formula_that_means_nothing_says_why(text: str, why: str) -> None:
 
 def test_the_built_in_catalogue_is_beyond_reproach() -> None:
     assert CATALOGUE.lint() == []
-    assert len(CATALOGUE) == 50
+    assert len(CATALOGUE) == 73
 
 
 def kpi(**changed: object) -> Kpi:
@@ -89,6 +95,7 @@ def kpi(**changed: object) -> Kpi:
         ({"objective": ""}, "serves no objective"),
         ({"outcome": "fame"}, "its outcome 'fame' is no KPI"),
         ({"formula": "orders / clicks", "unit": "ratio"}, "does not say what it rests on"),
+        ({"formula": "spread(leads, orders)", "unit": "ratio"}, "does not say what it rests on"),
     ],
 )
 def test_lint_finds_what_is_questionable(changed: dict[str, object], warning: str) -> None:
@@ -165,6 +172,78 @@ def test_roi_and_roas_are_each_what_its_paper_says() -> None:
     assert made["roas"].value == 3.75
     assert made["roi"].value == 2.0
     assert made["cost"].value == 1_000_000
+
+
+def test_parts_of_orders_are_shown_as_orders() -> None:
+    made = values(
+        cell(
+            orders_attributed=1,
+            orders_linear=12_500,
+            revenue_linear=70_000,
+            orders_first=20_000,
+            revenue_first=90_000,
+            spend=30_000,
+            spend_reports=1,
+        )
+    )
+    assert made["orders_linear"] == KpiValue(1.25, None, None, 1)
+    assert made["orders_first_touch"] == KpiValue(2.0, None, None, 2)
+    assert made["revenue_linear"] == KpiValue(70_000, None, None, 1)
+    assert made["cpa_linear"] == KpiValue(2.4, None, None, 1, significant=False)
+    assert made["roas_first_touch"] == KpiValue(3.0, None, None, 2, significant=False)
+    # The score interval of a Poisson count of 2 is 0.5485 to 7.2930.
+    cpa = made["cpa_first_touch"]
+    assert (cpa.value, cpa.n) == (1.5, 2)
+    assert (cpa.low, cpa.high) == pytest.approx((3 / 7.2930, 3 / 0.5485), rel=1e-4)
+
+
+def test_a_quotient_of_parts_of_orders_has_its_interval_in_orders() -> None:
+    share = kpi(formula="orders_first / orders_linear", unit="ratio", interval="wilson")
+    plain = kpi(name="plain", formula="orders / clicks", unit="ratio", interval="wilson")
+    made = cell(orders_first=30_000, orders_linear=80_000, orders=3, clicks=8)
+    found = Evaluator(Catalogue([share, plain])).evaluate(made, inputs=0)
+    assert found["made_up"] == found["plain"]
+
+
+def test_attribution_that_agrees_has_no_spread() -> None:
+    agreed, apart, none = (
+        values(cell(orders_first=first, orders_last=last, orders_linear=linear))
+        for first, last, linear in ((20_000, 20_000, 20_000), (0, 40_000, 10_000), (0, 0, 0))
+    )
+    assert agreed["attribution_spread"].value == 0
+    assert apart["attribution_spread"] == KpiValue(1.0, None, None, 1, significant=False)
+    assert "attribution_spread" not in none
+
+
+def test_customers_are_absent_until_their_history_is_known() -> None:
+    spent = {"orders": 2, "revenue_gross": 500_000, "spend": 100_000, "spend_reports": 1}
+    customers = {kpi.name for kpi in CUSTOMER_KPIS}
+    assert not customers & values(cell(**spent)).keys()
+    known = values(
+        cell(
+            **spent,
+            orders_attributed=2,
+            first_orders=2,
+            other_cost=60_000,
+            lifetime_value=450_000,
+            refunds_made=1,
+            refund_outflow=50_000,
+        )
+    )
+    assert known["new_customers"] == KpiValue(2, None, None, 2)
+    assert known["cac"].value == 8.0
+    assert known["clv"].value == 22.5
+    assert known["refund_outflow"] == KpiValue(50_000, None, None, 1)
+
+
+def test_repurchase_is_a_share_of_the_buyers() -> None:
+    made = cell(orders_attributed=1)
+    made.users[SET_INDEX["buyers"]] = Distinct({1, 2, 3, 4})
+    made.users[SET_INDEX["returning"]] = Distinct({4})
+    found = values(made)
+    assert found["returning_buyers"].value == 1
+    assert (found["repurchase_rate"].value, found["repurchase_rate"].n) == (0.25, 4)
+    assert found["repurchase_rate"].low is not None
 
 
 def test_not_significant_travels_with_the_value() -> None:

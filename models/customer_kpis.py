@@ -1,0 +1,193 @@
+"""KPIs of customers, and of the ways to attribute an order side by side.
+
+Parts of the catalogue in `models.kpis`; S0 to S3 are the papers that docs/kpis.md
+names. Absent until orders of customers whose history is known were seen.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from models.definitions import Kpi
+
+_HISTORY: Final = ("orders_attributed",)
+
+
+class _Model(NamedTuple):
+    """A way to attribute an order, as it is called in names, titles and help."""
+
+    name: str
+    """The measures' ending."""
+    kpi: str
+    """The KPIs' ending."""
+    title_en: str
+    title_zh: str
+    by: str
+
+
+_MODELS: Final = (
+    _Model("first", "first_touch", "first touch", "首次触点", "the first click before the order"),
+    _Model("last", "last_touch", "last touch", "末次触点", "the last click before the order"),
+    _Model("linear", "linear", "linear", "线性归因", "all clicks before the order, in equal parts"),
+    _Model("declared", "declared", "declared", "订单自报", "what the order itself says"),
+)
+
+
+def _of_model(model: _Model) -> tuple[Kpi, ...]:
+    orders, revenue = f"orders_{model.name}", f"revenue_{model.name}"
+    # An order may be credited where it does not count as an order.
+    needs = (*_HISTORY, orders)
+    paper = "" if model.name == "declared" else "S1"
+    return (
+        Kpi(
+            name=f"orders_{model.kpi}",
+            title_en=f"Orders, {model.title_en}",
+            title_zh=f"{model.title_zh}订单数",
+            formula=orders,
+            unit="count",
+            help=f"Orders by {model.by}",
+            needs=needs,
+            outcome=f"roas_{model.kpi}",
+            objective="attribution",
+            source=paper,
+        ),
+        Kpi(
+            name=f"revenue_{model.kpi}",
+            title_en=f"Revenue, {model.title_en}",
+            title_zh=f"{model.title_zh}销售额",
+            formula=revenue,
+            unit="money",
+            help=f"Sum of the orders' amounts by {model.by}",
+            needs=needs,
+            n=orders,
+            outcome=f"roas_{model.kpi}",
+            objective="attribution",
+            source=paper,
+        ),
+        Kpi(
+            name=f"cpa_{model.kpi}",
+            title_en=f"Cost per order, {model.title_en}",
+            title_zh=f"{model.title_zh}单均花费",
+            formula=f"spend / {orders}",
+            unit="money",
+            direction="less",
+            help=f"Spend per order by {model.by}",
+            needs=("spend_reports",),
+            n=orders,
+            # Parts of orders are no Poisson count.
+            interval="none" if model.name == "linear" else "poisson",
+            min_n=10,
+            objective="attribution",
+            source=paper,
+        ),
+        Kpi(
+            name=f"roas_{model.kpi}",
+            title_en=f"Return on ad spend, {model.title_en}",
+            title_zh=f"{model.title_zh}投入产出比",
+            formula=f"{revenue} / spend",
+            unit="ratio",
+            help=f"Revenue per unit of spend, by {model.by}",
+            needs=needs,
+            n=orders,
+            min_n=30,
+            objective="attribution",
+            source=paper,
+        ),
+    )
+
+
+CUSTOMER_KPIS: Final = (
+    Kpi(
+        name="new_customers",
+        title_en="New customers",
+        title_zh="新客户",
+        formula="first_orders",
+        unit="count",
+        help="Customers who placed their first order ever",
+        needs=_HISTORY,
+        outcome="clv",
+        objective="acquisition",
+        source="S3",
+    ),
+    Kpi(
+        name="cac",
+        title_en="Customer acquisition cost",
+        title_zh="获客成本",
+        formula="(spend + other_cost) / first_orders",
+        unit="money",
+        direction="less",
+        help="Cost of advertising, channels and labour per new customer (CAC)",
+        needs=("spend_reports",),
+        n="first_orders",
+        interval="poisson",
+        min_n=10,
+        objective="efficiency",
+        source="S1",
+    ),
+    Kpi(
+        name="returning_buyers",
+        title_en="Returning buyers",
+        title_zh="老客户购买人数",
+        formula="returning",
+        unit="users",
+        help="Distinct users who placed an order that was not their first",
+        needs=_HISTORY,
+        outcome="clv",
+        objective="retention",
+        source="S1",
+    ),
+    Kpi(
+        name="repurchase_rate",
+        title_en="Repurchase rate",
+        title_zh="复购率",
+        formula="returning / buyers",
+        unit="ratio",
+        help="Buyers with an earlier order, per buyer",
+        needs=_HISTORY,
+        n="buyers",
+        interval="wilson",
+        min_n=30,
+        objective="retention",
+        source="S0, S1",
+    ),
+    Kpi(
+        name="clv",
+        title_en="Customer lifetime value, so far",
+        title_zh="客户终身价值",
+        formula="lifetime_value / first_orders",
+        unit="money",
+        help="Net money so far of the customers won here and then, per customer",
+        n="first_orders",
+        min_n=30,
+        objective="retention",
+        source="S2, S3",
+    ),
+    Kpi(
+        name="refund_outflow",
+        title_en="Refunds paid out",
+        title_zh="退款流出",
+        formula="refund_outflow",
+        unit="money",
+        direction="less",
+        help="Money paid back, when it was paid, whenever the order was placed",
+        needs=(*_HISTORY, "refunds_made"),
+        n="refunds_made",
+        outcome="refund_rate",
+        objective="sales",
+    ),
+    *(kpi for model in _MODELS for kpi in _of_model(model)),
+    Kpi(
+        name="attribution_spread",
+        title_en="Attribution spread",
+        title_zh="归因分歧度",
+        formula="spread(orders_first, orders_last, orders_linear)",
+        unit="ratio",
+        direction="neither",
+        help="How far first touch, last touch and linear disagree: 0 not at all, 1 completely",
+        n="orders_linear",
+        min_n=30,
+        objective="attribution",
+        source="S1",
+    ),
+)
+"""In the order of customers, then of each model, then of all models."""
