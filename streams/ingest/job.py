@@ -20,9 +20,6 @@ from models.events import (
     CampaignDefined,
     Click,
     ClicksTopic,
-    Measurement,
-    OrderPlaced,
-    OrderRefunded,
     OrdersTopic,
     SpendReported,
 )
@@ -32,7 +29,7 @@ from models.scopes import UNKNOWN_CAMPAIGN
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.ingest.campaigns import CampaignIndex
-from streams.ingest.checks import checked_time, figure_of, units_of
+from streams.ingest.checks import CARRIED, checked_time
 from streams.ingest.cut import CustomerContext, UnsettledCut
 from streams.ingest.decode import EventDecoder, Rejected
 from streams.ingest.dedupe import SeenIds
@@ -42,7 +39,6 @@ from streams.ingest.rules import IngestRules
 from streams.ingest.watermark import Watermark
 
 UNKNOWN_SAMPLES = 5
-MONEY_TYPES = frozenset({OrderPlaced, OrderRefunded, SpendReported})
 USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
 
 
@@ -180,16 +176,12 @@ class IngestJob:
             )
             if type(event_time) is Rejected:
                 return event_time
-        units: Any = 0
-        if kind in MONEY_TYPES:
-            units = units_of(event, event_time, rules=self.rules, rates=self.rates)
-            if type(units) is Rejected:
-                return units
-        elif kind is Measurement:
-            units = figure_of(event)
-            if type(units) is Rejected:
-                return units
-            event.event_time = event_time
+        carried: Any = 0
+        carries = CARRIED.get(kind)
+        if carries is not None:
+            carried = carries(event, event_time, self.rules, self.rates)
+            if type(carried) is Rejected:
+                return carried
         if not self._seen.first_time(event.event_id, event_time):
             self._stats.duplicates += 1
             return None
@@ -202,7 +194,7 @@ class IngestJob:
             channel = event.channel if kind is SpendReported else ""
             region = segment = ""
             if kind is CampaignDefined:
-                self._define(event)
+                self._define(carried)
         owner = owner.encode()
         if record.key != owner:
             self._stats.mis_keyed += 1
@@ -217,14 +209,14 @@ class IngestJob:
                 user,
                 offset=record.offset,
                 event_time=event_time,
-                units=units,
+                units=carried,
                 place=(campaign, channel, region, segment),
             )
             if kind is not Click:
                 fold = None  # The customer's history says where it counts.
         if fold is not None:
             cell = self._panes.cell(event_time, campaign, channel, region, segment)
-            fold(cell, event, user, units)
+            fold(cell, event, user, carried)
         if newest is None or event_time > newest:
             watermark.newest_event_time = event_time
         elif event_time < newest - self._disorder_ms:
@@ -238,14 +230,7 @@ class IngestJob:
         if len(samples) < UNKNOWN_SAMPLES and called not in samples:
             samples.append(called)
 
-    def _define(self, event: CampaignDefined) -> None:
-        campaign = Campaign(
-            id=event.campaign_id,
-            name=event.name,
-            aliases=tuple(event.aliases),
-            channels=tuple(event.channels),
-            owner=event.owner,
-        )
+    def _define(self, campaign: Campaign) -> None:
         self.campaigns.define(campaign)
         self._outputs.append(
             Output(
