@@ -36,7 +36,7 @@ from models.measures import SOURCE_KINDS, SourceKind
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, WINDOWS, BusinessDay, align_down
 from streams.engine.stage import Position
 from streams.kpis.cold import ColdStore
-from tests.support.offline import RULES, Record, ingest_job, kpi_job
+from tests.support.offline import RULES, Record, ingest_job, kpi_job, settled
 
 PARTITIONS = 4
 START_MS = 1_704_038_400_000
@@ -118,7 +118,7 @@ class Stages:
         reports = []
         for job in self._sources.values():
             job.tick(Position(caught_up_at_ms=now_ms + 10_000, behind=0), now_ms=now_ms + 10_000)
-            for output in job.snapshot().outputs:
+            for output in settled(job.snapshot()).outputs:
                 reports.append(Record(self._reports, now_ms, None, output.value))
                 self._reports += 1
         began = time.process_time()

@@ -115,6 +115,10 @@ def _monitor() -> dict[str, Query]:
             "count (max by (topic, partition) (kpi_monitor_source_silent)) or vector(0)",
             "silent 静默",
         ),
+        "monitor.waiting": Query(
+            "count (max by (topic, partition) (kpi_monitor_source_waiting)) or vector(0)",
+            "waiting 等待",
+        ),
         "monitor.panes": Query("max (kpi_monitor_incomplete_panes)", "panes 窗格"),
         "monitor.skew": Query("max (abs(kpi_monitor_clock_skew_seconds))", "skew 偏差"),
         "monitor.watermark": Query(

@@ -243,6 +243,13 @@ HEALTH_TILES: Final = (
         steps=_WANT_NONE,
     ),
     View(
+        title="Waiting sources 等待的数据源",
+        text="Partitions that wait for Redis to keep what they tell of customers.",
+        unit="none",
+        queries=("monitor.waiting",),
+        steps=_WANT_NONE,
+    ),
+    View(
         title="Incomplete panes 未完成窗格",
         text="Panes of 10 s that have events and wait for their sources. Growing means stuck.",
         unit="none",

@@ -134,7 +134,7 @@ KNOWN_BEFORE_4: Final = frozenset(
 """What formulas may name that such a cell knows; the rest it does not know to be 0."""
 
 MODELS: Final = ("declared", "first", "last", "linear")
-"""The ways to attribute an order: as it says itself, or to its touches."""
+"""The ways to attribute an order: as it says itself, or to its touches (S1)."""
 CREDITS: Final = frozenset(f"orders_{model}" for model in MODELS)
 """The sums that count parts of orders."""
 ORDER_CREDIT: Final = 10_000

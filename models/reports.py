@@ -7,6 +7,8 @@ ends at and the receiver keeps the end of the last one it applied.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from models.cells import CellWire
@@ -77,25 +79,34 @@ class Report(msgspec.Struct, array_like=True, kw_only=True):
     last_append_ms: int = 0
 
 
+class Waiting(msgspec.Struct, array_like=True):
+    """A source partition that can't go on, and what it waits for."""
+
+    topic: str
+    partition: int
+    why: str
+
+
 class Reports(msgspec.Struct, array_like=True):
     """One record of the topic of reports."""
 
     reports: list[Report]
+    waiting: list[Waiting] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decode = refusing(msgspec.msgpack.Decoder(Reports).decode)
 
 
-def encode(reports: list[Report]) -> bytes:
+def encode(reports: list[Report], waiting: Sequence[Waiting] = ()) -> bytes:
     """Write reports as one record's value."""
-    return _encoder.encode(Reports(reports))
+    return _encoder.encode(Reports(reports, list(waiting)))
 
 
-def decode(data: bytes) -> list[Report]:
+def decode(data: bytes) -> Reports:
     """Read the value of one record.
 
     Raises:
         msgspec.DecodeError: the bytes are not reports.
     """
-    return _decode(data).reports
+    return _decode(data)

@@ -19,6 +19,7 @@ from models.alerts import Alert, RuleBook
 from models.measures import SOURCE_KINDS
 from models.rates import Rates
 from models.selection import KpiBook
+from models.windows import DAY_MS
 from streams import config
 from streams.alerting.judge import AlertJudge
 from streams.delivery.alertmanager import AlertmanagerDelivery
@@ -33,8 +34,12 @@ from streams.export.share import LiveShare
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
 from streams.ingest import stage as ingest
+from streams.ingest.attribution import AttributionRules
 from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.customers import CustomerStore
+from streams.ingest.cut import CustomerContext
 from streams.ingest.job import IngestRules
+from streams.ingest.progress import Progress
 from streams.ingest.registry import RegistryReader
 from streams.kpis import stage as kpis
 from streams.kpis.cold import ColdStore
@@ -216,9 +221,10 @@ def _engine(
     ingest_stage = ingest.stage(
         kinds=kinds,
         partitions=settings.partitions,
-        rules=_ingest_rules(settings),
+        rules=ingest_rules(settings),
         campaigns=campaigns,
         rates=rates,
+        customers=customer_context(settings),
         checkpoint_interval_s=settings.checkpoint_interval_s,
     )
     evaluator = Evaluator(book.catalogue)
@@ -268,7 +274,46 @@ def _engine(
     )
 
 
-def _ingest_rules(settings: Settings) -> IngestRules:
+def customer_store(settings: Settings) -> CustomerStore | None:
+    """Return where customers are kept; None without Redis, or if nobody wants it.
+
+    Raises:
+        ConfigError: a file can't be read.
+    """
+    server = settings.redis_server
+    if server is None or not settings.customers:
+        return None
+    return CustomerStore(
+        server,
+        app_id=settings.app_id,
+        lookback_ms=round(settings.attribution_lookback_days * DAY_MS),
+        kept_s=settings.customers_kept_days * 86_400,
+    )
+
+
+def customer_context(settings: Settings) -> CustomerContext | None:
+    """Return how ingest asks for customers; None without Redis, or if nobody wants it.
+
+    Raises:
+        ConfigError: a file can't be read.
+    """
+    store = customer_store(settings)
+    if store is None:
+        return None
+    return CustomerContext(
+        customers=store,
+        progress=Progress(
+            horizon_ms=round((settings.correction_horizon_s + settings.allowed_disorder_s) * 1000)
+        ),
+        rules=AttributionRules(
+            lookback_ms=round(settings.attribution_lookback_days * DAY_MS),
+            model=settings.attribution_model,
+        ),
+    )
+
+
+def ingest_rules(settings: Settings) -> IngestRules:
+    """Return what ingest needs to know of the settings."""
     return IngestRules(
         day=settings.business_day,
         allowed_disorder_ms=round(settings.allowed_disorder_s * 1000),

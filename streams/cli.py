@@ -15,10 +15,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
 from streams import app as monitor
-from streams import config, settings
+from streams import config, recovery, settings
 from streams.embedded import demo as demos
 from streams.embedded import feeding, letters
 from streams.engine import topics as engine_topics
@@ -256,6 +257,34 @@ def topics(
     out.print(table)
     if missing:
         raise typer.Exit(1)
+
+
+@cli.command(epilog="Examples: kpi-monitor customers | kpi-monitor customers --rebuild")
+def customers(
+    kafka: Kafka = None,
+    app_id: AppId = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make them anew from Kafka, after Redis lost them.")
+    ] = False,
+) -> None:
+    """Count the customers that Redis keeps, or make them anew.
+
+    A rebuild reads clicks and orders from the beginning of their topics up to where the
+    workers stand; the workers must run, and wait until it is done. Customers of whom the
+    topics keep nothing any more are new ones from then on.
+    """
+    chosen = settings.load(kafka=kafka, app_id=app_id)
+    if rebuild:
+        with Progress(console=err) as bar:
+            task = bar.add_task("reading clicks and orders", total=None)
+            rebuilt = asyncio.run(
+                recovery.rebuild_customers(
+                    chosen,
+                    progress=lambda read, whole: bar.update(task, completed=read, total=whole),
+                )
+            )
+        out.print(f"{rebuilt.records} records read, {rebuilt.entries} entries made")
+    out.print(f"{asyncio.run(recovery.count_customers(chosen))} customers")
 
 
 @cli.command(

@@ -54,5 +54,9 @@ class StateError(MonitorError):
     """Stored state can't be read by this version."""
 
 
+class CustomersError(MonitorError):
+    """The customers can't be made anew."""
+
+
 class FeedError(MonitorError):
     """A file or mapping given to the feed is wrong."""

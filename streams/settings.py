@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.customers import DefaultModel
 from models.windows import BusinessDay
 from streams.broker import Broker, Mechanism, Security
 from streams.errors import ConfigError
@@ -85,6 +86,14 @@ class Settings(BaseSettings):
     """PEM file of this client's certificate for Redis, for mutual TLS."""
     redis_key_file: Path | None = None
     """PEM file of its private key."""
+    customers: bool = True
+    """Whether Redis, where one is given, keeps customers: for attribution, first orders, CLV."""
+    customers_kept_days: Annotated[int, Field(ge=1, le=3650)] = 730
+    """A customer of whom nothing is heard for so long is forgotten."""
+    attribution_lookback_days: Annotated[float, Field(gt=0, le=90)] = 7.0
+    """For so long before an order a click counts as a touch."""
+    attribution_model: DefaultModel = "last"
+    """What places orders that name no campaign: last, first or linear touch, or declared."""
     data_dir: Path = Path("./data")
     """Folder of the local table store."""
 

@@ -64,6 +64,16 @@ SILENT = HealthRule(
     summary_zh="数据源静默，相关指标告警暂停",
     next_step="See kpi_monitor_source_silent, and look at the producers of that topic",
 )
+CUSTOMERS_AWAY = HealthRule(
+    name="data-customers-away",
+    value=lambda health: float(len(health.waiting)),
+    for_ms=3_000,
+    summary_en="Redis does not keep the customers; sources wait for it, and so do KPI alerts",
+    summary_zh="客户存储不可用，数据等待处理，指标告警暂停",
+    next_step="See kpi_monitor_source_waiting and the worker's log; start Redis, or if it lost its "
+    "data, kpi-monitor customers --rebuild",
+    holds_kpi_alerts=True,
+)
 DEAD_LETTERS = HealthRule(
     name="data-dead-letters",
     value=lambda health: health.dead_letter_share,
@@ -105,7 +115,10 @@ DUPLICATES = HealthRule(
     next_step="Look for a producer that retries without idempotence",
 )
 
-HEALTH_RULES = (LAGGING, INCOMPLETE, GAP, SILENT, DEAD_LETTERS, MIS_KEYED, LATE, DUPLICATES)
+HEALTH_RULES = (
+    *(LAGGING, INCOMPLETE, CUSTOMERS_AWAY, GAP, SILENT),
+    *(DEAD_LETTERS, MIS_KEYED, LATE, DUPLICATES),
+)
 HOLDING = frozenset(rule.name for rule in HEALTH_RULES if rule.holds_kpi_alerts)
 """The rules whose alerts hold all KPI alerts back; others only concern their own windows."""
 

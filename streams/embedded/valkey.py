@@ -8,13 +8,20 @@ from streams.embedded import processes
 
 
 class EmbeddedValkey:
-    """A server on a free loopback port; keeps nothing on disk."""
+    """A server on a free loopback port.
+
+    Args:
+        folder: for its log, and what it keeps.
+        port: a free one without.
+        keeps: whether it has what it had after a start: every write is on disk then.
+    """
 
     options: tuple[str, ...] = ()
     """Given to the server beside its own, such as users."""
 
-    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+    def __init__(self, folder: Path, *, port: int | None = None, keeps: bool = False) -> None:
         self.folder = folder
+        self.keeps = keeps
         self.port = port or processes.free_port()
         self.child: processes.Child | None = None
 
@@ -36,7 +43,8 @@ class EmbeddedValkey:
             "Valkey",
             [
                 *(get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1"),
-                *("--save", "", "--appendonly", "no", "--dir", self.folder),
+                *("--save", "", "--appendonly", "yes" if self.keeps else "no"),
+                *("--appendfsync", "always", "--dir", self.folder),
                 *self.options,
             ],
             log_file=self.folder / "valkey.log",

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import (
@@ -22,13 +22,14 @@ from faust.types import TP
 
 from streams.engine.fence import PauseFence, end_process
 from streams.engine.running import EngineStats, Running
-from streams.engine.stage import Output, Snapshot
-from streams.engine.state import Checkpoint, Write
+from streams.engine.stage import NotYetError, Output, OutsideAwayError, Snapshot, Unsettled
+from streams.engine.state import Write
 from streams.engine.store import writing_to
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+NOT_YET_S = 0.05
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _OUT_OF_SEQUENCE = (
     OutOfOrderSequenceNumber,
@@ -99,16 +100,46 @@ class Checkpoints:
         """Take a snapshot now, and write it in the background."""
         running.checkpointed_at = time.monotonic()
         running.without_head = False
-        snapshot = running.job.snapshot()
-        checkpoint = running.log.checkpoint(snapshot, offset=running.offset)
-        running.writing = asyncio.create_task(
-            self._write(running, checkpoint, snapshot, offset=running.offset)
-        )
+        work = self._settle_and_write(running, running.job.snapshot(), offset=running.offset)
+        running.writing = asyncio.create_task(_until_over(running, work))
 
-    async def _write(
-        self, running: Running, checkpoint: Checkpoint, snapshot: Snapshot, *, offset: int
+    async def _settle_and_write(
+        self, running: Running, snapshot: Snapshot | Unsettled, *, offset: int
     ) -> None:
+        settled = await self._settled(running, snapshot)
+        if settled is not None:
+            await self._write(running, settled, offset=offset)
+
+    async def _settled(self, running: Running, snapshot: Snapshot | Unsettled) -> Snapshot | None:
+        """Return the snapshot once it has its answer from outside; None if the job was revoked."""
+        while not running.revoked:
+            if isinstance(snapshot, Snapshot):
+                return snapshot
+            running.progressed_at = time.monotonic()
+            try:
+                settled = await snapshot.settle()
+            except NotYetError:
+                await asyncio.sleep(NOT_YET_S)
+            except OutsideAwayError as error:
+                if running.waits_for != str(error):
+                    running.waits_for = str(error)
+                    log.warning("%s[%d] waits: %s", *running.source, error)
+                await asyncio.sleep(RETRY_S)
+            except Exception:
+                log.exception("the checkpoint of %s[%d] failed", *running.source)
+                end_process(
+                    "a checkpoint of %s[%d] can't be made; the next start goes on from the "
+                    "last one",
+                    *running.source,
+                )
+            else:
+                running.waits_for = ""
+                snapshot = settled
+        return None
+
+    async def _write(self, running: Running, snapshot: Snapshot, *, offset: int) -> None:
         """Write in the one right order: early outputs, segments, the head, outputs, removals."""
+        checkpoint = running.log.checkpoint(snapshot, offset=offset)
 
         async def write() -> None:
             await self._send(snapshot.early_outputs)
@@ -125,36 +156,32 @@ class Checkpoints:
 
     def resend(self, running: Running, outputs: Sequence[Output]) -> None:
         """Send the outputs of the last head again; the next checkpoint waits for it."""
-        running.writing = asyncio.create_task(
-            self._until_done(running, lambda: self._send(outputs))
-        )
+        work = self._until_done(running, lambda: self._send(outputs))
+        running.writing = asyncio.create_task(_until_over(running, work))
 
     async def _until_done(self, running: Running, action: Callable[[], Any]) -> None:
-        try:
-            while not running.revoked:
-                try:
-                    await action()
-                    return
-                except _TOO_LARGE as error:
-                    end_process(
-                        "the broker refuses a record of the checkpoint of %s[%d] (%s): let "
-                        "max.message.bytes and segment.bytes of this app's topics be what "
-                        "`kpi-monitor topics --create` makes them",
-                        *(*running.source, type(error).__name__),
-                    )
-                except _OUT_OF_SEQUENCE as error:
-                    end_process(
-                        "the broker and this worker's producer disagree about what was sent (%s): "
-                        "nothing more can be written by it, so the worker ends; the next start "
-                        "goes on from the last checkpoint",
-                        type(error).__name__,
-                    )
-                except Exception as error:  # noqa: BLE001 - any fault of the producer is retried
-                    self._stats.checkpoint_failures += 1
-                    log.warning("checkpoint of %s[%d] failed, retrying: %s", *running.source, error)
-                    await asyncio.sleep(RETRY_S)
-        finally:
-            running.writing = None
+        while not running.revoked:
+            try:
+                await action()
+                return
+            except _TOO_LARGE as error:
+                end_process(
+                    "the broker refuses a record of the checkpoint of %s[%d] (%s): let "
+                    "max.message.bytes and segment.bytes of this app's topics be what "
+                    "`kpi-monitor topics --create` makes them",
+                    *(*running.source, type(error).__name__),
+                )
+            except _OUT_OF_SEQUENCE as error:
+                end_process(
+                    "the broker and this worker's producer disagree about what was sent (%s): "
+                    "nothing more can be written by it, so the worker ends; the next start "
+                    "goes on from the last checkpoint",
+                    type(error).__name__,
+                )
+            except Exception as error:  # noqa: BLE001 - any fault of the producer is retried
+                self._stats.checkpoint_failures += 1
+                log.warning("checkpoint of %s[%d] failed, retrying: %s", *running.source, error)
+                await asyncio.sleep(RETRY_S)
 
     async def _put(self, running: Running, items: Sequence[Write]) -> None:
         """Write keys to the changelog and, once that is safe, to the local store."""
@@ -217,6 +244,13 @@ class Checkpoints:
                 self.start(one)
         for one in chosen:
             await _wait_for(one.writing, deadline)
+
+
+async def _until_over(running: Running, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    finally:
+        running.writing = None
 
 
 async def _wait_for(task: asyncio.Task[None] | None, deadline: float) -> None:

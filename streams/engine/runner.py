@@ -24,9 +24,6 @@ from streams.errors import StateError
 
 log = logging.getLogger(__name__)
 
-PENDING_LIMIT = 200_000
-"""With so many records since the last snapshot, a source waits for its checkpoint."""
-
 
 class Runner:
     """Owns the jobs of all stages on this worker.
@@ -211,10 +208,6 @@ class Runner:
         if running is None or batch.session != running.session:
             self.stats.stale_batches += 1
             return
-        if running.job.pending > PENDING_LIMIT and running.writing is not None:
-            await asyncio.wait({running.writing})
-            if self.running.get(source) is not running:
-                return
         records = batch.records
         if records[0].offset <= running.offset:
             records = [record for record in records if record.offset > running.offset]
@@ -237,6 +230,14 @@ class Runner:
         counts[source.topic] = counts.get(source.topic, 0) + len(records)
         if running.writing is None:
             self._maybe_checkpoint(running)
+        self._hold()
+
+    def _hold(self) -> None:
+        """Let no more be fetched of sources that are full; others go on meanwhile."""
+        thread: BatchThread = self.app.consumer._thread
+        thread.held = frozenset(
+            TP(*source) for source, running in self.running.items() if running.full
+        )
 
     async def _seek_again(self, running: Running) -> None:
         tp = TP(*running.source)
@@ -295,6 +296,7 @@ class Runner:
                     running.progressed_at = time.monotonic()
                 if running.writing is None:
                     self._maybe_checkpoint(running)
+            self._hold()
             if time.monotonic() >= self._heartbeat_due:
                 self._heartbeat_due = time.monotonic() + heartbeat_s
                 await self._heartbeat(positions, now_ms=now_ms)
@@ -336,7 +338,12 @@ class Runner:
                 and not running.job.dirty
                 and source in positions
             ]
-            for output in stage.heartbeat(quiet, now_ms=now_ms):
+            waiting = {
+                source: running.waits_for
+                for source, running in self.running.items()
+                if running.stage is stage and running.waits_for
+            }
+            for output in stage.heartbeat(quiet, waiting, now_ms=now_ms):
                 self._heartbeat_acks.append(await self._checkpoints.send_soon(output))
 
     def _maybe_checkpoint(self, running: Running) -> None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from streams.engine.stage import Job, SourcePartition, Stage
 from streams.engine.state import StateLog
 
+PENDING_LIMIT = 200_000
+"""With so many records since the last snapshot, a source waits for its checkpoint."""
+
 
 @dataclass
 class Running:
@@ -32,6 +35,7 @@ class Running:
     checkpointed_at: float = 0.0
     writing: asyncio.Task[None] | None = None
     revoked: bool = False
+    waits_for: str = ""
     fresh: bool = True
     sought_again: bool = False
     without_head: bool = False
@@ -44,6 +48,11 @@ class Running:
     def source(self) -> SourcePartition:
         """The source partition."""
         return self.log.source
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the checkpoint that is being written that no more is read."""
+        return self.writing is not None and self.job.pending > PENDING_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,11 @@ no job sees Faust, Kafka or a clock of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
+
+from streams.errors import MonitorError
 
 
 class Record(Protocol):
@@ -66,6 +68,29 @@ class Snapshot:
     outputs: Sequence[Output] = ()
 
 
+class NotYetError(Exception):
+    """Another job must come first; it is asked again at once."""
+
+
+class OutsideAwayError(MonitorError):
+    """A service that a snapshot needs does not answer; the message says which and why."""
+
+
+class Unsettled(Protocol):
+    """A snapshot that needs an answer from outside before it can be written.
+
+    Until it has it nothing of it is saved or sent; its job goes on meanwhile.
+    """
+
+    def settle(self) -> Coroutine[Any, Any, Snapshot]:
+        """Ask, and return the snapshot; may be called again after an error.
+
+        Raises:
+            NotYetError: another job must come first.
+            OutsideAwayError: there is no answer.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
     """What a job gets back: its last state and all its segments."""
@@ -105,7 +130,7 @@ class Job(Protocol):
     def tick(self, position: Position, *, now_ms: int) -> None:
         """Take note of the time and of how far the partition was read."""
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot | Unsettled:
         """Return what to save and send; the job then counts as clean."""
 
     @property
@@ -125,10 +150,13 @@ class OpenJob(Protocol):
 
 
 def no_heartbeat(
-    idle: Sequence[tuple[SourcePartition, Any, Position]], *, now_ms: int
+    quiet: Sequence[tuple[SourcePartition, Any, Position]],
+    waiting: Mapping[SourcePartition, str],
+    *,
+    now_ms: int,
 ) -> Sequence[Output]:
     """Say nothing: for stages that have no one to tell."""
-    del idle, now_ms
+    del quiet, waiting, now_ms
     return ()
 
 
@@ -136,8 +164,8 @@ def no_heartbeat(
 class Stage:
     """A stage: its table, its topics, and how its jobs are made.
 
-    ``heartbeat`` gets the jobs that have nothing to save and returns what is
-    to be sent for them.
+    ``heartbeat`` gets the jobs that have nothing to save, and for what the others
+    wait that wait for a service outside, and returns what is to be sent for them.
     """
 
     name: str

@@ -62,6 +62,9 @@ class _Mark(NamedTuple):
     resumed_at: float | None
 
 
+_NOTHING = TP("", -1)
+
+
 class Loss(NamedTuple):
     """Records that the broker removed before they were read."""
 
@@ -76,6 +79,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         super().__post_init__()
         self.sessions: dict[TP, int] = {}
         self.last_fetched: dict[TP, int] = {}
+        self.held: frozenset[TP] = frozenset()
+        """Sources of which no more is fetched for now; set by the thread that applies batches."""
         self._marks: dict[TP, _Mark] = {}
         self._lost: dict[TP, Loss] = {}
 
@@ -106,9 +111,14 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         timeout: float | None = None,  # noqa: ASYNC109 - Faust names it
         max_records: int | None = None,
     ) -> Any:
+        wanted = active_partitions - self.held
         try:
             fetched = await super()._fetch_records(
-                consumer, active_partitions, timeout=timeout, max_records=max_records
+                consumer,
+                # Without any it would return those of all partitions.
+                wanted or {_NOTHING},
+                timeout=timeout,
+                max_records=max_records,
             )
         except NoOffsetForPartitionError:
             # Nothing was committed, and the seek to the state is on its way.

@@ -98,6 +98,11 @@ SILENT = Spec(
     "1 for a source that is silent against its own rhythm; without a partition, the whole topic",
     ("topic", "partition"),
 )
+WAITING = Spec(
+    "kpi_monitor_source_waiting",
+    "1 for a source that waits for Redis: the customers can't be asked",
+    ("topic", "partition"),
+)
 DELIVERED = Spec("kpi_monitor_alerts_delivered", "Alerts taken by Alertmanager", (), True)
 DELIVERY_FAILURES = Spec("kpi_monitor_delivery_failures", "Deliveries that failed", (), True)
 
@@ -290,6 +295,10 @@ def _stage_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metric]:
             ((topic, "" if partition < 0 else str(partition)), 1.0)
             for topic, partition in kpis.health.silent
         ],
+    )
+    yield family(
+        WAITING,
+        [((topic, str(partition)), 1.0) for topic, partition in kpis.health.waiting],
     )
     yield family(REPORTING, [((), kpis.health.reporting)])
     yield family(EXPECTED, [((), kpis.health.expected)])

@@ -87,6 +87,7 @@ def _health(kpis: KpiView | None) -> dict[str, Any]:
             topic if partition < 0 else f"{topic}[{partition}]"
             for topic, partition in health.silent
         ],
+        "waiting": sorted(set(health.waiting.values())),
         "events": kpis.total("records"),
         "events_per_second": kpis.records_per_second,
         "counted": kpis.total("counted"),

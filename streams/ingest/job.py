@@ -7,7 +7,7 @@ state, the batch and the clock it is given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -15,11 +15,14 @@ import msgspec
 
 from models import reports
 from models.campaigns import Campaign
+from models.customers import ORDER, REFUND, TOUCH, Order, Refund, Touch, to_bytes
 from models.dead_letters import Reason
 from models.distinct import hash_user
 from models.events import (
     CampaignDefined,
+    Click,
     ClicksTopic,
+    Event,
     Measurement,
     OrderPlaced,
     OrderRefunded,
@@ -35,6 +38,7 @@ from models.windows import BusinessDay
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.cut import CustomerContext, UnsettledCut
 from streams.ingest.decode import EventDecoder, Rejected, event_time_ms
 from streams.ingest.dedupe import SeenIds
 from streams.ingest.panes import FOLDS, Panes
@@ -43,6 +47,9 @@ from streams.ingest.watermark import Watermark
 EARLIEST_EVENT_TIME = 631_152_000_000
 """1990-01-01T00:00Z; an event before it is broken input."""
 UNKNOWN_SAMPLES = 5
+CUSTOMER_KINDS = frozenset({"clicks", "orders"})
+REMEMBERED: frozenset[type[Event]] = frozenset({Click, OrderPlaced, OrderRefunded})
+"""What the log of a customer holds."""
 MONEY_TYPES = frozenset({OrderPlaced, OrderRefunded, SpendReported})
 USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
 
@@ -67,6 +74,7 @@ class _State(msgspec.Struct, array_like=True):
     newest_event_time: int | None
     last_append_ms: int
     segment_counter: int
+    customers_known: bool = False
 
 
 _encode_state = msgspec.msgpack.Encoder().encode
@@ -81,6 +89,7 @@ class IngestJob:
         kind: ``clicks``, ``orders`` or ``campaigns``.
         campaigns: all campaigns; added to.
         rates: what other currencies are worth.
+        customers: how customers are asked; None counts orders where they say they belong.
         epoch: grows with every opening of the job.
     """
 
@@ -93,10 +102,16 @@ class IngestJob:
         campaigns: CampaignIndex,
         rates: Rates,
         epoch: int,
+        customers: CustomerContext | None = None,
         saved: Saved | None = None,
     ) -> None:
         self.source = source
         self.rules = rules
+        self._kind = kind
+        self._customers = customers if kind in CUSTOMER_KINDS else None
+        self._customers_known = False
+        self._entries: list[tuple[bytes, bytes]] = []
+        self._settling = False
         self.campaigns = campaigns
         self.rates = rates
         self.epoch = epoch
@@ -118,6 +133,11 @@ class IngestJob:
             self._seen.restore(saved.segments, counter=state.segment_counter)
             self.watermark.restore(
                 newest_event_time=state.newest_event_time, last_append_ms=state.last_append_ms
+            )
+            self._customers_known = state.customers_known
+        if self._customers is not None:
+            self._customers.progress.opened(
+                kind, source.partition, event_ms=self.watermark.newest_event_time or 0
             )
 
     @property
@@ -215,14 +235,43 @@ class IngestJob:
         if campaign == UNKNOWN_CAMPAIGN:
             self._note_unknown(called)
         fold = FOLDS.get(kind)
+        user = hash_user(owner)
+        if self._customers is not None and kind in REMEMBERED:
+            placed = (campaign, channel, region, segment)
+            self._remember(kind, event, user, record.offset, event_time, units, placed)
+            if kind is not Click:
+                fold = None  # The customer's history says where it counts.
         if fold is not None:
             cell = self._panes.cell(event_time, campaign, channel, region, segment)
-            fold(cell, event, hash_user(owner), units)
+            fold(cell, event, user, units)
         if newest is None or event_time > newest:
             watermark.newest_event_time = event_time
         elif event_time < newest - self._disorder_ms:
             self._stats.late += 1
         return None
+
+    def _remember(
+        self,
+        kind: type[Event],
+        event: Any,
+        user: int,
+        offset: int,
+        event_time: int,
+        units: int,
+        placed: tuple[str, str, str, str],
+    ) -> None:
+        """Make an entry for the log of the event's customer."""
+        what: Touch | Order | Refund
+        if kind is Click:
+            number, what = TOUCH, Touch(*placed[:2])
+        else:
+            order = hash_user(event.order_id.encode())
+            if kind is OrderPlaced:
+                number, what = ORDER, Order(order, units, *placed, event.items)
+            else:
+                number, what = REFUND, Refund(order, units, *placed)
+        entry = to_bytes(number, self.source.partition, offset, event_time, what)
+        self._entries.append((user.to_bytes(8), entry))
 
     def _check_time(
         self, event_time: int | str, *, newest: int | None, appended_ms: int
@@ -302,25 +351,63 @@ class IngestJob:
             )
         else:
             self.watermark.reading()
+        if self._customers is not None and not self.dirty and not self._settling:
+            self._customers.progress.settled(
+                self._kind,
+                self.source.partition,
+                event_ms=self.watermark.newest_event_time or 0,
+                read_ms=self.watermark.read_up_to_ms,
+            )
 
-    def snapshot(self) -> Snapshot:
-        """Return the state, the ids since the last snapshot, and the report."""
-        report = self.report(panes=self._panes.take(), stats=self._stats)
+    def snapshot(self) -> Snapshot | UnsettledCut:
+        """Return the state, the ids since the last snapshot, and the report.
+
+        With entries of customers it is returned once these are settled.
+        """
+        panes, self._panes = self._panes, Panes()
+        entries, self._entries = self._entries, []
+        known, self._customers_known = self._customers_known, self._customers_known or bool(entries)
+        finish = self._cut(panes)
+        if self._customers is None or not entries:
+            return finish()
+        self._settling = True
+        return UnsettledCut(
+            context=self._customers,
+            kind=self._kind,
+            partition=self.source.partition,
+            entries=entries,
+            panes=panes,
+            event_ms=self.watermark.newest_event_time or 0,
+            appended_ms=self.watermark.last_append_ms,
+            read_ms=self.watermark.read_up_to_ms,
+            known=known,
+            finish=finish,
+        )
+
+    def _cut(self, panes: Panes) -> Callable[[], Snapshot]:
+        """End what goes into this snapshot; it is written once the panes are whole."""
+        report = self.report(panes={}, stats=self._stats)
         newest = self.watermark.newest_event_time
         segments = list(self._seen.take_segments(newest_event_time=newest or 0))
         early_outputs, self._outputs = self._outputs, []
-        outputs = [
-            Output(topic=self.rules.reports_topic, value=reports.encode([report]), partition=0)
-        ]
         self._stats = SourceStats()
         self._reported_offset = self._offset
-        state = _State(newest, self.watermark.last_append_ms, self._seen.counter)
-        return Snapshot(
-            state=_encode_state(state),
-            segments=segments,
-            early_outputs=early_outputs,
-            outputs=outputs,
+        state = _State(
+            newest, self.watermark.last_append_ms, self._seen.counter, self._customers_known
         )
+
+        def finish() -> Snapshot:
+            self._settling = False
+            report.panes = panes.take()
+            value = reports.encode([report])
+            return Snapshot(
+                state=_encode_state(state),
+                segments=segments,
+                early_outputs=early_outputs,
+                outputs=[Output(topic=self.rules.reports_topic, value=value, partition=0)],
+            )
+
+        return finish
 
     def report(self, *, panes: PanesWire | None = None, stats: SourceStats | None = None) -> Report:
         """Return a report; without panes it is a heartbeat."""

@@ -25,6 +25,7 @@ from models.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDE
 from models.reports import FacetCell, PanesWire
 from models.scopes import NO_CHANNEL, Facet
 from models.windows import PANE_MS
+from streams.ingest.attribution import Account
 
 _IMPRESSIONS = SUM_INDEX["impressions"]
 _CLICKS = SUM_INDEX["clicks"]
@@ -78,6 +79,16 @@ class FoldingCell:
             list(self.histograms) if any(self.histograms) else [],
             self.levels,
         )
+
+
+def book(account: Account, panes: Panes, *, user: int) -> None:
+    """Add what a customer's entries change to the panes that it concerns."""
+    for (at_ms, place, measure), units in account.sums.items():
+        panes.cell(at_ms, *place).sums[SUM_INDEX[measure]] += units
+    for (at_ms, place, amount), times in account.amounts.items():
+        _add(panes.cell(at_ms, *place).histograms[_AMOUNT], amount, times)
+    for at_ms, place, name in account.stays:
+        panes.cell(at_ms, *place).users[SET_INDEX[name]].add(user)
 
 
 def _distinct(users: set[int]) -> bytes:
@@ -169,9 +180,10 @@ def fold_order(cell: FoldingCell, event: OrderPlaced, user: int, units: int) -> 
 
 
 def fold_refund(cell: FoldingCell, _: OrderRefunded, _user: int, units: int) -> None:
-    """Add a refund and its amount."""
-    cell.sums[SUM_INDEX["refunds"]] += 1
-    cell.sums[SUM_INDEX["revenue_refunded"]] += units
+    """Add a refund and its amount where it says that it belongs: nobody knows its order."""
+    for count, money in (("refunds", "revenue_refunded"), ("refunds_made", "refund_outflow")):
+        cell.sums[SUM_INDEX[count]] += 1
+        cell.sums[SUM_INDEX[money]] += units
 
 
 def fold_spend(cell: FoldingCell, event: SpendReported, _user: int, units: int) -> None:
@@ -221,9 +233,9 @@ def fold_measurement(cell: FoldingCell, event: Measurement, _user: int, figure: 
         cell.levels[index] = max(level, cell.levels.get(index, level))
 
 
-def _add(histogram: Histogram, value: int) -> None:
+def _add(histogram: Histogram, value: int, times: int = 1) -> None:
     bucket = bucket_of(value)
-    histogram[bucket] = histogram.get(bucket, 0) + 1
+    histogram[bucket] = histogram.get(bucket, 0) + times
 
 
 FOLDS: dict[type[Event], Callable[..., None]] = {

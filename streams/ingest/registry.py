@@ -43,6 +43,12 @@ class RegistryReader:
             await self._take(await consumer.getmany(timeout_ms=500))
         log.info("%d campaigns, %d rates are defined", len(self._campaigns), len(self._rates))
 
+    async def read_once(self) -> None:
+        """Read the topic to its present end, and no further."""
+        await self.read_all()
+        assert self._consumer is not None
+        await self._consumer.stop()
+
     async def follow(self) -> None:
         """Read what is added, for ever."""
         assert self._consumer is not None, "read_all comes first"

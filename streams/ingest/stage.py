@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from models import reports
 from models.rates import Rates
+from models.reports import Waiting
 from streams.engine.stage import Output, Position, Saved, SourcePartition, Stage
 from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.cut import CustomerContext
 from streams.ingest.job import IngestJob, IngestRules
 
 TABLE = "ingest"
@@ -20,6 +22,7 @@ def stage(
     rules: IngestRules,
     campaigns: CampaignIndex,
     rates: Rates,
+    customers: CustomerContext | None,
     checkpoint_interval_s: float,
 ) -> Stage:
     """Return the stage.
@@ -30,6 +33,7 @@ def stage(
         rules: what ingest needs to know of the settings.
         campaigns: all campaigns; shared by the jobs, and added to by them.
         rates: what other currencies are worth; shared by the jobs.
+        customers: how customers are asked; None counts orders where they say they belong.
         checkpoint_interval_s: how often state and reports are written.
     """
 
@@ -40,16 +44,22 @@ def stage(
             rules=rules,
             campaigns=campaigns,
             rates=rates,
+            customers=customers,
             epoch=epoch,
             saved=saved,
         )
 
     def heartbeat(
-        quiet: Sequence[tuple[SourcePartition, IngestJob, Position]], *, now_ms: int
+        quiet: Sequence[tuple[SourcePartition, IngestJob, Position]],
+        waiting: Mapping[SourcePartition, str],
+        *,
+        now_ms: int,
     ) -> Sequence[Output]:
         del now_ms
         beats = [job.report() for _, job, _ in quiet]
-        return [Output(topic=rules.reports_topic, value=reports.encode(beats), partition=0)]
+        held_up = [Waiting(*source, why) for source, why in waiting.items()]
+        value = reports.encode(beats, held_up)
+        return [Output(topic=rules.reports_topic, value=value, partition=0)]
 
     return Stage(
         name=TABLE,

@@ -1,11 +1,11 @@
 """Cells by facet in buckets of 10 s, a minute, a quarter of an hour and a business day.
 
-A delta is added to the buckets that hold its pane at once, so that late data
-need nothing special, and a long window is the sum of few coarse buckets and
-the fine ones at its edges. Every bucket remembers the offset of the report it
-last took, so that a replay adds nothing twice. A business day is summed up from
-its quarters once it is settled: while it goes on, it would be written anew with
-every checkpoint.
+A delta is added at once to the buckets that hold its pane, of those levels that
+are kept of its time, so that late data need nothing special, and a long window is
+the sum of few coarse buckets and the fine ones at its edges. Every bucket
+remembers the offset of the report it last took, so that a replay adds nothing
+twice. A business day is summed up from its quarters once it is settled: while it
+goes on, it would be written anew with every checkpoint.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 
-from models.cells import Cell
 from models.reports import FacetCell, PanesWire
-from models.scopes import Scope
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, WINDOWS, BusinessDay
 from streams.kpis import stored
-from streams.kpis.columns import Columns, Growing, columns_of, together
+from streams.kpis.columns import Columns, Growing, columns_of
 from streams.kpis.facets import Facets
 from streams.kpis.prefixes import Prefixes
+from streams.kpis.totals import Totals
 
 QUARTER_LEVEL, DAY_LEVEL = 2, 3
 STEPS = (PANE_MS, MINUTE_MS, QUARTER_MS, DAY_MS)
@@ -123,6 +122,7 @@ class Buckets:
     """
 
     def __init__(self, day: BusinessDay, cold: Cold | None = None) -> None:
+        self._frontier_ms = 0
         self._day = day
         self._cold: Cold = {} if cold is None else cold
         self._facets = Facets()
@@ -151,11 +151,21 @@ class Buckets:
             aligned = self._aligned(level, start)
             bucket = buckets.get(aligned)
             if bucket is None:
-                if level == DAY_LEVEL:
+                if not self._keeps(level, aligned):
                     continue
                 bucket = buckets[aligned] = Bucket(_key(level, aligned), self._facets, self._cold)
             if bucket.offset < at_offset:
                 yield bucket
+
+    def _keeps(self, level: int, start: int) -> bool:
+        """Say whether buckets of a level are kept of that time; days are once they are settled."""
+        if level == DAY_LEVEL and self._day.end_of(start) > self._frontier_ms - SETTLED_AFTER_MS:
+            return False
+        return start >= self._frontier_ms - KEPT_MS[level]
+
+    def holds(self, start: int, end: int) -> bool:
+        """Say whether [start, end) can still be summed up exactly."""
+        return all(self._keeps(level, at) for level, at in self._pieces(start, end))
 
     def _aligned(self, level: int, time_ms: int) -> int:
         if level == DAY_LEVEL:
@@ -167,44 +177,44 @@ class Buckets:
 
     def cover(self, start: int, end: int) -> Iterator[Bucket]:
         """Yield the buckets that together are [start, end), coarse where possible."""
+        for level, at in self._pieces(start, end):
+            bucket = self._levels[level].get(at)
+            if bucket is not None:
+                yield bucket
+
+    def _pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield the level and the start of each bucket that [start, end) is made of."""
         at = start
         while at < end:
             for level in reversed(range(len(STEPS))):
                 if self._aligned(level, at) == at and (after := self._end(level, at)) <= end:
-                    bucket = self._levels[level].get(at)
-                    if bucket is not None:
-                        yield bucket
-                    elif level == DAY_LEVEL:
-                        continue  # not summed up, or empty: its quarters say
+                    if level == DAY_LEVEL and self._in_quarters(at):
+                        continue
+                    yield level, at
                     at = after
                     break
             else:  # pragma: no cover - ends and starts are multiples of a pane
                 raise ValueError(f"[{start}, {end}) is not made of panes")
 
-    def totals(self, start: int, end: int) -> dict[Scope, Cell]:
-        """Return each scope's cell over [start, end); they are only to be read."""
-        growing = Growing()
+    def _in_quarters(self, day: int) -> bool:
+        """Say whether a day is not summed up, or empty, so that its quarters say what it has."""
+        return day not in self._levels[DAY_LEVEL] and self._keeps(QUARTER_LEVEL, day)
+
+    def totals(self, start: int, end: int) -> Totals:
+        """Return what each scope had over [start, end)."""
+        parts: list[Columns] = []
         at = start
         if end - start > LONG_MS:
             settled = end - SETTLED_AFTER_MS
             settled -= settled % QUARTER_MS
-            prefix = self._prefixes.up_to(start, settled, cover=self.cover)
+            prefix = None
+            if self.holds(start, settled):
+                prefix = self._prefixes.up_to(start, settled, cover=self.cover)
             if prefix is not None:
                 at = settled
-                growing.add(prefix)
-        for bucket in self.cover(at, end):
-            growing.add(bucket.columns())
-        by_facet = growing.whole()
-        by_scope = together([by_facet.by(rows) for rows in self._facets.scopes_by_facet()])
-        scopes = self._facets.scopes
-        return {scopes[row]: cell for row, cell in by_scope.cells().items()}
-
-    def oldest_kept(self, frontier_ms: int) -> int:
-        """Return the start of the oldest pane whose windows can still be corrected.
-
-        They reach back further than the pane, by the longest of fine panes.
-        """
-        return frontier_ms - KEPT_MS[0] + LONGEST_FINE_MS
+                parts.append(prefix)
+        parts += [bucket.columns() for bucket in self.cover(at, end)]
+        return Totals(parts, self._facets)
 
     def panes(self) -> Iterable[int]:
         """Return the starts of the panes that are kept."""
@@ -216,6 +226,7 @@ class Buckets:
 
     def expire(self, frontier_ms: int) -> None:
         """Sum up days, forget what no window will need, freeze what is seldom looked at."""
+        self._frontier_ms = frontier_ms
         self._sum_up_days(before=frontier_ms - SETTLED_AFTER_MS)
         for level, (buckets, kept_ms) in enumerate(zip(self._levels, KEPT_MS, strict=True)):
             limit = frontier_ms - kept_ms
@@ -240,8 +251,9 @@ class Buckets:
                     bucket.dirty = False
                     yield _key(level, start), bucket.to_bytes()
 
-    def restore(self, segments: dict[bytes, bytes]) -> None:
-        """Take up saved buckets."""
+    def restore(self, segments: dict[bytes, bytes], *, frontier_ms: int = 0) -> None:
+        """Take up saved buckets, and up to where everything was complete."""
+        self._frontier_ms = frontier_ms
         for key, data in segments.items():
             _, level, start = key.split(b"/")
             self._levels[int(level)][int(start)] = Bucket.from_bytes(

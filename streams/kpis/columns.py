@@ -7,7 +7,7 @@ so that the order and grouping of what is merged does not show.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +30,8 @@ _PLACES = (1 << _PLACE_BITS) - 1
 _SUMS = 1 << 10
 """Places of sums, more than there are: those of buckets stay where they are when some are added."""
 _BUCKETS = 1 << 12
-_LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1
+"""Sums stay at it, and at its negative, rather than leave 64 bits."""
 _FEW = 10_000
 """Entries, which are merged all at once."""
 
@@ -78,6 +79,11 @@ class Columns(NamedTuple):
             levels,
         )
 
+    def listed(self) -> Iterator[tuple[int, int, int]]:
+        """Yield the row, the place and the value of each sum and each bucket."""
+        for at, value in zip(self.places.tolist(), self.values.tolist(), strict=True):
+            yield at >> _PLACE_BITS, at & _PLACES, value
+
     def rows(self) -> Integers:
         """Return the rows of which there is anything, in order."""
         of_levels = np.array([row for row, _ in self.levels], np.int64)
@@ -111,6 +117,17 @@ class Columns(NamedTuple):
             cells[row].histograms[of] = dict(
                 zip(buckets[first:end], counts[first:end], strict=True)
             )
+
+
+def is_sum(place: int) -> bool:
+    """Say whether a place is that of a sum, and not of a bucket."""
+    return place < _SUMS
+
+
+def bucket_at(place: int) -> tuple[int, int]:
+    """Return the distribution and the bucket of a place."""
+    index, bucket = divmod(place - _SUMS, _BUCKETS)
+    return index, bucket + ZERO_BUCKET
 
 
 NOTHING = Columns(np.empty(0, np.int64), np.empty(0, np.int64), NOBODY, {})
@@ -168,9 +185,9 @@ def _added(places: Integers, values: Integers) -> tuple[Integers, Integers]:
 def _sums(values: Integers, first: Integers) -> Integers:
     """Return the sums of the stretches that begin at these; beyond 64 bits they stay at the end."""
     totals = np.add.reduceat(values, first)
-    if int(np.abs(values).max()) > _LARGEST // len(values):
+    if int(np.abs(values).max()) > LARGEST // len(values):
         roughly = np.add.reduceat(values.astype(np.float64), first)
-        totals[roughly >= _LARGEST], totals[roughly <= -_LARGEST] = _LARGEST, -_LARGEST
+        totals[roughly >= LARGEST], totals[roughly <= -LARGEST] = LARGEST, -LARGEST
     return totals
 
 
@@ -226,7 +243,7 @@ def _whole(numbers: list[int] | list[list[int]]) -> Integers:
     try:
         return np.array(numbers, np.int64)
     except OverflowError:
-        ends: Integers = np.clip(np.array(numbers, object), -_LARGEST, _LARGEST).astype(np.int64)
+        ends: Integers = np.clip(np.array(numbers, object), -LARGEST, LARGEST).astype(np.int64)
         return ends
 
 

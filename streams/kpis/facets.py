@@ -21,7 +21,7 @@ class Facets:
         self.scopes: list[Scope] = []
         self._numbers: dict[Facet, int] = {}
         self._scope_numbers: dict[Scope, int] = {}
-        self._scopes_of: list[list[int]] = []
+        self.scopes_of: list[list[int]] = []
 
     def number(self, facet: Facet) -> int:
         """Return the number of a facet."""
@@ -29,13 +29,13 @@ class Facets:
         if number is None:
             number = self._numbers[facet] = len(self.named)
             self.named.append(facet)
-            scopes = [self._scope_number(scope) for scope in scopes_of(facet)]
-            self._scopes_of.append(scopes + [-1] * (_MOST_SCOPES - len(scopes)))
+            self.scopes_of.append([self._scope_number(scope) for scope in scopes_of(facet)])
         return number
 
     def scopes_by_facet(self) -> Sequence[Rows]:
         """Return columns of scopes by facet, -1 for none: together all that each adds to."""
-        return list(np.array(self._scopes_of, np.int32).reshape(-1, _MOST_SCOPES).T)
+        padded = [scopes + [-1] * (_MOST_SCOPES - len(scopes)) for scopes in self.scopes_of]
+        return list(np.array(padded, np.int32).reshape(-1, _MOST_SCOPES).T)
 
     def _scope_number(self, scope: Scope) -> int:
         number = self._scope_numbers.setdefault(scope, len(self.scopes))

@@ -1,11 +1,12 @@
-"""Closed windows as records of the topic of KPI values."""
+"""Closed windows as records of the topic of KPI values, and alerts as those of theirs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
+from models.alerts import Alert
 from models.definitions import KpiValue
 from models.scopes import Scope
 from streams.engine.stage import Output
@@ -43,6 +44,14 @@ class ClosedWindow(msgspec.Struct, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+def alert_outputs(changes: Iterable[Alert], topic: str) -> list[Output]:
+    """Return the changes of alerts as records."""
+    return [
+        Output(topic=topic, key=alert.id.encode(), value=alert.model_dump_json().encode())
+        for alert in changes
+    ]
 
 
 def values_encoder(topic: str) -> Callable[[Evaluation, bool], Sequence[Output]]:

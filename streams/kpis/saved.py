@@ -10,6 +10,7 @@ from models.definitions import KpiValue
 from models.windows import WindowName
 from streams.kpis.gaps import Gap
 from streams.kpis.ledger import Entry
+from streams.kpis.observation import Observation
 from streams.kpis.rhythm import RhythmWire
 from streams.kpis.seen import SeenWire
 
@@ -43,6 +44,18 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     days_from_ms: int | None = None
     version: int = 3
     measured_from_ms: int = 0
+
+    @property
+    def observation(self) -> Observation:
+        """From when on what was observed is whole."""
+        whole_from_ms = self.seen_whole_from_ms
+        return Observation(
+            from_ms=self.observed_from_ms,
+            whole_from_ms=self.observed_from_ms if whole_from_ms is None else whole_from_ms,
+            days_from_ms=self.days_from_ms or 0,
+            measured_from_ms=self.measured_from_ms,
+            gaps=self.gaps,
+        )
 
 
 encode: Callable[[KpiState], bytes] = msgspec.msgpack.Encoder().encode

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from models.measures import SUM_INDEX
-from models.scopes import Scope, ScopeKind
+from models.reports import FacetCell
+from models.scopes import Scope, ScopeKind, scopes_of
 from models.windows import DAY_MS
 
 _NEVER = 2**62
@@ -60,6 +61,15 @@ class SeenInputs:
             }
             for day, rows in wire
         }
+
+    def note_pane(self, cells: Iterable[FacetCell], *, day_start: int, pane_start: int) -> bool:
+        """Note what the cells of a pane show; say whether any is new, as `note` does."""
+        earlier = False
+        for row in cells:
+            earlier |= self.note(
+                scopes_of(row.facet), row.cell.sums, day_start=day_start, pane_start=pane_start
+            )
+        return earlier
 
     def note(
         self, scopes: Iterable[Scope], sums: Sequence[int], *, day_start: int, pane_start: int

@@ -22,7 +22,7 @@ Rows = npt.NDArray[np.int32]
 Integers = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-_COUNTED = [1 << index for index in range(len(USER_SETS))] + [
+COUNTED = [1 << index for index in range(len(USER_SETS))] + [
     sum(1 << SET_INDEX[name] for name in names) for names in UNIONS.values()
 ]
 """Each set and each union of sets, as bits."""
@@ -85,6 +85,10 @@ class Users:
         """Return the row of each key and each sketch."""
         return np.append(self.rows, self.sketches >> SET_BITS)
 
+    def listed(self) -> Iterator[tuple[int, int, int]]:
+        """Yield the row, the user and the sets of each key."""
+        return zip(self.rows.tolist(), self.hashes.tolist(), self.sets.tolist(), strict=True)
+
     def by(self, row_of: Rows) -> Users:
         """Return the users by other rows; those whose number is negative are left out."""
         rows, sketched = row_of[self.rows], row_of[self.sketches >> SET_BITS]
@@ -128,7 +132,7 @@ class Users:
     def counted_by_row(self, rows: Integers) -> list[UsersOfRow]:
         """Return the users of each of these rows."""
         height = int(rows.max(initial=-1)) + 1
-        counts = np.stack([self.counted(sets, height=height)[rows] for sets in _COUNTED], axis=1)
+        counts = np.stack([self.counted(sets, height=height)[rows] for sets in COUNTED], axis=1)
         order = np.argsort(self.rows, kind="stable")
         by_row = replace(self, keys=self.keys[order], rows=self.rows[order], sets=self.sets[order])
         first = np.searchsorted(by_row.rows, rows).tolist()

@@ -50,7 +50,8 @@ class Health:
 
     ``gaps`` counts the stretches of event time, ended lately, that lack records;
     ``silent`` names the sources that are silent against their rhythm, partition
-    -1 being the topic as a whole. Shares are of the records of the last minutes.
+    -1 being the topic as a whole; ``waiting`` says which wait for a service outside, and
+    why. Shares are of the records of the last minutes.
     """
 
     now_ms: int
@@ -61,6 +62,7 @@ class Health:
     behind: int
     gaps: int = 0
     silent: Sequence[tuple[str, int]] = ()
+    waiting: Mapping[tuple[str, int], str] = field(default_factory=dict)
     dead_letter_share: float = 0.0
     mis_keyed_share: float = 0.0
     late_share: float = 0.0

@@ -26,7 +26,7 @@ from streams.engine.state import StateLog
 from streams.errors import ConfigError, FeedError, StateError
 from streams.ingest.decode import EventDecoder, Rejected
 from tests.fuzz import edits, fuzzed, json_values
-from tests.support.offline import NOON, event, ingest_job, record
+from tests.support.offline import NOON, event, ingest_job, record, settled
 
 KINDS = {"clicks": "click", "orders": "order_placed", "campaigns": "spend_reported"}
 
@@ -67,7 +67,7 @@ def test_every_record_is_counted_once_as_something(
     job = ingest_job(kind)
     body = event(KINDS[kind], currency="CNY", amount="1.5") | dict(changes)
     job.apply([record(json.dumps(body).encode(), offset=4)._replace(key=key)])
-    (report,) = reports.decode(job.snapshot().outputs[0].value)
+    (report,) = reports.decode(settled(job.snapshot()).outputs[0].value).reports
     stats = report.stats
     assert stats.records == 1 == stats.counted + sum(stats.dead_letters.values())
 

@@ -153,9 +153,10 @@ def test_workers_share_their_picture_over_redis_with_tls_and_a_user(
         }
         cluster = Cluster(kafka.address, tmp_path, settings)
         try:
+            cluster.command("topics", "--create")
+            truth = fill(cluster, seconds=20)
             cluster.start("a")
             cluster.start("b")
-            fill(cluster, seconds=20)
             stack.until(
                 lambda: (
                     all(worker.live()["totals"].get("1m") for worker in cluster.workers)
@@ -164,12 +165,13 @@ def test_workers_share_their_picture_over_redis_with_tls_and_a_user(
                 timeout_s=60,
                 why="the worker that owns no KPIs shows them",
             )
+            assert_exact(cluster, truth)
             assert secure_redis_support.PASSWORD not in texts(cluster)
         finally:
             cluster.stop()
 
 
-def test_a_redis_that_is_not_trusted_gets_nothing_and_stops_nothing(
+def test_a_redis_that_is_not_trusted_gets_nothing_and_nothing_is_lost(
     kafka: EmbeddedKafka, certificates: Certificates, tmp_path: Path
 ) -> None:
     with secure_redis(certificates, tmp_path) as address:
@@ -182,9 +184,19 @@ def test_a_redis_that_is_not_trusted_gets_nothing_and_stops_nothing(
             cluster.command("topics", "--create")
             truth = fill(cluster, seconds=20)
             worker = cluster.start("a")
-            assert_exact(cluster, truth)
+            picture = cluster.until(
+                lambda picture: (
+                    picture["health"]["waiting"]
+                    and any(alert["rule"] == "data-customers-away" for alert in picture["alerts"])
+                ),
+                why="the sources wait for the customers, and an alert says so",
+            )
+            assert picture["health"]["counted"] == 0 or not picture["totals"]
+            worker.child.stop()
             log = worker.child.log_file.read_text()
             assert "the live view is not shared" in log
             assert "wrong-secret" not in log
+            cluster.start("b", KPI_CUSTOMERS="false")
+            assert_exact(cluster, truth)
         finally:
             cluster.stop()

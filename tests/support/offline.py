@@ -18,8 +18,9 @@ from models.measures import SOURCE_KINDS
 from models.rates import Rates
 from models.windows import BusinessDay
 from streams.alerting.judge import AlertJudge
-from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition
+from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition, Unsettled
 from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.cut import CustomerContext
 from streams.ingest.job import IngestJob, IngestRules
 from streams.kpis.buckets import Cold
 from streams.kpis.job import KpiJob
@@ -67,6 +68,7 @@ def ingest_job(
     rules: IngestRules = RULES,
     campaigns: Sequence[Campaign] = CAMPAIGNS,
     rates: Rates | None = None,
+    customers: CustomerContext | None = None,
 ) -> IngestJob:
     """Return a job of one source partition."""
     return IngestJob(
@@ -75,6 +77,7 @@ def ingest_job(
         rules=rules,
         campaigns=CampaignIndex(campaigns),
         rates=rates or Rates("CNY"),
+        customers=customers,
         epoch=epoch,
         saved=saved,
     )
@@ -129,6 +132,19 @@ def record(body: object, *, offset: int, key: str | None = None, at: int = NOON)
     return Record(offset, at, str(owner).encode(), json.dumps(body).encode())
 
 
+def settled(snapshot: Snapshot | Unsettled) -> Snapshot:
+    """Return a snapshot whose customers answer at once."""
+    if isinstance(snapshot, Snapshot):
+        return snapshot
+    answer = snapshot.settle()
+    try:
+        answer.send(None)
+    except StopIteration as done:
+        made: Snapshot = done.value
+        return made
+    raise AssertionError("the customers made it wait")
+
+
 def saved_from(snapshots: Iterable[Snapshot], *, offset: int) -> Saved:
     """Return what a job would get back after these snapshots."""
     segments: dict[bytes, bytes] = {}
@@ -156,6 +172,7 @@ class Path:
     now_ms: int = NOON + 3_600_000
     campaigns: Sequence[Campaign] = CAMPAIGNS
     rates: Rates | None = None
+    customers: CustomerContext | None = None
     closed: Closed = field(default_factory=dict)
     outputs: list[Output] = field(default_factory=list)
 
@@ -167,6 +184,7 @@ class Path:
                 rules=replace(RULES, day=BusinessDay(ZoneInfo(self.zone))),
                 campaigns=self.campaigns,
                 rates=self.rates,
+                customers=self.customers,
             )
             for kind in KINDS
             for number in range(self.partitions)
@@ -197,7 +215,7 @@ class Path:
             job.tick(Position(caught_up_at_ms=self.now_ms, behind=0), now_ms=self.now_ms)
         for job in self.sources.values():
             if job.dirty:
-                self.outputs.extend(taken := job.snapshot().outputs)
+                self.outputs.extend(taken := settled(job.snapshot()).outputs)
                 self.deliver(taken)
             else:
                 self.deliver_reports([job.report()])

@@ -13,5 +13,8 @@ class UserValkey(EmbeddedValkey):
 
     options = (
         *("--user", "default", "off"),
-        *("--user", USER, "on", f">{PASSWORD}", "~*:live", "+get", "+set", "+client", "+hello"),
+        *("--user", USER, "on", f">{PASSWORD}", "~*:live", "~*:customer*", "+client", "+hello"),
+        *("+get", "+set", "+evalsha", "+script|load", "+info"),
+        *("+hincrby", "+hsetnx", "+hget", "+hgetall", "+hkeys", "+hlen", "+hdel"),
+        *("+lrange", "+rpush", "+expire"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
@@ -11,8 +12,17 @@ from models.cells import Cell, CellWire
 from models.distinct import Distinct
 from models.measures import SUM_INDEX
 from models.reports import FacetCell
-from models.scopes import ALL
-from models.windows import DAY_MS, HOUR_MS, PANE_MS, QUARTER_MS, BusinessDay
+from models.scopes import ALL, Scope
+from models.windows import (
+    DAY_MS,
+    HOUR_MS,
+    PANE_MS,
+    QUARTER_MS,
+    WINDOWS,
+    BusinessDay,
+    align_down,
+    start_of_window,
+)
 from streams.kpis.buckets import DAY_LEVEL, Buckets
 from tests.support.offline import NOON
 
@@ -107,6 +117,62 @@ def test_a_long_window_that_is_asked_again_and_again_is_what_it_would_be_if_aske
             scope: (total.sums, total.users_in([0]).estimate) for scope, total in one.items()
         } == {scope: (total.sums, total.users_in([0]).estimate) for scope, total in two.items()}
         asked.expire(end)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 90),  # hours after the start
+            st.one_of(st.integers(0, 20), st.integers(0, 60 * 24 * 12)),  # minutes late
+            st.sets(st.integers(1, 50), max_size=3),
+        ),
+        max_size=40,
+    )
+)
+def test_any_order_of_panes_gives_the_same_long_windows(
+    made: list[tuple[int, int, set[int]]],
+) -> None:
+    # Four days around the end of daylight saving time.
+    start = 1_699_070_400_000  # 2023-11-04T00:00 in New York
+    everything, expiring = Buckets(DAY), Buckets(DAY)
+    frontier_ms = start + 91 * HOUR_MS + 3 * PANE_MS
+    for number, (hour, minutes_late, users) in enumerate(sorted(made, key=itemgetter(0))):
+        now_ms = start + hour * HOUR_MS
+        expiring.expire(now_ms)
+        pane = now_ms + PANE_MS - minutes_late * 60_000
+        panes = {pane: [FacetCell("c1", "search", cell(users))]}
+        for buckets in (everything, expiring):
+            buckets.apply(panes, undo={}, at_offset=number)
+    expiring.expire(frontier_ms)
+    midnights = [DAY.start_before(frontier_ms, days=days) for days in range(5)]
+    for window in WINDOWS:
+        latest = align_down(frontier_ms, step_ms=window.step_ms)
+        for end in (latest, *(midnights if window.days else ())):
+            begin = start_of_window(window, end, day=DAY)
+            held = expiring.holds(begin, end)
+            assert held or (end != latest and window.name == "month")
+            assert not held or numbers(expiring, begin, end) == numbers(everything, begin, end)
+
+
+def numbers(buckets: Buckets, start: int, end: int) -> dict[Scope, tuple[list[int], int]]:
+    totals = buckets.totals(start, end)
+    return {scope: (one.sums, one.users_in([0]).estimate) for scope, one in totals.items()}
+
+
+def test_what_is_over_is_held_as_far_as_its_edges_are() -> None:
+    buckets = Buckets(DAY)
+    now = DAY.end_of(NOON) + 12 * HOUR_MS
+    buckets.expire(now)
+    assert buckets.holds(now - 5 * 60_000, now)
+    assert buckets.holds(now - 20 * 60_000 - PANE_MS, now)
+    assert not buckets.holds(now - HOUR_MS - PANE_MS, now)
+    assert buckets.holds(now - HOUR_MS - 60_000, now)
+    assert not buckets.holds(now - 5 * HOUR_MS - 60_000, now)
+    assert buckets.holds(now - 5 * HOUR_MS, now)
+    assert buckets.holds(DAY.start_of(NOON), DAY.end_of(NOON))
+    assert not buckets.holds(DAY.start_of(NOON) + QUARTER_MS, DAY.end_of(NOON))
+    assert not buckets.holds(NOON - 60 * DAY_MS, now)
 
 
 def _stored(buckets: Buckets, level: int) -> list[tuple[bytes, bytes]]:

@@ -16,8 +16,8 @@ from models.distinct import EXACT_LIMIT, Distinct, hash_user
 from models.measures import SUM_INDEX, WIDTH
 from models.reports import FacetCell
 from models.scopes import Facet
-from streams.kpis import stored
-from streams.kpis.columns import Columns, Growing, columns_of, together
+from streams.kpis import plain, stored
+from streams.kpis.columns import NOTHING, Columns, Growing, columns_of, together
 from streams.kpis.facets import Facets
 from tests.unit.test_cells import cells, content
 
@@ -55,6 +55,25 @@ def test_columns_are_the_sums_of_cells_in_any_order_and_grouping(a: Rows, b: Row
     for one, two, three in permutations(parts):
         assert held(together([one, together([two, three])]), facets) == expected
         assert held(together([one, one.taken_back, two, three, one]), facets) == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(rows, max_size=3), st.lists(rows, max_size=2))
+def test_few_cells_add_up_one_by_one_as_they_do_in_columns(
+    made: list[Rows], taken_back: list[Rows]
+) -> None:
+    facets = Facets()
+    parts = [columns(several, facets) for several in (*made, *taken_back)]
+    parts += [columns(several, facets).taken_back for several in taken_back]
+    by_scope = [part.by(row_of) for part in parts for row_of in facets.scopes_by_facet()]
+    in_columns = together([NOTHING, *by_scope])
+    one_by_one, expected = plain.cells_of(parts, facets.scopes_of), in_columns.cells()
+    assert {row: list(cell.counts()) for row, cell in one_by_one.items()} == {
+        row: list(cell.counts()) for row, cell in expected.items()
+    }
+    assert {row: content(cell) for row, cell in one_by_one.items()} == {
+        row: content(cell) for row, cell in expected.items()
+    }
 
 
 @settings(max_examples=30, deadline=None)
@@ -147,3 +166,5 @@ def test_a_sum_that_leaves_64_bits_stays_at_their_end() -> None:
     assert sums(together([made] * 3)) == 2**63 - 1
     assert sums(together([made.taken_back] * 3)) == -(2**63 - 1)
     assert sums(together([columns([("c1", Cell([2**64] * WIDTH))], facets)])) == 2**63 - 1
+    for parts, end in (([made] * 3, 2**63 - 1), ([made.taken_back] * 3, -(2**63 - 1))):
+        assert plain.cells_of(parts, [[0]])[0].sums[SUM_INDEX["spend"]] == end

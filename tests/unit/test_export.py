@@ -80,7 +80,7 @@ def test_every_kpi_that_needs_no_customers_has_a_value_in_the_synthetic_campaign
         for kpi in CATALOGUE.values()
         if not re.search(rf'^{kpi.metric}{{[^}}]*scope="all"[^}}]*window="day"', text, re.M)
     ]
-    assert without == [kpi.name for kpi in CUSTOMER_KPIS]
+    assert without == [kpi.name for kpi in CUSTOMER_KPIS if kpi.name != "refund_outflow"]
 
 
 def test_a_file_says_what_is_exported_and_adds_kpis(

@@ -24,7 +24,7 @@ def apply(job: IngestJob, *bodies: object, first: int = 0, at: int = NOON) -> No
 
 def reported(snapshot: Snapshot) -> Report:
     (output,) = snapshot.outputs
-    (report,) = reports.decode(output.value)
+    (report,) = reports.decode(output.value).reports
     return report
 
 

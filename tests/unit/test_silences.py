@@ -30,7 +30,7 @@ def live(path: Path, *, from_ms: int, seconds: int, orders: bool) -> None:
 
 def told(path: Path) -> dict[str, bool]:
     """Return which KPIs rest on everything in the newest minute."""
-    latest = path.kpis._latest["1m"]
+    latest = path.kpis._evaluations.latest["1m"]
     return {name: latest.tells(CATALOGUE[name]) for name in ("clicks", "orders", "aov", "ctr")}
 
 
@@ -60,6 +60,6 @@ def test_what_is_unsure_is_published_as_such() -> None:
     live(path, from_ms=NOON + 60_000, seconds=30, orders=False)
     live(path, from_ms=NOON + 90_000, seconds=10, orders=True)
     assert len(path.kpis._silences.ended) == before + 2
-    evaluation = path.kpis._latest["1m"]
+    evaluation = path.kpis._evaluations.latest["1m"]
     assert evaluation.unsure == {"orders"}
     assert evaluation.complete

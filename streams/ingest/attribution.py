@@ -1,0 +1,225 @@
+"""What a customer's history counts for, and what one more entry changes.
+
+`account` is a function of the set of entries: their order of arrival does not
+matter. What an entry adds is the account with it less the one without it, so
+that the sum over all entries is the account of all of them, however late each
+came, and a replay of an entry adds the same as the first time.
+
+First, last and linear touch as in S1; a touch is a click not longer before the
+order than the lookback.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import NamedTuple, cast
+
+from models.customers import ORDER, REFUND, TOUCH, DefaultModel, Entry, Order, Placed, Refund, Touch
+from models.measures import ORDER_CREDIT
+from models.scopes import DIRECT, NO_CAMPAIGN, NO_CHANNEL
+
+_place_in_time = itemgetter(0, 1, 2, 3)
+
+
+class Place(NamedTuple):
+    """Where something counts."""
+
+    campaign: str
+    channel: str
+    region: str
+    segment: str
+
+
+class Booking(NamedTuple):
+    """A sum of a place in the pane of a moment."""
+
+    at_ms: int
+    place: Place
+    measure: str
+
+
+class Stay(NamedTuple):
+    """A buyer in a place in the pane of a moment; ``name`` is the set of users."""
+
+    at_ms: int
+    place: Place
+    name: str
+
+
+class Amount(NamedTuple):
+    """An order of so much money in a place in the pane of a moment."""
+
+    at_ms: int
+    place: Place
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributionRules:
+    """How far back touches count, in ms, and which model places orders that name no campaign."""
+
+    lookback_ms: int
+    model: DefaultModel
+
+
+@dataclass(slots=True)
+class Account:
+    """Sums, amounts of orders and sets of users."""
+
+    sums: Counter[Booking] = field(default_factory=Counter)
+    amounts: Counter[Amount] = field(default_factory=Counter)
+    stays: set[Stay] = field(default_factory=set)
+
+    def less(self, other: Account) -> Account:
+        """Return what this one has more, or less; users can only be more."""
+        sums, amounts = Counter(self.sums), Counter(self.amounts)
+        sums.subtract(other.sums)
+        amounts.subtract(other.amounts)
+        return Account(
+            Counter({booking: units for booking, units in sums.items() if units}),
+            Counter({amount: times for amount, times in amounts.items() if times}),
+            self.stays - other.stays,
+        )
+
+
+def changed_by_last(log: Sequence[Entry], rules: AttributionRules) -> Account:
+    """Return what the last entry of a log, in order of arrival, changes."""
+    before, last = log[:-1], log[-1]
+    concerns = _concerned_by(last, before, rules)
+    return account(log, rules, concerns).less(account(before, rules, concerns))
+
+
+Concerns = Callable[[int, Placed], bool]
+"""Says of an order, and of a refund's order, whether it is of interest, with its time in ms."""
+
+
+def _concerned_by(last: Entry, before: Sequence[Entry], rules: AttributionRules) -> Concerns:
+    if last.kind == TOUCH:
+        return lambda at_ms, _: 0 <= at_ms - last.at_ms <= rules.lookback_ms
+    concerned = {cast(Placed, last.what).order}
+    orders = [entry for entry in before if entry.kind == ORDER]
+    if last.kind == ORDER and orders:
+        # It may not be the first any more.
+        concerned.add(cast(Order, min(orders, key=_place_in_time).what).order)
+    return lambda _, placed: placed.order in concerned
+
+
+def account(
+    log: Iterable[Entry],
+    rules: AttributionRules,
+    concerns: Concerns = lambda _at_ms, _placed: True,
+) -> Account:
+    """Return what a customer's entries count for.
+
+    Of orders that are of no concern, and their refunds, only the lifetime value is booked.
+    The first order is always booked.
+    """
+    touches: list[tuple[int, Touch]] = []
+    orders: list[tuple[int, Order]] = []
+    refunds: list[tuple[int, Refund]] = []
+    for entry in sorted(log, key=_place_in_time):
+        if entry.kind == TOUCH:
+            touches.append((entry.at_ms, cast(Touch, entry.what)))
+        elif entry.kind == ORDER:
+            orders.append((entry.at_ms, cast(Order, entry.what)))
+        elif entry.kind == REFUND:
+            refunds.append((entry.at_ms, cast(Refund, entry.what)))
+    book = Account()
+    times = [at_ms for at_ms, _ in touches]
+    places: dict[int, tuple[int, Place] | None] = {}
+    value = 0
+    first: tuple[int, Place] | None = None
+    for at_ms, order in orders:
+        value += order.units
+        if first is not None and not concerns(at_ms, order):
+            places.setdefault(order.order, None)
+            continue
+        since = bisect_left(times, at_ms - rules.lookback_ms)
+        within = [touch for _, touch in touches[since : bisect_right(times, at_ms)]]
+        place = _place_of(order, within, model=rules.model)
+        _book_order(book, at_ms, order, place, is_first=first is None)
+        _book_credits(book, at_ms, order, within)
+        first = first or (at_ms, place)
+        places.setdefault(order.order, (at_ms, place))
+    for at_ms, refund in refunds:
+        known = refund.order in places
+        value -= refund.units if known else 0
+        place_of_order = places.get(refund.order)
+        if place_of_order is not None or not known:
+            _book_refund(book, at_ms, refund, place_of_order)
+    if first is not None:
+        book.sums[Booking(*first, "lifetime_value")] += value
+    return book
+
+
+def declared_place(placed: Placed) -> Place:
+    """Return where an order or a refund says that it belongs."""
+    return Place(placed.campaign, placed.channel or NO_CHANNEL, placed.region, placed.segment)
+
+
+def _place_of(order: Order, touches: Sequence[Touch], *, model: DefaultModel) -> Place:
+    if order.campaign != NO_CAMPAIGN or model == "declared":
+        return declared_place(order)
+    if not touches:
+        return Place(NO_CAMPAIGN, order.channel or DIRECT, order.region, order.segment)
+    touch = touches[0 if model == "first" else -1]
+    return _at(touch, order, channel=order.channel)
+
+
+def _at(touch: Touch, order: Order, *, channel: str = "") -> Place:
+    return Place(
+        touch.campaign, channel or touch.channel or NO_CHANNEL, order.region, order.segment
+    )
+
+
+def _book_order(book: Account, at_ms: int, order: Order, place: Place, *, is_first: bool) -> None:
+    for measure, units in (
+        ("orders", 1),
+        ("revenue_gross", order.units),
+        ("items", order.items),
+        ("orders_attributed", 1),
+        ("first_orders", int(is_first)),
+    ):
+        if units:
+            book.sums[Booking(at_ms, place, measure)] += units
+    book.amounts[Amount(at_ms, place, order.units)] += 1
+    book.stays.add(Stay(at_ms, place, "buyers"))
+    if not is_first:
+        book.stays.add(Stay(at_ms, place, "returning"))
+
+
+def _book_credits(book: Account, at_ms: int, order: Order, touches: Sequence[Touch]) -> None:
+    direct = Place(NO_CAMPAIGN, DIRECT, order.region, order.segment)
+    linear = [_at(touch, order) for touch in touches] or [direct]
+    for model, places in (
+        ("declared", [declared_place(order)]),
+        ("first", linear[:1]),
+        ("last", linear[-1:]),
+        ("linear", linear),
+    ):
+        for whole, measure in (
+            (ORDER_CREDIT, f"orders_{model}"),
+            (order.units, f"revenue_{model}"),
+        ):
+            for place, part in zip(places, _parts(whole, len(places)), strict=True):
+                book.sums[Booking(at_ms, place, measure)] += part
+
+
+def _parts(whole: int, count: int) -> list[int]:
+    """Split a whole into equal parts of whole numbers that sum to it."""
+    return [(part + 1) * whole // count - part * whole // count for part in range(count)]
+
+
+def _book_refund(
+    book: Account, at_ms: int, refund: Refund, known: tuple[int, Place] | None
+) -> None:
+    """Book a refund where and when its order was placed, and what was paid when it was."""
+    ordered_ms, place = known or (at_ms, declared_place(refund))
+    book.sums[Booking(ordered_ms, place, "refunds")] += 1
+    book.sums[Booking(ordered_ms, place, "revenue_refunded")] += refund.units
+    book.sums[Booking(at_ms, place, "refunds_made")] += 1
+    book.sums[Booking(at_ms, place, "refund_outflow")] += refund.units

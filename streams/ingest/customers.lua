@@ -1,0 +1,118 @@
+-- Adds entries to the logs of customers and returns the logs that orders depend on.
+-- KEYS[1]: the mark that says that logs are kept here: 1, or 'anew' while they are made anew.
+-- ARGV: prefix of the keys of logs | '1' if the mark must be there, 'anew' to make logs anew,
+--   or neither | seconds a log is kept | lookback in ms | up to when orders are settled, ms |
+--   most touches of a log | pairs of customer and entry, each two bytes of length and the bytes.
+-- A log is a hash of touches and a list of orders and refunds, each with its number in the
+-- order of arrival, in 4 bytes. An entry is found again by its head of 19 bytes: kind,
+-- partition, offset, time; it is not added twice. Returns for each pair nothing if the entry
+-- changes nothing, or its number and the whole log, each entry after its length and number.
+local prefix, kept_s, lookback_ms = ARGV[1], ARGV[3], tonumber(ARGV[4])
+local settled_ms, most, pairs_of = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local NUMBER, HEAD, TRIM_EVERY = 4, 19, 64
+
+local mark = redis.call('GET', KEYS[1])
+if mark == 'anew' then
+  if ARGV[2] ~= 'anew' then return redis.error_reply('ANEW logs are being made anew') end
+elseif not mark then
+  if ARGV[2] ~= '' then return redis.error_reply('EMPTIED the mark is gone') end
+  redis.call('SET', KEYS[1], '1')
+end
+
+local function time_of(head) return (struct.unpack('>I8', head, 12)) end
+local function number_of(data) return (struct.unpack('>I4', data)) end
+
+local function order_within(others, from_ms, until_ms)
+  for n = 1, #others do
+    local head = others[n]:sub(NUMBER + 1, NUMBER + HEAD)
+    if head:byte(1) == 1 then
+      local at = time_of(head)
+      if at >= from_ms and at <= until_ms then return true end
+    end
+  end
+  return false
+end
+
+-- Touches that no order can look back to any more are of no use.
+local function trim(key, others)
+  local before = settled_ms - lookback_ms
+  local heads = redis.call('HKEYS', key)
+  for n = 1, #heads do
+    local head = heads[n]
+    if #head == HEAD then
+      local at = time_of(head)
+      if at < before and not order_within(others, at, at + lookback_ms) then
+        redis.call('HDEL', key, head)
+      end
+    end
+  end
+end
+
+-- Returns the entry's number, nil if it is not kept.
+local function add_touch(key, others, head, body)
+  local number = redis.call('HINCRBY', key, 'n', 1)
+  if redis.call('HSETNX', key, head, struct.pack('>I4', number) .. body) == 0 then
+    return number_of(redis.call('HGET', key, head))
+  end
+  if number % TRIM_EVERY == 0 then trim(key, others) end
+  if redis.call('HLEN', key) > most then
+    redis.call('HDEL', key, head)
+    return nil
+  end
+  return number
+end
+
+local function add_other(key, list, others, entry)
+  local head = entry:sub(1, HEAD)
+  for n = #others, 1, -1 do
+    if others[n]:sub(NUMBER + 1, NUMBER + HEAD) == head then return number_of(others[n]) end
+  end
+  local number = redis.call('HINCRBY', key, 'n', 1)
+  others[#others + 1] = struct.pack('>I4', number) .. entry
+  redis.call('RPUSH', list, others[#others])
+  return number
+end
+
+local function whole_log(key, others)
+  local parts = {}
+  local touches = redis.call('HGETALL', key)
+  for n = 1, #touches, 2 do
+    local head, data = touches[n], touches[n + 1]
+    if #head == HEAD then
+      parts[#parts + 1] = struct.pack('>I2', HEAD + #data)
+      parts[#parts + 1] = data:sub(1, NUMBER) .. head .. data:sub(NUMBER + 1)
+    end
+  end
+  for n = 1, #others do
+    parts[#parts + 1] = struct.pack('>I2', #others[n])
+    parts[#parts + 1] = others[n]
+  end
+  return table.concat(parts)
+end
+
+local answer, at = {}, 1
+while at <= #pairs_of do
+  local customer, entry
+  customer, entry, at = struct.unpack('>I2c0I2c0', pairs_of, at)
+  local key = prefix .. customer
+  local list = key .. ':orders'
+  local others = redis.call('LRANGE', list, 0, -1)
+  local number, needed
+  if entry:byte(1) == 0 then
+    local head = entry:sub(1, HEAD)
+    number = add_touch(key, others, head, entry:sub(HEAD + 1))
+    local touched = time_of(head)
+    needed = number and order_within(others, touched, touched + lookback_ms)
+  else
+    number = add_other(key, list, others, entry)
+    needed = true
+  end
+  redis.call('EXPIRE', key, kept_s)
+  if #others > 0 then redis.call('EXPIRE', list, kept_s) end
+  if needed then
+    answer[#answer + 1] = struct.pack('>I4', number) .. whole_log(key, others)
+  else
+    answer[#answer + 1] = ''
+  end
+end
+return answer

@@ -1,0 +1,108 @@
+"""Which ends of windows are due, which were evaluated, and which are to be corrected."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from models.windows import WINDOWS, BusinessDay, Window, WindowName, start_of_window
+from streams.kpis.schedule import Schedule
+
+REMEMBERED = 200
+"""So many ends of each window, the last that were evaluated, are corrected by late data."""
+
+Holds = Callable[[int, int], bool]
+"""Says whether [start, end) can be summed up exactly from what is kept."""
+
+
+class Closing:
+    """The ends that wait for the frontier, and those that wait for a correction.
+
+    Args:
+        day: the business day.
+        holds: says whether a closed window can still be summed up.
+    """
+
+    def __init__(self, day: BusinessDay, holds: Holds) -> None:
+        self.uncorrected = 0
+        """Panes that changed closed windows of which none could be summed up any more."""
+        self._day = day
+        self._holds = holds
+        self._schedule = Schedule()
+        self._evaluated: dict[WindowName, deque[int]] = {
+            window.name: deque(maxlen=REMEMBERED) for window in WINDOWS
+        }
+        self._to_correct: dict[WindowName, set[int]] = {window.name: set() for window in WINDOWS}
+
+    def restore(
+        self,
+        due: Iterable[tuple[WindowName, int]],
+        evaluated: Mapping[WindowName, Iterable[int]],
+    ) -> None:
+        """Take up what `due` and `evaluated` were."""
+        self._schedule = Schedule(due)
+        for name, ends in evaluated.items():
+            self._evaluated[name].extend(ends)
+
+    @property
+    def due(self) -> list[tuple[WindowName, int]]:
+        """The ends that wait for the frontier."""
+        return self._schedule.items()
+
+    @property
+    def evaluated(self) -> dict[WindowName, list[int]]:
+        """The ends that were evaluated last."""
+        return {name: list(ends) for name, ends in self._evaluated.items()}
+
+    def pane_changed(self, pane_start: int, *, frontier_ms: int) -> None:
+        """Note which ends a pane's events change, those to come and those that passed."""
+        passed = self._schedule.pane_changed(pane_start, frontier_ms=frontier_ms)
+        if not passed:
+            return
+        closed = {*passed, *self._closed_with(pane_start, frontier_ms=frontier_ms)}
+        corrected = [self._correct(window, end) for window, end in closed]
+        if not any(corrected):
+            self.uncorrected += 1
+
+    def _correct(self, window: Window, end: int) -> bool:
+        """Note that a closed window is to be corrected, if it can be."""
+        if not self._holds(start_of_window(window, end, day=self._day), end):
+            return False
+        self._to_correct[window.name].add(end)
+        return True
+
+    def _closed_with(self, pane_start: int, *, frontier_ms: int) -> Iterator[tuple[Window, int]]:
+        """Yield the closed windows that hold a pane: the last ones, and those of whole days."""
+        for window in WINDOWS:
+            for end in self._evaluated[window.name]:
+                if start_of_window(window, end, day=self._day) <= pane_start < end:
+                    yield window, end
+            end = self._day.end_of(pane_start)
+            for _ in range(window.days):
+                if end > frontier_ms:
+                    break
+                yield window, end
+                end = self._day.end_of(end)
+
+    def inputs_changed(self, pane_start: int) -> None:
+        """Correct the closed windows of the day in which a scope or an input was unknown."""
+        day_start = self._day.start_of(pane_start)
+        for window in WINDOWS:
+            for end in self._evaluated[window.name]:
+                if end > pane_start and self._day.start_of(end - 1) == day_start:
+                    self._correct(window, end)
+
+    def take_due(self, window: Window, *, frontier_ms: int) -> list[int]:
+        """Return the ends that the frontier has passed, in order."""
+        return self._schedule.take(window, frontier_ms=frontier_ms)
+
+    def take_corrections(self, window: Window, *, besides: Iterable[int]) -> list[int]:
+        """Return the ends that are to be corrected, in order, without those given."""
+        ends = self._to_correct[window.name].difference(besides)
+        self._to_correct[window.name] = set()
+        return sorted(ends)
+
+    def note_evaluated(self, window: WindowName, end: int) -> None:
+        """Note that a window was evaluated, also by a correction."""
+        if end not in self._evaluated[window]:
+            self._evaluated[window].append(end)

@@ -1,0 +1,41 @@
+"""How complete the data are at a moment."""
+
+from __future__ import annotations
+
+from models.windows import MINUTE_MS
+from streams.kpis.completeness import Completeness
+from streams.kpis.observation import Observation
+from streams.kpis.shares import Shares
+from streams.kpis.silences import Silences
+from streams.kpis.view import Health
+from streams.kpis.waits import Waits
+
+GAP_TOLD_MS = 15 * MINUTE_MS
+"""For so long, in event time, a gap is an alert."""
+
+
+def health_at(
+    now_ms: int,
+    *,
+    completeness: Completeness,
+    observation: Observation,
+    silences: Silences,
+    shares: Shares,
+    waits: Waits,
+) -> Health:
+    """Return how complete the data are at a moment of the clock."""
+    return Health(
+        now_ms=now_ms,
+        expected=completeness.expected,
+        reporting=completeness.reporting,
+        missing=completeness.missing,
+        read_up_to_ms=completeness.read_up_to_ms,
+        behind=completeness.behind,
+        gaps=observation.gaps_after(completeness.frontier_ms - GAP_TOLD_MS),
+        silent=silences.silent,
+        waiting=waits.at(now_ms),
+        dead_letter_share=shares.share("dead_letters/", now_ms=now_ms),
+        mis_keyed_share=shares.share("mis_keyed", now_ms=now_ms),
+        late_share=shares.share("late", now_ms=now_ms),
+        duplicate_share=shares.share("duplicates", now_ms=now_ms),
+    )

@@ -1,0 +1,85 @@
+"""From when on what was observed is whole, and where records are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from models.measures import WIDTH_BEFORE_4
+from models.reports import FacetCell, Report
+from models.windows import PANE_MS, Window
+from streams.kpis.gaps import Gap
+
+NOT_OBSERVED = 2**62
+
+
+class Observation:
+    """What windows have to reach back to at most, to rest on everything.
+
+    Args:
+        from_ms: the oldest pane that was reported.
+        whole_from_ms: from when on every source was followed live.
+        days_from_ms: from when on buckets of days are whole, if later than observation.
+        measured_from_ms: before it cells may be of a version before 4.
+        gaps: where records are missing.
+    """
+
+    def __init__(
+        self,
+        *,
+        from_ms: int = NOT_OBSERVED,
+        whole_from_ms: int = NOT_OBSERVED,
+        days_from_ms: int = 0,
+        measured_from_ms: int = 0,
+        gaps: Iterable[Gap] = (),
+    ) -> None:
+        self.from_ms = from_ms
+        self.whole_from_ms = whole_from_ms
+        self.days_from_ms = days_from_ms
+        self.measured_from_ms = measured_from_ms
+        self.gaps = list(gaps)
+
+    def pane_seen(self, pane_start: int, cells: Iterable[FacetCell]) -> None:
+        """Note a pane that was reported; what comes late begins no observation."""
+        if self.whole_from_ms == NOT_OBSERVED:
+            self.from_ms = min(self.from_ms, pane_start)
+        if any(len(row.cell.sums) <= WIDTH_BEFORE_4 for row in cells):
+            self.measured_before_4(pane_start)
+
+    def measured_before_4(self, pane_start: int) -> None:
+        """Note that a pane has a cell of a version before 4."""
+        self.measured_from_ms = max(self.measured_from_ms, pane_start + PANE_MS)
+
+    def note_whole(self, watermarks: Iterable[int], *, frontier_ms: int) -> None:
+        """Note where observation of all sources begins, once there is a frontier.
+
+        It is the newest of where the sources stand: some may begin before others.
+        """
+        if self.whole_from_ms == NOT_OBSERVED:
+            self.whole_from_ms = max(frontier_ms, *watermarks) + PANE_MS
+
+    def note_gap(self, report: Report, *, frontier_ms: int) -> None:
+        """Note missing records: windows that may lack them never will be complete."""
+        ends = [report.watermark_ms, *report.panes, frontier_ms]
+        self.gaps.append(Gap(report.topic, report.partition, frontier_ms, max(ends) + PANE_MS))
+
+    def starts_of(self, window: Window) -> int:
+        """Return where observation begins for windows of that name.
+
+        The first panes may hold what came late of a time that was not seen; a day so
+        far is seen from where reading began.
+        """
+        if not window.days:
+            return self.whole_from_ms
+        return max(self.from_ms, self.days_from_ms) if window.days > 1 else self.from_ms
+
+    def complete(self, start: int, end: int) -> bool:
+        """Say whether no records of [start, end) are missing."""
+        return not any(gap.start_ms < end and start < gap.end_ms for gap in self.gaps)
+
+    def gaps_after(self, time_ms: int) -> int:
+        """Return how many gaps end after that event time."""
+        return sum(gap.end_ms > time_ms for gap in self.gaps)
+
+    def expire(self, oldest_ms: int) -> None:
+        """Forget the gaps that ended before that event time."""
+        self.gaps = [gap for gap in self.gaps if gap.end_ms > oldest_ms]

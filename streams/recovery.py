@@ -1,0 +1,86 @@
+"""What a person does after Redis lost its data: count the customers, and make them anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from models.rates import Rates
+from streams import app, config
+from streams.engine.stage import SourcePartition
+from streams.errors import CustomersError
+from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.customers import CustomerStore
+from streams.ingest.job import IngestJob
+from streams.ingest.rebuild import Rebuilt, rebuild
+from streams.ingest.registry import RegistryReader
+from streams.settings import Settings
+
+
+async def count_customers(settings: Settings) -> int:
+    """Return how many customers are kept.
+
+    Raises:
+        CustomersError: nobody keeps customers.
+        OutsideAwayError: Redis does not answer.
+    """
+    store = _store(settings)
+    try:
+        return await store.count()
+    finally:
+        await store.close()
+
+
+async def rebuild_customers(settings: Settings, *, progress: Callable[[int, int], None]) -> Rebuilt:
+    """Make the customers anew from Kafka.
+
+    Args:
+        settings: those of the workers.
+        progress: is told how many of how many records are read.
+
+    Raises:
+        CustomersError: nobody keeps customers, or no worker runs.
+        OutsideAwayError: Redis does not answer.
+    """
+    store = _store(settings)
+    customers = app.customer_context(settings)
+    rates = Rates(settings.currency, config.load_rates(settings.rates_file).rates)
+    campaigns = CampaignIndex(config.load_campaigns(settings.campaigns_file).campaigns)
+    registry = RegistryReader(
+        campaigns, rates, broker=settings.broker, topic=settings.registry_topic
+    )
+    await registry.read_once()
+    kinds = {settings.clicks_topic: "clicks", settings.orders_topic: "orders"}
+
+    def open_job(source: SourcePartition) -> IngestJob:
+        return IngestJob(
+            source,
+            kind=kinds[source.topic],
+            rules=app.ingest_rules(settings),
+            campaigns=campaigns,
+            rates=rates,
+            customers=customers,
+            epoch=0,
+        )
+
+    try:
+        return await rebuild(
+            store,
+            broker=settings.broker,
+            group=settings.app_id,
+            partitions=[
+                SourcePartition(topic, number)
+                for topic in kinds
+                for number in range(settings.partitions)
+            ],
+            open_job=open_job,
+            progress=progress,
+        )
+    finally:
+        await store.close()
+
+
+def _store(settings: Settings) -> CustomerStore:
+    store = app.customer_store(settings)
+    if store is None:
+        raise CustomersError("no customers are kept: KPI_REDIS is not set, or KPI_CUSTOMERS is off")
+    return store

@@ -1,0 +1,183 @@
+"""Customers on a real Valkey: nothing is counted twice, forgotten or made up."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from models.customers import ORDER, REFUND, TOUCH, Order, Refund, Touch, from_bytes, to_bytes
+from models.windows import DAY_MS, HOUR_MS
+from streams.embedded.valkey import EmbeddedValkey
+from streams.ingest.attribution import Account, account, changed_by_last
+from streams.ingest.customers import CustomerStore, mark_key
+from streams.ingest.cut import CustomersAwayError, Entries, Logs
+from streams.redis_server import RedisServer
+from tests.support.customers import LAST_TOUCH, MemoryCustomers
+
+NOW = 1_700_000_000_000
+APP = "customers-test"
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    with EmbeddedValkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushall()
+        yield client
+
+
+def store(valkey: EmbeddedValkey) -> CustomerStore:
+    return CustomerStore(
+        RedisServer(url=valkey.url), app_id=APP, lookback_ms=LAST_TOUCH.lookback_ms, kept_s=1_000
+    )
+
+
+def history(seed: int, *, customers: int = 8, count: int = 600) -> list[tuple[bytes, bytes]]:
+    """Return entries of a few customers over two months, nearly in order."""
+    rnd = random.Random(seed)
+    made: list[tuple[bytes, bytes]] = []
+    for offset in range(count):
+        at = NOW + offset * 60 * DAY_MS // count - rnd.randrange(HOUR_MS // 6)
+        about = (rnd.randrange(count // 4), rnd.randrange(10**6), rnd.choice(["c1", "none"]))
+        draw = rnd.random()
+        kind, what = (
+            (TOUCH, Touch(rnd.choice(["c1", "c2"]), rnd.choice(["search", "feed"])))
+            if draw < 0.8
+            else (ORDER, Order(*about, "feed", "north", "", 1))
+            if draw < 0.95
+            else (REFUND, Refund(*about, "feed", "north", ""))
+        )
+        customer = rnd.randrange(customers).to_bytes(8)
+        made.append((customer, to_bytes(kind, 0, offset, at, what)))
+    return made
+
+
+def changes(logs: Logs) -> list[tuple[bytes, Account]]:
+    """Return what the entries change that change anything."""
+    told = [
+        (customer, changed_by_last([from_bytes(entry) for entry in log], LAST_TOUCH))
+        for customer, log in logs
+    ]
+    return [(customer, change) for customer, change in told if change.sums]
+
+
+def truth(entries: Entries) -> Counter[object]:
+    """Return what all entries count for, customer by customer."""
+    sums: Counter[object] = Counter()
+    by_customer: dict[bytes, list[bytes]] = {}
+    for customer, entry in entries:
+        by_customer.setdefault(customer, []).append(entry)
+    for customer, log in by_customer.items():
+        book = account([from_bytes(entry) for entry in log], LAST_TOUCH)
+        sums.update({(customer, booking): units for booking, units in book.sums.items() if units})
+    return Counter({key: units for key, units in sums.items() if units})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_crashes_and_replays_count_every_entry_once(
+    seed: int, valkey: EmbeddedValkey, client: redis.Redis
+) -> None:
+    """Batches are sent, some of them again after a crash; what was saved adds up to the truth."""
+    entries, rnd = history(seed), random.Random(seed)
+
+    async def play() -> Counter[object]:
+        customers, saved, at, settled_ms = store(valkey), Counter[object](), 0, 0
+        while at < len(entries):
+            batch = entries[at : at + rnd.randrange(1, 60)]
+            logs = await customers.note(batch, known=at > 0, settled_ms=settled_ms)
+            settled_ms = max(from_bytes(entry).at_ms for _, entry in batch) - HOUR_MS
+            if rnd.random() < 0.4:
+                # A crash before the checkpoint: the batch may be cut elsewhere next time.
+                continue
+            for customer, log in logs:
+                change = changed_by_last([from_bytes(entry) for entry in log], LAST_TOUCH)
+                saved.update({(customer, key): units for key, units in change.sums.items()})
+            at += len(batch)
+        await customers.close()
+        return Counter({key: units for key, units in saved.items() if units})
+
+    assert asyncio.run(play()) == truth(entries)
+    touches = sum(from_bytes(entry).kind == TOUCH for _, entry in entries)
+    held = sum(client.hlen(key) - 1 for key in client.scan_iter(_type="hash"))
+    assert held < touches, "touches of no use were not trimmed"
+
+
+def test_the_script_tells_what_memory_tells(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    entries = history(7)
+
+    async def both() -> None:
+        customers, memory = store(valkey), MemoryCustomers()
+        for first in range(0, len(entries), 50):
+            batch = entries[first : first + 50] * 2
+            told = await customers.note(batch, known=False, settled_ms=0)
+            expected = await memory.note(batch, known=False, settled_ms=0)
+            assert changes(told) == changes(expected)
+        await customers.close()
+
+    asyncio.run(both())
+
+
+def test_lost_customers_are_noticed(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    async def play() -> None:
+        customers = store(valkey)
+        await customers.note(history(1)[:5], known=False, settled_ms=0)
+        client.flushall()
+        with pytest.raises(CustomersAwayError, match="--rebuild"):
+            await customers.note(history(1)[5:9], known=True, settled_ms=0)
+        await customers.close()
+
+    asyncio.run(play())
+    assert not client.exists(mark_key(APP))
+    assert client.dbsize() == 0, "entries were added beside what was lost"
+
+
+def test_a_redis_that_evicts_is_refused(tmp_path: Path) -> None:
+    class Evicting(EmbeddedValkey):
+        options = ("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+
+    async def play(server: EmbeddedValkey) -> None:
+        customers = store(server)
+        with pytest.raises(CustomersAwayError, match="noeviction"):
+            await customers.note(history(1)[:5], known=False, settled_ms=0)
+        await customers.close()
+
+    with Evicting(tmp_path / "evicting") as server:
+        asyncio.run(play(server))
+
+
+def test_a_full_redis_makes_it_wait_without_telling_values(tmp_path: Path) -> None:
+    class Full(EmbeddedValkey):
+        options = ("--maxmemory", "1mb", "--maxmemory-policy", "noeviction")
+
+    async def play(server: EmbeddedValkey) -> None:
+        customers = store(server)
+        with pytest.raises(CustomersAwayError, match="Redis refuses") as caught:
+            await customers.note(history(1), known=False, settled_ms=0)
+        assert "search" not in str(caught.value)
+        await customers.close()
+
+    with Full(tmp_path / "full") as server:
+        asyncio.run(play(server))
+
+
+def test_no_redis_makes_it_wait(tmp_path: Path) -> None:
+    gone = EmbeddedValkey(tmp_path / "gone")
+
+    async def play() -> None:
+        customers = store(gone)
+        with pytest.raises(CustomersAwayError, match="does not answer"):
+            await customers.note(history(1)[:5], known=False, settled_ms=0)
+        await customers.close()
+
+    asyncio.run(play())

@@ -1,0 +1,51 @@
+"""Customers without Redis: what the script does, in memory, and without forgetting."""
+
+from __future__ import annotations
+
+from models.customers import HEAD, from_bytes
+from models.windows import DAY_MS
+from streams.ingest.attribution import AttributionRules
+from streams.ingest.cut import CustomerContext, CustomersAwayError, Entries, Logs
+from streams.ingest.progress import Progress
+
+LAST_TOUCH = AttributionRules(lookback_ms=7 * DAY_MS, model="last")
+
+
+class MemoryCustomers:
+    """Logs in a dictionary; away while ``away`` says why, and lost if ``emptied``."""
+
+    def __init__(self) -> None:
+        self.logs: dict[bytes, list[bytes]] = {}
+        self.away = ""
+        self.marked = False
+
+    async def note(self, entries: Entries, *, known: bool, settled_ms: int) -> Logs:
+        """Add entries that are not there yet; return logs with an order or a refund."""
+        del settled_ms
+        if self.away:
+            raise CustomersAwayError(self.away)
+        if known and not self.marked:
+            raise CustomersAwayError("lost")
+        self.marked = True
+        logs: Logs = []
+        for customer, entry in entries:
+            log = self.logs.setdefault(customer, [])
+            heads = [known[: HEAD.size] for known in log]
+            if entry[: HEAD.size] not in heads:
+                log.append(entry)
+                heads.append(entry[: HEAD.size])
+            upto = log[: heads.index(entry[: HEAD.size]) + 1]
+            if any(from_bytes(known).kind for known in upto):
+                logs.append((customer, upto))
+        return logs
+
+
+def context(
+    customers: MemoryCustomers | None = None, *, rules: AttributionRules = LAST_TOUCH
+) -> CustomerContext:
+    """Return what the jobs of a worker share."""
+    return CustomerContext(
+        customers=customers or MemoryCustomers(),
+        progress=Progress(horizon_ms=605_000),
+        rules=rules,
+    )

@@ -1,0 +1,86 @@
+"""Data that come hours and days late correct the long windows that they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from models.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.support import oracle
+from tests.support.compare import differences
+from tests.support.offline import NOON, RULES, Path, event, ingest_job
+from tests.unit.test_kpis import as_table
+
+MIDNIGHT = NOON + 12 * HOUR_MS
+
+
+def patient_path() -> Path:
+    """Return a path whose ingest takes data of the last weeks."""
+    rules = replace(RULES, correction_horizon_ms=60 * DAY_MS, dedupe_horizon_ms=61 * DAY_MS)
+    path = Path(now_ms=NOON + 70 * DAY_MS)
+    path.sources = {source: ingest_job(*source, rules=rules) for source in path.sources}
+    return path
+
+
+def every_hour(days: int) -> list[dict[str, Any]]:
+    return [
+        event(at=NOON + hour * HOUR_MS + 1_000, event_id=f"e{hour}", user_id=f"u{hour % 7}")
+        for hour in range(days * 24)
+    ]
+
+
+def late(hours: int, *, now: int) -> dict[str, Any]:
+    return event(
+        at=now - hours * HOUR_MS, event_id=f"late{hours}", campaign_id="c2", user_id=f"v{hours}"
+    )
+
+
+def test_every_long_window_that_can_be_summed_up_is_corrected() -> None:
+    path, days = patient_path(), 9
+    now = NOON + days * DAY_MS
+    events = every_hour(days)
+    path.feed(events, batch=4)
+    more = [late(hours, now=now) for hours in (2, 5, 26, 75, 150)]
+    path.feed(more, batch=1)
+    path.finish()
+    midnights = {MIDNIGHT + number * DAY_MS for number in range(days)}
+    frontier_ms = max(end for window, end, *_ in path.closed if window == "1m")
+    named = {
+        (window, end)
+        for window, end, *_ in path.closed
+        if (window in {"day", "week", "month"} and end in midnights)
+        or (window in {"24h", "day", "week", "month"} and end > frontier_ms - 2 * HOUR_MS)
+    }
+    assert named >= {
+        ("day", MIDNIGHT + 3 * DAY_MS),
+        ("day", MIDNIGHT + 6 * DAY_MS),
+        ("week", MIDNIGHT + 7 * DAY_MS),
+        ("month", MIDNIGHT + 7 * DAY_MS),
+    }
+    ends = {(window, oracle.window_start(window, end, "UTC"), end) for window, end in named}
+    shown = {key: values for key, values in path.closed.items() if key[:2] in named}
+    assert not differences(shown, oracle.values(as_table(events + more), ends, "UTC"))
+    assert path.kpis.view is not None
+    assert path.kpis.view.uncorrected_panes == 0
+
+
+def test_what_nothing_that_is_kept_holds_is_counted_only() -> None:
+    path = patient_path()
+    path.feed(every_hour(1))
+    buckets = len(path.kpis._buckets)
+    path.feed([late(24 * 50, now=NOON + DAY_MS)])
+    path.finish()
+    assert path.kpis.view is not None
+    assert path.kpis.view.uncorrected_panes == 1
+    assert path.kpis.view.buckets <= buckets
+
+
+def test_late_data_make_no_fine_buckets() -> None:
+    path = patient_path()
+    path.feed(every_hour(1))
+    now = NOON + DAY_MS - HOUR_MS
+    path.feed([late(5, now=now)])
+    levels = path.kpis._buckets._levels
+    old = now - 4 * HOUR_MS
+    assert not any(start < old for level in levels[:2] for start in level)
+    assert (now - 5 * HOUR_MS) - (now - 5 * HOUR_MS) % (15 * MINUTE_MS) in levels[2]
