@@ -1,14 +1,37 @@
-"""Campaigns: who they are and what events may call them."""
+"""Campaigns: who they are, what events may call them, what they may cost, and when they run."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import pairwise
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+CampaignKind = Literal["routine", "strategic", "ad_hoc"]
+
+
+class Budget(BaseModel):
+    """What a campaign may cost in all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    amount: Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+
+
+class Stage(BaseModel):
+    """A part of a campaign (warm-up, peak, encore): from its start to that of the next."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    starts: AwareDatetime
 
 
 class Campaign(BaseModel):
-    """A campaign by its id, with the names it is also known by."""
+    """A campaign by its id, with the names it is also known by and its plan."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -17,6 +40,43 @@ class Campaign(BaseModel):
     aliases: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     owner: str = ""
+    kind: CampaignKind = "routine"
+    objective: str = ""
+    budget: Budget | None = None
+    starts: AwareDatetime | None = None
+    ends: AwareDatetime | None = None
+    stages: tuple[Stage, ...] = ()
+
+    @model_validator(mode="after")
+    def _times_follow_each_other(self) -> Campaign:
+        if self.ends is not None and (self.starts is None or self.ends <= self.starts):
+            raise ValueError("ends must be after starts")
+        times = [stage.starts for stage in self.stages]
+        if any(after <= before for before, after in pairwise(times)):
+            raise ValueError("stages must be in the order of their starts")
+        if times and self.starts is not None and times[0] < self.starts:
+            raise ValueError("the first stage starts before the campaign")
+        if times and self.ends is not None and times[-1] >= self.ends:
+            raise ValueError("the last stage starts after the campaign ends")
+        return self
+
+    def elapsed(self, at_ms: int) -> Elapsed | None:
+        """Return how much of the campaign is over at a moment; None without its times.
+
+        Args:
+            at_ms: event time, in ms.
+        """
+        if self.starts is None or self.ends is None:
+            return None
+        starts_ms, ends_ms = milliseconds(self.starts), milliseconds(self.ends)
+        return Elapsed(min(max(0, at_ms - starts_ms), ends_ms - starts_ms), ends_ms - starts_ms)
+
+
+class Elapsed(NamedTuple):
+    """How long a campaign has run, and how long it runs in all, in ms."""
+
+    so_far_ms: int
+    whole_ms: int
 
 
 class CampaignBook(BaseModel):
@@ -25,3 +85,8 @@ class CampaignBook(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     campaigns: tuple[Campaign, ...] = ()
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return a moment in ms since the epoch."""
+    return round(moment.astimezone(UTC).timestamp() * 1000)

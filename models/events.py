@@ -101,13 +101,33 @@ class CampaignEvent(Event, kw_only=True):
     campaign_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
+class BudgetPlan(msgspec.Struct, gc=False):
+    """What a campaign may cost in all."""
+
+    amount: Decimal
+    currency: str
+
+
+class StagePlan(msgspec.Struct, gc=False):
+    """A part of a campaign, and when it starts."""
+
+    name: str
+    starts: EventTime
+
+
 class CampaignDefined(CampaignEvent, tag="campaign_defined", kw_only=True):
-    """A campaign and the names that events may call it by."""
+    """A campaign, the names that events may call it by, and its plan."""
 
     name: str
     aliases: list[str] = []
     channels: list[str] = []
     owner: str = ""
+    kind: Literal["routine", "strategic", "ad_hoc"] = "routine"
+    objective: str = ""
+    budget: BudgetPlan | None = None
+    starts: EventTime | None = None
+    ends: EventTime | None = None
+    stages: list[StagePlan] = []
 
 
 class CampaignChanged(CampaignEvent, tag="campaign_changed", kw_only=True):

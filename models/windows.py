@@ -22,12 +22,18 @@ PANE_MS: Final = 10 * SECOND_MS
 QUARTER_MS: Final = 15 * MINUTE_MS
 """Offsets from UTC are whole quarters of an hour, so days are sums of them."""
 
-WindowName = Literal["1m", "5m", "1h", "24h", "day", "week", "month"]
+BEGINNING_MS: Final = 0
+"""Where the window starts that holds everything so far."""
+
+WindowName = Literal["1m", "5m", "1h", "24h", "day", "week", "month", "so_far"]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rolling window of ``length_ms``, or so many business days, the last of them so far."""
+    """A window of ``length_ms``, or so many business days, the last of them so far.
+
+    Without either it holds everything so far; of a campaign, that is since it began.
+    """
 
     name: WindowName
     step_ms: int
@@ -43,6 +49,7 @@ WINDOWS: Final = (
     Window("24h", QUARTER_MS, DAY_MS),
     Window("week", QUARTER_MS, days=7),
     Window("month", QUARTER_MS, days=30),
+    Window("so_far", QUARTER_MS),
 )
 
 
@@ -106,6 +113,8 @@ def start_of_window(window: Window, end_ms: int, *, day: BusinessDay) -> int:
     """
     if window.length_ms is not None:
         return end_ms - window.length_ms
+    if not window.days:
+        return BEGINNING_MS
     if window.days == 1:
         return day.start_of(end_ms - 1)
     return day.start_before(end_ms - 1, days=window.days - 1)

@@ -38,9 +38,9 @@ from streams.ingest.attribution import AttributionRules
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.customers import CustomerStore
 from streams.ingest.cut import CustomerContext
-from streams.ingest.job import IngestRules
 from streams.ingest.progress import Progress
 from streams.ingest.registry import RegistryReader
+from streams.ingest.rules import IngestRules
 from streams.kpis import stage as kpis
 from streams.kpis.cold import ColdStore
 from streams.kpis.job import KpiJob

@@ -20,7 +20,7 @@ from models.wire import refusing
 from streams.engine.stage import Output, Saved, Snapshot, SourcePartition
 from streams.errors import StateError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raise it with every change of a stored shape, and say below how it is migrated.
 
 1: one head and one set of segments without epochs; read as epoch 0. Its head is
@@ -28,6 +28,7 @@ SCHEMA_VERSION = 4
 2: cells with theta sketches of users; `models.distinct` reads them.
 3: cells of campaign and channel only, with two sets of users, and no buckets of days;
    defaults stand for what is not there, and the KPI stage sums the days up.
+4: days of the last month, and no era before them; the KPI stage begins it.
 """
 
 _GENERATION_BITS = 20

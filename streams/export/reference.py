@@ -10,7 +10,7 @@ from models.definitions import Catalogue, Kpi
 from models.kpis import CATALOGUE
 from models.measures import DISTRIBUTIONS, LEVELS, SUMS, UNIONS, USER_SETS
 from models.scopes import PARTS, SCOPE_KINDS
-from models.windows import WINDOWS
+from models.windows import WINDOWS, Window
 from streams.export import collector
 
 FOLDER = Path("docs")
@@ -107,9 +107,7 @@ def kpis_page(catalogue: Catalogue) -> str:
     windows = [
         (
             f"`{window.name}`",
-            f"{window.days} business day{'s' if window.days > 1 else ''}, the last so far"
-            if window.days
-            else f"the last {(window.length_ms or 0) // 60_000} min",
+            _what_it_holds(window),
             f"{window.step_ms // 1000} s",
         )
         for window in WINDOWS
@@ -138,6 +136,14 @@ def kpis_page(catalogue: Catalogue) -> str:
         scopes=", ".join(f"`{kind}`" for kind in SCOPE_KINDS),
         measures=table(("name", "is a", "topic", "what it is"), measures),
     )
+
+
+def _what_it_holds(window: Window) -> str:
+    if window.length_ms is not None:
+        return f"the last {window.length_ms // 60_000} min"
+    if not window.days:
+        return "everything so far; of a campaign, since it began"
+    return f"{window.days} business day{'s' if window.days > 1 else ''}, the last so far"
 
 
 def _kpi_row(kpi: Kpi) -> tuple[str, ...]:

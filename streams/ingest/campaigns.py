@@ -38,6 +38,10 @@ class CampaignIndex:
             for name in {normalised(name) for name in (known.name, *known.aliases) if name}:
                 self._by_name[name] = known.id if name not in self._by_name else None
 
+    def get(self, campaign_id: str) -> Campaign | None:
+        """Return the campaign of that id."""
+        return self._by_id.get(campaign_id)
+
     def resolve(self, called: str | None) -> str:
         """Return the id of the campaign called by id, name or alias; ``none`` or ``unknown``."""
         if called in self._by_id:

@@ -8,66 +8,38 @@ state, the batch and the clock it is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import msgspec
 
 from models import reports
 from models.campaigns import Campaign
-from models.customers import ORDER, REFUND, TOUCH, Order, Refund, Touch, to_bytes
 from models.dead_letters import Reason
 from models.distinct import hash_user
 from models.events import (
     CampaignDefined,
     Click,
     ClicksTopic,
-    Event,
-    Measurement,
-    OrderPlaced,
-    OrderRefunded,
     OrdersTopic,
     SpendReported,
 )
-from models.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
-from models.money import MoneyError, to_units
-from models.rates import NoRateError, Rates
+from models.rates import Rates
 from models.reports import PanesWire, Report, SourceStats
 from models.scopes import UNKNOWN_CAMPAIGN
-from models.windows import BusinessDay
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.checks import CARRIED, checked_time
 from streams.ingest.cut import CustomerContext, UnsettledCut
-from streams.ingest.decode import EventDecoder, Rejected, event_time_ms
+from streams.ingest.decode import EventDecoder, Rejected
 from streams.ingest.dedupe import SeenIds
 from streams.ingest.panes import FOLDS, Panes
+from streams.ingest.remembering import CUSTOMER_KINDS, REMEMBERED, Remembering
+from streams.ingest.rules import IngestRules
 from streams.ingest.watermark import Watermark
 
-EARLIEST_EVENT_TIME = 631_152_000_000
-"""1990-01-01T00:00Z; an event before it is broken input."""
 UNKNOWN_SAMPLES = 5
-CUSTOMER_KINDS = frozenset({"clicks", "orders"})
-REMEMBERED: frozenset[type[Event]] = frozenset({Click, OrderPlaced, OrderRefunded})
-"""What the log of a customer holds."""
-MONEY_TYPES = frozenset({OrderPlaced, OrderRefunded, SpendReported})
 USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestRules:
-    """What ingest needs to know of the settings. Durations in ms."""
-
-    day: BusinessDay
-    allowed_disorder_ms: int
-    correction_horizon_ms: int
-    dedupe_horizon_ms: int
-    future_tolerance_ms: int
-    idle_after_ms: int
-    largest_record_bytes: int
-    reports_topic: str
-    registry_topic: str
-    dead_letters_topic: str
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -107,11 +79,6 @@ class IngestJob:
     ) -> None:
         self.source = source
         self.rules = rules
-        self._kind = kind
-        self._customers = customers if kind in CUSTOMER_KINDS else None
-        self._customers_known = False
-        self._entries: list[tuple[bytes, bytes]] = []
-        self._settling = False
         self.campaigns = campaigns
         self.rates = rates
         self.epoch = epoch
@@ -127,6 +94,7 @@ class IngestJob:
         self.watermark = Watermark(
             allowed_disorder_ms=rules.allowed_disorder_ms, idle_after_ms=rules.idle_after_ms
         )
+        known_customers = False
         if saved is not None:
             state = _decode_state(saved.state)
             self._offset = self._reported_offset = saved.offset
@@ -134,10 +102,11 @@ class IngestJob:
             self.watermark.restore(
                 newest_event_time=state.newest_event_time, last_append_ms=state.last_append_ms
             )
-            self._customers_known = state.customers_known
-        if self._customers is not None:
-            self._customers.progress.opened(
-                kind, source.partition, event_ms=self.watermark.newest_event_time or 0
+            known_customers = state.customers_known
+        self._remembering: Remembering | None = None
+        if customers is not None and kind in CUSTOMER_KINDS:
+            self._remembering = Remembering(
+                customers, source, kind=kind, watermark=self.watermark, known=known_customers
             )
 
     @property
@@ -202,19 +171,17 @@ class IngestJob:
             or type(event_time) is not int
             or not newest - self._disorder_ms <= event_time <= newest
         ):
-            event_time = self._check_time(event_time, newest=newest, appended_ms=record.timestamp)
+            event_time = checked_time(
+                event_time, newest=newest, appended_ms=record.timestamp, rules=self.rules
+            )
             if type(event_time) is Rejected:
                 return event_time
-        units: Any = 0
-        if kind in MONEY_TYPES:
-            units = self._units(event, event_time)
-            if type(units) is Rejected:
-                return units
-        elif kind is Measurement:
-            units = _figure(event)
-            if type(units) is Rejected:
-                return units
-            event.event_time = event_time
+        carried: Any = 0
+        carries = CARRIED.get(kind)
+        if carries is not None:
+            carried = carries(event, event_time, self.rules, self.rates)
+            if type(carried) is Rejected:
+                return carried
         if not self._seen.first_time(event.event_id, event_time):
             self._stats.duplicates += 1
             return None
@@ -227,7 +194,7 @@ class IngestJob:
             channel = event.channel if kind is SpendReported else ""
             region = segment = ""
             if kind is CampaignDefined:
-                self._define(event)
+                self._define(carried)
         owner = owner.encode()
         if record.key != owner:
             self._stats.mis_keyed += 1
@@ -236,73 +203,25 @@ class IngestJob:
             self._note_unknown(called)
         fold = FOLDS.get(kind)
         user = hash_user(owner)
-        if self._customers is not None and kind in REMEMBERED:
-            placed = (campaign, channel, region, segment)
-            self._remember(kind, event, user, record.offset, event_time, units, placed)
+        if self._remembering is not None and kind in REMEMBERED:
+            self._remembering.add(
+                event,
+                user,
+                offset=record.offset,
+                event_time=event_time,
+                units=carried,
+                place=(campaign, channel, region, segment),
+            )
             if kind is not Click:
                 fold = None  # The customer's history says where it counts.
         if fold is not None:
             cell = self._panes.cell(event_time, campaign, channel, region, segment)
-            fold(cell, event, user, units)
+            fold(cell, event, user, carried)
         if newest is None or event_time > newest:
             watermark.newest_event_time = event_time
         elif event_time < newest - self._disorder_ms:
             self._stats.late += 1
         return None
-
-    def _remember(
-        self,
-        kind: type[Event],
-        event: Any,
-        user: int,
-        offset: int,
-        event_time: int,
-        units: int,
-        placed: tuple[str, str, str, str],
-    ) -> None:
-        """Make an entry for the log of the event's customer."""
-        what: Touch | Order | Refund
-        if kind is Click:
-            number, what = TOUCH, Touch(*placed[:2])
-        else:
-            order = hash_user(event.order_id.encode())
-            if kind is OrderPlaced:
-                number, what = ORDER, Order(order, units, *placed, event.items)
-            else:
-                number, what = REFUND, Refund(order, units, *placed)
-        entry = to_bytes(number, self.source.partition, offset, event_time, what)
-        self._entries.append((user.to_bytes(8), entry))
-
-    def _check_time(
-        self, event_time: int | str, *, newest: int | None, appended_ms: int
-    ) -> int | Rejected:
-        """Return an event time in ms that may be counted.
-
-        The broker's clock decides and not this worker's, so that a replay decides the same.
-        """
-        parsed = event_time_ms(event_time)
-        if isinstance(parsed, Rejected):
-            return parsed
-        event_time = parsed
-        if event_time > appended_ms + self.rules.future_tolerance_ms:
-            return Rejected(Reason.FAR_FUTURE, "event_time is ahead of the broker's clock")
-        if event_time < EARLIEST_EVENT_TIME:
-            return Rejected(Reason.FAR_PAST, "event_time is before the year 1990")
-        late_by_ms = 0 if newest is None else newest - self._disorder_ms - event_time
-        if late_by_ms > self.rules.correction_horizon_ms:
-            return Rejected(Reason.TOO_LATE, f"{late_by_ms} ms late, beyond the correction horizon")
-        return event_time
-
-    def _units(self, event: Any, event_time: int) -> int | Rejected:
-        """Return an event's amount in units of 1/10,000 of the reporting currency."""
-        on = self.rules.day.date_of(event_time)
-        try:
-            units = self.rates.to_units(event.amount, event.currency, on=on)
-        except NoRateError as error:
-            return Rejected(Reason.UNKNOWN_CURRENCY, str(error))
-        except MoneyError as error:
-            return Rejected(Reason.INVALID_AMOUNT, f"amount: {error}")
-        return units if units >= 0 else Rejected(Reason.INVALID_AMOUNT, "amount: negative")
 
     def _note_unknown(self, called: str) -> None:
         stats = self._stats
@@ -311,14 +230,7 @@ class IngestJob:
         if len(samples) < UNKNOWN_SAMPLES and called not in samples:
             samples.append(called)
 
-    def _define(self, event: CampaignDefined) -> None:
-        campaign = Campaign(
-            id=event.campaign_id,
-            name=event.name,
-            aliases=tuple(event.aliases),
-            channels=tuple(event.channels),
-            owner=event.owner,
-        )
+    def _define(self, campaign: Campaign) -> None:
         self.campaigns.define(campaign)
         self._outputs.append(
             Output(
@@ -351,13 +263,8 @@ class IngestJob:
             )
         else:
             self.watermark.reading()
-        if self._customers is not None and not self.dirty and not self._settling:
-            self._customers.progress.settled(
-                self._kind,
-                self.source.partition,
-                event_ms=self.watermark.newest_event_time or 0,
-                read_ms=self.watermark.read_up_to_ms,
-            )
+        if self._remembering is not None and not self.dirty:
+            self._remembering.nothing_new()
 
     def snapshot(self) -> Snapshot | UnsettledCut:
         """Return the state, the ids since the last snapshot, and the report.
@@ -365,26 +272,12 @@ class IngestJob:
         With entries of customers it is returned once these are settled.
         """
         panes, self._panes = self._panes, Panes()
-        entries, self._entries = self._entries, []
-        known, self._customers_known = self._customers_known, self._customers_known or bool(entries)
-        finish = self._cut(panes)
-        if self._customers is None or not entries:
-            return finish()
-        self._settling = True
-        return UnsettledCut(
-            context=self._customers,
-            kind=self._kind,
-            partition=self.source.partition,
-            entries=entries,
-            panes=panes,
-            event_ms=self.watermark.newest_event_time or 0,
-            appended_ms=self.watermark.last_append_ms,
-            read_ms=self.watermark.read_up_to_ms,
-            known=known,
-            finish=finish,
-        )
+        remembering = self._remembering
+        if remembering is None or not remembering.any:
+            return self._ended(panes)()
+        return remembering.cut(panes, finish=self._ended(panes))
 
-    def _cut(self, panes: Panes) -> Callable[[], Snapshot]:
+    def _ended(self, panes: Panes) -> Callable[[], Snapshot]:
         """End what goes into this snapshot; it is written once the panes are whole."""
         report = self.report(panes={}, stats=self._stats)
         newest = self.watermark.newest_event_time
@@ -392,12 +285,10 @@ class IngestJob:
         early_outputs, self._outputs = self._outputs, []
         self._stats = SourceStats()
         self._reported_offset = self._offset
-        state = _State(
-            newest, self.watermark.last_append_ms, self._seen.counter, self._customers_known
-        )
+        known = self._remembering is not None and (self._remembering.known or self._remembering.any)
+        state = _State(newest, self.watermark.last_append_ms, self._seen.counter, known)
 
         def finish() -> Snapshot:
-            self._settling = False
             report.panes = panes.take()
             value = reports.encode([report])
             return Snapshot(
@@ -427,20 +318,3 @@ class IngestJob:
             stats=stats or SourceStats(),
             panes=panes or {},
         )
-
-
-def _figure(event: Measurement) -> int | Rejected:
-    """Return a measured figure: a whole number, ms, or a level in units of 1/10,000."""
-    try:
-        units = to_units(event.value)
-    except MoneyError as error:
-        return Rejected(Reason.INVALID_AMOUNT, f"value: {error}")
-    if event.metric in LEVEL_INDEX:
-        return units
-    if units < 0:
-        return Rejected(Reason.INVALID_AMOUNT, "value: negative")
-    if event.metric == COMPLAINT_RESPONSE:
-        return round(units / 10)
-    if event.metric in FLOW_METRICS and units % 10_000:
-        return Rejected(Reason.INVALID_AMOUNT, f"value: {event.metric} are whole numbers")
-    return units // 10_000

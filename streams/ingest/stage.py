@@ -10,7 +10,8 @@ from models.reports import Waiting
 from streams.engine.stage import Output, Position, Saved, SourcePartition, Stage
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.cut import CustomerContext
-from streams.ingest.job import IngestJob, IngestRules
+from streams.ingest.job import IngestJob
+from streams.ingest.rules import IngestRules
 
 TABLE = "ingest"
 

@@ -1,22 +1,33 @@
-"""Cells by facet in buckets of 10 s, a minute, a quarter of an hour and a business day.
+"""Cells by facet in buckets of 10 s, a minute, a quarter of an hour, a business day, an era.
 
 A delta is added at once to the buckets that hold its pane, of those levels that
 are kept of its time, so that late data need nothing special, and a long window is
 the sum of few coarse buckets and the fine ones at its edges. Every bucket
 remembers the offset of the report it last took, so that a replay adds nothing
 twice. A business day is summed up from its quarters once it is settled: while it
-goes on, it would be written anew with every checkpoint.
+goes on, it would be written anew with every checkpoint. The era takes the days
+that are not kept any more.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from models.reports import FacetCell, PanesWire
-from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, WINDOWS, BusinessDay
-from streams.kpis import stored
-from streams.kpis.columns import Columns, Growing, columns_of
+from models.windows import (
+    BEGINNING_MS,
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    PANE_MS,
+    QUARTER_MS,
+    WINDOWS,
+    BusinessDay,
+)
+from streams.kpis.bucket import Bucket, Cold
+from streams.kpis.columns import Columns, columns_of
+from streams.kpis.era import ERA_LEVEL, Era
 from streams.kpis.facets import Facets
 from streams.kpis.prefixes import Prefixes
 from streams.kpis.totals import Totals
@@ -49,70 +60,6 @@ LONG_MS = 3 * HOUR_MS
 """Longer windows are summed from where they were summed before."""
 
 
-Cold = MutableMapping[bytes, bytes]
-"""Where frozen buckets are kept, by their key."""
-
-
-class Bucket:
-    """The cells of one stretch of time.
-
-    A frozen bucket has them in the cold store, as the bytes that are stored.
-    """
-
-    __slots__ = ("_cold", "_columns", "_facets", "_key", "dirty", "offset")
-
-    def __init__(self, key: bytes, facets: Facets, cold: Cold) -> None:
-        self._key = key
-        self._facets = facets
-        self._cold = cold
-        self._columns: Growing | None = Growing()
-        self.offset = -1
-        self.dirty = False
-
-    def add(self, columns: Columns, *, at_offset: int) -> None:
-        """Take what was reported at an offset."""
-        if self._columns is None:
-            self._columns = Growing(stored.decode(self._cold.pop(self._key), self._facets))
-        self._columns.add(columns)
-        self.offset = at_offset
-        self.dirty = True
-
-    def columns(self) -> Columns:
-        """Return the cells, only to be read."""
-        if self._columns is None:
-            return stored.decode(self._cold[self._key], self._facets)
-        return self._columns.whole()
-
-    @property
-    def frozen(self) -> bool:
-        """Whether it is in the cold store."""
-        return self._columns is None
-
-    def freeze(self) -> None:
-        """Keep it in the cold store from now on."""
-        self._cold[self._key] = self.to_bytes()
-        self._columns = None
-
-    def forget(self) -> None:
-        """Leave nothing in the cold store."""
-        self._cold.pop(self._key, None)
-
-    def to_bytes(self) -> bytes:
-        """Write it as it is stored."""
-        if self._columns is None:
-            return self._cold[self._key]
-        return stored.encode(self.offset, self._columns.whole(), self._facets)
-
-    @classmethod
-    def from_bytes(cls, key: bytes, data: bytes, facets: Facets, cold: Cold) -> Bucket:
-        """Take up what `to_bytes` wrote; it is frozen until somebody looks at it."""
-        bucket = cls(key, facets, cold)
-        bucket.offset = stored.offset_in(data)
-        bucket._cold[key] = data
-        bucket._columns = None
-        return bucket
-
-
 class Buckets:
     """All cells that windows may still need.
 
@@ -128,11 +75,15 @@ class Buckets:
         self._facets = Facets()
         self._levels: tuple[dict[int, Bucket], ...] = ({}, {}, {}, {})
         self._expired: list[bytes] = []
+        self._era = Era(self._facets, self._cold)
         self._prefixes = Prefixes()
         self._days_until = 0
+        self._applied = -1
+        self._stored_up_to = -1
 
     def apply(self, panes: PanesWire, *, undo: PanesWire, at_offset: int) -> None:
         """Take ``undo`` back and add ``panes``, unless this offset was applied before."""
+        self._applied = at_offset
         deltas = [(start, self._columns_of(cells).taken_back) for start, cells in undo.items()]
         deltas += [(start, self._columns_of(cells)) for start, cells in panes.items()]
         holding = [(delta, list(self._holding(start, at_offset))) for start, delta in deltas]
@@ -156,16 +107,22 @@ class Buckets:
                 bucket = buckets[aligned] = Bucket(_key(level, aligned), self._facets, self._cold)
             if bucket.offset < at_offset:
                 yield bucket
+        if self._era.holds(start) and self._era.bucket.offset < at_offset:
+            yield self._era.bucket
 
     def _keeps(self, level: int, start: int) -> bool:
         """Say whether buckets of a level are kept of that time; days are once they are settled."""
+        if level == ERA_LEVEL:
+            return True
         if level == DAY_LEVEL and self._day.end_of(start) > self._frontier_ms - SETTLED_AFTER_MS:
             return False
         return start >= self._frontier_ms - KEPT_MS[level]
 
     def holds(self, start: int, end: int) -> bool:
         """Say whether [start, end) can still be summed up exactly."""
-        return all(self._keeps(level, at) for level, at in self._pieces(start, end))
+        return end >= self._era.until_ms and all(
+            self._keeps(level, at) for level, at in self._pieces(start, end)
+        )
 
     def _aligned(self, level: int, time_ms: int) -> int:
         if level == DAY_LEVEL:
@@ -178,13 +135,16 @@ class Buckets:
     def cover(self, start: int, end: int) -> Iterator[Bucket]:
         """Yield the buckets that together are [start, end), coarse where possible."""
         for level, at in self._pieces(start, end):
-            bucket = self._levels[level].get(at)
+            bucket = self._era.bucket if level == ERA_LEVEL else self._levels[level].get(at)
             if bucket is not None:
                 yield bucket
 
     def _pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the level and the start of each bucket that [start, end) is made of."""
         at = start
+        if start == BEGINNING_MS:
+            yield ERA_LEVEL, start
+            at = max(self._era.until_ms, self._oldest_day(before=end))
         while at < end:
             for level in reversed(range(len(STEPS))):
                 if self._aligned(level, at) == at and (after := self._end(level, at)) <= end:
@@ -195,6 +155,11 @@ class Buckets:
                     break
             else:  # pragma: no cover - ends and starts are multiples of a pane
                 raise ValueError(f"[{start}, {end}) is not made of panes")
+
+    def _oldest_day(self, *, before: int) -> int:
+        """Return where the oldest day begins that has anything before that time."""
+        starts = [*self._levels[QUARTER_LEVEL], *self._levels[DAY_LEVEL]]
+        return self._day.start_of(min([start for start in starts if start < before] or [before]))
 
     def _in_quarters(self, day: int) -> bool:
         """Say whether a day is not summed up, or empty, so that its quarters say what it has."""
@@ -225,20 +190,37 @@ class Buckets:
         return sum(start + PANE_MS > frontier_ms for start in self._levels[0])
 
     def expire(self, frontier_ms: int) -> None:
-        """Sum up days, forget what no window will need, freeze what is seldom looked at."""
+        """Sum up what is over, forget what no window will need, freeze what is seldom looked at."""
+        if self._applied < self._stored_up_to:
+            return  # what was applied before a crash is read again, and may miss in what is summed
         self._frontier_ms = frontier_ms
         self._sum_up_days(before=frontier_ms - SETTLED_AFTER_MS)
+        self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
+        self._era.freeze()
         for level, (buckets, kept_ms) in enumerate(zip(self._levels, KEPT_MS, strict=True)):
             limit = frontier_ms - kept_ms
             # Buckets are mostly in order of time, but late ones may come after.
             for start in [start for start in buckets if start < limit]:
-                buckets.pop(start).forget()
-                self._expired.append(_key(level, start))
+                self._forget(level, start)
             cold = frontier_ms - STEPS[level] - FROZEN_AFTER_MS[level]
             for start, bucket in buckets.items():
                 if start < cold and not bucket.frozen and not bucket.dirty:
                     bucket.freeze()
+        self._prefixes.forget_before(frontier_ms - KEPT_MS[QUARTER_LEVEL])
         self._prefixes.expire()
+
+    def _move_to_the_era(self, *, before: int) -> None:
+        """Add the days that began before that time to the era."""
+        days = self._levels[DAY_LEVEL]
+        for start in [start for start in days if start < before]:
+            self._era.take(days[start])
+            self._forget(DAY_LEVEL, start)
+        until_ms = self._day.start_of(before)
+        self._era.extend(until_ms if until_ms == before else self._day.end_of(before))
+
+    def _forget(self, level: int, start: int) -> None:
+        self._levels[level].pop(start).forget()
+        self._expired.append(_key(level, start))
 
     def take_segments(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield the buckets changed since the last call, and the expired ones."""
@@ -250,15 +232,31 @@ class Buckets:
                 if bucket.dirty:
                     bucket.dirty = False
                     yield _key(level, start), bucket.to_bytes()
+        yield from self._era.take_segments()
 
-    def restore(self, segments: dict[bytes, bytes], *, frontier_ms: int = 0) -> None:
-        """Take up saved buckets, and up to where everything was complete."""
-        self._frontier_ms = frontier_ms
+    def restore(
+        self, segments: Mapping[bytes, bytes], *, frontier_ms: int = 0, offset: int = -1
+    ) -> None:
+        """Take up saved buckets.
+
+        Args:
+            segments: what `take_segments` yielded; some may be newer than the rest.
+            frontier_ms: up to where everything was complete.
+            offset: the last that was applied.
+        """
+        self._frontier_ms, self._applied = frontier_ms, offset
         for key, data in segments.items():
-            _, level, start = key.split(b"/")
-            self._levels[int(level)][int(start)] = Bucket.from_bytes(
-                key, data, self._facets, self._cold
-            )
+            level, start = map(int, key.split(b"/")[1:])
+            if level == ERA_LEVEL:
+                self._expired.extend(self._era.restore(start, data))
+            else:
+                bucket = Bucket.from_bytes(key, data, self._facets, self._cold)
+                self._levels[level][start] = bucket
+        for day in [start for start in self._levels[DAY_LEVEL] if self._era.holds(start)]:
+            self._forget(DAY_LEVEL, day)
+        held = [self._era.bucket, *(one for level in self._levels for one in level.values())]
+        self._stored_up_to = max(bucket.offset for bucket in held)
+        self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
 
     def _sum_up_days(self, *, before: int) -> None:
         """Make the days that ended before that time, from their quarters."""
@@ -277,9 +275,10 @@ class Buckets:
                 bucket.add(quarter.columns(), at_offset=max(bucket.offset, quarter.offset))
         self._days_until = self._day.end_of(before)
 
-    def days_whole_from(self) -> int:
-        """Return from when on days are whole in a state that kept quarters only; 0 if empty."""
-        return min((self._day.end_of(start) for start in self._levels[QUARTER_LEVEL]), default=0)
+    def days_from_ms(self, *, partial: bool) -> int:
+        """Return where the oldest whole day begins that is held; the first may be partial."""
+        day = self._oldest_day(before=self._frontier_ms)
+        return self._day.end_of(day) if partial else day
 
     def __len__(self) -> int:
         """Return how many buckets are held."""

@@ -16,7 +16,6 @@ GAP_TOLD_MS = 15 * MINUTE_MS
 
 def health_at(
     now_ms: int,
-    *,
     completeness: Completeness,
     observation: Observation,
     silences: Silences,

@@ -17,7 +17,8 @@ from models.windows import BusinessDay, Window, start_of_window
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.kpis import saved as saved_states
-from streams.kpis.buckets import KEPT_MS, Buckets, Cold
+from streams.kpis.bucket import Cold
+from streams.kpis.buckets import KEPT_MS, Buckets
 from streams.kpis.closing import Closing
 from streams.kpis.completeness import Completeness
 from streams.kpis.counting import Counted
@@ -103,32 +104,32 @@ class KpiJob:
         self._waits = Waits()
         self._overlapping = 0
         self._pace = Pace()
-        frontier_ms = 0
-        if saved is not None:
-            frontier_ms = self._restore(saved)
+        frontier_ms = 0 if saved is None else self._restore(saved)
         self._completeness = Completeness(expected, frontier_ms=frontier_ms)
 
     def _restore(self, saved: Saved) -> int:
         state = saved_states.decode(saved.state)
-        self._buckets.restore(saved.segments, frontier_ms=state.frontier_ms)
+        self._buckets.restore(saved.segments, frontier_ms=state.frontier_ms, offset=saved.offset)
         self._ledger = Ledger(state.ledger)
         self._closing.restore(state.due, state.evaluated)
         self._seen = SeenInputs(self._evaluator.needed, state.seen, wire_needed=state.needed)
         self._observation = state.observation
         if state.version < VERSION:
-            self._take_over_older(frontier_ms=state.frontier_ms)
+            self._take_over_older(state)
         self._counted = Counted(state.totals, state.unknown)
         self._evaluations.sparkline.extend(state.sparkline)
         self._silences.restore(state.rhythm, state.silences)
         self.judge.restore(state.judge)
         return state.frontier_ms
 
-    def _take_over_older(self, *, frontier_ms: int) -> None:
-        """Go on with the buckets of a version before 4: no days, and fewer measures."""
-        self._observation.days_from_ms = self._buckets.days_whole_from()
+    def _take_over_older(self, state: KpiState) -> None:
+        """Go on with the buckets of an older version, which kept fewer days, or none."""
+        before_4 = state.version < 4
+        self._observation.days_begin(self._buckets.days_from_ms(partial=before_4))
         for pane_start in self._buckets.panes():
-            self._observation.measured_before_4(pane_start)
-            self._closing.pane_changed(pane_start, frontier_ms=frontier_ms)
+            if before_4:
+                self._observation.measured_before_4(pane_start)
+            self._closing.pane_changed(pane_start, frontier_ms=state.frontier_ms)
 
     @property
     def dirty(self) -> bool:
@@ -228,7 +229,7 @@ class KpiJob:
             values=evaluated.values,
             observed_from_ms=observation.starts_of(window),
             complete=observation.complete(start, end),
-            unsure=self._silences.unsure(start, end),
+            unsure=self._silences.unsure(max(start, observation.from_ms), end),
             small=evaluated.small,
             other=evaluated.other,
         )
@@ -295,6 +296,7 @@ class KpiJob:
             days_from_ms=observation.days_from_ms,
             version=VERSION,
             measured_from_ms=observation.measured_from_ms,
+            lost_until_ms=observation.lost_until_ms,
         )
         return Snapshot(
             state=saved_states.encode(state),

@@ -20,6 +20,7 @@ class Observation:
         whole_from_ms: from when on every source was followed live.
         days_from_ms: from when on buckets of days are whole, if later than observation.
         measured_from_ms: before it cells may be of a version before 4.
+        lost_until_ms: up to where gaps were forgotten.
         gaps: where records are missing.
     """
 
@@ -30,12 +31,14 @@ class Observation:
         whole_from_ms: int = NOT_OBSERVED,
         days_from_ms: int = 0,
         measured_from_ms: int = 0,
+        lost_until_ms: int = 0,
         gaps: Iterable[Gap] = (),
     ) -> None:
         self.from_ms = from_ms
         self.whole_from_ms = whole_from_ms
         self.days_from_ms = days_from_ms
         self.measured_from_ms = measured_from_ms
+        self.lost_until_ms = lost_until_ms
         self.gaps = list(gaps)
 
     def pane_seen(self, pane_start: int, cells: Iterable[FacetCell]) -> None:
@@ -48,6 +51,11 @@ class Observation:
     def measured_before_4(self, pane_start: int) -> None:
         """Note that a pane has a cell of a version before 4."""
         self.measured_from_ms = max(self.measured_from_ms, pane_start + PANE_MS)
+
+    def days_begin(self, time_ms: int) -> None:
+        """Note from when on days are held that are whole; those before it are forgotten."""
+        if self.from_ms < time_ms:
+            self.days_from_ms = max(self.days_from_ms, time_ms)
 
     def note_whole(self, watermarks: Iterable[int], *, frontier_ms: int) -> None:
         """Note where observation of all sources begins, once there is a frontier.
@@ -66,20 +74,27 @@ class Observation:
         """Return where observation begins for windows of that name.
 
         The first panes may hold what came late of a time that was not seen; a day so
-        far is seen from where reading began.
+        far is seen from where reading began. Everything so far is whole, unless an
+        older version had forgotten days.
         """
-        if not window.days:
+        if window.length_ms is not None:
             return self.whole_from_ms
+        if not window.days:
+            return self.days_from_ms
         return max(self.from_ms, self.days_from_ms) if window.days > 1 else self.from_ms
 
     def complete(self, start: int, end: int) -> bool:
         """Say whether no records of [start, end) are missing."""
-        return not any(gap.start_ms < end and start < gap.end_ms for gap in self.gaps)
+        return start >= self.lost_until_ms and not any(
+            gap.start_ms < end and start < gap.end_ms for gap in self.gaps
+        )
 
     def gaps_after(self, time_ms: int) -> int:
         """Return how many gaps end after that event time."""
         return sum(gap.end_ms > time_ms for gap in self.gaps)
 
     def expire(self, oldest_ms: int) -> None:
-        """Forget the gaps that ended before that event time."""
+        """Forget the gaps that ended before that event time, but that there were some."""
+        forgotten = [gap.end_ms for gap in self.gaps if gap.end_ms <= oldest_ms]
+        self.lost_until_ms = max(self.lost_until_ms, *forgotten, 0)
         self.gaps = [gap for gap in self.gaps if gap.end_ms > oldest_ms]

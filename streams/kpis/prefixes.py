@@ -60,6 +60,11 @@ class Prefixes:
         ]:
             del self._by_start[start]
 
+    def forget_before(self, oldest_ms: int) -> None:
+        """Forget the sums that end before that time: what follows them is not kept so finely."""
+        for start in [start for start, prefix in self._by_start.items() if prefix.end < oldest_ms]:
+            del self._by_start[start]
+
     def expire(self) -> None:
         """Forget the sums that were not asked for lately."""
         for start in list(self._by_start)[:-KEPT]:

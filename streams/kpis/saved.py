@@ -14,8 +14,11 @@ from streams.kpis.observation import Observation
 from streams.kpis.rhythm import RhythmWire
 from streams.kpis.seen import SeenWire
 
-VERSION = 4
-"""Of the state of this stage: that of the schema with which days and more measures came."""
+VERSION = 5
+"""Of the state of this stage: that of the schema with which the era came.
+
+4: no era, days of a month only. 3: no days, and fewer measures.
+"""
 
 
 class KpiState(msgspec.Struct, array_like=True, kw_only=True):
@@ -23,7 +26,8 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
 
     ``needed`` names the sums that ``seen`` is about; ``days_from_ms`` is from when
     on the buckets of business days are whole, when that is later than observation;
-    before ``measured_from_ms`` cells may be of a version before 4.
+    before ``measured_from_ms`` cells may be of a version before 4; up to
+    ``lost_until_ms`` there were gaps that are forgotten.
     """
 
     frontier_ms: int
@@ -44,6 +48,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     days_from_ms: int | None = None
     version: int = 3
     measured_from_ms: int = 0
+    lost_until_ms: int = 0
 
     @property
     def observation(self) -> Observation:
@@ -54,6 +59,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
             whole_from_ms=self.observed_from_ms if whole_from_ms is None else whole_from_ms,
             days_from_ms=self.days_from_ms or 0,
             measured_from_ms=self.measured_from_ms,
+            lost_until_ms=self.lost_until_ms,
             gaps=self.gaps,
         )
 

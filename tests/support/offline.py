@@ -21,8 +21,9 @@ from streams.alerting.judge import AlertJudge
 from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition, Unsettled
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.cut import CustomerContext
-from streams.ingest.job import IngestJob, IngestRules
-from streams.kpis.buckets import Cold
+from streams.ingest.job import IngestJob
+from streams.ingest.rules import IngestRules
+from streams.kpis.bucket import Cold
 from streams.kpis.job import KpiJob
 from streams.kpis.publish import values_encoder
 from streams.kpis.values import Evaluator

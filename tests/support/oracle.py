@@ -55,6 +55,7 @@ STEP_MS = {
     "24h": 15 * MINUTE_MS,
     "week": 15 * MINUTE_MS,
     "month": 15 * MINUTE_MS,
+    "so_far": 15 * MINUTE_MS,
 }
 LENGTH_MS = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "1h": HOUR_MS, "24h": 24 * HOUR_MS}
 # Windows of business days, the last one so far: how many days before it they start.
@@ -611,7 +612,9 @@ def day_start(end_ms: int, zone: str, days_before: int = 0) -> int:
 
 
 def window_start(window: str, end_ms: int, zone: str) -> int:
-    """Return the start of the window of that name ending at ``end_ms``."""
+    """Return the start of the window of that name ending at ``end_ms``; 0 is before everything."""
+    if window == "so_far":
+        return 0
     if window in DAYS_BEFORE:
         return day_start(end_ms, zone, DAYS_BEFORE[window])
     return end_ms - LENGTH_MS[window]

@@ -204,7 +204,9 @@ def test_a_day_is_summed_up_from_its_quarters_once_it_is_settled() -> None:
 
 
 def test_days_of_a_state_of_quarters_are_whole_from_the_second_on() -> None:
-    buckets = Buckets(DAY)
-    assert buckets.days_whole_from() == 0
-    buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, undo={}, at_offset=1)
-    assert buckets.days_whole_from() == DAY.end_of(NOON)
+    quarters, days = Buckets(DAY), Buckets(DAY)
+    for buckets in (quarters, days):
+        buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, undo={}, at_offset=1)
+        buckets.expire(NOON + HOUR_MS)
+    assert quarters.days_from_ms(partial=True) == DAY.end_of(NOON)
+    assert days.days_from_ms(partial=False) == DAY.start_of(NOON)

@@ -15,7 +15,14 @@ from streams.engine import checkpoint
 from streams.engine.checkpoint import AckedPrefix, Checkpoints
 from streams.engine.fence import PauseFence
 from streams.engine.running import EngineStats, Running
-from streams.engine.stage import Output, Snapshot, SourcePartition, Stage
+from streams.engine.stage import (
+    NotYetError,
+    Output,
+    OutsideAwayError,
+    Snapshot,
+    SourcePartition,
+    Stage,
+)
 from streams.engine.state import StateLog
 from tests.unit.conftest import ProcessEndedError
 
@@ -131,6 +138,70 @@ def test_a_job_that_was_revoked_sends_and_stores_nothing_more() -> None:
     asyncio.run(world.write())
     assert world.events == ORDER[:3]
     assert b"head/clicks/3" not in world.store
+
+
+class UnsettledJob(FakeJob):
+    """A job whose snapshot needs an answer; what its callers meet first is given."""
+
+    def __init__(self, *meets: Exception) -> None:
+        self.meets = list(meets)
+        self.waited: list[str] = []
+        self.running: Running | None = None
+
+    def snapshot(self) -> Any:
+        return SimpleNamespace(settle=self.settle)
+
+    async def settle(self) -> Snapshot:
+        assert self.running is not None
+        self.waited.append(self.running.waits_for)
+        if self.meets:
+            raise self.meets.pop(0)
+        return super().snapshot()
+
+
+def unsettled_world(monkeypatch: pytest.MonkeyPatch, *meets: Exception) -> tuple[World, Any]:
+    monkeypatch.setattr(checkpoint, "RETRY_S", 0.01)
+    world, job = World(), UnsettledJob(*meets)
+    job.running = world.running
+    world.running.job = job
+    return world, job
+
+
+def test_a_checkpoint_waits_for_the_answer_that_it_needs_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away = OutsideAwayError("Redis does not answer")
+    world, job = unsettled_world(monkeypatch, NotYetError(), away, away)
+    world.running.progressed_at = 0.0
+    asyncio.run(world.write())
+    assert job.waited == ["", "", "Redis does not answer", "Redis does not answer"]
+    assert world.running.waits_for == ""
+    assert world.running.progressed_at > 0, "the watchdog takes waiting for a hang"
+    assert world.events == ORDER
+
+
+def test_a_job_that_was_revoked_while_it_waited_writes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, job = unsettled_world(monkeypatch, *[OutsideAwayError("away")] * 1_000)
+
+    async def revoke() -> None:
+        world.checkpoints.start(world.running)
+        await asyncio.sleep(0.05)
+        world.running.revoked = True
+        await world.checkpoints.settled(world.running)
+
+    asyncio.run(revoke())
+    assert job.waited
+    assert world.events == []
+    assert world.running.writing is None
+
+
+def test_a_snapshot_that_can_t_be_made_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, _ = unsettled_world(monkeypatch, ZeroDivisionError())
+    with pytest.raises(ProcessEndedError):
+        asyncio.run(world.write())
+    assert world.events == []
 
 
 def test_a_handover_writes_what_is_dirty() -> None:

@@ -236,6 +236,15 @@ def test_state_of_another_version_is_refused() -> None:
         read({b"head/clicks/1": other})
 
 
+def test_state_of_the_version_before_is_read_and_written_as_of_this_one() -> None:
+    before = state.SCHEMA_VERSION - 1
+    found = read({b"head/clicks/7": msgspec.msgpack.encode([before, 1, 5, b"kept", []])})
+    assert found.saved.state == b"kept"
+    _, head = found.log.checkpoint(SNAPSHOT, offset=6).head
+    assert head is not None
+    assert msgspec.msgpack.decode(head)[0] == state.SCHEMA_VERSION
+
+
 def test_the_watchdog_finds_sources_with_records_and_no_progress() -> None:
     running = {
         SourcePartition("clicks", number): SimpleNamespace(progressed_at=since)

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import dead_letters, reports
+from models.campaigns import Campaign
 from models.cells import Cell
 from models.dead_letters import Reason
 from models.measures import SUM_INDEX
 from models.reports import Report
 from streams.engine.stage import Position, Snapshot
 from streams.ingest.job import IngestJob
-from tests.support.offline import NOON, event, ingest_job, record, saved_from
+from tests.support.offline import NOON, event, ingest_job, record, saved_from, settled
 
 
 def apply(job: IngestJob, *bodies: object, first: int = 0, at: int = NOON) -> None:
@@ -195,6 +196,49 @@ def test_a_definition_goes_to_the_registry() -> None:
     (output,) = job.snapshot().early_outputs
     assert (output.topic, output.key) == ("registry", b"c7")
     assert json.loads(output.value)["aliases"] == ["7"]
+
+
+def test_a_definition_has_a_plan_that_the_registry_gets() -> None:
+    job = ingest_job("campaigns")
+    plan = {
+        "budget": {"amount": "50000", "currency": "CNY"},
+        "starts": "2023-11-01T00:00:00+08:00",
+        "ends": NOON + 86_400_000,
+        "stages": [{"name": "warm-up", "starts": "2023-11-01T00:00:00+08:00"}],
+    }
+    apply(job, event("campaign_defined", campaign_id="c7", name="Seventh", **plan))
+    (output,) = settled(job.snapshot()).early_outputs
+    campaign = Campaign.model_validate_json(output.value)
+    assert campaign == job.campaigns.get("c7")
+    assert campaign.budget is not None
+    assert (campaign.budget.amount, campaign.stages[0].name) == (50_000, "warm-up")
+    elapsed = campaign.elapsed(NOON)
+    assert elapsed is not None
+    assert elapsed.whole_ms - elapsed.so_far_ms == 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("plan", "reason"),
+    [
+        ({"starts": NOON, "ends": NOON}, "invalid_shape"),
+        ({"ends": NOON}, "invalid_shape"),
+        ({"starts": "tomorrow"}, "invalid_time"),
+        ({"starts": 10**18}, "invalid_time"),
+        ({"budget": {"amount": "-5", "currency": "CNY"}}, "invalid_shape"),
+        ({"budget": {"amount": "5", "currency": "yuan"}}, "invalid_shape"),
+        (
+            {"stages": [{"name": "b", "starts": NOON}, {"name": "a", "starts": NOON - 1}]},
+            "invalid_shape",
+        ),
+    ],
+)
+def test_a_definition_with_an_impossible_plan_is_a_dead_letter(
+    plan: dict[str, object], reason: str
+) -> None:
+    job = ingest_job("campaigns")
+    apply(job, event("campaign_defined", campaign_id="c7", name="Seventh", **plan))
+    assert reported(settled(job.snapshot())).stats.dead_letters == {reason: 1}
+    assert job.campaigns.get("c7") is None
 
 
 def test_a_key_that_is_not_the_user_is_counted_as_mis_keyed() -> None:

@@ -16,8 +16,8 @@ MIDNIGHT = NOON + 12 * HOUR_MS
 
 def patient_path() -> Path:
     """Return a path whose ingest takes data of the last weeks."""
-    rules = replace(RULES, correction_horizon_ms=60 * DAY_MS, dedupe_horizon_ms=61 * DAY_MS)
-    path = Path(now_ms=NOON + 70 * DAY_MS)
+    rules = replace(RULES, correction_horizon_ms=100 * DAY_MS, dedupe_horizon_ms=101 * DAY_MS)
+    path = Path(now_ms=NOON + 150 * DAY_MS)
     path.sources = {source: ingest_job(*source, rules=rules) for source in path.sources}
     return path
 
@@ -49,7 +49,7 @@ def test_every_long_window_that_can_be_summed_up_is_corrected() -> None:
         (window, end)
         for window, end, *_ in path.closed
         if (window in {"day", "week", "month"} and end in midnights)
-        or (window in {"24h", "day", "week", "month"} and end > frontier_ms - 2 * HOUR_MS)
+        or (window in {"24h", "day", "week", "month", "so_far"} and end > frontier_ms - 2 * HOUR_MS)
     }
     assert named >= {
         ("day", MIDNIGHT + 3 * DAY_MS),
@@ -64,15 +64,19 @@ def test_every_long_window_that_can_be_summed_up_is_corrected() -> None:
     assert path.kpis.view.uncorrected_panes == 0
 
 
-def test_what_nothing_that_is_kept_holds_is_counted_only() -> None:
+def test_what_is_older_than_all_days_that_are_kept_counts_in_everything_so_far() -> None:
     path = patient_path()
     path.feed(every_hour(1))
     buckets = len(path.kpis._buckets)
-    path.feed([late(24 * 50, now=NOON + DAY_MS)])
+    path.feed([late(24 * 90, now=NOON + DAY_MS)])
+    path.feed([event(at=NOON + hour * HOUR_MS, event_id=f"e{hour}") for hour in (25, 26)])
     path.finish()
+    end = NOON + 25 * HOUR_MS + 15 * MINUTE_MS
+    assert path.closed["so_far", end, "all", "", "", "", ""]["clicks"][0] == 26
+    assert path.closed["month", end, "all", "", "", "", ""]["clicks"][0] == 25
     assert path.kpis.view is not None
-    assert path.kpis.view.uncorrected_panes == 1
-    assert path.kpis.view.buckets <= buckets
+    assert path.kpis.view.uncorrected_panes == 0
+    assert path.kpis.view.buckets <= buckets + 6
 
 
 def test_late_data_make_no_fine_buckets() -> None:

@@ -314,6 +314,10 @@ def test_starts_go_by_the_local_calendar(window: str, end: str, start: str) -> N
     assert oracle.window_start(window, ms(end), NEW_YORK) == ms(start)
 
 
+def test_everything_so_far_has_no_start() -> None:
+    assert oracle.window_start("so_far", NOON, NEW_YORK) == 0
+
+
 def test_a_week_holds_what_the_clock_shows() -> None:
     first = ms("2023-11-02T00:00:00-04:00")
     table = events(
@@ -345,6 +349,7 @@ def test_windows_are_required_where_an_event_enters_or_leaves() -> None:
             ("24h", quarter, quarter + DAY),
             ("week", midnight - 6 * DAY, quarter),
             ("month", midnight - 29 * DAY, quarter),
+            ("so_far", 0, quarter),
         ]
     )
 

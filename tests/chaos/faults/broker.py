@@ -13,6 +13,9 @@ from streams.embedded.synthetic import FeedRecord
 from tests.chaos.arena import PARTITIONS, Arena
 from tests.chaos.scenario import scenario
 
+NO_CUSTOMERS = {"KPI_CUSTOMERS": "false"}
+"""A click that is lost is also missing to the orders that it led to, in windows that are whole."""
+
 
 @scenario(in_ci=True)
 def broker_killed(arena: Arena) -> None:
@@ -41,7 +44,7 @@ def broker_gone(arena: Arena) -> None:
         arena.start_broker()
 
 
-@scenario(workers=("a",), feed_on_s=25.0)
+@scenario(workers=("a",), feed_on_s=25.0, settings=NO_CUSTOMERS)
 def retention_passed(arena: Arena) -> None:
     """Retention removes records that were not read yet: a gap, told and not hidden."""
     arena.stop("a")

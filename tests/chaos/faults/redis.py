@@ -1,4 +1,4 @@
-"""Redis that dies, is empty, or is slow: only the shared picture may suffer."""
+"""Redis that dies, is slow, or loses what it had: the stream waits, and nothing is wrong."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import os
 import signal
 import time
 
+import redis
+
 from tests.chaos.arena import Arena
 from tests.chaos.scenario import scenario
+
+AWAY = "data-customers-away"
 
 
 @scenario(in_ci=True)
 def redis_killed_and_slow(arena: Arena) -> None:
-    """Redis is killed, comes back empty, and then answers late for 10 s."""
+    """Redis is killed, comes back with what it had, and then answers late for 10 s."""
     with arena.fault():
         assert arena.valkey.child is not None
         arena.valkey.child.kill()
-        time.sleep(6)
+        time.sleep(8)
         arena.valkey.start()
         time.sleep(4)
         pid = arena.valkey.child.pid
@@ -25,9 +29,26 @@ def redis_killed_and_slow(arena: Arena) -> None:
             time.sleep(1.8)
             os.kill(pid, signal.SIGCONT)
             time.sleep(0.2)
+    arena.expect_health_alert(AWAY)
     others = [name for name in ("a", "b") if name != arena.observer.latest["worker"]]
     arena.wait(
         lambda: arena.worker(others[0]).live().get("totals"),
         timeout_s=20,
         why="the other worker shows the owner's picture again",
     )
+
+
+@scenario(in_ci=True)
+def redis_emptied(arena: Arena) -> None:
+    """Redis loses everything; the workers wait until the customers are made anew from Kafka."""
+    with arena.fault():
+        with redis.Redis.from_url(arena.valkey.url) as client:
+            client.flushall()
+        arena.wait(
+            lambda: AWAY in arena.observer.health_alerts,
+            timeout_s=30,
+            why="an alert says that the customers are lost",
+        )
+        done = arena.cluster.command("customers", "--rebuild")
+        arena.outcome.notes.append(done.stdout.splitlines()[0])
+    arena.expect_health_alert(AWAY)

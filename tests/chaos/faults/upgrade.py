@@ -13,6 +13,9 @@ from tests.chaos.scenario import scenario
 FIRST_RELEASE = "5badb54"
 """The last commit of 0.1.0, whose state has schema version 1."""
 
+NO_CUSTOMERS = {"KPI_CUSTOMERS": "false"}
+"""Older versions do not remember them."""
+
 
 def _source_of(commit: str, folder: Path) -> Path:
     """Lay the source of a commit into a folder."""
@@ -45,13 +48,13 @@ def _first(arena: Arena) -> dict[str, str]:
     return _older(FIRST_RELEASE, arena)
 
 
-@scenario(workers=("a",), first_settings=_previous, in_ci=True)
+@scenario(workers=("a",), first_settings=_previous, settings=NO_CUSTOMERS, in_ci=True)
 def upgrade(arena: Arena) -> None:
     """The commit before this one runs, is stopped, and this one goes on with its state."""
     _upgrade(arena)
 
 
-@scenario(workers=("a",), first_settings=_first)
+@scenario(workers=("a",), first_settings=_first, settings=NO_CUSTOMERS)
 def upgrade_from_the_first_release(arena: Arena) -> None:
     """Version 0.1.0 runs, is killed, and this one goes on with its state."""
     _upgrade(arena)

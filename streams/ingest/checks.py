@@ -1,0 +1,142 @@
+"""What is asked of an event beyond its shape: its time, its money, its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+from pydantic import ValidationError
+
+from models.campaigns import Campaign
+from models.dead_letters import Reason
+from models.events import (
+    CampaignDefined,
+    Event,
+    EventTime,
+    Measurement,
+    OrderPlaced,
+    OrderRefunded,
+    SpendReported,
+)
+from models.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
+from models.money import MoneyError, to_units
+from models.rates import NoRateError, Rates
+from streams.ingest.decode import Rejected, event_time_ms
+from streams.ingest.rules import IngestRules
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_EVENT_TIME = 631_152_000_000
+"""1990-01-01T00:00Z; an event before it is broken input."""
+
+
+def checked_time(
+    event_time: int | str, *, newest: int | None, appended_ms: int, rules: IngestRules
+) -> int | Rejected:
+    """Return an event time in ms that may be counted.
+
+    The broker's clock decides and not this worker's, so that a replay decides the same.
+
+    Args:
+        event_time: as it came.
+        newest: the newest event time of the source partition before it.
+        appended_ms: when the broker appended the record.
+        rules: the limits.
+    """
+    parsed = event_time_ms(event_time)
+    if isinstance(parsed, Rejected):
+        return parsed
+    if parsed > appended_ms + rules.future_tolerance_ms:
+        return Rejected(Reason.FAR_FUTURE, "event_time is ahead of the broker's clock")
+    if parsed < EARLIEST_EVENT_TIME:
+        return Rejected(Reason.FAR_PAST, "event_time is before the year 1990")
+    late_by_ms = 0 if newest is None else newest - rules.allowed_disorder_ms - parsed
+    if late_by_ms > rules.correction_horizon_ms:
+        return Rejected(Reason.TOO_LATE, f"{late_by_ms} ms late, beyond the correction horizon")
+    return parsed
+
+
+def units_of(
+    event: OrderPlaced | OrderRefunded | SpendReported,
+    event_time: int,
+    rules: IngestRules,
+    rates: Rates,
+) -> int | Rejected:
+    """Return an event's amount in units of 1/10,000 of the reporting currency."""
+    on = rules.day.date_of(event_time)
+    try:
+        units = rates.to_units(event.amount, event.currency, on=on)
+    except NoRateError as error:
+        return Rejected(Reason.UNKNOWN_CURRENCY, str(error))
+    except MoneyError as error:
+        return Rejected(Reason.INVALID_AMOUNT, f"amount: {error}")
+    return units if units >= 0 else Rejected(Reason.INVALID_AMOUNT, "amount: negative")
+
+
+def figure_of(
+    event: Measurement, event_time: int, _rules: IngestRules, _rates: Rates
+) -> int | Rejected:
+    """Return a measured figure: a whole number, ms, or a level in units of 1/10,000."""
+    event.event_time = event_time  # of two measurements of a level the newer counts
+    try:
+        units = to_units(event.value)
+    except MoneyError as error:
+        return Rejected(Reason.INVALID_AMOUNT, f"value: {error}")
+    if event.metric in LEVEL_INDEX:
+        return units
+    if units < 0:
+        return Rejected(Reason.INVALID_AMOUNT, "value: negative")
+    if event.metric == COMPLAINT_RESPONSE:
+        return round(units / 10)
+    if event.metric in FLOW_METRICS and units % 10_000:
+        return Rejected(Reason.INVALID_AMOUNT, f"value: {event.metric} are whole numbers")
+    return units // 10_000
+
+
+def campaign_of(
+    event: CampaignDefined, _event_time: int, _rules: IngestRules, _rates: Rates
+) -> Campaign | Rejected:
+    """Return the campaign that an event defines."""
+    times: list[datetime | None] = []
+    for told in (event.starts, event.ends, *(stage.starts for stage in event.stages)):
+        moment = None if told is None else _moment(told)
+        if isinstance(moment, Rejected):
+            return moment
+        times.append(moment)
+    starts, ends, *of_stages = times
+    told_as = msgspec.to_builtins(event, builtin_types=(Decimal,))
+    names = ("name", "aliases", "channels", "owner", "kind", "objective", "budget")
+    stages = [
+        {"name": stage.name, "starts": at}
+        for stage, at in zip(event.stages, of_stages, strict=True)
+    ]
+    fields = {name: told_as[name] for name in names}
+    plan = {"id": event.campaign_id, "starts": starts, "ends": ends, "stages": stages}
+    try:
+        return Campaign.model_validate(fields | plan)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "campaign_defined"
+        return Rejected(Reason.INVALID_SHAPE, f"{where}: {first['msg']}")
+
+
+def _moment(told: EventTime) -> datetime | Rejected:
+    at_ms = event_time_ms(told)
+    if isinstance(at_ms, Rejected):
+        why = at_ms.detail.replace("event_time", "a start or end")
+        return Rejected(Reason.INVALID_TIME, why)
+    try:
+        return EPOCH + timedelta(milliseconds=at_ms)
+    except OverflowError:
+        return Rejected(Reason.INVALID_TIME, "a start or end is beyond the calendar")
+
+
+CARRIED: dict[type[Event], Callable[..., int | Campaign | Rejected]] = {
+    OrderPlaced: units_of,
+    OrderRefunded: units_of,
+    SpendReported: units_of,
+    Measurement: figure_of,
+    CampaignDefined: campaign_of,
+}
+"""What an event carries beyond its shape: money, a figure, a campaign; or why it can't count."""

@@ -1,0 +1,178 @@
+"""Everything so far: days that expire go into the era, once."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.measures import SUM_INDEX
+from models.reports import FacetCell
+from models.scopes import ALL
+from models.windows import (
+    BEGINNING_MS,
+    DAY_MS,
+    HOUR_MS,
+    QUARTER_MS,
+    WINDOWS,
+    BusinessDay,
+    first_end_after,
+)
+from streams.engine.stage import Saved
+from streams.kpis import saved as saved_states
+from streams.kpis.buckets import DAY_LEVEL, KEPT_MS, Buckets
+from streams.kpis.gaps import Gap
+from streams.kpis.job import KpiJob
+from streams.kpis.observation import Observation
+from tests.support.offline import NOON, Path, event, kpi_job
+from tests.unit.test_buckets import cell, numbers
+
+DAY = BusinessDay(ZoneInfo("America/New_York"))
+SO_FAR = WINDOWS[-1]
+
+Delta = tuple[int, int, set[int]]
+"""Hours after the start, how many minutes before that, and who clicked."""
+
+deltas = st.lists(
+    st.tuples(
+        st.integers(0, 24 * 150),
+        st.one_of(st.just(0), st.integers(0, 60 * 24 * 120)),
+        st.sets(st.integers(1, 50), max_size=3),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+def take(buckets: Buckets, delta: Delta, *, at_offset: int) -> int:
+    """Apply a delta and let time pass; return the frontier."""
+    hour, minutes_late, users = delta
+    now_ms = NOON + hour * HOUR_MS
+    panes = {now_ms - minutes_late * 60_000: [FacetCell("c1", "search", cell(users))]}
+    buckets.apply(panes, undo={}, at_offset=at_offset)
+    frontier_ms = now_ms + QUARTER_MS
+    buckets.expire(frontier_ms)
+    return frontier_ms
+
+
+def so_far(buckets: Buckets, frontier_ms: int) -> Any:
+    assert buckets.holds(BEGINNING_MS, frontier_ms)
+    return numbers(buckets, BEGINNING_MS, frontier_ms)
+
+
+@settings(max_examples=40, deadline=None)
+@given(deltas)
+def test_everything_so_far_is_the_sum_of_all_panes(made: list[Delta]) -> None:
+    everything, expiring = Buckets(DAY), Buckets(DAY)
+    frontier_ms = 0
+    for number, delta in enumerate(sorted(made, key=lambda one: one[0])):
+        frontier_ms = take(expiring, delta, at_offset=number)
+        hour, minutes_late, users = delta
+        pane = NOON + hour * HOUR_MS - minutes_late * 60_000
+        everything.apply(
+            {pane: [FacetCell("c1", "search", cell(users))]}, undo={}, at_offset=number
+        )
+        assert so_far(expiring, frontier_ms) == so_far(everything, frontier_ms)
+    expiring.expire(frontier_ms + 2 * KEPT_MS[DAY_LEVEL])
+    assert len(expiring) == 0
+    assert so_far(expiring, frontier_ms + 2 * KEPT_MS[DAY_LEVEL]) == so_far(everything, frontier_ms)
+
+
+@settings(max_examples=60, deadline=None)
+@given(deltas, st.data())
+def test_a_crash_between_segments_and_head_adds_no_day_twice(
+    made: list[Delta], data: st.DataObject
+) -> None:
+    arrivals = list(enumerate(sorted(made, key=lambda one: one[0])))
+    at_head = data.draw(st.integers(0, len(arrivals) - 1))
+    crashed = data.draw(st.integers(at_head, len(arrivals) - 1))
+    straight, before = Buckets(DAY), Buckets(DAY)
+    store: dict[bytes, bytes] = {}
+    head_ms = frontier_ms = 0
+    for number, delta in arrivals:
+        frontier_ms = take(straight, delta, at_offset=number)
+        if number <= crashed:
+            now_ms = take(before, delta, at_offset=number)
+        if number == at_head:
+            head_ms = now_ms
+            for key, value in before.take_segments():
+                if value is None:
+                    store.pop(key, None)
+                else:
+                    store[key] = value
+    # Of what is newer than the head some was written; removals come after the head.
+    newer = [(key, value) for key, value in before.take_segments() if value is not None]
+    written = data.draw(st.integers(0, len(newer)))
+    store.update(newer[:written])
+    resumed = Buckets(DAY)
+    resumed.restore(store, frontier_ms=head_ms, offset=at_head)
+    for number, delta in arrivals[at_head + 1 :]:
+        take(resumed, delta, at_offset=number)
+    assert so_far(resumed, frontier_ms) == so_far(straight, frontier_ms)
+
+
+def test_the_era_is_one_segment() -> None:
+    buckets = Buckets(DAY)
+    store: dict[bytes, bytes | None] = {}
+    for day in range(100):
+        take(buckets, (24 * day, 0, {day}), at_offset=day)
+        store.update(buckets.take_segments())
+    eras = [key for key, value in store.items() if key.startswith(b"bucket/4/") and value]
+    assert len(eras) == 1
+    total = buckets.totals(BEGINNING_MS, NOON + 100 * DAY_MS)[ALL]
+    assert total.sums[SUM_INDEX["clicks"]] == 100
+
+
+def taken_over(path: Path) -> KpiJob:
+    """Return a job that goes on with a state as version 4 left it: without an era."""
+    snapshot = path.kpis.snapshot()
+    state = msgspec.structs.replace(saved_states.decode(snapshot.state), version=4)
+    segments = {
+        b"bucket/%d/%d" % (level, start): bucket.to_bytes()
+        for level, buckets in enumerate(path.kpis._buckets._levels)
+        for start, bucket in buckets.items()
+    }
+    return kpi_job(
+        saved=Saved(
+            offset=path.reports_offset - 1, state=saved_states.encode(state), segments=segments
+        )
+    )
+
+
+def fed(days: int) -> Path:
+    path = Path(now_ms=NOON + 200 * DAY_MS)
+    for day in range(0, days, 5):
+        path.feed([event(at=NOON + day * DAY_MS, event_id=f"e{day}", user_id=f"u{day}")])
+    path.finish()
+    return path
+
+
+def evaluated(job: KpiJob) -> tuple[int, bool, int]:
+    """Return from when on everything so far counts, whether that is all, and the clicks."""
+    end = first_end_after(job._completeness.frontier_ms, step_ms=QUARTER_MS)
+    evaluation = job.evaluate(SO_FAR, end)
+    clicks = int(evaluation.values[ALL]["clicks"].value)
+    return evaluation.observed_from_ms, evaluation.observed, clicks
+
+
+def test_state_of_version_4_that_lost_no_day_counts_from_the_beginning() -> None:
+    assert evaluated(taken_over(fed(20))) == (0, True, 4)
+
+
+def test_state_of_version_4_that_lost_days_says_from_when_on_it_counts() -> None:
+    path = fed(100)
+    days = path.kpis._buckets._levels[DAY_LEVEL]
+    assert evaluated(taken_over(path)) == (min(days), False, len(days) + 1)
+    assert evaluated(path.kpis) == (0, True, 20)
+
+
+def test_a_gap_that_is_forgotten_is_still_missing_in_everything_so_far() -> None:
+    observation = Observation(gaps=[Gap("clicks", 0, NOON, NOON + DAY_MS)])
+    assert not observation.complete(BEGINNING_MS, NOON + 90 * DAY_MS)
+    observation.expire(NOON + 2 * DAY_MS)
+    assert observation.gaps == []
+    assert not observation.complete(BEGINNING_MS, NOON + 90 * DAY_MS)
+    assert observation.complete(NOON + 3 * DAY_MS, NOON + 90 * DAY_MS)

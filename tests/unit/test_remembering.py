@@ -1,0 +1,149 @@
+"""A source partition and its customers: what waits, what is asked again, what is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models import reports
+from models.measures import SUMS
+from models.windows import DAY_MS
+from streams.engine.stage import NotYetError, Position, Snapshot, Unsettled
+from streams.ingest.cut import CustomersAwayError
+from streams.ingest.job import IngestJob
+from tests.support.customers import MemoryCustomers, context
+from tests.support.offline import NOON, Record, event, ingest_job, record, saved_from, settled
+
+LATER = Position(caught_up_at_ms=NOON + 9_999, behind=0)
+Counted = Counter[tuple[int, str, str, str]]
+
+
+def counted(snapshot: Snapshot) -> Counted:
+    """Return what a snapshot reports, by pane, campaign, channel and measure."""
+    found: Counted = Counter()
+    (report,) = reports.decode(snapshot.outputs[0].value).reports
+    for start, cells in report.panes.items():
+        for row in cells:
+            for measure, units in zip(SUMS, row.cell.sums, strict=True):
+                found[start, row.campaign, row.channel, measure.name] += units
+    return Counter({key: units for key, units in found.items() if units})
+
+
+def unsettled(job: IngestJob) -> Unsettled:
+    snapshot = job.snapshot()
+    assert not isinstance(snapshot, Snapshot)
+    return snapshot
+
+
+def click(offset: int, *, at: int = NOON, campaign: str = "c1") -> Record:
+    body = event(at=at, event_id=f"click-{offset}", campaign_id=campaign)
+    return record(body, offset=offset, at=NOON)
+
+
+def order(offset: int, *, at: int = NOON + 1_000) -> Record:
+    body = event("order_placed", at=at, event_id=f"order-{offset}", order_id=f"o{offset}")
+    del body["campaign_id"], body["channel"]
+    return record(body, offset=offset, at=NOON + 10)
+
+
+def test_orders_wait_for_the_clicks_before_them() -> None:
+    shared = context()
+    clicks = ingest_job("clicks", customers=shared)
+    orders = ingest_job("orders", customers=shared)
+    orders.apply([order(0)])
+    cut = unsettled(orders)
+    with pytest.raises(NotYetError):
+        cut.settle().send(None)
+    clicks.apply([click(0)])
+    settled(clicks.snapshot())
+    with pytest.raises(NotYetError):
+        cut.settle().send(None)
+    clicks.tick(Position(caught_up_at_ms=NOON + 1_000, behind=0), now_ms=NOON + 1_000)
+    assert counted(settled(cut))[NOON, "c1", "search", "orders"] == 1
+
+
+def test_orders_do_not_wait_for_clicks_of_another_worker() -> None:
+    orders = ingest_job("orders", customers=context())
+    orders.apply([order(0)])
+    assert counted(settled(orders.snapshot()))[NOON, "none", "direct", "orders"] == 1
+
+
+def test_a_cut_that_had_no_answer_is_settled_later_with_the_same_result() -> None:
+    customers = MemoryCustomers()
+    orders = ingest_job("orders", customers=context(customers))
+    orders.apply([order(0)])
+    cut = unsettled(orders)
+    customers.away = "Redis does not answer"
+    for _ in range(2):
+        with pytest.raises(CustomersAwayError, match="does not answer"):
+            cut.settle().send(None)
+    orders.apply([order(1)])
+    customers.away = ""
+    first, second = settled(cut), settled(orders.snapshot())
+    assert counted(first)[NOON, "none", "direct", "first_orders"] == 1
+    assert counted(second)[NOON, "none", "direct", "first_orders"] == 0
+    assert counted(second)[NOON, "none", "direct", "orders"] == 1
+
+
+def test_customers_that_were_known_must_still_be_there() -> None:
+    orders = ingest_job("orders", customers=context())
+    orders.apply([order(0)])
+    saved = saved_from([settled(orders.snapshot())], offset=0)
+    again = ingest_job("orders", customers=context(), saved=saved, epoch=2)
+    again.apply([order(1)])
+    with pytest.raises(CustomersAwayError, match="lost"):
+        unsettled(again).settle().send(None)
+
+
+def test_without_customers_orders_and_refunds_count_where_they_say() -> None:
+    orders = ingest_job("orders")
+    refund = event("order_refunded", at=NOON + 5, order_id="o0", amount="30", currency="CNY")
+    orders.apply([order(0), record(refund, offset=1, at=NOON + 10)])
+    found = counted(settled(orders.snapshot()))
+    assert found[NOON, "none", "none", "orders"] == 1
+    assert found[NOON, "c1", "search", "revenue_refunded"] == 300_000
+    assert found[NOON, "c1", "search", "refund_outflow"] == 300_000
+    assert not any(measure.startswith(("first", "orders_", "life")) for *_, measure in found)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["click", "order"])), max_size=10),
+    st.data(),
+)
+def test_crashes_at_any_moment_report_what_an_undisturbed_run_does(
+    history: list[tuple[int, str]], data: st.DataObject
+) -> None:
+    """Clicks and orders of one user; each job crashes now and then after its entries were noted."""
+
+    def play(*, crashes: bool) -> Counted:
+        shared, told = context(), Counted()
+        for kind in ("click", "order"):
+            topic, make = ("clicks", click) if kind == "click" else ("orders", order)
+            records = [
+                make(offset, at=NOON + days * DAY_MS // 4 - 10 * DAY_MS)._replace(timestamp=NOON)
+                for offset, (days, what) in enumerate(sorted(history))
+                if what == kind
+            ]
+            job, snapshots, at = ingest_job(topic, customers=shared), [], 0
+            job.tick(LATER, now_ms=NOON + 9_999)
+            while at < len(records):
+                upto = at + (data.draw(st.integers(1, 3)) if crashes else 1)
+                job.apply(records[at:upto])
+                job.tick(LATER, now_ms=NOON + 9_999)
+                made = settled(job.snapshot())
+                if crashes and data.draw(st.booleans()):
+                    saved = saved_from(snapshots, offset=records[at - 1].offset) if at else None
+                    job = ingest_job(topic, customers=shared, saved=saved, epoch=at + 2)
+                    if data.draw(st.booleans()):
+                        continue
+                    job.apply(records[at:upto])
+                    made = settled(job.snapshot())
+                snapshots.append(made)
+                told.update(counted(made))
+                at = upto
+        return Counter({key: units for key, units in told.items() if units})
+
+    assert play(crashes=True) == play(crashes=False)
