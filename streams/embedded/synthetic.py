@@ -2,8 +2,10 @@
 
 Clicks follow the hour of the day and the campaign's stage; some convert, after
 a while, into orders, others into registrations, leads and answers to surveys;
-every ten seconds channels report what they cost and measurements come in. Some
-records are sent twice, some come late, some are broken.
+every ten seconds channels report what they cost and measurements come in. A fifth
+of the orders name neither campaign nor channel: which clicks led to them is left
+to attribution. A refund is of an order of the same user half a minute before.
+Some records are sent twice, some come late, some are broken.
 """
 
 from __future__ import annotations
@@ -55,6 +57,9 @@ _COST_PER_CLICK = {"search": 1.2, "feed": 0.8, "live": 0.5, "social": 0.6, "emai
 _REGIONS = ("east", "south", "north", "west")
 _SEGMENTS = ("members", "guests")
 _NEXT_STAGE = {"lead": "mql", "mql": "sql", "sql": "opportunity", "opportunity": "won"}
+_UNNAMED_ORDERS = 0.2
+"""The share of orders that do not say where they come from."""
+USERS = 500_000
 _ON_EACH_STAGE = 0.6
 """The share of leads of a stage that reach the next."""
 _COUNTED = {
@@ -190,7 +195,8 @@ class Synthetic:
         rnd = self._random
         campaign = rnd.choices(CAMPAIGNS, [_SHARE[one.id] for one in CAMPAIGNS])[0]
         channel = rnd.choice(campaign.channels)
-        user = f"u{int(rnd.paretovariate(0.6)) % 500_000:06d}"
+        # Some come often, and nobody so often that it is no customer.
+        user = f"u{int(USERS * rnd.random() ** 2):06d}"
         burn = 10 if self._is("budget-burn", time_ms) else 1
         self._spend[campaign.id, channel] += round(
             _COST_PER_CLICK[channel] * rnd.uniform(0.7, 1.3) * burn * 10_000
@@ -223,12 +229,13 @@ class Synthetic:
                 "currency": self._currency,
                 "items": self._beside.randrange(1, 4),
             }
-            self._later(
-                time_ms + rnd.randrange(500, 4_000), "order_placed", user, who | named | order
-            )
+            about = who | named
+            if self._beside.random() < _UNNAMED_ORDERS:
+                about = {name: who[name] for name in ("user_id", "region")}
+            self._later(time_ms + rnd.randrange(500, 4_000), "order_placed", user, about | order)
             if rnd.random() < 0.03:
                 back = {**order, "amount": round(amount / 2, 2)}
-                self._later(time_ms + 30_000, "order_refunded", user, who | named | back)
+                self._later(time_ms + 30_000, "order_refunded", user, about | back)
 
     def _interest(self, time_ms: int, user: str, body: dict[str, Any]) -> Iterator[FeedRecord]:
         """Yield a registration, a lead or the answer to a survey, seldom."""

@@ -25,6 +25,7 @@ from tests.chaos.feeder import Feeder
 from tests.chaos.network import NetworkedKafka
 from tests.chaos.observer import Observer
 from tests.support import oracle
+from tests.support.attribution_sql import Customers
 from tests.support.cluster import Cluster, Worker
 from tests.support.compare import Published, differences, published
 from tests.support.forwarder import Forwarder
@@ -181,6 +182,11 @@ class Arena:
             rate=self.rate,
             oddities=self.oddities,
         )
+
+    @property
+    def _customers(self) -> Customers | None:
+        """How the workers attribute orders."""
+        return None if self.settings.get("KPI_CUSTOMERS") == "false" else Customers()
 
     # Workers
 
@@ -451,7 +457,7 @@ class Arena:
             self.fail(f"{len(missing)} windows never closed, such as {min(missing)}")
         told = {key: values for key, values in got.items() if key[:2] not in incomplete}
         judged = {end for end in ends if (end[0], end[2]) not in incomplete}
-        expected = oracle.values(events, judged, "UTC")
+        expected = oracle.values(events, judged, "UTC", customers=self._customers)
         wrong = differences(*self._told_by_older(told, judged, expected))
         outcome.windows, outcome.windows_incomplete = len(ends), len(incomplete)
         outcome.windows_wrong = len({line.split(":")[0] for line in wrong}) + len(missing)
@@ -501,7 +507,8 @@ class Arena:
             [value for _, value in sorted({**records, **self._lost.get(place, {})}.items())]
             for place, records in sorted(self._records.items())
         )
-        hidden = differences(oracle.values(whole.events, judged, "UTC"), expected)  # type: ignore[arg-type]
+        found = oracle.values(whole.events, judged, "UTC", customers=self._customers)
+        hidden = differences(found, expected)  # type: ignore[arg-type]
         if hidden:
             self.outcome.windows_wrong += len(hidden)
             self.fail(f"{len(hidden)} windows hide a loss, such as {sorted(hidden)[0]}")

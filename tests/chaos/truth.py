@@ -114,12 +114,12 @@ def _event(value: bytes) -> dict[str, Any] | None:
 
 def _row(event: dict[str, Any]) -> dict[str, Any]:
     kind = _KINDS[event["type"]]
-    named = str(event.get("campaign_id") or event.get("campaign"))
+    named = event.get("campaign_id") or event.get("campaign")
     row: dict[str, Any] = {
         "event_time_ms": event["event_time"],
         "kind": kind,
         "user_id": event.get("user_id"),
-        "campaign": _CAMPAIGN_OF[named],
+        "campaign": _CAMPAIGN_OF[named] if named else "none",
         "channel": event.get("channel") or "none",
         "region": event.get("region", ""),
         "segment": event.get("segment") or "",
@@ -128,6 +128,7 @@ def _row(event: dict[str, Any]) -> dict[str, Any]:
         "count": event.get("count", 1),
         "dwell_ms": event.get("dwell_ms"),
         "metric": "",
+        "order_id": event.get("order_id"),
     }
     if kind == "order":
         row["count"] = event.get("items", 0)

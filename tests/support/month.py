@@ -88,6 +88,8 @@ MIX: Final = {
     "measurement": 5,
 }
 SESSIONS_A_DAY: Final = 4
+LATEST_MS: Final = 500_000
+"""An event comes less than so late."""
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -130,6 +132,32 @@ def units(
     return int((Decimal(amount) * rate * 10_000).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
 
 
+def _may_be_late(made: Sequence[Event], place: int) -> bool:
+    """Say whether an event may come up to 500 s late without moving what can't be undone.
+
+    A click moves the orders behind it, whose buyers stay where they were; a refund, or an
+    order that is not a customer's first, books money into panes that are too old to correct.
+    """
+    event = made[place]
+    if event["type"] == "order_refunded":
+        return False
+    if event["type"] == "order_placed":
+        mine = [one for one in made[:place] if _same_customer(one, event)]
+        if any(one["type"] == "order_placed" for one in mine):
+            return False
+    if event["type"] in {"click", "order_placed"}:
+        return not any(
+            _same_customer(one, event) and one["type"] in {"order_placed", "order_refunded"}
+            for one in made[place + 1 :]
+            if one["event_time"] <= event["event_time"] + LATEST_MS
+        )
+    return True
+
+
+def _same_customer(one: Event, other: Event) -> bool:
+    return bool(one.get("user_id") == other["user_id"])
+
+
 def topic_of(event: Event) -> str:
     """Return the kind of the source topic that carries an event."""
     return TOPICS[event["type"]]
@@ -144,7 +172,10 @@ class Month:
     """About 6,000 events of 31 local days, in bursts of some minutes.
 
     Some are sent again with their id within 100 s, some come 10 to 500 s late;
-    the others are in order.  No two events have the same time.
+    the others are in order.  No two events have the same time.  Most orders are of
+    users who clicked in the days before; a fifth names no campaign.  Some orders
+    of different users have the same id.  Refunds come minutes to weeks after the
+    order, a few are of orders that nobody knows.
 
     Attributes:
         events: what is sent, in order; see `topic_of` and `key_of`.
@@ -162,14 +193,18 @@ class Month:
         self.campaigns = CAMPAIGNS
         self._rnd = random.Random(seed)
         self._orders: list[tuple[Event, Decimal]] = []
+        self._clicked: list[str] = []
         self._rows: list[dict[str, Any]] = []
         self.events: list[Event] = []
         self.duplicates = 0
-        sent: list[tuple[int, int, Event]] = []
+        made: list[Event] = []
         for number, at in enumerate(self._times(events)):
             event, row = self._event(number, at)
+            made.append(event)
             self._rows.append(row)
-            self._send(sent, event, at)
+        sent: list[tuple[int, int, Event]] = []
+        for place in range(len(made)):
+            self._send(sent, made, place)
         sent.sort(key=lambda sending: sending[:2])
         self.events = [event for _, _, event in sent]
         self.late = self._count_late()
@@ -201,11 +236,12 @@ class Month:
                 times.add(at)
         return sorted(times)
 
-    def _send(self, sent: list[tuple[int, int, Event]], event: Event, at: int) -> None:
+    def _send(self, sent: list[tuple[int, int, Event]], made: Sequence[Event], place: int) -> None:
         """Note when an event is sent: in time, late, or in time and then again."""
-        draw = self._rnd.random()
-        if draw < 0.02:
-            sent.append((at + self._rnd.randrange(10_000, 500_000), len(sent), event))
+        event, draw = made[place], self._rnd.random()
+        at = event["event_time"]
+        if draw < 0.03 and _may_be_late(made, place):
+            sent.append((at + self._rnd.randrange(10_000, LATEST_MS), len(sent), event))
             return
         sent.append((at, len(sent), event))
         if draw > 0.97:
@@ -242,6 +278,7 @@ class Month:
             "count": 0,
             "dwell_ms": None,
             "metric": "",
+            "order_id": None,
         }
         make: Callable[[Event, dict[str, Any]], None] = getattr(self, f"_{kind}")
         if TOPICS[kind] != "campaigns":
@@ -278,6 +315,7 @@ class Month:
         row["paid"] = traffic == "paid"
 
     def _click(self, event: Event, row: dict[str, Any]) -> None:
+        self._clicked.append(event["user_id"])
         self._traffic(event, row, usual="paid")
 
     def _visit(self, event: Event, row: dict[str, Any]) -> None:
@@ -294,29 +332,51 @@ class Month:
 
     def _order_placed(self, event: Event, row: dict[str, Any]) -> None:
         amount = Decimal(f"{self._rnd.lognormvariate(4, 0.8):.{self._rnd.choice([0, 2, 4])}f}")
-        event["order_id"] = f"order-{event['event_id']}"
+        if self._clicked and self._rnd.random() < 0.7:
+            event["user_id"] = row["user_id"] = self._rnd.choice(self._clicked[-100:])
+        if self._rnd.random() < 0.2:
+            for name in ("campaign_id", "campaign"):
+                event.pop(name, None)
+            row["campaign"] = "none"
+        event["order_id"] = row["order_id"] = self._order_id(event)
         if self._rnd.random() < 0.7:
             event["items"] = row["count"] = self._rnd.randrange(1, 9)
         self._money(event, row, amount, self._rnd.choice(CURRENCIES))
         self._orders.append((event, amount))
 
+    def _order_id(self, event: Event) -> str:
+        """Return an id of its own, or that of the order before if another user placed it."""
+        if self._orders and self._rnd.random() < 0.1:
+            before, _ = self._orders[-1]
+            if all(
+                order["user_id"] != event["user_id"]
+                for order, _ in self._orders
+                if order["order_id"] == before["order_id"]
+            ):
+                return str(before["order_id"])
+        return f"order-{event['event_id']}"
+
     def _order_refunded(self, event: Event, row: dict[str, Any]) -> None:
-        """Pay back some of an order placed before, of the same user, campaign and so on."""
-        order, amount = self._orders[
-            self._rnd.randrange(max(0, len(self._orders) - 60), len(self._orders))
-        ]
+        """Pay back some of an order placed before, or of one that nobody knows."""
+        rnd = self._rnd
+        if rnd.random() < 0.1:
+            event["order_id"] = row["order_id"] = f"lost-{event['event_id']}"
+            self._money(event, row, Decimal(rnd.randrange(1, 90)), rnd.choice(CURRENCIES))
+            return
+        lately = 20 if rnd.random() < 0.7 else len(self._orders)
+        order, amount = rnd.choice(self._orders[-lately:])
         about = ("user_id", "campaign_id", "campaign", "channel", "region", "segment")
         for name in about:
             event.pop(name, None)
         event.update({name: order[name] for name in about if name in order})
-        event["order_id"] = order["order_id"]
+        event["order_id"] = row["order_id"] = order["order_id"]
         placed = next(
             known for known in self._rows if known["event_time_ms"] == order["event_time"]
         )
         row.update(
             {name: placed[name] for name in ("user_id", "campaign", "channel", "region", "segment")}
         )
-        share = self._rnd.choice([Decimal(1), Decimal("0.5"), Decimal("0.25")])
+        share = rnd.choice([Decimal(1), Decimal("0.5"), Decimal("0.25")])
         back = (amount * share).quantize(Decimal("0.01"), rounding="ROUND_DOWN")
         self._money(event, row, back, order["currency"])
 

@@ -18,6 +18,9 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
+from tests.support import attribution_sql
+from tests.support.attribution_sql import MODELS, WHOLE, Customers
+
 End: TypeAlias = tuple[str, int, int]  # (window, start_ms, end_ms), half-open
 # (window, end_ms, scope, campaign, channel, region, segment); parts not in use are empty.
 Key: TypeAlias = tuple[str, int, str, str, str, str, str]
@@ -75,6 +78,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "count": pl.Int64,
     "dwell_ms": pl.Int64,
     "metric": pl.String,
+    "order_id": pl.String,
 }
 # The columns that a frame of clicks, orders and advertising cost can do with.
 SHORT_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -115,7 +119,17 @@ SUMS: dict[str, tuple[str, str]] = {
     "spend": ("kind = 'spend' AND metric = 'ads'", "amount"),
     "other_cost": ("kind = 'spend' AND metric IN ('channel', 'labour')", "amount"),
     "spend_reports": ("kind = 'spend'", "1"),
+    "refunds_made": ("kind = 'refund_made'", "1"),
+    "refund_outflow": ("kind = 'refund_made'", "amount"),
+    "orders_attributed": ("kind = 'order' AND nth IS NOT NULL", "1"),
+    "first_orders": ("kind = 'order' AND nth = 1", "1"),
+    "lifetime": ("kind = 'lifetime'", "amount"),
 } | {flow: (f"kind = 'measurement' AND metric = '{flow}'", "count") for flow in FLOWS}
+SUMS |= {
+    f"{what}_{model}": (f"kind = 'credit' AND metric = '{model}'", adds)
+    for model in MODELS
+    for what, adds in (("orders", "count"), ("revenue", "amount"))
+}
 NATURAL = "(kind IN ('click', 'visit') AND NOT paid)"
 PAID = "(kind IN ('click', 'visit') AND paid)"
 ENGAGED = "kind IN ('registration', 'lead', 'survey')"
@@ -127,6 +141,7 @@ USERS = {
     "visitors": "kind IN ('click', 'visit')",
     "reached": "kind = 'impression'",
     "buyers": "kind = 'order'",
+    "old_buyers": "kind = 'order' AND nth > 1",
     "participants": PARTICIPANTS,
     "active": f"({PARTICIPANTS} OR kind = 'impression')",
 }
@@ -193,17 +208,18 @@ SQL_SCOPED = """
 CREATE TABLE scoped AS  -- every event once per scope it belongs to
 WITH labelled AS (
   SELECT 'all' AS scope, '' AS in_campaign, '' AS in_channel, '' AS in_region, '' AS in_segment,
-         * FROM events
-  UNION ALL SELECT 'channel', '', channel, '', '', * FROM events
-  UNION ALL SELECT 'campaign', campaign, '', '', '', * FROM events
-  UNION ALL SELECT 'campaign_channel', campaign, channel, '', '', * FROM events
-  UNION ALL SELECT 'region', '', '', region, '', * FROM events WHERE region <> ''
-  UNION ALL SELECT 'campaign_region', campaign, '', region, '', * FROM events WHERE region <> ''
-  UNION ALL SELECT 'segment', '', '', '', segment, * FROM events WHERE segment <> '')
+         * FROM entries
+  UNION ALL SELECT 'channel', '', channel, '', '', * FROM entries
+  UNION ALL SELECT 'campaign', campaign, '', '', '', * FROM entries
+  UNION ALL SELECT 'campaign_channel', campaign, channel, '', '', * FROM entries
+  UNION ALL SELECT 'region', '', '', region, '', * FROM entries WHERE region <> ''
+  UNION ALL SELECT 'campaign_region', campaign, '', region, '', * FROM entries WHERE region <> ''
+  UNION ALL SELECT 'segment', '', '', '', segment, * FROM entries WHERE segment <> '')
 SELECT dense_rank() OVER (ORDER BY scope, in_campaign, in_channel, in_region, in_segment)
          AS scope_no,
        scope, in_campaign, in_channel, in_region, in_segment,
-       event_time_ms AS t, kind, user_id, paid, amount, count, dwell_ms, metric
+       event_time_ms AS t, kind, user_id, paid, amount, count, dwell_ms, metric, nth,
+       known_ms
 FROM labelled;
 
 CREATE TABLE scopes AS
@@ -286,6 +302,10 @@ FROM asked ASOF JOIN latest
   ON asked.scope_no = latest.scope_no AND asked.end_ms > latest.t
 WHERE latest.t >= seen_from;
 
+CREATE OR REPLACE TABLE unsettled AS  -- window x scope with money that came after it had closed
+SELECT DISTINCT window_no, scope_no
+FROM windows JOIN late ON t >= start_ms AND t < end_ms AND known_ms >= end_ms;
+
 CREATE OR REPLACE TABLE totals AS  -- of the events in [start_ms, end_ms)
 WITH summed AS (
   SELECT window_no, scope_no, measure, sum(x) AS x
@@ -299,6 +319,17 @@ WITH listed AS (
   FROM windows JOIN singles ON t >= start_ms AND t < end_ms
   GROUP BY ALL)
 SELECT window_no, scope_no, {", ".join(picked)} FROM listed GROUP BY ALL;
+"""
+
+
+def _sql_late(customers: Customers | None) -> str:
+    """Money that comes into panes so late that closed windows need not be corrected."""
+    never = "9223372036854775807"
+    after = never if customers is None else customers.corrected_for_ms
+    return f"""
+CREATE TABLE late AS
+SELECT DISTINCT scope_no, t, known_ms FROM scoped
+WHERE kind IN ('refund', 'lifetime') AND known_ms - t > {after};
 """
 
 
@@ -345,14 +376,14 @@ def _share(name: str, over: str, under: str, *needs: str, min_n: int) -> _Kpi:
     )
 
 
-def _cost_per(name: str, count: str, min_n: int, times: int = 1) -> _Kpi:
-    """Advertising cost per counted thing; what is counted varies as Poisson has it."""
+def _cost_per(name: str, count: str, min_n: int, times: int = 1, cost: str = "spend") -> _Kpi:
+    """Cost per counted thing; what is counted varies as Poisson has it."""
     low, high = (
-        f"CASE WHEN {count} > 0 THEN CAST({times} * spend AS DOUBLE) / 10000"
+        f"CASE WHEN {count} > 0 THEN CAST({times} * {cost} AS DOUBLE) / 10000"
         f" / poisson(CAST({count} AS DOUBLE), {side}) END"
         for side in (1, -1)
     )
-    value = f"ratio({times} * spend, 10000 * {count})"
+    value = f"ratio({times} * {cost}, 10000 * {count})"
     return _Kpi(name, value, count, ("spend_reports",), min_n, low, high)
 
 
@@ -398,6 +429,25 @@ def _quantile(name: str, quantile: str, min_n: int) -> _Kpi:
     )
 
 
+def _of_model(model: str, name: str) -> tuple[_Kpi, ...]:
+    """Orders, revenue, cost per order and return of a way to attribute orders."""
+    parts, revenue = f"orders_{model}", f"revenue_{model}"
+    seen = ("orders_attributed", parts)
+    n = f"{parts} // {WHOLE}"
+    cost = _cost_per(f"cpa_{name}", f"({parts} / {WHOLE}::DOUBLE)", 10)
+    if model == "linear":
+        cost = cost._replace(low="NULL", high="NULL")
+    return (
+        _total(f"orders_{name}", f"{parts} / {WHOLE}::DOUBLE", *seen, n=n),
+        _total(f"revenue_{name}", revenue, *seen, n=n),
+        cost._replace(n=n),
+        _Kpi(f"roas_{name}", f"ratio({revenue}, spend)", n, seen, 30),
+    )
+
+
+# Not exact where money came after the window had closed.
+_ANY_LATE = "CASE WHEN unsettled THEN 'infinity'::DOUBLE ELSE 0.0 END"
+_TOUCHED = "orders_first, orders_last, orders_linear"
 _SENTIMENT = "(sentiment_positive + sentiment_neutral + sentiment_negative)"
 _AOV = "ratio(gross, 10000 * orders)"
 _AOV_HALF = "half_of_mean(gross, gross_squares, orders) / 10000"
@@ -430,8 +480,8 @@ KPIS = (
     _share("purchase_conversion_rate", "buyers", "visitors", "clicks", "visits", min_n=100),
     _cost_per("cost_per_order", "orders", 10),
     _total("revenue_gross", "gross", n="orders"),
-    _total("revenue_net", "gross - refunded", n="orders"),
-    _Kpi("refund_rate", "ratio(refunded, gross)", "orders", min_n=30),
+    _total("revenue_net", "gross - refunded", n="orders")._replace(slack=_ANY_LATE),
+    _Kpi("refund_rate", "ratio(refunded, gross)", "orders", min_n=30, slack=_ANY_LATE),
     _Kpi(
         "aov",
         _AOV,
@@ -464,6 +514,24 @@ KPIS = (
     _total("store_visits", "store_visits", "store_visits"),
     *(_Kpi(level, f"{level} / 10000::DOUBLE", "1") for level in LEVELS),
     _quantile("complaint_response_time", "complaint_p90", 10),
+    _total("new_customers", "first_orders", "orders_attributed"),
+    _cost_per("cac", "first_orders", 10, cost="(spend + other_cost)"),
+    _users("returning_buyers", "old_buyers", "orders_attributed"),
+    _share("repurchase_rate", "old_buyers", "buyers", "orders_attributed", min_n=30),
+    _Kpi("clv", "ratio(lifetime, 10000 * first_orders)", "first_orders", min_n=30, slack=_ANY_LATE),
+    _total(
+        "refund_outflow", "refund_outflow", "orders_attributed", "refunds_made", n="refunds_made"
+    ),
+    *_of_model("first", "first_touch"),
+    *_of_model("last", "last_touch"),
+    *_of_model("linear", "linear"),
+    *_of_model("declared", "declared"),
+    _Kpi(
+        "attribution_spread",
+        f"ratio(greatest({_TOUCHED}) - least({_TOUCHED}), greatest({_TOUCHED}))",
+        f"orders_linear // {WHOLE}",
+        min_n=30,
+    ),
 )
 NEEDED = tuple(dict.fromkeys(name for kpi in KPIS for name in kpi.needs))
 # Of a KPI in a row of results: value, low, high, n, slack, bound_slack, n_slack.
@@ -472,7 +540,8 @@ WIDTH = 7
 
 def _sql_kpis() -> str:
     """The KPIs of a chunk, and the windows and scopes in which all of them are just so."""
-    made_of = [f"seen_{name}" for name in NEEDED]
+    made_of = ["(window_no, scope_no) IN (FROM unsettled) AS unsettled"]
+    made_of += [f"seen_{name}" for name in NEEDED]
     made_of += [f"coalesce({name}, 0) AS {name}" for name in MEASURES]
     for quantile in QUANTILES:
         made_of += [quantile, f"{quantile}_low", f"{quantile}_high"]
@@ -576,8 +645,13 @@ def _chunks(asked: list[End], times: list[int]) -> Iterator[tuple[int, int]]:
         yield first, len(asked)
 
 
-def values(events: pl.DataFrame, ends: Iterable[End], zone: str) -> dict[Key, dict[str, Value]]:
+def values(
+    events: pl.DataFrame, ends: Iterable[End], zone: str, *, customers: Customers | None = None
+) -> dict[Key, dict[str, Value]]:
     """Return the present KPIs of every asked window and active scope.
+
+    Orders and refunds have the campaign and channel that they name, or ``none``. Without
+    customers they count there, and the KPIs of customers are absent.
 
     Windows and scopes in which all is the same share one dictionary: do not change it.
 
@@ -601,8 +675,10 @@ def values(events: pl.DataFrame, ends: Iterable[End], zone: str) -> dict[Key, di
         for name, frame in ("events", table), ("all_windows", windows):
             frame.write_parquet(f"{folder}/{name}")
             con.execute(f"CREATE TABLE {name} AS FROM read_parquet('{folder}/{name}')")
+        con.execute(attribution_sql.entries(customers))
         for sql in (SQL_MACROS, SQL_SCOPED, _sql_added(), _sql_singles(), _sql_latest()):
             con.execute(sql)
+        con.execute(_sql_late(customers))
         scopes: dict[int, tuple[str, str, str, str, str]] = {
             row[0]: row[1:] for row in con.sql("FROM scopes").fetchall()
         }

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from tests.support import month, oracle
+from tests.support.attribution_sql import Customers
 from tests.support.compare import differences, published, same
 from tests.support.month import Month
 from tests.support.oracle import Value
@@ -376,6 +377,157 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert oracle.values(table, ends, NEW_YORK) == whole
 
 
+# --- customers
+
+
+def in_last_minute(*rows: dict[str, Any], **customers: Any) -> dict[str, dict[str, Value]]:
+    """The KPIs of the minute that ends at noon, by campaign and channel; all is under "all"."""
+    known = Customers(lookback_ms=7 * DAY, **customers)
+    found = oracle.values(events(*rows), [("1m", NOON - MINUTE, NOON)], "UTC", customers=known)
+    return {
+        " ".join(key[3:5]).strip() or "all": kpis
+        for key, kpis in found.items()
+        if key[2] in {"all", "campaign_channel"}
+    }
+
+
+def click(campaign: str, channel: str, *, before: int, **others: Any) -> dict[str, Any]:
+    at = {"event_time_ms": NOON - 1 - before, "campaign": campaign, "channel": channel}
+    return {"kind": "click", **at, **others}
+
+
+def order(
+    amount: int, *, campaign: str = "none", channel: str = "none", **others: Any
+) -> dict[str, Any]:
+    named = {"campaign": campaign, "channel": channel, "order_id": "o"}
+    return {"kind": "order", "amount": amount, **named, **others}
+
+
+JOURNEY = (
+    click("too", "early", before=7 * DAY + 1),
+    click("a", "search", before=7 * DAY),
+    click("b", "feed", before=2 * DAY),
+    click("c", "mail", before=0),
+    click("d", "feed", before=-1),  # after the order
+    click("e", "feed", before=1, user_id="v"),  # somebody else
+)
+
+
+def shares(found: dict[str, dict[str, Value]], name: str) -> dict[str, tuple[Any, Any]]:
+    """Orders and revenue of a model, where there are any."""
+    return {
+        place: (kpis[f"orders_{name}"].value, kpis[f"revenue_{name}"].value)
+        for place, kpis in found.items()
+        if place != "all" and kpis.get(f"orders_{name}", Value(0, None, None, 0, True)).value
+    }
+
+
+def test_touches_within_the_lookback_share_an_order() -> None:
+    found = in_last_minute(*JOURNEY, order(100))
+    assert shares(found, "first_touch") == {"a search": (1.0, 100)}
+    assert shares(found, "last_touch") == {"c mail": (1.0, 100)}
+    assert shares(found, "linear") == {
+        "a search": (0.3333, 33),
+        "b feed": (0.3333, 33),
+        "c mail": (0.3334, 34),
+    }
+    assert shares(found, "declared") == {"none none": (1.0, 100)}
+    everything = found["all"]
+    assert [everything[f"orders_{name}"].value for name in ("first_touch", "linear")] == [1.0, 1.0]
+    assert everything["attribution_spread"][:4] == (0.0, None, None, 1)
+    assert found["a search"]["attribution_spread"].value == 1.0
+    assert found["a search"]["orders_linear"].n == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "place"),
+    [("last", "c mail"), ("linear", "c mail"), ("first", "a search"), ("declared", "none none")],
+)
+def test_the_default_model_places_orders_that_name_no_campaign(model: str, place: str) -> None:
+    found = in_last_minute(*JOURNEY, order(100), model=model)
+    counted = {name for name, kpis in found.items() if kpis["orders"].value}
+    assert counted == {"all", place}
+
+
+@pytest.mark.parametrize(
+    ("placed", "place"),
+    [
+        (order(100, campaign="z", channel="tv"), "z tv"),
+        (order(100, campaign="z"), "z none"),
+        (order(100, campaign="unknown"), "unknown none"),
+        (order(100, channel="tv"), "c tv"),
+        (order(100, user_id="w"), "none direct"),
+        (order(100, channel="tv", user_id="w"), "none tv"),
+    ],
+)
+def test_what_an_order_names_is_its_own(placed: dict[str, Any], place: str) -> None:
+    found = in_last_minute(*JOURNEY, placed)
+    assert {name for name, kpis in found.items() if kpis["orders"].value} == {"all", place}
+    touched = "none direct" if "user_id" in placed else "c mail"
+    assert shares(found, "last_touch") == {touched: (1.0, 100)}
+
+
+def test_a_refund_counts_against_its_order_and_when_it_is_made() -> None:
+    placed = order(900, event_time_ms=NOON - 3 * DAY)
+    back = {"kind": "refund", "amount": 400, "campaign": "z", "order_id": "o"}
+    table = events(*JOURNEY, placed, back, {**back, "user_id": "w"})
+    ends = [("1m", end - MINUTE, end) for end in (NOON - 3 * DAY, NOON - 3 * DAY + MINUTE, NOON)]
+    found = oracle.values(table, ends, "UTC", customers=Customers(lookback_ms=7 * DAY))
+    then, now = (
+        {key[3]: kpis for key, kpis in found.items() if key[1] == end and key[2] == "campaign"}
+        for end in (NOON - 3 * DAY + MINUTE, NOON)
+    )
+    assert [name for name, kpis in then.items() if kpis["orders"].value] == ["a"]
+    assert then["a"]["revenue_net"].value == 500
+    assert then["a"]["clv"][:4] == (0.05, None, None, 1)
+    # It came when the window had long closed.
+    assert then["a"]["revenue_net"].slack == then["a"]["clv"].slack == float("inf")
+    assert then["a"]["orders"].slack == 0
+    assert now["a"]["refund_outflow"][:4] == (400, None, None, 1)
+    assert now["a"]["revenue_net"][:1] == (0,)
+    # Nobody knows an order o of w.
+    assert now["z"]["refund_outflow"][:4] == (400, None, None, 1)
+    assert now["z"]["revenue_net"].value == -400
+
+
+def test_first_orders_and_those_who_come_back() -> None:
+    found = in_last_minute(
+        order(100, campaign="z", user_id="old", event_time_ms=NOON - 40 * DAY, order_id="1"),
+        order(200, campaign="y", user_id="old", order_id="2"),
+        order(300, campaign="y", user_id="new", event_time_ms=NOON - 3, order_id="3"),
+        order(500, campaign="x", user_id="new", event_time_ms=NOON - 2, order_id="4"),
+        {"kind": "refund", "amount": 60, "user_id": "new", "order_id": "4"},
+        {"kind": "spend", "amount": 80_000, "metric": "ads", "campaign": "y", "channel": "none"},
+        {"kind": "spend", "amount": 20_000, "metric": "labour", "campaign": "y", "channel": "none"},
+    )
+    y, x = found["y none"], found["x none"]
+    assert y["new_customers"][:4] == (1, None, None, 1)
+    assert y["returning_buyers"].value == 1
+    assert y["repurchase_rate"].value == 0.5
+    assert y["clv"][:4] == (0.074, None, None, 1)  # (300 + 500 - 60) / 10,000
+    # Between 1 + z²/2 - z √(1 + z²/4) = 0.176524 and 5.664934 customers.
+    assert about(y["cac"]) == (10.0, 1.76524555, 56.6493427, 1, False)
+    assert x["new_customers"].value == 0
+    assert x["returning_buyers"].value == 1
+    assert "clv" not in x
+    assert x["revenue_net"].value == 440
+    # Two orders by first, last and linear touch: none of them had a touch.
+    assert "cpa_first_touch" not in y
+    assert y["roas_declared"][:4] == (500 / 80_000, None, None, 2)
+    assert about(y["cpa_declared"]) == (4.0, 1.09694428, 14.5859734, 2, False)
+
+
+def test_without_customers_their_kpis_are_absent() -> None:
+    table = events(*JOURNEY, order(100), {"kind": "refund", "amount": 40, "order_id": "o"})
+    found = oracle.values(table, [("1m", NOON - MINUTE, NOON)], "UTC")
+    kpis = found["1m", NOON, "campaign_channel", "none", "none", "", ""]
+    assert kpis["orders"].value == 1
+    assert kpis.keys().isdisjoint(
+        {"new_customers", "cac", "returning_buyers", "repurchase_rate", "clv", "orders_declared"}
+    )
+    assert found["1m", NOON, "campaign", "c", "", "", ""]["refund_outflow"].value == 40
+
+
 # --- comparison
 
 
@@ -505,15 +657,47 @@ def test_the_month_counts_what_is_sent_once(made: Month) -> None:
     assert sent == Counter(made.counted["kind"].to_list())
 
 
+def orders_of(made: Month) -> dict[tuple[str, str], dict[str, Any]]:
+    placed = [event for event in made.events if event["type"] == "order_placed"]
+    return {(event["user_id"], event["order_id"]): event for event in placed}
+
+
 def test_refunds_are_of_orders(made: Month) -> None:
-    orders = {e["order_id"]: e for e in made.events if e["type"] == "order_placed"}
+    orders = orders_of(made)
     refunds = [e for e in made.events if e["type"] == "order_refunded"]
     about = ("user_id", "campaign_id", "campaign", "channel", "region", "segment", "currency")
-    for refund in refunds:
-        order = orders[refund["order_id"]]
+    known = [one for one in refunds if (one["user_id"], one["order_id"]) in orders]
+    assert 0.02 < 1 - len(known) / len(refunds) < 0.2
+    waited = [0]
+    for refund in known:
+        order = orders[refund["user_id"], refund["order_id"]]
+        waited.append(refund["event_time"] - order["event_time"])
         assert [refund.get(name) for name in about] == [order.get(name) for name in about]
         assert Decimal(refund["amount"]) <= Decimal(order["amount"])
         assert refund["event_time"] > order["event_time"]
+    assert max(waited) > 14 * DAY
+
+
+def test_the_month_has_journeys(made: Month) -> None:
+    orders = orders_of(made)
+    unnamed = [one for one in orders.values() if not {"campaign_id", "campaign"} & one.keys()]
+    assert 0.15 < len(unnamed) / len(orders) < 0.35
+    buyers = Counter(user for user, _ in orders)
+    assert sum(count > 1 for count in buyers.values()) > 50
+    ids = Counter(order_id for _, order_id in orders)
+    assert max(ids.values()) > 1  # of different users
+    clicks = (
+        made.counted.filter(pl.col("kind") == "click").select("user_id", "event_time_ms").rows()
+    )
+    touches = Counter(
+        sum(
+            user == order["user_id"] and 0 <= order["event_time"] - at <= 7 * DAY
+            for user, at in clicks
+        )
+        for order in unnamed
+    )
+    assert touches[0] > 10
+    assert sum(count for touched, count in touches.items() if touched > 1) > 30
 
 
 def test_the_month_holds_the_end_of_daylight_saving_time(made: Month) -> None:

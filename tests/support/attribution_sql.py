@@ -1,0 +1,127 @@
+"""What customers' orders and refunds count for, in SQL: the monitor's truth, found on its own.
+
+Range joins and window functions over raw events; shares no code with the monitor.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+DAY_MS: Final = 86_400_000
+MODELS: Final = ("declared", "first", "last", "linear")
+"""The ways to attribute an order."""
+WHOLE: Final = 10_000
+"""The parts of an order."""
+
+
+class Customers(NamedTuple):
+    """How a deployment that remembers customers attributes orders.
+
+    ``model`` places the orders that name no campaign. What comes into a pane
+    later than ``corrected_for_ms`` need not correct windows that have closed.
+    """
+
+    lookback_ms: int = 7 * DAY_MS
+    model: str = "last"
+    corrected_for_ms: int = 15 * 60_000
+
+
+FORGETFUL: Final = """
+CREATE TABLE entries AS  -- without customers orders and refunds count where and when they say
+SELECT *, NULL::BIGINT AS nth, event_time_ms AS known_ms FROM events
+UNION ALL
+SELECT * REPLACE ('refund_made' AS kind), NULL, event_time_ms FROM events WHERE kind = 'refund';
+"""
+
+
+def entries(customers: Customers | None) -> str:
+    """Return what makes the table ``entries`` of the table ``events``.
+
+    An entry is an event as it counts, at its place and time: orders have ``nth`` of
+    their customer, credits their model in ``metric`` and parts of an order in
+    ``count``; ``known_ms`` is when it came.
+    """
+    if customers is None:
+        return FORGETFUL
+    return f"""
+CREATE TABLE orders AS
+SELECT *, row_number() OVER (ORDER BY event_time_ms) AS no,
+       row_number() OVER (PARTITION BY user_id ORDER BY event_time_ms) AS nth
+FROM events WHERE kind = 'order';
+
+CREATE TABLE touches AS  -- touch i of n of each order
+SELECT no, click.campaign, click.channel, count(*) OVER (PARTITION BY no) AS n,
+       row_number() OVER (PARTITION BY no ORDER BY click.event_time_ms) - 1 AS i
+FROM orders JOIN events AS click
+  ON click.kind = 'click' AND click.user_id = orders.user_id
+  AND click.event_time_ms BETWEEN orders.event_time_ms - {customers.lookback_ms}
+                              AND orders.event_time_ms;
+
+CREATE TABLE placed AS
+SELECT orders.* REPLACE (
+  CASE WHEN orders.campaign <> 'none' OR {_DECLARES[customers.model]}
+    THEN orders.campaign ELSE coalesce(touches.campaign, 'none') END AS campaign,
+  CASE WHEN orders.campaign <> 'none' OR orders.channel <> 'none' OR {_DECLARES[customers.model]}
+    THEN orders.channel ELSE coalesce(touches.channel, 'direct') END AS channel)
+FROM orders LEFT JOIN touches ON touches.no = orders.no AND {_PLACING[customers.model]};
+
+CREATE MACRO part(whole, i, n) AS (i + 1) * whole // n - i * whole // n;
+CREATE TABLE credits AS
+SELECT no, 'declared' AS model, campaign, channel, {WHOLE} AS parts, amount FROM orders
+UNION ALL
+SELECT no, model, touches.campaign, touches.channel,
+       CASE WHEN model = 'linear' THEN part({WHOLE}, i, n) ELSE {WHOLE} END,
+       CASE WHEN model = 'linear' THEN part(amount, i, n) ELSE amount END
+FROM touches JOIN orders USING (no), (VALUES ('first'), ('last'), ('linear')) AS models(model)
+WHERE model = 'linear' OR i = (CASE model WHEN 'first' THEN 0 ELSE n - 1 END)
+UNION ALL
+SELECT no, model, 'none', 'direct', {WHOLE}, amount
+FROM orders, (VALUES ('first'), ('last'), ('linear')) AS models(model)
+WHERE no NOT IN (SELECT no FROM touches);
+
+CREATE TABLE refunds AS  -- at their order's place, if they are of one
+SELECT refund.* REPLACE (
+         coalesce(placed.campaign, refund.campaign) AS campaign,
+         coalesce(placed.channel, refund.channel) AS channel,
+         coalesce(placed.region, refund.region) AS region,
+         coalesce(placed.segment, refund.segment) AS segment),
+       placed.event_time_ms AS ordered_ms
+FROM events AS refund LEFT JOIN (
+  FROM placed QUALIFY
+    row_number() OVER (PARTITION BY user_id, order_id ORDER BY event_time_ms) = 1) AS placed
+  ON refund.user_id = placed.user_id AND refund.order_id = placed.order_id
+WHERE refund.kind = 'refund';
+
+CREATE TABLE entries AS
+SELECT *, event_time_ms AS known_ms FROM events WHERE kind NOT IN ('order', 'refund')
+UNION ALL BY NAME
+SELECT * EXCLUDE (no), event_time_ms AS known_ms FROM placed
+UNION ALL BY NAME
+SELECT 'credit' AS kind, event_time_ms, credits.campaign, credits.channel, region, segment,
+       model AS metric, parts AS count, credits.amount, event_time_ms AS known_ms
+FROM credits JOIN orders USING (no)
+UNION ALL BY NAME
+SELECT * EXCLUDE (ordered_ms) REPLACE (coalesce(ordered_ms, event_time_ms) AS event_time_ms),
+       event_time_ms AS known_ms
+FROM refunds
+UNION ALL BY NAME
+SELECT * EXCLUDE (ordered_ms) REPLACE ('refund_made' AS kind), event_time_ms AS known_ms
+FROM refunds
+UNION ALL BY NAME  -- what each order and each refund of one is worth, booked at the first order
+SELECT 'lifetime' AS kind, first.event_time_ms, first.campaign, first.channel, first.region,
+       first.segment, money.amount, known_ms
+FROM (SELECT user_id, amount, event_time_ms AS known_ms FROM orders
+      UNION ALL SELECT user_id, -amount, event_time_ms FROM refunds
+                WHERE ordered_ms IS NOT NULL) AS money
+JOIN placed AS first ON first.user_id = money.user_id AND first.nth = 1;
+"""
+
+
+_DECLARES: Final = {"declared": "true", "first": "false", "last": "false", "linear": "false"}
+_PLACING: Final = {
+    "declared": "false",
+    "first": "i = 0",
+    "last": "i = n - 1",
+    "linear": "i = n - 1",
+}
+"""Which touch places an order that names no campaign."""

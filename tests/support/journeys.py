@@ -1,0 +1,183 @@
+"""Journeys of many customers over three weeks, and what they count for, in SQL.
+
+Shares no code with the monitor: what is expected follows from the events by
+`tests.support.attribution_sql`.
+"""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+import duckdb
+import polars as pl
+
+from tests.support import attribution_sql, oracle
+from tests.support.attribution_sql import DAY_MS, MODELS, Customers
+
+Event = dict[str, Any]
+Key = tuple[str, str, int, str]
+"""Campaign, channel, start of the pane, measure."""
+
+START_MS: Final = 1_696_118_400_000
+"""2023-10-01T00:00Z."""
+SPAN_MS: Final = 21 * DAY_MS
+PANE_MS: Final = 10_000
+CAMPAIGNS: Final = ("c1", "c2", "shop")
+"""Those that are defined; one more is named that is not."""
+CHANNELS: Final = ("search", "feed", "email", "social")
+LATEST_MS: Final = 500_000
+"""What comes late comes less than so late."""
+
+_MEASURES: Final = {
+    "orders": ("order", "1"),
+    "items": ("order", "count"),
+    "revenue_gross": ("order", "amount"),
+    "orders_attributed": ("order", "1"),
+    "first_orders": ("order", "(nth = 1)::BIGINT"),
+    "lifetime_value": ("lifetime", "amount"),
+    "refunds": ("refund", "1"),
+    "revenue_refunded": ("refund", "amount"),
+    "refunds_made": ("refund_made", "1"),
+    "refund_outflow": ("refund_made", "amount"),
+} | {
+    f"{what}_{model}": (f"credit' AND metric = '{model}", adds)
+    for model in MODELS
+    for what, adds in (("orders", "count"), ("revenue", "amount"))
+}
+"""Measure: the kind of entry, and what each adds."""
+MEASURES: Final = frozenset(_MEASURES)
+
+
+class Journeys(NamedTuple):
+    """Events as the topics carry them, in order of arrival, and as the oracle takes them."""
+
+    events: list[Event]
+    table: pl.DataFrame
+
+
+def journeys(count: int = 10_000, *, seed: int = 1, late: float = 0.0) -> Journeys:
+    """Return the clicks, orders and refunds of so many customers; no two at the same time.
+
+    Args:
+        count: how many customers; a third of them order nothing.
+        seed: the same one gives the same journeys.
+        late: the share of events that come late, 0 to 1.
+    """
+    rnd = random.Random(seed)
+    taken: set[int] = set()
+    events: list[Event] = []
+    for number in range(count):
+        events += _journey(rnd, f"user-{number}", taken)
+    arrivals = {
+        event["event_id"]: event["event_time"]
+        + (rnd.randrange(LATEST_MS) if rnd.random() < late else 0)
+        for event in events
+    }
+    events.sort(key=lambda event: arrivals[event["event_id"]])
+    rows = [_row(event) for event in events]
+    return Journeys(events, oracle.typed(pl.DataFrame(rows, schema=_ROW)))
+
+
+def expected(made: Journeys, customers: Customers) -> dict[Key, int]:
+    """Return what every campaign and channel counts in every pane, where it is not 0."""
+    parts = " UNION ALL ".join(
+        f"SELECT campaign, channel, event_time_ms, '{measure}' AS measure, {adds} AS x"
+        f" FROM entries WHERE kind = '{kind}'"
+        for measure, (kind, adds) in _MEASURES.items()
+    )
+    with TemporaryDirectory() as folder, duckdb.connect() as con:
+        made.table.write_parquet(f"{folder}/events")
+        con.execute(f"CREATE TABLE events AS FROM read_parquet('{folder}/events')")
+        con.execute(attribution_sql.entries(customers))
+        rows = con.execute(
+            f"SELECT campaign, channel, event_time_ms // {PANE_MS} * {PANE_MS}, measure, sum(x)"
+            f" FROM ({parts}) GROUP BY ALL HAVING sum(x) <> 0"
+        ).fetchall()
+    return {
+        (campaign, channel, pane, measure): int(x) for campaign, channel, pane, measure, x in rows
+    }
+
+
+def _journey(rnd: random.Random, user: str, taken: set[int]) -> list[Event]:
+    """Clicks of several campaigns and channels, up to three orders, and refunds of some."""
+    clicks = [_event(rnd, "click", user, taken, _named(rnd)) for _ in range(rnd.randrange(8))]
+    orders = [
+        _event(rnd, "order_placed", user, taken, _order(rnd, number))
+        for number in range(rnd.choice((0, 0, 1, 1, 2, 3)))
+    ]
+    refunds = [
+        _event(rnd, "order_refunded", user, taken, _refund(rnd, order), after=order["event_time"])
+        for order in orders
+        if rnd.random() < 0.15
+    ]
+    return [*clicks, *orders, *refunds]
+
+
+def _named(rnd: random.Random) -> Event:
+    """Return a campaign and a channel, or one of them, or neither."""
+    campaign = rnd.choice((*CAMPAIGNS, *CAMPAIGNS, "nobody-knows-it", ""))
+    channel = rnd.choice((*CHANNELS, ""))
+    named = {"campaign_id": campaign, "channel": channel}
+    return {name: value for name, value in named.items() if value}
+
+
+def _order(rnd: random.Random, number: int) -> Event:
+    """Return an order, whose id is its customer's own: others have the same."""
+    named = _named(rnd) if rnd.random() < 0.5 else {}
+    about = {"order_id": f"order-{number}", "items": rnd.randrange(4)}
+    return {**named, **about, "amount": _money(rnd.randrange(1, 9_999_999)), "currency": "CNY"}
+
+
+def _refund(rnd: random.Random, order: Event) -> Event:
+    """Return a refund of half of an order, or of one that nobody knows."""
+    about: Event = {name: order[name] for name in ("campaign_id", "channel") if name in order}
+    order_id = "nobody-knows-it" if rnd.random() < 0.1 else order["order_id"]
+    half = _money(int(Decimal(order["amount"]) * 5_000))
+    return {**about, "order_id": order_id, "amount": half, "currency": "CNY"}
+
+
+def _money(units: int) -> str:
+    return str(Decimal(units) / 10_000)
+
+
+def _event(
+    rnd: random.Random,
+    kind: str,
+    user: str,
+    taken: set[int],
+    body: Event,
+    *,
+    after: int = START_MS,
+) -> Event:
+    at = rnd.randrange(after + 1, START_MS + SPAN_MS + DAY_MS)
+    while at in taken:
+        at += 1
+    taken.add(at)
+    return {"type": kind, "event_id": f"{user}-{at}", "event_time": at, "user_id": user, **body}
+
+
+_KINDS: Final = {"click": "click", "order_placed": "order", "order_refunded": "refund"}
+_ROW: Final = {
+    name: oracle.SCHEMA[name]
+    for name in (
+        *("event_time_ms", "kind", "user_id", "campaign", "channel", "amount", "count"),
+        "order_id",
+    )
+}
+
+
+def _row(event: Event) -> dict[str, Any]:
+    named = event.get("campaign_id", "none")
+    return {
+        "event_time_ms": event["event_time"],
+        "kind": _KINDS[event["type"]],
+        "user_id": event["user_id"],
+        "campaign": named if named in {*CAMPAIGNS, "none"} else "unknown",
+        "channel": event.get("channel", "none"),
+        "amount": int(Decimal(event.get("amount", 0)) * 10_000),
+        "count": event.get("items", 0),
+        "order_id": event.get("order_id"),
+    }
