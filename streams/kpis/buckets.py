@@ -268,8 +268,8 @@ class Buckets:
             if self._day.end_of(start) <= before:
                 ended[self._day.start_of(start)].append(quarter)
         for day, quarters in ended.items():
-            if day in days:
-                continue
+            if day in days or self._era.holds(day):
+                continue  # after a crash its quarters may still be there
             bucket = days[day] = Bucket(_key(DAY_LEVEL, day), self._facets, self._cold)
             for quarter in quarters:
                 bucket.add(quarter.columns(), at_offset=max(bucket.offset, quarter.offset))

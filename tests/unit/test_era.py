@@ -81,7 +81,7 @@ def test_everything_so_far_is_the_sum_of_all_panes(made: list[Delta]) -> None:
     assert so_far(expiring, frontier_ms + 2 * KEPT_MS[DAY_LEVEL]) == so_far(everything, frontier_ms)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(deltas, st.data())
 def test_a_crash_between_segments_and_head_adds_no_day_twice(
     made: list[Delta], data: st.DataObject
@@ -112,6 +112,21 @@ def test_a_crash_between_segments_and_head_adds_no_day_twice(
     for number, delta in arrivals[at_head + 1 :]:
         take(resumed, delta, at_offset=number)
     assert so_far(resumed, frontier_ms) == so_far(straight, frontier_ms)
+
+
+def test_a_day_whose_quarters_outlived_it_is_not_taken_twice() -> None:
+    """The era was written, the crash came before the quarters of its last day were removed."""
+    before, store = Buckets(DAY), dict[bytes, bytes | None]()
+    take(before, (0, 0, {1}), at_offset=0)
+    store.update(before.take_segments())
+    much_later = KEPT_MS[DAY_LEVEL] // HOUR_MS - 7
+    take(before, (much_later, 136, {2}), at_offset=1)
+    store.update((key, value) for key, value in before.take_segments() if value is not None)
+    resumed = Buckets(DAY)
+    kept = {key: value for key, value in store.items() if value is not None}
+    resumed.restore(kept, frontier_ms=NOON + QUARTER_MS, offset=0)
+    frontier_ms = take(resumed, (much_later, 136, {2}), at_offset=1)
+    assert so_far(resumed, frontier_ms) == so_far(before, frontier_ms)
 
 
 def test_the_era_is_one_segment() -> None:
