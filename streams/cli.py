@@ -270,8 +270,9 @@ def customers(
     """Count the customers that Redis keeps, or make them anew.
 
     A rebuild reads clicks and orders from the beginning of their topics up to where the
-    workers stand; the workers must run, and wait until it is done. Customers of whom the
-    topics keep nothing any more are new ones from then on.
+    workers' state stands; workers that run wait until it is done. Customers of whom the
+    topics keep nothing any more are new ones from then on. Without it, counts everybody who
+    clicked or ordered lately.
     """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     if rebuild:

@@ -8,6 +8,7 @@ from models.rates import Rates
 from streams import app, config
 from streams.engine.stage import SourcePartition
 from streams.errors import CustomersError
+from streams.ingest import stage as ingest
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.customers import CustomerStore
 from streams.ingest.job import IngestJob
@@ -38,24 +39,25 @@ async def rebuild_customers(settings: Settings, *, progress: Callable[[int, int]
         progress: is told how many of how many records are read.
 
     Raises:
-        CustomersError: nobody keeps customers, or no worker runs.
+        CustomersError: nobody keeps customers.
+        StateError: the workers' state can't be read.
         OutsideAwayError: Redis does not answer.
     """
-    store = _store(settings)
     customers = app.customer_context(settings)
     rates = Rates(settings.currency, config.load_rates(settings.rates_file).rates)
     campaigns = CampaignIndex(config.load_campaigns(settings.campaigns_file).campaigns)
+    rules = app.ingest_rules(settings)
+    store = _store(settings)
     registry = RegistryReader(
         campaigns, rates, broker=settings.broker, topic=settings.registry_topic
     )
-    await registry.read_once()
     kinds = {settings.clicks_topic: "clicks", settings.orders_topic: "orders"}
 
     def open_job(source: SourcePartition) -> IngestJob:
         return IngestJob(
             source,
             kind=kinds[source.topic],
-            rules=app.ingest_rules(settings),
+            rules=rules,
             campaigns=campaigns,
             rates=rates,
             customers=customers,
@@ -63,15 +65,14 @@ async def rebuild_customers(settings: Settings, *, progress: Callable[[int, int]
         )
 
     try:
+        await registry.read_once()
         return await rebuild(
             store,
             broker=settings.broker,
-            group=settings.app_id,
-            partitions=[
-                SourcePartition(topic, number)
-                for topic in kinds
-                for number in range(settings.partitions)
-            ],
+            changelog=settings.changelog_topic(ingest.TABLE),
+            kinds=kinds,
+            partitions=settings.partitions,
+            horizon_ms=rules.correction_horizon_ms + rules.allowed_disorder_ms,
             open_job=open_job,
             progress=progress,
         )

@@ -187,6 +187,15 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _customers_outlive_the_lookback(self) -> Settings:
+        if self.customers_kept_days < self.attribution_lookback_days:
+            raise ValueError(
+                "customers_kept_days must be at least attribution_lookback_days: an order looks "
+                "back at clicks that must still be known"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _horizons_fit(self) -> Settings:
         if self.dedupe_horizon_s < self.correction_horizon_s + self.allowed_disorder_s:
             raise ValueError(

@@ -134,7 +134,7 @@ class Checkpoints:
                 )
             else:
                 running.waits_for = ""
-                snapshot = settled
+                snapshot = snapshot if settled is None else settled
         return None
 
     async def _write(self, running: Running, snapshot: Snapshot, *, offset: int) -> None:

@@ -82,8 +82,10 @@ class Unsettled(Protocol):
     Until it has it nothing of it is saved or sent; its job goes on meanwhile.
     """
 
-    def settle(self) -> Coroutine[Any, Any, Snapshot]:
-        """Ask, and return the snapshot; may be called again after an error.
+    def settle(self) -> Coroutine[Any, Any, Snapshot | None]:
+        """Ask, and return the snapshot; None if there is more to ask.
+
+        It is called again after that, and after an error.
 
         Raises:
             NotYetError: another job must come first.

@@ -79,10 +79,14 @@ _decode_segment = refusing(msgspec.msgpack.Decoder(_Segment).decode)
 _decode_segment_v1 = refusing(msgspec.msgpack.Decoder(_SegmentV1).decode)
 
 
+HEADS = b"head/"
+"""What the keys of heads start with."""
+
+
 def prefixes(source: SourcePartition) -> tuple[bytes, ...]:
     """Return what the keys of a source's heads and segments start with."""
     topic = source.topic.encode()
-    return (b"head/" + topic, b"segment/" + topic + b"/", b"segments/" + topic + b"/")
+    return (HEADS + topic, b"segment/" + topic + b"/", b"segments/" + topic + b"/")
 
 
 @dataclass(slots=True)
@@ -230,6 +234,27 @@ def read(
         )
     saved = Saved(offset=head.offset, state=head.state, segments=values)
     return Found(saved, head.as_outputs(), log)
+
+
+def last_offset(items: Iterable[tuple[bytes, bytes]], *, source: SourcePartition) -> int:
+    """Return the last offset that a source's state has read, -1 without a state.
+
+    Args:
+        items: every key of the table, and others.
+        source: the source partition.
+
+    Raises:
+        StateError: it was written by a later version, or is broken.
+    """
+    prefix, _, _ = prefixes(source)
+    newest, offset = -1, -1
+    for name, data in items:
+        if name != prefix and not name.startswith(prefix + b"/"):
+            continue
+        epoch = 0 if name == prefix else _epoch(name.rpartition(b"/")[2], source=source)
+        if epoch > newest:
+            newest, offset = epoch, _read_head(data, source=source).offset
+    return offset
 
 
 def _head_key(source: SourcePartition, epoch: int) -> bytes:

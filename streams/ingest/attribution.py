@@ -156,6 +156,17 @@ def account(
     return book
 
 
+def as_declared(entry: Entry) -> Account:
+    """Return what an order or a refund counts for by what it says itself, without its customer."""
+    book, placed = Account(), cast(Placed, entry.what)
+    place = declared_place(placed)
+    if entry.kind == REFUND:
+        _book_refund(book, entry.at_ms, cast(Refund, placed), None)
+    else:
+        _book_sales(book, entry.at_ms, cast(Order, placed), place)
+    return book
+
+
 def declared_place(placed: Placed) -> Place:
     """Return where an order or a refund says that it belongs."""
     return Place(placed.campaign, placed.channel or NO_CHANNEL, placed.region, placed.segment)
@@ -176,19 +187,20 @@ def _at(touch: Touch, order: Order, *, channel: str = "") -> Place:
     )
 
 
-def _book_order(book: Account, at_ms: int, order: Order, place: Place, *, is_first: bool) -> None:
-    for measure, units in (
-        ("orders", 1),
-        ("revenue_gross", order.units),
-        ("items", order.items),
-        ("orders_attributed", 1),
-        ("first_orders", int(is_first)),
-    ):
+def _book_sales(book: Account, at_ms: int, order: Order, place: Place) -> None:
+    for measure, units in (("orders", 1), ("revenue_gross", order.units), ("items", order.items)):
         if units:
             book.sums[Booking(at_ms, place, measure)] += units
     book.amounts[Amount(at_ms, place, order.units)] += 1
     book.stays.add(Stay(at_ms, place, "buyers"))
-    if not is_first:
+
+
+def _book_order(book: Account, at_ms: int, order: Order, place: Place, *, is_first: bool) -> None:
+    _book_sales(book, at_ms, order, place)
+    book.sums[Booking(at_ms, place, "orders_attributed")] += 1
+    if is_first:
+        book.sums[Booking(at_ms, place, "first_orders")] += 1
+    else:
         book.stays.add(Stay(at_ms, place, "returning"))
 
 

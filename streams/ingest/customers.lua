@@ -1,22 +1,31 @@
 -- Adds entries to the logs of customers and returns the logs that orders depend on.
--- KEYS[1]: the mark that says that logs are kept here: 1, or 'anew' while they are made anew.
--- ARGV: prefix of the keys of logs | '1' if the mark must be there, 'anew' to make logs anew,
---   or neither | seconds a log is kept | lookback in ms | up to when orders are settled, ms |
---   most touches of a log | pairs of customer and entry, each two bytes of length and the bytes.
+-- KEYS[1]: a hash that marks, for each source that has entries here, that they are; while logs
+--   are made anew, its field 'anew' has the token of who makes them.
+-- ARGV: prefix of the keys of logs | the source | '1' if the source must be marked, a token to
+--   make logs anew, or '' | seconds a log is kept | seconds a log without orders is kept |
+--   lookback in ms | up to when orders are settled, ms | most touches of a log | most orders and
+--   refunds | pairs of customer and entry, each two bytes of length and the bytes.
 -- A log is a hash of touches and a list of orders and refunds, each with its number in the
 -- order of arrival, in 4 bytes. An entry is found again by its head of 19 bytes: kind,
 -- partition, offset, time; it is not added twice. Returns for each pair nothing if the entry
--- changes nothing, or its number and the whole log, each entry after its length and number.
-local prefix, kept_s, lookback_ms = ARGV[1], ARGV[3], tonumber(ARGV[4])
-local settled_ms, most, pairs_of = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local NUMBER, HEAD, TRIM_EVERY = 4, 19, 64
+-- changes nothing, '-' for an order or refund that is not kept, or its number and the whole
+-- log, each entry after its length and number.
+local prefix, source, mode, kept_s, touches_kept_s = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local lookback_ms, settled_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
+local most_touches, most_orders, pairs_of = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
+local NUMBER, HEAD, TRIM_EVERY = 4, 19, 8
 
-local mark = redis.call('GET', KEYS[1])
-if mark == 'anew' then
-  if ARGV[2] ~= 'anew' then return redis.error_reply('ANEW logs are being made anew') end
-elseif not mark then
-  if ARGV[2] ~= '' then return redis.error_reply('EMPTIED the mark is gone') end
-  redis.call('SET', KEYS[1], '1')
+local anew = redis.call('HGET', KEYS[1], 'anew')
+if #mode > 1 then
+  if anew ~= mode then return redis.error_reply('ANEW by somebody else') end
+elseif anew then
+  return redis.error_reply('ANEW logs are being made anew')
+elseif mode == '1' then
+  if redis.call('HEXISTS', KEYS[1], source) == 0 then
+    return redis.error_reply('EMPTIED the mark is gone')
+  end
+else
+  redis.call('HSET', KEYS[1], source, '1')
 end
 
 local function time_of(head) return (struct.unpack('>I8', head, 12)) end
@@ -54,19 +63,22 @@ local function add_touch(key, others, head, body)
   if redis.call('HSETNX', key, head, struct.pack('>I4', number) .. body) == 0 then
     return number_of(redis.call('HGET', key, head))
   end
-  if number % TRIM_EVERY == 0 then trim(key, others) end
-  if redis.call('HLEN', key) > most then
+  local full = redis.call('HLEN', key) > most_touches
+  if full or number % TRIM_EVERY == 0 then trim(key, others) end
+  if full and redis.call('HLEN', key) > most_touches then
     redis.call('HDEL', key, head)
     return nil
   end
   return number
 end
 
+-- Returns the entry's number, nil if it is not kept.
 local function add_other(key, list, others, entry)
   local head = entry:sub(1, HEAD)
   for n = #others, 1, -1 do
     if others[n]:sub(NUMBER + 1, NUMBER + HEAD) == head then return number_of(others[n]) end
   end
+  if #others >= most_orders then return nil end
   local number = redis.call('HINCRBY', key, 'n', 1)
   others[#others + 1] = struct.pack('>I4', number) .. entry
   redis.call('RPUSH', list, others[#others])
@@ -97,7 +109,7 @@ while at <= #pairs_of do
   local key = prefix .. customer
   local list = key .. ':orders'
   local others = redis.call('LRANGE', list, 0, -1)
-  local number, needed
+  local number, needed, told = nil, true, ''
   if entry:byte(1) == 0 then
     local head = entry:sub(1, HEAD)
     number = add_touch(key, others, head, entry:sub(HEAD + 1))
@@ -105,14 +117,15 @@ while at <= #pairs_of do
     needed = number and order_within(others, touched, touched + lookback_ms)
   else
     number = add_other(key, list, others, entry)
-    needed = true
+    if not number then needed, told = false, '-' end
   end
-  redis.call('EXPIRE', key, kept_s)
-  if #others > 0 then redis.call('EXPIRE', list, kept_s) end
-  if needed then
-    answer[#answer + 1] = struct.pack('>I4', number) .. whole_log(key, others)
+  if #others == 0 then
+    redis.call('EXPIRE', key, touches_kept_s)
   else
-    answer[#answer + 1] = ''
+    redis.call('EXPIRE', key, kept_s)
+    redis.call('EXPIRE', list, kept_s)
   end
+  if needed then told = struct.pack('>I4', number) .. whole_log(key, others) end
+  answer[#answer + 1] = told
 end
 return answer

@@ -1,39 +1,47 @@
 """The logs of customers in Redis: one script call adds many entries and tells what they touch.
 
 A log is under the 64-bit hash of the user: touches, which are many, in a hash, orders
-and refunds in a list, all numbered in order of arrival.
-Redis Cluster is not supported, since a call concerns many customers.
+and refunds in a list, all numbered in order of arrival. Redis Cluster is not
+supported, since a call concerns many customers.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from importlib import resources
 from typing import Any
 
 import redis.asyncio as redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from streams.ingest.cut import CustomersAwayError, Entries, Logs
+from streams.ingest.cut import CustomersAwayError, Entries, Told
 from streams.redis_server import RedisServer
 
-A_CALL = 1_000
-"""Entries in one call: about 10 ms of Redis' time."""
 MOST_TOUCHES = 1_000
 """A customer with more of them is no customer: further ones are not kept."""
-
+MOST_ORDERS = 1_000
+"""A customer with more orders and refunds is a test or a till: further ones are not kept."""
+OUTAGE_S = 7 * 86_400
+"""Touches outlive the lookback by so much: orders may be read that much later than clicks."""
 CUSTOMER_BYTES = 8
 """How long the hash of a user is."""
 
-_ANEW = b"anew"
 _PAIR = struct.Struct(">H")
 _NUMBER = struct.Struct(">I")
+_NOT_KEPT = b"-"
 _SCRIPT = resources.files("streams.ingest").joinpath("customers.lua").read_text(encoding="utf-8")
+_END_ANEW = """
+if redis.call('HGET', KEYS[1], 'anew') ~= ARGV[1] then
+  return redis.error_reply('ANEW by somebody else')
+end
+redis.call('HDEL', KEYS[1], 'anew')
+for n = 2, #ARGV do redis.call('HSET', KEYS[1], ARGV[n], '1') end
+"""
 
 
 def mark_key(app_id: str) -> str:
-    """Return the key that says that logs are kept here."""
+    """Return the key that says which sources have entries here."""
     return f"{app_id}:customers"
 
 
@@ -50,45 +58,47 @@ class CustomerStore:
     def __init__(self, server: RedisServer, *, app_id: str, lookback_ms: int, kept_s: int) -> None:
         self._client: Any = redis.from_url(server.url, **server.client_options())
         self._script: Any = self._client.register_script(_SCRIPT)
+        self._end_anew: Any = self._client.register_script(_END_ANEW)
         self._mark = mark_key(app_id)
         self._prefix = f"{app_id}:customer:".encode()
         self._lookback_ms = lookback_ms
         self._kept_s = kept_s
         self._keeps = False
 
-    async def note(self, entries: Entries, *, known: bool, settled_ms: int) -> Logs:
-        """Add entries and return the logs of those that an order depends on, up to them."""
+    async def note(
+        self, entries: Entries, *, source: str, known: bool, settled_ms: int
+    ) -> list[Told]:
+        """Add entries and return what an order depends on."""
         await self._refuse_evicting()
-        logs: Logs = []
-        for first in range(0, len(entries), A_CALL):
-            call = entries[first : first + A_CALL]
-            answer = await self._call(call, mark=b"1" if known else b"", settled_ms=settled_ms)
-            logs.extend(
-                (customer, _log(data))
-                for (customer, _), data in zip(call, answer, strict=True)
-                if data
-            )
-            known = True
-        return logs
+        mode = "1" if known else ""
+        answer = await self._call(entries, source=source, mode=mode, settled_ms=settled_ms)
+        return [
+            Told(customer, entry, None if data == _NOT_KEPT else _log(data))
+            for (customer, entry), data in zip(entries, answer, strict=True)
+            if data
+        ]
 
-    async def restore(self, entries: Entries) -> None:
+    async def restore(self, entries: Entries, *, source: str, token: str, settled_ms: int) -> None:
         """Add entries while logs are made anew.
 
         Raises:
-            CustomersAwayError: Redis does not answer, or refuses.
+            CustomersAwayError: Redis does not answer, or refuses, or somebody else began.
         """
-        for first in range(0, len(entries), A_CALL):
-            await self._call(entries[first : first + A_CALL], mark=_ANEW, settled_ms=0)
+        await self._call(entries, source=source, mode=token, settled_ms=settled_ms)
 
-    async def _call(self, entries: Entries, *, mark: bytes, settled_ms: int) -> list[bytes]:
+    async def _call(
+        self, entries: Entries, *, source: str, mode: str, settled_ms: int
+    ) -> list[bytes]:
+        touches_kept_s = min(self._kept_s, self._lookback_ms // 1000 + OUTAGE_S)
         arguments = [
-            *(self._prefix, mark, self._kept_s, self._lookback_ms),
-            *(settled_ms, MOST_TOUCHES, b"".join(map(_pair, entries))),
+            *(self._prefix, source, mode, self._kept_s, touches_kept_s, self._lookback_ms),
+            *(settled_ms, MOST_TOUCHES, MOST_ORDERS, b"".join(map(_pair, entries))),
         ]
-        return await _answer(self._script(keys=[self._mark], args=arguments))  # type: ignore[no-any-return]
+        answer: list[bytes] = await _answer(self._script(keys=[self._mark], args=arguments))
+        return answer
 
     async def _refuse_evicting(self) -> None:
-        """Refuse a Redis that throws keys away when its memory is full: once for each connection.
+        """Refuse a Redis that throws keys away when its memory is full; asked once.
 
         Raises:
             CustomersAwayError: it does.
@@ -104,31 +114,27 @@ class CustomerStore:
             )
         self._keeps = True
 
-    async def begin_anew(self) -> None:
-        """Let nobody use the logs until they are made anew.
+    async def begin_anew(self, token: str) -> None:
+        """Let nobody but the holder of the token use the logs until they are made anew.
 
         Raises:
             CustomersAwayError: Redis does not answer, or refuses.
         """
-        await _answer(self._client.set(self._mark, _ANEW))
+        await self._refuse_evicting()
+        await _answer(self._client.hset(self._mark, "anew", token))
 
     async def forget_all(self) -> None:
         """Remove every log."""
         async for keys in self._all_keys():
             await _answer(self._client.unlink(*keys))
 
-    async def _all_keys(self) -> AsyncIterator[list[bytes]]:
-        cursor, begun = 0, False
-        while cursor or not begun:
-            begun = True
-            scan = self._client.scan(cursor, match=self._prefix + b"*", count=1_000)
-            cursor, keys = await _answer(scan)
-            if keys:
-                yield keys
+    async def end_anew(self, token: str, *, sources: Iterable[str]) -> None:
+        """Let the logs be used again, by sources that all have their entries there.
 
-    async def end_anew(self) -> None:
-        """Let the logs be used again."""
-        await _answer(self._client.set(self._mark, b"1"))
+        Raises:
+            CustomersAwayError: Redis does not answer, or refuses, or somebody else began.
+        """
+        await _answer(self._end_anew(keys=[self._mark], args=[token, *sources]))
 
     async def count(self) -> int:
         """Return how many customers are remembered.
@@ -138,6 +144,15 @@ class CustomerStore:
         """
         width = len(self._prefix) + CUSTOMER_BYTES
         return sum([sum(len(key) == width for key in keys) async for keys in self._all_keys()])
+
+    async def _all_keys(self) -> AsyncIterator[list[bytes]]:
+        cursor, begun = 0, False
+        while cursor or not begun:
+            begun = True
+            scan = self._client.scan(cursor, match=self._prefix + b"*", count=1_000)
+            cursor, keys = await _answer(scan)
+            if keys:
+                yield keys
 
     async def close(self) -> None:
         """Hang up."""
@@ -152,15 +167,20 @@ async def _answer(call: Awaitable[Any]) -> Any:
     """
     try:
         return await call
+    except OutOfMemoryError:
+        raise CustomersAwayError("Redis is full: raise its maxmemory") from None
     except ResponseError as error:
-        words = str(error).split()[:2]
-        if "EMPTIED" in words:
+        word = str(error).split(" ")[0]
+        if word == "EMPTIED":
             why = "Redis has lost the customers; run kpi-monitor customers --rebuild"
-        elif "ANEW" in words:
-            why = "the customers are being made anew"
+        elif word == "ANEW":
+            why = (
+                "the customers are being made anew; if nobody does, run "
+                "kpi-monitor customers --rebuild"
+            )
         else:
-            # Not more than the kind of error: it could hold values.
-            why = f"Redis refuses: {' '.join(words)}"
+            # The kind of error and no more: it could hold values.
+            why = f"Redis refuses: {type(error).__name__} {word if word.isupper() else ''}".rstrip()
         raise CustomersAwayError(why) from None
     except (RedisError, OSError) as error:
         raise CustomersAwayError(f"Redis does not answer: {type(error).__name__}") from None

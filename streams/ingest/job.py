@@ -94,7 +94,7 @@ class IngestJob:
         self.watermark = Watermark(
             allowed_disorder_ms=rules.allowed_disorder_ms, idle_after_ms=rules.idle_after_ms
         )
-        known_customers = False
+        self._known_customers = False
         if saved is not None:
             state = _decode_state(saved.state)
             self._offset = self._reported_offset = saved.offset
@@ -102,11 +102,11 @@ class IngestJob:
             self.watermark.restore(
                 newest_event_time=state.newest_event_time, last_append_ms=state.last_append_ms
             )
-            known_customers = state.customers_known
+            self._known_customers = state.customers_known
         self._remembering: Remembering | None = None
         if customers is not None and kind in CUSTOMER_KINDS:
             self._remembering = Remembering(
-                customers, source, kind=kind, watermark=self.watermark, known=known_customers
+                customers, source, kind=kind, watermark=self.watermark, known=self._known_customers
             )
 
     @property
@@ -273,7 +273,10 @@ class IngestJob:
         """
         panes, self._panes = self._panes, Panes()
         remembering = self._remembering
-        if remembering is None or not remembering.any:
+        if remembering is None:
+            return self._ended(panes)()
+        if not remembering.any:
+            remembering.nothing_new()
             return self._ended(panes)()
         return remembering.cut(panes, finish=self._ended(panes))
 
@@ -285,7 +288,8 @@ class IngestJob:
         early_outputs, self._outputs = self._outputs, []
         self._stats = SourceStats()
         self._reported_offset = self._offset
-        known = self._remembering is not None and (self._remembering.known or self._remembering.any)
+        remembering = self._remembering
+        known = self._known_customers if remembering is None else remembering.known_by_now
         state = _State(newest, self.watermark.last_append_ms, self._seen.counter, known)
 
         def finish() -> Snapshot:

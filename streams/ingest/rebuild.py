@@ -1,119 +1,193 @@
 """Makes the logs of customers anew from Kafka, up to where the workers' state stands.
 
-The workers wait meanwhile. A record is read by the same job as theirs, so that
-the same entries come out; what they did not save yet they add themselves.
+Workers that run wait meanwhile. Records are read by the same job as theirs, from
+the beginning of their topics; what the workers' state does not hold yet they add
+themselves. Campaigns and rates are those of now: an order that counted under
+another name then keeps that place, and what changes it later is booked by the new
+one. Orders come first, so that touches of no use are forgotten as they come.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.broker import Broker
+from streams.engine import state
 from streams.engine.stage import SourcePartition
-from streams.engine.topics import admin
-from streams.errors import CustomersError
 from streams.ingest.customers import CustomerStore
-from streams.ingest.cut import UnsettledCut
+from streams.ingest.cut import UnsettledCut, calls, source_name
 from streams.ingest.job import IngestJob
 
 SETTLE_S = 3.0
-"""So long workers need at most to commit what they had saved: they do it every second."""
-A_READ = 20_000
-"""Records read between two calls of Redis."""
+"""So long workers may take to write what Redis answered before it was closed to them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rebuilt:
     """How many records were read and entries made."""
 
-    records: int
-    entries: int
+    records: int = 0
+    entries: int = 0
+
+
+Progress = Callable[[int, int], None]
+"""Is told how many of how many records are read."""
 
 
 async def rebuild(
     store: CustomerStore,
     *,
     broker: Broker,
-    group: str,
-    partitions: Sequence[SourcePartition],
+    changelog: str,
+    kinds: Mapping[str, str],
+    partitions: int,
+    horizon_ms: int,
     open_job: Callable[[SourcePartition], IngestJob],
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Rebuilt:
     """Make all logs anew.
 
     Args:
         store: where the logs are.
         broker: how Kafka is reached.
-        group: the workers' consumer group; at least one of them must run.
-        partitions: of clicks and orders.
+        changelog: the topic that has the state of ingest.
+        kinds: ``clicks`` and ``orders`` by topic name.
+        partitions: how many each of them has.
+        horizon_ms: an event is at most so much older than the newest before it.
         open_job: makes a job as the workers have it, without state.
         progress: is told how many of how many records are read.
 
     Raises:
-        CustomersError: no worker runs, or records of the past are gone.
-        CustomersAwayError: Redis does not answer.
+        StateError: the workers' state can't be read.
+        CustomersAwayError: Redis does not answer, or somebody else began to make them anew.
     """
-    with admin(broker) as client:
-        members = client.describe_groups([group])[group]["members"]
-    if not members:
-        raise CustomersError(
-            f"no worker of {group} runs; start them first: they wait, and say how far they are"
-        )
-    await store.begin_anew()
+    token = f"anew-{uuid.uuid4()}"
+    await store.begin_anew(token)
+    await asyncio.sleep(SETTLE_S)
+    sources = [SourcePartition(topic, number) for topic in kinds for number in range(partitions)]
+    ends = await _ends(broker, changelog, sources)
+    await store.forget_all()
+    reading = _Reading(store, token, open_job, progress, whole=sum(ends.values()))
+    orders = [source for source in sources if kinds[source.topic] == "orders"]
+    clicks = [source for source in sources if kinds[source.topic] == "clicks"]
+    settled_ms: dict[int, int] = {}
+    for chosen in (orders, clicks):
+        async with _consumer(broker, [TopicPartition(*source) for source in chosen]) as consumer:
+            newest = await reading.read(consumer, ends, kinds=kinds, settled_ms=settled_ms)
+        settled_ms = {number: max(0, at_ms - horizon_ms) for number, at_ms in newest.items()}
+    await store.end_anew(
+        token, sources=[source_name(kinds[topic], number) for topic, number in sources]
+    )
+    progress(reading.whole, reading.whole)
+    return reading.rebuilt
+
+
+@asynccontextmanager
+async def _consumer(broker: Broker, chosen: Sequence[TopicPartition]) -> AsyncIterator[Any]:
+    """Yield a consumer at the beginning of some partitions."""
     consumer = AIOKafkaConsumer(
         **broker.client_options(),
-        group_id=group,
         enable_auto_commit=False,
         isolation_level="read_committed",
+        max_partition_fetch_bytes=4 << 20,
     )
     await consumer.start()
     try:
-        tps = {TopicPartition(*source): source for source in partitions}
-        consumer.assign(list(tps))
-        await asyncio.sleep(SETTLE_S)
-        ends = {tp: await consumer.committed(tp) or 0 for tp in tps}
-        await store.forget_all()
-        begins = await consumer.beginning_offsets(list(tps))
-        await consumer.seek_to_beginning(*tps)
-        rebuilt = await _read(
-            consumer, store, begins=begins, ends=ends, open_job=open_job, progress=progress
-        )
+        consumer.assign(list(chosen))
+        await consumer.seek_to_beginning(*chosen)
+        yield consumer
     finally:
         await consumer.stop()
-    await store.end_anew()
-    return rebuilt
 
 
-async def _read(
-    consumer: Any,
-    store: CustomerStore,
-    *,
-    begins: Mapping[TopicPartition, int],
-    ends: Mapping[TopicPartition, int],
-    open_job: Callable[[SourcePartition], IngestJob],
-    progress: Callable[[int, int], None],
-) -> Rebuilt:
-    jobs = {tp: open_job(SourcePartition(tp.topic, tp.partition)) for tp in ends}
-    whole = sum(max(0, ends[tp] - begins[tp]) for tp in ends)
-    read = entries = 0
-    left = {tp: end for tp, end in ends.items() if end > begins[tp]}
-    while left:
-        fetched = await consumer.getmany(timeout_ms=500, max_records=A_READ)
-        for tp, records in fetched.items():
-            wanted = [record for record in records if record.offset < ends[tp]]
-            if not wanted:
-                continue
-            read += len(wanted)
-            jobs[tp].apply(wanted)
-            cut = jobs[tp].snapshot()
-            if isinstance(cut, UnsettledCut):
-                entries += len(cut.entries)
-                await store.restore(cut.entries)
-        left = {tp: end for tp, end in left.items() if await consumer.position(tp) < end}
-        progress(whole if not left else min(read, whole), whole)
-    return Rebuilt(read, entries)
+async def _ends(
+    broker: Broker, changelog: str, sources: Iterable[SourcePartition]
+) -> dict[SourcePartition, int]:
+    """Return the offset after the last that the state of each source has read."""
+    by_partition: dict[int, list[SourcePartition]] = {}
+    for source in sources:
+        by_partition.setdefault(source.partition, []).append(source)
+    chosen = [TopicPartition(changelog, number) for number in by_partition]
+    found: dict[SourcePartition, int] = {}
+    async with _consumer(broker, chosen) as consumer:
+        left = await consumer.end_offsets(chosen)
+        tables: dict[int, dict[bytes, bytes]] = {number: {} for number in by_partition}
+        while left := {tp: end for tp, end in left.items() if await consumer.position(tp) < end}:
+            for tp, records in (await consumer.getmany(*left, timeout_ms=500)).items():
+                for record in records:
+                    if record.value is None:
+                        tables[tp.partition].pop(record.key, None)
+                    elif record.key.startswith(state.HEADS):
+                        tables[tp.partition][record.key] = record.value
+    for number, of_partition in by_partition.items():
+        for source in of_partition:
+            found[source] = 1 + state.last_offset(tables[number].items(), source=source)
+    return found
+
+
+class _Reading:
+    """Reads records and restores their entries."""
+
+    def __init__(
+        self,
+        store: CustomerStore,
+        token: str,
+        open_job: Callable[[SourcePartition], IngestJob],
+        progress: Progress,
+        *,
+        whole: int,
+    ) -> None:
+        self.whole = whole
+        self.rebuilt = Rebuilt()
+        self._store = store
+        self._token = token
+        self._open_job = open_job
+        self._progress = progress
+
+    async def read(
+        self,
+        consumer: Any,
+        ends: Mapping[SourcePartition, int],
+        *,
+        kinds: Mapping[str, str],
+        settled_ms: Mapping[int, int],
+    ) -> dict[int, int]:
+        """Read the assigned partitions to their ends; return the newest event time of each."""
+        left = {tp: ends[SourcePartition(*tp)] for tp in consumer.assignment()}
+        jobs = {tp: self._open_job(SourcePartition(*tp)) for tp in left}
+        while left := {tp: end for tp, end in left.items() if await consumer.position(tp) < end}:
+            fetched = await consumer.getmany(*left, timeout_ms=500, max_records=20_000)
+            for tp, records in fetched.items():
+                job = jobs[tp]
+                wanted = [record for record in records if record.offset < left[tp]]
+                for record in wanted:
+                    _apply(job, record)
+                self.rebuilt.records += len(wanted)
+                cut = job.snapshot() if wanted else None
+                if isinstance(cut, UnsettledCut):
+                    source = source_name(kinds[tp.topic], tp.partition)
+                    await self._restore(cut, source, settled_ms=settled_ms.get(tp.partition, 0))
+            self._progress(min(self.rebuilt.records, self.whole), self.whole)
+        return {tp.partition: job.watermark.newest_event_time or 0 for tp, job in jobs.items()}
+
+    async def _restore(self, cut: UnsettledCut, source: str, *, settled_ms: int) -> None:
+        first = 0
+        while call := calls(cut.entries, first=first):
+            await self._store.restore(call, source=source, token=self._token, settled_ms=settled_ms)
+            first += len(call)
+        self.rebuilt.entries += first
+
+
+def _apply(job: IngestJob, record: Any) -> None:
+    """Apply a record; one on which the stage fails was set aside by the workers, too."""
+    try:
+        job.apply([record])
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the record's
+        job.skip(record, why=type(error).__name__)

@@ -45,9 +45,11 @@ class RegistryReader:
 
     async def read_once(self) -> None:
         """Read the topic to its present end, and no further."""
-        await self.read_all()
-        assert self._consumer is not None
-        await self._consumer.stop()
+        try:
+            await self.read_all()
+        finally:
+            if self._consumer is not None:
+                await self._consumer.stop()
 
     async def follow(self) -> None:
         """Read what is added, for ever."""

@@ -39,7 +39,7 @@ class Remembering:
         watermark: Watermark,
         known: bool,
     ) -> None:
-        self.known = known
+        self._known = known
         self._context = context
         self._partition = source.partition
         self._kind = kind
@@ -96,6 +96,11 @@ class Remembering:
             )
 
     @property
+    def known_by_now(self) -> bool:
+        """Whether its entries were ever settled, once those it has are."""
+        return self._known or bool(self._entries)
+
+    @property
     def any(self) -> bool:
         """Whether there are entries since the last snapshot."""
         return bool(self._entries)
@@ -109,7 +114,7 @@ class Remembering:
             self._settling = False
             return finish()
 
-        known, self.known = self.known, True
+        known, self._known = self._known, True
         return UnsettledCut(
             context=self._context,
             kind=self._kind,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,9 @@ import redis
 from models.customers import ORDER, REFUND, TOUCH, Order, Refund, Touch, from_bytes, to_bytes
 from models.windows import DAY_MS, HOUR_MS
 from streams.embedded.valkey import EmbeddedValkey
-from streams.ingest.attribution import Account, account, changed_by_last
-from streams.ingest.customers import CustomerStore, mark_key
-from streams.ingest.cut import CustomersAwayError, Entries, Logs
+from streams.ingest.attribution import Account, account, as_declared, changed_by_last
+from streams.ingest.customers import MOST_ORDERS, OUTAGE_S, CustomerStore, mark_key
+from streams.ingest.cut import CustomersAwayError, Entries, Told
 from streams.redis_server import RedisServer
 from tests.support.customers import LAST_TOUCH, MemoryCustomers
 
@@ -63,13 +63,14 @@ def history(seed: int, *, customers: int = 8, count: int = 600) -> list[tuple[by
     return made
 
 
-def changes(logs: Logs) -> list[tuple[bytes, Account]]:
+def changes(told: Iterable[Told]) -> list[tuple[bytes, Account]]:
     """Return what the entries change that change anything."""
-    told = [
-        (customer, changed_by_last([from_bytes(entry) for entry in log], LAST_TOUCH))
-        for customer, log in logs
+    found = [
+        (one.customer, changed_by_last([from_bytes(entry) for entry in one.log], LAST_TOUCH))
+        for one in told
+        if one.log is not None
     ]
-    return [(customer, change) for customer, change in told if change.sums]
+    return [(customer, change) for customer, change in found if change.sums]
 
 
 def truth(entries: Entries) -> Counter[object]:
@@ -95,13 +96,14 @@ def test_crashes_and_replays_count_every_entry_once(
         customers, saved, at, settled_ms = store(valkey), Counter[object](), 0, 0
         while at < len(entries):
             batch = entries[at : at + rnd.randrange(1, 60)]
-            logs = await customers.note(batch, known=at > 0, settled_ms=settled_ms)
+            told = await customers.note(
+                batch, source="clicks/0", known=at > 0, settled_ms=settled_ms
+            )
             settled_ms = max(from_bytes(entry).at_ms for _, entry in batch) - HOUR_MS
             if rnd.random() < 0.4:
                 # A crash before the checkpoint: the batch may be cut elsewhere next time.
                 continue
-            for customer, log in logs:
-                change = changed_by_last([from_bytes(entry) for entry in log], LAST_TOUCH)
+            for customer, change in changes(told):
                 saved.update({(customer, key): units for key, units in change.sums.items()})
             at += len(batch)
         await customers.close()
@@ -120,8 +122,8 @@ def test_the_script_tells_what_memory_tells(valkey: EmbeddedValkey, client: redi
         customers, memory = store(valkey), MemoryCustomers()
         for first in range(0, len(entries), 50):
             batch = entries[first : first + 50] * 2
-            told = await customers.note(batch, known=False, settled_ms=0)
-            expected = await memory.note(batch, known=False, settled_ms=0)
+            told = await customers.note(batch, source="s", known=False, settled_ms=0)
+            expected = await memory.note(batch, source="s", known=False, settled_ms=0)
             assert changes(told) == changes(expected)
         await customers.close()
 
@@ -131,10 +133,10 @@ def test_the_script_tells_what_memory_tells(valkey: EmbeddedValkey, client: redi
 def test_lost_customers_are_noticed(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     async def play() -> None:
         customers = store(valkey)
-        await customers.note(history(1)[:5], known=False, settled_ms=0)
+        await customers.note(history(1)[:5], source="s", known=False, settled_ms=0)
         client.flushall()
         with pytest.raises(CustomersAwayError, match="--rebuild"):
-            await customers.note(history(1)[5:9], known=True, settled_ms=0)
+            await customers.note(history(1)[5:9], source="s", known=True, settled_ms=0)
         await customers.close()
 
     asyncio.run(play())
@@ -149,7 +151,7 @@ def test_a_redis_that_evicts_is_refused(tmp_path: Path) -> None:
     async def play(server: EmbeddedValkey) -> None:
         customers = store(server)
         with pytest.raises(CustomersAwayError, match="noeviction"):
-            await customers.note(history(1)[:5], known=False, settled_ms=0)
+            await customers.note(history(1)[:5], source="s", known=False, settled_ms=0)
         await customers.close()
 
     with Evicting(tmp_path / "evicting") as server:
@@ -162,8 +164,8 @@ def test_a_full_redis_makes_it_wait_without_telling_values(tmp_path: Path) -> No
 
     async def play(server: EmbeddedValkey) -> None:
         customers = store(server)
-        with pytest.raises(CustomersAwayError, match="Redis refuses") as caught:
-            await customers.note(history(1), known=False, settled_ms=0)
+        with pytest.raises(CustomersAwayError, match="Redis is full") as caught:
+            await customers.note(history(1), source="s", known=False, settled_ms=0)
         assert "search" not in str(caught.value)
         await customers.close()
 
@@ -177,7 +179,102 @@ def test_no_redis_makes_it_wait(tmp_path: Path) -> None:
     async def play() -> None:
         customers = store(gone)
         with pytest.raises(CustomersAwayError, match="does not answer"):
-            await customers.note(history(1)[:5], known=False, settled_ms=0)
+            await customers.note(history(1)[:5], source="s", known=False, settled_ms=0)
+        await customers.close()
+
+    asyncio.run(play())
+
+
+def test_a_source_that_was_never_there_does_not_vouch_for_the_others(
+    valkey: EmbeddedValkey, client: redis.Redis
+) -> None:
+    async def play() -> None:
+        customers = store(valkey)
+        await customers.note(history(1)[:5], source="clicks/0", known=False, settled_ms=0)
+        client.flushall()
+        await customers.note(history(1)[5:6], source="clicks/1", known=False, settled_ms=0)
+        with pytest.raises(CustomersAwayError, match="lost the customers"):
+            await customers.note(history(1)[6:9], source="clicks/0", known=True, settled_ms=0)
+        await customers.close()
+
+    asyncio.run(play())
+
+
+def test_who_only_clicks_is_forgotten_sooner_than_who_orders(
+    valkey: EmbeddedValkey, client: redis.Redis
+) -> None:
+    one, two = (1).to_bytes(8), (2).to_bytes(8)
+    click = to_bytes(TOUCH, 0, 1, NOW, Touch("c1", "search"))
+    order = to_bytes(ORDER, 0, 1, NOW, Order(1, 100, "none", "", "", "", 1))
+
+    async def play() -> None:
+        server = RedisServer(url=valkey.url)
+        customers = CustomerStore(
+            server, app_id=APP, lookback_ms=LAST_TOUCH.lookback_ms, kept_s=10**8
+        )
+        entries = [(one, click), (two, click), (two, order)]
+        await customers.note(entries, source="s", known=False, settled_ms=0)
+        assert await customers.count() == 2
+        await customers.close()
+
+    asyncio.run(play())
+    lookback_s = LAST_TOUCH.lookback_ms // 1_000
+    key = f"{APP}:customer:".encode()
+    assert 0 <= lookback_s + OUTAGE_S - client.ttl(key + one) < 60
+    assert 0 <= 10**8 - client.ttl(key + two) < 60
+    assert 0 <= 10**8 - client.ttl(key + two + b":orders") < 60
+
+
+def test_a_till_counts_where_it_says_once_its_log_is_full(
+    valkey: EmbeddedValkey, client: redis.Redis
+) -> None:
+    till = (1).to_bytes(8)
+    entries = [
+        (till, to_bytes(ORDER, 0, number, NOW, Order(number, 100, "c1", "shop", "", "", 1)))
+        for number in range(MOST_ORDERS + 2)
+    ]
+
+    async def play() -> list[Told]:
+        customers = store(valkey)
+        told: list[Told] = []
+        for first in range(0, len(entries), 100):
+            call = entries[first : first + 100]
+            told = await customers.note(call, source="s", known=False, settled_ms=0)
+        await customers.close()
+        return told
+
+    told = asyncio.run(play())
+    assert [one.log for one in told] == [None, None]
+    book = as_declared(from_bytes(told[0].entry))
+    counted = {(place.campaign, name): units for (_, place, name), units in book.sums.items()}
+    assert counted == {
+        ("c1", "orders"): 1,
+        ("c1", "revenue_gross"): 100,
+        ("c1", "items"): 1,
+    }
+
+
+def test_of_two_that_make_customers_anew_the_later_one_does(
+    valkey: EmbeddedValkey, client: redis.Redis
+) -> None:
+    async def play() -> None:
+        customers, entries = store(valkey), history(1)[:5]
+        await customers.begin_anew("anew-first")
+        await customers.restore(entries, source="s", token="anew-first", settled_ms=0)
+        await customers.begin_anew("anew-second")
+        for refused in (
+            customers.restore(entries, source="s", token="anew-first", settled_ms=0),
+            customers.end_anew("anew-first", sources=["s"]),
+            customers.note(entries, source="s", known=True, settled_ms=0),
+        ):
+            with pytest.raises(CustomersAwayError, match="being made anew"):
+                await refused
+        await customers.forget_all()
+        assert await customers.count() == 0
+        await customers.restore(entries, source="s", token="anew-second", settled_ms=0)
+        await customers.end_anew("anew-second", sources=["s", "t"])
+        for source in ("s", "t"):
+            await customers.note(entries, source=source, known=True, settled_ms=0)
         await customers.close()
 
     asyncio.run(play())

@@ -5,29 +5,31 @@ from __future__ import annotations
 from models.customers import HEAD, from_bytes
 from models.windows import DAY_MS
 from streams.ingest.attribution import AttributionRules
-from streams.ingest.cut import CustomerContext, CustomersAwayError, Entries, Logs
+from streams.ingest.cut import CustomerContext, CustomersAwayError, Entries, Told
 from streams.ingest.progress import Progress
 
 LAST_TOUCH = AttributionRules(lookback_ms=7 * DAY_MS, model="last")
 
 
 class MemoryCustomers:
-    """Logs in a dictionary; away while ``away`` says why, and lost if ``emptied``."""
+    """Logs in a dictionary; away while ``away`` says why, and lost where ``marks`` has none."""
 
     def __init__(self) -> None:
         self.logs: dict[bytes, list[bytes]] = {}
         self.away = ""
-        self.marked = False
+        self.marks: set[str] = set()
 
-    async def note(self, entries: Entries, *, known: bool, settled_ms: int) -> Logs:
-        """Add entries that are not there yet; return logs with an order or a refund."""
+    async def note(
+        self, entries: Entries, *, source: str, known: bool, settled_ms: int
+    ) -> list[Told]:
+        """Add entries that are not there yet; return those of logs with an order or a refund."""
         del settled_ms
         if self.away:
             raise CustomersAwayError(self.away)
-        if known and not self.marked:
+        if known and source not in self.marks:
             raise CustomersAwayError("lost")
-        self.marked = True
-        logs: Logs = []
+        self.marks.add(source)
+        told: list[Told] = []
         for customer, entry in entries:
             log = self.logs.setdefault(customer, [])
             heads = [known[: HEAD.size] for known in log]
@@ -36,8 +38,8 @@ class MemoryCustomers:
                 heads.append(entry[: HEAD.size])
             upto = log[: heads.index(entry[: HEAD.size]) + 1]
             if any(from_bytes(known).kind for known in upto):
-                logs.append((customer, upto))
-        return logs
+                told.append(Told(customer, entry, upto))
+        return told
 
 
 def context(

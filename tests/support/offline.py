@@ -135,15 +135,14 @@ def record(body: object, *, offset: int, key: str | None = None, at: int = NOON)
 
 def settled(snapshot: Snapshot | Unsettled) -> Snapshot:
     """Return a snapshot whose customers answer at once."""
-    if isinstance(snapshot, Snapshot):
-        return snapshot
-    answer = snapshot.settle()
-    try:
-        answer.send(None)
-    except StopIteration as done:
-        made: Snapshot = done.value
-        return made
-    raise AssertionError("the customers made it wait")
+    while not isinstance(snapshot, Snapshot):
+        try:
+            snapshot.settle().send(None)
+        except StopIteration as done:
+            snapshot = done.value or snapshot
+        else:
+            raise AssertionError("the customers made it wait")
+    return snapshot
 
 
 def saved_from(snapshots: Iterable[Snapshot], *, offset: int) -> Saved:

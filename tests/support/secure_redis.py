@@ -15,6 +15,6 @@ class UserValkey(EmbeddedValkey):
         *("--user", "default", "off"),
         *("--user", USER, "on", f">{PASSWORD}", "~*:live", "~*:customer*", "+client", "+hello"),
         *("+get", "+set", "+evalsha", "+script|load", "+info"),
-        *("+hincrby", "+hsetnx", "+hget", "+hgetall", "+hkeys", "+hlen", "+hdel"),
-        *("+lrange", "+rpush", "+expire"),
+        *("+hincrby", "+hset", "+hsetnx", "+hget", "+hgetall", "+hexists", "+hkeys", "+hlen"),
+        *("+hdel", "+lrange", "+rpush", "+expire"),
     )
