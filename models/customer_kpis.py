@@ -125,6 +125,18 @@ CUSTOMER_KPIS: Final = (
         source="S1",
     ),
     Kpi(
+        name="repeat_orders",
+        title_en="Repeat orders",
+        title_zh="复购订单",
+        formula="orders_attributed - first_orders",
+        unit="count",
+        help="Orders of customers who had ordered before",
+        needs=_HISTORY,
+        outcome="repurchase_rate",
+        objective="retention",
+        source="S1, S3",
+    ),
+    Kpi(
         name="returning_buyers",
         title_en="Returning buyers",
         title_zh="老客户购买人数",

@@ -1,8 +1,10 @@
-"""The funnel from impression to order, and the step at which more is lost than usual.
+"""The funnel from impression to repeated order, and the step at which more is lost than usual.
 
 A step's *excess loss* is what would have gone on at its reference rate and did
-not; carried on at the reference rates of the steps after it, it is a number of
-orders, so that steps can be compared. The reference is the scope's own past.
+not; carried on at the reference rates of the steps after it, up to the order, it
+is a number of orders, so that steps can be compared. Of the last step, from orders
+to those of customers who had ordered before, it is a number of repeated orders.
+The reference is the scope's own past.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ STEPS: Mapping[str, tuple[str, ...]] = {
     "visit": ("visits",),
     "interest": ("registrations", "leads"),
     "order": ("orders",),
+    "repeat": ("repeat_orders",),
 }
 """The steps in their order, and the KPIs whose sum counts each."""
+_AFTER_THE_ORDER = "repeat"
 
 WINDOW: WindowName = "1h"
 REFERENCE: WindowName = "week"
@@ -63,8 +67,8 @@ def funnel(now: Mapping[str, KpiValue], reference: Mapping[str, KpiValue]) -> li
             continue
         expected = usual_rates[place] * entered
         onward = 1.0
-        for rate in usual_rates[place + 1 :]:
-            onward *= rate
+        for (_, later), rate in zip(ways[place + 1 :], usual_rates[place + 1 :], strict=True):
+            onward *= 1.0 if later == _AFTER_THE_ORDER else rate
         steps.append(
             Step(
                 name=after,

@@ -38,7 +38,8 @@ _CAMPAIGN_OF = {
 class Truth:
     """What must have become of the records.
 
-    ``rows`` has, for each event that counts, its row for the oracle.
+    ``rows`` has, for each event that counts, its row for the oracle, ``late_clicks``
+    the times, by user, of clicks that came after something newer.
     """
 
     records: int = 0
@@ -47,11 +48,23 @@ class Truth:
     too_late: int = 0
     broken: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    late_clicks: dict[str, int] = field(default_factory=dict)
 
     @property
     def dead_letters(self) -> int:
         """How many records must be dead letters."""
         return self.too_late + self.broken
+
+    @property
+    def may_move(self) -> list[int]:
+        """The times of orders that a click which came late may have moved elsewhere."""
+        return [
+            row["event_time_ms"]
+            for row in self.rows
+            if row["kind"] == "order"
+            and row["campaign"] == "none"
+            and self.late_clicks.get(row["user_id"], row["event_time_ms"]) < row["event_time_ms"]
+        ]
 
     @property
     def events(self) -> pl.DataFrame:
@@ -79,6 +92,9 @@ def of(partitions: Iterable[Iterable[bytes]]) -> Truth:
                 truth.duplicates += 1
                 continue
             seen.add(event["event_id"])
+            if event["type"] == "click" and newest is not None and at < newest:
+                first = truth.late_clicks.setdefault(event["user_id"], at)
+                truth.late_clicks[event["user_id"]] = min(first, at)
             newest = at if newest is None else max(newest, at)
             truth.counted += 1
             truth.rows.append(_row(event))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -35,6 +36,44 @@ def published(
             parts = (scope["campaign"], scope["channel"], scope.get("region", ""))
             found[*name, scope["scope"], *parts, scope.get("segment", "")] = scope["values"]
     return found, ends, incomplete
+
+
+BUYER_KPIS = frozenset(
+    {
+        *("buyers", "returning_buyers", "repurchase_rate", "purchase_conversion_rate"),
+        *("active_users", "participation_rate"),
+    }
+)
+"""KPIs with sets of buyers, which keep the place at which an order stood before a late click."""
+
+
+def without_moved(
+    values: Mapping[oracle.Key, dict[str, Any]],
+    moved: Sequence[int],
+    starts: Mapping[tuple[str, int], int],
+) -> dict[oracle.Key, dict[str, Any]]:
+    """Leave out the KPIs of buyers where orders may have moved from one place to another.
+
+    Args:
+        values: what was published, or calculated.
+        moved: the times of such orders.
+        starts: where windows start, by name and end.
+    """
+    times = sorted(moved)
+
+    def concerned(key: oracle.Key) -> bool:
+        name, end, _, campaign, channel, *_ = key
+        start = starts[name, end]
+        return bool(campaign or channel) and bisect_left(times, start) < bisect_left(times, end)
+
+    return {
+        key: (
+            {kpi: value for kpi, value in kpis.items() if kpi not in BUYER_KPIS}
+            if concerned(key)
+            else kpis
+        )
+        for key, kpis in values.items()
+    }
 
 
 def differences(got: Published, expected: dict[oracle.Key, dict[str, oracle.Value]]) -> list[str]:

@@ -516,6 +516,7 @@ KPIS = (
     _quantile("complaint_response_time", "complaint_p90", 10),
     _total("new_customers", "first_orders", "orders_attributed"),
     _cost_per("cac", "first_orders", 10, cost="(spend + other_cost)"),
+    _total("repeat_orders", "orders_attributed - first_orders", "orders_attributed"),
     _users("returning_buyers", "old_buyers", "orders_attributed"),
     _share("repurchase_rate", "old_buyers", "buyers", "orders_attributed", min_n=30),
     _Kpi("clv", "ratio(lifetime, 10000 * first_orders)", "first_orders", min_n=30, slack=_ANY_LATE),

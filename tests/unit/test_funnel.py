@@ -52,3 +52,15 @@ def test_registrations_and_leads_are_one_step_where_there_are_any() -> None:
         ("interest", 8_000, 1_600),
         ("order", 1_600, 400),
     ]
+
+
+def test_repeated_orders_are_a_step_after_the_order_and_change_no_loss_before_it() -> None:
+    usual = USUAL | values(repeat_orders=100)
+    now = values(impressions=100_000, clicks=10_000, visits=4_000, orders=200, repeat_orders=10)
+    found = {step.name: step.excess_loss for step in funnel(now, usual)}
+    assert found == {
+        "click": 0.0,
+        "visit": pytest.approx(200.0),
+        "order": pytest.approx(0.0),
+        "repeat": pytest.approx(40.0),
+    }
