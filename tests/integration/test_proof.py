@@ -1,6 +1,7 @@
 """Every closed window of two real data sets equals an independent calculation.
 
-The input goes through real Kafka at full speed, with one and with three workers.
+The input goes through real Kafka at full speed, with one and with three workers, which
+keep customers in a real Valkey.
 The calculation is tests/support/oracle.py, in SQL, and shares no code with the
 monitor. Integers and money are equal exactly, ratios to 12 digits; all distinct
 counts here are below the sketch's limit and therefore exact too.
@@ -15,24 +16,29 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from models.windows import DAY_MS, MINUTE_MS
 from streams.embedded.kafka import EmbeddedKafka
+from streams.embedded.valkey import EmbeddedValkey
 from tests.support import oracle
+from tests.support.attribution_sql import Customers
 from tests.support.cluster import Cluster
-from tests.support.compare import differences, published
+from tests.support.compare import Published, differences, published
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def cluster(kafka: EmbeddedKafka, tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(kafka.address, tmp_path, {"KPI_PUBLISH_VALUES": "true"})
+def cluster(kafka: EmbeddedKafka, valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[Cluster]:
+    settings = {"KPI_PUBLISH_VALUES": "true", "KPI_REDIS": valkey.url}
+    made = Cluster(kafka.address, tmp_path, settings)
     yield made
     made.stop()
 
 
 def prove(
     cluster: Cluster, events: pl.DataFrame, *, file: Path, mapping: Path, workers: int
-) -> None:
+) -> Published:
+    """Compare every closed window, and return what was published."""
     cluster.command("feed", str(file), "--mapping", str(mapping), "--speed", "max")
     for _ in range(workers):
         cluster.start()
@@ -55,10 +61,11 @@ def prove(
         got, ends, _ = published(cluster.read("values"))
     missing = sorted(required - ends, key=lambda end: end[2])
     assert not missing, f"{len(missing)} windows were never closed: {missing[:3]} … {missing[-3:]}"
-    expected = oracle.values(events, ends, "UTC")
+    expected = oracle.values(events, ends, "UTC", customers=Customers())
     wrong = differences(got, expected)
     assert not wrong, f"{len(wrong)} of {len(expected)} differ:\n" + "\n".join(sorted(wrong)[:10])
     print(f"\n{len(expected)} values' rows of {len(ends)} closed windows are equal")
+    return got
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -81,10 +88,18 @@ def test_every_window_of_cdnow_equals_the_calculation(
     events = oracle.cdnow_events(cdnow_file)
     assert len(events) == 69_659
     assert events["user_id"].n_unique() == 23_570
-    prove(
+    got = prove(
         cluster,
         events,
         file=cdnow_file,
         mapping=repository / "config" / "cdnow.yaml",
         workers=workers,
     )
+    # All orders are at midnight: the first window of each day has them all.
+    days = [
+        kpis
+        for (window, end, scope, *_), kpis in got.items()
+        if (window, end % DAY_MS, scope) == ("day", MINUTE_MS, "all")
+    ]
+    assert sum(kpis["orders"][0] for kpis in days) == 69_659
+    assert sum(kpis["new_customers"][0] for kpis in days) == 23_570
