@@ -17,10 +17,10 @@ from models.cells import Cell
 from models.reports import FacetCell, PanesWire
 from models.scopes import Scope
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, WINDOWS, BusinessDay
-from streams.kpis import plain, stored
-from streams.kpis.columns import Columns, Growing, columns_of, together
+from streams.kpis import stored
+from streams.kpis.columns import Columns, Growing, columns_of
 from streams.kpis.facets import Facets
-from streams.kpis.prefixes import Prefixes
+from streams.kpis.prefixes import Prefixes, cells_by_scope
 
 QUARTER_LEVEL, DAY_LEVEL = 2, 3
 STEPS = (PANE_MS, MINUTE_MS, QUARTER_MS, DAY_MS)
@@ -47,7 +47,7 @@ FROZEN_AFTER_MS = (LONGEST_FINE_MS + PANE_MS, LONGEST_FINE_MS, QUARTER_MS, QUART
 SETTLED_AFTER_MS = 2 * QUARTER_MS
 """So long before a window's end its buckets do not change any more, but for very late data."""
 LONG_MS = 3 * HOUR_MS
-"""Longer windows are summed from where they were summed before."""
+"""Longer windows that begin with a business day are summed from where they were summed before."""
 
 
 Cold = MutableMapping[bytes, bytes]
@@ -128,7 +128,7 @@ class Buckets:
         self._facets = Facets()
         self._levels: tuple[dict[int, Bucket], ...] = ({}, {}, {}, {})
         self._expired: list[bytes] = []
-        self._prefixes = Prefixes()
+        self._prefixes = Prefixes(self._facets, self.cover)
         self._days_until = 0
 
     def apply(self, panes: PanesWire, *, undo: PanesWire, at_offset: int) -> None:
@@ -183,24 +183,17 @@ class Buckets:
 
     def totals(self, start: int, end: int) -> dict[Scope, Cell]:
         """Return each scope's cell over [start, end); they are only to be read."""
-        parts: list[Columns] = []
-        at = start
-        if end - start > LONG_MS:
-            settled = end - SETTLED_AFTER_MS
-            settled -= settled % QUARTER_MS
-            prefix = self._prefixes.up_to(start, settled, cover=self.cover)
-            if prefix is not None:
-                at = settled
-                parts.append(prefix)
-        parts += [bucket.columns() for bucket in self.cover(at, end)]
         scopes = self._facets.scopes
-        return {scopes[row]: cell for row, cell in self._by_scope(parts).items()}
+        return {scopes[row]: cell for row, cell in self._by_scope(start, end).items()}
 
-    def _by_scope(self, parts: Sequence[Columns]) -> Mapping[int, Cell]:
-        if sum(part.size for part in parts) <= plain.FEW:
-            return plain.cells_of(parts, self._facets.scopes_of)
-        by_facet = together(parts)
-        return together([by_facet.by(rows) for rows in self._facets.scopes_by_facet()]).cells()
+    def _by_scope(self, start: int, end: int) -> Mapping[int, Cell]:
+        if end - start > LONG_MS and self._day.start_of(start) == start:
+            settled = end - SETTLED_AFTER_MS
+            return self._prefixes.cells(start, settled - settled % QUARTER_MS, end)
+        growing = Growing()
+        for bucket in self.cover(start, end):
+            growing.add(bucket.columns())
+        return cells_by_scope(growing, self._facets)
 
     def oldest_kept(self, frontier_ms: int) -> int:
         """Return the start of the oldest pane whose windows can still be corrected.
