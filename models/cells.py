@@ -88,27 +88,3 @@ class Cell:
     def users_in(self, indices: Iterable[int]) -> Distinct:
         """Return the users in any of the sets."""
         return Distinct.union_of(self.users[index] for index in indices)
-
-    def to_wire(self) -> CellWire:
-        """Return the cell as it travels."""
-        natural, buyers, *others = [users.to_bytes() for users in self.users]
-        return CellWire(
-            self.sums,
-            natural,
-            buyers,
-            others if any(others) else [],
-            self.histograms if any(self.histograms) else [],
-            self.levels,
-        )
-
-    @classmethod
-    def from_wire(cls, wire: CellWire) -> Cell:
-        """Read what `to_wire` wrote, also from before measures were appended."""
-        cell = cls(wire.sums + [0] * (WIDTH - len(wire.sums)))
-        for index, users in enumerate((wire.natural, wire.buyers, *wire.users)):
-            if users:
-                cell.users[index] = Distinct.from_bytes(users)
-        for index, counts in enumerate(wire.histograms):
-            cell.histograms[index] = counts
-        cell.levels = wire.levels
-        return cell

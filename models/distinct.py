@@ -86,11 +86,6 @@ class Distinct:
             union = cls.of_registers(np.maximum.reduce([union.registers, *sketches]))
         return union
 
-    def merge(self, other: Distinct) -> None:
-        """Count the other's users too; the other stays as it is."""
-        union = Distinct.union_of((self, other))
-        self._hashes, self._registers = union._hashes, union._registers
-
     def to_bytes(self) -> bytes:
         """Serialise; empty is zero bytes."""
         if self._registers is not None:

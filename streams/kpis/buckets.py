@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from models.cells import Cell
 from models.reports import FacetCell, PanesWire
 from models.windows import (
     BEGINNING_MS,
@@ -26,10 +27,10 @@ from models.windows import (
     BusinessDay,
 )
 from streams.kpis.bucket import Bucket, Cold
-from streams.kpis.columns import Columns, columns_of
+from streams.kpis.columns import Columns, Growing, columns_of
 from streams.kpis.era import ERA_LEVEL, Era
 from streams.kpis.facets import Facets
-from streams.kpis.prefixes import Prefixes
+from streams.kpis.prefixes import Prefixes, cells_by_scope
 from streams.kpis.totals import Totals
 
 QUARTER_LEVEL, DAY_LEVEL = 2, 3
@@ -57,7 +58,7 @@ FROZEN_AFTER_MS = (LONGEST_FINE_MS + PANE_MS, LONGEST_FINE_MS, QUARTER_MS, QUART
 SETTLED_AFTER_MS = 2 * QUARTER_MS
 """So long before a window's end its buckets do not change any more, but for very late data."""
 LONG_MS = 3 * HOUR_MS
-"""Longer windows are summed from where they were summed before."""
+"""Longer windows that begin with a business day are summed from where they were summed before."""
 
 
 class Buckets:
@@ -76,7 +77,7 @@ class Buckets:
         self._levels: tuple[dict[int, Bucket], ...] = ({}, {}, {}, {})
         self._expired: list[bytes] = []
         self._era = Era(self._facets, self._cold)
-        self._prefixes = Prefixes()
+        self._prefixes = Prefixes(self._facets, self.cover)
         self._days_until = 0
         self._applied = -1
         self._stored_up_to = -1
@@ -167,19 +168,23 @@ class Buckets:
 
     def totals(self, start: int, end: int) -> Totals:
         """Return what each scope had over [start, end)."""
-        parts: list[Columns] = []
-        at = start
-        if end - start > LONG_MS:
-            settled = end - SETTLED_AFTER_MS
-            settled -= settled % QUARTER_MS
-            prefix = None
-            if self.holds(start, settled):
-                prefix = self._prefixes.up_to(start, settled, cover=self.cover)
-            if prefix is not None:
-                at = settled
-                parts.append(prefix)
-        parts += [bucket.columns() for bucket in self.cover(at, end)]
-        return Totals(parts, self._facets)
+        return Totals(
+            self._cells(start, end), self._facets, by_facet=lambda: self._sum(start, end).whole()
+        )
+
+    def _cells(self, start: int, end: int) -> Mapping[int, Cell]:
+        settled = end - SETTLED_AFTER_MS
+        settled -= settled % QUARTER_MS
+        grows = start == BEGINNING_MS or self._day.start_of(start) == start
+        if end - start > LONG_MS and grows and self.holds(start, settled):
+            return self._prefixes.cells(start, settled, end)
+        return cells_by_scope(self._sum(start, end), self._facets)
+
+    def _sum(self, start: int, end: int) -> Growing:
+        growing = Growing()
+        for bucket in self.cover(start, end):
+            growing.add(bucket.columns())
+        return growing
 
     def panes(self) -> Iterable[int]:
         """Return the starts of the panes that are kept."""

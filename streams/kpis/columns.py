@@ -7,7 +7,7 @@ so that the order and grouping of what is merged does not show.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,17 @@ from models.hyperloglog import REGISTERS, Registers
 from models.measures import DISTRIBUTIONS, WIDTH
 from models.reports import FacetCell
 from models.scopes import Facet
-from streams.kpis.users import NOBODY, SET_BITS, Integers, Rows, Users, runs, united
+from streams.kpis.users import (
+    NOBODY,
+    SET_BITS,
+    ByRow,
+    Integers,
+    Rows,
+    Users,
+    UsersOfRow,
+    runs,
+    united,
+)
 
 Levels = dict[tuple[int, int], LevelWire]
 """The newest measurement by row and level."""
@@ -54,7 +64,7 @@ class Columns(NamedTuple):
     @property
     def size(self) -> int:
         """How many entries there are."""
-        return len(self.places) + self.users.size
+        return len(self.places) + self.users.size + len(self.levels)
 
     @property
     def taken_back(self) -> Columns:
@@ -79,29 +89,31 @@ class Columns(NamedTuple):
             levels,
         )
 
-    def listed(self) -> Iterator[tuple[int, int, int]]:
-        """Yield the row, the place and the value of each sum and each bucket."""
-        for at, value in zip(self.places.tolist(), self.values.tolist(), strict=True):
-            yield at >> _PLACE_BITS, at & _PLACES, value
-
     def rows(self) -> Integers:
         """Return the rows of which there is anything, in order."""
         of_levels = np.array([row for row, _ in self.levels], np.int64)
-        return np.unique(
-            np.concatenate([self.places >> _PLACE_BITS, self.users.all_rows(), of_levels])
-        )
+        rows = np.concatenate([self.places >> _PLACE_BITS, self.users.all_rows(), of_levels])
+        return np.flatnonzero(np.bincount(rows))
 
     def cells(self) -> Mapping[int, Cell]:
         """Return each row's cell; the columns were merged before."""
-        rows = self.rows()
+        height = int(self.users.all_rows().max(initial=-1)) + 1
+        return self.cells_with(self.users.counts(height=height), [self.users])
+
+    def cells_with(self, counts: Integers, users: Sequence[Users]) -> Mapping[int, Cell]:
+        """Return each row's cell, with users that are held elsewhere.
+
+        Args:
+            counts: how many users each row has in each set and union of sets.
+            users: who they are.
+        """
+        rows = np.union1d(self.rows(), np.flatnonzero(counts.any(axis=1)))
         sums, rest = np.zeros((len(rows), WIDTH), np.int64), self.places & _PLACES
-        is_sum = rest < _SUMS
-        sums[np.searchsorted(rows, self.places[is_sum] >> _PLACE_BITS), rest[is_sum]] = self.values[
-            is_sum
-        ]
-        users = self.users.counted_by_row(rows)
-        of_rows = zip(rows.tolist(), sums.tolist(), users, strict=True)
-        cells = {row: Cell(of_sums, of_users) for row, of_sums, of_users in of_rows}
+        at = rest < _SUMS
+        sums[np.searchsorted(rows, self.places[at] >> _PLACE_BITS), rest[at]] = self.values[at]
+        by_row = [ByRow(several) for several in users]
+        of_rows = zip(rows.tolist(), sums.tolist(), _at(counts, rows).tolist(), strict=True)
+        cells = {row: Cell(of, UsersOfRow(by_row, row, counted)) for row, of, counted in of_rows}
         self._add_histograms(cells)
         for (row, index), level in self.levels.items():
             cells[row].levels[index] = level
@@ -117,6 +129,11 @@ class Columns(NamedTuple):
             cells[row].histograms[of] = dict(
                 zip(buckets[first:end], counts[first:end], strict=True)
             )
+
+
+def row_and_place(at: int) -> tuple[int, int]:
+    """Return the two of which `Columns.places` makes one."""
+    return at >> _PLACE_BITS, at & _PLACES
 
 
 def is_sum(place: int) -> bool:
@@ -135,40 +152,62 @@ NOTHING = Columns(np.empty(0, np.int64), np.empty(0, np.int64), NOBODY, {})
 
 def together(parts: Sequence[Columns]) -> Columns:
     """Merge columns: each place, user and sketch comes once, in order."""
-    levels: Levels = {}
-    for part in parts:
-        for key, level in part.levels.items():
-            _note(levels, key, level)
     return Columns(
         *_added(
             np.concatenate([part.places for part in parts]),
             np.concatenate([part.values for part in parts]),
         ),
         united([part.users for part in parts]),
-        levels,
+        _newest(parts),
     )
+
+
+def with_news(columns: Columns, news: Columns) -> Columns:
+    """Merge columns and fewer others, both merged, but leave their users out.
+
+    What is there already is not sorted again.
+    """
+    places = columns.places
+    at = np.searchsorted(places, news.places)
+    known = places[np.minimum(at, len(places) - 1)] == news.places if len(places) else at < 0
+    values = columns.values.copy()
+    if known.any():
+        pairs = np.stack([values[at[known]], news.values[known]], axis=1)
+        values[at[known]] = _sums(pairs.reshape(-1), np.arange(0, pairs.size, 2))
+    places = np.insert(places, at[~known], news.places[~known])
+    values = np.insert(values, at[~known], news.values[~known])
+    kept = values != 0
+    return Columns(places[kept], values[kept], NOBODY, _newest([columns, news]))
+
+
+def _newest(parts: Iterable[Columns]) -> Levels:
+    levels: Levels = {}
+    for part in parts:
+        for key, level in part.levels.items():
+            _note(levels, key, level)
+    return levels
 
 
 class Growing:
     """Columns that are added to: they are merged when they have become twice as many."""
 
     def __init__(self, columns: Columns = NOTHING) -> None:
-        self._parts = [columns]
-        self._size = self._merged = columns.size
+        self.parts = [columns]
+        self.size = self._merged = columns.size
 
     def add(self, columns: Columns) -> None:
         """Add columns; they stay as they are."""
-        self._parts.append(columns)
-        self._size += columns.size
-        if self._size > 2 * self._merged + _FEW:
+        self.parts.append(columns)
+        self.size += columns.size
+        if self.size > 2 * self._merged + _FEW:
             self.whole()
 
     def whole(self) -> Columns:
         """Return everything that was added, merged."""
-        if len(self._parts) > 1:
-            self._parts = [together(self._parts)]
-            self._size = self._merged = self._parts[0].size
-        return self._parts[0]
+        if len(self.parts) > 1:
+            self.parts = [together(self.parts)]
+            self.size = self._merged = self.parts[0].size
+        return self.parts[0]
 
 
 def _added(places: Integers, values: Integers) -> tuple[Integers, Integers]:
@@ -189,6 +228,14 @@ def _sums(values: Integers, first: Integers) -> Integers:
         roughly = np.add.reduceat(values.astype(np.float64), first)
         totals[roughly >= LARGEST], totals[roughly <= -LARGEST] = LARGEST, -LARGEST
     return totals
+
+
+def _at(counts: Integers, rows: Integers) -> Integers:
+    """Return the counts of these rows; those beyond the last are 0."""
+    found = np.zeros((len(rows), counts.shape[1]), np.int64)
+    counted = rows < len(counts)
+    found[counted] = counts[rows[counted]]
+    return found
 
 
 def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> Columns:

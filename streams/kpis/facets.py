@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from models.scopes import Facet, Scope, scopes_of
-from streams.kpis.users import Rows
+from streams.kpis.columns import Columns, together
 
 _MOST_SCOPES = 4
 """Of one facet."""
@@ -32,10 +30,11 @@ class Facets:
             self.scopes_of.append([self._scope_number(scope) for scope in scopes_of(facet)])
         return number
 
-    def scopes_by_facet(self) -> Sequence[Rows]:
-        """Return columns of scopes by facet, -1 for none: together all that each adds to."""
+    def by_scope(self, columns: Columns) -> Columns:
+        """Return merged columns by scope: each is the sum of its facets."""
         padded = [scopes + [-1] * (_MOST_SCOPES - len(scopes)) for scopes in self.scopes_of]
-        return list(np.array(padded, np.int32).reshape(-1, _MOST_SCOPES).T)
+        rows_of = np.array(padded, np.int32).reshape(-1, _MOST_SCOPES)
+        return together([columns.by(rows) for rows in rows_of.T])
 
     def _scope_number(self, scope: Scope) -> int:
         number = self._scope_numbers.setdefault(scope, len(self.scopes))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import add
 
-from models.cells import Cell
+from models import histograms
+from models.cells import Cell, LevelWire
 from models.distinct import EXACT_LIMIT, Distinct
 from models.measures import USER_SETS
-from streams.kpis.columns import LARGEST, Columns, bucket_at, is_sum
+from streams.kpis.columns import LARGEST, Columns, bucket_at, is_sum, row_and_place
 from streams.kpis.users import COUNTED
 
 FEW = EXACT_LIMIT
@@ -18,49 +20,68 @@ FEW = EXACT_LIMIT
 class PlainUsers:
     """The users of one row: the sets that each is in, a bit for each set."""
 
-    __slots__ = ("_sets_of",)
+    __slots__ = ("_counts", "sets_of")
 
-    def __init__(self, sets_of: Mapping[int, int]) -> None:
-        self._sets_of = sets_of
+    def __init__(self) -> None:
+        self.sets_of: dict[int, int] = {}
+        self._counts: list[int] = []
 
     @property
     def counts(self) -> list[int]:
-        """How many users are in each set, and then in each union of sets."""
-        alike = Counter(self._sets_of.values()).items()
-        return [sum([count for sets, count in alike if sets & any_of]) for any_of in COUNTED]
+        """How many users are in each set, and then in each union of sets; all have come."""
+        if not self._counts:
+            alike = Counter(self.sets_of.values()).items()
+            self._counts = [sum([n for sets, n in alike if sets & any_of]) for any_of in COUNTED]
+        return self._counts
 
     def sets(self) -> list[Distinct]:
         """Return the sets, in their order."""
         return [
-            Distinct(user for user, sets in self._sets_of.items() if sets >> index & 1)
+            Distinct(user for user, sets in self.sets_of.items() if sets >> index & 1)
             for index in range(len(USER_SETS))
         ]
 
 
 class _Sum:
-    """The cell of one row, and its users by their sets, while they are added to."""
+    """The cell of one row while it is added to."""
 
-    __slots__ = ("cell", "sets_of")
+    __slots__ = ("cell", "users")
 
     def __init__(self) -> None:
-        self.sets_of: dict[int, int] = {}
-        self.cell = Cell(counted=PlainUsers(self.sets_of))
+        self.users = PlainUsers()
+        self.cell = Cell(counted=self.users)
 
-    def add(self, place: int, value: int) -> None:
-        """Add to a sum or to a bucket of a distribution."""
+    def put(self, place: int, value: int) -> None:
+        """Put a sum, or a bucket of a distribution."""
         if is_sum(place):
-            self.cell.sums[place] += value
-            return
-        index, bucket = bucket_at(place)
-        counts = self.cell.histograms[index]
-        counts[bucket] = counts.get(bucket, 0) + value
-        if not counts[bucket]:
-            del counts[bucket]
+            self.cell.sums[place] = value
+        else:
+            index, bucket = bucket_at(place)
+            self.cell.histograms[index][bucket] = value
+
+    def add_level(self, index: int, level: LevelWire) -> None:
+        """Add a measurement."""
+        levels = self.cell.levels
+        levels[index] = max(level, levels.get(index, level))
+
+    def add_all(self, other: _Sum) -> None:
+        """Add another row."""
+        self.cell.sums = list(map(add, self.cell.sums, other.cell.sums))
+        for into, counts in zip(self.cell.histograms, other.cell.histograms, strict=True):
+            histograms.merge(into, counts)
+        sets_of = self.users.sets_of
+        for user, sets in other.users.sets_of.items():
+            sets_of[user] = sets_of.get(user, 0) | sets
+        for index, level in other.cell.levels.items():
+            self.add_level(index, level)
 
     def whole(self) -> Cell | None:
-        """Return the cell; None where everything was taken back."""
+        """Return the cell without what is 0; None where nothing is left."""
         cell = self.cell
-        if not (any(cell.sums) or any(cell.histograms) or self.sets_of or cell.levels):
+        for counts in cell.histograms:
+            for bucket in [bucket for bucket, count in counts.items() if not count]:
+                del counts[bucket]
+        if not (any(cell.sums) or any(cell.histograms) or self.users.sets_of or cell.levels):
             return None
         if max(cell.sums) > LARGEST or min(cell.sums) < -LARGEST:
             cell.sums = [max(-LARGEST, min(LARGEST, value)) for value in cell.sums]
@@ -68,23 +89,42 @@ class _Sum:
 
 
 def cells_of(parts: Iterable[Columns], rows_of: Sequence[Sequence[int]]) -> dict[int, Cell]:
-    """Return the cells that parts of at most `FEW` entries add up to.
+    """Return the cells that parts of at most `FEW` entries add up to; rows may share one.
 
     Args:
         parts: by facet.
         rows_of: the rows that each facet adds to.
     """
-    by_row: defaultdict[int, _Sum] = defaultdict(_Sum)
+    by_row: defaultdict[int, list[_Sum]] = defaultdict(list)
+    for facet, of_facet in _by_facet(parts).items():
+        for row in rows_of[facet]:
+            by_row[row].append(of_facet)
+    cells = {row: _total(several).whole() for row, several in by_row.items()}
+    return {row: cell for row, cell in cells.items() if cell is not None}
+
+
+def _by_facet(parts: Iterable[Columns]) -> Mapping[int, _Sum]:
+    sums: defaultdict[int, _Sum] = defaultdict(_Sum)
+    values: dict[int, int] = {}
     for part in parts:
-        for facet, place, value in part.listed():
-            for row in rows_of[facet]:
-                by_row[row].add(place, value)
+        for place, value in zip(part.places.tolist(), part.values.tolist(), strict=True):
+            values[place] = values.get(place, 0) + value
         for facet, user, sets in part.users.listed():
-            for row in rows_of[facet]:
-                sets_of = by_row[row].sets_of
-                sets_of[user] = sets_of.get(user, 0) | sets
+            sets_of = sums[facet].users.sets_of
+            sets_of[user] = sets_of.get(user, 0) | sets
         for (facet, index), level in part.levels.items():
-            for row in rows_of[facet]:
-                levels = by_row[row].cell.levels
-                levels[index] = max(level, levels.get(index, level))
-    return {row: cell for row, of_row in by_row.items() if (cell := of_row.whole()) is not None}
+            sums[facet].add_level(index, level)
+    for place, value in values.items():
+        if value:
+            facet, at = row_and_place(place)
+            sums[facet].put(at, value)
+    return sums
+
+
+def _total(several: Sequence[_Sum]) -> _Sum:
+    if len(several) == 1:
+        return several[0]
+    total = _Sum()
+    for one in several:
+        total.add_all(one)
+    return total

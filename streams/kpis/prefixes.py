@@ -7,13 +7,20 @@ over them is kept, and only what was settled since is added.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from streams.kpis.columns import Columns, Growing
+from models.cells import Cell
+from streams.kpis import plain
+from streams.kpis.census import NOBODY_COUNTED
+from streams.kpis.columns import NOTHING, Columns, Growing, with_news
+from streams.kpis.facets import Facets
 
-KEPT = 4
-"""Windows whose sums are kept: one of each sort that grows, and one of yesterday."""
+KEPT = 8
+"""Windows whose sums are kept: one of each sort that grows, its period before, and yesterday."""
+
+_PARTS = 16
+"""More than so many are merged, so that they are not gone through each time."""
 
 
 class Summand(Protocol):
@@ -27,31 +34,76 @@ Cover = Callable[[int, int], Iterable[Summand]]
 """Returns the buckets that together are [start, end)."""
 
 
-class _Prefix:
+class Prefix:
+    """The sum from the start of a window up to a moment, by scope, with how many users are in it.
+
+    What was settled lately is kept by facet, and made a part of it when it is more than few.
+    """
+
     def __init__(self, start: int) -> None:
         self.end = start
-        self.sum = Growing()
+        self._lately = Growing()
+        self._columns = NOTHING
+        self._census = NOBODY_COUNTED
+
+    def extend(self, end: int, *, cover: Cover, facets: Facets) -> None:
+        """Take what is between its end and the new one."""
+        for bucket in cover(self.end, end):
+            self._lately.add(bucket.columns())
+        self.end = end
+        if len(self._lately.parts) > _PARTS:
+            self._lately.whole()
+        if self._lately.size > plain.FEW:
+            news = facets.by_scope(self._lately.whole())
+            self._lately = Growing()
+            self._columns = with_news(self._columns, news)
+            self._census = self._census.with_news(news.users)
+
+    def cells_with(self, buckets: Iterable[Summand], *, facets: Facets) -> Mapping[int, Cell]:
+        """Return the cells of scopes, with what comes after."""
+        news = Growing()
+        for columns in (*self._lately.parts, *(bucket.columns() for bucket in buckets)):
+            news.add(columns)
+        if not (self._columns.size or self._census.users.size):
+            return cells_by_scope(news, facets)
+        by_scope = facets.by_scope(news.whole())
+        users = self._census.users
+        counts = self._census.counts_with(by_scope.users)
+        return with_news(self._columns, by_scope).cells_with(counts, [users, by_scope.users])
+
+
+def cells_by_scope(growing: Growing, facets: Facets) -> Mapping[int, Cell]:
+    """Return the cells of scopes that columns by facet add up to."""
+    if growing.size <= plain.FEW:
+        return plain.cells_of(growing.parts, facets.scopes_of)
+    return facets.by_scope(growing.whole()).cells()
 
 
 class Prefixes:
-    """The sums of the settled parts of windows, by where they start."""
+    """The sums of the settled parts of windows, by where they start.
 
-    def __init__(self) -> None:
-        self._by_start: dict[int, _Prefix] = {}
+    Args:
+        facets: what they are numbered by.
+        cover: finds the buckets.
+    """
 
-    def up_to(self, start: int, end: int, *, cover: Cover) -> Columns | None:
-        """Return the cells over [start, end), only to be read.
+    def __init__(self, facets: Facets, cover: Cover) -> None:
+        self._facets = facets
+        self._cover = cover
+        self._by_start: dict[int, Prefix] = {}
 
-        None where a later end was asked before: what is over is asked seldom.
+    def cells(self, start: int, settled: int, end: int) -> Mapping[int, Cell]:
+        """Return the cells of scopes over [start, end), which is settled up to a moment.
+
+        Where a later one was asked before, there is no sum to go on from: what is over is
+        asked seldom.
         """
-        prefix = self._by_start.pop(start, None) or _Prefix(start)
+        prefix = self._by_start.pop(start, None) or Prefix(start)
         self._by_start[start] = prefix  # the latest asked is the last
-        if prefix.end > end:
-            return None
-        for bucket in cover(prefix.end, end):
-            prefix.sum.add(bucket.columns())
-        prefix.end = end
-        return prefix.sum.whole()
+        if prefix.end > settled:
+            prefix = Prefix(start)
+        prefix.extend(settled, cover=self._cover, facets=self._facets)
+        return prefix.cells_with(self._cover(settled, end), facets=self._facets)
 
     def changed(self, time_ms: int) -> None:
         """Forget the sums that hold that time."""

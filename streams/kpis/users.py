@@ -91,13 +91,24 @@ class Users:
 
     def by(self, row_of: Rows) -> Users:
         """Return the users by other rows; those whose number is negative are left out."""
-        rows, sketched = row_of[self.rows], row_of[self.sketches >> SET_BITS]
-        kept, drawn = rows >= 0, sketched >= 0
-        return Users.of(
-            self.hashes_at(kept),
-            rows[kept],
+        rows = row_of[self.rows]
+        kept = rows >= 0
+        sketches, registers = self.sketches, self.registers
+        if len(sketches):
+            sketched = row_of[sketches >> SET_BITS]
+            drawn = sketched >= 0
+            registers = registers[drawn]
+            sketches = sketched[drawn].astype(np.int64) << SET_BITS | sketches[drawn] & _SET_MASK
+        return Users.of(self.hashes_at(kept), rows[kept], self.sets[kept], sketches, registers)
+
+    def of_rows(self, chosen: Bools) -> Users:
+        """Return the users of the chosen rows."""
+        kept, drawn = chosen[self.rows], chosen[self.sketches >> SET_BITS]
+        return Users(
+            self.keys[kept],
+            self.rows[kept],
             self.sets[kept],
-            sketched[drawn].astype(np.int64) << SET_BITS | self.sketches[drawn] & _SET_MASK,
+            self.sketches[drawn],
             self.registers[drawn],
         )
 
@@ -129,39 +140,48 @@ class Users:
         sketched[number[rows_of_sketches]] = True
         return Drawn(np.flatnonzero(many), registers, sketched, keys, of_key)
 
-    def counted_by_row(self, rows: Integers) -> list[UsersOfRow]:
-        """Return the users of each of these rows."""
-        height = int(rows.max(initial=-1)) + 1
-        counts = np.stack([self.counted(sets, height=height)[rows] for sets in COUNTED], axis=1)
-        order = np.argsort(self.rows, kind="stable")
-        by_row = replace(self, keys=self.keys[order], rows=self.rows[order], sets=self.sets[order])
-        first = np.searchsorted(by_row.rows, rows).tolist()
-        end = np.searchsorted(by_row.rows, rows, side="right").tolist()
-        return [
-            UsersOfRow(by_row, row, slice(*bounds), of)
-            for row, *bounds, of in zip(rows.tolist(), first, end, counts.tolist(), strict=True)
-        ]
+    def counts(self, *, height: int) -> Integers:
+        """Return how many users each of the first rows has in each set and union of sets."""
+        return np.stack([self.counted(sets, height=height) for sets in COUNTED], axis=1)
 
 
 class UsersOfRow:
     """The users of one row, as a cell takes them."""
 
-    __slots__ = ("_columns", "_places", "_row", "counts")
+    __slots__ = ("_columns", "_row", "counts")
 
-    def __init__(self, columns: Users, row: int, places: slice, counts: list[int]) -> None:
+    def __init__(self, columns: Sequence[ByRow], row: int, counts: list[int]) -> None:
         self.counts = counts
         self._columns = columns
         self._row = row
-        self._places = places
 
     def sets(self) -> list[Distinct]:
         """Return the sets, in their order."""
-        hashes, sets = self._columns.hashes_at(self._places), self._columns.sets[self._places]
+        several = [by_row.sets(self._row) for by_row in self._columns]
+        return [Distinct.union_of(parts) for parts in zip(*several, strict=True)]
+
+
+class ByRow:
+    """Users, ordered by row once somebody asks for the sets of one."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+        self._ordered = False
+
+    def sets(self, row: int) -> list[Distinct]:
+        """Return the sets of a row, in their order."""
+        users = self._users
+        if not self._ordered:
+            order = np.argsort(users.rows, kind="stable")
+            ordered = (users.keys[order], users.rows[order], users.sets[order])
+            self._users = users = Users(*ordered, users.sketches, users.registers)
+            self._ordered = True
+        places = slice(*np.searchsorted(users.rows, [row, row + 1]).tolist())
+        hashes, sets = users.hashes_at(places), users.sets[places]
         made = [Distinct(hashes[sets >> at & 1 == 1].tolist()) for at in range(len(USER_SETS))]
-        sketches = self._columns.sketches
-        for place in np.flatnonzero(sketches >> SET_BITS == self._row).tolist():
-            made[int(sketches[place]) & _SET_MASK] = Distinct.of_registers(
-                self._columns.registers[place]
+        for place in np.flatnonzero(users.sketches >> SET_BITS == row).tolist():
+            made[int(users.sketches[place]) & _SET_MASK] = Distinct.of_registers(
+                users.registers[place]
             )
         return made
 

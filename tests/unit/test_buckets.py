@@ -5,13 +5,14 @@ from __future__ import annotations
 from operator import itemgetter
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.cells import Cell, CellWire
 from models.distinct import Distinct
 from models.measures import SUM_INDEX
-from models.reports import FacetCell
+from models.reports import FacetCell, PanesWire
 from models.scopes import ALL, Scope
 from models.windows import (
     DAY_MS,
@@ -23,7 +24,9 @@ from models.windows import (
     align_down,
     start_of_window,
 )
+from streams.kpis import plain
 from streams.kpis.buckets import DAY_LEVEL, Buckets
+from tests.support.cells import to_wire
 from tests.support.offline import NOON
 
 DAY = BusinessDay(ZoneInfo("America/New_York"))
@@ -42,7 +45,7 @@ def cell(users: set[int]) -> CellWire:
     made = Cell()
     made.sums[SUM_INDEX["clicks"]] = len(users)
     made.users[0] = Distinct(users)
-    return made.to_wire()
+    return to_wire(made)
 
 
 @settings(max_examples=60)
@@ -85,37 +88,52 @@ def test_what_is_over_is_frozen_once_it_was_stored() -> None:
     assert total.users_in([0]).estimate == 2
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("few", [0, plain.FEW])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
-    st.lists(
+    made=st.lists(
         st.tuples(
-            st.integers(0, 60), st.integers(-120, 0), st.sets(st.integers(1, 50), max_size=3)
+            st.integers(0, 60),  # the hour in which it comes
+            st.integers(-120, 0),  # of how many minutes ago
+            st.sets(st.integers(1, 50), max_size=3),
+            st.booleans(),  # whether it comes in place of what came last
         ),
         max_size=60,
     )
 )
 def test_a_long_window_that_is_asked_again_and_again_is_what_it_would_be_if_asked_once(
-    made: list[tuple[int, int, set[int]]],
+    made: list[tuple[int, int, set[int], bool]], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two days around the end of daylight saving time, asked every hour, with late deltas.
     start = 1_699_070_400_000  # 2023-11-04T00:00 in New York
     asked = Buckets(DAY)
-    arrivals = sorted(made, key=lambda delta: delta[0])
+    last: PanesWire = {}
     for hour in range(4, 61):
         end = start + hour * HOUR_MS
-        for number, (_, minutes_ago, users) in enumerate(
-            delta for delta in arrivals if delta[0] == hour
-        ):
+        arrivals = [delta for delta in made if delta[0] == hour]
+        for number, (_, minutes_ago, users, instead) in enumerate(arrivals):
             pane = end + minutes_ago * 60_000
             panes = {pane: [FacetCell("c1", "search", cell(users))]}
-            asked.apply(panes, undo={}, at_offset=hour * 1_000 + number)
+            undo = last if instead else {}
+            asked.apply(panes, undo=undo, at_offset=hour * 1_000 + number)
+            last = panes
         fresh = Buckets(DAY)
         list(asked.take_segments())
         fresh.restore({key: value for level in range(4) for key, value in _stored(asked, level)})
-        one, two = asked.totals(start, end), fresh.totals(start, end)
-        assert {
-            scope: (total.sums, total.users_in([0]).estimate) for scope, total in one.items()
-        } == {scope: (total.sums, total.users_in([0]).estimate) for scope, total in two.items()}
+        with monkeypatch.context() as patched:
+            patched.setattr(plain, "FEW", few)
+            one = asked.totals(start, end)
+        two = fresh.totals(start, end)
+        assert {scope: (total.sums, list(total.counts())) for scope, total in one.items()} == {
+            scope: (total.sums, list(total.counts())) for scope, total in two.items()
+        }
+        assert {scope: total.users_in([0]).estimate for scope, total in one.items()} == {
+            scope: total.users_in([0]).estimate for scope, total in two.items()
+        }
         asked.expire(end)
 
 

@@ -19,6 +19,7 @@ from models.scopes import Facet
 from streams.kpis import plain, stored
 from streams.kpis.columns import NOTHING, Columns, Growing, columns_of, together
 from streams.kpis.facets import Facets
+from tests.support.cells import to_wire
 from tests.unit.test_cells import cells, content
 
 CAMPAIGNS = ("c1", "c2", "c3")
@@ -28,7 +29,7 @@ Rows = list[tuple[str, Cell]]
 
 
 def columns(made: Rows, facets: Facets) -> Columns:
-    faceted = [FacetCell(campaign, "search", cell.to_wire()) for campaign, cell in made]
+    faceted = [FacetCell(campaign, "search", to_wire(cell)) for campaign, cell in made]
     return columns_of(faceted, facets.number)
 
 
@@ -65,9 +66,8 @@ def test_few_cells_add_up_one_by_one_as_they_do_in_columns(
     facets = Facets()
     parts = [columns(several, facets) for several in (*made, *taken_back)]
     parts += [columns(several, facets).taken_back for several in taken_back]
-    by_scope = [part.by(row_of) for part in parts for row_of in facets.scopes_by_facet()]
-    in_columns = together([NOTHING, *by_scope])
-    one_by_one, expected = plain.cells_of(parts, facets.scopes_of), in_columns.cells()
+    expected = facets.by_scope(together([NOTHING, *parts])).cells()
+    one_by_one = plain.cells_of(parts, facets.scopes_of)
     assert {row: list(cell.counts()) for row, cell in one_by_one.items()} == {
         row: list(cell.counts()) for row, cell in expected.items()
     }
@@ -101,7 +101,7 @@ def test_columns_are_stored_and_read_by_facets_that_have_other_numbers(made: Row
 @settings(max_examples=25, deadline=None)
 @given(rows)
 def test_a_bucket_of_cells_one_by_one_is_read(made: Rows) -> None:
-    older = [FacetCell(campaign, "search", cell.to_wire()) for campaign, cell in made]
+    older = [FacetCell(campaign, "search", to_wire(cell)) for campaign, cell in made]
     facets = Facets()
     read = stored.decode(msgspec.msgpack.encode((7, older)), facets)
     assert held(read, facets) == one_by_one(made)

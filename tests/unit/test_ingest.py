@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from models import dead_letters, reports
 from models.campaigns import Campaign
-from models.cells import Cell
 from models.dead_letters import Reason
 from models.measures import SUM_INDEX
 from models.reports import Report
 from streams.engine.stage import Position, Snapshot
 from streams.ingest.job import IngestJob
+from tests.support.cells import from_wire
 from tests.support.offline import NOON, event, ingest_job, record, saved_from, settled
 
 
@@ -39,7 +39,7 @@ def letters(snapshot: Snapshot) -> list[dead_letters.DeadLetter]:
 
 def sums(report: Report, *, pane: int = NOON, campaign: str = "c1") -> list[int]:
     (wire,) = [row.cell for row in report.panes[pane] if row.campaign == campaign]
-    return Cell.from_wire(wire).sums
+    return from_wire(wire).sums
 
 
 def test_events_are_folded_into_their_panes() -> None:

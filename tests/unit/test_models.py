@@ -45,13 +45,9 @@ users = st.sets(
 def test_distinct_users_merge_in_any_order_and_any_number_of_times(
     a: set[int], b: set[int], c: set[int]
 ) -> None:
-    left = Distinct(a)
-    left.merge(Distinct(b))
-    left.merge(Distinct(c))
-    right = Distinct(c)
-    right.merge(Distinct(b))
-    right.merge(Distinct(b))
-    right.merge(Distinct(a))
+    one, two, three = Distinct(a), Distinct(b), Distinct(c)
+    left = Distinct.union_of([Distinct.union_of([one, two]), three])
+    right = Distinct.union_of([Distinct.union_of([three, two]), two, one])
     assert left.estimate == right.estimate
     if left.is_exact:
         assert left.estimate == len(a | b | c)
@@ -64,7 +60,7 @@ def test_distinct_users_are_exact_up_to_the_limit_and_within_two_percent_sigma_a
     distinct = Distinct()
     for first in range(0, count, 10_000):
         chunk = (hash_user(b"user-%d" % n) for n in range(first, min(count, first + 10_000)))
-        distinct.merge(Distinct(chunk))
+        distinct = Distinct.union_of([distinct, Distinct(chunk)])
     error = abs(distinct.estimate - count) / count
     assert error == 0 if count <= EXACT_LIMIT else error < 0.04  # 2.5 standard errors
 
@@ -88,8 +84,7 @@ def test_theta_sketches_of_older_versions_are_read_and_overlap_as_their_users_do
     both = Distinct.union_of([first, second])
     assert abs(both.estimate - 1.5 * count) / (1.5 * count) < 0.08
     again = Distinct.from_bytes(first.to_bytes())
-    again.merge(first)
-    assert again.estimate == first.estimate
+    assert Distinct.union_of([again, first]).estimate == first.estimate
     assert first.to_bytes()[:1] == b"\x03"
 
 

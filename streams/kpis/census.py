@@ -1,0 +1,66 @@
+"""How many distinct users each row has, and how many once a few more have come."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.distinct import EXACT_LIMIT
+from streams.kpis.users import COUNTED, NOBODY, SET_BITS, Bools, Integers, Rows, Users, united
+
+
+class Census(NamedTuple):
+    """Users, merged, and their number by row in each set and union of sets."""
+
+    users: Users
+    counts: Integers
+
+    def with_news(self, news: Users) -> Census:
+        """Return the census of these and the news, which are merged."""
+        return Census(united([self.users, news]), self.counts_with(news))
+
+    def counts_with(self, news: Users) -> Integers:
+        """Return the counts with the news, which are merged, among the users.
+
+        Rows without news stay as they were counted. In the others, news are looked up
+        among the users that are known; rows that have sketches, or might need some, are
+        counted as a whole.
+        """
+        height = max(len(self.counts), int(news.all_rows().max(initial=-1)) + 1)
+        counts = np.zeros((height, len(COUNTED)), np.int64)
+        counts[: len(self.counts)] = self.counts
+        known, doubtful = self._known_sets(news)
+        as_a_whole = _in_any(height, news.rows[doubtful], news.sketches >> SET_BITS)
+        as_a_whole |= _in_any(height, self.users.sketches >> SET_BITS)
+        as_a_whole |= counts.max(axis=1) + np.bincount(news.rows, minlength=height) > EXACT_LIMIT
+        fresh = (news.sets[:, np.newaxis] & _SETS != 0) & (known[:, np.newaxis] & _SETS == 0)
+        np.add.at(counts, news.rows, fresh)
+        as_a_whole &= _in_any(height, news.all_rows())
+        if as_a_whole.any():
+            chosen = united([self.users.of_rows(as_a_whole), news.of_rows(as_a_whole)])
+            counts[as_a_whole] = chosen.counts(height=height)[as_a_whole]
+        return counts
+
+    def _known_sets(self, news: Users) -> tuple[npt.NDArray[np.uint8], Bools]:
+        """Return the sets in which each key is already, and whether another row has the key."""
+        users = self.users
+        if not len(users.keys):
+            return np.zeros(len(news.keys), np.uint8), np.zeros(len(news.keys), np.bool_)
+        at = np.minimum(np.searchsorted(users.keys, news.keys), len(users.keys) - 1)
+        same_key = users.keys[at] == news.keys
+        same_row = users.rows[at] == news.rows
+        return np.where(same_key & same_row, users.sets[at], np.uint8(0)), same_key & ~same_row
+
+
+NOBODY_COUNTED = Census(NOBODY, np.zeros((0, len(COUNTED)), np.int64))
+_SETS = np.array(COUNTED, np.uint8)
+
+
+def _in_any(height: int, *rows: Integers | Rows) -> Bools:
+    """Return which of the first rows are named."""
+    named = np.zeros(height, np.bool_)
+    for several in rows:
+        named[several] = True
+    return named

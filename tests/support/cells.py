@@ -1,0 +1,25 @@
+"""Cells to and from what travels."""
+
+from __future__ import annotations
+
+from models.cells import Cell, CellWire
+from models.distinct import Distinct
+from models.measures import WIDTH
+
+
+def to_wire(cell: Cell) -> CellWire:
+    """Return the cell as it travels."""
+    natural, buyers, *others = [users.to_bytes() for users in cell.users]
+    return CellWire(cell.sums, natural, buyers, others, cell.histograms, cell.levels)
+
+
+def from_wire(wire: CellWire) -> Cell:
+    """Read a cell, also one from before measures were appended."""
+    cell = Cell(wire.sums + [0] * (WIDTH - len(wire.sums)))
+    for index, users in enumerate((wire.natural, wire.buyers, *wire.users)):
+        if users:
+            cell.users[index] = Distinct.from_bytes(users)
+    for index, counts in enumerate(wire.histograms):
+        cell.histograms[index] = counts
+    cell.levels = wire.levels
+    return cell
