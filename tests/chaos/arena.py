@@ -443,7 +443,7 @@ class Arena:
 
     def _compare_windows(self, true: truth.Truth, *, frontier: int) -> None:
         outcome = self.outcome
-        got, ends, incomplete = published(self.cluster.read("values"))
+        got, ends, incomplete, compared = published(self.cluster.read("values"))
         events = true.events
         required = {end for end in oracle.required_ends(events, "UTC") if end[2] <= frontier}
         missing = required - ends
@@ -451,13 +451,13 @@ class Arena:
             self.fail(f"{len(missing)} windows never closed, such as {min(missing)}")
         told = {key: values for key, values in got.items() if key[:2] not in incomplete}
         judged = {end for end in ends if (end[0], end[2]) not in incomplete}
-        expected = oracle.values(events, judged, "UTC")
+        expected = oracle.values(events, judged, "UTC", compared=compared)
         wrong = differences(*self._told_by_older(told, judged, expected))
         outcome.windows, outcome.windows_incomplete = len(ends), len(incomplete)
         outcome.windows_wrong = len({line.split(":")[0] for line in wrong}) + len(missing)
         if wrong:
             self.fail(f"{len(wrong)} values differ, such as {sorted(wrong)[0]}")
-        self._compare_hidden(judged, expected)
+        self._compare_hidden(judged, expected, compared)
 
     def _told_by_older(
         self,
@@ -493,6 +493,7 @@ class Arena:
         self,
         judged: set[oracle.End],
         expected: dict[oracle.Key, dict[str, oracle.Value]],
+        compared: oracle.Compared,
     ) -> None:
         """Check that no window passes for complete that would hold a lost record."""
         if not self._lost:
@@ -501,7 +502,8 @@ class Arena:
             [value for _, value in sorted({**records, **self._lost.get(place, {})}.items())]
             for place, records in sorted(self._records.items())
         )
-        hidden = differences(oracle.values(whole.events, judged, "UTC"), expected)  # type: ignore[arg-type]
+        theirs = oracle.values(whole.events, judged, "UTC", compared=compared)
+        hidden = differences(theirs, expected)  # type: ignore[arg-type]
         if hidden:
             self.outcome.windows_wrong += len(hidden)
             self.fail(f"{len(hidden)} windows hide a loss, such as {sorted(hidden)[0]}")

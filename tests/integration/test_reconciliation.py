@@ -20,6 +20,8 @@ from tests.support import month, oracle
 from tests.support.compare import differences
 from tests.support.offline import Path
 
+INFLUENCE = 0.35
+
 
 @pytest.fixture(scope="module")
 def made() -> month.Month:
@@ -45,6 +47,7 @@ def test_a_month_is_right_to_the_cent(made: month.Month, partitions: int) -> Non
         now_ms=month.moment(month.FIRST_DAY, month.ZONE) + 40 * DAY_MS,
         campaigns=[Campaign.model_validate(one) for one in made.campaigns],
         rates=rates(),
+        coefficients={"influence": INFLUENCE},
     )
     path.feed(made.events, batch=150)
     path.finish()
@@ -54,15 +57,17 @@ def test_a_month_is_right_to_the_cent(made: month.Month, partitions: int) -> Non
     assert view.total("duplicates") == made.duplicates
     assert view.total("dead_letters/") == 0
 
-    ends = {
-        (key[0], oracle.window_start(key[0], key[1], month.ZONE), key[1]) for key in path.closed
-    }
+    ends = {(name, oracle.window_start(name, end, month.ZONE), end) for name, end in path.compared}
     last_ms = max(end for name, _, end in ends if name == "1m")
     required = {end for end in oracle.required_ends(made.counted, month.ZONE) if end[2] <= last_ms}
     assert required <= ends
-    expected = oracle.values(made.counted, ends, month.ZONE)
+    expected = oracle.values(
+        made.counted, ends, month.ZONE, compared=path.compared, influence=INFLUENCE
+    )
     wrong = differences(path.closed, expected)
     assert not wrong, f"{len(wrong)} of {len(expected)} differ:\n" + "\n".join(sorted(wrong)[:10])
     seen = {kpi for values in expected.values() for kpi in values}
     assert seen == set(CATALOGUE)
+    known = {name: period for name, period in path.compared.items() if period is not None}
+    assert {name for name, _ in known} == set(oracle.STEP_MS) - {"so_far", "month"}
     print(f"\n{len(expected)} rows of {len(ends)} closed windows are equal, {len(seen)} KPIs")
