@@ -69,6 +69,9 @@ class Kpi(BaseModel):
             raise ValueError(f"interval: {self.interval} is for quotients")
         if self.interval in {"mean", "compound"} and self.squares is None:
             raise ValueError(f"squares: {self.interval} needs them")
+        for part in (self.n, self.squares):
+            if part is not None and "previous(" in part:
+                raise ValueError("n and squares are of the window, not of the period before")
         if self.n is not None:
             formulas.terms(self.n)
         return self
@@ -90,6 +93,11 @@ class Kpi(BaseModel):
         """The source topics that it is made of."""
         found = (sources_of(name) for name in formulas.names_in(self.parsed))
         return frozenset().union(*found)
+
+    @cached_property
+    def looks_back(self) -> bool:
+        """Whether it needs the equal period before its window."""
+        return formulas.looks_back(self.parsed)
 
     @property
     def volume(self) -> bool:

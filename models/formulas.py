@@ -2,11 +2,14 @@
 
 ======================================  =============================================
 ``orders``, ``revenue_gross - spend``   a sum of measures or distinct users
+``visitors - previous(visitors)``       … ``previous``: of the equal period before
 ``clicks / impressions``                a quotient of two such sums
 ``1000 * spend / impressions``          … times a whole number
+``influence * clicks / impressions``    … times a coefficient of the configuration
 ``median(dwell_ms)``, ``p90(dwell_ms)`` a quantile of a distribution
 ``newest(followers)``                   the newest measurement of a level
 ``spread(orders_first, orders_last)``   how far sums differ: (max - min) / max
+``growth(followers)``                   … less the newest before, per that one
 ======================================  =============================================
 """
 
@@ -17,17 +20,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+from typing import Literal
 
 from models.measures import CREDITS, DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX, UNIONS
 
 Terms = tuple[tuple[int, str], ...]
-"""Signed names of sums, sets of users or unions of sets."""
+"""Signed names of sums, sets of users or unions of sets, as they are or as `previous` has them."""
+
+Coefficient = Literal["influence"]
+"""What the configuration may set: how much of the growth of sales is due to marketing (S3)."""
 
 _COUNTABLE = {*SUM_INDEX, *SET_INDEX, *UNIONS}
-_CALL = re.compile(r"(median|p\d{1,2}|newest)\(\s*(\w+)\s*\)")
+_CALL = re.compile(r"(median|p\d{1,2}|newest|growth)\(\s*(\w+)\s*\)")
 _SPREAD = re.compile(r"spread\(([^()]*)\)")
-_TERM = re.compile(r"\s*([+-]?)\s*([a-z][a-z0-9_]*)")
-_TIMES = re.compile(r"\s*(\d+)\s*\*")
+_TERM = re.compile(r"\s*([+-]?)\s*(previous\(\s*)?([a-z][a-z0-9_]*)(?(2)\s*\))")
+_TIMES = re.compile(r"\s*(\d+|[a-z_]+)\s*\*")
+_PREVIOUS = re.compile(r"previous\((\w+)\)")
+
+
+def previous(name: str) -> str:
+    """Return the name of the same sum in the equal period before."""
+    return f"previous({name})"
+
+
+def bare(name: str) -> str:
+    """Return the name of a sum that may be of the period before."""
+    return _PREVIOUS.sub(r"\1", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +57,11 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Quotient:
-    """``times`` a sum, over another."""
+    """``times`` a sum, over another; ``times`` may be a coefficient."""
 
     over: Terms
     under: Terms
-    times: int = 1
+    times: int | Coefficient = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +86,14 @@ class Spread:
     of: tuple[str, ...]
 
 
-Formula = Total | Quotient | Quantile | Newest | Spread
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """The newest measurement of a level less that of the period before, per the latter."""
+
+    of: str
+
+
+Formula = Total | Quotient | Quantile | Newest | Growth | Spread
 
 
 class FormulaError(ValueError):
@@ -77,11 +102,22 @@ class FormulaError(ValueError):
 
 def names_in(formula: Formula) -> tuple[str, ...]:
     """Return the sums, sets, unions, distributions or levels that a formula names."""
-    if isinstance(formula, Total):
-        return tuple(name for _, name in formula.terms)
-    if isinstance(formula, Quotient):
-        return tuple(name for _, name in (*formula.over, *formula.under))
+    if isinstance(formula, Total | Quotient):
+        return tuple(bare(name) for _, name in _terms_of(formula))
     return formula.of if isinstance(formula, Spread) else (formula.of,)
+
+
+def looks_back(formula: Formula) -> bool:
+    """Say whether a formula needs the equal period before."""
+    if isinstance(formula, Total | Quotient):
+        return any(name != bare(name) for _, name in _terms_of(formula))
+    return isinstance(formula, Growth)
+
+
+def _terms_of(formula: Total | Quotient) -> Terms:
+    if isinstance(formula, Total):
+        return formula.terms
+    return (*formula.over, *formula.under)
 
 
 @lru_cache(maxsize=1024)
@@ -105,7 +141,16 @@ def parse(text: str) -> Formula:
     times = _TIMES.match(over)
     if times is not None:
         over = over[times.end() :]
-    return Quotient(terms(over), terms(rest[0]), int(times[1]) if times else 1)
+    return Quotient(terms(over), terms(rest[0]), _times(times[1]) if times else 1)
+
+
+def _times(text: str) -> int | Coefficient:
+    if text.isdecimal():
+        return int(text)
+    known: Coefficient = "influence"
+    if text != known:
+        raise FormulaError(f"no coefficient is named {text!r}; known: {known}")
+    return known
 
 
 def terms(text: str) -> Terms:
@@ -125,7 +170,8 @@ def terms(text: str) -> Terms:
             raise FormulaError(
                 f"can't read {inner[at:].strip()!r}; write a sum like orders + leads"
             )
-        found.append((-1 if match[1] == "-" else 1, _known(match[2], _COUNTABLE)))
+        name = _known(match[3], _COUNTABLE)
+        found.append((-1 if match[1] == "-" else 1, previous(name) if match[2] else name))
         at = match.end()
     if not found:
         raise FormulaError("a sum is missing")
@@ -135,11 +181,11 @@ def terms(text: str) -> Terms:
 
 def in_parts(terms: Terms) -> bool:
     """Say whether a sum counts parts of orders, `models.measures.ORDER_CREDIT` to an order."""
-    return terms[0][1] in CREDITS
+    return bare(terms[0][1]) in CREDITS
 
 
 def _check_alike(names: Sequence[str]) -> None:
-    if len({name in CREDITS for name in names}) > 1:
+    if len({bare(name) in CREDITS for name in names}) > 1:
         raise FormulaError("parts of orders add up, and compare, with parts of orders only")
 
 
@@ -154,6 +200,8 @@ def _spread(text: str) -> Formula:
 def _call(function: str, of: str) -> Formula:
     if function == "newest":
         return Newest(_known(of, LEVEL_INDEX))
+    if function == "growth":
+        return Growth(_known(of, LEVEL_INDEX))
     share = 0.5 if function == "median" else int(function[1:]) / 100
     return Quantile(_known(of, DISTRIBUTION_INDEX), share)
 

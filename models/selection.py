@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from models.definitions import Catalogue, Kpi
+from models.formulas import Coefficient
 from models.kpis import CATALOGUE
 from models.scopes import SCOPE_KINDS, ScopeKind
 from models.windows import WINDOWS, WindowName
@@ -28,6 +29,7 @@ class KpiBook(BaseModel):
     """A file of KPIs: more of them, and which are exported.
 
     ``top_campaigns`` keep series of their own, by volume; the others are ``other``.
+    ``coefficients`` are what some KPIs are multiplied with, which are absent without.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +37,7 @@ class KpiBook(BaseModel):
     kpis: tuple[Kpi, ...] = ()
     export: tuple[ExportRule, ...] = (ExportRule(),)
     top_campaigns: Annotated[int, Field(ge=1)] = 100
+    coefficients: dict[Coefficient, Annotated[float, Field(gt=0, le=1)]] = {}
 
     @field_validator("kpis")
     @classmethod

@@ -92,6 +92,34 @@ class BusinessDay:
         """Return the start of the business day so many days before the one that holds the time."""
         return self._start(self.date_of(time_ms) - timedelta(days=days))
 
+    def same_time(self, end_ms: int, *, days: int) -> int:
+        """Return when, so many business days later, the clock shows what it shows at an end.
+
+        The day of an end is that of the last moment before it. Where the clock was put
+        back on that day, what counts is the latest that it had shown. What the other
+        day's clock shows twice is meant the first time; what it leaves out is the
+        moment at which it is put forward.
+        """
+        start_ms, after_ms, day = self._holding(end_ms - 1)
+        other = day + timedelta(days=days)
+        other_ms, other_after_ms = self._start(other), self._start(other + timedelta(days=1))
+        if after_ms - start_ms == other_after_ms - other_ms == DAY_MS:
+            return other_ms + end_ms - start_ms
+        shown_ms = max(
+            self._clock(day, quarter_ms) + min(QUARTER_MS, end_ms - quarter_ms)
+            for quarter_ms in range(start_ms, end_ms, QUARTER_MS)
+        )
+        for quarter_ms in range(other_ms, other_after_ms, QUARTER_MS):
+            clock_ms = self._clock(other, quarter_ms)
+            if clock_ms + QUARTER_MS >= shown_ms:
+                return quarter_ms + max(0, shown_ms - clock_ms)
+        return other_after_ms
+
+    def _clock(self, day: date, time_ms: int) -> int:
+        """Return how long, by the clock, a business day has lasted at a time."""
+        shown = datetime.fromtimestamp(time_ms / 1000, self.zone).replace(tzinfo=None)
+        return (shown - datetime.combine(day, self.starts_at)) // timedelta(milliseconds=1)
+
     def _holding(self, time_ms: int) -> tuple[int, int, date]:
         start_ms, end_ms, _ = self._known
         if not start_ms <= time_ms < end_ms:
@@ -118,3 +146,17 @@ def start_of_window(window: Window, end_ms: int, *, day: BusinessDay) -> int:
     if window.days == 1:
         return day.start_of(end_ms - 1)
     return day.start_before(end_ms - 1, days=window.days - 1)
+
+
+def previous_period(window: Window, end_ms: int, *, day: BusinessDay) -> tuple[int, int] | None:
+    """Return the equal period before a window, [start, end); everything so far has none.
+
+    Of business days, the last of them so far, it is as many days before, the last up to
+    the same local time.
+    """
+    if window.length_ms is not None:
+        return end_ms - 2 * window.length_ms, end_ms - window.length_ms
+    if not window.days:
+        return None
+    start_ms = day.start_before(end_ms - 1, days=2 * window.days - 1)
+    return start_ms, day.same_time(end_ms, days=-window.days)

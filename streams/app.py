@@ -227,7 +227,7 @@ def _engine(
         customers=customer_context(settings),
         checkpoint_interval_s=settings.checkpoint_interval_s,
     )
-    evaluator = Evaluator(book.catalogue)
+    evaluator = Evaluator(book.catalogue, book.coefficients)
     expected = [(topic, partition) for topic in kinds for partition in range(settings.partitions)]
 
     def new_kpi_job(saved: Saved | None) -> KpiJob:

@@ -45,6 +45,11 @@ S1 on campaign operations, S2 on marketing appraisal, S3 on a marketing departme
 
 {windows}
 
+KPIs that look back compare with the equal period before. Of an hour that is the hour before; of
+business days, the last of them so far, as many days before, the last up to the same local time
+(where the clock is put back, the latest that it had shown). They are absent where that period is
+not known whole: before observation began, or with a gap in it. So far has no period before it.
+
 ## Scopes
 
 {scopes}. An event counts in a channel and a campaign always, if only in `none` or `unknown`; in a
@@ -54,8 +59,10 @@ region and a segment when it names one.
 
 A formula is a sum (`revenue_gross - revenue_refunded`), a quotient of two sums, with a whole
 number in front if need be (`1000 * spend / impressions`), a quantile (`median(dwell_ms)`,
-`p90(order_amount)`), the newest measurement of a level (`newest(followers)`), or how far sums
-differ, the greatest less the least over the greatest (`spread(orders_first, orders_last)`).
+`p90(order_amount)`), the newest measurement of a level (`newest(followers)`) or its growth
+(`growth(followers)`), or how far sums differ, the greatest less the least over the greatest
+(`spread(orders_first, orders_last)`). In a sum, `previous(visitors)` is that of the equal period
+before the window. In place of the number may stand `influence`, a coefficient of the file of KPIs.
 `orders_first`, `orders_last`, `orders_linear` and `orders_declared` count parts of orders, kept as
 1/10,000 and shown in orders; they add up with each other only.
 
@@ -65,7 +72,8 @@ differ, the greatest less the least over the greatest (`spread(orders_first, ord
 
 A file named by `KPI_KPIS_FILE` adds KPIs and says which series are exported; see
 [config/kpis.yaml](../config/kpis.yaml). `kpi-monitor kpis --kpis FILE` lists them with the others
-and warns of what is questionable: a volume without its outcome, a KPI without an objective.
+and warns of what is questionable: a volume without its outcome, a KPI without an objective. Its
+`coefficients` are what some KPIs are multiplied with; without them those are absent.
 """
 
 _METRICS = """# Metrics

@@ -39,13 +39,14 @@ STEPS = (PANE_MS, MINUTE_MS, QUARTER_MS, DAY_MS)
 
 _LONGEST_DAYS = max(window.days for window in WINDOWS)
 KEPT_MS = (
-    25 * MINUTE_MS,
-    2 * HOUR_MS + 30 * MINUTE_MS,
-    DAY_MS + 3 * HOUR_MS,
-    (_LONGEST_DAYS + 2) * DAY_MS,
+    30 * MINUTE_MS,
+    DAY_MS + 2 * HOUR_MS,
+    2 * DAY_MS + 4 * HOUR_MS,
+    (2 * _LONGEST_DAYS + 2) * DAY_MS,
 )
-"""How long before the frontier the buckets of a level are kept: their longest
-window, its edge, and the longest correction horizon of the default settings."""
+"""How long before the frontier the buckets of a level are kept: their longest window and
+the period before it, its edge, and the longest correction horizon of the default
+settings. Minutes are the edge of the day before, up to the same time of day."""
 
 
 LONGEST_FINE_MS = 5 * MINUTE_MS + PANE_MS
@@ -117,10 +118,12 @@ class Buckets:
             return True
         if level == DAY_LEVEL and self._day.end_of(start) > self._frontier_ms - SETTLED_AFTER_MS:
             return False
-        return start >= self._frontier_ms - KEPT_MS[level]
+        return start >= self._frontier_ms - KEPT_MS[level] and not self._era.holds(start)
 
     def holds(self, start: int, end: int) -> bool:
         """Say whether [start, end) can still be summed up exactly."""
+        if start >= self._frontier_ms - KEPT_MS[0]:
+            return True
         return end >= self._era.until_ms and all(
             self._keeps(level, at) for level, at in self._pieces(start, end)
         )

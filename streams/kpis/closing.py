@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from models.windows import WINDOWS, BusinessDay, Window, WindowName, start_of_window
+from models.windows import (
+    WINDOWS,
+    BusinessDay,
+    Window,
+    WindowName,
+    previous_period,
+    start_of_window,
+)
 from streams.kpis.schedule import Schedule
 
 REMEMBERED = 200
@@ -28,7 +35,7 @@ class Closing:
         """Panes that changed closed windows of which none could be summed up any more."""
         self._day = day
         self._holds = holds
-        self._schedule = Schedule()
+        self._schedule = Schedule(day)
         self._evaluated: dict[WindowName, deque[int]] = {
             window.name: deque(maxlen=REMEMBERED) for window in WINDOWS
         }
@@ -40,7 +47,7 @@ class Closing:
         evaluated: Mapping[WindowName, Iterable[int]],
     ) -> None:
         """Take up what `due` and `evaluated` were."""
-        self._schedule = Schedule(due)
+        self._schedule = Schedule(self._day, due)
         for name, ends in evaluated.items():
             self._evaluated[name].extend(ends)
 
@@ -72,17 +79,24 @@ class Closing:
         return True
 
     def _closed_with(self, pane_start: int, *, frontier_ms: int) -> Iterator[tuple[Window, int]]:
-        """Yield the closed windows that hold a pane: the last ones, and those of whole days."""
+        """Yield the closed windows that a pane belongs to: the last, and those of whole days."""
         for window in WINDOWS:
             for end in self._evaluated[window.name]:
-                if start_of_window(window, end, day=self._day) <= pane_start < end:
+                if pane_start < end and self._belongs(pane_start, window, end):
                     yield window, end
             end = self._day.end_of(pane_start)
-            for _ in range(window.days):
+            for _ in range(2 * window.days):
                 if end > frontier_ms:
                     break
                 yield window, end
                 end = self._day.end_of(end)
+
+    def _belongs(self, pane_start: int, window: Window, end: int) -> bool:
+        """Say whether a pane is in a window, or in the period before that it is compared with."""
+        if pane_start >= start_of_window(window, end, day=self._day):
+            return True
+        period = previous_period(window, end, day=self._day)
+        return period is not None and period[0] <= pane_start < period[1]
 
     def inputs_changed(self, pane_start: int) -> None:
         """Correct the closed windows of the day in which a scope or an input was unknown."""

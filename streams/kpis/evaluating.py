@@ -8,10 +8,31 @@ from operator import or_
 from typing import NamedTuple
 
 from models.cells import Cell
-from models.measures import SUM_INDEX
+from models.distinct import Distinct
+from models.measures import SUM_INDEX, UNIONS, USER_SETS
 from models.scopes import Scope
+from models.windows import BusinessDay, Window, previous_period, start_of_window
+from streams.kpis.buckets import Buckets
+from streams.kpis.observation import Observation
+from streams.kpis.seen import SeenInputs
+from streams.kpis.silences import Silences
 from streams.kpis.totals import Totals
 from streams.kpis.values import Evaluator, KpiValues
+from streams.kpis.view import Evaluation
+
+
+class _Nobody:
+    """No users, which need not be counted."""
+
+    counts = (0,) * (len(USER_SETS) + len(UNIONS))
+
+    def sets(self) -> list[Distinct]:
+        """Return empty sets."""
+        return [Distinct() for _ in USER_SETS]
+
+
+_NOTHING = Cell(counted=_Nobody())
+"""Shared by all scopes without events; never added to."""
 
 
 class Evaluated(NamedTuple):
@@ -28,12 +49,82 @@ class Evaluated(NamedTuple):
     other: KpiValues
 
 
+class WindowEvaluator:
+    """Evaluates windows on what is held and was observed.
+
+    Args:
+        evaluator: computes the KPIs of a cell.
+        day: the business day.
+        buckets: the cells.
+        seen: which inputs were seen on which day.
+        observation: from when on what is known.
+        silences: when sources were silent.
+        top_campaigns: so many are shown one by one, the others together.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        *,
+        day: BusinessDay,
+        buckets: Buckets,
+        seen: SeenInputs,
+        observation: Observation,
+        silences: Silences,
+        top_campaigns: int,
+    ) -> None:
+        self._evaluator = evaluator
+        self._day = day
+        self._buckets = buckets
+        self._seen = seen
+        self._observation = observation
+        self._silences = silences
+        self._top_campaigns = top_campaigns
+
+    def evaluate(self, window: Window, end: int) -> Evaluation:
+        """Return the KPIs of every scope that had an event in the window or that day."""
+        start = start_of_window(window, end, day=self._day)
+        previous = self._previous(window, end)
+        observation = self._observation
+        evaluated = evaluate(
+            self._buckets.totals(start, end),
+            dict(self._seen.scopes(day_start=self._day.start_of(end - 1), end=end)),
+            evaluator=self._evaluator,
+            whole=start >= observation.measured_from_ms,
+            before=None if previous is None else self._buckets.totals(*previous),
+            top_campaigns=self._top_campaigns,
+        )
+        return Evaluation(
+            window=window.name,
+            start_ms=start,
+            end_ms=end,
+            values=evaluated.values,
+            observed_from_ms=observation.starts_of(window),
+            complete=observation.complete(start, end),
+            unsure=self._silences.unsure(max(start, observation.from_ms), end),
+            small=evaluated.small,
+            other=evaluated.other,
+            previous=previous,
+            unsure_before=frozenset() if previous is None else self._silences.unsure(*previous),
+        )
+
+    def _previous(self, window: Window, end: int) -> tuple[int, int] | None:
+        """Return the equal period before a window, if everything of it is known and held."""
+        if not self._evaluator.looks_back:
+            return None
+        period = previous_period(window, end, day=self._day)
+        if period is None or not self._observation.knows(window, period):
+            return None
+        return period if self._buckets.holds(*period) else None
+
+
 def evaluate(
     totals: Totals,
     inputs: Mapping[Scope, int],
     *,
     evaluator: Evaluator,
     whole: bool,
+    before: Totals | None,
     top_campaigns: int,
 ) -> Evaluated:
     """Return the KPIs of every scope that had an event in the window or that day.
@@ -43,23 +134,29 @@ def evaluate(
         inputs: what was seen of each scope that day, as `Evaluator.inputs_in` returns it.
         evaluator: computes the KPIs.
         whole: False where a part of the window was measured by a version before 4.
+        before: of the equal period before; None where that is not known.
         top_campaigns: so many are shown one by one, the others together.
     """
-    cells = {**{scope: Cell() for scope in inputs}, **totals}
+    cells = {**dict.fromkeys(inputs, _NOTHING), **totals}
     small = _beyond_the_largest(cells, top_campaigns)
 
-    def values_of(cell: Cell, seen: int) -> KpiValues:
-        return evaluator.evaluate(cell, inputs=evaluator.inputs_in(cell) | seen, whole=whole)
+    def values_of(cell: Cell, seen: int, then: Cell | None) -> KpiValues:
+        return evaluator.evaluate(
+            cell, inputs=evaluator.inputs_in(cell) | seen, whole=whole, before=then
+        )
 
     values = {
-        scope: values_of(cell, inputs.get(scope, 0))
+        scope: values_of(
+            cell, inputs.get(scope, 0), None if before is None else before.get(scope, _NOTHING)
+        )
         for scope, cell in cells.items()
         if whole or not (scope.region or scope.segment)
     }
     if not small:
         return Evaluated(values, frozenset(), {})
     seen = reduce(or_, (inputs.get(scope, 0) for scope in small))
-    other = values_of(totals.together(small), seen)
+    then = None if before is None else before.together(small)
+    other = values_of(totals.together(small), seen, then)
     return Evaluated(values, frozenset(scope.campaign for scope in small), other)
 
 

@@ -13,7 +13,7 @@ from models import reports
 from models.dead_letters import Reason
 from models.measures import SourceKind
 from models.reports import Report
-from models.windows import BusinessDay, Window, start_of_window
+from models.windows import BusinessDay, Window
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.kpis import saved as saved_states
@@ -22,7 +22,7 @@ from streams.kpis.buckets import KEPT_MS, Buckets
 from streams.kpis.closing import Closing
 from streams.kpis.completeness import Completeness
 from streams.kpis.counting import Counted
-from streams.kpis.evaluating import evaluate
+from streams.kpis.evaluating import WindowEvaluator
 from streams.kpis.evaluations import Encode, Evaluations
 from streams.kpis.health import health_at
 from streams.kpis.judging import Judge
@@ -83,7 +83,6 @@ class KpiJob:
         self.view: KpiView | None = None
         self._day = day
         self._evaluator = evaluator
-        self._top_campaigns = top_campaigns
         self._source = source
         self._alerts_topic = alerts_topic
         self._dead_letters_topic = dead_letters_topic
@@ -106,6 +105,15 @@ class KpiJob:
         self._pace = Pace()
         frontier_ms = 0 if saved is None else self._restore(saved)
         self._completeness = Completeness(expected, frontier_ms=frontier_ms)
+        self._windows = WindowEvaluator(
+            evaluator,
+            day=day,
+            buckets=self._buckets,
+            seen=self._seen,
+            observation=self._observation,
+            silences=self._silences,
+            top_campaigns=top_campaigns,
+        )
 
     def _restore(self, saved: Saved) -> int:
         state = saved_states.decode(saved.state)
@@ -213,26 +221,7 @@ class KpiJob:
 
     def evaluate(self, window: Window, end: int) -> Evaluation:
         """Return the KPIs of every scope that had an event in the window or that day."""
-        start = start_of_window(window, end, day=self._day)
-        observation = self._observation
-        evaluated = evaluate(
-            self._buckets.totals(start, end),
-            dict(self._seen.scopes(day_start=self._day.start_of(end - 1), end=end)),
-            evaluator=self._evaluator,
-            whole=start >= observation.measured_from_ms,
-            top_campaigns=self._top_campaigns,
-        )
-        return Evaluation(
-            window=window.name,
-            start_ms=start,
-            end_ms=end,
-            values=evaluated.values,
-            observed_from_ms=observation.starts_of(window),
-            complete=observation.complete(start, end),
-            unsure=self._silences.unsure(max(start, observation.from_ms), end),
-            small=evaluated.small,
-            other=evaluated.other,
-        )
+        return self._windows.evaluate(window, end)
 
     def tick(self, position: Position, *, now_ms: int) -> None:
         """Judge the health of the data, close the newest windows and renew the view."""

@@ -83,6 +83,12 @@ class Observation:
             return self.days_from_ms
         return max(self.from_ms, self.days_from_ms) if window.days > 1 else self.from_ms
 
+    def knows(self, window: Window, period: tuple[int, int]) -> bool:
+        """Say whether all of a period, [start, end), was observed and measured, with no gap."""
+        start, end = period
+        observed = start >= max(self.starts_of(window), self.measured_from_ms)
+        return observed and self.complete(start, end)
+
     def complete(self, start: int, end: int) -> bool:
         """Say whether no records of [start, end) are missing."""
         return start >= self.lost_until_ms and not any(

@@ -30,7 +30,8 @@ class ClosedWindow(msgspec.Struct, kw_only=True):
     """One record: a part of the scopes of a closed window. Sums of money in 1/10,000.
 
     ``complete`` is false where records were lost; ``unsure`` names the kinds of
-    source that were silent against their rhythm in the window.
+    source that were silent against their rhythm in the window. ``previous`` is the
+    period that growth refers to, [start, end), null where it is not known whole.
     """
 
     window: str
@@ -39,6 +40,7 @@ class ClosedWindow(msgspec.Struct, kw_only=True):
     corrected: bool
     complete: bool
     unsure: list[str]
+    previous: tuple[int, int] | None
     part: int
     scopes: list[ScopeValues]
 
@@ -74,6 +76,7 @@ def _records(topic: str, evaluation: Evaluation, *, corrected: bool) -> Iterator
             corrected=corrected,
             complete=evaluation.complete,
             unsure=sorted(evaluation.unsure),
+            previous=evaluation.previous,
             part=part,
             scopes=[
                 ScopeValues(scope=scope.kind, **scope.labels, values=values)

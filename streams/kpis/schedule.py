@@ -1,8 +1,9 @@
 """Which ends of which windows are due.
 
-A window's value changes where events enter it and where they leave it, and
-nowhere else: only those ends are evaluated, so that empty time costs nothing
-when years of sparse history are read in seconds.
+A window's value changes where events enter it and where they leave it, and where
+they enter and leave the period before it that it is compared with. Only those ends
+are evaluated, so that empty time costs nothing when years of sparse history are read
+in seconds.
 """
 
 from __future__ import annotations
@@ -10,13 +11,26 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from models.windows import WINDOWS, Window, WindowName, first_end_after
+from models.windows import (
+    WINDOWS,
+    BusinessDay,
+    Window,
+    WindowName,
+    first_end_after,
+    previous_period,
+)
 
 
 class Schedule:
-    """The ends that wait for the frontier, by window."""
+    """The ends that wait for the frontier, by window.
 
-    def __init__(self, due: Iterable[tuple[WindowName, int]] = ()) -> None:
+    Args:
+        day: the business day.
+        due: what `items` returned.
+    """
+
+    def __init__(self, day: BusinessDay, due: Iterable[tuple[WindowName, int]] = ()) -> None:
+        self._day = day
         self._due: dict[WindowName, set[int]] = {window.name: set() for window in WINDOWS}
         self._heaps: dict[WindowName, list[int]] = {window.name: [] for window in WINDOWS}
         for name, end in due:
@@ -30,16 +44,29 @@ class Schedule:
         """
         passed: list[tuple[Window, int]] = []
         for window in WINDOWS:
-            entering = first_end_after(pane_start, step_ms=window.step_ms)
-            ends = [entering]
-            if window.length_ms is not None:
-                ends.append(entering + window.length_ms)
-            for end in ends:
+            for end in self._changed(window, pane_start):
                 if end > frontier_ms:
                     self._add(window.name, end)
                 else:
                     passed.append((window, end))
         return passed
+
+    def _changed(self, window: Window, pane_start: int) -> list[int]:
+        """Return the ends at which a pane enters a window, leaves it, and leaves what was before.
+
+        It leaves a window of business days for the period before at midnight, with all others.
+        """
+        entering = first_end_after(pane_start, step_ms=window.step_ms)
+        if window.length_ms is not None:
+            return [entering, entering + window.length_ms, entering + 2 * window.length_ms]
+        if not window.days:
+            return [entering]
+        compared = self._day.same_time(entering, days=window.days)
+        period = previous_period(window, compared, day=self._day)
+        if period is not None and period[1] <= pane_start:
+            # The clock was put forward to here, or back before: at the next end it is past.
+            compared += window.step_ms
+        return [entering, compared]
 
     def take(self, window: Window, *, frontier_ms: int) -> list[int]:
         """Return the due ends that the frontier has passed, in order."""

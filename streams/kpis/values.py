@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from models import formulas, histograms
 from models.cells import Cell
 from models.definitions import Catalogue, Kpi, KpiValue
-from models.formulas import Newest, Quantile, Quotient, Spread, Terms, Total
+from models.formulas import Coefficient, Growth, Newest, Quantile, Quotient, Spread, Terms, Total
 from models.measures import (
     DISTRIBUTION_INDEX,
     DISTRIBUTIONS,
@@ -27,32 +27,43 @@ from streams.kpis import intervals
 KpiValues = dict[str, KpiValue]
 
 Numbers = Sequence[int]
-"""A cell's sums, its counts of distinct users, and those of the unions of sets."""
+"""A cell's sums, its counts of distinct users, and those of the unions of sets; then
+those of the period before."""
 
 _PLACE = {
     **SUM_INDEX,
     **{name: WIDTH + index for name, index in SET_INDEX.items()},
     **{name: WIDTH + len(USER_SETS) + index for index, name in enumerate(UNIONS)},
 }
+_PLACE |= {formulas.previous(name): len(_PLACE) + place for name, place in _PLACE.items()}
 
+Coefficients = Mapping[Coefficient, float]
 
 _Sum = Callable[[Numbers], int]
 _Amount = Callable[[Numbers], int | float]
-_Compute = Callable[[Cell, Numbers], KpiValue | None]
+_Compute = Callable[[Cell, Numbers, Cell], KpiValue | None]
+"""From the cell, the numbers, and the cell of the period before."""
 _Bounds = Callable[[Cell, Numbers, int | float, int | float, float], intervals.Bounds | None]
 """From the cell, its numbers, numerator, denominator and the value as it is shown."""
 
 
 class Evaluator:
-    """Computes all KPIs of a catalogue."""
+    """Computes all KPIs of a catalogue.
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    Args:
+        catalogue: the KPIs.
+        coefficients: what some are multiplied with; without theirs they are absent.
+    """
+
+    def __init__(self, catalogue: Catalogue, coefficients: Coefficients | None = None) -> None:
         self.catalogue = catalogue
         self.needed = catalogue.needed
+        self.looks_back = any(kpi.looks_back for kpi in catalogue.values())
         self._needed_sums = [SUM_INDEX[name] for name in self.needed]
         self._compiled = tuple(
-            (kpi.name, self._mask(kpi.needs), _known_before_4(kpi), _compile(kpi))
+            (kpi.name, kpi.looks_back, self._mask(kpi.needs), _known_before_4(kpi), compute)
             for kpi in catalogue.values()
+            if (compute := _compile(kpi, coefficients or {})) is not None
         )
 
     def _mask(self, names: Sequence[str]) -> int:
@@ -67,20 +78,27 @@ class Evaluator:
                 mask |= 1 << bit
         return mask
 
-    def evaluate(self, cell: Cell, *, inputs: int, whole: bool = True) -> KpiValues:
+    def evaluate(
+        self, cell: Cell, *, inputs: int, whole: bool = True, before: Cell | None = None
+    ) -> KpiValues:
         """Return the KPIs that the cell and the inputs seen so far allow.
 
         Args:
             cell: everything in the window and scope.
             inputs: the needed sums seen that day, as `inputs_in` returns them.
             whole: False where a part of the window was measured by a version before 4.
+            before: everything in the equal period before; None where that is not known.
         """
         values: KpiValues = {}
         numbers = [*cell.sums, *cell.counts()]
-        for name, needs, known_before_4, compute in self._compiled:
+        if before is not None:
+            numbers += [*before.sums, *before.counts()]
+        for name, looks_back, needs, known_before_4, compute in self._compiled:
             if (needs and not needs & inputs) or not (whole or known_before_4):
                 continue
-            value = compute(cell, numbers)
+            if looks_back and before is None:
+                continue
+            value = compute(cell, numbers, before or cell)
             if value is not None:
                 values[name] = value
         return values
@@ -113,14 +131,19 @@ def _count(terms: Terms) -> _Sum:
     return (lambda numbers: total(numbers) // ORDER_CREDIT) if formulas.in_parts(terms) else total
 
 
-def _compile(kpi: Kpi) -> _Compute:
+def _compile(kpi: Kpi, coefficients: Coefficients) -> _Compute | None:
+    """Return how a KPI is computed; None where its coefficient is missing."""
     formula = kpi.parsed
     if isinstance(formula, Total):
         return _total(kpi, formula)
     if isinstance(formula, Quotient):
-        return _quotient(kpi, formula)
+        times = formula.times
+        factor = times if isinstance(times, int) else coefficients.get(times)
+        return None if factor is None else _quotient(kpi, formula, factor)
     if isinstance(formula, Quantile):
         return _quantile(kpi, formula)
+    if isinstance(formula, Growth):
+        return _growth(formula)
     return _spread(kpi, formula) if isinstance(formula, Spread) else _newest(formula)
 
 
@@ -128,27 +151,27 @@ def _total(kpi: Kpi, formula: Total) -> _Compute:
     total = _amount(formula.terms)
     n_of = _count(formula.terms if kpi.n is None else formulas.terms(kpi.n))
 
-    def compute(_: Cell, numbers: Numbers) -> KpiValue:
+    def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue:
         n = n_of(numbers)
         return KpiValue(total(numbers), None, None, n, n >= kpi.min_n)
 
     return compute
 
 
-def _quotient(kpi: Kpi, formula: Quotient) -> _Compute:
+def _quotient(kpi: Kpi, formula: Quotient, factor: float) -> _Compute:
     over_of, under_of = _amount(formula.over), _amount(formula.under)
     n_of = _count(formula.under if kpi.n is None else formulas.terms(kpi.n))
-    money = kpi.unit == "money" and any(name in MONEY for _, name in formula.over)
+    money = kpi.unit == "money" and any(formulas.bare(name) in MONEY for _, name in formula.over)
     scale = UNITS_PER_CURRENCY if money else 1
-    bounds_of = _bounds(kpi, formula, scale=scale)
+    bounds_of = _bounds(kpi, factor=factor / scale)
 
-    def compute(cell: Cell, numbers: Numbers) -> KpiValue | None:
+    def compute(cell: Cell, numbers: Numbers, _: Cell) -> KpiValue | None:
         under = under_of(numbers)
         if under <= 0:
             return None
         over = over_of(numbers)
         n = n_of(numbers)
-        value = formula.times * over / under / scale
+        value = factor * over / under / scale
         bounds = bounds_of(cell, numbers, over, under, value)
         low, high = (None, None) if bounds is None else bounds
         return KpiValue(value, low, high, n, n >= kpi.min_n)
@@ -156,8 +179,7 @@ def _quotient(kpi: Kpi, formula: Quotient) -> _Compute:
     return compute
 
 
-def _bounds(kpi: Kpi, formula: Quotient, *, scale: int) -> _Bounds:
-    factor = formula.times / scale
+def _bounds(kpi: Kpi, *, factor: float) -> _Bounds:
     if kpi.interval == "wilson":
         return lambda _cell, _numbers, over, under, _value: (
             intervals.wilson(over, under) if 0 <= over <= under else None
@@ -207,7 +229,7 @@ def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
     place = DISTRIBUTION_INDEX[formula.of]
     scale = _SCALE_OF[DISTRIBUTIONS[place].name]
 
-    def compute(cell: Cell, _: Numbers) -> KpiValue | None:
+    def compute(cell: Cell, _numbers: Numbers, _before: Cell) -> KpiValue | None:
         values = cell.histograms[place]
         if not values:
             return None
@@ -223,7 +245,7 @@ def _spread(kpi: Kpi, formula: Spread) -> _Compute:
     sums = [_summed(one) for one in terms]
     counts = [_count(one) for one in terms] if kpi.n is None else [_count(formulas.terms(kpi.n))]
 
-    def compute(_: Cell, numbers: Numbers) -> KpiValue | None:
+    def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue | None:
         found = [total(numbers) for total in sums]
         most = max(found)
         if most <= 0:
@@ -237,9 +259,21 @@ def _spread(kpi: Kpi, formula: Spread) -> _Compute:
 def _newest(formula: Newest) -> _Compute:
     place = LEVEL_INDEX[formula.of]
 
-    def compute(cell: Cell, _: Numbers) -> KpiValue | None:
+    def compute(cell: Cell, _numbers: Numbers, _before: Cell) -> KpiValue | None:
         level = cell.levels.get(place)
         return None if level is None else KpiValue(level[1] / UNITS_PER_CURRENCY, None, None, 1)
+
+    return compute
+
+
+def _growth(formula: Growth) -> _Compute:
+    place = LEVEL_INDEX[formula.of]
+
+    def compute(cell: Cell, _: Numbers, before: Cell) -> KpiValue | None:
+        now, then = cell.levels.get(place), before.levels.get(place)
+        if now is None or then is None or then[1] <= 0:
+            return None
+        return KpiValue((now[1] - then[1]) / then[1], None, None, 1)
 
     return compute
 

@@ -21,7 +21,9 @@ class Evaluation:
     before it nobody knows what is missing. ``complete`` is
     False where records were lost. ``unsure`` names the kinds of source of which
     a part was silent against its rhythm in the window, or may be. ``small`` names the
-    campaigns that are not exported one by one but as ``other``.
+    campaigns that are not exported one by one but as ``other``. ``previous`` is the
+    equal period before, [start, end), None where it is not known whole; ``unsure_before``
+    is for that what ``unsure`` is for the window.
     """
 
     window: WindowName
@@ -33,10 +35,13 @@ class Evaluation:
     unsure: frozenset[SourceKind] = frozenset()
     small: frozenset[str] = frozenset()
     other: KpiValues = field(default_factory=dict)
+    previous: tuple[int, int] | None = None
+    unsure_before: frozenset[SourceKind] = frozenset()
 
     def tells(self, kpi: Kpi) -> bool:
         """Whether a KPI's value here rests on everything that it should rest on."""
-        return self.complete and self.unsure.isdisjoint(kpi.sources)
+        unsure = self.unsure | self.unsure_before if kpi.looks_back else self.unsure
+        return self.complete and unsure.isdisjoint(kpi.sources)
 
     @property
     def observed(self) -> bool:

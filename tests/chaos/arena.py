@@ -449,7 +449,7 @@ class Arena:
 
     def _compare_windows(self, true: truth.Truth, *, frontier: int) -> None:
         outcome = self.outcome
-        got, ends, incomplete = published(self.cluster.read("values"))
+        got, ends, incomplete, compared = published(self.cluster.read("values"))
         events = true.events
         required = {end for end in oracle.required_ends(events, "UTC") if end[2] <= frontier}
         missing = required - ends
@@ -457,7 +457,9 @@ class Arena:
             self.fail(f"{len(missing)} windows never closed, such as {min(missing)}")
         told = {key: values for key, values in got.items() if key[:2] not in incomplete}
         judged = {end for end in ends if (end[0], end[2]) not in incomplete}
-        expected = oracle.values(events, judged, "UTC", customers=self._customers)
+        expected = oracle.values(
+            events, judged, "UTC", customers=self._customers, compared=compared
+        )
         starts = {(name, end): start for name, start, end in judged}
         wrong = differences(
             *(
@@ -469,7 +471,7 @@ class Arena:
         outcome.windows_wrong = len({line.split(":")[0] for line in wrong}) + len(missing)
         if wrong:
             self.fail(f"{len(wrong)} values differ, such as {sorted(wrong)[0]}")
-        self._compare_hidden(judged, expected)
+        self._compare_hidden(judged, expected, compared)
 
     def _told_by_older(
         self,
@@ -505,6 +507,7 @@ class Arena:
         self,
         judged: set[oracle.End],
         expected: dict[oracle.Key, dict[str, oracle.Value]],
+        compared: oracle.Compared,
     ) -> None:
         """Check that no window passes for complete that would hold a lost record."""
         if not self._lost:
@@ -513,7 +516,9 @@ class Arena:
             [value for _, value in sorted({**records, **self._lost.get(place, {})}.items())]
             for place, records in sorted(self._records.items())
         )
-        found = oracle.values(whole.events, judged, "UTC", customers=self._customers)
+        found = oracle.values(
+            whole.events, judged, "UTC", customers=self._customers, compared=compared
+        )
         hidden = differences(found, expected)  # type: ignore[arg-type]
         if hidden:
             self.outcome.windows_wrong += len(hidden)

@@ -54,14 +54,14 @@ def prove(
     assert picture["health"]["dead_letters"] == picture["health"]["duplicates"] == 0
 
     required = {end for end in oracle.required_ends(events, "UTC") if end[2] <= picture["frontier"]}
-    got, ends, _ = published(cluster.read("values"))
+    got, ends, _, compared = published(cluster.read("values"))
     deadline = time.monotonic() + 60
     while not required <= ends and time.monotonic() < deadline:
         time.sleep(1)
-        got, ends, _ = published(cluster.read("values"))
+        got, ends, _, compared = published(cluster.read("values"))
     missing = sorted(required - ends, key=lambda end: end[2])
     assert not missing, f"{len(missing)} windows were never closed: {missing[:3]} … {missing[-3:]}"
-    expected = oracle.values(events, ends, "UTC", customers=Customers())
+    expected = oracle.values(events, ends, "UTC", customers=Customers(), compared=compared)
     wrong = differences(got, expected)
     assert not wrong, f"{len(wrong)} of {len(expected)} differ:\n" + "\n".join(sorted(wrong)[:10])
     print(f"\n{len(expected)} values' rows of {len(ends)} closed windows are equal")

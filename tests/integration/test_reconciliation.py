@@ -25,6 +25,8 @@ from tests.support.compare import differences
 from tests.support.customers import context
 from tests.support.offline import Path
 
+INFLUENCE = 0.35
+
 
 @pytest.fixture(scope="module")
 def made() -> month.Month:
@@ -58,6 +60,7 @@ def test_a_month_is_right_to_the_cent(
         campaigns=[Campaign.model_validate(one) for one in made.campaigns],
         rates=rates(),
         customers=None if model is None else context(rules=rules(model)),
+        coefficients={"influence": INFLUENCE},
     )
     path.feed(made.events, batch=150)
     path.finish()
@@ -67,14 +70,19 @@ def test_a_month_is_right_to_the_cent(
     assert view.total("duplicates") == made.duplicates
     assert view.total("dead_letters/") == 0
 
-    ends = {
-        (key[0], oracle.window_start(key[0], key[1], month.ZONE), key[1]) for key in path.closed
-    }
+    ends = {(name, oracle.window_start(name, end, month.ZONE), end) for name, end in path.compared}
     last_ms = max(end for name, _, end in ends if name == "1m")
     required = {end for end in oracle.required_ends(made.counted, month.ZONE) if end[2] <= last_ms}
     assert required <= ends
     known = None if model is None else Customers(lookback_ms=7 * DAY_MS, model=model)
-    expected = oracle.values(made.counted, ends, month.ZONE, customers=known)
+    expected = oracle.values(
+        made.counted,
+        ends,
+        month.ZONE,
+        customers=known,
+        compared=path.compared,
+        influence=INFLUENCE,
+    )
     wrong = differences(path.closed, expected)
     assert not wrong, f"{len(wrong)} of {len(expected)} differ:\n" + "\n".join(sorted(wrong)[:10])
     seen = {kpi for values in expected.values() for kpi in values}
@@ -88,4 +96,6 @@ def test_a_month_is_right_to_the_cent(
     ]
     assert len(late) < 0.02 * sum(map(len, expected.values()))
     print(f"\n{len(late)} values of money that came weeks later are not compared", end="")
+    before = {name for (name, _), period in path.compared.items() if period is not None}
+    assert before == set(oracle.STEP_MS) - {"so_far", "month"}
     print(f"\n{len(expected)} rows of {len(ends)} closed windows are equal, {len(seen)} KPIs")

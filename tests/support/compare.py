@@ -17,25 +17,28 @@ Published = dict[oracle.Key, dict[str, list[Any]]]
 
 def published(
     records: Iterable[Any],
-) -> tuple[Published, set[oracle.End], set[tuple[str, int]]]:
+) -> tuple[Published, set[oracle.End], set[tuple[str, int]], oracle.Compared]:
     """Read the topic of values.
 
     Returns:
-        What was published last of every closed window and scope, the windows,
-        and which of them were said to be incomplete last.
+        What was published last of every closed window and scope, the windows, which
+        of them were said to be incomplete last, and what each was compared with.
     """
     found: Published = {}
     ends: set[oracle.End] = set()
     incomplete: set[tuple[str, int]] = set()
+    compared: dict[tuple[str, int], tuple[int, int] | None] = {}
     for record in records:
         closed = msgspec.json.decode(record.value)
         name = (closed["window"], closed["end"])
         ends.add((closed["window"], closed["start"], closed["end"]))
         (incomplete.discard if closed["complete"] else incomplete.add)(name)
+        before = closed.get("previous")
+        compared[name] = None if before is None else (before[0], before[1])
         for scope in closed["scopes"]:
             parts = (scope["campaign"], scope["channel"], scope.get("region", ""))
             found[*name, scope["scope"], *parts, scope.get("segment", "")] = scope["values"]
-    return found, ends, incomplete
+    return found, ends, incomplete, compared
 
 
 BUYER_KPIS = frozenset(

@@ -26,7 +26,7 @@ from streams.ingest.rules import IngestRules
 from streams.kpis.bucket import Cold
 from streams.kpis.job import KpiJob
 from streams.kpis.publish import values_encoder
-from streams.kpis.values import Evaluator
+from streams.kpis.values import Coefficients, Evaluator
 
 NOON = 1_699_963_200_000
 """2023-11-14T12:00Z, a multiple of every step."""
@@ -93,10 +93,11 @@ def kpi_job(
     publish: bool = True,
     top_campaigns: int = 100,
     cold: Cold | None = None,
+    coefficients: Coefficients | None = None,
 ) -> KpiJob:
     """Return a job of the KPI stage."""
     return KpiJob(
-        evaluator=Evaluator(CATALOGUE),
+        evaluator=Evaluator(CATALOGUE, coefficients),
         expected=[(kind, number) for kind in KINDS for number in range(partitions)],
         kinds={kind: kind for kind in SOURCE_KINDS},
         silent_after_ms=20_000,
@@ -173,7 +174,9 @@ class Path:
     campaigns: Sequence[Campaign] = CAMPAIGNS
     rates: Rates | None = None
     customers: CustomerContext | None = None
+    coefficients: Coefficients | None = None
     closed: Closed = field(default_factory=dict)
+    compared: dict[tuple[str, int], tuple[int, int] | None] = field(default_factory=dict)
     outputs: list[Output] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -190,7 +193,12 @@ class Path:
             for number in range(self.partitions)
         }
         self.offsets = dict.fromkeys(self.sources, 0)
-        self.kpis = kpi_job(partitions=self.partitions, zone=self.zone, rules=self.rules)
+        self.kpis = kpi_job(
+            partitions=self.partitions,
+            zone=self.zone,
+            rules=self.rules,
+            coefficients=self.coefficients,
+        )
         self.reports_offset = 0
 
     def feed(self, events: Sequence[dict[str, Any]], *, batch: int = 500) -> None:
@@ -243,6 +251,8 @@ class Path:
         self.outputs.extend(snapshot.outputs)
         for output in snapshot.early_outputs:
             closed = msgspec.json.decode(output.value)
+            before = closed["previous"]
+            self.compared[closed["window"], closed["end"]] = before and (before[0], before[1])
             for scope in closed["scopes"]:
                 key = (
                     closed["window"],

@@ -6,7 +6,7 @@ Windows are worked off in chunks, so that memory stays bounded.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -25,6 +25,8 @@ End: TypeAlias = tuple[str, int, int]  # (window, start_ms, end_ms), half-open
 # (window, end_ms, scope, campaign, channel, region, segment); parts not in use are empty.
 Key: TypeAlias = tuple[str, int, str, str, str, str, str]
 Number: TypeAlias = int | float
+# (window, end_ms) -> the period before it, [start_ms, end_ms), or None.
+Compared: TypeAlias = Mapping[tuple[str, int], tuple[int, int] | None]
 
 
 class Value(NamedTuple):
@@ -146,6 +148,8 @@ USERS = {
     "active": f"({PARTICIPANTS} OR kind = 'impression')",
 }
 MEASURES = (*SUMS, *USERS)
+# What growth compares with the period before.
+BEFORE = ("visitors", "gross", "likes", "comments", "shares")
 # Single values -> (which events, what each gives): quantiles are taken of the first three.
 SINGLES: dict[str, tuple[str, str]] = {
     "dwell_ms": ("kind = 'visit' AND dwell_ms IS NOT NULL", "dwell_ms"),
@@ -294,6 +298,9 @@ def _sql_chunk() -> str:
         for of in dict.fromkeys(of for of, _, _ in QUANTILES.values())
     ]
     picked += [f"any_value(newest) FILTER (name = '{level}') AS {level}" for level in LEVELS]
+    before = ", ".join(
+        f"sum(x) FILTER (measure = {MEASURES.index(name)}) AS {name}_before" for name in BEFORE
+    )
     return f"""
 CREATE OR REPLACE TABLE seen AS  -- window x scope with any event in [seen_from, end_ms)
 WITH asked AS (SELECT * FROM windows CROSS JOIN (SELECT scope_no FROM scopes))
@@ -319,6 +326,19 @@ WITH listed AS (
   FROM windows JOIN singles ON t >= start_ms AND t < end_ms
   GROUP BY ALL)
 SELECT window_no, scope_no, {", ".join(picked)} FROM listed GROUP BY ALL;
+
+CREATE OR REPLACE TABLE before AS  -- of the events in [before_ms, before_end_ms)
+WITH summed AS (
+  SELECT window_no, scope_no, measure, sum(x) AS x
+  FROM windows JOIN added
+    ON t >= before_ms AND t < before_end_ms AND previous_t < before_ms
+  GROUP BY ALL)
+SELECT window_no, scope_no, {before} FROM summed GROUP BY ALL;
+
+CREATE OR REPLACE TABLE picked_before AS
+SELECT window_no, scope_no, arg_max(x, (t, x)) AS awareness_before
+FROM windows JOIN singles ON t >= before_ms AND t < before_end_ms
+WHERE name = 'awareness' GROUP BY ALL;
 """
 
 
@@ -448,6 +468,16 @@ def _of_model(model: str, name: str) -> tuple[_Kpi, ...]:
 # Not exact where money came after the window had closed.
 _ANY_LATE = "CASE WHEN unsettled THEN 'infinity'::DOUBLE ELSE 0.0 END"
 _TOUCHED = "orders_first, orders_last, orders_linear"
+_GROWTH = "ratio(gross - gross_before, gross_before)"
+_ENGAGED = "(likes + comments + shares)"
+_ENGAGED_BEFORE = "(likes_before + comments_before + shares_before)"
+
+
+def _compared(name: str, value: str, n: str, *needs: str, min_n: int = 0) -> _Kpi:
+    """What is absent where the period before is not known."""
+    return _Kpi(name, f"CASE WHEN compared THEN {value} END", n, needs, min_n)
+
+
 _SENTIMENT = "(sentiment_positive + sentiment_neutral + sentiment_negative)"
 _AOV = "ratio(gross, 10000 * orders)"
 _AOV_HALF = "half_of_mean(gross, gross_squares, orders) / 10000"
@@ -533,6 +563,23 @@ KPIS = (
         f"orders_linear // {WHOLE}",
         min_n=30,
     ),
+    _compared(
+        "traffic_uplift", "visitors - visitors_before", "visitors", "clicks", "visits"
+    )._replace(
+        slack="sketched(visitors, 0.05) * visitors"
+        " + sketched(visitors_before, 0.05) * visitors_before",
+        n_slack="sketched(visitors, 0.05) * visitors",
+    ),
+    _compared("sales_growth", _GROWTH, "orders", min_n=30),
+    _compared("sales_contribution", f"influence() * {_GROWTH}", "orders", min_n=30),
+    _compared(
+        "engagement_growth",
+        f"ratio({_ENGAGED} - {_ENGAGED_BEFORE}, {_ENGAGED_BEFORE})",
+        _ENGAGED,
+        *("likes", "comments", "shares"),
+        min_n=30,
+    ),
+    _compared("awareness_growth", "ratio(awareness - awareness_before, awareness_before)", "1"),
 )
 NEEDED = tuple(dict.fromkeys(name for kpi in KPIS for name in kpi.needs))
 # Of a KPI in a row of results: value, low, high, n, slack, bound_slack, n_slack.
@@ -547,7 +594,8 @@ def _sql_kpis() -> str:
     for quantile in QUANTILES:
         made_of += [quantile, f"{quantile}_low", f"{quantile}_high"]
     made_of += [f"{of}_n" for of in dict.fromkeys(of for of, _, _ in QUANTILES.values())]
-    made_of += LEVELS
+    made_of += [*LEVELS, "awareness_before", "compared"]
+    made_of += [f"coalesce({name}_before, 0) AS {name}_before" for name in BEFORE]
     columns = []
     for kpi in KPIS:
         seen = " OR ".join(f"seen_{name}" for name in kpi.needs) or "true"
@@ -559,6 +607,9 @@ WITH made AS (
   SELECT list(window_no) AS window_nos, list(scope_no) AS scope_nos, {", ".join(made_of)}
   FROM seen LEFT JOIN totals USING (window_no, scope_no)
             LEFT JOIN picked USING (window_no, scope_no)
+            LEFT JOIN before USING (window_no, scope_no)
+            LEFT JOIN picked_before USING (window_no, scope_no)
+            JOIN windows USING (window_no)
   GROUP BY ALL)
 SELECT window_nos, scope_nos, {", ".join(columns)} FROM made
 """
@@ -621,15 +672,63 @@ def window_start(window: str, end_ms: int, zone: str) -> int:
     return end_ms - LENGTH_MS[window]
 
 
+@cache
+def _clock(day: date, zone: str) -> list[tuple[int, int]]:
+    """List the minutes of a local date: when each begins, and what the clock shows, in minutes."""
+    after = _first_moment(day + timedelta(days=1), zone)
+    shown = []
+    for at in range(_first_moment(day, zone), after, MINUTE_MS):
+        local = (EPOCH + at * MILLISECOND).astimezone(ZoneInfo(zone))
+        shown.append((at, local.hour * 60 + local.minute))
+    return shown
+
+
+def same_time(end_ms: int, zone: str, days: int) -> int:
+    """Return when, so many dates on, the clock has first come to what it had come to at an end.
+
+    That is the latest it had come to on the date of the last moment before the end.
+    """
+    inside = (EPOCH + (end_ms - 1) * MILLISECOND).astimezone(ZoneInfo(zone)).date()
+    reached = max(shown + 1 for at, shown in _clock(inside, zone) if at < end_ms)
+    other = inside + timedelta(days=days)
+    for at, shown in _clock(other, zone):
+        if shown + 1 >= reached:
+            return at + max(0, reached - shown) * MINUTE_MS
+    return _first_moment(other + timedelta(days=1), zone)
+
+
+def previous_period(window: str, end_ms: int, zone: str) -> tuple[int, int] | None:
+    """Return the period that the window ending at ``end_ms`` is compared with."""
+    if window == "so_far":
+        return None
+    if window in LENGTH_MS:
+        return end_ms - 2 * LENGTH_MS[window], end_ms - LENGTH_MS[window]
+    days = DAYS_BEFORE[window] + 1
+    return day_start(end_ms, zone, 2 * days - 1), same_time(end_ms, zone, -days)
+
+
+def _entered_before(window: str, end_ms: int, zone: str) -> int:
+    """Return the first end at which what is compared reaches as far as an end before."""
+    at = same_time(end_ms, zone, DAYS_BEFORE[window] + 1)
+    period = previous_period(window, at, zone)
+    # Where the clock of either day is put forward or back, it may be the next one.
+    return at if period is not None and period[1] >= end_ms else at + STEP_MS[window]
+
+
 def required_ends(events: pl.DataFrame, zone: str) -> list[End]:
-    """List the windows whose content changed in their last step: an event entered or left."""
+    """List the windows whose content changed in their last step.
+
+    An event entered or left it, or the period that it is compared with.
+    """
     times: list[int] = events["event_time_ms"].unique().to_list()
     required: list[End] = []
     for window, step in STEP_MS.items():
         entered = {(t // step + 1) * step for t in times}  # t in [end - step, end)
         ends = entered
         if window in LENGTH_MS:  # t in [end - length - step, end - length)
-            ends = entered | {end + LENGTH_MS[window] for end in entered}
+            ends = {end + times * LENGTH_MS[window] for end in entered for times in range(3)}
+        elif window in DAYS_BEFORE:
+            ends = entered | {_entered_before(window, end, zone) for end in entered}
         required += [(window, window_start(window, end, zone), end) for end in sorted(ends)]
     return required
 
@@ -647,7 +746,13 @@ def _chunks(asked: list[End], times: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def values(
-    events: pl.DataFrame, ends: Iterable[End], zone: str, *, customers: Customers | None = None
+    events: pl.DataFrame,
+    ends: Iterable[End],
+    zone: str,
+    *,
+    customers: Customers | None = None,
+    compared: Compared | None = None,
+    influence: float | None = None,
 ) -> dict[Key, dict[str, Value]]:
     """Return the present KPIs of every asked window and active scope.
 
@@ -655,24 +760,25 @@ def values(
     customers they count there, and the KPIs of customers are absent.
 
     Windows and scopes in which all is the same share one dictionary: do not change it.
+    ``compared`` says which windows have a period before them that is known whole, and
+    ``influence`` how much of the growth of sales is due to marketing.
 
     Raises:
-        ValueError: a window starts where no window of its name and end does.
+        ValueError: a window starts where no window of its name and end does, or the
+            period before it is another one.
     """
     asked = sorted(set(ends))
     for window, start, end in asked:
         if start != window_start(window, end, zone):
             raise ValueError(f"{window} window ending at {end} cannot start at {start}")
     table = typed(events)
-    windows = pl.DataFrame(
-        [(no, s, e, min(s, day_start(e, zone))) for no, (_, s, e) in enumerate(asked)],
-        schema=dict.fromkeys(("window_no", "start_ms", "end_ms", "seen_from"), pl.Int64),
-        orient="row",
-    )
+    windows = _windows(asked, zone, compared or {})
     result: dict[Key, dict[str, Value]] = {}
     shared: dict[tuple[str, Value], Value] = {}  # equal values are stored once
     with TemporaryDirectory() as folder, duckdb.connect() as con:
         con.execute("SET preserve_insertion_order = false")
+        coefficient = "NULL" if influence is None else str(influence)
+        con.execute(f"CREATE MACRO influence() AS {coefficient}::DOUBLE")
         for name, frame in ("events", table), ("all_windows", windows):
             frame.write_parquet(f"{folder}/{name}")
             con.execute(f"CREATE TABLE {name} AS FROM read_parquet('{folder}/{name}')")
@@ -697,6 +803,23 @@ def values(
                         window, _, end = asked[window_no]
                         result[window, end, *scopes[scope_no]] = kpis
     return result
+
+
+def _windows(asked: list[End], zone: str, compared: Compared) -> pl.DataFrame:
+    """Return a row for each window; one that nothing is compared with has an empty period."""
+    rows = []
+    for no, (window, start, end) in enumerate(asked):
+        period = compared.get((window, end))
+        if period is not None and tuple(period) != previous_period(window, end, zone):
+            raise ValueError(f"{window} window ending at {end} cannot be compared with {period}")
+        before = (0, 0) if period is None else period
+        rows.append((no, start, end, min(start, day_start(end, zone)), *before, period is not None))
+    names = ("window_no", "start_ms", "end_ms", "seen_from", "before_ms", "before_end_ms")
+    schema: dict[str, type[pl.DataType]] = {
+        **dict.fromkeys(names, pl.Int64),
+        "compared": pl.Boolean,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _kpis_of(columns: list[Any], shared: dict[tuple[str, Value], Value]) -> dict[str, Value]:

@@ -48,7 +48,7 @@ def cell(users: set[int]) -> CellWire:
     return to_wire(made)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(deltas, st.integers(0, 39))
 def test_frozen_and_thawed_buckets_hold_what_they_held(
     made: list[tuple[int, str, set[int]]], frozen_at: int
@@ -186,11 +186,11 @@ def test_what_is_over_is_held_as_far_as_its_edges_are() -> None:
     assert buckets.holds(now - 20 * 60_000 - PANE_MS, now)
     assert not buckets.holds(now - HOUR_MS - PANE_MS, now)
     assert buckets.holds(now - HOUR_MS - 60_000, now)
-    assert not buckets.holds(now - 5 * HOUR_MS - 60_000, now)
-    assert buckets.holds(now - 5 * HOUR_MS, now)
+    assert not buckets.holds(now - 27 * HOUR_MS - 60_000, now)
+    assert buckets.holds(now - 27 * HOUR_MS, now)
     assert buckets.holds(DAY.start_of(NOON), DAY.end_of(NOON))
-    assert not buckets.holds(DAY.start_of(NOON) + QUARTER_MS, DAY.end_of(NOON))
-    assert not buckets.holds(NOON - 60 * DAY_MS, now)
+    assert not buckets.holds(now - 60 * HOUR_MS, now - 59 * HOUR_MS)
+    assert not buckets.holds(NOON - 70 * DAY_MS, now)
 
 
 def _stored(buckets: Buckets, level: int) -> list[tuple[bytes, bytes]]:

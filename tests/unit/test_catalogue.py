@@ -11,10 +11,19 @@ from models.cells import Cell
 from models.customer_kpis import CUSTOMER_KPIS
 from models.definitions import Catalogue, Kpi, KpiValue
 from models.distinct import Distinct
-from models.formulas import FormulaError, Newest, Quantile, Quotient, Spread, Total, parse
+from models.formulas import (
+    FormulaError,
+    Growth,
+    Newest,
+    Quantile,
+    Quotient,
+    Spread,
+    Total,
+    parse,
+)
 from models.histograms import bucket_of
 from models.kpis import CATALOGUE
-from models.measures import DISTRIBUTION_INDEX, SET_INDEX, SUM_INDEX
+from models.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
 from models.selection import KpiBook
 from streams import config
 from streams.errors import ConfigError
@@ -40,6 +49,14 @@ from streams.kpis.values import Evaluator
         ("p90( order_amount )", Quantile("order_amount", 0.9)),
         ("newest(followers)", Newest("followers")),
         ("spread( orders_first, orders_last )", Spread(("orders_first", "orders_last"))),
+        ("growth(awareness)", Growth("awareness")),
+        ("visitors - previous( visitors )", Total(((1, "visitors"), (-1, "previous(visitors)")))),
+        (
+            "influence * (orders - previous(orders)) / previous(orders)",
+            Quotient(
+                ((1, "orders"), (-1, "previous(orders)")), ((1, "previous(orders)"),), "influence"
+            ),
+        ),
     ],
 )
 def test_a_formula_is_read(text: str, formula: object) -> None:
@@ -61,6 +78,9 @@ def test_a_formula_is_read(text: str, formula: object) -> None:
         ("spread(orders, orders_first)", "parts of orders only"),
         ("orders - orders_first", "parts of orders only"),
         ("clicks ** 2", "can't read"),
+        ("previous(clicks", "nothing named 'previous'"),
+        ("orders - previous(clik)", "did you mean clicks?"),
+        ("luck * orders / clicks", "no coefficient is named 'luck'; known: influence"),
         ("__import__('os')", "can't read"),
     ],
 )
@@ -72,7 +92,7 @@ def test_a_formula_that_means_nothing_says_why(text: str, why: str) -> None:
 
 def test_the_built_in_catalogue_is_beyond_reproach() -> None:
     assert CATALOGUE.lint() == []
-    assert len(CATALOGUE) == 74
+    assert len(CATALOGUE) == 79
 
 
 def kpi(**changed: object) -> Kpi:
@@ -117,6 +137,7 @@ def test_a_name_or_metric_that_is_taken_is_refused() -> None:
         ({"needs": ["fame"]}, "needs: no sum named 'fame'"),
         ({"interval": "wilson"}, "wilson is for quotients"),
         ({"formula": "revenue_gross / spend", "interval": "compound"}, "squares: compound needs"),
+        ({"n": "previous(orders)"}, "n and squares are of the window"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -280,3 +301,48 @@ def test_a_cost_per_event_is_less_sure_the_fewer_there_are() -> None:
     low, high = intervals.per_count(1_000.0, 10)
     # The score interval of a Poisson count of 10 is 5.43 to 18.41.
     assert (low, high) == pytest.approx((1_000 / 18.41, 1_000 / 5.43), rel=1e-3)
+
+
+def test_growth_is_against_the_period_before() -> None:
+    then, now = Cell(), Cell()
+    for cell, revenue, likes, visitors, awareness in ((then, 200, 4, 2, 40), (now, 250, 5, 5, 50)):
+        cell.sums[SUM_INDEX["orders"]] = 2
+        cell.sums[SUM_INDEX["revenue_gross"]] = revenue
+        cell.sums[SUM_INDEX["visits"]] = cell.sums[SUM_INDEX["likes"]] = likes
+        cell.users[SET_INDEX["visitors_paid"]] = Distinct(range(visitors))
+        cell.levels[LEVEL_INDEX["awareness"]] = (1, awareness)
+    evaluator = Evaluator(CATALOGUE, {"influence": 0.4})
+    inputs = evaluator.inputs_in(now)
+    values = evaluator.evaluate(now, inputs=inputs, before=then)
+    assert values["traffic_uplift"] == KpiValue(3, None, None, 5, True)
+    assert values["sales_growth"] == KpiValue(0.25, None, None, 2, False)
+    assert values["sales_contribution"].value == pytest.approx(0.1)
+    assert values["engagement_growth"].value == 0.25
+    assert values["awareness_growth"].value == 0.25
+    # After nothing there is no growth, and before observation nobody knows.
+    first = evaluator.evaluate(now, inputs=inputs, before=Cell())
+    assert first["traffic_uplift"].value == 5
+    assert {"sales_growth", "engagement_growth", "awareness_growth"}.isdisjoint(first)
+    unknown = evaluator.evaluate(now, inputs=inputs)
+    assert {"traffic_uplift", "sales_growth", "awareness_growth"}.isdisjoint(unknown)
+    assert set(first) - set(unknown) == {"traffic_uplift"}
+
+
+def test_without_its_coefficient_a_kpi_is_absent() -> None:
+    then, now = Cell(), Cell()
+    then.sums[SUM_INDEX["revenue_gross"]] = now.sums[SUM_INDEX["revenue_gross"]] = 100
+    values = Evaluator(CATALOGUE).evaluate(now, inputs=0, before=then)
+    assert "sales_growth" in values
+    assert "sales_contribution" not in values
+
+
+def test_a_coefficient_comes_from_the_file_and_its_errors_name_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "kpis.yaml"
+    path.write_text("coefficients:\n  influence: 0.35\n")
+    assert config.load_kpis(path).coefficients == {"influence": 0.35}
+    path.write_text("coefficients:\n  influence: 35\n")
+    with pytest.raises(ConfigError, match=r"line 2: coefficients\.influence"):
+        config.load_kpis(path)
+    path.write_text("coefficients:\n  luck: 0.35\n")
+    with pytest.raises(ConfigError, match=r"line 2: coefficients"):
+        config.load_kpis(path)

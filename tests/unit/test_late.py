@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from models.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from tests.support import oracle
 from tests.support.compare import differences
 from tests.support.offline import NOON, RULES, Path, event, ingest_job
@@ -59,7 +59,8 @@ def test_every_long_window_that_can_be_summed_up_is_corrected() -> None:
     }
     ends = {(window, oracle.window_start(window, end, "UTC"), end) for window, end in named}
     shown = {key: values for key, values in path.closed.items() if key[:2] in named}
-    assert not differences(shown, oracle.values(as_table(events + more), ends, "UTC"))
+    expected = oracle.values(as_table(events + more), ends, "UTC", compared=path.compared)
+    assert not differences(shown, expected)
     assert path.kpis.view is not None
     assert path.kpis.view.uncorrected_panes == 0
 
@@ -81,10 +82,10 @@ def test_what_is_older_than_all_days_that_are_kept_counts_in_everything_so_far()
 
 def test_late_data_make_no_fine_buckets() -> None:
     path = patient_path()
-    path.feed(every_hour(1))
-    now = NOON + DAY_MS - HOUR_MS
-    path.feed([late(5, now=now)])
+    path.feed(every_hour(2), batch=4)
+    now = NOON + 2 * DAY_MS - HOUR_MS
+    path.feed([late(30, now=now)])
     levels = path.kpis._buckets._levels
-    old = now - 4 * HOUR_MS
-    assert not any(start < old for level in levels[:2] for start in level)
-    assert (now - 5 * HOUR_MS) - (now - 5 * HOUR_MS) % (15 * MINUTE_MS) in levels[2]
+    late_ms = now - 30 * HOUR_MS
+    assert not any(start <= late_ms for start in (*levels[0], *levels[1]))
+    assert late_ms - late_ms % QUARTER_MS in levels[2]

@@ -340,15 +340,22 @@ def test_windows_are_required_where_an_event_enters_or_leaves() -> None:
         [
             ("1m", NOON - 50_000, NOON + 10_000),
             ("1m", NOON + 10_000, NOON + 70_000),
+            ("1m", NOON + 70_000, NOON + 130_000),
             ("5m", NOON - 290_000, NOON + 10_000),
             ("5m", NOON + 10_000, NOON + 310_000),
+            ("5m", NOON + 310_000, NOON + 610_000),
             ("1h", NOON - 59 * MINUTE, NOON + MINUTE),
             ("1h", NOON + MINUTE, NOON + 61 * MINUTE),
+            ("1h", NOON + 61 * MINUTE, NOON + 121 * MINUTE),
             ("day", midnight, NOON + MINUTE),
+            ("day", midnight + DAY, NOON + DAY + MINUTE),
             ("24h", quarter - DAY, quarter),
             ("24h", quarter, quarter + DAY),
+            ("24h", quarter + DAY, quarter + 2 * DAY),
             ("week", midnight - 6 * DAY, quarter),
+            ("week", midnight + DAY, quarter + 7 * DAY),
             ("month", midnight - 29 * DAY, quarter),
+            ("month", midnight + DAY, quarter + 30 * DAY),
             ("so_far", 0, quarter),
         ]
     )
@@ -584,7 +591,7 @@ def test_comparison_of_everything() -> None:
         for key, kpis in expected.items()
     ]
     closed = {"window": "1m", "start": end[1], "end": NOON, "complete": True, "scopes": scopes}
-    got, ends, incomplete = published([SimpleNamespace(value=msgspec.json.encode(closed))])
+    got, ends, incomplete, _ = published([SimpleNamespace(value=msgspec.json.encode(closed))])
     assert (ends, incomplete) == ({end}, set())
     assert differences(got, expected) == []
     everything = ("1m", NOON, "all", "", "", "", "")
