@@ -54,8 +54,8 @@ async def told(job: IngestJob, *, now_ms: int) -> Counter[Key]:
     sums: Counter[Key] = Counter()
     job.tick(Position(caught_up_at_ms=now_ms, behind=0), now_ms=now_ms)
     snapshot = job.snapshot()
-    if not isinstance(snapshot, Snapshot):
-        snapshot = await snapshot.settle()
+    while not isinstance(snapshot, Snapshot):
+        snapshot = await snapshot.settle() or snapshot
     for output in snapshot.outputs:
         for report in reports.decode(output.value).reports:
             for key, units in sums_in(report.panes):
