@@ -122,8 +122,12 @@ class Buckets:
 
     def holds(self, start: int, end: int) -> bool:
         """Say whether [start, end) can still be summed up exactly."""
-        if start >= self._frontier_ms - KEPT_MS[0]:
-            return True
+        for level in range(DAY_LEVEL):
+            # From here on it is made of buckets of this level or coarser ones.
+            if start >= self._frontier_ms - KEPT_MS[level]:
+                return True
+            if start % STEPS[level + 1] or end % STEPS[level + 1]:
+                break
         return end >= self._era.until_ms and all(
             self._keeps(level, at) for level, at in self._pieces(start, end)
         )
@@ -149,16 +153,21 @@ class Buckets:
         if start == BEGINNING_MS:
             yield ERA_LEVEL, start
             at = max(self._era.until_ms, self._oldest_day(before=end))
+        turn = at if self._day.start_of(at) == at else self._day.end_of(at)
         while at < end:
-            for level in reversed(range(len(STEPS))):
-                if self._aligned(level, at) == at and (after := self._end(level, at)) <= end:
-                    if level == DAY_LEVEL and self._in_quarters(at):
-                        continue
-                    yield level, at
-                    at = after
-                    break
-            else:  # pragma: no cover - ends and starts are multiples of a pane
-                raise ValueError(f"[{start}, {end}) is not made of panes")
+            if at == turn:
+                turn = self._day.end_of(at)
+                if turn <= end and not self._in_quarters(at):
+                    yield DAY_LEVEL, at
+                    at = turn
+                    continue
+            level = 2
+            while at % STEPS[level] or at + STEPS[level] > end:
+                level -= 1
+                if level < 0:  # pragma: no cover - ends and starts are multiples of a pane
+                    raise ValueError(f"[{start}, {end}) is not made of panes")
+            yield level, at
+            at += STEPS[level]
 
     def _oldest_day(self, *, before: int) -> int:
         """Return where the oldest day begins that has anything before that time."""
