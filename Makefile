@@ -9,7 +9,7 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-annotate --n
            --no-emit-index-url --no-emit-find-links --quiet
 SOURCE := $(shell find streams models dashboards config -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test check unit integration chaos fuzz audit lock generated benchmark soak clean
+.PHONY: demo test check unit integration proof chaos fuzz audit lock generated benchmark soak clean
 
 demo: $(VENV)/.run ## Kafka, a worker and a feed on this machine, with a live page
 	$(BIN)/kpi-monitor demo $(ARGS)
@@ -33,6 +33,9 @@ unit: $(VENV)/.dev ## The fast tests only
 
 integration: $(VENV)/.dev ## The tests on real services
 	$(BIN)/pytest tests/integration tests/e2e $(ARGS)
+
+proof: $(VENV)/.dev ## The long variants of the proofs, 30 minutes: whole data sets, all models, more workers
+	ARGS="-m full --timeout 1800 $(ARGS)" sh scripts/tests.sh
 
 chaos: $(VENV)/.dev ## Faults against the real path, compared with the truth; ARGS=--list names them
 	$(BIN)/python -m tests.chaos $(ARGS)

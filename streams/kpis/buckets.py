@@ -120,6 +120,11 @@ class Buckets:
             return False
         return start >= self._frontier_ms - KEPT_MS[level] and not self._era.holds(start)
 
+    def _keeps_days_from(self, start: int) -> bool:
+        """Say whether a business day begins there, from which on all days are kept."""
+        kept = start >= self._frontier_ms - KEPT_MS[DAY_LEVEL] and not self._era.holds(start)
+        return kept and self._day.start_of(start) == start
+
     def holds(self, start: int, end: int) -> bool:
         """Say whether [start, end) can still be summed up exactly."""
         for level in range(DAY_LEVEL):
@@ -128,6 +133,10 @@ class Buckets:
                 return True
             if start % STEPS[level + 1] or end % STEPS[level + 1]:
                 break
+        in_quarters_from = self._frontier_ms - KEPT_MS[QUARTER_LEVEL]
+        in_quarters = self._day.start_of(end) >= in_quarters_from and not end % QUARTER_MS
+        if in_quarters and self._keeps_days_from(start):
+            return True
         return end >= self._era.until_ms and all(
             self._keeps(level, at) for level, at in self._pieces(start, end)
         )

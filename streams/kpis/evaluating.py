@@ -140,10 +140,16 @@ def evaluate(
     cells = {**dict.fromkeys(inputs, _NOTHING), **totals}
     small = _beyond_the_largest(cells, top_campaigns)
 
+    known: dict[tuple[int, int | None, int], KpiValues] = {}
+
     def values_of(cell: Cell, seen: int, then: Cell | None) -> KpiValues:
-        return evaluator.evaluate(
-            cell, inputs=evaluator.inputs_in(cell) | seen, whole=whole, before=then
-        )
+        # Scopes that add up the same facets share a cell: one channel is all of its campaign.
+        same = id(cell), None if then is None else id(then), seen
+        if same not in known:
+            known[same] = evaluator.evaluate(
+                cell, inputs=evaluator.inputs_in(cell) | seen, whole=whole, before=then
+            )
+        return known[same]
 
     values = {
         scope: values_of(

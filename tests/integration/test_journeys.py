@@ -96,7 +96,16 @@ def differing(mine: Counter[Key], theirs: dict[Key, int]) -> list[tuple[Key, int
 
 
 @pytest.mark.parametrize(
-    ("lookback_days", "model"), [(7, "last"), (7, "declared"), (2, "first"), (2, "linear")]
+    ("lookback_days", "model"),
+    [
+        (2, "linear"),
+        *(
+            pytest.param(days, model, marks=pytest.mark.full)
+            for days in (2, 7)
+            for model in ("first", "last", "linear", "declared")
+            if (days, model) != (2, "linear")
+        ),
+    ],
 )
 def test_every_part_of_every_order_is_where_it_belongs(
     made: Journeys, lookback_days: int, model: DefaultModel

@@ -48,7 +48,15 @@ def rules(model: DefaultModel) -> AttributionRules:
     return AttributionRules(lookback_ms=7 * DAY_MS, model=model)
 
 
-@pytest.mark.parametrize(("partitions", "model"), [(3, "last"), (1, None)])
+@pytest.mark.parametrize(
+    ("partitions", "model"),
+    [
+        (3, "last"),
+        pytest.param(1, "first", marks=pytest.mark.full),
+        pytest.param(2, "linear", marks=pytest.mark.full),
+        pytest.param(1, None, marks=pytest.mark.full),
+    ],
+)
 def test_a_month_is_right_to_the_cent(
     made: month.Month, partitions: int, model: DefaultModel | None
 ) -> None:
