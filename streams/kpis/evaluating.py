@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial, reduce
 from operator import or_
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from models.cells import Cell
 from models.distinct import Distinct
 from models.measures import SUM_INDEX, UNIONS, USER_SETS
-from models.scopes import Scope
+from models.scopes import SCOPE_KINDS, Scope, ScopeKind
 from models.windows import BusinessDay, Window, WindowName, previous_period, start_of_window
 from streams.kpis.buckets import Buckets
 from streams.kpis.observation import Observation
@@ -89,19 +89,34 @@ class WindowEvaluator:
         self._plans = plans
         self._top_campaigns = top_campaigns
 
-    def evaluate(self, window: Window, end: int) -> Evaluation:
-        """Return the KPIs of every scope that had an event in the window or that day."""
+    def evaluate(
+        self,
+        window: Window,
+        end: int,
+        *,
+        kinds: Collection[ScopeKind] = SCOPE_KINDS,
+        looking_back: bool = True,
+    ) -> Evaluation:
+        """Return the KPIs of every scope that had an event in the window or that day.
+
+        Args:
+            window: which.
+            end: where it ends.
+            kinds: of scopes.
+            looking_back: whether with the KPIs that look back.
+        """
         start = start_of_window(window, end, day=self._day)
-        previous = self._previous(window, end)
+        previous = self._previous(window, end) if looking_back else None
         observation = self._observation
         evaluated = evaluate(
             self._buckets.totals(start, end),
-            dict(self._seen.scopes(day_start=self._day.start_of(end - 1), end=end)),
+            self._inputs(start, end),
             evaluator=self._evaluator,
             version=observation.version_at(start),
             before=None if previous is None else self._buckets.totals(*previous),
             version_before=observation.version_at(start if previous is None else previous[0]),
             plan_of=partial(self._plan_of, window, end),
+            kinds=kinds,
             top_campaigns=self._top_campaigns,
         )
         return Evaluation(
@@ -118,6 +133,20 @@ class WindowEvaluator:
             unsure_before=frozenset() if previous is None else self._silences.unsure(*previous),
             exhausted_ms=self._exhausted(window, end, evaluated.values),
         )
+
+    def knows(self, window: Window, period: tuple[int, int]) -> bool:
+        """Say whether all of a period was observed, with no gap, and is still held."""
+        return self._observation.knows(window, period) and self._buckets.holds(*period)
+
+    def _inputs(self, start: int, end: int) -> Mapping[Scope, int]:
+        """Return what was seen of each scope on the day of an end."""
+        day_start = self._day.start_of(end - 1)
+        if self._seen.knows(day_start):
+            return dict(self._seen.scopes(day_start=day_start, end=end))
+        if start <= day_start:
+            return {}  # the cells of the window show it themselves
+        totals = self._buckets.totals(day_start, end)
+        return {scope: self._evaluator.inputs_in(cell) for scope, cell in totals.items()}
 
     def _plan_of(self, window: Window, end: int, scope: Scope) -> Plan:
         """Return the plan of a campaign in the window of everything so far."""
@@ -143,9 +172,7 @@ class WindowEvaluator:
         if not self._evaluator.looks_back:
             return None
         period = previous_period(window, end, day=self._day)
-        if period is None or not self._observation.knows(window, period):
-            return None
-        return period if self._buckets.holds(*period) else None
+        return period if period is not None and self.knows(window, period) else None
 
 
 def evaluate(
@@ -157,6 +184,7 @@ def evaluate(
     before: Totals | None,
     version_before: int,
     plan_of: Callable[[Scope], Plan],
+    kinds: Collection[ScopeKind],
     top_campaigns: int,
 ) -> Evaluated:
     """Return the KPIs of every scope that had an event in the window or that day.
@@ -169,6 +197,7 @@ def evaluate(
         before: of the equal period before; None where that is not known.
         version_before: the oldest that measured a part of that.
         plan_of: what a scope may cost.
+        kinds: of the scopes that are wanted.
         top_campaigns: so many are shown one by one, the others together.
     """
     cells = {**dict.fromkeys(inputs, _NOTHING), **totals}
@@ -198,7 +227,7 @@ def evaluate(
             plan_of(scope),
         )
         for scope, cell in cells.items()
-        if version >= SCOPES_SINCE or not (scope.region or scope.segment)
+        if scope.kind in kinds and (version >= SCOPES_SINCE or not (scope.region or scope.segment))
     }
     if not small:
         return Evaluated(values, frozenset(), {})

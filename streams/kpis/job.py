@@ -20,6 +20,7 @@ from streams.kpis import saved as saved_states
 from streams.kpis.bucket import Cold
 from streams.kpis.buckets import KEPT_MS, Buckets
 from streams.kpis.closing import Closing
+from streams.kpis.comparing import Comparing
 from streams.kpis.completeness import Completeness
 from streams.kpis.counting import Counted
 from streams.kpis.evaluating import WindowEvaluator
@@ -118,13 +119,20 @@ class KpiJob:
             plans=plans,
             top_campaigns=top_campaigns,
         )
+        self._comparing = Comparing(self._windows, day=day)
 
     def _restore(self, saved: Saved) -> int:
         state = saved_states.decode(saved.state)
-        self._buckets.restore(saved.segments, frontier_ms=state.frontier_ms, offset=saved.offset)
+        self._buckets.restore(
+            saved.segments,
+            frontier_ms=state.frontier_ms,
+            offset=saved.offset,
+            quarters_from_ms=state.quarters_whole_from_ms,
+        )
         self._ledger = Ledger(state.ledger)
         self._closing.restore(state.due, state.evaluated)
         self._seen = SeenInputs(self._evaluator.needed, state.seen, wire_needed=state.needed)
+        self._seen.expire(day_start=self._day.start_of(state.frontier_ms))
         self._observation = state.observation
         if state.version < VERSION:
             self._take_over_older(state)
@@ -228,7 +236,7 @@ class KpiJob:
         return self._windows.evaluate(window, end)
 
     def tick(self, position: Position, *, now_ms: int) -> None:
-        """Judge the health of the data, close the newest windows and renew the view."""
+        """Judge the health of the data, close and compare the newest windows, renew the view."""
         del position
         completeness = self._completeness
         read_up_to_ms = completeness.read_up_to_ms
@@ -237,6 +245,8 @@ class KpiJob:
         if self.view is not None and 0 <= now_ms - self.view.health.now_ms < every_ms:
             return
         self._changed |= self._evaluations.close_newest(completeness.frontier_ms)
+        if current:
+            self._comparing.compare_next(completeness.frontier_ms, self._evaluations.latest)
         health = health_at(
             now_ms,
             completeness=completeness,
@@ -249,6 +259,7 @@ class KpiJob:
         self.view = KpiView(
             frontier_ms=completeness.frontier_ms,
             latest=dict(self._evaluations.latest),
+            comparisons=self._comparing.shown(completeness.frontier_ms),
             sparkline=tuple(self._evaluations.sparkline),
             totals={topic: dict(counts) for topic, counts in self._counted.totals.items()},
             health=health,
@@ -291,6 +302,7 @@ class KpiJob:
             measured_from_ms=observation.measured_from_ms[4],
             customers_from_ms=observation.measured_from_ms[5],
             lost_until_ms=observation.lost_until_ms,
+            quarters_from_ms=self._buckets.quarters_from_ms,
         )
         return Snapshot(
             state=saved_states.encode(state),

@@ -9,7 +9,7 @@ from models.alerts import Alert
 from models.definitions import Kpi
 from models.measures import SourceKind
 from models.scopes import Scope
-from models.windows import WindowName
+from models.windows import Reference, WindowName
 from streams.kpis.values import KpiValues
 
 
@@ -51,6 +51,22 @@ class Evaluation:
         return self.start_ms >= self.observed_from_ms
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A window beside its reference period, which is known whole.
+
+    ``then`` has no KPIs that look back themselves.
+    """
+
+    reference: Reference
+    now: Evaluation
+    then: Evaluation
+
+    def tells(self, kpi: Kpi) -> bool:
+        """Whether both values of a KPI rest on everything that they should rest on."""
+        return self.now.tells(kpi) and self.then.tells(kpi)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """How complete the data are at a moment of the clock.
@@ -89,6 +105,7 @@ class KpiView:
 
     frontier_ms: int
     latest: Mapping[WindowName, Evaluation]
+    comparisons: Mapping[tuple[WindowName, Reference], Comparison]
     sparkline: Sequence[tuple[int, KpiValues]]
     totals: Mapping[str, Mapping[str, int]]
     health: Health
