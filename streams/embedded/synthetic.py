@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from models.campaigns import Campaign
-from models.windows import HOUR_MS, SECOND_MS
+from models.campaigns import Campaign, Stage
+from models.windows import HOUR_MS, SECOND_MS, whole_quarter
 
 SPEND_EVERY_MS = 10 * SECOND_MS
 STEP_MS = 100
@@ -50,6 +50,19 @@ CAMPAIGNS = (
         owner="crm",
     ),
 )
+
+STAGES = ("预热 warm-up", "爆发 peak", "返场 encore")
+
+
+def staged(start_ms: int) -> tuple[Campaign, ...]:
+    """Return the campaigns; the first is in stages of an hour, from the next whole quarter on."""
+    first_ms = whole_quarter(start_ms)
+    stages = tuple(
+        Stage(name=name, starts=datetime.fromtimestamp((first_ms + hour * HOUR_MS) / 1000, UTC))
+        for hour, name in enumerate(STAGES)
+    )
+    return (CAMPAIGNS[0].model_copy(update={"stages": stages}), *CAMPAIGNS[1:])
+
 
 _SHARE = {"618-main": 0.6, "618-beauty": 0.3, "new-members": 0.1}
 _CONVERSION = {"618-main": 0.08, "618-beauty": 0.06, "new-members": 0.04}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import or_
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from typing import NamedTuple
 from models.cells import Cell
 from models.distinct import Distinct
 from models.measures import SUM_INDEX, UNIONS, USER_SETS
-from models.scopes import Scope
-from models.windows import BusinessDay, Window, previous_period, start_of_window
+from models.scopes import Scope, ScopeKind
+from models.windows import STAGE, BusinessDay, Window, previous_period, start_of_window
 from streams.kpis.buckets import Buckets
 from streams.kpis.observation import Observation
 from streams.kpis.seen import SeenInputs
@@ -33,6 +33,8 @@ class _Nobody:
 
 _NOTHING = Cell(counted=_Nobody())
 """Shared by all scopes without events; never added to."""
+
+_OF_A_CAMPAIGN: tuple[ScopeKind, ...] = ("campaign", "campaign_channel")
 
 
 class Evaluated(NamedTuple):
@@ -106,6 +108,44 @@ class WindowEvaluator:
             other=evaluated.other,
             previous=previous,
             unsure_before=frozenset() if previous is None else self._silences.unsure(*previous),
+        )
+
+    def evaluate_since(self, start: int, end: int, campaigns: Collection[str]) -> Evaluation | None:
+        """Return the KPIs of campaigns and of their channels since a moment of theirs.
+
+        Args:
+            start: the moment, a whole quarter of an hour.
+            end: up to when.
+            campaigns: their ids.
+
+        Returns:
+            None where the moment was not observed or its quarters are not held any more.
+        """
+        observation = self._observation
+        observed_from_ms = max(observation.whole_from_ms, observation.days_from_ms)
+        if start < observed_from_ms or not self._buckets.holds(start, end):
+            return None
+
+        def concerned(scope: Scope) -> bool:
+            return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
+
+        seen = self._seen.scopes(day_start=self._day.start_of(end - 1), end=end)
+        evaluated = evaluate(
+            self._buckets.totals(start, end).only(concerned),
+            {scope: inputs for scope, inputs in seen if concerned(scope)},
+            evaluator=self._evaluator,
+            whole=start >= observation.measured_from_ms,
+            before=None,
+            top_campaigns=len(campaigns),
+        )
+        return Evaluation(
+            window=STAGE,
+            start_ms=start,
+            end_ms=end,
+            values=evaluated.values,
+            observed_from_ms=observed_from_ms,
+            complete=observation.complete(start, end),
+            unsure=self._silences.unsure(start, end),
         )
 
     def _previous(self, window: Window, end: int) -> tuple[int, int] | None:

@@ -50,6 +50,12 @@ class Evaluations:
         self._encode = encode
         self._outputs: list[Output] = []
 
+    @property
+    def small(self) -> frozenset[str]:
+        """The campaigns beyond the largest of everything so far."""
+        newest = self.latest.get("so_far")
+        return frozenset() if newest is None else newest.small
+
     def take_outputs(self) -> list[Output]:
         """Return what is to be published since the last call."""
         outputs, self._outputs = self._outputs, []

@@ -27,7 +27,8 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     ``needed`` names the sums that ``seen`` is about; ``days_from_ms`` is from when
     on the buckets of business days are whole, when that is later than observation;
     before ``measured_from_ms`` cells may be of a version before 4; up to
-    ``lost_until_ms`` there were gaps that are forgotten.
+    ``lost_until_ms`` there were gaps that are forgotten; ``pinned`` are the days whose
+    quarters are kept.
     """
 
     frontier_ms: int
@@ -49,6 +50,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     version: int = 3
     measured_from_ms: int = 0
     lost_until_ms: int = 0
+    pinned: list[int] = []
 
     @property
     def observation(self) -> Observation:

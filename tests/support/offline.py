@@ -94,6 +94,7 @@ def kpi_job(
     top_campaigns: int = 100,
     cold: Cold | None = None,
     coefficients: Coefficients | None = None,
+    campaigns: Iterable[Campaign] = CAMPAIGNS,
 ) -> KpiJob:
     """Return a job of the KPI stage."""
     return KpiJob(
@@ -103,6 +104,7 @@ def kpi_job(
         silent_after_ms=20_000,
         day=BusinessDay(ZoneInfo(zone)),
         top_campaigns=top_campaigns,
+        campaigns=campaigns,
         judge=AlertJudge(rules or RuleBook(), catalogue=CATALOGUE, lag_limit_s=30),
         source=SourcePartition("partials", 0),
         alerts_topic="alerts",
@@ -198,6 +200,7 @@ class Path:
             zone=self.zone,
             rules=self.rules,
             coefficients=self.coefficients,
+            campaigns=self.campaigns,
         )
         self.reports_offset = 0
 
