@@ -14,12 +14,10 @@ from typing import Final
 
 from models.definitions import Kpi
 from models.scopes import PARTS
-from models.windows import WINDOWS
 
 CURRENCY: Final = "CNY"
 """The one currency the boards show; money in another is never added to it."""
 
-WINDOW_NAMES: Final = tuple(window.name for window in WINDOWS)
 DEFAULT_WINDOW: Final = "5m"
 EVERY_VALUE: Final = ".+"
 """What a choice of all campaigns or channels puts into a query."""

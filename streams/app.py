@@ -239,6 +239,7 @@ def _engine(
             silent_after_ms=round(settings.silent_after_s * 1000),
             day=settings.business_day,
             top_campaigns=book.top_campaigns,
+            campaigns=campaigns,
             plans=Plans(campaigns.get, rates=rates, day=settings.business_day),
             judge=AlertJudge(
                 rules, catalogue=evaluator.catalogue, lag_limit_s=settings.lag_alert_s

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from models import reports
+from models.campaigns import Campaign
 from models.dead_letters import Reason
 from models.measures import SourceKind
 from models.reports import Report
@@ -27,6 +28,7 @@ from streams.kpis.evaluations import Encode, Evaluations
 from streams.kpis.health import health_at
 from streams.kpis.judging import Judge
 from streams.kpis.ledger import Ledger, Verdict, counts_of
+from streams.kpis.moments import Moments
 from streams.kpis.observation import Observation
 from streams.kpis.pace import Pace
 from streams.kpis.plans import Plans
@@ -35,6 +37,7 @@ from streams.kpis.saved import VERSION, KpiState
 from streams.kpis.seen import SeenInputs
 from streams.kpis.shares import Shares
 from streams.kpis.silences import Silences
+from streams.kpis.stages import STEP_MS, Stages
 from streams.kpis.values import Evaluator
 from streams.kpis.view import Evaluation, KpiView
 from streams.kpis.waits import Waits
@@ -55,6 +58,7 @@ class KpiJob:
         silent_after_ms: a source that is silent for a shorter time is no alert.
         day: the business day.
         top_campaigns: so many are exported one by one, the others as one.
+        campaigns: all of them; it may grow and change.
         plans: what campaigns may cost.
         judge: decides on what closed.
         source: where the reports come from.
@@ -73,6 +77,7 @@ class KpiJob:
         silent_after_ms: int,
         day: BusinessDay,
         top_campaigns: int,
+        campaigns: Iterable[Campaign],
         plans: Plans,
         judge: Judge,
         source: SourcePartition,
@@ -118,10 +123,18 @@ class KpiJob:
             plans=plans,
             top_campaigns=top_campaigns,
         )
+        self._moments = Moments(campaigns, day=day)
+        self._stages = Stages(self._windows.evaluate_since, self._moments)
+        self._pinned_at_ms = 0
 
     def _restore(self, saved: Saved) -> int:
         state = saved_states.decode(saved.state)
-        self._buckets.restore(saved.segments, frontier_ms=state.frontier_ms, offset=saved.offset)
+        self._buckets.restore(
+            saved.segments,
+            frontier_ms=state.frontier_ms,
+            offset=saved.offset,
+            pinned=state.pinned,
+        )
         self._ledger = Ledger(state.ledger)
         self._closing.restore(state.due, state.evaluated)
         self._seen = SeenInputs(self._evaluator.needed, state.seen, wire_needed=state.needed)
@@ -217,8 +230,11 @@ class KpiJob:
         )
         self._silences.listen(self._completeness.read_up_to_by_source, frontier_ms=frontier_ms)
         self._changed |= self._evaluations.advance(frontier_ms)
-        self._buckets.expire(frontier_ms)
         oldest_ms = frontier_ms - max(KEPT_MS)
+        if frontier_ms >= self._pinned_at_ms + STEP_MS:
+            self._pinned_at_ms = frontier_ms
+            self._changed |= self._buckets.pin(self._moments.days(oldest_ms, frontier_ms))
+        self._buckets.expire(frontier_ms)
         self._observation.expire(oldest_ms)
         self._silences.expire(oldest_ms)
         self._seen.expire(day_start=self._day.start_of(frontier_ms))
@@ -237,6 +253,7 @@ class KpiJob:
         if self.view is not None and 0 <= now_ms - self.view.health.now_ms < every_ms:
             return
         self._changed |= self._evaluations.close_newest(completeness.frontier_ms)
+        self._stages.close_newest(completeness.frontier_ms, small=self._evaluations.small)
         health = health_at(
             now_ms,
             completeness=completeness,
@@ -249,6 +266,7 @@ class KpiJob:
         self.view = KpiView(
             frontier_ms=completeness.frontier_ms,
             latest=dict(self._evaluations.latest),
+            stages=self._stages.latest,
             sparkline=tuple(self._evaluations.sparkline),
             totals={topic: dict(counts) for topic, counts in self._counted.totals.items()},
             health=health,
@@ -291,6 +309,7 @@ class KpiJob:
             measured_from_ms=observation.measured_from_ms[4],
             customers_from_ms=observation.measured_from_ms[5],
             lost_until_ms=observation.lost_until_ms,
+            pinned=self._buckets.pinned,
         )
         return Snapshot(
             state=saved_states.encode(state),

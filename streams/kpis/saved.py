@@ -28,7 +28,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     on the buckets of business days are whole, when that is later than observation;
     before ``measured_from_ms`` cells may be of a version before 4, before
     ``customers_from_ms`` of one before 5; up to ``lost_until_ms`` there were gaps that
-    are forgotten.
+    are forgotten; ``pinned`` are the days whose quarters are kept.
     """
 
     frontier_ms: int
@@ -51,6 +51,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     measured_from_ms: int = 0
     lost_until_ms: int = 0
     customers_from_ms: int = 0
+    pinned: list[int] = []
 
     @property
     def observation(self) -> Observation:

@@ -96,7 +96,7 @@ def kpi_job(
     top_campaigns: int = 100,
     cold: Cold | None = None,
     coefficients: Coefficients | None = None,
-    campaigns: Sequence[Campaign] = CAMPAIGNS,
+    campaigns: Iterable[Campaign] = CAMPAIGNS,
     rates: Rates | None = None,
 ) -> KpiJob:
     """Return a job of the KPI stage."""
@@ -107,6 +107,7 @@ def kpi_job(
         silent_after_ms=20_000,
         day=BusinessDay(ZoneInfo(zone)),
         top_campaigns=top_campaigns,
+        campaigns=campaigns,
         plans=Plans(
             CampaignIndex(campaigns).get,
             rates=rates or Rates("CNY"),
