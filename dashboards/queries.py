@@ -179,6 +179,11 @@ FUNNEL: Final = Query(
 )
 """The query of the orders that the funnel loses beyond the usual."""
 
+EXHAUSTED: Final = Query(
+    "1000 * max by (campaign) (kpi_monitor_budget_exhausted_timestamp_seconds)", "{{campaign}}"
+)
+"""The query of when campaigns will have spent their budgets, in ms."""
+
 MODELS: Final = ("first_touch", "last_touch", "linear", "declared")
 """The ways to attribute an order, as KPIs are named by them."""
 

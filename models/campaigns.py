@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -60,6 +60,17 @@ class Campaign(BaseModel):
             raise ValueError("the last stage starts after the campaign ends")
         return self
 
+    def elapsed(self, at_ms: int) -> Elapsed | None:
+        """Return how much of the campaign is over at a moment; None without its times.
+
+        Args:
+            at_ms: event time, in ms.
+        """
+        if self.starts is None or self.ends is None:
+            return None
+        starts_ms, ends_ms = milliseconds(self.starts), milliseconds(self.ends)
+        return Elapsed(min(max(0, at_ms - starts_ms), ends_ms - starts_ms), ends_ms - starts_ms)
+
     def stage_at(self, at_ms: int) -> Stage | None:
         """Return the stage a campaign is in; None before the first and once it is over.
 
@@ -70,6 +81,13 @@ class Campaign(BaseModel):
             return None
         begun = [stage for stage in self.stages if milliseconds(stage.starts) <= at_ms]
         return begun[-1] if begun else None
+
+
+class Elapsed(NamedTuple):
+    """How long a campaign has run, and how long it runs in all, in ms."""
+
+    so_far_ms: int
+    whole_ms: int
 
 
 class CampaignBook(BaseModel):

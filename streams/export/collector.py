@@ -85,6 +85,11 @@ KPI_COMPLETE = Spec(
     "1 if a KPI rests on everything in the newest window: nothing lost, no source silent",
     ("kpi", "window"),
 )
+EXHAUSTED = Spec(
+    "kpi_monitor_budget_exhausted_timestamp_seconds",
+    "When a campaign will have spent its budget if it goes on as it did since its start",
+    ("campaign",),
+)
 WATERMARK = Spec(
     "kpi_monitor_watermark_timestamp_seconds",
     "Event time up to which a source partition is complete",
@@ -284,6 +289,14 @@ def _stage_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metric]:
             ((kpi.name, window), float(all(one.tells(kpi) for one in several)))
             for window, several in kpis.by_window.items()
             for kpi in catalogue.values()
+        ],
+    )
+    yield family(
+        EXHAUSTED,
+        [
+            ((campaign,), moment_ms / 1000)
+            for latest in kpis.latest.values()
+            for campaign, moment_ms in sorted(latest.exhausted_ms.items())
         ],
     )
     yield family(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from models.definitions import Catalogue, Kpi
 from models.kpis import CATALOGUE
-from models.measures import DISTRIBUTIONS, LEVELS, SUMS, UNIONS, USER_SETS
+from models.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_SETS
 from models.scopes import PARTS, SCOPE_KINDS
 from models.windows import DAY_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.export import collector
@@ -140,6 +140,7 @@ def kpis_page(catalogue: Catalogue) -> str:
         ),
         *((f"`{one.name}`", "distribution", one.source, one.help) for one in DISTRIBUTIONS),
         *((f"`{one.name}`", "level", one.source, one.help) for one in LEVELS),
+        *((f"`{name}`", "plan", "campaigns", what) for name, what in PLANNED.items()),
     ]
     return _KPIS.format(
         generated=_GENERATED,

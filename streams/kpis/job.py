@@ -14,7 +14,7 @@ from models.campaigns import Campaign
 from models.dead_letters import Reason
 from models.measures import SourceKind
 from models.reports import Report
-from models.windows import BusinessDay, Window
+from models.windows import PANE_MS, BusinessDay, Window
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.kpis import saved as saved_states
@@ -31,6 +31,7 @@ from streams.kpis.ledger import Ledger, Verdict, counts_of
 from streams.kpis.moments import Moments
 from streams.kpis.observation import Observation
 from streams.kpis.pace import Pace
+from streams.kpis.plans import Plans
 from streams.kpis.publish import alert_outputs
 from streams.kpis.saved import VERSION, KpiState
 from streams.kpis.seen import SeenInputs
@@ -58,6 +59,7 @@ class KpiJob:
         day: the business day.
         top_campaigns: so many are exported one by one, the others as one.
         campaigns: all of them; it may grow and change.
+        plans: what campaigns may cost.
         judge: decides on what closed.
         source: where the reports come from.
         alerts_topic: where changes of alerts go.
@@ -76,6 +78,7 @@ class KpiJob:
         day: BusinessDay,
         top_campaigns: int,
         campaigns: Iterable[Campaign],
+        plans: Plans,
         judge: Judge,
         source: SourcePartition,
         alerts_topic: str,
@@ -117,6 +120,7 @@ class KpiJob:
             seen=self._seen,
             observation=self._observation,
             silences=self._silences,
+            plans=plans,
             top_campaigns=top_campaigns,
         )
         self._moments = Moments(campaigns, day=day)
@@ -145,11 +149,11 @@ class KpiJob:
 
     def _take_over_older(self, state: KpiState) -> None:
         """Go on with the buckets of an older version, which kept fewer days, or none."""
-        before_4 = state.version < 4
-        self._observation.days_begin(self._buckets.days_from_ms(partial=before_4))
+        self._observation.days_begin(self._buckets.days_from_ms(partial=state.version < 4))
+        for version in range(state.version + 1, VERSION + 1):
+            newest = max(self._buckets.panes(), default=state.frontier_ms - PANE_MS)
+            self._observation.measured_before(version, newest)
         for pane_start in self._buckets.panes():
-            if before_4:
-                self._observation.measured_before_4(pane_start)
             self._closing.pane_changed(pane_start, frontier_ms=state.frontier_ms)
 
     @property
@@ -302,7 +306,8 @@ class KpiJob:
             needed=self._evaluator.needed,
             days_from_ms=observation.days_from_ms,
             version=VERSION,
-            measured_from_ms=observation.measured_from_ms,
+            measured_from_ms=observation.measured_from_ms[4],
+            customers_from_ms=observation.measured_from_ms[5],
             lost_until_ms=observation.lost_until_ms,
             pinned=self._buckets.pinned,
         )

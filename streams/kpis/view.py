@@ -21,7 +21,8 @@ class Evaluation:
     before it nobody knows what is missing. ``complete`` is
     False where records were lost. ``unsure`` names the kinds of source of which
     a part was silent against its rhythm in the window, or may be. ``small`` names the
-    campaigns that are not exported one by one but as ``other``. ``previous`` is the
+    campaigns that are not exported one by one but as ``other``. ``exhausted_ms`` is when
+    each campaign will have spent its budget if it goes on as it did. ``previous`` is the
     equal period before, [start, end), None where it is not known whole; ``unsure_before``
     is for that what ``unsure`` is for the window.
     """
@@ -35,6 +36,7 @@ class Evaluation:
     unsure: frozenset[SourceKind] = frozenset()
     small: frozenset[str] = frozenset()
     other: KpiValues = field(default_factory=dict)
+    exhausted_ms: Mapping[str, int] = field(default_factory=dict)
     previous: tuple[int, int] | None = None
     unsure_before: frozenset[SourceKind] = frozenset()
 
