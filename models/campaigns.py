@@ -60,17 +60,6 @@ class Campaign(BaseModel):
             raise ValueError("the last stage starts after the campaign ends")
         return self
 
-    def elapsed(self, at_ms: int) -> Elapsed | None:
-        """Return how much of the campaign is over at a moment; None without its times.
-
-        Args:
-            at_ms: event time, in ms.
-        """
-        if self.starts is None or self.ends is None:
-            return None
-        starts_ms, ends_ms = milliseconds(self.starts), milliseconds(self.ends)
-        return Elapsed(min(max(0, at_ms - starts_ms), ends_ms - starts_ms), ends_ms - starts_ms)
-
     def stage_at(self, at_ms: int) -> Stage | None:
         """Return the stage a campaign is in; None before the first and once it is over.
 
@@ -81,6 +70,17 @@ class Campaign(BaseModel):
             return None
         begun = [stage for stage in self.stages if milliseconds(stage.starts) <= at_ms]
         return begun[-1] if begun else None
+
+    def elapsed(self, at_ms: int) -> Elapsed | None:
+        """Return how much of the campaign is over at a moment; None without its times.
+
+        Args:
+            at_ms: event time, in ms.
+        """
+        if self.starts is None or self.ends is None:
+            return None
+        starts_ms, ends_ms = milliseconds(self.starts), milliseconds(self.ends)
+        return Elapsed(min(max(0, at_ms - starts_ms), ends_ms - starts_ms), ends_ms - starts_ms)
 
 
 class Elapsed(NamedTuple):

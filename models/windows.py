@@ -27,6 +27,9 @@ BEGINNING_MS: Final = 0
 
 WindowName = Literal["1m", "5m", "1h", "24h", "day", "week", "month", "so_far"]
 
+SO_FAR: Final = "so_far"
+"""The window of everything so far."""
+
 STAGE: Final = "stage"
 """The window of a campaign's stage so far: every campaign's begins where its stage does."""
 
@@ -55,7 +58,7 @@ WINDOWS: Final = (
     Window("24h", QUARTER_MS, DAY_MS),
     Window("week", QUARTER_MS, days=7),
     Window("month", QUARTER_MS, days=30),
-    Window("so_far", QUARTER_MS),
+    Window(SO_FAR, QUARTER_MS),
 )
 
 SHOWN_WINDOWS: Final[tuple[ShownWindow, ...]] = (*(window.name for window in WINDOWS), STAGE)

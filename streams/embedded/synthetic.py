@@ -19,10 +19,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
-from models.campaigns import Campaign, Stage
-from models.windows import HOUR_MS, MINUTE_MS, SECOND_MS, whole_quarter
+from models.campaigns import Budget, Campaign, Stage
+from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, whole_quarter
 
 SPEND_EVERY_MS = 10 * SECOND_MS
 CHANGE_EVERY_MS = 20 * MINUTE_MS
@@ -54,8 +55,8 @@ CAMPAIGNS = (
 )
 
 STAGES = ("预热 warm-up", "爆发 peak", "返场 encore")
-
-
+BUDGET = Budget(amount=Decimal(1_000_000), currency="CNY")
+"""What the first campaign may cost in its day."""
 _CHANGES = (
     ("budget", ("100000", "120000", "150000")),
     ("creative", ("countdown", "gift card", "live clip")),
@@ -65,13 +66,26 @@ _CHANGES = (
 
 
 def staged(start_ms: int) -> tuple[Campaign, ...]:
-    """Return the campaigns; the first is in stages of an hour, from the next whole quarter on."""
+    """Return the campaigns; the first has a budget for a day and stages of an hour.
+
+    Args:
+        start_ms: when the feed begins; stages do so from the next whole quarter on.
+    """
     first_ms = whole_quarter(start_ms)
-    stages = tuple(
-        Stage(name=name, starts=datetime.fromtimestamp((first_ms + hour * HOUR_MS) / 1000, UTC))
-        for hour, name in enumerate(STAGES)
-    )
-    return (CAMPAIGNS[0].model_copy(update={"stages": stages}), *CAMPAIGNS[1:])
+    plan = {
+        "budget": BUDGET,
+        "starts": _moment(start_ms),
+        "ends": _moment(start_ms + DAY_MS),
+        "stages": tuple(
+            Stage(name=name, starts=_moment(first_ms + hour * HOUR_MS))
+            for hour, name in enumerate(STAGES)
+        ),
+    }
+    return (CAMPAIGNS[0].model_copy(update=plan), *CAMPAIGNS[1:])
+
+
+def _moment(time_ms: int) -> datetime:
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
 
 
 _SHARE = {"618-main": 0.6, "618-beauty": 0.3, "new-members": 0.1}
@@ -206,7 +220,7 @@ class Synthetic:
                 made.extend(self._spend_reports(step))
                 made.extend(self._measurements(step))
             if step % CHANGE_EVERY_MS < STEP_MS:
-                made.append(self._change(step))
+                yield self._change(step)
             yield from sorted(self._oddly(made))
 
     def _clicks_in(self, time_ms: int) -> float:

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from models.cells import Cell
 from models.distinct import Distinct
-from models.measures import SUM_INDEX, UNIONS, USER_SETS
+from models.measures import NEWEST_MEASURES, SUM_INDEX, UNIONS, USER_SETS
 from models.scopes import Scope, ScopeKind
 from models.windows import (
+    SO_FAR,
     STAGE,
     BusinessDay,
     Window,
-    WindowName,
     previous_period,
     start_of_window,
 )
@@ -28,7 +28,6 @@ from streams.kpis.totals import Totals
 from streams.kpis.values import Evaluator, KpiValues
 from streams.kpis.view import Evaluation
 
-SO_FAR: WindowName = "so_far"
 SCOPES_SINCE = 4
 """The version that brought regions and segments."""
 
@@ -128,6 +127,25 @@ class WindowEvaluator:
             exhausted_ms=self._exhausted(window, end, evaluated.values),
         )
 
+    def _plan_of(self, window: Window, end: int, scope: Scope) -> Plan:
+        """Return the plan of a campaign in the window of everything so far."""
+        if window.name != SO_FAR or scope.kind != "campaign":
+            return NO_PLAN
+        return self._plans.at(scope.campaign, end) or NO_PLAN
+
+    def _exhausted(
+        self, window: Window, end: int, values: Mapping[Scope, KpiValues]
+    ) -> Mapping[str, int]:
+        """Return when each campaign will have spent its budget at the pace so far."""
+        if window.name != SO_FAR:
+            return {}
+        return {
+            scope.campaign: moment
+            for scope, kpis in values.items()
+            if scope.kind == "campaign" and (spend := kpis.get("spend")) is not None
+            if (moment := self._plans.exhausted_ms(scope.campaign, end, spent=int(spend.value)))
+        }
+
     def evaluate_campaigns(
         self, campaigns: Collection[str], start: int, end: int
     ) -> Evaluation | None:
@@ -157,9 +175,6 @@ class WindowEvaluator:
             inputs,
             evaluator=self._evaluator,
             version=observation.version_at(start),
-            before=None,
-            version_before=observation.version_at(start),
-            plan_of=lambda _: NO_PLAN,
             top_campaigns=len(campaigns),
         )
         return Evaluation(
@@ -171,25 +186,6 @@ class WindowEvaluator:
             complete=observation.complete(start, end),
             unsure=self._silences.unsure(start, end),
         )
-
-    def _plan_of(self, window: Window, end: int, scope: Scope) -> Plan:
-        """Return the plan of a campaign in the window of everything so far."""
-        if window.name != SO_FAR or scope.kind != "campaign":
-            return NO_PLAN
-        return self._plans.at(scope.campaign, end) or NO_PLAN
-
-    def _exhausted(
-        self, window: Window, end: int, values: Mapping[Scope, KpiValues]
-    ) -> Mapping[str, int]:
-        """Return when each campaign will have spent its budget at the pace so far."""
-        if window.name != SO_FAR:
-            return {}
-        return {
-            scope.campaign: moment
-            for scope, kpis in values.items()
-            if scope.kind == "campaign" and (spend := kpis.get("spend")) is not None
-            if (moment := self._plans.exhausted_ms(scope.campaign, end, spent=int(spend.value)))
-        }
 
     def _previous(self, window: Window, end: int) -> tuple[int, int] | None:
         """Return the equal period before a window, if everything of it is known and held."""
@@ -207,10 +203,10 @@ def evaluate(
     *,
     evaluator: Evaluator,
     version: int,
-    before: Totals | None,
-    version_before: int,
-    plan_of: Callable[[Scope], Plan],
     top_campaigns: int,
+    before: Totals | None = None,
+    version_before: int = NEWEST_MEASURES,
+    plan_of: Callable[[Scope], Plan] = lambda _: NO_PLAN,
 ) -> Evaluated:
     """Return the KPIs of every scope that had an event in the window or that day.
 
@@ -219,10 +215,10 @@ def evaluate(
         inputs: what was seen of each scope that day, as `Evaluator.inputs_in` returns it.
         evaluator: computes the KPIs.
         version: the oldest that measured a part of the window.
+        top_campaigns: so many are shown one by one, the others together.
         before: of the equal period before; None where that is not known.
         version_before: the oldest that measured a part of that.
         plan_of: what a scope may cost.
-        top_campaigns: so many are shown one by one, the others together.
     """
     cells = {**dict.fromkeys(inputs, _NOTHING), **totals}
     small = _beyond_the_largest(cells, top_campaigns)
