@@ -14,12 +14,10 @@ from typing import Final
 
 from models.definitions import Kpi
 from models.scopes import PARTS
-from models.windows import WINDOWS
 
 CURRENCY: Final = "CNY"
 """The one currency the boards show; money in another is never added to it."""
 
-WINDOW_NAMES: Final = tuple(window.name for window in WINDOWS)
 DEFAULT_WINDOW: Final = "5m"
 EVERY_VALUE: Final = ".+"
 """What a choice of all campaigns or channels puts into a query."""
@@ -201,12 +199,27 @@ def _attribution(by: str) -> dict[str, Query]:
     }
 
 
+_EFFECT_KPIS: Final = "orders|conversion_rate|revenue_gross|roas|spend"
+
+
+def _effects() -> dict[str, Query]:
+    return {
+        f"effects.{period}": Query(
+            "max by (campaign, change, what, kpi) (kpi_monitor_effect"
+            f'{{period="{period}", campaign=~"$campaign", kpi=~"{_EFFECT_KPIS}"}})',
+            "{{campaign}} {{change}} {{what}} {{kpi}}",
+        )
+        for period in ("before", "after")
+    }
+
+
 QUERIES: Final[Mapping[str, Query]] = MappingProxyType(
     _overall()
     | _per("campaign")
     | _per("channel")
     | _attribution("campaign")
     | _attribution("channel")
+    | _effects()
     | _monitor()
 )
 """Every query of the board by name, with Grafana's variables still in it."""

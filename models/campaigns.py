@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
@@ -60,6 +60,17 @@ class Campaign(BaseModel):
             raise ValueError("the last stage starts after the campaign ends")
         return self
 
+    def stage_at(self, at_ms: int) -> Stage | None:
+        """Return the stage a campaign is in; None before the first and once it is over.
+
+        Args:
+            at_ms: event time, in ms.
+        """
+        if self.ends is not None and milliseconds(self.ends) <= at_ms:
+            return None
+        begun = [stage for stage in self.stages if milliseconds(stage.starts) <= at_ms]
+        return begun[-1] if begun else None
+
     def elapsed(self, at_ms: int) -> Elapsed | None:
         """Return how much of the campaign is over at a moment; None without its times.
 
@@ -89,4 +100,4 @@ class CampaignBook(BaseModel):
 
 def milliseconds(moment: datetime) -> int:
     """Return a moment in ms since the epoch."""
-    return round(moment.astimezone(UTC).timestamp() * 1000)
+    return round(moment.timestamp() * 1000)

@@ -7,7 +7,7 @@ that moved away is gone from the next one. Every metric is declared here once.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -18,9 +18,11 @@ from models.alerts import AlertState
 from models.dead_letters import Reason
 from models.definitions import Catalogue, Kpi, KpiValue
 from models.scopes import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
-from models.windows import WindowName
+from models.windows import ShownWindow
 from streams.export.comparison_metrics import SPECS as COMPARISON_SPECS
-from streams.export.comparison_metrics import change_metrics, change_rows
+from streams.export.comparison_metrics import difference_metrics, difference_rows
+from streams.export.effect_metrics import SPECS as EFFECT_SPECS
+from streams.export.effect_metrics import effect_metrics
 from streams.export.exports import Exports
 from streams.export.families import Spec, family
 from streams.export.scorecard_metrics import SPECS as SCORECARD_SPECS
@@ -119,6 +121,7 @@ SPECS = (
     *(value for value in list(globals().values()) if isinstance(value, Spec)),
     *SCORECARD_SPECS,
     *COMPARISON_SPECS,
+    *EFFECT_SPECS,
 )
 
 
@@ -148,11 +151,12 @@ class MonitorCollector(Collector):
         return ()
 
     def _kpi_metrics(self, kpis: KpiView) -> Iterator[Metric]:
-        scopes = _by_importance(kpis.latest)
-        rows = [self._exported(row) for row in _rows(kpis.latest, scopes)]
-        changes = list(change_rows(kpis, self._exports, scopes=scopes))
+        evaluations = [*kpis.latest.values(), *kpis.stages]
+        scopes = _by_importance(evaluations)
+        rows = [self._exported(row) for row in _rows(evaluations, scopes)]
+        differences = list(difference_rows(kpis, self._exports, scopes=scopes))
         counts = [self._series_count(row.values) for row in rows]
-        counts += [row.series_count for row in changes]
+        counts += [row.series_count for row in differences]
         # The first rows that fit the limit; comparisons are cut before the KPIs themselves.
         so_far = list(accumulate(counts))
         fit = bisect_right(so_far, self._exports.largest_series_count)
@@ -160,9 +164,10 @@ class MonitorCollector(Collector):
         kept = rows[:fit]
         for kpi in self._catalogue.values():
             yield from self._metrics_of(kpi, kept)
-        yield from change_metrics(changes[: max(0, fit - len(rows))])
+        yield from difference_metrics(differences[: max(0, fit - len(rows))])
         yield from scorecard_metrics(self._exports.scores(kpis))
         yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
+        yield from effect_metrics(kpis.effects, self._catalogue)
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
         yield family(SERIES, [((), exported)])
         yield family(LEFT_OUT, [((), wanted - exported)])
@@ -215,15 +220,15 @@ class MonitorCollector(Collector):
 class _Row(NamedTuple):
     """The KPIs of one window and scope."""
 
-    window: WindowName
+    window: ShownWindow
     scope: Scope
     values: Mapping[str, KpiValue]
 
 
-def _by_importance(latest: Mapping[WindowName, Evaluation]) -> list[Scope]:
+def _by_importance(evaluations: Iterable[Evaluation]) -> list[Scope]:
     """Return the scopes so that a limit cuts small campaigns first."""
     volume: dict[Scope, int | float] = {}
-    for evaluation in latest.values():
+    for evaluation in evaluations:
         for scope, values in evaluation.values.items():
             clicks, orders = values.get("clicks"), values.get("orders")
             weight = (clicks.value if clicks else 0) + (orders.value if orders else 0)
@@ -232,15 +237,15 @@ def _by_importance(latest: Mapping[WindowName, Evaluation]) -> list[Scope]:
     return sorted(volume, key=lambda scope: (rank[scope.kind], -volume[scope], scope))
 
 
-def _rows(latest: Mapping[WindowName, Evaluation], scopes: Iterable[Scope]) -> Iterator[_Row]:
+def _rows(evaluations: Sequence[Evaluation], scopes: Iterable[Scope]) -> Iterator[_Row]:
     """Yield the rows of the small campaigns together, and of the scopes in their order."""
-    for window, evaluation in latest.items():
+    for evaluation in evaluations:
         if evaluation.other:
-            yield _Row(window, Scope("campaign", OTHER_CAMPAIGNS), evaluation.other)
+            yield _Row(evaluation.window, Scope("campaign", OTHER_CAMPAIGNS), evaluation.other)
     for scope in scopes:
-        for window, evaluation in latest.items():
+        for evaluation in evaluations:
             if scope in evaluation.values and scope.campaign not in evaluation.small:
-                yield _Row(window, scope, evaluation.values[scope])
+                yield _Row(evaluation.window, scope, evaluation.values[scope])
 
 
 def _worker_metrics(view: WorkerView) -> Iterator[Metric]:
@@ -286,13 +291,16 @@ def _stage_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metric]:
     yield family(GAPS, [((), kpis.health.gaps)])
     yield family(
         WINDOW_COMPLETE,
-        [((window,), float(latest.complete)) for window, latest in kpis.latest.items()],
+        [
+            ((window,), float(all(one.complete for one in several)))
+            for window, several in kpis.by_window.items()
+        ],
     )
     yield family(
         KPI_COMPLETE,
         [
-            ((kpi.name, window), float(latest.tells(kpi)))
-            for window, latest in kpis.latest.items()
+            ((kpi.name, window), float(all(one.tells(kpi) for one in several)))
+            for window, several in kpis.by_window.items()
             for kpi in catalogue.values()
         ],
     )

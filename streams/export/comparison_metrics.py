@@ -9,10 +9,10 @@ from prometheus_client.core import Metric
 
 from models.definitions import Kpi
 from models.scopes import PARTS, Scope
-from models.windows import Reference, WindowName
+from models.windows import Reference, ShownWindow
 from streams.export.exports import Exports
 from streams.export.families import Sample, Spec, family
-from streams.kpis.changes import Change, change_of
+from streams.kpis.differences import Difference, difference_of
 from streams.kpis.view import KpiView
 
 _LABELS = ("kpi", "scope", *PARTS, "window", "reference")
@@ -36,24 +36,26 @@ SIGNIFICANT = Spec(
 SPECS = tuple(value for value in list(globals().values()) if isinstance(value, Spec))
 
 
-class ChangeRow(NamedTuple):
-    """The changes of one scope in one window against one reference period."""
+class DifferenceRow(NamedTuple):
+    """The differences of one scope in one window from one reference period."""
 
-    window: WindowName
+    window: ShownWindow
     reference: Reference
     scope: Scope
-    changes: Sequence[tuple[Kpi, Change]]
+    differences: Sequence[tuple[Kpi, Difference]]
 
     @property
     def series_count(self) -> int:
         """How many series it becomes."""
         return sum(
-            1 + (change.ratio is not None) + (change.significant is not None)
-            for _, change in self.changes
+            1 + (one.ratio is not None) + (one.significant is not None)
+            for _, one in self.differences
         )
 
 
-def change_rows(kpis: KpiView, exports: Exports, *, scopes: Iterable[Scope]) -> Iterator[ChangeRow]:
+def difference_rows(
+    kpis: KpiView, exports: Exports, *, scopes: Iterable[Scope]
+) -> Iterator[DifferenceRow]:
     """Yield what is exported of comparisons, for the scopes in their order.
 
     The campaigns that are exported together are not compared: they are not the same
@@ -64,25 +66,25 @@ def change_rows(kpis: KpiView, exports: Exports, *, scopes: Iterable[Scope]) -> 
             now, then = comparison.now, comparison.then
             if scope not in now.values or scope not in then.values or scope.campaign in now.small:
                 continue
-            changes = [
-                (kpi, change)
+            differences = [
+                (kpi, one)
                 for kpi in exports.catalogue.values()
                 if exports.kpis.exports(kpi.name, scope.kind, window)
-                if (change := change_of(kpi, scope, comparison)) is not None
+                if (one := difference_of(kpi, scope, comparison)) is not None
             ]
-            yield ChangeRow(window, reference, scope, changes)
+            yield DifferenceRow(window, reference, scope, differences)
 
 
-def change_metrics(rows: Iterable[ChangeRow]) -> Iterator[Metric]:
+def difference_metrics(rows: Iterable[DifferenceRow]) -> Iterator[Metric]:
     """Yield the metrics of comparisons; sums of money are in the currency."""
     samples: dict[Spec, list[Sample]] = {spec: [] for spec in SPECS}
     for row in rows:
-        for kpi, change in row.changes:
+        for kpi, one in row.differences:
             labels = (kpi.name, *row.scope, row.window, row.reference)
-            samples[REFERENCE].append((labels, kpi.shown(change.then.value)))
-            if change.ratio is not None:
-                samples[CHANGE].append((labels, change.ratio))
-            if change.significant is not None:
-                samples[SIGNIFICANT].append((labels, float(change.significant)))
+            samples[REFERENCE].append((labels, kpi.shown(one.then.value)))
+            if one.ratio is not None:
+                samples[CHANGE].append((labels, one.ratio))
+            if one.significant is not None:
+                samples[SIGNIFICANT].append((labels, float(one.significant)))
     for spec, found in samples.items():
         yield family(spec, found)

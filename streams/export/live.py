@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from models.alerts import Alert
 from models.definitions import Catalogue
 from models.scopes import ALL, Scope
-from models.windows import WINDOWS
+from models.windows import SHOWN_WINDOWS, ShownWindow
 from streams.export.exports import Exports
 from streams.export.worker_view import WorkerView
 from streams.kpis.funnel import Step, worst
 from streams.kpis.scoring import IndicatorScore, Score
 from streams.kpis.values import KpiValues
-from streams.kpis.view import KpiView
+from streams.kpis.view import Effect, KpiView
 
 CAMPAIGNS_SHOWN = 200
 CAMPAIGN_KPIS = (
@@ -23,6 +24,9 @@ CAMPAIGN_KPIS = (
     *("revenue_gross", "revenue_net", "aov", "spend", "cpc", "roas", "roi"),
 )
 """What is sent of every campaign each second; /metrics has all of it."""
+
+EFFECT_KPIS = ("orders", "conversion_rate", "revenue_gross", "roas", "spend")
+"""What is sent of the time before and after a change; /metrics has all of it."""
 
 
 def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
@@ -46,13 +50,14 @@ def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
             }
             for kpi in catalogue.values()
         ],
-        "windows": [window.name for window in WINDOWS],
+        "windows": list(SHOWN_WINDOWS),
         "frontier": (kpis.frontier_ms or None) if kpis else None,
         "health": _health(kpis),
         "incomplete": _incomplete(kpis, catalogue),
         "totals": _totals(kpis, catalogue),
         "sparklines": _sparklines(kpis, catalogue),
         "campaigns": _campaigns(kpis, catalogue),
+        "effects": [_effect(one, catalogue) for one in kpis.effects] if kpis else [],
         "funnels": _funnels(exports.funnels(kpis)) if kpis else [],
         "scorecards": [_score(score) for score in exports.scores(kpis)] if kpis else [],
         "alerts": [_alert(alert, catalogue) for alert in kpis.alerts] if kpis else [],
@@ -103,8 +108,12 @@ def _incomplete(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[st
     if kpis is None:
         return {}
     return {
-        name: [kpi.name for kpi in catalogue.values() if not evaluation.tells(kpi)]
-        for name, evaluation in kpis.latest.items()
+        name: [
+            kpi.name
+            for kpi in catalogue.values()
+            if not all(evaluation.tells(kpi) for evaluation in several)
+        ]
+        for name, several in kpis.by_window.items()
     }
 
 
@@ -132,28 +141,42 @@ def _sparklines(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[An
 def _campaigns(kpis: KpiView | None, catalogue: Catalogue) -> list[dict[str, Any]]:
     if kpis is None:
         return []
-    campaigns = {
-        scope.campaign
-        for evaluation in kpis.latest.values()
-        for scope in evaluation.values
-        if scope.kind == "campaign"
-    }
+    campaigns: defaultdict[str, dict[ShownWindow, KpiValues]] = defaultdict(dict)
+    for evaluation in (*kpis.latest.values(), *kpis.stages):
+        for scope, values in evaluation.values.items():
+            if scope.kind == "campaign":
+                campaigns[scope.campaign][evaluation.window] = values
     return [
         {
             "campaign": campaign,
             "windows": {
-                name: _values(
-                    _main(evaluation.values.get(Scope("campaign", campaign), {})), catalogue
-                )
-                for name, evaluation in kpis.latest.items()
+                name: _values(_chosen(values, CAMPAIGN_KPIS), catalogue)
+                for name, values in windows.items()
             },
         }
-        for campaign in sorted(campaigns)[:CAMPAIGNS_SHOWN]
+        for campaign, windows in sorted(campaigns.items())[:CAMPAIGNS_SHOWN]
     ]
 
 
-def _main(values: KpiValues) -> KpiValues:
-    return {name: values[name] for name in CAMPAIGN_KPIS if name in values}
+def _chosen(values: KpiValues, names: Iterable[str]) -> KpiValues:
+    return {name: values[name] for name in names if name in values}
+
+
+def _effect(effect: Effect, catalogue: Catalogue) -> dict[str, Any]:
+    change = effect.change
+    return {
+        "id": f"{change.campaign}/{change.event_id}",
+        "campaign": change.campaign,
+        "at": change.at_ms,
+        "moment": effect.moment_ms,
+        "length": effect.length_ms,
+        "what": change.what,
+        "from": change.from_value,
+        "to": change.to_value,
+        "who": change.who,
+        "before": _values(_chosen(effect.before, EFFECT_KPIS), catalogue),
+        "after": _values(_chosen(effect.after, EFFECT_KPIS), catalogue),
+    }
 
 
 def _funnels(funnels: Mapping[Scope, Sequence[Step]]) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ are made anew.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 from models.scopes import ScopeKind
 from models.windows import (
@@ -17,16 +17,17 @@ from models.windows import (
     WINDOWS,
     BusinessDay,
     Reference,
+    ShownWindow,
     Window,
     WindowName,
-    align_down,
     reference_period,
 )
 from streams.kpis.evaluating import WindowEvaluator
+from streams.kpis.turns import Turns
 from streams.kpis.view import Comparison, Evaluation
 
 SHOWN_MS = 2 * QUARTER_MS
-"""A comparison stays until it is made anew, but while catching up not for longer than this."""
+"""A comparison is shown until it is made anew, but while catching up not for longer than this."""
 
 KINDS: tuple[ScopeKind, ...] = ("all", "channel", "campaign")
 """Of the scopes that are compared."""
@@ -39,61 +40,46 @@ _PAIRS = [
 ]
 
 
-class Comparing:
-    """The comparisons of the newest quarter of an hour.
+def comparisons_in_turn(
+    windows: WindowEvaluator,
+    *,
+    day: BusinessDay,
+    latest: Callable[[], Mapping[WindowName, Evaluation]],
+) -> Turns[tuple[Window, Reference], Comparison]:
+    """Return what compares each window with each of its reference periods.
+
+    Where a reference period is not known whole, there is no comparison.
 
     Args:
         windows: evaluates windows.
         day: the business day.
+        latest: returns what was evaluated already.
     """
 
-    def __init__(self, windows: WindowEvaluator, *, day: BusinessDay) -> None:
-        self._windows = windows
-        self._day = day
-        self._end_ms = 0
-        self._waiting: deque[tuple[Window, Reference]] = deque()
-        self._made: dict[tuple[WindowName, Reference], Comparison] = {}
+    @lru_cache(maxsize=1)  # the references of a window follow each other
+    def newest(window: Window, end: int) -> Evaluation:
+        return windows.evaluate(window, end, kinds=KINDS, looking_back=False)
 
-    def compare_next(self, frontier_ms: int, latest: Mapping[WindowName, Evaluation]) -> None:
-        """Make one comparison that waits: with many scopes records do not wait for them all.
-
-        Args:
-            frontier_ms: event time up to which everything is complete.
-            latest: what was evaluated already.
-        """
-        newest_ms = align_down(frontier_ms, step_ms=QUARTER_MS)
-        if newest_ms > self._end_ms:
-            self._end_ms = newest_ms
-            self._waiting = deque(_PAIRS)
-        while self._waiting:
-            window, reference = self._waiting.popleft()
-            made = self._compare(window, reference, latest.get(window.name))
-            if made is not None:
-                self._made[window.name, reference] = made
-                return
-            self._made.pop((window.name, reference), None)
-
-    def shown(self, frontier_ms: int) -> dict[tuple[WindowName, Reference], Comparison]:
-        """Return the comparisons that are not out of date."""
-        return {
-            key: comparison
-            for key, comparison in self._made.items()
-            if frontier_ms < comparison.now.end_ms + SHOWN_MS
-        }
-
-    def _compare(
-        self, window: Window, reference: Reference, latest: Evaluation | None
-    ) -> Comparison | None:
-        """Return a comparison; None where the reference period is not known whole."""
-        end_ms = self._end_ms
-        period = reference_period(reference, window, end_ms, day=self._day)
-        if period is None or not self._windows.knows(window, period):
+    def make(pair: tuple[Window, Reference], end: int) -> Comparison | None:
+        window, reference = pair
+        period = reference_period(reference, window, end, day=day)
+        if period is None or not windows.knows(window, period):
             return None
-        made = [latest, *(one.now for one in self._made.values() if one.now.window == window.name)]
-        now = next((one for one in made if one is not None and one.end_ms == end_ms), None)
-        return Comparison(
-            reference, now or self._evaluate(window, end_ms), self._evaluate(window, period[1])
-        )
+        now = latest().get(window.name)
+        if now is None or now.end_ms != end:
+            now = newest(window, end)
+        then = windows.evaluate(window, period[1], kinds=KINDS, looking_back=False)
+        return Comparison(reference, now, then)
 
-    def _evaluate(self, window: Window, end_ms: int) -> Evaluation:
-        return self._windows.evaluate(window, end_ms, kinds=KINDS, looking_back=False)
+    return Turns(step_ms=QUARTER_MS, due=lambda _: _PAIRS, make=make)
+
+
+def shown(
+    comparisons: Iterable[Comparison], frontier_ms: int
+) -> dict[tuple[ShownWindow, Reference], Comparison]:
+    """Return the comparisons that are not out of date, by window and reference."""
+    return {
+        (one.now.window, one.reference): one
+        for one in comparisons
+        if frontier_ms < one.now.end_ms + SHOWN_MS
+    }

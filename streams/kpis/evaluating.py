@@ -9,9 +9,16 @@ from typing import NamedTuple
 
 from models.cells import Cell
 from models.distinct import Distinct
-from models.measures import SUM_INDEX, UNIONS, USER_SETS
+from models.measures import NEWEST_MEASURES, SUM_INDEX, UNIONS, USER_SETS
 from models.scopes import SCOPE_KINDS, Scope, ScopeKind
-from models.windows import BusinessDay, Window, WindowName, previous_period, start_of_window
+from models.windows import (
+    SO_FAR,
+    STAGE,
+    BusinessDay,
+    Window,
+    previous_period,
+    start_of_window,
+)
 from streams.kpis.buckets import Buckets
 from streams.kpis.observation import Observation
 from streams.kpis.plans import NO_PLAN, Plan, Plans
@@ -21,7 +28,6 @@ from streams.kpis.totals import Totals
 from streams.kpis.values import Evaluator, KpiValues
 from streams.kpis.view import Evaluation
 
-SO_FAR: WindowName = "so_far"
 SCOPES_SINCE = 4
 """The version that brought regions and segments."""
 
@@ -38,6 +44,8 @@ class _Nobody:
 
 _NOTHING = Cell(counted=_Nobody())
 """Shared by all scopes without events; never added to."""
+
+_OF_A_CAMPAIGN: tuple[ScopeKind, ...] = ("campaign", "campaign_channel")
 
 
 class Evaluated(NamedTuple):
@@ -107,16 +115,19 @@ class WindowEvaluator:
         """
         start = start_of_window(window, end, day=self._day)
         previous = self._previous(window, end) if looking_back else None
+
+        def wanted(scope: Scope) -> bool:
+            return scope.kind in kinds
+
         observation = self._observation
         evaluated = evaluate(
-            self._buckets.totals(start, end),
-            self._inputs(start, end),
+            self._buckets.totals(start, end).only(wanted),
+            {scope: seen for scope, seen in self._inputs(start, end).items() if wanted(scope)},
             evaluator=self._evaluator,
             version=observation.version_at(start),
             before=None if previous is None else self._buckets.totals(*previous),
             version_before=observation.version_at(start if previous is None else previous[0]),
             plan_of=partial(self._plan_of, window, end),
-            kinds=kinds,
             top_campaigns=self._top_campaigns,
         )
         return Evaluation(
@@ -167,6 +178,47 @@ class WindowEvaluator:
             if (moment := self._plans.exhausted_ms(scope.campaign, end, spent=int(spend.value)))
         }
 
+    def evaluate_campaigns(
+        self, campaigns: Collection[str], start: int, end: int
+    ) -> Evaluation | None:
+        """Return the KPIs of campaigns and of their channels over a time of their own.
+
+        Args:
+            campaigns: their ids.
+            start: from when on, a whole quarter of an hour.
+            end: up to when.
+
+        Returns:
+            None where the start was not observed or its quarters are not held any more.
+        """
+        observation = self._observation
+        observed_from_ms = max(observation.whole_from_ms, observation.days_from_ms)
+        if start < observed_from_ms or not self._buckets.holds(start, end):
+            return None
+
+        def concerned(scope: Scope) -> bool:
+            return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
+
+        seen = self._inputs(start, end).items()
+        inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
+        inputs |= {scope: mask for scope, mask in seen if concerned(scope)}
+        evaluated = evaluate(
+            self._buckets.totals(start, end).only(concerned),
+            inputs,
+            evaluator=self._evaluator,
+            version=observation.version_at(start),
+            top_campaigns=len(campaigns),
+        )
+        return Evaluation(
+            window=STAGE,
+            start_ms=start,
+            end_ms=end,
+            values=evaluated.values,
+            observed_from_ms=observed_from_ms,
+            complete=observation.complete(start, end),
+            unsure=self._silences.unsure(start, end),
+        )
+
     def _previous(self, window: Window, end: int) -> tuple[int, int] | None:
         """Return the equal period before a window, if everything of it is known and held."""
         if not self._evaluator.looks_back:
@@ -181,11 +233,10 @@ def evaluate(
     *,
     evaluator: Evaluator,
     version: int,
-    before: Totals | None,
-    version_before: int,
-    plan_of: Callable[[Scope], Plan],
-    kinds: Collection[ScopeKind],
     top_campaigns: int,
+    before: Totals | None = None,
+    version_before: int = NEWEST_MEASURES,
+    plan_of: Callable[[Scope], Plan] = lambda _: NO_PLAN,
 ) -> Evaluated:
     """Return the KPIs of every scope that had an event in the window or that day.
 
@@ -194,11 +245,10 @@ def evaluate(
         inputs: what was seen of each scope that day, as `Evaluator.inputs_in` returns it.
         evaluator: computes the KPIs.
         version: the oldest that measured a part of the window.
+        top_campaigns: so many are shown one by one, the others together.
         before: of the equal period before; None where that is not known.
         version_before: the oldest that measured a part of that.
         plan_of: what a scope may cost.
-        kinds: of the scopes that are wanted.
-        top_campaigns: so many are shown one by one, the others together.
     """
     cells = {**dict.fromkeys(inputs, _NOTHING), **totals}
     small = _beyond_the_largest(cells, top_campaigns)
@@ -227,7 +277,7 @@ def evaluate(
             plan_of(scope),
         )
         for scope, cell in cells.items()
-        if scope.kind in kinds and (version >= SCOPES_SINCE or not (scope.region or scope.segment))
+        if version >= SCOPES_SINCE or not (scope.region or scope.segment)
     }
     if not small:
         return Evaluated(values, frozenset(), {})

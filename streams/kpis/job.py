@@ -20,14 +20,16 @@ from streams.kpis import saved as saved_states
 from streams.kpis.bucket import Cold
 from streams.kpis.buckets import KEPT_MS, Buckets
 from streams.kpis.closing import Closing
-from streams.kpis.comparing import Comparing
+from streams.kpis.comparing import comparisons_in_turn, shown
 from streams.kpis.completeness import Completeness
 from streams.kpis.counting import Counted
+from streams.kpis.effects import effects_in_turn
 from streams.kpis.evaluating import WindowEvaluator
 from streams.kpis.evaluations import Encode, Evaluations
 from streams.kpis.health import health_at
 from streams.kpis.judging import Judge
 from streams.kpis.ledger import Ledger, Verdict, counts_of
+from streams.kpis.moments import Moments
 from streams.kpis.observation import Observation
 from streams.kpis.pace import Pace
 from streams.kpis.plans import Plans
@@ -36,6 +38,7 @@ from streams.kpis.saved import VERSION, KpiState
 from streams.kpis.seen import SeenInputs
 from streams.kpis.shares import Shares
 from streams.kpis.silences import Silences
+from streams.kpis.stages import STEP_MS, stages_in_turn
 from streams.kpis.values import Evaluator
 from streams.kpis.view import Evaluation, KpiView
 from streams.kpis.waits import Waits
@@ -56,6 +59,7 @@ class KpiJob:
         silent_after_ms: a source that is silent for a shorter time is no alert.
         day: the business day.
         top_campaigns: so many are exported one by one, the others as one.
+        moments: when stages of campaigns begin, and when campaigns were changed.
         plans: what campaigns may cost.
         judge: decides on what closed.
         source: where the reports come from.
@@ -74,6 +78,7 @@ class KpiJob:
         silent_after_ms: int,
         day: BusinessDay,
         top_campaigns: int,
+        moments: Moments,
         plans: Plans,
         judge: Judge,
         source: SourcePartition,
@@ -119,7 +124,15 @@ class KpiJob:
             plans=plans,
             top_campaigns=top_campaigns,
         )
-        self._comparing = Comparing(self._windows, day=day)
+        self._moments = moments
+        self._stages = stages_in_turn(
+            self._windows, self._moments, small=lambda: self._evaluations.small
+        )
+        self._effects = effects_in_turn(self._windows, self._moments, catalogue=evaluator.catalogue)
+        self._comparisons = comparisons_in_turn(
+            self._windows, day=day, latest=lambda: self._evaluations.latest
+        )
+        self._pinned_at_ms = 0
 
     def _restore(self, saved: Saved) -> int:
         state = saved_states.decode(saved.state)
@@ -127,6 +140,7 @@ class KpiJob:
             saved.segments,
             frontier_ms=state.frontier_ms,
             offset=saved.offset,
+            pinned=state.pinned,
             quarters_from_ms=state.quarters_whole_from_ms,
         )
         self._ledger = Ledger(state.ledger)
@@ -225,8 +239,11 @@ class KpiJob:
         )
         self._silences.listen(self._completeness.read_up_to_by_source, frontier_ms=frontier_ms)
         self._changed |= self._evaluations.advance(frontier_ms)
-        self._buckets.expire(frontier_ms)
         oldest_ms = frontier_ms - max(KEPT_MS)
+        if frontier_ms >= self._pinned_at_ms + STEP_MS:
+            self._pinned_at_ms = frontier_ms
+            self._changed |= self._buckets.pin(self._moments.days(oldest_ms, frontier_ms))
+        self._buckets.expire(frontier_ms)
         self._observation.expire(oldest_ms)
         self._silences.expire(oldest_ms)
         self._seen.expire(day_start=self._day.start_of(frontier_ms))
@@ -245,8 +262,10 @@ class KpiJob:
         if self.view is not None and 0 <= now_ms - self.view.health.now_ms < every_ms:
             return
         self._changed |= self._evaluations.close_newest(completeness.frontier_ms)
+        self._stages.take_one(completeness.frontier_ms)
+        self._effects.take_one(completeness.frontier_ms)
         if current:
-            self._comparing.compare_next(completeness.frontier_ms, self._evaluations.latest)
+            self._comparisons.take_one(completeness.frontier_ms)
         health = health_at(
             now_ms,
             completeness=completeness,
@@ -259,7 +278,9 @@ class KpiJob:
         self.view = KpiView(
             frontier_ms=completeness.frontier_ms,
             latest=dict(self._evaluations.latest),
-            comparisons=self._comparing.shown(completeness.frontier_ms),
+            comparisons=shown(self._comparisons.latest, completeness.frontier_ms),
+            stages=self._stages.latest,
+            effects=self._effects.latest,
             sparkline=tuple(self._evaluations.sparkline),
             totals={topic: dict(counts) for topic, counts in self._counted.totals.items()},
             health=health,
@@ -302,6 +323,7 @@ class KpiJob:
             measured_from_ms=observation.measured_from_ms[4],
             customers_from_ms=observation.measured_from_ms[5],
             lost_until_ms=observation.lost_until_ms,
+            pinned=self._buckets.pinned,
             quarters_from_ms=self._buckets.quarters_from_ms,
         )
         return Snapshot(

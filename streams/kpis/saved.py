@@ -31,7 +31,8 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     on the buckets of business days are whole, when that is later than observation;
     before ``measured_from_ms`` cells may be of a version before 4, before
     ``customers_from_ms`` of one before 5; up to ``lost_until_ms`` there were gaps that
-    are forgotten; buckets of quarters are whole from ``quarters_from_ms`` on.
+    are forgotten; ``pinned`` are the days whose quarters are kept; buckets of quarters are
+    whole from ``quarters_from_ms`` on.
     """
 
     frontier_ms: int
@@ -54,6 +55,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     measured_from_ms: int = 0
     lost_until_ms: int = 0
     customers_from_ms: int = 0
+    pinned: list[int] = []
     quarters_from_ms: int | None = None
 
     @property

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from models.alerts import Alert
+from models.changes import Change
 from models.definitions import Kpi
 from models.measures import SourceKind
 from models.scopes import Scope
-from models.windows import Reference, WindowName
+from models.windows import STAGE, Reference, ShownWindow, WindowName
 from streams.kpis.values import KpiValues
 
 
@@ -27,7 +28,7 @@ class Evaluation:
     is for that what ``unsure`` is for the window.
     """
 
-    window: WindowName
+    window: ShownWindow
     start_ms: int
     end_ms: int
     values: Mapping[Scope, KpiValues]
@@ -67,6 +68,22 @@ class Comparison:
         return self.now.tells(kpi) and self.then.tells(kpi)
 
 
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a change of a campaign did, as far as time before and after tells.
+
+    ``before`` are the KPIs of the campaign over the ``length_ms`` before the moment of the
+    change, rounded up to a whole quarter of an hour, and ``after`` over as much after it.
+    Both are empty where one of them was not observed whole or is not held any more.
+    """
+
+    change: Change
+    moment_ms: int
+    length_ms: int
+    before: KpiValues = field(default_factory=dict)
+    after: KpiValues = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """How complete the data are at a moment of the clock.
@@ -101,11 +118,17 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KpiView:
-    """Everything that is shown of the KPI stage."""
+    """Everything that is shown of the KPI stage.
+
+    ``stages`` are the stages of campaigns so far, an evaluation for each moment at which
+    some began; ``effects`` are the last changes of campaigns, the last first.
+    """
 
     frontier_ms: int
     latest: Mapping[WindowName, Evaluation]
-    comparisons: Mapping[tuple[WindowName, Reference], Comparison]
+    comparisons: Mapping[tuple[ShownWindow, Reference], Comparison]
+    stages: Sequence[Evaluation]
+    effects: Sequence[Effect]
     sparkline: Sequence[tuple[int, KpiValues]]
     totals: Mapping[str, Mapping[str, int]]
     health: Health
@@ -119,6 +142,16 @@ class KpiView:
     uncorrected_panes: int
     buckets: int
     corrections: int = field(default=0)
+
+    @property
+    def by_window(self) -> Mapping[ShownWindow, Sequence[Evaluation]]:
+        """The newest evaluations: one of each window, and of stages one for each start."""
+        found: dict[ShownWindow, Sequence[Evaluation]] = {
+            name: (latest,) for name, latest in self.latest.items()
+        }
+        if self.stages:
+            found[STAGE] = self.stages
+        return found
 
     def total(self, name: str) -> int:
         """Return a count summed over the topics; a name ending in / sums its members."""

@@ -30,8 +30,8 @@ from models.windows import (
 )
 from streams.engine.stage import Position
 from streams.kpis import intervals
-from streams.kpis.changes import Change, change_of
-from streams.kpis.comparing import KINDS, Comparing
+from streams.kpis.comparing import KINDS, comparisons_in_turn, shown
+from streams.kpis.differences import Difference, difference_of
 from streams.kpis.gaps import Gap
 from streams.kpis.saved import VERSION
 from streams.kpis.values import KpiValues
@@ -222,7 +222,7 @@ def test_a_gap_in_last_week_leaves_what_touches_it_out() -> None:
     whole = live.reach(end)
     last_week = {name for name, reference in whole if reference == "last_week"}
     assert last_week == {"1h", "day", "24h"}
-    change = change_of(CATALOGUE["clicks"], ALL, whole["24h", "last_week"])
+    change = difference_of(CATALOGUE["clicks"], ALL, whole["24h", "last_week"])
     assert change is not None
     assert change[:3] == (count(36), count(8), 3.5)
     week_ago = end - 7 * DAY_MS
@@ -278,26 +278,28 @@ class Windows:
 
 
 def test_one_comparison_is_made_at_a_time_and_of_the_newest_quarter() -> None:
-    windows = Windows()
-    comparing = Comparing(windows, day=UTC)  # type: ignore[arg-type]
+    windows, latest = Windows(), {}
+    turns = comparisons_in_turn(windows, day=UTC, latest=lambda: latest)  # type: ignore[arg-type]
     for number in range(3):
-        comparing.compare_next(NOON + 10, {})
-        assert len(comparing.shown(NOON)) == number + 1
+        turns.take_one(NOON + 10)
+        assert len(shown(turns.latest, NOON)) == number + 1
     assert windows.asked == [
         *(("1h", NOON), ("1h", NOON - HOUR_MS), ("1h", NOON - 7 * DAY_MS)),
         *(("day", NOON), ("day", NOON - DAY_MS)),
     ]
-    # What is evaluated already is not evaluated again.
-    later = NOON + QUARTER_MS
-    latest = Evaluation("1h", later - HOUR_MS, later, {ALL: {}})
+    for _ in range(5):
+        turns.take_one(NOON + 10)
+    # What is evaluated already is not evaluated again, and quarters in between are left out.
+    later = NOON + 3 * QUARTER_MS
+    latest["1h"] = Evaluation("1h", later - HOUR_MS, later, {ALL: {}})
     windows.asked.clear()
-    for _ in range(20):
-        comparing.compare_next(later, {"1h": latest})
-    made = comparing.shown(later)
+    for _ in range(8):
+        turns.take_one(later)
+    made = shown(turns.latest, later)
     assert len(made) == 8
     assert {one.now.end_ms for one in made.values()} == {later}
-    assert made["1h", "previous"].now is latest
-    assert ("1h", later) not in windows.asked
+    assert made["1h", "previous"].now is latest["1h"]
+    assert {end for _, end in windows.asked if end > NOON} == {later}
     assert len(windows.asked) == 4 + 8
 
 
@@ -307,13 +309,13 @@ def evaluation(values: KpiValues, **more: Any) -> Evaluation:
 
 def compared(
     kpi: str, now: KpiValue | None, then: KpiValue | None, **of_then: Any
-) -> Change | None:
+) -> Difference | None:
     comparison = Comparison(
         "previous",
         evaluation({} if now is None else {kpi: now}),
         evaluation({} if then is None else {kpi: then}, **of_then),
     )
-    return change_of(CATALOGUE[kpi], ALL, comparison)
+    return difference_of(CATALOGUE[kpi], ALL, comparison)
 
 
 def rate(successes: int, n: int, *, significant: bool = True) -> KpiValue:
@@ -356,7 +358,7 @@ def test_a_change_is_significant_where_chance_does_not_explain_it(
 
 def test_what_is_absent_in_either_period_has_no_change() -> None:
     assert compared("orders", count(3), None) is None
-    assert compared("orders", None, count(3)) == Change(None, count(3))
+    assert compared("orders", None, count(3)) == Difference(None, count(3))
 
 
 def test_of_values_that_lack_something_it_is_not_told_whether_they_differ() -> None:

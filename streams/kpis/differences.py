@@ -1,4 +1,4 @@
-"""By how much a KPI changed against a reference period, and whether that is more than chance."""
+"""How a KPI differs from its reference period, and whether chance explains that."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from streams.kpis import intervals
 from streams.kpis.view import Comparison
 
 
-class Change(NamedTuple):
-    """A KPI's value in the reference period, and the change since.
+class Difference(NamedTuple):
+    """A KPI's value in a window beside that in the reference period.
 
     Args:
         now: None where the KPI is absent in the window.
@@ -26,16 +26,18 @@ class Change(NamedTuple):
     significant: bool | None = None
 
 
-def change_of(kpi: Kpi, scope: Scope, comparison: Comparison) -> Change | None:
-    """Return the change of a KPI in a scope; None where the reference period has no value."""
+def difference_of(kpi: Kpi, scope: Scope, comparison: Comparison) -> Difference | None:
+    """Return the difference of a KPI in a scope; None where the reference period has no value."""
     then = comparison.then.values.get(scope, {}).get(kpi.name)
     if then is None:
         return None
     now = comparison.now.values.get(scope, {}).get(kpi.name)
     if now is None:
-        return Change(None, then)
+        return Difference(None, then)
     ratio = now.value / then.value - 1 if then.value > 0 else None
-    return Change(now, then, ratio, _significant(kpi, now, then) if comparison.tells(kpi) else None)
+    return Difference(
+        now, then, ratio, _significant(kpi, now, then) if comparison.tells(kpi) else None
+    )
 
 
 def _significant(kpi: Kpi, now: KpiValue, then: KpiValue) -> bool | None:
