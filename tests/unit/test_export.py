@@ -173,6 +173,27 @@ def test_comparisons_are_exported_as_the_reference_the_change_and_whether_it_is_
     assert kinds == set(KINDS)
 
 
+def test_the_live_picture_tells_what_everything_together_is_compared_with(
+    compared: WorkerView,
+) -> None:
+    picture = json.loads(json.dumps(live(compared, Exports(day=UTC, currency="CNY"))))
+    assert compared.kpis is not None
+    now = compared.kpis.latest["1h"]
+    assert picture["comparisons"].keys() == {"1h"}
+    assert picture["comparisons"]["1h"].keys() == set(REFERENCES)
+    before = picture["comparisons"]["1h"]["previous"]
+    assert (before["start"], before["end"]) == (now.start_ms, now.end_ms)
+    assert before["then_end"] == now.end_ms - HOUR_MS
+    orders = now.values[ALL]["orders"].value
+    assert before["kpis"]["orders"] == {
+        "now": orders,
+        "then": orders / 2,
+        "ratio": 1.0,
+        "significant": True,
+    }
+    assert {kpi["direction"] for kpi in picture["kpis"]} == {"more", "less", "neither"}
+
+
 def test_comparisons_are_cut_before_kpis_and_go_by_what_is_exported(
     compared: WorkerView, view: WorkerView
 ) -> None:
