@@ -9,14 +9,15 @@ from typing import Final
 
 from grafana_foundation_sdk.builders import common as widgets
 from grafana_foundation_sdk.builders import dashboard as boards
-from grafana_foundation_sdk.builders import prometheus, timeseries
+from grafana_foundation_sdk.builders import prometheus, table, timeseries
 from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards import queries, variables
+from dashboards import queries, tables, variables
 from dashboards.queries import CURRENCY, Query
 from models.definitions import Kpi, Unit
 from models.kpis import CATALOGUE
+from models.windows import COMPARED
 
 _UNITS: Final[dict[Unit, str]] = {
     "count": "short",
@@ -26,6 +27,7 @@ _UNITS: Final[dict[Unit, str]] = {
     "seconds": "s",
     "score": "none",
 }
+_CHANGES: Final = "Changes 环比 同比"
 _OBJECTIVES: Final = {
     "reach": "Reach 触达",
     "engagement": "Engagement 互动",
@@ -72,6 +74,8 @@ def build() -> models.Dashboard:
     board.with_row(boards.Row("Funnel 转化漏斗"))
     text = "Orders lost at each step in the last hour beyond what is usual in the week."
     board.with_panel(_graph("Excess loss 超额流失", text, "short", [queries.FUNNEL]))
+    board.with_row(boards.Row(_CHANGES))
+    board.with_panel(_changes())
     for objective, title in _OBJECTIVES.items():
         kpis = [kpi for kpi in CATALOGUE.values() if kpi.objective == objective]
         board.with_row(boards.Row(title))
@@ -92,6 +96,28 @@ def _of_kpi(kpi: Kpi) -> timeseries.Panel:
     unit = "percentunit" if kpi.interval == "wilson" else _UNITS[kpi.unit]
     text = f"{kpi.help}. {kpi.formula}"
     return _graph(f"{kpi.title_en} {kpi.title_zh}", text, unit, shown)
+
+
+def _changes() -> table.Panel:
+    text = (
+        "KPIs at the newest whole quarter of an hour beside the equal period before (上期) and the"
+        f" same last week (同期), of the windows {', '.join(COMPARED['previous'])}, for all,"
+        " channels and campaigns. An empty cell: that period was not seen whole. Money is"
+        f" {CURRENCY}."
+    )
+    keys = {"kpi": "KPI 指标", "campaign": "Campaign 活动", "channel": "Channel 渠道"}
+    columns = [
+        tables.QueryColumn(title=title, unit=unit, query=queries.COMPARISONS[name], ref=name)
+        for name, title, unit in (
+            ("now", "Now 当前", "short"),
+            ("previous", "Previous 上期", "short"),
+            ("previous_change", "Change 环比", "percentunit"),
+            ("last_week", "Last week 同期", "short"),
+            ("last_week_change", "Change 同比", "percentunit"),
+        )
+    ]
+    panel = tables.titled(_CHANGES, text=text, sort="KPI 指标", desc=False)
+    return tables.joined(panel, keys=keys, columns=columns).no_value("Nothing compared 无可比数据")
 
 
 def _exhausted() -> timeseries.Panel:
