@@ -10,6 +10,7 @@ from models.scopes import Scope
 from models.scorecards import ScorecardBook
 from models.selection import KpiBook
 from models.windows import BusinessDay
+from streams.export.memo import Memo
 from streams.kpis import funnel, scoring
 from streams.kpis.view import KpiView
 
@@ -24,6 +25,7 @@ class Exports:
     scorecards: ScorecardBook = field(default_factory=ScorecardBook)
     largest_series_count: int = 50_000
     catalogue: Catalogue = field(init=False)
+    _memo: Memo = field(init=False, default_factory=Memo, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "catalogue", self.kpis.catalogue)
@@ -32,17 +34,27 @@ class Exports:
         """Return the scores of all cards, on the newest windows."""
         if not view.frontier_ms:
             return []
-        values = {name: latest.values for name, latest in view.latest.items()}
+        windows = dict.fromkeys(card.window for card in self.scorecards.scorecards)
+        newest = {name: view.latest[name] for name in windows if name in view.latest}
         today = self.day.date_of(view.frontier_ms - 1)
-        return scoring.scores(self.scorecards, values, catalogue=self.catalogue, today=today)
+
+        def compute() -> list[scoring.Score]:
+            values = {name: latest.values for name, latest in newest.items()}
+            return scoring.scores(self.scorecards, values, catalogue=self.catalogue, today=today)
+
+        return self._memo.of("scores", newest.values(), compute, besides=today)
 
     def funnels(self, view: KpiView) -> Mapping[Scope, list[funnel.Step]]:
         """Return the funnels of all, of channels and of the campaigns that are exported."""
         now, usual = view.latest.get(funnel.WINDOW), view.latest.get(funnel.REFERENCE)
         if now is None or usual is None:
             return {}
-        return {
-            scope: funnel.funnel(values, usual.values.get(scope, {}))
-            for scope, values in now.values.items()
-            if scope.kind in {"all", "channel", "campaign"} and scope.campaign not in now.small
-        }
+
+        def compute() -> Mapping[Scope, list[funnel.Step]]:
+            return {
+                scope: funnel.funnel(values, usual.values.get(scope, {}))
+                for scope, values in now.values.items()
+                if scope.kind in {"all", "channel", "campaign"} and scope.campaign not in now.small
+            }
+
+        return self._memo.of("funnels", [now, usual], compute)

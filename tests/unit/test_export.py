@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -116,6 +117,20 @@ def test_the_live_picture_is_json_with_scorecards_and_funnels(
     text = metrics(view, exports)
     assert re.search(r'^kpi_scorecard_points{campaign="618-main"', text, re.M)
     assert 'target="stretch"' in text
+
+
+def test_scores_and_funnels_are_made_once_for_each_evaluation(
+    view: WorkerView, repository: pathlib.Path
+) -> None:
+    cards = config.load_scorecards(repository / "config" / "scorecards.yaml", catalogue=CATALOGUE)
+    exports = Exports(day=UTC, currency="CNY", scorecards=cards)
+    kpis = view.kpis
+    assert kpis is not None
+    later = replace(kpis, records_per_second=1.0)
+    assert exports.scores(later) is exports.scores(kpis)
+    assert exports.funnels(later) is exports.funnels(kpis)
+    closed = replace(kpis, latest={**kpis.latest, "1h": replace(kpis.latest["1h"])})
+    assert exports.funnels(closed) is not exports.funnels(kpis)
 
 
 def test_a_worker_without_the_kpis_shows_itself_only() -> None:
