@@ -19,6 +19,8 @@ from models.scopes import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
 from models.windows import WindowName
 from streams.export.exports import Exports
 from streams.export.families import Spec, family
+from streams.export.peer_metrics import SPECS as PEER_SPECS
+from streams.export.peer_metrics import peer_metrics
 from streams.export.scorecard_metrics import SPECS as SCORECARD_SPECS
 from streams.export.scorecard_metrics import funnel_metrics, scorecard_metrics
 from streams.export.worker_view import ViewSource, WorkerView
@@ -109,6 +111,7 @@ DELIVERY_FAILURES = Spec("kpi_monitor_delivery_failures", "Deliveries that faile
 SPECS = (
     *(value for value in list(globals().values()) if isinstance(value, Spec)),
     *SCORECARD_SPECS,
+    *PEER_SPECS,
 )
 
 
@@ -152,6 +155,7 @@ class MonitorCollector(Collector):
             yield from self._metrics_of(kpi, kept)
         yield from scorecard_metrics(self._exports.scores(kpis))
         yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
+        yield from peer_metrics(self._exports.outliers(kpis))
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
         yield family(SERIES, [((), exported)])
         yield family(LEFT_OUT, [((), wanted - exported)])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from models.definitions import Catalogue
 from models.scopes import Scope
 from models.scorecards import ScorecardBook
 from models.selection import KpiBook
-from models.windows import BusinessDay
+from models.windows import BusinessDay, WindowName
 from streams.export.memo import Memo
-from streams.kpis import funnel, scoring
-from streams.kpis.view import KpiView
+from streams.kpis import funnel, peers, scoring
+from streams.kpis.view import Evaluation, KpiView
+
+OUTLIERS_SHOWN = 50
+"""So many outliers of a window are exported and shown; all are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +62,23 @@ class Exports:
             }
 
         return self._memo.of("funnels", [now, usual], compute)
+
+    def outliers(self, view: KpiView) -> Mapping[WindowName, list[peers.Peer]]:
+        """Return the outliers among peers in each window that lost nothing."""
+        newest = {name: view.latest[name] for name in peers.WINDOWS if name in view.latest}
+        return {
+            name: self._memo.of(f"outliers {name}", [latest], partial(self._outliers_in, latest))
+            for name, latest in newest.items()
+            if latest.complete
+        }
+
+    def _outliers_in(self, latest: Evaluation) -> list[peers.Peer]:
+        """Return the outliers of one window, among the campaigns that are exported."""
+        return peers.outliers(
+            {
+                scope: values
+                for scope, values in latest.values.items()
+                if scope.campaign not in latest.small
+            },
+            [kpi for kpi in self.catalogue.values() if latest.tells(kpi)],
+        )

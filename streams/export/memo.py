@@ -18,11 +18,11 @@ class Memo:
     """
 
     def __init__(self) -> None:
-        self._results: dict[Hashable, tuple[object, Any]] = {}
+        self._results: dict[str, tuple[object, Any]] = {}
 
     def of(
         self,
-        name: Hashable,
+        name: str,
         evaluations: Iterable[Evaluation],
         compute: Callable[[], Result],
         *,
