@@ -163,6 +163,27 @@ def test_outliers_among_peers_are_exported(view: WorkerView) -> None:
     assert exports.outliers(kpis)["1h"] is exports.outliers(kpis)["1h"]
 
 
+def test_outliers_are_in_the_live_picture(view: WorkerView) -> None:
+    shown = having(view, Evaluation("1h", 0, NOON, RETURNS))
+    picture = json.loads(json.dumps(live(shown, Exports(day=UTC, currency="CNY"))))
+    assert picture["peers"] == {
+        "1h": {
+            "count": 1,
+            "outliers": [
+                {
+                    "kpi": "roas",
+                    "scope": "channel=c5",
+                    "value": 60.0,
+                    "median": 3.5,
+                    "z": pytest.approx(0.6745 * (60 - 3.5) / 1.5),
+                    "peers": 6,
+                    "better": True,
+                }
+            ],
+        }
+    }
+
+
 @pytest.mark.parametrize(
     ("changed", "count"),
     [
