@@ -77,6 +77,8 @@ def build() -> models.Dashboard:
         board.with_row(boards.Row(title))
         for kpi in kpis:
             board.with_panel(_of_kpi(kpi))
+        if objective == "efficiency":
+            board.with_panel(_exhausted())
     built = board.build()
     for number, item in enumerate(built.panels or (), start=1):
         item.id_val = number  # the SDK leaves panels without one and gives every row 0
@@ -90,6 +92,11 @@ def _of_kpi(kpi: Kpi) -> timeseries.Panel:
     unit = "percentunit" if kpi.interval == "wilson" else _UNITS[kpi.unit]
     text = f"{kpi.help}. {kpi.formula}"
     return _graph(f"{kpi.title_en} {kpi.title_zh}", text, unit, shown)
+
+
+def _exhausted() -> timeseries.Panel:
+    text = "If the campaign goes on spending as it did since its start."
+    return _graph("Budget exhausted 预算耗尽时间", text, "dateTimeAsIso", [queries.EXHAUSTED])
 
 
 def _graph(title: str, text: str, unit: str, shown: Sequence[Query]) -> timeseries.Panel:

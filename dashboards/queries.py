@@ -14,12 +14,10 @@ from typing import Final
 
 from models.definitions import Kpi
 from models.scopes import PARTS
-from models.windows import WINDOWS
 
 CURRENCY: Final = "CNY"
 """The one currency the boards show; money in another is never added to it."""
 
-WINDOW_NAMES: Final = tuple(window.name for window in WINDOWS)
 DEFAULT_WINDOW: Final = "5m"
 EVERY_VALUE: Final = ".+"
 """What a choice of all campaigns or channels puts into a query."""
@@ -180,6 +178,11 @@ FUNNEL: Final = Query(
     f"max by (step, {', '.join(PARTS)}) (kpi_funnel_excess_loss_orders)", "{{step}} " + _WHOSE
 )
 """The query of the orders that the funnel loses beyond the usual."""
+
+EXHAUSTED: Final = Query(
+    "1000 * max by (campaign) (kpi_monitor_budget_exhausted_timestamp_seconds)", "{{campaign}}"
+)
+"""The query of when campaigns will have spent their budgets, in ms."""
 
 MODELS: Final = ("first_touch", "last_touch", "linear", "declared")
 """The ways to attribute an order, as KPIs are named by them."""

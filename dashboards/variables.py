@@ -6,8 +6,9 @@ from typing import Final
 from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards.queries import DEFAULT_WINDOW, EVERY_VALUE, WINDOW_NAMES
+from dashboards.queries import DEFAULT_WINDOW, EVERY_VALUE
 from models.scopes import SCOPE_KINDS
+from models.windows import SHOWN_WINDOWS
 
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 """The chosen Prometheus."""
@@ -20,7 +21,7 @@ def datasource() -> boards.DatasourceVariable:
 
 def window() -> boards.CustomVariable:
     """Return the choice of a window."""
-    return _choice("window", "Window 时间窗口", WINDOW_NAMES, chosen=DEFAULT_WINDOW)
+    return _choice("window", "Window 时间窗口", SHOWN_WINDOWS, chosen=DEFAULT_WINDOW)
 
 
 def scope() -> boards.CustomVariable:

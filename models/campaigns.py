@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -59,6 +60,35 @@ class Campaign(BaseModel):
             raise ValueError("the last stage starts after the campaign ends")
         return self
 
+    def stage_at(self, at_ms: int) -> Stage | None:
+        """Return the stage a campaign is in; None before the first and once it is over.
+
+        Args:
+            at_ms: event time, in ms.
+        """
+        if self.ends is not None and milliseconds(self.ends) <= at_ms:
+            return None
+        begun = [stage for stage in self.stages if milliseconds(stage.starts) <= at_ms]
+        return begun[-1] if begun else None
+
+    def elapsed(self, at_ms: int) -> Elapsed | None:
+        """Return how much of the campaign is over at a moment; None without its times.
+
+        Args:
+            at_ms: event time, in ms.
+        """
+        if self.starts is None or self.ends is None:
+            return None
+        starts_ms, ends_ms = milliseconds(self.starts), milliseconds(self.ends)
+        return Elapsed(min(max(0, at_ms - starts_ms), ends_ms - starts_ms), ends_ms - starts_ms)
+
+
+class Elapsed(NamedTuple):
+    """How long a campaign has run, and how long it runs in all, in ms."""
+
+    so_far_ms: int
+    whole_ms: int
+
 
 class CampaignBook(BaseModel):
     """A file of campaigns."""
@@ -66,3 +96,8 @@ class CampaignBook(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     campaigns: tuple[Campaign, ...] = ()
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return a moment in ms since the epoch."""
+    return round(moment.timestamp() * 1000)

@@ -4,6 +4,7 @@
 ``orders``, ``revenue_gross - spend``   a sum of measures or distinct users
 ``visitors - previous(visitors)``       … ``previous``: of the equal period before
 ``clicks / impressions``                a quotient of two such sums
+``spend / budget``                      … ``budget``, ``budget_due``: of a campaign's plan
 ``1000 * spend / impressions``          … times a whole number
 ``influence * clicks / impressions``    … times a coefficient of the configuration
 ``median(dwell_ms)``, ``p90(dwell_ms)`` a quantile of a distribution
@@ -22,7 +23,15 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Literal
 
-from models.measures import CREDITS, DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX, UNIONS
+from models.measures import (
+    CREDITS,
+    DISTRIBUTION_INDEX,
+    LEVEL_INDEX,
+    PLANNED,
+    SET_INDEX,
+    SUM_INDEX,
+    UNIONS,
+)
 
 Terms = tuple[tuple[int, str], ...]
 """Signed names of sums, sets of users or unions of sets, as they are or as `previous` has them."""
@@ -30,7 +39,7 @@ Terms = tuple[tuple[int, str], ...]
 Coefficient = Literal["influence"]
 """What the configuration may set: how much of the growth of sales is due to marketing (S3)."""
 
-_COUNTABLE = {*SUM_INDEX, *SET_INDEX, *UNIONS}
+_COUNTABLE = {*SUM_INDEX, *SET_INDEX, *UNIONS, *PLANNED}
 _CALL = re.compile(r"(median|p\d{1,2}|newest|growth)\(\s*(\w+)\s*\)")
 _SPREAD = re.compile(r"spread\(([^()]*)\)")
 _TERM = re.compile(r"\s*([+-]?)\s*(previous\(\s*)?([a-z][a-z0-9_]*)(?(2)\s*\))")
@@ -171,6 +180,8 @@ def terms(text: str) -> Terms:
                 f"can't read {inner[at:].strip()!r}; write a sum like orders + leads"
             )
         name = _known(match[3], _COUNTABLE)
+        if match[2] and name in PLANNED:
+            raise FormulaError(f"{name} is of the campaign, not of a period")
         found.append((-1 if match[1] == "-" else 1, previous(name) if match[2] else name))
         at = match.end()
     if not found:

@@ -126,12 +126,19 @@ DISTRIBUTION_INDEX: Final = {measure.name: index for index, measure in enumerate
 LEVEL_INDEX: Final = {measure.name: index for index, measure in enumerate(LEVELS)}
 WIDTH: Final = len(SUMS)
 
-WIDTH_BEFORE_4: Final = 13
-"""How many sums a cell of a state before version 4 has."""
-KNOWN_BEFORE_4: Final = frozenset(
-    {*(measure.name for measure in SUMS[:WIDTH_BEFORE_4]), "buyers", "visitors"}
-)
-"""What formulas may name that such a cell knows; the rest it does not know to be 0."""
+WIDTH_BEFORE: Final[dict[int, int]] = {4: 13, 5: 39}
+"""How many sums a cell of a state before that version has."""
+_SETS_BEFORE: Final = {4: {"buyers", "visitors"}, 5: {measure.name for measure in USER_SETS[:5]}}
+OLDEST_VERSION: Final = 3
+"""Of the state of the KPI stage that is still read."""
+NEWEST_MEASURES: Final = max(WIDTH_BEFORE)
+"""The version that brought the newest measures."""
+
+PLANNED: Final[dict[str, str]] = {
+    "budget": "what the campaign may cost in all",
+    "budget_due": "what the plan has for it by now, spread evenly from its start to its end",
+}
+"""Money that a campaign's plan says; known of campaigns in the window so far only."""
 
 MODELS: Final = ("declared", "first", "last", "linear")
 """The ways to attribute an order: as it says itself, or to its touches (S1)."""
@@ -143,7 +150,7 @@ ORDER_CREDIT: Final = 10_000
 MONEY: Final = frozenset(
     {
         *("revenue_gross", "revenue_refunded", "spend", "other_cost"),
-        *("refund_outflow", "lifetime_value"),
+        *("refund_outflow", "lifetime_value", *PLANNED),
         *(f"revenue_{model}" for model in MODELS),
     }
 )
@@ -151,9 +158,22 @@ MONEY: Final = frozenset(
 
 _SOURCE_OF: Final = {
     measure.name: measure.source for measure in (*SUMS, *USER_SETS, *DISTRIBUTIONS, *LEVELS)
-}
+} | dict.fromkeys(PLANNED, "campaigns")
 
 
 def sources_of(name: str) -> frozenset[SourceKind]:
     """Return the source topics of a sum, a set of users, a distribution or a level."""
     return frozenset(_SOURCE_OF[part] for part in UNIONS.get(name, (name,)))
+
+
+def known_since(name: str) -> int:
+    """Return the version of the state from which on cells know a measure.
+
+    What a cell does not know is not 0. Of unions, distributions and levels, only visitors
+    were known before version 4.
+    """
+    for version, width in WIDTH_BEFORE.items():
+        place = SUM_INDEX.get(name)
+        if (place is not None and place < width) or name in _SETS_BEFORE[version]:
+            return version - 1
+    return NEWEST_MEASURES if name in SUM_INDEX or name in SET_INDEX else OLDEST_VERSION + 1

@@ -12,7 +12,7 @@ from models.definitions import Catalogue, Kpi
 from models.formulas import Coefficient
 from models.kpis import CATALOGUE
 from models.scopes import SCOPE_KINDS, ScopeKind
-from models.windows import WINDOWS, WindowName
+from models.windows import SHOWN_WINDOWS, ShownWindow
 
 
 class ExportRule(BaseModel):
@@ -22,7 +22,7 @@ class ExportRule(BaseModel):
 
     scopes: tuple[ScopeKind, ...] = SCOPE_KINDS
     kpis: tuple[str, ...] = ("*",)
-    windows: tuple[WindowName, ...] = tuple(window.name for window in WINDOWS)
+    windows: tuple[ShownWindow, ...] = SHOWN_WINDOWS
 
 
 class KpiBook(BaseModel):

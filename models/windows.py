@@ -27,6 +27,15 @@ BEGINNING_MS: Final = 0
 
 WindowName = Literal["1m", "5m", "1h", "24h", "day", "week", "month", "so_far"]
 
+SO_FAR: Final = "so_far"
+"""The window of everything so far."""
+
+STAGE: Final = "stage"
+"""The window of a campaign's stage so far: every campaign's begins where its stage does."""
+
+ShownWindow = WindowName | Literal["stage"]
+"""What is shown and exported; rules and scorecards rest on windows that all scopes share."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -49,8 +58,11 @@ WINDOWS: Final = (
     Window("24h", QUARTER_MS, DAY_MS),
     Window("week", QUARTER_MS, days=7),
     Window("month", QUARTER_MS, days=30),
-    Window("so_far", QUARTER_MS),
+    Window(SO_FAR, QUARTER_MS),
 )
+
+SHOWN_WINDOWS: Final[tuple[ShownWindow, ...]] = (*(window.name for window in WINDOWS), STAGE)
+"""The names of all windows that are shown and exported."""
 
 
 def align_down(time_ms: int, *, step_ms: int) -> int:
@@ -61,6 +73,11 @@ def align_down(time_ms: int, *, step_ms: int) -> int:
 def first_end_after(time_ms: int, *, step_ms: int) -> int:
     """Return the first end of a step whose interval holds the time."""
     return time_ms - time_ms % step_ms + step_ms
+
+
+def whole_quarter(moment_ms: int) -> int:
+    """Return a moment, rounded up to a whole quarter of an hour."""
+    return moment_ms + -moment_ms % QUARTER_MS
 
 
 class BusinessDay:

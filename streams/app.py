@@ -44,6 +44,7 @@ from streams.ingest.rules import IngestRules
 from streams.kpis import stage as kpis
 from streams.kpis.cold import ColdStore
 from streams.kpis.job import KpiJob
+from streams.kpis.plans import Plans
 from streams.kpis.publish import values_encoder
 from streams.kpis.values import Evaluator
 from streams.settings import Settings
@@ -238,6 +239,8 @@ def _engine(
             silent_after_ms=round(settings.silent_after_s * 1000),
             day=settings.business_day,
             top_campaigns=book.top_campaigns,
+            campaigns=campaigns,
+            plans=Plans(campaigns.get, rates=rates, day=settings.business_day),
             judge=AlertJudge(
                 rules, catalogue=evaluator.catalogue, lag_limit_s=settings.lag_alert_s
             ),

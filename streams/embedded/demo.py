@@ -24,11 +24,12 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from models.windows import QUARTER_MS, align_down
 from streams.broker import Broker
 from streams.embedded import processes, producer
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.processes import Child
-from streams.embedded.synthetic import CAMPAIGNS, FeedRecord, Scenario, Synthetic
+from streams.embedded.synthetic import FeedRecord, Scenario, Synthetic, staged
 from streams.embedded.valkey import EmbeddedValkey
 from streams.errors import MonitorError
 
@@ -37,6 +38,8 @@ SPEED = 4.0
 HISTORY_S = 600
 """Seconds of event time that are sent at once, so that windows are full from the start."""
 CLICKS_PER_SECOND = 40.0
+STAGE_AFTER_S = 60.0
+"""Of event time: the others are of the clock."""
 SCENARIO_AFTER_S = 30.0
 SCENARIO_LENGTH_S = 15.0
 UNTIL_CTRL_C_S = 6 * 3600.0
@@ -182,14 +185,15 @@ async def _play(
     # Event time catches up with the clock when the feed ends, but not before
     # 20 minutes, so that an endless demo keeps its pace for a while.
     lead_ms = round(max(feed_s if feed_s < UNTIL_CTRL_C_S else 1200.0, 60.0) * (SPEED - 1) * 1000)
-    origin_ms = (now_ms - lead_ms) // 1000 * 1000
+    # A stage of the campaign begins soon after, and is seen from its beginning.
+    origin_ms = align_down(now_ms - lead_ms, step_ms=QUARTER_MS) - round(STAGE_AFTER_S * 1000)
     begin_ms = origin_ms + round(SCENARIO_AFTER_S * SPEED * 1000)
     made.add(Scenario(scenario, begin_ms, begin_ms + round(SCENARIO_LENGTH_S * SPEED * 1000)))
     watch = asyncio.create_task(
         _watch(url, observed, rule=_RULE_OF[scenario], started=started, console=live_console)
     )
     async with producer.producer(Broker(servers=kafka)) as client:
-        await producer.define(client, CAMPAIGNS, topic="kpi-demo-registry")
+        await producer.define(client, staged(origin_ms), topic="kpi-demo-registry")
         await asyncio.sleep(1.0)
         await producer.send_all(client, made.records(origin_ms - HISTORY_S * 1000, origin_ms))
         await producer.send_paced(client, _for(made, origin_ms, feed_s), speed=SPEED)
@@ -259,10 +263,10 @@ def _table(live: dict[str, Any]) -> Table:
         caption_justify="left",
     )
     table.add_column("KPI")
-    for window in live["windows"]:
+    for window in live["totals"]:
         table.add_column(window, justify="right")
     for kpi in live["kpis"]:
-        cells = [live["totals"].get(window, {}).get(kpi["name"]) for window in live["windows"]]
+        cells = [values.get(kpi["name"]) for values in live["totals"].values()]
         table.add_row(
             f"{kpi['title_en']} {kpi['title_zh']}", *(_cell(cell, kpi["unit"]) for cell in cells)
         )

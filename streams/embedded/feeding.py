@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streams.embedded import files, producer
-from streams.embedded.synthetic import CAMPAIGNS, SCENARIOS, FeedRecord, Scenario, Synthetic
+from streams.embedded.synthetic import SCENARIOS, FeedRecord, Scenario, Synthetic, staged
 from streams.errors import FeedError
 from streams.settings import Settings
 
@@ -112,7 +112,7 @@ async def synthetic(
     for text in scenarios:
         made.add(parse_scenario(text, origin_ms=start_ms, speed=factor or 1.0))
     async with producer.producer(settings.broker) as client:
-        await producer.define(client, CAMPAIGNS, topic=settings.registry_topic)
+        await producer.define(client, staged(start_ms), topic=settings.registry_topic)
     await asyncio.sleep(DEFINITIONS_SETTLE_S)
     return await _send(
         settings,

@@ -18,10 +18,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
-from models.campaigns import Campaign
-from models.windows import HOUR_MS, SECOND_MS
+from models.campaigns import Budget, Campaign, Stage
+from models.windows import DAY_MS, HOUR_MS, SECOND_MS, whole_quarter
 
 SPEND_EVERY_MS = 10 * SECOND_MS
 STEP_MS = 100
@@ -50,6 +51,36 @@ CAMPAIGNS = (
         owner="crm",
     ),
 )
+
+STAGES = ("预热 warm-up", "爆发 peak", "返场 encore")
+
+
+BUDGET = Budget(amount=Decimal(1_000_000), currency="CNY")
+"""What the first campaign may cost in its day."""
+
+
+def staged(start_ms: int) -> tuple[Campaign, ...]:
+    """Return the campaigns; the first has a budget for a day and stages of an hour.
+
+    Args:
+        start_ms: when the feed begins; stages do so from the next whole quarter on.
+    """
+    first_ms = whole_quarter(start_ms)
+    plan = {
+        "budget": BUDGET,
+        "starts": _moment(start_ms),
+        "ends": _moment(start_ms + DAY_MS),
+        "stages": tuple(
+            Stage(name=name, starts=_moment(first_ms + hour * HOUR_MS))
+            for hour, name in enumerate(STAGES)
+        ),
+    }
+    return (CAMPAIGNS[0].model_copy(update=plan), *CAMPAIGNS[1:])
+
+
+def _moment(time_ms: int) -> datetime:
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
+
 
 _SHARE = {"618-main": 0.6, "618-beauty": 0.3, "new-members": 0.1}
 _CONVERSION = {"618-main": 0.08, "618-beauty": 0.06, "new-members": 0.04}

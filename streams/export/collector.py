@@ -6,7 +6,7 @@ that moved away is gone from the next one. Every metric is declared here once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -16,7 +16,7 @@ from models.alerts import AlertState
 from models.dead_letters import Reason
 from models.definitions import Catalogue, Kpi, KpiValue
 from models.scopes import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
-from models.windows import WindowName
+from models.windows import ShownWindow
 from streams.export.exports import Exports
 from streams.export.families import Spec, family
 from streams.export.peer_metrics import SPECS as PEER_SPECS
@@ -87,6 +87,11 @@ KPI_COMPLETE = Spec(
     "1 if a KPI rests on everything in the newest window: nothing lost, no source silent",
     ("kpi", "window"),
 )
+EXHAUSTED = Spec(
+    "kpi_monitor_budget_exhausted_timestamp_seconds",
+    "When a campaign will have spent its budget if it goes on as it did since its start",
+    ("campaign",),
+)
 WATERMARK = Spec(
     "kpi_monitor_watermark_timestamp_seconds",
     "Event time up to which a source partition is complete",
@@ -141,7 +146,9 @@ class MonitorCollector(Collector):
         return ()
 
     def _kpi_metrics(self, kpis: KpiView) -> Iterator[Metric]:
-        rows = [self._exported(row) for row in _by_importance(kpis.latest)]
+        rows = [
+            self._exported(row) for row in _by_importance([*kpis.latest.values(), *kpis.stages])
+        ]
         wanted = sum(self._series_count(row.values) for row in rows)
         exported = 0
         kept: list[_Row] = []
@@ -208,28 +215,28 @@ class MonitorCollector(Collector):
 class _Row(NamedTuple):
     """The KPIs of one window and scope."""
 
-    window: WindowName
+    window: ShownWindow
     scope: Scope
     values: Mapping[str, KpiValue]
 
 
-def _by_importance(latest: Mapping[WindowName, Evaluation]) -> Iterator[_Row]:
+def _by_importance(evaluations: Sequence[Evaluation]) -> Iterator[_Row]:
     """Yield rows so that a limit cuts small campaigns first."""
     volume: dict[Scope, int | float] = {}
-    for evaluation in latest.values():
+    for evaluation in evaluations:
         for scope, values in evaluation.values.items():
             clicks, orders = values.get("clicks"), values.get("orders")
             weight = (clicks.value if clicks else 0) + (orders.value if orders else 0)
             volume[scope] = max(volume.get(scope, 0), weight)
     rank = {kind: place for place, kind in enumerate(SCOPE_KINDS)}
     ordered = sorted(volume, key=lambda scope: (rank[scope.kind], -volume[scope], scope))
-    for window, evaluation in latest.items():
+    for evaluation in evaluations:
         if evaluation.other:
-            yield _Row(window, Scope("campaign", OTHER_CAMPAIGNS), evaluation.other)
+            yield _Row(evaluation.window, Scope("campaign", OTHER_CAMPAIGNS), evaluation.other)
     for scope in ordered:
-        for window, evaluation in latest.items():
+        for evaluation in evaluations:
             if scope in evaluation.values and scope.campaign not in evaluation.small:
-                yield _Row(window, scope, evaluation.values[scope])
+                yield _Row(evaluation.window, scope, evaluation.values[scope])
 
 
 def _worker_metrics(view: WorkerView) -> Iterator[Metric]:
@@ -275,14 +282,25 @@ def _stage_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metric]:
     yield family(GAPS, [((), kpis.health.gaps)])
     yield family(
         WINDOW_COMPLETE,
-        [((window,), float(latest.complete)) for window, latest in kpis.latest.items()],
+        [
+            ((window,), float(all(one.complete for one in several)))
+            for window, several in kpis.by_window.items()
+        ],
     )
     yield family(
         KPI_COMPLETE,
         [
-            ((kpi.name, window), float(latest.tells(kpi)))
-            for window, latest in kpis.latest.items()
+            ((kpi.name, window), float(all(one.tells(kpi) for one in several)))
+            for window, several in kpis.by_window.items()
             for kpi in catalogue.values()
+        ],
+    )
+    yield family(
+        EXHAUSTED,
+        [
+            ((campaign,), moment_ms / 1000)
+            for latest in kpis.latest.values()
+            for campaign, moment_ms in sorted(latest.exhausted_ms.items())
         ],
     )
     yield family(

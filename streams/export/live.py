@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from models.alerts import Alert
 from models.definitions import Catalogue
 from models.scopes import ALL, Scope
-from models.windows import WINDOWS, WindowName
+from models.windows import SHOWN_WINDOWS, ShownWindow, WindowName
 from streams.export.exports import OUTLIERS_SHOWN, Exports
 from streams.export.worker_view import WorkerView
 from streams.kpis.funnel import Step, worst
@@ -47,7 +48,7 @@ def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
             }
             for kpi in catalogue.values()
         ],
-        "windows": [window.name for window in WINDOWS],
+        "windows": list(SHOWN_WINDOWS),
         "frontier": (kpis.frontier_ms or None) if kpis else None,
         "health": _health(kpis),
         "incomplete": _incomplete(kpis, catalogue),
@@ -105,8 +106,12 @@ def _incomplete(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[st
     if kpis is None:
         return {}
     return {
-        name: [kpi.name for kpi in catalogue.values() if not evaluation.tells(kpi)]
-        for name, evaluation in kpis.latest.items()
+        name: [
+            kpi.name
+            for kpi in catalogue.values()
+            if not all(evaluation.tells(kpi) for evaluation in several)
+        ]
+        for name, several in kpis.by_window.items()
     }
 
 
@@ -134,23 +139,19 @@ def _sparklines(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[An
 def _campaigns(kpis: KpiView | None, catalogue: Catalogue) -> list[dict[str, Any]]:
     if kpis is None:
         return []
-    campaigns = {
-        scope.campaign
-        for evaluation in kpis.latest.values()
-        for scope in evaluation.values
-        if scope.kind == "campaign"
-    }
+    campaigns: defaultdict[str, dict[ShownWindow, KpiValues]] = defaultdict(dict)
+    for evaluation in (*kpis.latest.values(), *kpis.stages):
+        for scope, values in evaluation.values.items():
+            if scope.kind == "campaign":
+                campaigns[scope.campaign][evaluation.window] = values
     return [
         {
             "campaign": campaign,
             "windows": {
-                name: _values(
-                    _main(evaluation.values.get(Scope("campaign", campaign), {})), catalogue
-                )
-                for name, evaluation in kpis.latest.items()
+                name: _values(_main(values), catalogue) for name, values in windows.items()
             },
         }
-        for campaign in sorted(campaigns)[:CAMPAIGNS_SHOWN]
+        for campaign, windows in sorted(campaigns.items())[:CAMPAIGNS_SHOWN]
     ]
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from models.definitions import Catalogue, Kpi
 from models.kpis import CATALOGUE
-from models.measures import DISTRIBUTIONS, LEVELS, SUMS, UNIONS, USER_SETS
+from models.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_SETS
 from models.scopes import PARTS, SCOPE_KINDS
-from models.windows import WINDOWS, Window
+from models.windows import DAY_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.export import collector
 from streams.kpis import peers
+from streams.kpis.buckets import DAY_LEVEL, KEPT_MS
+from streams.kpis.stages import STEP_MS
 
 FOLDER = Path("docs")
 
@@ -49,7 +51,15 @@ S1 on campaign operations, S2 on marketing appraisal, S3 on a marketing departme
 KPIs that look back compare with the equal period before. Of an hour that is the hour before; of
 business days, the last of them so far, as many days before, the last up to the same local time
 (where the clock is put back, the latest that it had shown). They are absent where that period is
-not known whole: before observation began, or with a gap in it. So far has no period before it.
+not known whole: before observation began, or with a gap in it. So far has no period before it,
+nor has a stage.
+
+A stage so far is that of campaigns with stages and of their channels. It begins where the stage
+does, rounded up to a whole quarter of an hour. It is absent before that moment, once the campaign
+is over, where that moment was not observed, and {kept_days} days after it, when the day on which
+the stage began is not kept any more; a stage that is defined only when the quarters of that day
+are gone never gets one. It is shown and exported; no rule rests on it, and it is not in the topic
+of values.
 
 ## Scopes
 
@@ -135,10 +145,11 @@ def kpis_page(catalogue: Catalogue) -> str:
         (
             f"`{window.name}`",
             _what_it_holds(window),
-            f"{window.step_ms // 1000} s",
+            _every(window.step_ms),
         )
         for window in WINDOWS
     ]
+    windows.append((f"`{STAGE}`", "the stage that a campaign is in, so far", _every(STEP_MS)))
     measures = [
         *((f"`{one.name}`", "sum", one.source, one.help) for one in SUMS),
         *((f"`{one.name}`", "distinct users", one.source, one.help) for one in USER_SETS),
@@ -148,6 +159,7 @@ def kpis_page(catalogue: Catalogue) -> str:
         ),
         *((f"`{one.name}`", "distribution", one.source, one.help) for one in DISTRIBUTIONS),
         *((f"`{one.name}`", "level", one.source, one.help) for one in LEVELS),
+        *((f"`{name}`", "plan", "campaigns", what) for name, what in PLANNED.items()),
     ]
     return _KPIS.format(
         generated=_GENERATED,
@@ -160,12 +172,17 @@ def kpis_page(catalogue: Catalogue) -> str:
         ),
         intervals="; ".join(_INTERVALS.values()),
         windows=table(("window", "what", "closes every"), windows),
+        kept_days=KEPT_MS[DAY_LEVEL] // DAY_MS,
         scopes=", ".join(f"`{kind}`" for kind in SCOPE_KINDS),
         peer_windows=", ".join(f"`{name}`" for name in peers.WINDOWS),
         z_limit=peers.Z_LIMIT,
         fewest_peers=peers.FEWEST_PEERS,
         measures=table(("name", "is a", "topic", "what it is"), measures),
     )
+
+
+def _every(step_ms: int) -> str:
+    return f"{step_ms // 1000} s"
 
 
 def _what_it_holds(window: Window) -> str:
@@ -212,7 +229,7 @@ def metrics_page(catalogue: Catalogue) -> str:
         generated=_GENERATED,
         scopes=", ".join(f"`{kind}`" for kind in SCOPE_KINDS),
         parts=", ".join(f"`{part}`" for part in PARTS),
-        windows=", ".join(f"`{window.name}`" for window in WINDOWS),
+        windows=", ".join(f"`{name}`" for name in SHOWN_WINDOWS),
         kpis=table(("metric", "名称", "unit", "what it is", "needs"), kpis),
         own=table(("metric", "what it is", "labels"), own),
     )

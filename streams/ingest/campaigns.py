@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from models.campaigns import Campaign
 from models.scopes import NO_CAMPAIGN, UNKNOWN_CAMPAIGN
@@ -29,6 +29,10 @@ class CampaignIndex:
     def __len__(self) -> int:
         """Return how many campaigns are defined."""
         return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Campaign]:
+        """Iterate over the campaigns, as they are defined now."""
+        return iter(self._by_id.values())
 
     def define(self, campaign: Campaign) -> None:
         """Add a campaign, or replace the one of the same id."""

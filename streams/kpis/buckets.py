@@ -6,7 +6,8 @@ the sum of few coarse buckets and the fine ones at its edges. Every bucket
 remembers the offset of the report it last took, so that a replay adds nothing
 twice. A business day is summed up from its quarters once it is settled: while it
 goes on, it would be written anew with every checkpoint. The era takes the days
-that are not kept any more.
+that are not kept any more. Days on which windows begin at a moment of their own
+are pinned: their quarters are kept as long as days are.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ class Buckets:
         self._era = Era(self._facets, self._cold)
         self._prefixes = Prefixes(self._facets, self.cover)
         self._days_until = 0
+        self._pinned: frozenset[int] = frozenset()
+        self._pinned_quarters: frozenset[int] = frozenset()
         self._applied = -1
         self._stored_up_to = -1
 
@@ -118,7 +121,43 @@ class Buckets:
             return True
         if level == DAY_LEVEL and self._day.end_of(start) > self._frontier_ms - SETTLED_AFTER_MS:
             return False
-        return start >= self._frontier_ms - KEPT_MS[level] and not self._era.holds(start)
+        if self._era.holds(start):
+            return False
+        return start >= self._frontier_ms - KEPT_MS[level] or self._is_pinned(level, start)
+
+    def _is_pinned(self, level: int, start: int) -> bool:
+        return level == QUARTER_LEVEL and start in self._pinned_quarters
+
+    @property
+    def pinned(self) -> list[int]:
+        """The starts of the days whose quarters are kept as long as days are."""
+        return sorted(self._pinned)
+
+    def pin(self, days: Iterable[int]) -> bool:
+        """Keep the quarters of these business days, and no others, as long as days are kept.
+
+        A day whose quarters are gone already is left out: late data would make a part of it
+        look like all.
+
+        Args:
+            days: their starts.
+
+        Returns:
+            Whether others are pinned than before.
+        """
+        before = self._pinned
+        self._pin(day for day in days if day in before or self._keeps(QUARTER_LEVEL, day))
+        return self._pinned != before
+
+    def _pin(self, days: Iterable[int]) -> None:
+        pinned = frozenset(day for day in days if not self._era.holds(day))
+        if pinned != self._pinned:
+            self._pinned = pinned
+            self._pinned_quarters = frozenset(
+                quarter
+                for day in pinned
+                for quarter in range(day, self._day.end_of(day), QUARTER_MS)
+            )
 
     def _keeps_days_from(self, start: int) -> bool:
         """Say whether a business day begins there, from which on all days are kept."""
@@ -222,12 +261,14 @@ class Buckets:
         self._frontier_ms = frontier_ms
         self._sum_up_days(before=frontier_ms - SETTLED_AFTER_MS)
         self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
+        self._pin(self._pinned)
         self._era.freeze()
         for level, (buckets, kept_ms) in enumerate(zip(self._levels, KEPT_MS, strict=True)):
             limit = frontier_ms - kept_ms
             # Buckets are mostly in order of time, but late ones may come after.
             for start in [start for start in buckets if start < limit]:
-                self._forget(level, start)
+                if not self._is_pinned(level, start):
+                    self._forget(level, start)
             cold = frontier_ms - STEPS[level] - FROZEN_AFTER_MS[level]
             for start, bucket in buckets.items():
                 if start < cold and not bucket.frozen and not bucket.dirty:
@@ -261,7 +302,12 @@ class Buckets:
         yield from self._era.take_segments()
 
     def restore(
-        self, segments: Mapping[bytes, bytes], *, frontier_ms: int = 0, offset: int = -1
+        self,
+        segments: Mapping[bytes, bytes],
+        *,
+        frontier_ms: int = 0,
+        offset: int = -1,
+        pinned: Iterable[int] = (),
     ) -> None:
         """Take up saved buckets.
 
@@ -269,6 +315,7 @@ class Buckets:
             segments: what `take_segments` yielded; some may be newer than the rest.
             frontier_ms: up to where everything was complete.
             offset: the last that was applied.
+            pinned: the days that were pinned then.
         """
         self._frontier_ms, self._applied = frontier_ms, offset
         for key, data in segments.items():
@@ -283,6 +330,7 @@ class Buckets:
         held = [self._era.bucket, *(one for level in self._levels for one in level.values())]
         self._stored_up_to = max(bucket.offset for bucket in held)
         self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
+        self._pin(pinned)
 
     def _sum_up_days(self, *, before: int) -> None:
         """Make the days that ended before that time, from their quarters."""

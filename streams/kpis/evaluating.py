@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import reduce
+from collections.abc import Callable, Collection, Mapping
+from functools import partial, reduce
 from operator import or_
 from typing import NamedTuple
 
 from models.cells import Cell
 from models.distinct import Distinct
-from models.measures import SUM_INDEX, UNIONS, USER_SETS
-from models.scopes import Scope
-from models.windows import BusinessDay, Window, previous_period, start_of_window
+from models.measures import NEWEST_MEASURES, SUM_INDEX, UNIONS, USER_SETS
+from models.scopes import Scope, ScopeKind
+from models.windows import (
+    SO_FAR,
+    STAGE,
+    BusinessDay,
+    Window,
+    previous_period,
+    start_of_window,
+)
 from streams.kpis.buckets import Buckets
 from streams.kpis.observation import Observation
+from streams.kpis.plans import NO_PLAN, Plan, Plans
 from streams.kpis.seen import SeenInputs
 from streams.kpis.silences import Silences
 from streams.kpis.totals import Totals
 from streams.kpis.values import Evaluator, KpiValues
 from streams.kpis.view import Evaluation
+
+SCOPES_SINCE = 4
+"""The version that brought regions and segments."""
 
 
 class _Nobody:
@@ -33,6 +44,8 @@ class _Nobody:
 
 _NOTHING = Cell(counted=_Nobody())
 """Shared by all scopes without events; never added to."""
+
+_OF_A_CAMPAIGN: tuple[ScopeKind, ...] = ("campaign", "campaign_channel")
 
 
 class Evaluated(NamedTuple):
@@ -59,6 +72,7 @@ class WindowEvaluator:
         seen: which inputs were seen on which day.
         observation: from when on what is known.
         silences: when sources were silent.
+        plans: what campaigns may cost.
         top_campaigns: so many are shown one by one, the others together.
     """
 
@@ -71,6 +85,7 @@ class WindowEvaluator:
         seen: SeenInputs,
         observation: Observation,
         silences: Silences,
+        plans: Plans,
         top_campaigns: int,
     ) -> None:
         self._evaluator = evaluator
@@ -79,6 +94,7 @@ class WindowEvaluator:
         self._seen = seen
         self._observation = observation
         self._silences = silences
+        self._plans = plans
         self._top_campaigns = top_campaigns
 
     def evaluate(self, window: Window, end: int) -> Evaluation:
@@ -90,8 +106,10 @@ class WindowEvaluator:
             self._buckets.totals(start, end),
             dict(self._seen.scopes(day_start=self._day.start_of(end - 1), end=end)),
             evaluator=self._evaluator,
-            whole=start >= observation.measured_from_ms,
+            version=observation.version_at(start),
             before=None if previous is None else self._buckets.totals(*previous),
+            version_before=observation.version_at(start if previous is None else previous[0]),
+            plan_of=partial(self._plan_of, window, end),
             top_campaigns=self._top_campaigns,
         )
         return Evaluation(
@@ -106,6 +124,63 @@ class WindowEvaluator:
             other=evaluated.other,
             previous=previous,
             unsure_before=frozenset() if previous is None else self._silences.unsure(*previous),
+            exhausted_ms=self._exhausted(window, end, evaluated.values),
+        )
+
+    def _plan_of(self, window: Window, end: int, scope: Scope) -> Plan:
+        """Return the plan of a campaign in the window of everything so far."""
+        if window.name != SO_FAR or scope.kind != "campaign":
+            return NO_PLAN
+        return self._plans.at(scope.campaign, end) or NO_PLAN
+
+    def _exhausted(
+        self, window: Window, end: int, values: Mapping[Scope, KpiValues]
+    ) -> Mapping[str, int]:
+        """Return when each campaign will have spent its budget at the pace so far."""
+        if window.name != SO_FAR:
+            return {}
+        return {
+            scope.campaign: moment
+            for scope, kpis in values.items()
+            if scope.kind == "campaign" and (spend := kpis.get("spend")) is not None
+            if (moment := self._plans.exhausted_ms(scope.campaign, end, spent=int(spend.value)))
+        }
+
+    def evaluate_since(self, start: int, end: int, campaigns: Collection[str]) -> Evaluation | None:
+        """Return the KPIs of campaigns and of their channels since a moment of theirs.
+
+        Args:
+            start: the moment, a whole quarter of an hour.
+            end: up to when.
+            campaigns: their ids.
+
+        Returns:
+            None where the moment was not observed or its quarters are not held any more.
+        """
+        observation = self._observation
+        observed_from_ms = max(observation.whole_from_ms, observation.days_from_ms)
+        if start < observed_from_ms or not self._buckets.holds(start, end):
+            return None
+
+        def concerned(scope: Scope) -> bool:
+            return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
+
+        seen = self._seen.scopes(day_start=self._day.start_of(end - 1), end=end)
+        evaluated = evaluate(
+            self._buckets.totals(start, end).only(concerned),
+            {scope: inputs for scope, inputs in seen if concerned(scope)},
+            evaluator=self._evaluator,
+            version=observation.version_at(start),
+            top_campaigns=len(campaigns),
+        )
+        return Evaluation(
+            window=STAGE,
+            start_ms=start,
+            end_ms=end,
+            values=evaluated.values,
+            observed_from_ms=observed_from_ms,
+            complete=observation.complete(start, end),
+            unsure=self._silences.unsure(start, end),
         )
 
     def _previous(self, window: Window, end: int) -> tuple[int, int] | None:
@@ -123,9 +198,11 @@ def evaluate(
     inputs: Mapping[Scope, int],
     *,
     evaluator: Evaluator,
-    whole: bool,
-    before: Totals | None,
+    version: int,
     top_campaigns: int,
+    before: Totals | None = None,
+    version_before: int = NEWEST_MEASURES,
+    plan_of: Callable[[Scope], Plan] = lambda _: NO_PLAN,
 ) -> Evaluated:
     """Return the KPIs of every scope that had an event in the window or that day.
 
@@ -133,36 +210,46 @@ def evaluate(
         totals: of the window.
         inputs: what was seen of each scope that day, as `Evaluator.inputs_in` returns it.
         evaluator: computes the KPIs.
-        whole: False where a part of the window was measured by a version before 4.
-        before: of the equal period before; None where that is not known.
+        version: the oldest that measured a part of the window.
         top_campaigns: so many are shown one by one, the others together.
+        before: of the equal period before; None where that is not known.
+        version_before: the oldest that measured a part of that.
+        plan_of: what a scope may cost.
     """
     cells = {**dict.fromkeys(inputs, _NOTHING), **totals}
     small = _beyond_the_largest(cells, top_campaigns)
 
-    known: dict[tuple[int, int | None, int], KpiValues] = {}
+    known: dict[tuple[int, int | None, int, Plan], KpiValues] = {}
 
-    def values_of(cell: Cell, seen: int, then: Cell | None) -> KpiValues:
+    def values_of(cell: Cell, seen: int, then: Cell | None, plan: Plan) -> KpiValues:
         # Scopes that add up the same facets share a cell: one channel is all of its campaign.
-        same = id(cell), None if then is None else id(then), seen
+        same = id(cell), None if then is None else id(then), seen, plan
         if same not in known:
             known[same] = evaluator.evaluate(
-                cell, inputs=evaluator.inputs_in(cell) | seen, whole=whole, before=then
+                cell,
+                inputs=evaluator.inputs_in(cell) | seen,
+                version=version,
+                before=then,
+                version_before=version_before,
+                plan=plan,
             )
         return known[same]
 
     values = {
         scope: values_of(
-            cell, inputs.get(scope, 0), None if before is None else before.get(scope, _NOTHING)
+            cell,
+            inputs.get(scope, 0),
+            None if before is None else before.get(scope, _NOTHING),
+            plan_of(scope),
         )
         for scope, cell in cells.items()
-        if whole or not (scope.region or scope.segment)
+        if version >= SCOPES_SINCE or not (scope.region or scope.segment)
     }
     if not small:
         return Evaluated(values, frozenset(), {})
     seen = reduce(or_, (inputs.get(scope, 0) for scope in small))
     then = None if before is None else before.together(small)
-    other = values_of(totals.together(small), seen, then)
+    other = values_of(totals.together(small), seen, then, NO_PLAN)
     return Evaluated(values, frozenset(scope.campaign for scope in small), other)
 
 

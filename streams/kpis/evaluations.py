@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from models.scopes import ALL
-from models.windows import WINDOWS, Window, WindowName, align_down
+from models.windows import SO_FAR, WINDOWS, Window, WindowName, align_down
 from streams.engine.stage import Output
 from streams.kpis.closing import Closing
 from streams.kpis.judging import Judge
@@ -49,6 +49,12 @@ class Evaluations:
         self._judge = judge
         self._encode = encode
         self._outputs: list[Output] = []
+
+    @property
+    def small(self) -> frozenset[str]:
+        """The campaigns beyond the largest of everything so far."""
+        newest = self.latest.get(SO_FAR)
+        return frozenset() if newest is None else newest.small
 
     def take_outputs(self) -> list[Output]:
         """Return what is to be published since the last call."""

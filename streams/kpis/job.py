@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from models import reports
+from models.campaigns import Campaign
 from models.dead_letters import Reason
 from models.measures import SourceKind
 from models.reports import Report
-from models.windows import BusinessDay, Window
+from models.windows import PANE_MS, BusinessDay, Window
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.kpis import saved as saved_states
@@ -27,13 +28,16 @@ from streams.kpis.evaluations import Encode, Evaluations
 from streams.kpis.health import health_at
 from streams.kpis.judging import Judge
 from streams.kpis.ledger import Ledger, Verdict, counts_of
+from streams.kpis.moments import Moments
 from streams.kpis.observation import Observation
 from streams.kpis.pace import Pace
+from streams.kpis.plans import Plans
 from streams.kpis.publish import alert_outputs
 from streams.kpis.saved import VERSION, KpiState
 from streams.kpis.seen import SeenInputs
 from streams.kpis.shares import Shares
 from streams.kpis.silences import Silences
+from streams.kpis.stages import STEP_MS, Stages
 from streams.kpis.values import Evaluator
 from streams.kpis.view import Evaluation, KpiView
 from streams.kpis.waits import Waits
@@ -54,6 +58,8 @@ class KpiJob:
         silent_after_ms: a source that is silent for a shorter time is no alert.
         day: the business day.
         top_campaigns: so many are exported one by one, the others as one.
+        campaigns: all of them; it may grow and change.
+        plans: what campaigns may cost.
         judge: decides on what closed.
         source: where the reports come from.
         alerts_topic: where changes of alerts go.
@@ -71,6 +77,8 @@ class KpiJob:
         silent_after_ms: int,
         day: BusinessDay,
         top_campaigns: int,
+        campaigns: Iterable[Campaign],
+        plans: Plans,
         judge: Judge,
         source: SourcePartition,
         alerts_topic: str,
@@ -112,12 +120,21 @@ class KpiJob:
             seen=self._seen,
             observation=self._observation,
             silences=self._silences,
+            plans=plans,
             top_campaigns=top_campaigns,
         )
+        self._moments = Moments(campaigns, day=day)
+        self._stages = Stages(self._windows.evaluate_since, self._moments)
+        self._pinned_at_ms = 0
 
     def _restore(self, saved: Saved) -> int:
         state = saved_states.decode(saved.state)
-        self._buckets.restore(saved.segments, frontier_ms=state.frontier_ms, offset=saved.offset)
+        self._buckets.restore(
+            saved.segments,
+            frontier_ms=state.frontier_ms,
+            offset=saved.offset,
+            pinned=state.pinned,
+        )
         self._ledger = Ledger(state.ledger)
         self._closing.restore(state.due, state.evaluated)
         self._seen = SeenInputs(self._evaluator.needed, state.seen, wire_needed=state.needed)
@@ -132,11 +149,11 @@ class KpiJob:
 
     def _take_over_older(self, state: KpiState) -> None:
         """Go on with the buckets of an older version, which kept fewer days, or none."""
-        before_4 = state.version < 4
-        self._observation.days_begin(self._buckets.days_from_ms(partial=before_4))
+        self._observation.days_begin(self._buckets.days_from_ms(partial=state.version < 4))
+        for version in range(state.version + 1, VERSION + 1):
+            newest = max(self._buckets.panes(), default=state.frontier_ms - PANE_MS)
+            self._observation.measured_before(version, newest)
         for pane_start in self._buckets.panes():
-            if before_4:
-                self._observation.measured_before_4(pane_start)
             self._closing.pane_changed(pane_start, frontier_ms=state.frontier_ms)
 
     @property
@@ -213,8 +230,11 @@ class KpiJob:
         )
         self._silences.listen(self._completeness.read_up_to_by_source, frontier_ms=frontier_ms)
         self._changed |= self._evaluations.advance(frontier_ms)
-        self._buckets.expire(frontier_ms)
         oldest_ms = frontier_ms - max(KEPT_MS)
+        if frontier_ms >= self._pinned_at_ms + STEP_MS:
+            self._pinned_at_ms = frontier_ms
+            self._changed |= self._buckets.pin(self._moments.days(oldest_ms, frontier_ms))
+        self._buckets.expire(frontier_ms)
         self._observation.expire(oldest_ms)
         self._silences.expire(oldest_ms)
         self._seen.expire(day_start=self._day.start_of(frontier_ms))
@@ -233,6 +253,7 @@ class KpiJob:
         if self.view is not None and 0 <= now_ms - self.view.health.now_ms < every_ms:
             return
         self._changed |= self._evaluations.close_newest(completeness.frontier_ms)
+        self._stages.close_newest(completeness.frontier_ms, small=self._evaluations.small)
         health = health_at(
             now_ms,
             completeness=completeness,
@@ -245,6 +266,7 @@ class KpiJob:
         self.view = KpiView(
             frontier_ms=completeness.frontier_ms,
             latest=dict(self._evaluations.latest),
+            stages=self._stages.latest,
             sparkline=tuple(self._evaluations.sparkline),
             totals={topic: dict(counts) for topic, counts in self._counted.totals.items()},
             health=health,
@@ -284,8 +306,10 @@ class KpiJob:
             needed=self._evaluator.needed,
             days_from_ms=observation.days_from_ms,
             version=VERSION,
-            measured_from_ms=observation.measured_from_ms,
+            measured_from_ms=observation.measured_from_ms[4],
+            customers_from_ms=observation.measured_from_ms[5],
             lost_until_ms=observation.lost_until_ms,
+            pinned=self._buckets.pinned,
         )
         return Snapshot(
             state=saved_states.encode(state),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from models.measures import WIDTH_BEFORE_4
+from models.measures import NEWEST_MEASURES, WIDTH_BEFORE
 from models.reports import FacetCell, Report
 from models.windows import PANE_MS, Window
 from streams.kpis.gaps import Gap
@@ -19,7 +19,7 @@ class Observation:
         from_ms: the oldest pane that was reported.
         whole_from_ms: from when on every source was followed live.
         days_from_ms: from when on buckets of days are whole, if later than observation.
-        measured_from_ms: before it cells may be of a version before 4.
+        measured_from_ms: for a version, before when cells may be of an older one.
         lost_until_ms: up to where gaps were forgotten.
         gaps: where records are missing.
     """
@@ -30,14 +30,14 @@ class Observation:
         from_ms: int = NOT_OBSERVED,
         whole_from_ms: int = NOT_OBSERVED,
         days_from_ms: int = 0,
-        measured_from_ms: int = 0,
+        measured_from_ms: Mapping[int, int] | None = None,
         lost_until_ms: int = 0,
         gaps: Iterable[Gap] = (),
     ) -> None:
         self.from_ms = from_ms
         self.whole_from_ms = whole_from_ms
         self.days_from_ms = days_from_ms
-        self.measured_from_ms = measured_from_ms
+        self.measured_from_ms = dict.fromkeys(WIDTH_BEFORE, 0) | dict(measured_from_ms or {})
         self.lost_until_ms = lost_until_ms
         self.gaps = list(gaps)
 
@@ -45,12 +45,22 @@ class Observation:
         """Note a pane that was reported; what comes late begins no observation."""
         if self.whole_from_ms == NOT_OBSERVED:
             self.from_ms = min(self.from_ms, pane_start)
-        if any(len(row.cell.sums) <= WIDTH_BEFORE_4 for row in cells):
-            self.measured_before_4(pane_start)
+        narrowest = min(
+            (len(row.cell.sums) for row in cells), default=max(WIDTH_BEFORE.values()) + 1
+        )
+        for version, width in WIDTH_BEFORE.items():
+            if narrowest <= width:
+                self.measured_before(version, pane_start)
 
-    def measured_before_4(self, pane_start: int) -> None:
-        """Note that a pane has a cell of a version before 4."""
-        self.measured_from_ms = max(self.measured_from_ms, pane_start + PANE_MS)
+    def measured_before(self, version: int, pane_start: int) -> None:
+        """Note that a pane has a cell of a version before that one."""
+        from_ms = self.measured_from_ms
+        from_ms[version] = max(from_ms[version], pane_start + PANE_MS)
+
+    def version_at(self, start: int) -> int:
+        """Return the oldest version that measured anything from that time on."""
+        older = [version for version, from_ms in self.measured_from_ms.items() if start < from_ms]
+        return min(older, default=NEWEST_MEASURES + 1) - 1
 
     def days_begin(self, time_ms: int) -> None:
         """Note from when on days are held that are whole; those before it are forgotten."""
@@ -84,10 +94,9 @@ class Observation:
         return max(self.from_ms, self.days_from_ms) if window.days > 1 else self.from_ms
 
     def knows(self, window: Window, period: tuple[int, int]) -> bool:
-        """Say whether all of a period, [start, end), was observed and measured, with no gap."""
+        """Say whether all of a period, [start, end), was observed, with no gap."""
         start, end = period
-        observed = start >= max(self.starts_of(window), self.measured_from_ms)
-        return observed and self.complete(start, end)
+        return start >= self.starts_of(window) and self.complete(start, end)
 
     def complete(self, start: int, end: int) -> bool:
         """Say whether no records of [start, end) are missing."""

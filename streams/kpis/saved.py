@@ -26,8 +26,9 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
 
     ``needed`` names the sums that ``seen`` is about; ``days_from_ms`` is from when
     on the buckets of business days are whole, when that is later than observation;
-    before ``measured_from_ms`` cells may be of a version before 4; up to
-    ``lost_until_ms`` there were gaps that are forgotten.
+    before ``measured_from_ms`` cells may be of a version before 4, before
+    ``customers_from_ms`` of one before 5; up to ``lost_until_ms`` there were gaps that
+    are forgotten; ``pinned`` are the days whose quarters are kept.
     """
 
     frontier_ms: int
@@ -49,6 +50,8 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     version: int = 3
     measured_from_ms: int = 0
     lost_until_ms: int = 0
+    customers_from_ms: int = 0
+    pinned: list[int] = []
 
     @property
     def observation(self) -> Observation:
@@ -58,7 +61,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
             from_ms=self.observed_from_ms,
             whole_from_ms=self.observed_from_ms if whole_from_ms is None else whole_from_ms,
             days_from_ms=self.days_from_ms or 0,
-            measured_from_ms=self.measured_from_ms,
+            measured_from_ms={4: self.measured_from_ms, 5: self.customers_from_ms},
             lost_until_ms=self.lost_until_ms,
             gaps=self.gaps,
         )

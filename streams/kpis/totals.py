@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 
 import numpy as np
 
@@ -40,6 +41,12 @@ class Totals(Mapping[Scope, Cell]):
     def __len__(self) -> int:
         """Return how many scopes had anything."""
         return len(self._cells)
+
+    def only(self, wanted: Callable[[Scope], bool]) -> Totals:
+        """Return the same of some scopes."""
+        some = copy(self)
+        some._cells = {scope: cell for scope, cell in self._cells.items() if wanted(scope)}
+        return some
 
     def together(self, scopes: Iterable[Scope]) -> Cell:
         """Return the sum over some scopes; a user of several counts once."""

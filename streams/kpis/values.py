@@ -11,29 +11,32 @@ from models.formulas import Coefficient, Growth, Newest, Quantile, Quotient, Spr
 from models.measures import (
     DISTRIBUTION_INDEX,
     DISTRIBUTIONS,
-    KNOWN_BEFORE_4,
     LEVEL_INDEX,
     MONEY,
+    NEWEST_MEASURES,
     ORDER_CREDIT,
+    PLANNED,
     SET_INDEX,
     SUM_INDEX,
     UNIONS,
     USER_SETS,
     WIDTH,
+    known_since,
 )
 from models.money import UNITS_PER_CURRENCY
 from streams.kpis import intervals
+from streams.kpis.plans import NO_PLAN, Plan
 
 KpiValues = dict[str, KpiValue]
 
 Numbers = Sequence[int]
-"""A cell's sums, its counts of distinct users, and those of the unions of sets; then
-those of the period before."""
+"""A cell's sums, its counts of distinct users, those of the unions of sets, and what is
+planned; then those of the period before, of which nothing is planned."""
 
 _PLACE = {
     **SUM_INDEX,
     **{name: WIDTH + index for name, index in SET_INDEX.items()},
-    **{name: WIDTH + len(USER_SETS) + index for index, name in enumerate(UNIONS)},
+    **{name: WIDTH + len(USER_SETS) + index for index, name in enumerate((*UNIONS, *PLANNED))},
 }
 _PLACE |= {formulas.previous(name): len(_PLACE) + place for name, place in _PLACE.items()}
 
@@ -61,7 +64,7 @@ class Evaluator:
         self.looks_back = any(kpi.looks_back for kpi in catalogue.values())
         self._needed_sums = [SUM_INDEX[name] for name in self.needed]
         self._compiled = tuple(
-            (kpi.name, kpi.looks_back, self._mask(kpi.needs), _known_before_4(kpi), compute)
+            (kpi.name, kpi.looks_back, self._mask(kpi.needs), _known_since(kpi), compute)
             for kpi in catalogue.values()
             if (compute := _compile(kpi, coefficients or {})) is not None
         )
@@ -79,24 +82,33 @@ class Evaluator:
         return mask
 
     def evaluate(
-        self, cell: Cell, *, inputs: int, whole: bool = True, before: Cell | None = None
+        self,
+        cell: Cell,
+        *,
+        inputs: int,
+        version: int = NEWEST_MEASURES,
+        before: Cell | None = None,
+        version_before: int = NEWEST_MEASURES,
+        plan: Plan = NO_PLAN,
     ) -> KpiValues:
         """Return the KPIs that the cell and the inputs seen so far allow.
 
         Args:
             cell: everything in the window and scope.
             inputs: the needed sums seen that day, as `inputs_in` returns them.
-            whole: False where a part of the window was measured by a version before 4.
+            version: the oldest that measured a part of the window.
             before: everything in the equal period before; None where that is not known.
+            version_before: the oldest that measured a part of that.
+            plan: of the campaign that the scope is.
         """
         values: KpiValues = {}
-        numbers = [*cell.sums, *cell.counts()]
+        numbers = [*cell.sums, *cell.counts(), *plan]
         if before is not None:
             numbers += [*before.sums, *before.counts()]
-        for name, looks_back, needs, known_before_4, compute in self._compiled:
-            if (needs and not needs & inputs) or not (whole or known_before_4):
+        for name, looks_back, needs, since, compute in self._compiled:
+            if (needs and not needs & inputs) or since > version:
                 continue
-            if looks_back and before is None:
+            if looks_back and (before is None or since > version_before):
                 continue
             value = compute(cell, numbers, before or cell)
             if value is not None:
@@ -104,11 +116,14 @@ class Evaluator:
         return values
 
 
-def _known_before_4(kpi: Kpi) -> bool:
-    named = {*formulas.names_in(kpi.parsed), *kpi.needs}
+def _known_since(kpi: Kpi) -> int:
+    """Return the version from which on cells know everything that a KPI rests on."""
+    named = {*formulas.names_in(kpi.parsed), *kpi.needs} - PLANNED.keys()
     if kpi.n is not None:
         named |= {name for _, name in formulas.terms(kpi.n)}
-    return named <= KNOWN_BEFORE_4 and kpi.squares is None
+    if kpi.squares is not None:
+        named.add(kpi.squares)
+    return max(map(known_since, named))
 
 
 def _summed(terms: Terms) -> _Sum:

@@ -9,7 +9,7 @@ from models.alerts import Alert
 from models.definitions import Kpi
 from models.measures import SourceKind
 from models.scopes import Scope
-from models.windows import WindowName
+from models.windows import STAGE, ShownWindow, WindowName
 from streams.kpis.values import KpiValues
 
 
@@ -21,12 +21,13 @@ class Evaluation:
     before it nobody knows what is missing. ``complete`` is
     False where records were lost. ``unsure`` names the kinds of source of which
     a part was silent against its rhythm in the window, or may be. ``small`` names the
-    campaigns that are not exported one by one but as ``other``. ``previous`` is the
+    campaigns that are not exported one by one but as ``other``. ``exhausted_ms`` is when
+    each campaign will have spent its budget if it goes on as it did. ``previous`` is the
     equal period before, [start, end), None where it is not known whole; ``unsure_before``
     is for that what ``unsure`` is for the window.
     """
 
-    window: WindowName
+    window: ShownWindow
     start_ms: int
     end_ms: int
     values: Mapping[Scope, KpiValues]
@@ -35,6 +36,7 @@ class Evaluation:
     unsure: frozenset[SourceKind] = frozenset()
     small: frozenset[str] = frozenset()
     other: KpiValues = field(default_factory=dict)
+    exhausted_ms: Mapping[str, int] = field(default_factory=dict)
     previous: tuple[int, int] | None = None
     unsure_before: frozenset[SourceKind] = frozenset()
 
@@ -83,10 +85,15 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KpiView:
-    """Everything that is shown of the KPI stage."""
+    """Everything that is shown of the KPI stage.
+
+    ``stages`` are the stages of campaigns so far, an evaluation for each moment at which
+    some began.
+    """
 
     frontier_ms: int
     latest: Mapping[WindowName, Evaluation]
+    stages: Sequence[Evaluation]
     sparkline: Sequence[tuple[int, KpiValues]]
     totals: Mapping[str, Mapping[str, int]]
     health: Health
@@ -100,6 +107,16 @@ class KpiView:
     uncorrected_panes: int
     buckets: int
     corrections: int = field(default=0)
+
+    @property
+    def by_window(self) -> Mapping[ShownWindow, Sequence[Evaluation]]:
+        """The newest evaluations: one of each window, and of stages one for each start."""
+        found: dict[ShownWindow, Sequence[Evaluation]] = {
+            name: (latest,) for name, latest in self.latest.items()
+        }
+        if self.stages:
+            found[STAGE] = self.stages
+        return found
 
     def total(self, name: str) -> int:
         """Return a count summed over the topics; a name ending in / sums its members."""

@@ -102,7 +102,7 @@ def same(mine: Sequence[Any], theirs: oracle.Value) -> bool:
     value, low, high, n, significant = mine
     return (
         significant is theirs.significant
-        and near(value, theirs.value, theirs.slack)
+        and any(near(value, one, theirs.slack) for one in (theirs.value, *theirs.others))
         and near(n, theirs.n, theirs.n_slack)
         and _bounds_are_near(low, high, theirs)
     )

@@ -32,12 +32,32 @@ RATES: Final[Rates] = {
     "EUR": [("2023-10-01", "7.7213"), ("2023-10-31", "7.73999"), ("2023-11-10", "7.80105")],
 }
 CAMPAIGNS: Final[list[dict[str, Any]]] = [
-    {"id": "autumn", "name": "Autumn sale", "aliases": []},
-    {"id": "members", "name": "New members", "aliases": []},
+    {
+        "id": "autumn",
+        "name": "Autumn sale",
+        "aliases": [],
+        "budget": {"amount": "5000", "currency": "CNY"},
+        "starts": "2023-10-16T00:00:00-04:00",
+        "ends": "2023-11-08T12:00:00-05:00",
+    },
+    {
+        "id": "members",
+        "name": "New members",
+        "aliases": [],
+        "budget": {"amount": "700", "currency": "USD"},
+        "starts": "2023-10-20T09:30:00Z",
+        "ends": "2023-12-01T00:00:00Z",
+    },
+    {"id": "brand", "name": "Brand", "aliases": [], "budget": {"amount": "9", "currency": "CNY"}},
     {"id": "halloween", "name": "Halloween", "aliases": ["Trick or treat"]},
     {"id": "double-11", "name": "双十一", "aliases": ["11.11", "Singles Day"]},
-    {"id": "brand", "name": "Brand", "aliases": []},
 ]
+PLANS: Final = [
+    oracle.Plan("autumn", 50_000_000, 1_697_428_800_000, 1_699_462_800_000),
+    oracle.Plan("members", 51_210_600, 1_697_794_200_000, 1_701_388_800_000),
+    oracle.Plan("brand", 90_000),
+]
+"""What the campaigns may cost, in units; 700 USD at the rate of 20 October, 7.3158."""
 # How events call a campaign -> where they count.
 CALLED: Final[list[tuple[dict[str, str], str]]] = [
     ({"campaign_id": "autumn"}, "autumn"),

@@ -23,8 +23,10 @@ from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.cut import CustomerContext
 from streams.ingest.job import IngestJob
 from streams.ingest.rules import IngestRules
+from streams.kpis import saved as saved_states
 from streams.kpis.bucket import Cold
 from streams.kpis.job import KpiJob
+from streams.kpis.plans import Plans
 from streams.kpis.publish import values_encoder
 from streams.kpis.values import Coefficients, Evaluator
 
@@ -94,6 +96,8 @@ def kpi_job(
     top_campaigns: int = 100,
     cold: Cold | None = None,
     coefficients: Coefficients | None = None,
+    campaigns: Iterable[Campaign] = CAMPAIGNS,
+    rates: Rates | None = None,
 ) -> KpiJob:
     """Return a job of the KPI stage."""
     return KpiJob(
@@ -103,6 +107,12 @@ def kpi_job(
         silent_after_ms=20_000,
         day=BusinessDay(ZoneInfo(zone)),
         top_campaigns=top_campaigns,
+        campaigns=campaigns,
+        plans=Plans(
+            CampaignIndex(campaigns).get,
+            rates=rates or Rates("CNY"),
+            day=BusinessDay(ZoneInfo(zone)),
+        ),
         judge=AlertJudge(rules or RuleBook(), catalogue=CATALOGUE, lag_limit_s=30),
         source=SourcePartition("partials", 0),
         alerts_topic="alerts",
@@ -198,6 +208,8 @@ class Path:
             zone=self.zone,
             rules=self.rules,
             coefficients=self.coefficients,
+            campaigns=self.campaigns,
+            rates=self.rates,
         )
         self.reports_offset = 0
 
@@ -271,3 +283,20 @@ def kind_of(body: dict[str, Any]) -> str:
     if body["type"] in {"impression", "click", "visit"}:
         return "clicks"
     return "campaigns" if body["type"] in {"spend_reported", "measurement"} else "orders"
+
+
+def taken_over(path: Path, *, version: int) -> KpiJob:
+    """Return a job that goes on with a path's state as if that version had left it: no era."""
+    state = msgspec.structs.replace(
+        saved_states.decode(path.kpis.snapshot().state), version=version
+    )
+    segments = {
+        b"bucket/%d/%d" % (level, start): bucket.to_bytes()
+        for level, buckets in enumerate(path.kpis._buckets._levels)
+        for start, bucket in buckets.items()
+    }
+    return kpi_job(
+        saved=Saved(
+            offset=path.reports_offset - 1, state=saved_states.encode(state), segments=segments
+        )
+    )

@@ -34,7 +34,8 @@ class Value(NamedTuple):
 
     The slacks are absolute: ``slack`` of the value, ``bound_slack`` of low and
     high, ``n_slack`` of n.  Without slack, integers are equal and other numbers
-    are so to 12 digits.
+    are so to 12 digits.  ``others`` are what the value was before money came that
+    a closed window need not take up any more: all of it, all but the last, and so on.
     """
 
     value: Number
@@ -45,6 +46,7 @@ class Value(NamedTuple):
     slack: float = 0.0
     bound_slack: float = 0.0
     n_slack: float = 0.0
+    others: tuple[Number, ...] = ()
 
 
 MINUTE_MS = 60_000
@@ -149,7 +151,7 @@ USERS = {
 }
 MEASURES = (*SUMS, *USERS)
 # What growth compares with the period before.
-BEFORE = ("visitors", "gross", "likes", "comments", "shares")
+BEFORE = ("visitors", "buyers", "gross", "likes", "comments", "shares")
 # Single values -> (which events, what each gives): quantiles are taken of the first three.
 SINGLES: dict[str, tuple[str, str]] = {
     "dwell_ms": ("kind = 'visit' AND dwell_ms IS NOT NULL", "dwell_ms"),
@@ -309,9 +311,19 @@ FROM asked ASOF JOIN latest
   ON asked.scope_no = latest.scope_no AND asked.end_ms > latest.t
 WHERE latest.t >= seen_from;
 
-CREATE OR REPLACE TABLE unsettled AS  -- window x scope with money that came after it had closed
-SELECT DISTINCT window_no, scope_no
-FROM windows JOIN late ON t >= start_ms AND t < end_ms AND known_ms >= end_ms;
+CREATE OR REPLACE TABLE unsettled AS  -- money that came after the window had closed
+WITH came AS (
+  SELECT window_no, scope_no, known_ms, sum(refund) AS refund, sum(lifetime) AS lifetime
+  FROM windows JOIN late ON t >= start_ms AND t < end_ms AND known_ms >= end_ms
+  GROUP BY ALL),
+since AS (  -- what came from each moment on
+  SELECT window_no, scope_no, sum(refund) OVER after AS refund, sum(lifetime) OVER after AS lifetime
+  FROM came
+  WINDOW after AS (PARTITION BY window_no, scope_no ORDER BY known_ms DESC))
+SELECT window_no, scope_no,
+       list_sort(list(DISTINCT refund::BIGINT)) AS refunds_since,
+       list_sort(list(DISTINCT lifetime::BIGINT)) AS lifetimes_since
+FROM since GROUP BY ALL;
 
 CREATE OR REPLACE TABLE totals AS  -- of the events in [start_ms, end_ms)
 WITH summed AS (
@@ -335,6 +347,13 @@ WITH summed AS (
   GROUP BY ALL)
 SELECT window_no, scope_no, {before} FROM summed GROUP BY ALL;
 
+CREATE OR REPLACE TABLE planned AS  -- what a campaign may cost, in all and by the end of the window
+SELECT window_no, scope_no, budget,
+       (budget::HUGEINT * least(greatest(end_ms - starts_ms, 0), ends_ms - starts_ms)
+        // (ends_ms - starts_ms))::BIGINT AS budget_due
+FROM windows CROSS JOIN scopes JOIN plans ON in_campaign = campaign
+WHERE start_ms = 0 AND scope = 'campaign';
+
 CREATE OR REPLACE TABLE picked_before AS
 SELECT window_no, scope_no, arg_max(x, (t, x)) AS awareness_before
 FROM windows JOIN singles ON t >= before_ms AND t < before_end_ms
@@ -348,9 +367,21 @@ def _sql_late(customers: Customers | None) -> str:
     after = never if customers is None else customers.corrected_for_ms
     return f"""
 CREATE TABLE late AS
-SELECT DISTINCT scope_no, t, known_ms FROM scoped
-WHERE kind IN ('refund', 'lifetime') AND known_ms - t > {after};
+SELECT scope_no, t, known_ms,
+       coalesce(sum(amount) FILTER (kind = 'refund'), 0)::BIGINT AS refund,
+       coalesce(sum(amount) FILTER (kind = 'lifetime'), 0)::BIGINT AS lifetime
+FROM scoped WHERE kind IN ('refund', 'lifetime') AND known_ms - t > {after}
+GROUP BY ALL;
 """
+
+
+class Plan(NamedTuple):
+    """What a campaign may cost, in units of 1/10,000, and when it starts and ends, if it does."""
+
+    campaign: str
+    budget: int
+    starts_ms: int | None = None
+    ends_ms: int | None = None
 
 
 class _Kpi(NamedTuple):
@@ -369,6 +400,7 @@ class _Kpi(NamedTuple):
     slack: str = "0.0"
     bound_slack: str = "0.0"
     n_slack: str = "0.0"
+    others: str = "NULL"
 
 
 def _total(name: str, value: str, *needs: str, n: str | None = None) -> _Kpi:
@@ -465,8 +497,6 @@ def _of_model(model: str, name: str) -> tuple[_Kpi, ...]:
     )
 
 
-# Not exact where money came after the window had closed.
-_ANY_LATE = "CASE WHEN unsettled THEN 'infinity'::DOUBLE ELSE 0.0 END"
 _TOUCHED = "orders_first, orders_last, orders_linear"
 _GROWTH = "ratio(gross - gross_before, gross_before)"
 _ENGAGED = "(likes + comments + shares)"
@@ -510,8 +540,16 @@ KPIS = (
     _share("purchase_conversion_rate", "buyers", "visitors", "clicks", "visits", min_n=100),
     _cost_per("cost_per_order", "orders", 10),
     _total("revenue_gross", "gross", n="orders"),
-    _total("revenue_net", "gross - refunded", n="orders")._replace(slack=_ANY_LATE),
-    _Kpi("refund_rate", "ratio(refunded, gross)", "orders", min_n=30, slack=_ANY_LATE),
+    _total("revenue_net", "gross - refunded", n="orders")._replace(
+        others="list_transform(refunds_since, lambda since: gross - refunded + since)"
+    ),
+    _Kpi(
+        "refund_rate",
+        "ratio(refunded, gross)",
+        "orders",
+        min_n=30,
+        others="list_transform(refunds_since, lambda since: ratio(refunded - since, gross))",
+    ),
     _Kpi(
         "aov",
         _AOV,
@@ -525,6 +563,8 @@ KPIS = (
     _quantile("order_value_p90", "order_p90", 100),
     _total("spend", "spend", "spend_reports", n="spend_reports"),
     _total("cost", "spend + other_cost", "spend_reports", n="spend_reports"),
+    _Kpi("budget_used", "ratio(spend, budget)", "spend_reports", ("spend_reports",)),
+    _Kpi("budget_pace", "ratio(spend, budget_due)", "spend_reports", ("spend_reports",)),
     _return("roas", "gross", "spend"),
     _return("roi", "gross - spend - other_cost", "(spend + other_cost)"),
     _Kpi("ad_cost_ratio", "ratio(spend, gross)", "orders", ("spend_reports",), 30),
@@ -549,7 +589,25 @@ KPIS = (
     _total("repeat_orders", "orders_attributed - first_orders", "orders_attributed"),
     _users("returning_buyers", "old_buyers", "orders_attributed"),
     _share("repurchase_rate", "old_buyers", "buyers", "orders_attributed", min_n=30),
-    _Kpi("clv", "ratio(lifetime, 10000 * first_orders)", "first_orders", min_n=30, slack=_ANY_LATE),
+    _compared(
+        "retention_rate",
+        "ratio(buyers - first_orders, buyers_before)",
+        "buyers",
+        "orders_attributed",
+        min_n=30,
+    )._replace(
+        slack="(sketched(buyers, 0.05) * buyers / greatest(buyers_before, 1))"
+        " + 1.1 * sketched(buyers_before, 0.05) * buyers / greatest(buyers_before, 1)",
+        n_slack="sketched(buyers, 0.05) * buyers",
+    ),
+    _Kpi(
+        "clv",
+        "ratio(lifetime, 10000 * first_orders)",
+        "first_orders",
+        min_n=30,
+        others="list_transform(lifetimes_since,"
+        " lambda since: ratio(lifetime - since, 10000 * first_orders))",
+    ),
     _total(
         "refund_outflow", "refund_outflow", "orders_attributed", "refunds_made", n="refunds_made"
     ),
@@ -582,26 +640,28 @@ KPIS = (
     _compared("awareness_growth", "ratio(awareness - awareness_before, awareness_before)", "1"),
 )
 NEEDED = tuple(dict.fromkeys(name for kpi in KPIS for name in kpi.needs))
-# Of a KPI in a row of results: value, low, high, n, slack, bound_slack, n_slack.
-WIDTH = 7
+# Of a KPI in a row of results: value, low, high, n, slack, bound_slack, n_slack, others.
+WIDTH = 8
 
 
 def _sql_kpis() -> str:
     """The KPIs of a chunk, and the windows and scopes in which all of them are just so."""
-    made_of = ["(window_no, scope_no) IN (FROM unsettled) AS unsettled"]
+    made_of = ["refunds_since", "lifetimes_since"]
     made_of += [f"seen_{name}" for name in NEEDED]
     made_of += [f"coalesce({name}, 0) AS {name}" for name in MEASURES]
     for quantile in QUANTILES:
         made_of += [quantile, f"{quantile}_low", f"{quantile}_high"]
     made_of += [f"{of}_n" for of in dict.fromkeys(of for of, _, _ in QUANTILES.values())]
     made_of += [*LEVELS, "awareness_before", "compared"]
+    made_of += ["planned.budget AS budget", "planned.budget_due AS budget_due"]
     made_of += [f"coalesce({name}_before, 0) AS {name}_before" for name in BEFORE]
     columns = []
     for kpi in KPIS:
         seen = " OR ".join(f"seen_{name}" for name in kpi.needs) or "true"
         columns.append(f"CASE WHEN {seen} THEN {kpi.value} END")
         columns += [kpi.low, kpi.high, kpi.n]
-        columns += [f"CAST({slack} AS DOUBLE)" for slack in kpi[-3:]]
+        columns += [f"CAST({slack} AS DOUBLE)" for slack in kpi[-4:-1]]
+        columns.append(kpi.others)
     return f"""
 WITH made AS (
   SELECT list(window_no) AS window_nos, list(scope_no) AS scope_nos, {", ".join(made_of)}
@@ -609,6 +669,8 @@ WITH made AS (
             LEFT JOIN picked USING (window_no, scope_no)
             LEFT JOIN before USING (window_no, scope_no)
             LEFT JOIN picked_before USING (window_no, scope_no)
+            LEFT JOIN planned USING (window_no, scope_no)
+            LEFT JOIN unsettled USING (window_no, scope_no)
             JOIN windows USING (window_no)
   GROUP BY ALL)
 SELECT window_nos, scope_nos, {", ".join(columns)} FROM made
@@ -753,6 +815,7 @@ def values(
     customers: Customers | None = None,
     compared: Compared | None = None,
     influence: float | None = None,
+    plans: Iterable[Plan] = (),
 ) -> dict[Key, dict[str, Value]]:
     """Return the present KPIs of every asked window and active scope.
 
@@ -761,7 +824,8 @@ def values(
 
     Windows and scopes in which all is the same share one dictionary: do not change it.
     ``compared`` says which windows have a period before them that is known whole, and
-    ``influence`` how much of the growth of sales is due to marketing.
+    ``influence`` how much of the growth of sales is due to marketing; ``plans`` what
+    campaigns may cost.
 
     Raises:
         ValueError: a window starts where no window of its name and end does, or the
@@ -782,6 +846,11 @@ def values(
         for name, frame in ("events", table), ("all_windows", windows):
             frame.write_parquet(f"{folder}/{name}")
             con.execute(f"CREATE TABLE {name} AS FROM read_parquet('{folder}/{name}')")
+        con.execute(
+            "CREATE TABLE plans (campaign TEXT, budget BIGINT, starts_ms BIGINT, ends_ms BIGINT)"
+        )
+        for plan in plans:
+            con.execute("INSERT INTO plans VALUES (?, ?, ?, ?)", plan)
         con.execute(attribution_sql.entries(customers))
         for sql in (SQL_MACROS, SQL_SCOPED, _sql_added(), _sql_singles(), _sql_latest()):
             con.execute(sql)
@@ -826,13 +895,12 @@ def _kpis_of(columns: list[Any], shared: dict[tuple[str, Value], Value]) -> dict
     """Return the present KPIs of a row of results."""
     kpis: dict[str, Value] = {}
     for index, kpi in enumerate(KPIS):
-        number, low, high, n, slack, bound_slack, n_slack = columns[
-            index * WIDTH : (index + 1) * WIDTH
-        ]
+        number, low, high, n, *slacks, others = columns[index * WIDTH : (index + 1) * WIDTH]
         if number is None:
             continue
+        off, bound_off, n_off = (slack or 0.0 for slack in slacks)
         value = Value(
-            number, low, high, n, n >= kpi.min_n, slack or 0.0, bound_slack or 0.0, n_slack or 0.0
+            number, low, high, n, n >= kpi.min_n, off, bound_off, n_off, tuple(others or ())
         )
         kpis[kpi.name] = shared.setdefault((kpi.name, value), value)
     return kpis

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,13 +20,11 @@ from models.windows import (
     BusinessDay,
     first_end_after,
 )
-from streams.engine.stage import Saved
-from streams.kpis import saved as saved_states
 from streams.kpis.buckets import DAY_LEVEL, KEPT_MS, Buckets
 from streams.kpis.gaps import Gap
 from streams.kpis.job import KpiJob
 from streams.kpis.observation import Observation
-from tests.support.offline import NOON, Path, event, kpi_job
+from tests.support.offline import NOON, Path, event, taken_over
 from tests.unit.test_buckets import cell, numbers
 
 DAY = BusinessDay(ZoneInfo("America/New_York"))
@@ -141,22 +138,6 @@ def test_the_era_is_one_segment() -> None:
     assert total.sums[SUM_INDEX["clicks"]] == 100
 
 
-def taken_over(path: Path) -> KpiJob:
-    """Return a job that goes on with a state as version 4 left it: without an era."""
-    snapshot = path.kpis.snapshot()
-    state = msgspec.structs.replace(saved_states.decode(snapshot.state), version=4)
-    segments = {
-        b"bucket/%d/%d" % (level, start): bucket.to_bytes()
-        for level, buckets in enumerate(path.kpis._buckets._levels)
-        for start, bucket in buckets.items()
-    }
-    return kpi_job(
-        saved=Saved(
-            offset=path.reports_offset - 1, state=saved_states.encode(state), segments=segments
-        )
-    )
-
-
 def fed(days: int) -> Path:
     path = Path(now_ms=NOON + 200 * DAY_MS)
     for day in range(0, days, 5):
@@ -174,13 +155,13 @@ def evaluated(job: KpiJob) -> tuple[int, bool, int]:
 
 
 def test_state_of_version_4_that_lost_no_day_counts_from_the_beginning() -> None:
-    assert evaluated(taken_over(fed(20))) == (0, True, 4)
+    assert evaluated(taken_over(fed(20), version=4)) == (0, True, 4)
 
 
 def test_state_of_version_4_that_lost_days_says_from_when_on_it_counts() -> None:
     path = fed(100)
     days = path.kpis._buckets._levels[DAY_LEVEL]
-    assert evaluated(taken_over(path)) == (min(days), False, len(days) + 1)
+    assert evaluated(taken_over(path, version=4)) == (min(days), False, len(days) + 1)
     assert evaluated(path.kpis) == (0, True, 20)
 
 

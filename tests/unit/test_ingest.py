@@ -212,8 +212,9 @@ def test_a_definition_has_a_plan_that_the_registry_gets() -> None:
     assert campaign == job.campaigns.get("c7")
     assert campaign.budget is not None
     assert (campaign.budget.amount, campaign.stages[0].name) == (50_000, "warm-up")
-    assert campaign.ends is not None
-    assert campaign.ends.timestamp() * 1000 == NOON + 86_400_000
+    elapsed = campaign.elapsed(NOON)
+    assert elapsed is not None
+    assert elapsed.whole_ms - elapsed.so_far_ms == 86_400_000
 
 
 @pytest.mark.parametrize(

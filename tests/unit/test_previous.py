@@ -172,4 +172,5 @@ def test_all_that_looks_back_is_in_the_catalogue() -> None:
         "sales_contribution",
         "engagement_growth",
         "awareness_growth",
+        "retention_rate",
     } == LOOKING_BACK

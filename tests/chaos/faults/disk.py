@@ -47,7 +47,7 @@ def store_deleted(arena: Arena) -> None:
         arena.again("a")
 
 
-@scenario(workers=("a",), in_ci=True)
+@scenario(workers=("a",))
 def store_corrupted(arena: Arena) -> None:
     """The files of the local table store hold rubbish; it is rebuilt from the changelog."""
     with arena.fault():

@@ -12,7 +12,7 @@ from tests.chaos.scenario import scenario
 TAKEOVER_LIMIT_S = 15.0
 
 
-@scenario(in_ci=True)
+@scenario()
 def worker_killed(arena: Arena) -> None:
     """kill -9 of the worker that owns the KPIs; the other takes over."""
     owner = arena.observer.latest["worker"]

@@ -1,0 +1,47 @@
+"""Moments of campaigns at which windows of their own begin."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+
+from models.campaigns import Campaign, milliseconds
+from models.windows import BusinessDay, whole_quarter
+
+
+class Moments:
+    """Finds when the stages of campaigns begin, as these are defined now.
+
+    Every moment is rounded up to a whole quarter of an hour: windows of weeks are
+    summed up from quarters.
+
+    Args:
+        campaigns: all of them; it may grow and change.
+        day: the business day.
+    """
+
+    def __init__(self, campaigns: Iterable[Campaign], *, day: BusinessDay) -> None:
+        self._campaigns = campaigns
+        self._day = day
+
+    def days(self, from_ms: int, until_ms: int) -> set[int]:
+        """Return the starts of the business days on which a stage begins in [from, until]."""
+        moments = {
+            whole_quarter(milliseconds(stage.starts))
+            for campaign in self._campaigns
+            for stage in campaign.stages
+        }
+        return {self._day.start_of(at_ms) for at_ms in moments if from_ms <= at_ms <= until_ms}
+
+    def stages(self, at_ms: int) -> Mapping[int, Collection[str]]:
+        """Return the ids of the campaigns that are in a stage, by when that began.
+
+        Args:
+            at_ms: event time, in ms. A stage that begins after it, rounded, is left out.
+        """
+        found: defaultdict[int, set[str]] = defaultdict(set)
+        for campaign in self._campaigns:
+            stage = campaign.stage_at(at_ms)
+            if stage is not None:
+                found[whole_quarter(milliseconds(stage.starts))].add(campaign.id)
+        return {start: ids for start, ids in found.items() if start < at_ms}

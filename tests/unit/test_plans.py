@@ -1,0 +1,97 @@
+"""Budgets: what was planned by now, and when the money will be gone."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from models.campaigns import Campaign
+from models.definitions import KpiValue
+from models.rates import Rate, Rates
+from models.scopes import Scope
+from models.windows import DAY_MS, MINUTE_MS, BusinessDay
+from streams.kpis.plans import Plan, Plans
+from tests.support.offline import NOON, Path, event
+
+STARTS, ENDS = "2023-11-10T12:00:00Z", "2023-11-20T12:00:00Z"
+"""Ten days, four of which are over at NOON."""
+
+
+def plans(**fields: Any) -> Plans:
+    campaign = Campaign.model_validate({"id": "c1"} | fields)
+    rates = Rates(
+        "CNY", [Rate.model_validate({"currency": "USD", "date": "2023-11-01", "rate": 7})]
+    )
+    return Plans({"c1": campaign}.get, rates=rates, day=BusinessDay(ZoneInfo("UTC")))
+
+
+def budget(amount: str, currency: str = "CNY") -> dict[str, str]:
+    return {"amount": amount, "currency": currency}
+
+
+def test_a_plan_is_due_as_time_goes() -> None:
+    made = plans(budget=budget("1000"), starts=STARTS, ends=ENDS)
+    assert made.at("c1", NOON) == Plan(10_000_000, 4_000_000)
+    assert made.at("c1", NOON - 30 * DAY_MS) == Plan(10_000_000, 0)
+    assert made.at("c1", NOON + 30 * DAY_MS) == Plan(10_000_000, 10_000_000)
+
+
+def test_a_budget_is_worth_what_its_currency_was_when_the_campaign_started() -> None:
+    assert plans(budget=budget("10", "USD")).at("c1", NOON) == Plan(700_000, 0)
+    assert plans(budget=budget("10", "EUR"), starts=STARTS, ends=ENDS).at("c1", NOON) is None
+
+
+def test_without_a_budget_there_is_no_plan() -> None:
+    assert plans(starts=STARTS, ends=ENDS).at("c1", NOON) is None
+    assert plans(budget=budget("10")).at("c2", NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("spent", "days_after_start"), [(4_000_000, 10), (8_000_000, 5), (10_000_000, 4), (0, None)]
+)
+def test_the_end_of_the_money_is_that_of_the_pace_so_far(
+    spent: int, days_after_start: int | None
+) -> None:
+    made = plans(budget=budget("1000"), starts=STARTS, ends=ENDS)
+    expected = None if days_after_start is None else NOON + (days_after_start - 4) * DAY_MS
+    assert made.exhausted_ms("c1", NOON, spent=spent) == expected
+
+
+def test_a_campaign_that_has_not_started_has_no_pace() -> None:
+    made = plans(budget=budget("1000"), starts=STARTS, ends=ENDS)
+    assert made.exhausted_ms("c1", NOON - 5 * DAY_MS, spent=5) is None
+
+
+def test_a_campaigns_budget_is_compared_with_everything_it_spent() -> None:
+    campaign = Campaign.model_validate(
+        {"id": "c1", "budget": budget("1000"), "starts": STARTS, "ends": ENDS}
+    )
+    path = Path(campaigns=[campaign, Campaign(id="c2")])
+    path.feed(
+        [
+            event("spend_reported", at=NOON + minute * MINUTE_MS, event_id=f"{of}{minute}", **more)
+            for minute in range(40)
+            for of in ("c1", "c2")
+            for more in [{"campaign_id": of, "amount": "20", "currency": "CNY", "channel": "feed"}]
+        ],
+        batch=2,
+    )
+    path.finish()
+    view = path.kpis.view
+    assert view is not None
+    so_far, hour = view.latest["so_far"], view.latest["1h"]
+    shares = {
+        scope: (kpis["budget_used"], kpis["budget_pace"])
+        for scope, kpis in so_far.values.items()
+        if "budget_used" in kpis
+    }
+    # Of 1,000 all is due in ten days, 400 and a bit by the end of the window.
+    assert so_far.end_ms == NOON + 30 * MINUTE_MS
+    due = 4_000_000 + 30 * MINUTE_MS * 10_000_000 // (10 * DAY_MS)
+    spent = KpiValue(0.6, None, None, 30), KpiValue(6_000_000 / due, None, None, 30)
+    assert shares == {Scope("campaign", "c1"): spent}
+    assert not any("budget_used" in kpis for kpis in hour.values.values())
+    pace_ms = (4 * DAY_MS + 30 * MINUTE_MS) * 10 // 6
+    assert so_far.exhausted_ms == {"c1": NOON - 4 * DAY_MS + pace_ms}
