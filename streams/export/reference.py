@@ -81,8 +81,9 @@ values count, and only of KPIs that rest on everything in that window. An outlie
 95 % reaches the median is none. What names no campaign or channel (`none`, `unknown`, `direct`)
 and the campaigns beyond the largest (`other`) are nobody's peers.
 
-Outliers are on the live page, better ones and worse ones apart, and in `kpi_monitor_peer_z`; they
-raise no alert. Many KPIs of many peers are compared, so a few outliers come by chance.
+Outliers are on the live page, better ones and worse ones apart, on the board of all KPIs, and in
+`kpi_monitor_peer_z`; they raise no alert. Many KPIs of many peers are compared, so a few outliers
+come by chance.
 
 ## What formulas may name
 
