@@ -1,4 +1,4 @@
-"""The 'KPIs' Grafana dashboard: every KPI of the catalogue, scorecards and the funnel.
+"""The 'KPIs' Grafana dashboard: every KPI of the catalogue, scorecards, the funnel and peers.
 
 It follows from the definitions: a row for each objective, a graph for each KPI with its
 interval, in the kind of scope and the window that are chosen.
@@ -13,7 +13,7 @@ from grafana_foundation_sdk.builders import prometheus, table, timeseries
 from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards import queries, tables, variables
+from dashboards import queries, tables, variables, views
 from dashboards.queries import CURRENCY, Query
 from models.definitions import Kpi, Unit
 from models.kpis import CATALOGUE
@@ -48,7 +48,9 @@ def build() -> models.Dashboard:
     board = (
         boards.Dashboard("Campaign KPIs, all")
         .uid("kpi-catalogue")
-        .description("Every KPI by objective, the scorecards, and what the funnel loses.")
+        .description(
+            "Every KPI by objective, scorecards, what the funnel loses, outliers, changes."
+        )
         .tags(["kpi", "catalogue"])
         .timezone("browser")
         .time("now-6h", "now")
@@ -74,6 +76,8 @@ def build() -> models.Dashboard:
     board.with_row(boards.Row("Funnel 转化漏斗"))
     text = "Orders lost at each step in the last hour beyond what is usual in the week."
     board.with_panel(_graph("Excess loss 超额流失", text, "short", [queries.FUNNEL]))
+    board.with_row(boards.Row("Peers 同类对比"))
+    board.with_panel(_outliers())
     board.with_row(boards.Row(_CHANGES))
     board.with_panel(_changes())
     for objective, title in _OBJECTIVES.items():
@@ -116,8 +120,26 @@ def _changes() -> table.Panel:
             ("last_week_change", "Change 同比", "percentunit"),
         )
     ]
-    panel = tables.titled(_CHANGES, text=text, sort="KPI 指标", desc=False)
-    return tables.joined(panel, keys=keys, columns=columns).no_value("Nothing compared 无可比数据")
+    panel = tables.panel(_CHANGES, text=text, sort="KPI 指标", desc=False)
+    return tables.joined(panel, keys=keys, values=columns).no_value("Nothing compared 无可比数据")
+
+
+def _outliers() -> table.Panel:
+    text = (
+        "Channels, campaigns and regions that are far from the others of their kind, by the"
+        " modified z-score: below 0 is less than the median of the peers. The choices above do not"
+        " filter it."
+    )
+    names = {
+        "kpi": "KPI 指标",
+        **views.SCOPE_COLUMNS,
+        "window": "Window 时间窗口",
+        "Value": "z",
+    }
+    panel = tables.panel("Peers: outliers 同类对比：离群值", text=text, sort="z", desc=True)
+    panel.targets([tables.target(queries.PEERS, ref="A")]).unit("none").decimals(1)
+    panel.no_value("No outliers 无离群值")
+    return panel.with_transformation(tables.columns(names, hidden=("Time",)))
 
 
 def _exhausted() -> timeseries.Panel:

@@ -106,7 +106,7 @@ def _ref(name: str) -> str:
 
 
 def _row_target(name: str) -> prometheus.Dataquery:
-    return tables.instant(QUERIES[name], ref=_ref(name))
+    return tables.target(QUERIES[name], ref=_ref(name))
 
 
 def _tile(view: views.View) -> stat.Panel:
@@ -159,7 +159,7 @@ def _band(name: str) -> list[models.DynamicConfigValue]:
 
 
 def _campaigns() -> table.Panel:
-    panel = tables.titled(
+    panel = tables.panel(
         views.CAMPAIGNS_TITLE, text=views.CAMPAIGNS_TEXT, sort=views.CAMPAIGNS_SORT, desc=True
     )
     return _rows(panel, by="campaign", columns=views.CAMPAIGNS)
@@ -168,7 +168,7 @@ def _campaigns() -> table.Panel:
 def _models(by: str) -> table.Panel:
     title = f"{views.MODELS_TITLE}: {views.KEYS[by]}"
     columns = views.models(by)
-    panel = tables.titled(title, text=views.MODELS_TEXT, sort=columns[0].title, desc=True)
+    panel = tables.panel(title, text=views.MODELS_TEXT, sort=columns[0].title, desc=True)
     return _rows(panel, by=by, columns=columns)
 
 
@@ -182,24 +182,24 @@ def _rows(panel: table.Panel, *, by: str, columns: Sequence[views.Column]) -> ta
         )
         for column in columns
     ]
-    return tables.joined(panel, keys={by: views.KEYS[by]}, columns=shown)
+    return tables.joined(panel, keys={by: views.KEYS[by]}, values=shown)
 
 
 def _effects() -> table.Panel:
-    panel = tables.titled(
+    panel = tables.panel(
         views.EFFECTS.title, text=views.EFFECTS.text, sort="Moment 时间", desc=True
     )
     panel.targets([_row_target(name) for name in views.EFFECTS.queries])
     panel.no_value("No changes 无调整").unit(views.EFFECTS.unit)
     panel.with_transformation(tables.MERGED)
-    return panel.with_transformation(tables.organized(views.EFFECT_COLUMNS, hidden=("Time",)))
+    return panel.with_transformation(tables.columns(views.EFFECT_COLUMNS, hidden=("Time",)))
 
 
 def _alerts() -> table.Panel:
-    panel = tables.titled(
+    panel = tables.panel(
         views.ALERTS.title, text=views.ALERTS.text, sort="Severity 级别", desc=False
     )
     panel.targets([_row_target(name) for name in views.ALERTS.queries])
     panel.no_value("No open alerts 无未关闭告警").unit(views.ALERTS.unit)
     hidden = ("Time", "Value", *(f"Value #{_ref(name)}" for name in views.ALERTS.queries))
-    return panel.with_transformation(tables.organized(views.ALERT_COLUMNS, hidden=hidden))
+    return panel.with_transformation(tables.columns(views.ALERT_COLUMNS, hidden=hidden))
