@@ -74,9 +74,9 @@ silent. What else changed at that time is in them too: they are no proof.
 
 Each whole quarter of an hour, windows are compared with a reference period: 上期 `previous`, the
 equal period before ({previous}), and 同期 `last_week`, the same seven business days before by the
-local clock ({last_week}). Metrics, the page and a table of the board of KPIs show the value in
-the reference period and the change, now / then - 1, for all, channels and campaigns. The change
-is of that quarter: data that come later count from the next one on.
+local clock ({last_week}). Metrics and a table of the board of KPIs tell the value in the
+reference period and the change, now / then - 1, of all, channels and campaigns; the page that
+of all. The change is of that quarter: data that come later count from the next one on.
 
 - A comparison is absent where the reference period was not observed whole, has a gap, or can't be
   summed up any more: 30 days have a period before only at the end of a business day. KPIs that
