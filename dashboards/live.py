@@ -82,6 +82,7 @@ def _sections() -> Iterator[tuple[str, Iterable[Builder[models.Panel]]]]:
     yield "By channel 按渠道", map(_graph, views.per("channel", each="各渠道"))
     yield views.CAMPAIGNS_TITLE, [_campaigns()]
     yield views.MODELS_TITLE, [_models(by) for by in views.KEYS]
+    yield views.EFFECTS.title, [_effects()]
     yield "Alerts 告警", [_alerts()]
     yield (
         "Data completeness 数据完整性",
@@ -181,6 +182,16 @@ def _rows(panel: table.Panel, *, by: str, columns: Sequence[views.Column]) -> ta
     for column in columns:
         panel.override_by_name(column.title, _properties({"unit": column.unit}))
     return panel.with_transformation(tables.columns(names, hidden=("Time",)))
+
+
+def _effects() -> table.Panel:
+    panel = tables.panel(
+        views.EFFECTS.title, text=views.EFFECTS.text, sort="Moment 时间", desc=True
+    )
+    panel.targets([_row_target(name) for name in views.EFFECTS.queries])
+    panel.no_value("No changes 无调整").unit(views.EFFECTS.unit)
+    panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
+    return panel.with_transformation(tables.columns(views.EFFECT_COLUMNS, hidden=("Time",)))
 
 
 def _alerts() -> table.Panel:

@@ -204,12 +204,27 @@ def _attribution(by: str) -> dict[str, Query]:
     }
 
 
+_EFFECT_KPIS: Final = "orders|conversion_rate|revenue_gross|roas|spend"
+
+
+def _effects() -> dict[str, Query]:
+    return {
+        f"effects.{period}": Query(
+            "max by (campaign, change, what, kpi) (kpi_monitor_effect"
+            f'{{period="{period}", campaign=~"$campaign", kpi=~"{_EFFECT_KPIS}"}})',
+            "{{campaign}} {{change}} {{what}} {{kpi}}",
+        )
+        for period in ("before", "after")
+    }
+
+
 QUERIES: Final[Mapping[str, Query]] = MappingProxyType(
     _overall()
     | _per("campaign")
     | _per("channel")
     | _attribution("campaign")
     | _attribution("channel")
+    | _effects()
     | _monitor()
 )
 """Every query of the board by name, with Grafana's variables still in it."""

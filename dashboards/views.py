@@ -178,6 +178,24 @@ def models(by: str) -> tuple[Column, ...]:
     )
 
 
+EFFECTS: Final = View(
+    title="Changes and their effect 调整与效果",
+    text=(
+        "The last changes of campaigns, their starts among them: KPIs over equal times before and"
+        " after, up to 24 hours each. Changes whose time before was not observed are left out."
+    ),
+    unit="none",
+    queries=("effects.before", "effects.after"),
+)
+EFFECT_COLUMNS: Final = {
+    "change": "Moment 时间",
+    "campaign": "Campaign 活动",
+    "what": "Changed 调整项",
+    "kpi": "KPI 指标",
+    "Value #before": "Before 调整前",
+    "Value #after": "After 调整后",
+}
+
 ALERTS: Final = View(
     title="Open alerts 未关闭告警",
     text=(

@@ -16,6 +16,8 @@ EventTime = int | str
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Label = Annotated[str, msgspec.Meta(max_length=100)]
 """Becomes a metric's label; long ones are broken input."""
+Text = Annotated[str, msgspec.Meta(max_length=1_000)]
+"""Is shown as it is."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**10)]
 
@@ -133,10 +135,10 @@ class CampaignDefined(CampaignEvent, tag="campaign_defined", kw_only=True):
 class CampaignChanged(CampaignEvent, tag="campaign_changed", kw_only=True):
     """Somebody changed a campaign while it runs."""
 
-    what: str
-    from_value: str | None = msgspec.field(default=None, name="from")
-    to_value: str | None = msgspec.field(default=None, name="to")
-    who: str = ""
+    what: Label
+    from_value: Text | None = msgspec.field(default=None, name="from")
+    to_value: Text | None = msgspec.field(default=None, name="to")
+    who: Label = ""
 
 
 class CampaignEnded(CampaignEvent, tag="campaign_ended"):

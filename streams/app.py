@@ -16,6 +16,7 @@ from typing import Any
 from faust.types import TP
 
 from models.alerts import Alert, RuleBook
+from models.changes import Changes
 from models.measures import SOURCE_KINDS
 from models.rates import Rates
 from models.selection import KpiBook
@@ -44,6 +45,7 @@ from streams.ingest.rules import IngestRules
 from streams.kpis import stage as kpis
 from streams.kpis.cold import ColdStore
 from streams.kpis.job import KpiJob
+from streams.kpis.moments import Moments
 from streams.kpis.plans import Plans
 from streams.kpis.publish import values_encoder
 from streams.kpis.values import Evaluator
@@ -142,9 +144,12 @@ def build(settings: Settings) -> Monitor:
     scorecards = config.load_scorecards(settings.scorecards_file, catalogue=book.catalogue)
     rates = Rates(settings.currency, config.load_rates(settings.rates_file).rates)
     campaigns = CampaignIndex(config.load_campaigns(settings.campaigns_file).campaigns)
+    changes = Changes()
     _refuse_unwritable(settings.data_dir)
     ensure_topics(settings)
-    engine = _engine(settings, book=book, rules=rules, campaigns=campaigns, rates=rates)
+    engine = _engine(
+        settings, book=book, rules=rules, campaigns=campaigns, changes=changes, rates=rates
+    )
     delivery: AlertmanagerDelivery | None = None
 
     def view() -> WorkerView:
@@ -187,7 +192,7 @@ def build(settings: Settings) -> Monitor:
             now_ms=engine.clock.now_ms,
         )
     registry = RegistryReader(
-        campaigns, rates, broker=settings.broker, topic=settings.registry_topic
+        campaigns, changes, rates, broker=settings.broker, topic=settings.registry_topic
     )
     return Monitor(settings, engine, web, registry, delivery)
 
@@ -216,7 +221,13 @@ def _kpi_job(engine: Engine, settings: Settings) -> KpiJob | None:
 
 
 def _engine(
-    settings: Settings, *, book: KpiBook, rules: RuleBook, campaigns: CampaignIndex, rates: Rates
+    settings: Settings,
+    *,
+    book: KpiBook,
+    rules: RuleBook,
+    campaigns: CampaignIndex,
+    changes: Changes,
+    rates: Rates,
 ) -> Engine:
     kinds = dict(zip(settings.source_topics, SOURCE_KINDS, strict=True))
     ingest_stage = ingest.stage(
@@ -239,7 +250,7 @@ def _engine(
             silent_after_ms=round(settings.silent_after_s * 1000),
             day=settings.business_day,
             top_campaigns=book.top_campaigns,
-            campaigns=campaigns,
+            moments=Moments(campaigns, changes, day=settings.business_day),
             plans=Plans(campaigns.get, rates=rates, day=settings.business_day),
             judge=AlertJudge(
                 rules, catalogue=evaluator.catalogue, lag_limit_s=settings.lag_alert_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from models.changes import Changes
 from models.rates import Rates
 from streams import app, config
 from streams.engine.stage import SourcePartition
@@ -49,7 +50,7 @@ async def rebuild_customers(settings: Settings, *, progress: Callable[[int, int]
     rules = app.ingest_rules(settings)
     store = _store(settings)
     registry = RegistryReader(
-        campaigns, rates, broker=settings.broker, topic=settings.registry_topic
+        campaigns, Changes(), rates, broker=settings.broker, topic=settings.registry_topic
     )
     kinds = {settings.clicks_topic: "clicks", settings.orders_topic: "orders"}
 

@@ -5,7 +5,8 @@ a while, into orders, others into registrations, leads and answers to surveys;
 every ten seconds channels report what they cost and measurements come in. A fifth
 of the orders name neither campaign nor channel: which clicks led to them is left
 to attribution. A refund is of an order of the same user half a minute before.
-Some records are sent twice, some come late, some are broken.
+Some records are sent twice, some come late, some are broken. Now and then somebody
+changes the first campaign, which changes nothing of what its users do.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from models.campaigns import Budget, Campaign, Stage
-from models.windows import DAY_MS, HOUR_MS, SECOND_MS, whole_quarter
+from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, whole_quarter
 
 SPEND_EVERY_MS = 10 * SECOND_MS
+CHANGE_EVERY_MS = 20 * MINUTE_MS
 STEP_MS = 100
 SCENARIOS = ("checkout-outage", "traffic-spike", "tracking-lost", "budget-burn")
 
@@ -53,10 +55,14 @@ CAMPAIGNS = (
 )
 
 STAGES = ("预热 warm-up", "爆发 peak", "返场 encore")
-
-
 BUDGET = Budget(amount=Decimal(1_000_000), currency="CNY")
 """What the first campaign may cost in its day."""
+_CHANGES = (
+    ("budget", ("100000", "120000", "150000")),
+    ("creative", ("countdown", "gift card", "live clip")),
+    ("landing page", ("/618", "/618-deals", "/618-live")),
+)
+"""What is changed in turn, and the values it takes in turn."""
 
 
 def staged(start_ms: int) -> tuple[Campaign, ...]:
@@ -213,6 +219,8 @@ class Synthetic:
             if step % SPEND_EVERY_MS < STEP_MS:
                 made.extend(self._spend_reports(step))
                 made.extend(self._measurements(step))
+            if step % CHANGE_EVERY_MS < STEP_MS:
+                yield self._change(step)
             yield from sorted(self._oddly(made))
 
     def _clicks_in(self, time_ms: int) -> float:
@@ -320,6 +328,21 @@ class Synthetic:
                 cost=rnd.choice(("channel", "labour")),
             )
 
+    def _change(self, time_ms: int) -> FeedRecord:
+        turn, number = divmod(time_ms // CHANGE_EVERY_MS, len(_CHANGES))
+        what, values = _CHANGES[number]
+        campaign = CAMPAIGNS[0]
+        return self._record(
+            "campaign_changed",
+            time_ms,
+            key=campaign.id,
+            campaign_id=campaign.id,
+            what=what,
+            to=values[turn % len(values)],
+            who=campaign.owner,
+            **{"from": values[(turn - 1) % len(values)]},
+        )
+
     def _later(self, due_ms: int, kind: str, user: str, body: dict[str, Any]) -> None:
         self._number += 1
         heapq.heappush(self._waiting, (due_ms, self._number, kind, user, body))
@@ -363,7 +386,8 @@ class Synthetic:
     def _topic_of(self, kind: str) -> str:
         if kind in {"impression", "click", "visit"}:
             return self._clicks
-        return self._campaigns if kind in {"spend_reported", "measurement"} else self._orders
+        of_campaigns = {"spend_reported", "measurement", "campaign_changed"}
+        return self._campaigns if kind in of_campaigns else self._orders
 
     def _oddly(self, made: list[FeedRecord]) -> Iterator[FeedRecord]:
         rnd, odd, truth = self._random, self._odd, self.truth

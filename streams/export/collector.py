@@ -17,6 +17,8 @@ from models.dead_letters import Reason
 from models.definitions import Catalogue, Kpi, KpiValue
 from models.scopes import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
 from models.windows import ShownWindow
+from streams.export.effect_metrics import SPECS as EFFECT_SPECS
+from streams.export.effect_metrics import effect_metrics
 from streams.export.exports import Exports
 from streams.export.families import Spec, family
 from streams.export.peer_metrics import SPECS as PEER_SPECS
@@ -116,6 +118,7 @@ DELIVERY_FAILURES = Spec("kpi_monitor_delivery_failures", "Deliveries that faile
 SPECS = (
     *(value for value in list(globals().values()) if isinstance(value, Spec)),
     *SCORECARD_SPECS,
+    *EFFECT_SPECS,
     *PEER_SPECS,
 )
 
@@ -162,6 +165,7 @@ class MonitorCollector(Collector):
             yield from self._metrics_of(kpi, kept)
         yield from scorecard_metrics(self._exports.scores(kpis))
         yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
+        yield from effect_metrics(kpis.effects, self._catalogue)
         yield from peer_metrics(self._exports.outliers(kpis))
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
         yield family(SERIES, [((), exported)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +17,7 @@ from streams.kpis.funnel import Step, worst
 from streams.kpis.peers import Peer
 from streams.kpis.scoring import IndicatorScore, Score
 from streams.kpis.values import KpiValues
-from streams.kpis.view import KpiView
+from streams.kpis.view import Effect, KpiView
 
 CAMPAIGNS_SHOWN = 200
 CAMPAIGN_KPIS = (
@@ -25,6 +25,9 @@ CAMPAIGN_KPIS = (
     *("revenue_gross", "revenue_net", "aov", "spend", "cpc", "roas", "roi"),
 )
 """What is sent of every campaign each second; /metrics has all of it."""
+
+EFFECT_KPIS = ("orders", "conversion_rate", "revenue_gross", "roas", "spend")
+"""What is sent of the time before and after a change; /metrics has all of it."""
 
 
 def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
@@ -55,6 +58,7 @@ def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
         "totals": _totals(kpis, catalogue),
         "sparklines": _sparklines(kpis, catalogue),
         "campaigns": _campaigns(kpis, catalogue),
+        "effects": [_effect(one, catalogue) for one in kpis.effects] if kpis else [],
         "funnels": _funnels(exports.funnels(kpis)) if kpis else [],
         "peers": _peers(exports.outliers(kpis)) if kpis else {},
         "scorecards": [_score(score) for score in exports.scores(kpis)] if kpis else [],
@@ -148,15 +152,33 @@ def _campaigns(kpis: KpiView | None, catalogue: Catalogue) -> list[dict[str, Any
         {
             "campaign": campaign,
             "windows": {
-                name: _values(_main(values), catalogue) for name, values in windows.items()
+                name: _values(_chosen(values, CAMPAIGN_KPIS), catalogue)
+                for name, values in windows.items()
             },
         }
         for campaign, windows in sorted(campaigns.items())[:CAMPAIGNS_SHOWN]
     ]
 
 
-def _main(values: KpiValues) -> KpiValues:
-    return {name: values[name] for name in CAMPAIGN_KPIS if name in values}
+def _chosen(values: KpiValues, names: Iterable[str]) -> KpiValues:
+    return {name: values[name] for name in names if name in values}
+
+
+def _effect(effect: Effect, catalogue: Catalogue) -> dict[str, Any]:
+    change = effect.change
+    return {
+        "id": f"{change.campaign}/{change.event_id}",
+        "campaign": change.campaign,
+        "at": change.at_ms,
+        "moment": effect.moment_ms,
+        "length": effect.length_ms,
+        "what": change.what,
+        "from": change.from_value,
+        "to": change.to_value,
+        "who": change.who,
+        "before": _values(_chosen(effect.before, EFFECT_KPIS), catalogue),
+        "after": _values(_chosen(effect.after, EFFECT_KPIS), catalogue),
+    }
 
 
 def _funnels(funnels: Mapping[Scope, Sequence[Step]]) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from models.definitions import Catalogue, Kpi
 from models.kpis import CATALOGUE
 from models.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_SETS
 from models.scopes import PARTS, SCOPE_KINDS
-from models.windows import DAY_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
+from models.windows import DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.export import collector
-from streams.kpis import peers
+from streams.kpis import effects, peers
 from streams.kpis.buckets import DAY_LEVEL, KEPT_MS
 from streams.kpis.stages import STEP_MS
 
@@ -60,6 +60,15 @@ is over, where that moment was not observed, and {kept_days} days after it, when
 the stage began is not kept any more; a stage that is defined only when the quarters of that day
 are gone never gets one. It is shown and exported; no rule rests on it, and it is not in the topic
 of values.
+
+## Changes and their effect
+
+For the last {effects} changes of campaigns in {effect_days} days (`campaign_changed`, and a
+campaign's start), `kpi_monitor_effect` and the live page tell its KPIs before and after. The moment
+is rounded up to a whole quarter of an hour. Both times are as long as what is complete since the
+moment, in whole quarters, at most {longest_hours} hours. KPIs are absent where one of both times
+was not observed whole, lacks records or is not held any more, or where a source that they need was
+silent. What else changed at that time is in them too: they are no proof.
 
 ## Scopes
 
@@ -174,6 +183,9 @@ def kpis_page(catalogue: Catalogue) -> str:
         intervals="; ".join(_INTERVALS.values()),
         windows=table(("window", "what", "closes every"), windows),
         kept_days=KEPT_MS[DAY_LEVEL] // DAY_MS,
+        effects=effects.SHOWN,
+        effect_days=effects.LOOKBACK_MS // DAY_MS,
+        longest_hours=effects.LONGEST_MS // HOUR_MS,
         scopes=", ".join(f"`{kind}`" for kind in SCOPE_KINDS),
         peer_windows=", ".join(f"`{name}`" for name in peers.WINDOWS),
         z_limit=peers.Z_LIMIT,

@@ -14,9 +14,11 @@ import msgspec
 
 from models import reports
 from models.campaigns import Campaign
+from models.changes import Change
 from models.dead_letters import Reason
 from models.distinct import hash_user
 from models.events import (
+    CampaignChanged,
     CampaignDefined,
     Click,
     ClicksTopic,
@@ -195,6 +197,8 @@ class IngestJob:
             region = segment = ""
             if kind is CampaignDefined:
                 self._define(carried)
+            elif kind is CampaignChanged:
+                self._note_change(event, event_time)
         owner = owner.encode()
         if record.key != owner:
             self._stats.mis_keyed += 1
@@ -237,6 +241,28 @@ class IngestJob:
                 topic=self.rules.registry_topic,
                 key=campaign.id.encode(),
                 value=campaign.model_dump_json().encode(),
+            )
+        )
+
+    def _note_change(self, event: CampaignChanged, event_time: int) -> None:
+        """Tell the registry of a change; one of no known campaign is left out."""
+        campaign = self.campaigns.resolve(event.campaign_id)
+        if campaign == UNKNOWN_CAMPAIGN:
+            return
+        change = Change(
+            campaign=campaign,
+            event_id=event.event_id,
+            at_ms=event_time,
+            what=event.what,
+            from_value=event.from_value,
+            to_value=event.to_value,
+            who=event.who,
+        )
+        self._outputs.append(
+            Output(
+                topic=self.rules.registry_topic,
+                key=f"change/{campaign}/{event.event_id}".encode(),
+                value=change.model_dump_json().encode(),
             )
         )
 

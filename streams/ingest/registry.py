@@ -10,22 +10,30 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import TypeAdapter, ValidationError
 
 from models.campaigns import Campaign
+from models.changes import Change, Changes
 from models.rates import Rate, Rates
 from streams.broker import Broker
 from streams.ingest.campaigns import CampaignIndex
 
-_definition: TypeAdapter[Campaign | Rate] = TypeAdapter(Campaign | Rate)
+_definition: TypeAdapter[Campaign | Change | Rate] = TypeAdapter(Campaign | Change | Rate)
 
 log = logging.getLogger(__name__)
 
 
 class RegistryReader:
-    """Keeps campaigns and rates up to date from the registry topic."""
+    """Keeps campaigns, their changes and rates up to date from the registry topic."""
 
     def __init__(
-        self, campaigns: CampaignIndex, rates: Rates, *, broker: Broker, topic: str
+        self,
+        campaigns: CampaignIndex,
+        changes: Changes,
+        rates: Rates,
+        *,
+        broker: Broker,
+        topic: str,
     ) -> None:
         self._campaigns = campaigns
+        self._changes = changes
         self._rates = rates
         self._broker = broker
         self._partition = TopicPartition(topic, 0)
@@ -72,6 +80,8 @@ class RegistryReader:
                     continue
                 if isinstance(definition, Rate):
                     self._rates.define(definition)
+                elif isinstance(definition, Change):
+                    self._changes.note(definition)
                 else:
                     self._campaigns.define(definition)
 

@@ -146,16 +146,18 @@ class WindowEvaluator:
             if (moment := self._plans.exhausted_ms(scope.campaign, end, spent=int(spend.value)))
         }
 
-    def evaluate_since(self, start: int, end: int, campaigns: Collection[str]) -> Evaluation | None:
-        """Return the KPIs of campaigns and of their channels since a moment of theirs.
+    def evaluate_campaigns(
+        self, campaigns: Collection[str], start: int, end: int
+    ) -> Evaluation | None:
+        """Return the KPIs of campaigns and of their channels over a time of their own.
 
         Args:
-            start: the moment, a whole quarter of an hour.
-            end: up to when.
             campaigns: their ids.
+            start: from when on, a whole quarter of an hour.
+            end: up to when.
 
         Returns:
-            None where the moment was not observed or its quarters are not held any more.
+            None where the start was not observed or its quarters are not held any more.
         """
         observation = self._observation
         observed_from_ms = max(observation.whole_from_ms, observation.days_from_ms)
@@ -166,9 +168,11 @@ class WindowEvaluator:
             return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
 
         seen = self._seen.scopes(day_start=self._day.start_of(end - 1), end=end)
+        inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
+        inputs |= {scope: mask for scope, mask in seen if concerned(scope)}
         evaluated = evaluate(
             self._buckets.totals(start, end).only(concerned),
-            {scope: inputs for scope, inputs in seen if concerned(scope)},
+            inputs,
             evaluator=self._evaluator,
             version=observation.version_at(start),
             top_campaigns=len(campaigns),

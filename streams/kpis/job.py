@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from models import reports
-from models.campaigns import Campaign
 from models.dead_letters import Reason
 from models.measures import SourceKind
 from models.reports import Report
@@ -23,6 +22,7 @@ from streams.kpis.buckets import KEPT_MS, Buckets
 from streams.kpis.closing import Closing
 from streams.kpis.completeness import Completeness
 from streams.kpis.counting import Counted
+from streams.kpis.effects import effects_in_turn
 from streams.kpis.evaluating import WindowEvaluator
 from streams.kpis.evaluations import Encode, Evaluations
 from streams.kpis.health import health_at
@@ -37,7 +37,7 @@ from streams.kpis.saved import VERSION, KpiState
 from streams.kpis.seen import SeenInputs
 from streams.kpis.shares import Shares
 from streams.kpis.silences import Silences
-from streams.kpis.stages import STEP_MS, Stages
+from streams.kpis.stages import STEP_MS, stages_in_turn
 from streams.kpis.values import Evaluator
 from streams.kpis.view import Evaluation, KpiView
 from streams.kpis.waits import Waits
@@ -58,7 +58,7 @@ class KpiJob:
         silent_after_ms: a source that is silent for a shorter time is no alert.
         day: the business day.
         top_campaigns: so many are exported one by one, the others as one.
-        campaigns: all of them; it may grow and change.
+        moments: when stages of campaigns begin, and when campaigns were changed.
         plans: what campaigns may cost.
         judge: decides on what closed.
         source: where the reports come from.
@@ -77,7 +77,7 @@ class KpiJob:
         silent_after_ms: int,
         day: BusinessDay,
         top_campaigns: int,
-        campaigns: Iterable[Campaign],
+        moments: Moments,
         plans: Plans,
         judge: Judge,
         source: SourcePartition,
@@ -123,8 +123,11 @@ class KpiJob:
             plans=plans,
             top_campaigns=top_campaigns,
         )
-        self._moments = Moments(campaigns, day=day)
-        self._stages = Stages(self._windows.evaluate_since, self._moments)
+        self._moments = moments
+        self._stages = stages_in_turn(
+            self._windows, self._moments, small=lambda: self._evaluations.small
+        )
+        self._effects = effects_in_turn(self._windows, self._moments, catalogue=evaluator.catalogue)
         self._pinned_at_ms = 0
 
     def _restore(self, saved: Saved) -> int:
@@ -253,7 +256,8 @@ class KpiJob:
         if self.view is not None and 0 <= now_ms - self.view.health.now_ms < every_ms:
             return
         self._changed |= self._evaluations.close_newest(completeness.frontier_ms)
-        self._stages.close_newest(completeness.frontier_ms, small=self._evaluations.small)
+        self._stages.take_one(completeness.frontier_ms)
+        self._effects.take_one(completeness.frontier_ms)
         health = health_at(
             now_ms,
             completeness=completeness,
@@ -267,6 +271,7 @@ class KpiJob:
             frontier_ms=completeness.frontier_ms,
             latest=dict(self._evaluations.latest),
             stages=self._stages.latest,
+            effects=self._effects.latest,
             sparkline=tuple(self._evaluations.sparkline),
             totals={topic: dict(counts) for topic, counts in self._counted.totals.items()},
             health=health,

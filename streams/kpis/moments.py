@@ -6,22 +6,30 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
 from models.campaigns import Campaign, milliseconds
+from models.changes import Change
 from models.windows import BusinessDay, whole_quarter
+
+STARTED = "start"
+"""What the start of a campaign is called among its changes."""
 
 
 class Moments:
-    """Finds when the stages of campaigns begin, as these are defined now.
+    """Finds when stages of campaigns begin, as these are defined now, and when they changed.
 
     Every moment is rounded up to a whole quarter of an hour: windows of weeks are
     summed up from quarters.
 
     Args:
         campaigns: all of them; it may grow and change.
+        changes: the last that were told; it may grow.
         day: the business day.
     """
 
-    def __init__(self, campaigns: Iterable[Campaign], *, day: BusinessDay) -> None:
+    def __init__(
+        self, campaigns: Iterable[Campaign], changes: Iterable[Change], *, day: BusinessDay
+    ) -> None:
         self._campaigns = campaigns
+        self._changes = changes
         self._day = day
 
     def days(self, from_ms: int, until_ms: int) -> set[int]:
@@ -45,3 +53,26 @@ class Moments:
             if stage is not None:
                 found[whole_quarter(milliseconds(stage.starts))].add(campaign.id)
         return {start: ids for start, ids in found.items() if start < at_ms}
+
+    def changes(self, after_ms: int, until_ms: int) -> list[Change]:
+        """Return the changes whose moment is in (after, until], the last first.
+
+        The start of a campaign is one of them.
+        """
+        starts = [
+            Change(
+                campaign=campaign.id,
+                event_id="",
+                at_ms=milliseconds(campaign.starts),
+                what=STARTED,
+                who=campaign.owner,
+            )
+            for campaign in self._campaigns
+            if campaign.starts is not None
+        ]
+        found = [
+            change
+            for change in (*starts, *self._changes)
+            if after_ms < whole_quarter(change.at_ms) <= until_ms
+        ]
+        return sorted(found, key=lambda one: (-one.at_ms, one.campaign, one.event_id))

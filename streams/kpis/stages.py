@@ -1,53 +1,44 @@
-"""The stages of campaigns so far: when they are evaluated."""
+"""The stages of campaigns so far."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
 
-from models.windows import MINUTE_MS, align_down
+from models.windows import MINUTE_MS
+from streams.kpis.evaluating import WindowEvaluator
 from streams.kpis.moments import Moments
+from streams.kpis.turns import Turns
 from streams.kpis.view import Evaluation
 
 STEP_MS = MINUTE_MS
 """A stage so far closes as often as the business day so far."""
 
-EvaluateSince = Callable[[int, int, Collection[str]], Evaluation | None]
-"""Returns the KPIs of campaigns over [start, end); None where they are not known whole."""
+
+class _Begun(NamedTuple):
+    """The campaigns whose stages began at a moment."""
+
+    start_ms: int
+    campaigns: frozenset[str]
 
 
-class Stages:
-    """The stages so far that were evaluated. They are for people: no rule rests on them.
+def stages_in_turn(
+    windows: WindowEvaluator, moments: Moments, *, small: Callable[[], Collection[str]]
+) -> Turns[_Begun, Evaluation]:
+    """Return what evaluates stages, those together that began at one moment.
 
     Args:
-        evaluate: returns the KPIs of campaigns.
+        windows: evaluates them.
         moments: knows when stages begin.
+        small: returns the campaigns that are not shown one by one.
     """
 
-    def __init__(self, evaluate: EvaluateSince, moments: Moments) -> None:
-        self._evaluate = evaluate
-        self._moments = moments
-        self._end = 0
-        self._begun: Mapping[int, Collection[str]] = {}
-        self._found: dict[int, tuple[int, Evaluation | None]] = {}
+    def due(end: int) -> Iterable[_Begun]:
+        left_out = small()
+        for start, campaigns in sorted(moments.stages(end).items()):
+            yield _Begun(start, frozenset(campaigns).difference(left_out))
 
-    @property
-    def latest(self) -> tuple[Evaluation, ...]:
-        """The newest evaluation for each moment at which stages began, in their order."""
-        return tuple(found for _, (_, found) in sorted(self._found.items()) if found is not None)
+    def make(begun: _Begun, end: int) -> Evaluation | None:
+        return windows.evaluate_campaigns(begun.campaigns, begun.start_ms, end)
 
-    def close_newest(self, frontier_ms: int, *, small: Collection[str]) -> None:
-        """Evaluate the stages that began at one moment; the others wait for the next ticks.
-
-        Args:
-            frontier_ms: event time up to which everything is complete.
-            small: the campaigns that are not shown one by one.
-        """
-        end = align_down(frontier_ms, step_ms=STEP_MS)
-        if end > self._end:
-            self._end, self._begun = end, self._moments.stages(end)
-            self._found = {at: one for at, one in self._found.items() if at in self._begun}
-        due = {at: self._found[at][0] if at in self._found else 0 for at in self._begun}
-        start = min(due, key=due.__getitem__, default=None)
-        if start is not None and due[start] < self._end:
-            campaigns = set(self._begun[start]).difference(small)
-            self._found[start] = self._end, self._evaluate(start, self._end, campaigns)
+    return Turns(step_ms=STEP_MS, due=due, make=make)

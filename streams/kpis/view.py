@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from models.alerts import Alert
+from models.changes import Change
 from models.definitions import Kpi
 from models.measures import SourceKind
 from models.scopes import Scope
@@ -51,6 +52,22 @@ class Evaluation:
         return self.start_ms >= self.observed_from_ms
 
 
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a change of a campaign did, as far as time before and after tells.
+
+    ``before`` are the KPIs of the campaign over the ``length_ms`` before the moment of the
+    change, rounded up to a whole quarter of an hour, and ``after`` over as much after it.
+    Both are empty where one of them was not observed whole or is not held any more.
+    """
+
+    change: Change
+    moment_ms: int
+    length_ms: int
+    before: KpiValues = field(default_factory=dict)
+    after: KpiValues = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """How complete the data are at a moment of the clock.
@@ -88,12 +105,13 @@ class KpiView:
     """Everything that is shown of the KPI stage.
 
     ``stages`` are the stages of campaigns so far, an evaluation for each moment at which
-    some began.
+    some began; ``effects`` are the last changes of campaigns, the last first.
     """
 
     frontier_ms: int
     latest: Mapping[WindowName, Evaluation]
     stages: Sequence[Evaluation]
+    effects: Sequence[Effect]
     sparkline: Sequence[tuple[int, KpiValues]]
     totals: Mapping[str, Mapping[str, int]]
     health: Health

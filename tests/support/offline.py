@@ -13,6 +13,7 @@ import msgspec
 
 from models.alerts import RuleBook
 from models.campaigns import Campaign
+from models.changes import Change
 from models.kpis import CATALOGUE
 from models.measures import SOURCE_KINDS
 from models.rates import Rates
@@ -26,6 +27,7 @@ from streams.ingest.rules import IngestRules
 from streams.kpis import saved as saved_states
 from streams.kpis.bucket import Cold
 from streams.kpis.job import KpiJob
+from streams.kpis.moments import Moments
 from streams.kpis.plans import Plans
 from streams.kpis.publish import values_encoder
 from streams.kpis.values import Coefficients, Evaluator
@@ -98,8 +100,10 @@ def kpi_job(
     coefficients: Coefficients | None = None,
     campaigns: Iterable[Campaign] = CAMPAIGNS,
     rates: Rates | None = None,
+    changes: Iterable[Change] = (),
 ) -> KpiJob:
-    """Return a job of the KPI stage."""
+    """Return a job of the KPI stage; an index of campaigns may be added to."""
+    index = campaigns if isinstance(campaigns, CampaignIndex) else CampaignIndex(campaigns)
     return KpiJob(
         evaluator=Evaluator(CATALOGUE, coefficients),
         expected=[(kind, number) for kind in KINDS for number in range(partitions)],
@@ -107,12 +111,8 @@ def kpi_job(
         silent_after_ms=20_000,
         day=BusinessDay(ZoneInfo(zone)),
         top_campaigns=top_campaigns,
-        campaigns=campaigns,
-        plans=Plans(
-            CampaignIndex(campaigns).get,
-            rates=rates or Rates("CNY"),
-            day=BusinessDay(ZoneInfo(zone)),
-        ),
+        moments=Moments(index, changes, day=BusinessDay(ZoneInfo(zone))),
+        plans=Plans(index.get, rates=rates or Rates("CNY"), day=BusinessDay(ZoneInfo(zone))),
         judge=AlertJudge(rules or RuleBook(), catalogue=CATALOGUE, lag_limit_s=30),
         source=SourcePartition("partials", 0),
         alerts_topic="alerts",
@@ -126,7 +126,7 @@ def kpi_job(
 def event(kind: str = "click", *, at: int = NOON, **body: Any) -> dict[str, Any]:
     """Return an event with defaults for what the test does not care about."""
     made: dict[str, Any] = {"type": kind, "event_id": f"{kind}-{at}-{len(body)}", "event_time": at}
-    if kind not in {"spend_reported", "campaign_defined", "measurement"}:
+    if kind not in {"spend_reported", "campaign_defined", "campaign_changed", "measurement"}:
         made |= {"user_id": "u1", "campaign_id": "c1", "channel": "search"}
     else:
         made |= {"campaign_id": "c1"}

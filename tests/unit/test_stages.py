@@ -127,7 +127,7 @@ def test_a_moment_is_rounded_up_to_a_whole_quarter_of_an_hour() -> None:
 
 def test_a_campaign_is_in_the_last_stage_that_began_until_it_ends() -> None:
     one = campaign(NOON, NOON + HOUR_MS, ends=NOON + 3 * HOUR_MS)
-    moments = Moments([one, campaign(NOON, name="c2"), Campaign(id="c3")], day=DAY)
+    moments = Moments([one, campaign(NOON, name="c2"), Campaign(id="c3")], (), day=DAY)
     assert moments.stages(NOON) == {}
     assert moments.stages(NOON + MINUTE_MS) == {NOON: {"c1", "c2"}}
     assert moments.stages(NOON + 2 * HOUR_MS) == {NOON: {"c2"}, NOON + HOUR_MS: {"c1"}}
@@ -164,7 +164,8 @@ class Fed:
 
     def stages(self, until_ms: int) -> dict[int, Evaluation]:
         """Let time pass until then and return the stages by their starts."""
-        self.path.now_ms = max(self.path.now_ms, until_ms)
+        if until_ms > self.path.now_ms:
+            self.click(until_ms, user="nobody", campaign_id=None)  # nor is the source silent
         for _ in range(4):
             self.path.report()
         view = self.path.kpis.view

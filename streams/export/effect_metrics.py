@@ -1,0 +1,40 @@
+"""What changes of campaigns did, as metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from prometheus_client.core import Metric
+
+from models.definitions import Catalogue
+from streams.export.families import Spec, family
+from streams.kpis.view import Effect
+
+EFFECT = Spec(
+    "kpi_monitor_effect",
+    "A KPI of a campaign over equal times before and after the moment at which it was changed",
+    ("campaign", "change", "what", "kpi", "period"),
+)
+
+SPECS = (EFFECT,)
+
+
+def effect_metrics(effects: Iterable[Effect], catalogue: Catalogue) -> Iterator[Metric]:
+    """Yield the metric of changes, which are named by their moment, as RFC 3339 text in UTC.
+
+    Changes of the same thing in the same quarter of an hour have the same values, once.
+    """
+    samples = {
+        (
+            effect.change.campaign,
+            datetime.fromtimestamp(effect.moment_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ"),
+            effect.change.what,
+            name,
+            period,
+        ): catalogue[name].shown(value.value)
+        for effect in effects
+        for period, values in (("before", effect.before), ("after", effect.after))
+        for name, value in values.items()
+    }
+    yield family(EFFECT, samples.items())

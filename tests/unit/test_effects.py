@@ -1,0 +1,247 @@
+"""Changes of campaigns, and their KPIs before and after."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import reports
+from models.campaigns import Campaign
+from models.changes import KEPT, Change, Changes
+from models.rates import Rate, Rates
+from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
+from streams.broker import Broker
+from streams.embedded import synthetic
+from streams.export.exports import Exports
+from streams.export.live import live
+from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.registry import RegistryReader
+from streams.kpis.effects import SHOWN
+from streams.kpis.turns import Turns
+from streams.kpis.view import Effect
+from tests.support.offline import (
+    NOON,
+    Record,
+    event,
+    ingest_job,
+    kpi_job,
+    record,
+    saved_from,
+    settled,
+)
+from tests.unit.test_export import UTC, metrics, worker
+from tests.unit.test_stages import Fed, at, campaign
+
+MOMENT = NOON + 30 * HOUR_MS
+
+
+def change(at_ms: int, *, name: str = "c1", number: int = 0, **told: Any) -> Change:
+    return Change(
+        campaign=name,
+        event_id=f"e{number}",
+        at_ms=at_ms,
+        **{"what": "budget", "from_value": "100", "to_value": "200", "who": "Li"} | told,
+    )
+
+
+class Changed(Fed):
+    """What the monitor shows of changes."""
+
+    def __init__(self, *told: Change, zone: str = "UTC", **options: Any) -> None:
+        self.changes = Changes()
+        for one in told:
+            self.changes.note(one)
+        super().__init__(*options.pop("campaigns", (Campaign(id="c1"),)), zone=zone, **options)
+        self.path.kpis = kpi_job(campaigns=self.index, changes=self.changes, zone=zone)
+        self.click(self.path.now_ms, user="again")
+
+    def effects(self, until_ms: int) -> list[Effect]:
+        self.stages(until_ms)
+        assert self.path.kpis.view is not None
+        return list(self.path.kpis.view.effects)
+
+    def clicks_of(self, until_ms: int) -> list[tuple[int, int, float | None, float | None]]:
+        """Return the moments and lengths in minutes, and the clicks before and after."""
+        return [
+            (
+                one.moment_ms,
+                one.length_ms // MINUTE_MS,
+                one.before["clicks"].value if one.before else None,
+                one.after["clicks"].value if one.after else None,
+            )
+            for one in self.effects(until_ms)
+        ]
+
+
+def test_as_much_time_before_a_change_is_compared_with_what_is_complete_after_it() -> None:
+    fed = Changed(change(MOMENT - 1))
+    for minutes in (-61, -44, -1, 0, 44, 45):
+        fed.click(MOMENT + minutes * MINUTE_MS, user=f"u{minutes}")
+    assert fed.clicks_of(MOMENT + 46 * MINUTE_MS) == [(MOMENT, 45, 2, 2)]
+    assert fed.clicks_of(MOMENT + 91 * MINUTE_MS) == [(MOMENT, 90, 3, 3)]
+
+
+def test_a_change_is_shown_once_a_quarter_is_complete_and_for_a_week() -> None:
+    fed = Changed(change(MOMENT))
+    fed.click(MOMENT - MINUTE_MS, user="before")
+    assert fed.effects(MOMENT + 14 * MINUTE_MS) == []
+    assert fed.clicks_of(MOMENT + 16 * MINUTE_MS) == [(MOMENT, 15, 1, 0)]
+    fed.click(MOMENT + 23 * HOUR_MS, user="after")
+    fed.click(MOMENT + 24 * HOUR_MS, user="too late")
+    assert fed.clicks_of(MOMENT + 25 * HOUR_MS) == [(MOMENT, 24 * 60, 1, 1)]
+    assert fed.effects(MOMENT + 7 * DAY_MS + QUARTER_MS) == []
+
+
+def test_a_change_whose_time_before_was_not_observed_has_no_values() -> None:
+    fed = Changed(change(NOON + 2 * HOUR_MS))
+    fed.click(NOON + 150 * MINUTE_MS, user="after")
+    assert fed.clicks_of(NOON + 3 * HOUR_MS + MINUTE_MS) == [(NOON + 2 * HOUR_MS, 60, 0, 1)]
+    assert fed.clicks_of(NOON + 5 * HOUR_MS + MINUTE_MS) == [(NOON + 2 * HOUR_MS, 180, None, None)]
+
+
+def test_the_start_of_a_campaign_is_a_change() -> None:
+    started = Campaign(id="c1", starts=at(MOMENT), owner="growth")
+    fed = Changed(campaigns=(started,))
+    fed.click(MOMENT + MINUTE_MS, user="one")
+    (effect,) = fed.effects(MOMENT + HOUR_MS)
+    assert (effect.change.what, effect.change.who) == ("start", "growth")
+    assert (effect.before["orders"].value, effect.after["clicks"].value) == (0, 1)
+
+
+def test_the_last_changes_are_shown_the_last_first() -> None:
+    fed = Changed(*(change(MOMENT + n * MINUTE_MS, number=n) for n in range(SHOWN + 5)))
+    for _ in range(6):
+        shown = fed.effects(MOMENT + HOUR_MS)
+    assert [one.change.event_id for one in shown] == [f"e{n}" for n in range(24, 4, -1)]
+
+
+def test_after_a_restart_the_same_is_shown() -> None:
+    fed = Changed(change(MOMENT))
+    for minutes in (-5, 5, 6):
+        fed.click(MOMENT + minutes * MINUTE_MS, user=f"u{minutes}")
+    before = fed.clicks_of(MOMENT + HOUR_MS + MINUTE_MS)
+    saved = saved_from(fed.path.snapshots, offset=fed.path.reports_offset - 1)
+    fed.path.kpis = kpi_job(campaigns=fed.index, changes=fed.changes, saved=saved)
+    assert fed.clicks_of(MOMENT + HOUR_MS + 2 * MINUTE_MS) == before == [(MOMENT, 60, 1, 2)]
+
+
+def test_a_change_goes_to_the_registry_under_its_campaign_and_event() -> None:
+    job = ingest_job("campaigns")
+    told = {"what": "bid", "from": "1.0", "to": "1.5", "who": "Li"}
+    made = event("campaign_changed", event_id="e7", campaign_id="c1", **told)
+    job.apply([record(made, offset=0), record(made, offset=1)])
+    (output,) = settled(job.snapshot()).early_outputs
+    assert (output.topic, output.key) == ("registry", b"change/c1/e7")
+    assert json.loads(output.value) == {
+        **{"campaign": "c1", "event_id": "e7", "at_ms": NOON, "what": "bid"},
+        **{"from_value": "1.0", "to_value": "1.5", "who": "Li"},
+    }
+    again = ingest_job("campaigns")
+    again.apply([record(made, offset=0)])
+    assert settled(again.snapshot()).early_outputs == [output]
+
+
+def test_every_worker_learns_from_the_registry_what_each_record_is() -> None:
+    campaigns, changes, rates = CampaignIndex(), Changes(), Rates("CNY")
+    reader = RegistryReader(
+        campaigns, changes, rates, broker=Broker(servers="nowhere:9092"), topic="registry"
+    )
+    told = (Campaign(id="c1"), change(NOON), Rate(currency="EUR", date=date(2023, 11, 1), rate=8))
+    values = [one.model_dump_json().encode() for one in told]
+    records = [Record(offset, NOON, None, value) for offset, value in enumerate([*values, *values])]
+    asyncio.run(reader._take({"registry": records}))
+    assert list(campaigns) == [told[0]]
+    assert list(changes) == [told[1]]
+    assert rates.to_units(Decimal(1), "EUR", on=date(2023, 11, 14)) == 80_000
+
+
+def test_a_change_of_an_unknown_campaign_is_counted_as_such() -> None:
+    job = ingest_job("campaigns")
+    job.apply([record(event("campaign_changed", campaign_id="c9", what="bid"), offset=0)])
+    snapshot = settled(job.snapshot())
+    (report,) = reports.decode(snapshot.outputs[0].value).reports
+    assert snapshot.early_outputs == []
+    assert (report.stats.counted, report.stats.unknown_samples) == (1, ["c9"])
+
+
+@given(st.permutations(range(KEPT + 10)), st.lists(st.integers(0, KEPT + 9)))
+def test_the_last_changes_are_known_in_whatever_order_and_however_often_they_come(
+    order: list[int], again: list[int]
+) -> None:
+    changes = Changes()
+    for number in (*order, *again):
+        changes.note(change(NOON + number, number=number))
+    assert [one.at_ms - NOON for one in changes] == list(range(10, KEPT + 10))
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 400), st.sets(st.integers(0, 5))), max_size=60))
+def test_what_has_waited_longest_comes_first_and_what_is_over_is_forgotten(
+    ticks: list[tuple[int, set[int]]],
+) -> None:
+    there: set[int] = set()
+    turns: Turns[int, tuple[int, int]] = Turns(
+        step_ms=100, due=lambda _: sorted(there), make=lambda key, end: (key, end)
+    )
+    now_ms = 0
+    for passed_ms, there in ticks:  # noqa: B007 - read by what is due
+        now_ms += passed_ms
+        known = dict(turns.latest)
+        turns.take_one(now_ms)
+        made = dict(turns.latest)
+        assert len({*made.items()} - {*known.items()}) <= 1
+    for _ in range(6):
+        turns.take_one(now_ms + 100)
+    assert dict(turns.latest) == dict.fromkeys(sorted(there), (now_ms + 100) // 100 * 100)
+
+
+def test_effects_are_exported_and_shown() -> None:
+    fed = Changed(change(MOMENT), change(MOMENT - 5, number=1), campaigns=(campaign(),))
+    fed.click(MOMENT - MINUTE_MS, user="before")
+    fed.effects(MOMENT + HOUR_MS + MINUTE_MS)
+    view, exports = worker(fed.path.kpis.view), Exports(day=UTC, currency="CNY")
+    text = metrics(view, exports)
+    labels = 'campaign="c1",change="2023-11-15T18:00Z",kpi="clicks",period="before",what="budget"'
+    assert f"kpi_monitor_effect{{{labels}}} 1.0" in text
+    assert len(re.findall(r'^kpi_monitor_effect{.*kpi="clicks"', text, re.M)) == 2
+    first, _ = json.loads(json.dumps(live(view, exports)))["effects"]
+    assert (first["campaign"], first["from"], first["to"], first["who"]) == (
+        *("c1", "100", "200", "Li"),
+    )
+    assert first["length"] == HOUR_MS
+    assert first["before"]["orders"]["value"] == 0
+
+
+def test_the_synthetic_campaign_is_in_stages_and_is_changed_now_and_then() -> None:
+    first, *others = synthetic.staged(NOON + 1)
+    stage = first.stage_at(NOON + 2 * HOUR_MS)
+    assert stage == first.stages[1]
+    assert stage.starts == at(NOON + QUARTER_MS + HOUR_MS)
+    assert not any(one.stages for one in others)
+    feed = synthetic.Synthetic(seed=1, clicks_per_second=0.1)
+    job = ingest_job("campaigns", campaigns=synthetic.CAMPAIGNS)
+    job.apply(
+        [
+            Record(offset, one.due_ms, one.key, one.value)
+            for offset, one in enumerate(feed.records(NOON, NOON + 41 * MINUTE_MS))
+            if one.topic == "campaigns"
+        ]
+    )
+    told = [
+        Change.model_validate_json(output.value)
+        for output in settled(job.snapshot()).early_outputs
+        if output.topic == "registry"
+    ]
+    assert [(one.campaign, one.at_ms - NOON, one.what) for one in told] == [
+        ("618-main", 0, "budget"),
+        ("618-main", 20 * MINUTE_MS, "creative"),
+        ("618-main", 40 * MINUTE_MS, "landing page"),
+    ]
+    assert all(one.from_value and one.to_value and one.from_value != one.to_value for one in told)
