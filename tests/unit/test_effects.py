@@ -96,7 +96,11 @@ def test_a_change_is_shown_once_a_quarter_is_complete_and_for_a_week() -> None:
     fed.click(MOMENT + 23 * HOUR_MS, user="after")
     fed.click(MOMENT + 24 * HOUR_MS, user="too late")
     assert fed.clicks_of(MOMENT + 25 * HOUR_MS) == [(MOMENT, 24 * 60, 1, 1)]
+    for days in (3, 6):
+        fed.click(MOMENT + days * DAY_MS, user="much later")
+        assert fed.clicks_of(MOMENT + days * DAY_MS + HOUR_MS) == [(MOMENT, 24 * 60, 1, 1)]
     assert fed.effects(MOMENT + 7 * DAY_MS + QUARTER_MS) == []
+    assert fed.path.kpis._buckets.pinned == []
 
 
 def test_a_change_whose_time_before_was_not_observed_has_no_values() -> None:
