@@ -1,4 +1,4 @@
-"""The 'KPIs' Grafana dashboard: every KPI of the catalogue, scorecards and the funnel.
+"""The 'KPIs' Grafana dashboard: every KPI of the catalogue, scorecards, the funnel and peers.
 
 It follows from the definitions: a row for each objective, a graph for each KPI with its
 interval, in the kind of scope and the window that are chosen.
@@ -9,11 +9,11 @@ from typing import Final
 
 from grafana_foundation_sdk.builders import common as widgets
 from grafana_foundation_sdk.builders import dashboard as boards
-from grafana_foundation_sdk.builders import prometheus, timeseries
+from grafana_foundation_sdk.builders import prometheus, table, timeseries
 from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards import queries, variables
+from dashboards import queries, tables, variables, views
 from dashboards.queries import CURRENCY, Query
 from models.definitions import Kpi, Unit
 from models.kpis import CATALOGUE
@@ -46,7 +46,7 @@ def build() -> models.Dashboard:
     board = (
         boards.Dashboard("Campaign KPIs, all")
         .uid("kpi-catalogue")
-        .description("Every KPI by objective, the scorecards, and what the funnel loses.")
+        .description("Every KPI by objective, the scorecards, what the funnel loses, outliers.")
         .tags(["kpi", "catalogue"])
         .timezone("browser")
         .time("now-6h", "now")
@@ -72,6 +72,8 @@ def build() -> models.Dashboard:
     board.with_row(boards.Row("Funnel 转化漏斗"))
     text = "Orders lost at each step in the last hour beyond what is usual in the week."
     board.with_panel(_graph("Excess loss 超额流失", text, "short", [queries.FUNNEL]))
+    board.with_row(boards.Row("Peers 同类对比"))
+    board.with_panel(_outliers())
     for objective, title in _OBJECTIVES.items():
         kpis = [kpi for kpi in CATALOGUE.values() if kpi.objective == objective]
         board.with_row(boards.Row(title))
@@ -92,6 +94,24 @@ def _of_kpi(kpi: Kpi) -> timeseries.Panel:
     unit = "percentunit" if kpi.interval == "wilson" else _UNITS[kpi.unit]
     text = f"{kpi.help}. {kpi.formula}"
     return _graph(f"{kpi.title_en} {kpi.title_zh}", text, unit, shown)
+
+
+def _outliers() -> table.Panel:
+    text = (
+        "Channels, campaigns and regions that are far from the others of their kind, by the"
+        " modified z-score: below 0 is less than the median of the peers. The choices above do not"
+        " filter it."
+    )
+    names = {
+        "kpi": "KPI 指标",
+        **views.SCOPE_COLUMNS,
+        "window": "Window 时间窗口",
+        "Value": "z",
+    }
+    panel = tables.panel("Peers: outliers 同类对比：离群值", text=text, sort="z", desc=True)
+    panel.targets([tables.target(queries.PEERS, ref="A")]).unit("none").decimals(1)
+    panel.no_value("No outliers 无离群值")
+    return panel.with_transformation(tables.columns(names, hidden=("Time",)))
 
 
 def _exhausted() -> timeseries.Panel:

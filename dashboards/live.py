@@ -14,9 +14,8 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
-from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from dashboards import variables, views
+from dashboards import tables, variables, views
 from dashboards.queries import QUERIES
 
 _SOURCE: Final = variables.SOURCE
@@ -107,7 +106,7 @@ def _ref(name: str) -> str:
 
 
 def _row_target(name: str) -> prometheus.Dataquery:
-    return _target(name).instant().format(PromQueryFormat.TABLE)
+    return tables.target(QUERIES[name], ref=_ref(name))
 
 
 def _tile(view: views.View) -> stat.Panel:
@@ -162,7 +161,7 @@ def _properties(values: Mapping[str, object]) -> list[models.DynamicConfigValue]
 
 
 def _campaigns() -> table.Panel:
-    panel = _table(
+    panel = tables.panel(
         views.CAMPAIGNS_TITLE, text=views.CAMPAIGNS_TEXT, sort=views.CAMPAIGNS_SORT, desc=True
     )
     return _rows(panel, by="campaign", columns=views.CAMPAIGNS)
@@ -171,7 +170,7 @@ def _campaigns() -> table.Panel:
 def _models(by: str) -> table.Panel:
     title = f"{views.MODELS_TITLE}: {views.KEYS[by]}"
     columns = views.models(by)
-    panel = _table(title, text=views.MODELS_TEXT, sort=columns[0].title, desc=True)
+    panel = tables.panel(title, text=views.MODELS_TEXT, sort=columns[0].title, desc=True)
     return _rows(panel, by=by, columns=columns)
 
 
@@ -182,35 +181,24 @@ def _rows(panel: table.Panel, *, by: str, columns: Sequence[views.Column]) -> ta
     panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
     for column in columns:
         panel.override_by_name(column.title, _properties({"unit": column.unit}))
-    return panel.with_transformation(_organize(names, hidden=("Time",)))
+    return panel.with_transformation(tables.columns(names, hidden=("Time",)))
 
 
 def _effects() -> table.Panel:
-    panel = _table(views.EFFECTS.title, text=views.EFFECTS.text, sort="Moment 时间", desc=True)
+    panel = tables.panel(
+        views.EFFECTS.title, text=views.EFFECTS.text, sort="Moment 时间", desc=True
+    )
     panel.targets([_row_target(name) for name in views.EFFECTS.queries])
     panel.no_value("No changes 无调整").unit(views.EFFECTS.unit)
     panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
-    return panel.with_transformation(_organize(views.EFFECT_COLUMNS, hidden=("Time",)))
+    return panel.with_transformation(tables.columns(views.EFFECT_COLUMNS, hidden=("Time",)))
 
 
 def _alerts() -> table.Panel:
-    panel = _table(views.ALERTS.title, text=views.ALERTS.text, sort="Severity 级别", desc=False)
+    panel = tables.panel(
+        views.ALERTS.title, text=views.ALERTS.text, sort="Severity 级别", desc=False
+    )
     panel.targets([_row_target(name) for name in views.ALERTS.queries])
     panel.no_value("No open alerts 无未关闭告警").unit(views.ALERTS.unit)
     hidden = ("Time", "Value", *(f"Value #{_ref(name)}" for name in views.ALERTS.queries))
-    return panel.with_transformation(_organize(views.ALERT_COLUMNS, hidden=hidden))
-
-
-def _table(title: str, *, text: str, sort: str, desc: bool) -> table.Panel:
-    order = widgets.TableSortByFieldState().display_name(sort).desc(desc)
-    panel = table.Panel().title(title).description(text).datasource(_SOURCE)
-    return panel.height(8).span(24).sort_by([order])
-
-
-def _organize(names: Mapping[str, str], *, hidden: tuple[str, ...]) -> models.DataTransformerConfig:
-    settings = {
-        "excludeByName": dict.fromkeys(hidden, True),
-        "indexByName": {name: place for place, name in enumerate(names)},
-        "renameByName": dict(names),
-    }
-    return models.DataTransformerConfig(id_val="organize", options=settings)
+    return panel.with_transformation(tables.columns(views.ALERT_COLUMNS, hidden=hidden))

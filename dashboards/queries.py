@@ -179,6 +179,11 @@ FUNNEL: Final = Query(
 )
 """The query of the orders that the funnel loses beyond the usual."""
 
+PEERS: Final = Query(
+    f"max by (kpi, window, scope, {', '.join(PARTS)}) (kpi_monitor_peer_z)", "{{kpi}} " + _WHOSE
+)
+"""The query of the outliers among peers, by their modified z-scores."""
+
 EXHAUSTED: Final = Query(
     "1000 * max by (campaign) (kpi_monitor_budget_exhausted_timestamp_seconds)", "{{campaign}}"
 )

@@ -205,16 +205,20 @@ ALERTS: Final = View(
     unit="none",
     queries=("alerts.open",),
 )
-ALERT_COLUMNS: Final = {
-    "severity": "Severity 级别",
-    "rule": "Rule 规则",
-    "state": "State 状态",
-    "category": "Category 类别",
+SCOPE_COLUMNS: Final = {
     "scope": "Scope 范围",
     "campaign": "Campaign 活动",
     "channel": "Channel 渠道",
     "region": "Region 地区",
     "segment": "Segment 人群",
+}
+"""What a table calls the parts of a scope."""
+ALERT_COLUMNS: Final = {
+    "severity": "Severity 级别",
+    "rule": "Rule 规则",
+    "state": "State 状态",
+    "category": "Category 类别",
+    **SCOPE_COLUMNS,
 }
 
 HEALTH_TILES: Final = (

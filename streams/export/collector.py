@@ -21,6 +21,8 @@ from streams.export.effect_metrics import SPECS as EFFECT_SPECS
 from streams.export.effect_metrics import effect_metrics
 from streams.export.exports import Exports
 from streams.export.families import Spec, family
+from streams.export.peer_metrics import SPECS as PEER_SPECS
+from streams.export.peer_metrics import peer_metrics
 from streams.export.scorecard_metrics import SPECS as SCORECARD_SPECS
 from streams.export.scorecard_metrics import funnel_metrics, scorecard_metrics
 from streams.export.worker_view import ViewSource, WorkerView
@@ -117,6 +119,7 @@ SPECS = (
     *(value for value in list(globals().values()) if isinstance(value, Spec)),
     *SCORECARD_SPECS,
     *EFFECT_SPECS,
+    *PEER_SPECS,
 )
 
 
@@ -163,6 +166,7 @@ class MonitorCollector(Collector):
         yield from scorecard_metrics(self._exports.scores(kpis))
         yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
         yield from effect_metrics(kpis.effects, self._catalogue)
+        yield from peer_metrics(self._exports.outliers(kpis))
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
         yield family(SERIES, [((), exported)])
         yield family(LEFT_OUT, [((), wanted - exported)])

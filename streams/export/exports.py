@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from models.definitions import Catalogue
 from models.scopes import Scope
 from models.scorecards import ScorecardBook
 from models.selection import KpiBook
-from models.windows import BusinessDay
-from streams.kpis import funnel, scoring
-from streams.kpis.view import KpiView
+from models.windows import BusinessDay, WindowName
+from streams.export.memo import Memo
+from streams.kpis import funnel, peers, scoring
+from streams.kpis.view import Evaluation, KpiView
+
+OUTLIERS_SHOWN = 50
+"""So many outliers of a window are exported and shown; all are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +29,7 @@ class Exports:
     scorecards: ScorecardBook = field(default_factory=ScorecardBook)
     largest_series_count: int = 50_000
     catalogue: Catalogue = field(init=False)
+    _memo: Memo = field(init=False, default_factory=Memo, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "catalogue", self.kpis.catalogue)
@@ -32,17 +38,47 @@ class Exports:
         """Return the scores of all cards, on the newest windows."""
         if not view.frontier_ms:
             return []
-        values = {name: latest.values for name, latest in view.latest.items()}
+        windows = dict.fromkeys(card.window for card in self.scorecards.scorecards)
+        newest = {name: view.latest[name] for name in windows if name in view.latest}
         today = self.day.date_of(view.frontier_ms - 1)
-        return scoring.scores(self.scorecards, values, catalogue=self.catalogue, today=today)
+
+        def compute() -> list[scoring.Score]:
+            values = {name: latest.values for name, latest in newest.items()}
+            return scoring.scores(self.scorecards, values, catalogue=self.catalogue, today=today)
+
+        return self._memo.of("scores", newest.values(), compute, besides=today)
 
     def funnels(self, view: KpiView) -> Mapping[Scope, list[funnel.Step]]:
         """Return the funnels of all, of channels and of the campaigns that are exported."""
         now, usual = view.latest.get(funnel.WINDOW), view.latest.get(funnel.REFERENCE)
         if now is None or usual is None:
             return {}
+
+        def compute() -> Mapping[Scope, list[funnel.Step]]:
+            return {
+                scope: funnel.funnel(values, usual.values.get(scope, {}))
+                for scope, values in now.values.items()
+                if scope.kind in {"all", "channel", "campaign"} and scope.campaign not in now.small
+            }
+
+        return self._memo.of("funnels", [now, usual], compute)
+
+    def outliers(self, view: KpiView) -> Mapping[WindowName, list[peers.Peer]]:
+        """Return the outliers among peers in each window that lost nothing."""
+        newest = {name: view.latest[name] for name in peers.WINDOWS if name in view.latest}
         return {
-            scope: funnel.funnel(values, usual.values.get(scope, {}))
-            for scope, values in now.values.items()
-            if scope.kind in {"all", "channel", "campaign"} and scope.campaign not in now.small
+            name: self._memo.of(f"outliers {name}", [latest], partial(self._outliers_in, latest))
+            for name, latest in newest.items()
+            if latest.complete
         }
+
+    def _outliers_in(self, latest: Evaluation) -> list[peers.Peer]:
+        """Return the outliers of one window, among the campaigns that are exported."""
+        return peers.outliers(
+            {
+                scope: values
+                for scope, values in latest.values.items()
+                if scope.campaign not in latest.small
+            },
+            [kpi for kpi in self.catalogue.values() if latest.tells(kpi)],
+        )

@@ -10,10 +10,11 @@ from typing import Any
 from models.alerts import Alert
 from models.definitions import Catalogue
 from models.scopes import ALL, Scope
-from models.windows import SHOWN_WINDOWS, ShownWindow
-from streams.export.exports import Exports
+from models.windows import SHOWN_WINDOWS, ShownWindow, WindowName
+from streams.export.exports import OUTLIERS_SHOWN, Exports
 from streams.export.worker_view import WorkerView
 from streams.kpis.funnel import Step, worst
+from streams.kpis.peers import Peer
 from streams.kpis.scoring import IndicatorScore, Score
 from streams.kpis.values import KpiValues
 from streams.kpis.view import Effect, KpiView
@@ -59,6 +60,7 @@ def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
         "campaigns": _campaigns(kpis, catalogue),
         "effects": [_effect(one, catalogue) for one in kpis.effects] if kpis else [],
         "funnels": _funnels(exports.funnels(kpis)) if kpis else [],
+        "peers": _peers(exports.outliers(kpis)) if kpis else {},
         "scorecards": [_score(score) for score in exports.scores(kpis)] if kpis else [],
         "alerts": [_alert(alert, catalogue) for alert in kpis.alerts] if kpis else [],
         "unknown_campaigns": list(kpis.unknown_campaigns) if kpis else [],
@@ -189,6 +191,18 @@ def _funnels(funnels: Mapping[Scope, Sequence[Step]]) -> list[dict[str, Any]]:
         for scope, steps in sorted(funnels.items())
         if steps and scope.kind in {"all", "campaign"}
     ][:CAMPAIGNS_SHOWN]
+
+
+def _peers(outliers: Mapping[WindowName, Sequence[Peer]]) -> dict[str, dict[str, Any]]:
+    return {
+        window: {
+            "count": len(found),
+            "outliers": [
+                asdict(peer) | {"scope": str(peer.scope)} for peer in found[:OUTLIERS_SHOWN]
+            ],
+        }
+        for window, found in outliers.items()
+    }
 
 
 def _score(score: Score) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from models.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_S
 from models.scopes import PARTS, SCOPE_KINDS
 from models.windows import DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.export import collector
-from streams.kpis import effects, moments
+from streams.kpis import effects, moments, peers
 from streams.kpis.buckets import DAY_LEVEL, KEPT_MS
 from streams.kpis.stages import STEP_MS
 
@@ -74,6 +74,25 @@ silent. What else changed at that time is in them too: they are no proof.
 
 {scopes}. An event counts in a channel and a campaign always, if only in `none` or `unknown`; in a
 region and a segment when it names one.
+
+## Peers
+
+Channels are compared with the other channels, the channels of a campaign among themselves,
+campaigns with campaigns and regions with regions, in the windows {peer_windows}. By each
+KPI that is no volume and no level, and of which more or less is better, a member's modified
+z-score is 0.6745 × (value − median) / MAD, with MAD the median distance from the median of the
+peers. Beyond {z_limit} either way it is an *outlier* (Iglewicz and Hoaglin, *How to Detect and
+Handle Outliers*, 1993). Where MAD is 0, the score is (value − median) / (1.2533 × mean distance);
+where that distance is 0 as well, all are alike.
+
+Nothing is said of fewer than {fewest_peers} peers, counted with the member itself. Only significant
+values count, and only of KPIs that rest on everything in that window. An outlier whose interval of
+95 % reaches the median is none. What names no campaign or channel (`none`, `unknown`, `direct`)
+and the campaigns beyond the largest (`other`) are nobody's peers.
+
+Outliers are on the live page, better ones and worse ones apart, on the board of all KPIs, and in
+`kpi_monitor_peer_z`; they raise no alert. Many KPIs of many peers are compared, so a few outliers
+come by chance.
 
 ## What formulas may name
 
@@ -168,6 +187,9 @@ def kpis_page(catalogue: Catalogue) -> str:
         effect_days=moments.LOOKBACK_MS // DAY_MS,
         longest_hours=moments.COMPARED_MS // HOUR_MS,
         scopes=", ".join(f"`{kind}`" for kind in SCOPE_KINDS),
+        peer_windows=", ".join(f"`{name}`" for name in peers.WINDOWS),
+        z_limit=peers.Z_LIMIT,
+        fewest_peers=peers.FEWEST_PEERS,
         measures=table(("name", "is a", "topic", "what it is"), measures),
     )
 

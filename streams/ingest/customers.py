@@ -28,7 +28,7 @@ CUSTOMER_BYTES = 8
 """How long the hash of a user is."""
 
 _PAIR = struct.Struct(">H")
-_NUMBER = struct.Struct(">I")
+_NUMBER = struct.Struct(">Q")
 _NOT_KEPT = b"-"
 _SCRIPT = resources.files("streams.ingest").joinpath("customers.lua").read_text(encoding="utf-8")
 _END_ANEW = """
@@ -73,9 +73,8 @@ class CustomerStore:
         mode = "1" if known else ""
         answer = await self._call(entries, source=source, mode=mode, settled_ms=settled_ms)
         return [
-            Told(customer, entry, None if data == _NOT_KEPT else _log(data))
-            for (customer, entry), data in zip(entries, answer, strict=True)
-            if data
+            Told(*entries[place], None if data == _NOT_KEPT else _log(data))
+            for place, data in answer
         ]
 
     async def restore(self, entries: Entries, *, source: str, token: str, settled_ms: int) -> None:
@@ -88,14 +87,15 @@ class CustomerStore:
 
     async def _call(
         self, entries: Entries, *, source: str, mode: str, settled_ms: int
-    ) -> list[bytes]:
+    ) -> list[tuple[int, bytes]]:
+        """Return the places of the entries that change anything, and what is said of each."""
         touches_kept_s = min(self._kept_s, self._lookback_ms // 1000 + OUTAGE_S)
         arguments = [
             *(self._prefix, source, mode, self._kept_s, touches_kept_s, self._lookback_ms),
-            *(settled_ms, MOST_TOUCHES, MOST_ORDERS, b"".join(map(_pair, entries))),
+            *(settled_ms, MOST_TOUCHES, MOST_ORDERS, len(entries), _pairs(entries)),
         ]
-        answer: list[bytes] = await _answer(self._script(keys=[self._mark], args=arguments))
-        return answer
+        answer = await _answer(self._script(keys=[self._mark], args=arguments))
+        return list(zip(answer[::2], answer[1::2], strict=True))
 
     async def _refuse_evicting(self) -> None:
         """Refuse a Redis that throws keys away when its memory is full; asked once.
@@ -143,7 +143,14 @@ class CustomerStore:
             CustomersAwayError: Redis does not answer, or refuses.
         """
         width = len(self._prefix) + CUSTOMER_BYTES
-        return sum([sum(len(key) == width for key in keys) async for keys in self._all_keys()])
+        found = 0
+        async for keys in self._all_keys():
+            touched = {key for key in keys if len(key) == width}
+            others = [key[:width] for key in keys if len(key) > width]
+            # Who has touches as well is counted where these are.
+            found += len(touched) + len(others)
+            found -= await _answer(self._client.exists(*others)) if others else 0
+        return found
 
     async def _all_keys(self) -> AsyncIterator[list[bytes]]:
         cursor, begun = 0, False
@@ -186,9 +193,11 @@ async def _answer(call: Awaitable[Any]) -> Any:
         raise CustomersAwayError(f"Redis does not answer: {type(error).__name__}") from None
 
 
-def _pair(entry: tuple[bytes, bytes]) -> bytes:
-    customer, data = entry
-    return b"%b%b%b%b" % (_PAIR.pack(len(customer)), customer, _PAIR.pack(len(data)), data)
+def _pairs(entries: Entries) -> bytes:
+    parts: list[bytes] = []
+    for customer, data in entries:
+        parts += (_PAIR.pack(len(customer)), customer, _PAIR.pack(len(data)), data)
+    return b"".join(parts)
 
 
 def _log(data: bytes) -> list[bytes]:

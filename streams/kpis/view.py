@@ -14,9 +14,9 @@ from models.windows import STAGE, ShownWindow, WindowName
 from streams.kpis.values import KpiValues
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Evaluation:
-    """The KPIs of all scopes in one closed window.
+    """The KPIs of all scopes in one closed window; equal to itself only.
 
     ``observed_from_ms`` is where observation began: of windows that reach back
     before it nobody knows what is missing. ``complete`` is

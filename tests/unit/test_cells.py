@@ -42,15 +42,20 @@ def _of(strategy: Any, count: int) -> Any:
     return st.lists(strategy, min_size=count, max_size=count)
 
 
-cells = st.builds(
-    _cell,
-    _of(st.integers(0, 10**12), WIDTH),
-    _of(st.sets(st.integers(0, 2**64 - 1), max_size=8), len(USER_SETS)),
-    _of(st.lists(amounts, max_size=8), len(DISTRIBUTIONS)),
-    st.dictionaries(
-        st.integers(0, len(LEVELS) - 1), st.tuples(st.integers(0, 100), st.integers(0, 9))
-    ),
-)
+def cells_of(users: Any) -> Any:
+    """Return cells whose users are drawn by their hashes."""
+    return st.builds(
+        _cell,
+        _of(st.integers(0, 10**12), WIDTH),
+        _of(st.sets(users, max_size=8), len(USER_SETS)),
+        _of(st.lists(amounts, max_size=8), len(DISTRIBUTIONS)),
+        st.dictionaries(
+            st.integers(0, len(LEVELS) - 1), st.tuples(st.integers(0, 100), st.integers(0, 9))
+        ),
+    )
+
+
+cells = cells_of(st.integers(0, 2**64 - 1))
 
 
 def content(cell: Cell) -> tuple[Any, ...]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+from dataclasses import replace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from models.definitions import KpiValue
 from models.formulas import names_in
 from models.kpis import CATALOGUE
 from models.measures import PLANNED
+from models.scopes import Scope
 from models.scorecards import ScorecardBook
 from models.selection import KpiBook
 from models.windows import BusinessDay
@@ -24,12 +28,17 @@ from streams.export.collector import MonitorCollector
 from streams.export.exports import Exports
 from streams.export.live import live
 from streams.export.worker_view import WorkerView
-from streams.kpis.view import KpiView
+from streams.kpis.view import Evaluation, KpiView
 from tests.support.customers import context
 from tests.support.offline import NOON, Path, Record, ingest_job
 
 ODDITIES = synthetic.Oddities(duplicates=0, late=0, broken=0)
 UTC = BusinessDay(ZoneInfo("UTC"))
+RETURNS = {
+    Scope("channel", channel=f"c{number}"): {"roas": KpiValue(value, n=1_000)}
+    for number, value in enumerate([1.0, 2.0, 3.0, 4.0, 5.0, 60.0])
+}
+"""Six channels; the median is 3.5, the distances 0.5 0.5 1.5 1.5 2.5 56.5, their median 1.5."""
 
 
 def worker(kpis: KpiView | None) -> WorkerView:
@@ -119,6 +128,100 @@ def test_the_live_picture_is_json_with_scorecards_and_funnels(
     text = metrics(view, exports)
     assert re.search(r'^kpi_scorecard_points{campaign="618-main"', text, re.M)
     assert 'target="stretch"' in text
+
+
+def test_scores_and_funnels_are_made_once_for_each_evaluation(
+    view: WorkerView, repository: pathlib.Path
+) -> None:
+    cards = config.load_scorecards(repository / "config" / "scorecards.yaml", catalogue=CATALOGUE)
+    exports = Exports(day=UTC, currency="CNY", scorecards=cards)
+    kpis = view.kpis
+    assert kpis is not None
+    later = replace(kpis, records_per_second=1.0)
+    assert exports.scores(later) is exports.scores(kpis)
+    assert exports.funnels(later) is exports.funnels(kpis)
+    closed = replace(kpis, latest={**kpis.latest, "1h": replace(kpis.latest["1h"])})
+    assert exports.funnels(closed) is not exports.funnels(kpis)
+
+
+def having(view: WorkerView, evaluation: Evaluation) -> WorkerView:
+    """Return the view as if that had been evaluated last, and nothing else."""
+    assert view.kpis is not None
+    return worker(replace(view.kpis, latest={evaluation.window: evaluation}))
+
+
+def test_outliers_among_peers_are_exported(view: WorkerView) -> None:
+    shown = having(view, Evaluation("1h", 0, NOON, RETURNS))
+    exports = Exports(day=UTC, currency="CNY")
+    text = metrics(shown, exports)
+    (outlier,) = re.findall(r"^kpi_monitor_peer_z({.*}) (.*)$", text, re.M)
+    assert outlier[0] == (
+        '{campaign="",channel="c5",kpi="roas",region="",scope="channel",segment="",window="1h"}'
+    )
+    assert float(outlier[1]) == pytest.approx(0.6745 * (60 - 3.5) / 1.5)
+    assert 'kpi_monitor_peer_outliers{window="1h"} 1.0' in text
+    assert 'kpi_monitor_peer_outliers{window="day"}' not in text
+    kpis = shown.kpis
+    assert kpis is not None
+    assert exports.outliers(kpis)["1h"] is exports.outliers(kpis)["1h"]
+
+
+def test_outliers_are_in_the_live_picture(view: WorkerView) -> None:
+    shown = having(view, Evaluation("1h", 0, NOON, RETURNS))
+    picture = json.loads(json.dumps(live(shown, Exports(day=UTC, currency="CNY"))))
+    assert picture["peers"] == {
+        "1h": {
+            "count": 1,
+            "outliers": [
+                {
+                    "kpi": "roas",
+                    "scope": "channel=c5",
+                    "value": 60.0,
+                    "median": 3.5,
+                    "z": pytest.approx(0.6745 * (60 - 3.5) / 1.5),
+                    "peers": 6,
+                    "better": True,
+                }
+            ],
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "count"),
+    [
+        ({"complete": False}, None),
+        ({"unsure": frozenset({"campaigns"})}, "0.0"),
+        ({"unsure": frozenset({"clicks"})}, "1.0"),
+        ({"window": "5m"}, None),
+    ],
+)
+def test_peers_are_judged_on_everything_only(
+    view: WorkerView, changed: dict[str, Any], count: str | None
+) -> None:
+    evaluation = replace(Evaluation("1h", 0, NOON, RETURNS), **changed)
+    text = metrics(having(view, evaluation), Exports(day=UTC, currency="CNY"))
+    found = re.findall(r"^kpi_monitor_peer_outliers{.*} (.*)$", text, re.M)
+    assert found == ([] if count is None else [count])
+
+
+def test_campaigns_that_are_not_exported_are_no_peers(view: WorkerView) -> None:
+    values = {Scope("campaign", scope.channel): of_scope for scope, of_scope in RETURNS.items()}
+    evaluation = Evaluation("1h", 0, NOON, values, small=frozenset({"c0", "c1"}))
+    text = metrics(having(view, evaluation), Exports(day=UTC, currency="CNY"))
+    assert 'kpi_monitor_peer_outliers{window="1h"} 0.0' in text
+
+
+def test_the_farthest_outliers_are_exported_and_all_are_counted(view: WorkerView) -> None:
+    values = {
+        Scope("region", region=f"r{number}"): {"roas": KpiValue(value, n=1_000)}
+        for number, value in enumerate([*range(200), *range(1_000, 1_060)])
+    }
+    shown = having(view, Evaluation("24h", 0, NOON, values))
+    text = metrics(shown, Exports(day=UTC, currency="CNY"))
+    found = re.findall(r'^kpi_monitor_peer_z{.*region="r(.*)",scope="region"', text, re.M)
+    assert sorted(map(int, found)) == [*range(210, 260)]
+    assert 'kpi_monitor_peer_outliers{window="24h"} 60.0' in text
 
 
 def test_a_worker_without_the_kpis_shows_itself_only() -> None:

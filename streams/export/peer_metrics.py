@@ -1,0 +1,40 @@
+"""Outliers among peers as metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from prometheus_client.core import Metric
+
+from models.scopes import PARTS
+from models.windows import WindowName
+from streams.export.exports import OUTLIERS_SHOWN
+from streams.export.families import Spec, family
+from streams.kpis.peers import Z_LIMIT, Peer
+
+Z = Spec(
+    "kpi_monitor_peer_z",
+    f"Modified z-score of an outlier among its peers, beyond {Z_LIMIT} either way;"
+    f" the {OUTLIERS_SHOWN} largest of a window",
+    ("kpi", "scope", *PARTS, "window"),
+)
+OUTLIERS = Spec("kpi_monitor_peer_outliers", "Outliers among peers, all of them", ("window",))
+
+SPECS = (Z, OUTLIERS)
+
+
+def peer_metrics(outliers: Mapping[WindowName, Sequence[Peer]]) -> Iterator[Metric]:
+    """Yield the metrics of outliers by window; a window that was not judged has none.
+
+    Args:
+        outliers: the largest scores first.
+    """
+    yield family(
+        Z,
+        [
+            ((peer.kpi, *peer.scope, window), peer.z)
+            for window, found in outliers.items()
+            for peer in found[:OUTLIERS_SHOWN]
+        ],
+    )
+    yield family(OUTLIERS, [((window,), len(found)) for window, found in outliers.items()])

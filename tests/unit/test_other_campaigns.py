@@ -1,0 +1,122 @@
+"""Campaigns beyond the largest are what their cells come to, one by one."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.cells import Cell
+from models.distinct import EXACT_LIMIT, Distinct, hash_user
+from models.kpis import CATALOGUE
+from models.measures import NEWEST_MEASURES, SUM_INDEX
+from models.reports import FacetCell
+from models.scopes import Scope
+from models.windows import PANE_MS, BusinessDay
+from streams.kpis.buckets import Buckets
+from streams.kpis.evaluating import Evaluated, evaluate
+from streams.kpis.values import Evaluator
+from tests.support.cells import to_wire
+from tests.support.offline import NOON
+from tests.unit.test_cells import cells_of
+
+DAY = BusinessDay(ZoneInfo("UTC"))
+EVALUATOR = Evaluator(CATALOGUE)
+CAMPAIGNS = ("k0", "k1", "k2", "k3", "k4")
+
+
+class Made(NamedTuple):
+    """A cell of a campaign's channel, in the window or in the period before."""
+
+    before: bool
+    campaign: str
+    channel: str
+    cell: Cell
+
+
+made_cells = st.lists(
+    st.builds(
+        Made,
+        st.booleans(),
+        st.sampled_from(CAMPAIGNS),
+        st.sampled_from(["search", "feed"]),
+        cells_of(st.integers(1, 30)),
+    ),
+    max_size=12,
+)
+inputs_seen = st.dictionaries(
+    st.sampled_from(CAMPAIGNS), st.integers(0, 2 ** len(CATALOGUE.needed) - 1)
+)
+
+
+def evaluated(made: list[Made], seen: dict[str, int], *, top_campaigns: int) -> Evaluated:
+    """Return what two panes of cells come to, the first the period before the second."""
+    buckets = Buckets(DAY)
+    for offset, (before, campaign, channel, cell) in enumerate(made):
+        pane = NOON - PANE_MS if before else NOON
+        cells = [FacetCell(campaign, channel, to_wire(cell))]
+        buckets.apply({pane: cells}, undo={}, at_offset=offset)
+    return evaluate(
+        buckets.totals(NOON, NOON + PANE_MS),
+        {Scope("campaign", campaign): inputs for campaign, inputs in seen.items()},
+        evaluator=EVALUATOR,
+        version=NEWEST_MEASURES,
+        top_campaigns=top_campaigns,
+        before=buckets.totals(NOON - PANE_MS, NOON),
+    )
+
+
+def one_by_one(made: list[Made], small: frozenset[str], *, before: bool) -> Cell:
+    cells = [one.cell for one in made if one.campaign in small and one.before == before]
+    return Cell.total([Cell(), *cells])
+
+
+@settings(max_examples=60, deadline=None)
+@given(made_cells, inputs_seen, st.integers(1, 4))
+def test_other_is_what_its_campaigns_come_to(
+    made: list[Made], seen: dict[str, int], top_campaigns: int
+) -> None:
+    found = evaluated(made, seen, top_campaigns=top_campaigns)
+    present = {one.campaign for one in made if not one.before} | seen.keys()
+    assert len(found.small) == max(0, len(present) - top_campaigns)
+    if not found.small:
+        assert found.other == {}
+        return
+    now, then = (one_by_one(made, found.small, before=before) for before in (False, True))
+    inputs = reduce(or_, (seen.get(campaign, 0) for campaign in found.small))
+    assert found.other == EVALUATOR.evaluate(
+        now, inputs=EVALUATOR.inputs_in(now) | inputs, before=then
+    )
+
+
+@pytest.mark.parametrize("count", [EXACT_LIMIT, 5 * EXACT_LIMIT])
+def test_a_user_of_several_other_campaigns_is_one_visitor(count: int) -> None:
+    def cell(users: range) -> Cell:
+        made = Cell()
+        made.sums[SUM_INDEX["clicks"]] = len(users)
+        made.users[0] = Distinct(hash_user(b"%d" % user) for user in users)
+        return made
+
+    # The largest campaign has users of its own; each of the others shares half with the next.
+    step = count // 4
+    ranges = [
+        range(10**6, 10**6 + count),
+        *(range(at, at + 2 * step) for at in (0, step, 2 * step)),
+    ]
+    made = [
+        Made(before, campaign, "search", cell(users))
+        for before in (True, False)
+        for campaign, users in zip(CAMPAIGNS, ranges, strict=False)
+    ]
+    found = evaluated(made, {}, top_campaigns=1)
+    assert found.small == {"k1", "k2", "k3"}
+    assert found.other["clicks"].value == 3 * 2 * step
+    together = Cell.total([one.cell for one in made[1:4]])
+    assert found.other["unique_visitors"].value == together.counts()[0]
+    assert abs(together.counts()[0] - count) <= (0 if count <= EXACT_LIMIT else 0.05 * count)
+    assert found.other["traffic_uplift"].value == 0
