@@ -26,7 +26,9 @@ from streams.ingest.registry import RegistryReader
 from streams.kpis.effects import SHOWN
 from streams.kpis.turns import Turns
 from streams.kpis.view import Effect
+from tests.chaos import truth
 from tests.support.offline import (
+    KINDS,
     NOON,
     Record,
     event,
@@ -249,3 +251,11 @@ def test_the_synthetic_campaign_is_in_stages_and_is_changed_now_and_then() -> No
         ("618-main", 40 * MINUTE_MS, "landing page"),
     ]
     assert all(one.from_value and one.to_value and one.from_value != one.to_value for one in told)
+
+
+def test_the_truth_of_chaos_counts_changes_and_adds_nothing_for_them() -> None:
+    feed = synthetic.Synthetic(seed=1, clicks_per_second=5)
+    sent = list(feed.records(NOON, NOON + MINUTE_MS))
+    found = truth.of([one.value for one in sent if one.topic == name] for name in KINDS)
+    assert (found.counted, found.broken) == (feed.truth.counted, feed.truth.broken)
+    assert len(found.rows) == found.counted - 1
