@@ -6,8 +6,8 @@ the sum of few coarse buckets and the fine ones at its edges. Every bucket
 remembers the offset of the report it last took, so that a replay adds nothing
 twice. A business day is summed up from its quarters once it is settled: while it
 goes on, it would be written anew with every checkpoint. The era takes the days
-that are not kept any more. Days on which windows begin at a moment of their own
-are pinned: their quarters are kept as long as days are.
+that are not kept any more. Days in which windows begin or end at a moment of
+their own are pinned: their quarters are kept as long as days are.
 """
 
 from __future__ import annotations

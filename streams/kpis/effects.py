@@ -5,17 +5,13 @@ from __future__ import annotations
 from models.changes import Change
 from models.definitions import Catalogue
 from models.scopes import Scope
-from models.windows import DAY_MS, QUARTER_MS, whole_quarter
+from models.windows import QUARTER_MS, whole_quarter
 from streams.kpis.evaluating import WindowEvaluator
-from streams.kpis.moments import Moments
+from streams.kpis.moments import COMPARED_MS, LOOKBACK_MS, Moments
 from streams.kpis.turns import Turns
 from streams.kpis.values import KpiValues
 from streams.kpis.view import Effect, Evaluation
 
-LONGEST_MS = DAY_MS
-"""At most so much time before a change is compared with as much after it."""
-LOOKBACK_MS = 7 * DAY_MS
-"""Changes that are older are not shown."""
 SHOWN = 20
 """So many changes are shown, the last of all campaigns."""
 
@@ -36,7 +32,7 @@ def effects_in_turn(
 
     def make(change: Change, end: int) -> Effect:
         moment = whole_quarter(change.at_ms)
-        length = min(LONGEST_MS, end - moment)
+        length = min(COMPARED_MS, end - moment)
         before = windows.evaluate_campaigns({change.campaign}, moment - length, moment)
         after = windows.evaluate_campaigns({change.campaign}, moment, moment + length)
         if before is None or after is None or not (before.complete and after.complete):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from models.cells import Cell
 from models.distinct import Distinct
 from models.measures import NEWEST_MEASURES, SUM_INDEX, UNIONS, USER_SETS
-from models.scopes import SCOPE_KINDS, Scope, ScopeKind
+from models.scopes import Scope, ScopeKind
 from models.windows import (
     SO_FAR,
     STAGE,
@@ -102,7 +102,7 @@ class WindowEvaluator:
         window: Window,
         end: int,
         *,
-        kinds: Collection[ScopeKind] = SCOPE_KINDS,
+        kinds: Collection[ScopeKind] | None = None,
         looking_back: bool = True,
     ) -> Evaluation:
         """Return the KPIs of every scope that had an event in the window or that day.
@@ -110,19 +110,19 @@ class WindowEvaluator:
         Args:
             window: which.
             end: where it ends.
-            kinds: of scopes.
+            kinds: of the scopes that are evaluated; None evaluates all.
             looking_back: whether with the KPIs that look back.
         """
         start = start_of_window(window, end, day=self._day)
         previous = self._previous(window, end) if looking_back else None
-
-        def wanted(scope: Scope) -> bool:
-            return scope.kind in kinds
-
+        totals, inputs = self._buckets.totals(start, end), self._inputs(start, end)
+        if kinds is not None:
+            totals = totals.only(lambda scope: scope.kind in kinds)
+            inputs = {scope: seen for scope, seen in inputs.items() if scope.kind in kinds}
         observation = self._observation
         evaluated = evaluate(
-            self._buckets.totals(start, end).only(wanted),
-            {scope: seen for scope, seen in self._inputs(start, end).items() if wanted(scope)},
+            totals,
+            inputs,
             evaluator=self._evaluator,
             version=observation.version_at(start),
             before=None if previous is None else self._buckets.totals(*previous),

@@ -36,7 +36,9 @@ def stages_in_turn(
     def due(end: int) -> Iterable[_Begun]:
         left_out = small()
         for start, campaigns in sorted(moments.stages(end).items()):
-            yield _Begun(start, frozenset(campaigns).difference(left_out))
+            shown = frozenset(campaigns).difference(left_out)
+            if shown:
+                yield _Begun(start, shown)
 
     def make(begun: _Begun, end: int) -> Evaluation | None:
         return windows.evaluate_campaigns(begun.campaigns, begun.start_ms, end)

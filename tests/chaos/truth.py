@@ -27,6 +27,8 @@ _KINDS = {
     "survey": "survey",
     "measurement": "measurement",
 }
+_OF_CAMPAIGNS = {"spend_reported", "measurement", "campaign_changed"}
+"""These have no user; a change adds to no KPI."""
 _CAMPAIGN_OF = {
     name: campaign.id
     for campaign in CAMPAIGNS
@@ -97,7 +99,8 @@ def of(partitions: Iterable[Iterable[bytes]]) -> Truth:
                 truth.late_clicks[event["user_id"]] = min(first, at)
             newest = at if newest is None else max(newest, at)
             truth.counted += 1
-            truth.rows.append(_row(event))
+            if event["type"] in _KINDS:
+                truth.rows.append(_row(event))
     return truth
 
 
@@ -119,11 +122,9 @@ def _event(value: bytes) -> dict[str, Any] | None:
         event = json.loads(value.decode())
     except ValueError:
         return None
-    if not isinstance(event, dict) or event.get("type") not in _KINDS:
+    if not isinstance(event, dict) or event.get("type") not in _KINDS.keys() | _OF_CAMPAIGNS:
         return None
-    if "event_id" not in event or not (
-        "user_id" in event or event["type"] in {"spend_reported", "measurement"}
-    ):
+    if "event_id" not in event or not ("user_id" in event or event["type"] in _OF_CAMPAIGNS):
         return None
     return event
 

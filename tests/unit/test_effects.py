@@ -26,7 +26,9 @@ from streams.ingest.registry import RegistryReader
 from streams.kpis.effects import SHOWN
 from streams.kpis.turns import Turns
 from streams.kpis.view import Effect
+from tests.chaos import truth
 from tests.support.offline import (
+    KINDS,
     NOON,
     Record,
     event,
@@ -96,7 +98,11 @@ def test_a_change_is_shown_once_a_quarter_is_complete_and_for_a_week() -> None:
     fed.click(MOMENT + 23 * HOUR_MS, user="after")
     fed.click(MOMENT + 24 * HOUR_MS, user="too late")
     assert fed.clicks_of(MOMENT + 25 * HOUR_MS) == [(MOMENT, 24 * 60, 1, 1)]
+    for days in (3, 6):
+        fed.click(MOMENT + days * DAY_MS, user="much later")
+        assert fed.clicks_of(MOMENT + days * DAY_MS + HOUR_MS) == [(MOMENT, 24 * 60, 1, 1)]
     assert fed.effects(MOMENT + 7 * DAY_MS + QUARTER_MS) == []
+    assert fed.path.kpis._buckets.pinned == []
 
 
 def test_a_change_whose_time_before_was_not_observed_has_no_values() -> None:
@@ -245,3 +251,11 @@ def test_the_synthetic_campaign_is_in_stages_and_is_changed_now_and_then() -> No
         ("618-main", 40 * MINUTE_MS, "landing page"),
     ]
     assert all(one.from_value and one.to_value and one.from_value != one.to_value for one in told)
+
+
+def test_the_truth_of_chaos_counts_changes_and_adds_nothing_for_them() -> None:
+    feed = synthetic.Synthetic(seed=1, clicks_per_second=5)
+    sent = list(feed.records(NOON, NOON + MINUTE_MS))
+    found = truth.of([one.value for one in sent if one.topic == name] for name in KINDS)
+    assert (found.counted, found.broken) == (feed.truth.counted, feed.truth.broken)
+    assert len(found.rows) == found.counted - 1
