@@ -216,6 +216,22 @@ def test_what_was_not_observed_whole_is_compared_with_nothing() -> None:
     }
 
 
+def test_what_was_seen_last_week_before_an_empty_hour_is_0_then_and_not_absent() -> None:
+    live = Live(NOON + MINUTE_MS)
+    morning = NOON + 21 * HOUR_MS
+    live.happen(NOON + MINUTE_MS)
+    live.happen(morning, "spend_reported", amount="12.50", currency="CNY", channel="search")
+    live.happen(morning + 1_000)
+    later = live.reach(NOON + DAY_MS)
+    assert later["1h", "previous"].then.values[ALL]["spend"] == KpiValue(0)
+    compared = live.reach(NOON + 8 * DAY_MS)["1h", "last_week"]
+    assert compared.then.values[ALL]["spend"] == KpiValue(0)
+    assert compared.then.values[ALL]["clicks"] == KpiValue(0)
+    assert "impressions" not in compared.then.values[ALL]
+    # Of today nothing was seen.
+    assert ALL not in compared.now.values
+
+
 def test_a_gap_in_last_week_leaves_what_touches_it_out() -> None:
     live = of_a_week()
     end = NOON + 9 * DAY_MS
