@@ -13,7 +13,9 @@ their own are pinned: their quarters are kept as long as days are.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from models.cells import Cell
 from models.reports import FacetCell, PanesWire
@@ -231,6 +233,20 @@ class Buckets:
         return Totals(
             self._cells(start, end), self._facets, by_facet=lambda: self._sum(start, end).whole()
         )
+
+    def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Totals:
+        """Return what campaigns and their channels had over [start, end).
+
+        What else buckets hold is left out before it is added up: that is most of it.
+        """
+        growing = Growing()
+        rows: list[int] = []
+        for bucket in self.cover(start, end):
+            columns = bucket.columns()  # may number facets that were not seen before
+            rows += self._facets.of_campaigns(campaigns, besides=len(rows))
+            growing.add(columns.by(np.array(rows, np.int32)))
+        totals = Totals(cells_by_scope(growing, self._facets), self._facets, by_facet=growing.whole)
+        return totals.only(lambda scope: scope.campaign in campaigns)
 
     def _cells(self, start: int, end: int) -> Mapping[int, Cell]:
         settled = end - SETTLED_AFTER_MS

@@ -75,7 +75,9 @@ def test_a_window_from_a_pinned_moment_is_exact_weeks_later_and_after_a_restart(
         expiring.pin({day for day in days if day <= now_ms})
         expiring.expire(now_ms)
         pane = now_ms + PANE_MS - minutes_late * MINUTE_MS
-        panes = {pane: [FacetCell("c1", "search", cell(users))]}
+        facets = [("c1", "search", ""), ("c1", "feed", ""), ("c2", "feed", ""), ("c1", "", "east")]
+        named = facets[number % 3 :]
+        panes = {pane: [FacetCell(*of[:2], cell(users), of[2]) for of in named]}
         for buckets in (everything, expiring):
             buckets.apply(panes, undo={}, at_offset=number)
         store.update(expiring.take_segments())
@@ -88,7 +90,14 @@ def test_a_window_from_a_pinned_moment_is_exact_weeks_later_and_after_a_restart(
     expiring.expire(end)
     for start in starts:
         assert expiring.holds(start, end)
-        assert numbers(expiring, start, end) == numbers(everything, start, end)
+        whole = numbers(everything, start, end)
+        assert numbers(expiring, start, end) == whole
+        some = expiring.totals_of({"c1"}, start, end)
+        assert {scope: (one.sums, one.users_in([0]).estimate) for scope, one in some.items()} == {
+            scope: both
+            for scope, both in whole.items()
+            if scope.campaign == "c1" and not scope.region
+        }
 
 
 def test_a_day_whose_quarters_are_gone_is_not_pinned_whatever_comes_late() -> None:
