@@ -8,7 +8,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.cells import Cell
@@ -23,7 +23,7 @@ from streams.kpis.evaluating import Evaluated, evaluate
 from streams.kpis.values import Evaluator
 from tests.support.cells import to_wire
 from tests.support.offline import NOON
-from tests.unit.test_cells import cells_of
+from tests.unit.test_cells import cells_of, content
 
 DAY = BusinessDay(ZoneInfo("UTC"))
 EVALUATOR = Evaluator(CATALOGUE)
@@ -77,12 +77,19 @@ def one_by_one(made: list[Made], small: frozenset[str], *, before: bool) -> Cell
 
 
 @settings(max_examples=60, deadline=None)
+@example([Made(False, "k0", "search", Cell())], {"k1": 0}, 1)
 @given(made_cells, inputs_seen, st.integers(1, 4))
 def test_other_is_what_its_campaigns_come_to(
     made: list[Made], seen: dict[str, int], top_campaigns: int
 ) -> None:
     found = evaluated(made, seen, top_campaigns=top_campaigns)
-    present = {one.campaign for one in made if not one.before} | seen.keys()
+    # A campaign that had nothing and of which no input was seen is not there.
+    present = {
+        campaign
+        for campaign in CAMPAIGNS
+        if campaign in seen
+        or content(one_by_one(made, frozenset({campaign}), before=False)) != content(Cell())
+    }
     assert len(found.small) == max(0, len(present) - top_campaigns)
     if not found.small:
         assert found.other == {}
