@@ -17,6 +17,7 @@ from dashboards import queries, tables, variables, views
 from dashboards.queries import CURRENCY, Query
 from models.definitions import Kpi, Unit
 from models.kpis import CATALOGUE
+from models.windows import COMPARED
 
 _UNITS: Final[dict[Unit, str]] = {
     "count": "short",
@@ -26,6 +27,7 @@ _UNITS: Final[dict[Unit, str]] = {
     "seconds": "s",
     "score": "none",
 }
+_CHANGES: Final = "Changes 环比 同比"
 _OBJECTIVES: Final = {
     "reach": "Reach 触达",
     "engagement": "Engagement 互动",
@@ -46,7 +48,9 @@ def build() -> models.Dashboard:
     board = (
         boards.Dashboard("Campaign KPIs, all")
         .uid("kpi-catalogue")
-        .description("Every KPI by objective, the scorecards, what the funnel loses, outliers.")
+        .description(
+            "Every KPI by objective, scorecards, what the funnel loses, outliers, changes."
+        )
         .tags(["kpi", "catalogue"])
         .timezone("browser")
         .time("now-6h", "now")
@@ -74,6 +78,8 @@ def build() -> models.Dashboard:
     board.with_panel(_graph("Excess loss 超额流失", text, "short", [queries.FUNNEL]))
     board.with_row(boards.Row("Peers 同类对比"))
     board.with_panel(_outliers())
+    board.with_row(boards.Row(_CHANGES))
+    board.with_panel(_changes())
     for objective, title in _OBJECTIVES.items():
         kpis = [kpi for kpi in CATALOGUE.values() if kpi.objective == objective]
         board.with_row(boards.Row(title))
@@ -94,6 +100,28 @@ def _of_kpi(kpi: Kpi) -> timeseries.Panel:
     unit = "percentunit" if kpi.interval == "wilson" else _UNITS[kpi.unit]
     text = f"{kpi.help}. {kpi.formula}"
     return _graph(f"{kpi.title_en} {kpi.title_zh}", text, unit, shown)
+
+
+def _changes() -> table.Panel:
+    text = (
+        "KPIs at the newest whole quarter of an hour beside the equal period before (上期) and the"
+        f" same last week (同期), of the windows {', '.join(COMPARED['previous'])}, for all,"
+        " channels and campaigns. An empty cell: that period was not seen whole. Money is"
+        f" {CURRENCY}."
+    )
+    keys = {"kpi": "KPI 指标", "campaign": "Campaign 活动", "channel": "Channel 渠道"}
+    columns = [
+        tables.QueryColumn(title=title, unit=unit, query=queries.COMPARISONS[name], ref=name)
+        for name, title, unit in (
+            ("now", "Now 当前", "short"),
+            ("previous", "Previous 上期", "short"),
+            ("previous_change", "Change 环比", "percentunit"),
+            ("last_week", "Last week 同期", "short"),
+            ("last_week_change", "Change 同比", "percentunit"),
+        )
+    ]
+    panel = tables.panel(_CHANGES, text=text, sort="KPI 指标", desc=False)
+    return tables.joined(panel, keys=keys, values=columns).no_value("Nothing compared 无可比数据")
 
 
 def _outliers() -> table.Panel:

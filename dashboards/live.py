@@ -149,15 +149,13 @@ def _graph(view: views.View) -> timeseries.Panel:
 
 
 def _band(name: str) -> list[models.DynamicConfigValue]:
-    edge = _properties({"custom.lineWidth": 0, "color": {"mode": "fixed", "fixedColor": "gray"}})
+    edge = tables.properties(
+        {"custom.lineWidth": 0, "color": {"mode": "fixed", "fixedColor": "gray"}}
+    )
     if _ref(name) == "lower":
         return edge
     lower = QUERIES[name.replace("upper", "lower")].legend
-    return edge + _properties({"custom.fillBelowTo": lower, "custom.fillOpacity": 20})
-
-
-def _properties(values: Mapping[str, object]) -> list[models.DynamicConfigValue]:
-    return [models.DynamicConfigValue(id_val=name, value=value) for name, value in values.items()]
+    return edge + tables.properties({"custom.fillBelowTo": lower, "custom.fillOpacity": 20})
 
 
 def _campaigns() -> table.Panel:
@@ -175,13 +173,16 @@ def _models(by: str) -> table.Panel:
 
 
 def _rows(panel: table.Panel, *, by: str, columns: Sequence[views.Column]) -> table.Panel:
-    names = {by: views.KEYS[by]}
-    names |= {f"Value #{_ref(column.query)}": column.title for column in columns}
-    panel.targets([_row_target(column.query) for column in columns])
-    panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
-    for column in columns:
-        panel.override_by_name(column.title, _properties({"unit": column.unit}))
-    return panel.with_transformation(tables.columns(names, hidden=("Time",)))
+    shown = [
+        tables.QueryColumn(
+            title=column.title,
+            unit=column.unit,
+            query=QUERIES[column.query],
+            ref=_ref(column.query),
+        )
+        for column in columns
+    ]
+    return tables.joined(panel, keys={by: views.KEYS[by]}, values=shown)
 
 
 def _effects() -> table.Panel:
@@ -190,7 +191,7 @@ def _effects() -> table.Panel:
     )
     panel.targets([_row_target(name) for name in views.EFFECTS.queries])
     panel.no_value("No changes 无调整").unit(views.EFFECTS.unit)
-    panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
+    panel.with_transformation(tables.MERGED)
     return panel.with_transformation(tables.columns(views.EFFECT_COLUMNS, hidden=("Time",)))
 
 

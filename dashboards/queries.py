@@ -14,6 +14,7 @@ from typing import Final
 
 from models.definitions import Kpi
 from models.scopes import PARTS
+from models.windows import COMPARED, Reference
 
 CURRENCY: Final = "CNY"
 """The one currency the boards show; money in another is never added to it."""
@@ -153,6 +154,26 @@ def _chosen_scopes(metric: str) -> str:
         matchers.append(f'currency="{CURRENCY}"')
     return f"max by ({', '.join(PARTS)}) ({metric}{{{', '.join(matchers)}}})"
 
+
+def _compared(metric: str, reference: Reference) -> str:
+    matchers = ['scope="$scope"', 'window="$window"', 'campaign=~"$campaign|"']
+    matchers.append(f'reference="{reference}"')
+    return f"max by (kpi, campaign, channel) ({metric}{{{', '.join(matchers)}}})"
+
+
+def _comparisons() -> dict[str, Query]:
+    then = {name: _compared("kpi_monitor_reference", name) for name in COMPARED}
+    change = {name: _compared("kpi_monitor_change_ratio", name) for name in COMPARED}
+    now = " or ".join(f"{then[name]} * (1 + {change[name]})" for name in COMPARED)
+    found = {"now": Query(now, "{{kpi}}")}
+    for name in COMPARED:
+        found[name] = Query(then[name], "{{kpi}}")
+        found[f"{name}_change"] = Query(change[name], "{{kpi}}")
+    return found
+
+
+COMPARISONS: Final = _comparisons()
+"""The queries of what KPIs are compared with; ``now`` is what was compared then."""
 
 SCORECARDS: Final = {
     "points": Query(

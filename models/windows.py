@@ -177,3 +177,40 @@ def previous_period(window: Window, end_ms: int, *, day: BusinessDay) -> tuple[i
         return None
     start_ms = day.start_before(end_ms - 1, days=2 * window.days - 1)
     return start_ms, day.same_time(end_ms, days=-window.days)
+
+
+Reference = Literal["previous", "last_week"]
+"""What a window is compared with: the equal period before, or the same one a week before."""
+
+COMPARED: Final[dict[Reference, tuple[WindowName, ...]]] = {
+    "previous": ("1h", "day", "24h", "week", "month"),
+    "last_week": ("1h", "day", "24h"),
+}
+"""The windows that are compared; of everything so far there is nothing else."""
+
+
+def reference_period(
+    reference: Reference, window: Window, end_ms: int, *, day: BusinessDay
+) -> tuple[int, int] | None:
+    """Return what a window that ends at ``end_ms`` is compared with, [start, end); None if nothing.
+
+    Last week's period ends seven business days before by the local clock, and is as long, or
+    as many business days. It is always a window of that name; where the clock is put forward
+    at midnight, nothing of its last day may be left, and there is none.
+    """
+    if window.name not in COMPARED[reference]:
+        return None
+    if reference == "previous":
+        period = previous_period(window, end_ms, day=day)
+    else:
+        period = _last_week(window, end_ms, day=day)
+    if period is None or period[0] != start_of_window(window, period[1], day=day):
+        return None
+    return period
+
+
+def _last_week(window: Window, end_ms: int, *, day: BusinessDay) -> tuple[int, int]:
+    then_ms = day.same_time(end_ms, days=-7)
+    if window.length_ms is not None:
+        return then_ms - window.length_ms, then_ms
+    return day.start_before(end_ms - 1, days=6 + window.days), then_ms

@@ -6,7 +6,9 @@ that moved away is gone from the next one. Every metric is declared here once.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -17,6 +19,8 @@ from models.dead_letters import Reason
 from models.definitions import Catalogue, Kpi, KpiValue
 from models.scopes import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
 from models.windows import ShownWindow
+from streams.export.comparison_metrics import SPECS as COMPARISON_SPECS
+from streams.export.comparison_metrics import difference_metrics, difference_rows
 from streams.export.effect_metrics import SPECS as EFFECT_SPECS
 from streams.export.effect_metrics import effect_metrics
 from streams.export.exports import Exports
@@ -55,7 +59,7 @@ ALERT = Spec(
     "1 for an alert that is pending or firing",
     ("rule", "severity", "category", "state", "scope", *PARTS),
 )
-SERIES = Spec("kpi_monitor_series_exported", "KPI series in this scrape")
+SERIES = Spec("kpi_monitor_series_exported", "KPI series in this scrape, those of comparisons too")
 MIN_N = Spec("kpi_min_n", "Below so many, a KPI's value is not significant", ("kpi",))
 LEFT_OUT = Spec("kpi_monitor_series_left_out", "KPI series over the limit, not in this scrape")
 OVERLAPPING = Spec(
@@ -118,6 +122,7 @@ DELIVERY_FAILURES = Spec("kpi_monitor_delivery_failures", "Deliveries that faile
 SPECS = (
     *(value for value in list(globals().values()) if isinstance(value, Spec)),
     *SCORECARD_SPECS,
+    *COMPARISON_SPECS,
     *EFFECT_SPECS,
     *PEER_SPECS,
 )
@@ -149,20 +154,20 @@ class MonitorCollector(Collector):
         return ()
 
     def _kpi_metrics(self, kpis: KpiView) -> Iterator[Metric]:
-        rows = [
-            self._exported(row) for row in _by_importance([*kpis.latest.values(), *kpis.stages])
-        ]
-        wanted = sum(self._series_count(row.values) for row in rows)
-        exported = 0
-        kept: list[_Row] = []
-        for row in rows:
-            count = self._series_count(row.values)
-            if exported + count > self._exports.largest_series_count:
-                break
-            exported += count
-            kept.append(row)
+        evaluations = [*kpis.latest.values(), *kpis.stages]
+        scopes = _by_importance(evaluations)
+        rows = [self._exported(row) for row in _rows(evaluations, scopes)]
+        differences = list(difference_rows(kpis, self._exports, scopes=scopes))
+        counts = [self._series_count(row.values) for row in rows]
+        counts += [row.series_count for row in differences]
+        # The first rows that fit the limit; comparisons are cut before the KPIs themselves.
+        so_far = list(accumulate(counts))
+        fit = bisect_right(so_far, self._exports.largest_series_count)
+        exported, wanted = ([0, *so_far][place] for place in (fit, len(counts)))
+        kept = rows[:fit]
         for kpi in self._catalogue.values():
             yield from self._metrics_of(kpi, kept)
+        yield from difference_metrics(differences[: max(0, fit - len(rows))])
         yield from scorecard_metrics(self._exports.scores(kpis))
         yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
         yield from effect_metrics(kpis.effects, self._catalogue)
@@ -224,8 +229,8 @@ class _Row(NamedTuple):
     values: Mapping[str, KpiValue]
 
 
-def _by_importance(evaluations: Sequence[Evaluation]) -> Iterator[_Row]:
-    """Yield rows so that a limit cuts small campaigns first."""
+def _by_importance(evaluations: Iterable[Evaluation]) -> list[Scope]:
+    """Return the scopes so that a limit cuts small campaigns first."""
     volume: dict[Scope, int | float] = {}
     for evaluation in evaluations:
         for scope, values in evaluation.values.items():
@@ -233,11 +238,15 @@ def _by_importance(evaluations: Sequence[Evaluation]) -> Iterator[_Row]:
             weight = (clicks.value if clicks else 0) + (orders.value if orders else 0)
             volume[scope] = max(volume.get(scope, 0), weight)
     rank = {kind: place for place, kind in enumerate(SCOPE_KINDS)}
-    ordered = sorted(volume, key=lambda scope: (rank[scope.kind], -volume[scope], scope))
+    return sorted(volume, key=lambda scope: (rank[scope.kind], -volume[scope], scope))
+
+
+def _rows(evaluations: Sequence[Evaluation], scopes: Iterable[Scope]) -> Iterator[_Row]:
+    """Yield the rows of the small campaigns together, and of the scopes in their order."""
     for evaluation in evaluations:
         if evaluation.other:
             yield _Row(evaluation.window, Scope("campaign", OTHER_CAMPAIGNS), evaluation.other)
-    for scope in ordered:
+    for scope in scopes:
         for evaluation in evaluations:
             if scope in evaluation.values and scope.campaign not in evaluation.small:
                 yield _Row(evaluation.window, scope, evaluation.values[scope])

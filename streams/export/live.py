@@ -13,6 +13,7 @@ from models.scopes import ALL, Scope
 from models.windows import SHOWN_WINDOWS, ShownWindow, WindowName
 from streams.export.exports import OUTLIERS_SHOWN, Exports
 from streams.export.worker_view import WorkerView
+from streams.kpis.differences import difference_of
 from streams.kpis.funnel import Step, worst
 from streams.kpis.peers import Peer
 from streams.kpis.scoring import IndicatorScore, Score
@@ -47,6 +48,7 @@ def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
                 "title_en": kpi.title_en,
                 "title_zh": kpi.title_zh,
                 "unit": kpi.unit,
+                "direction": kpi.direction,
                 "objective": kpi.objective,
             }
             for kpi in catalogue.values()
@@ -56,6 +58,7 @@ def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
         "health": _health(kpis),
         "incomplete": _incomplete(kpis, catalogue),
         "totals": _totals(kpis, catalogue),
+        "comparisons": _comparisons(kpis, catalogue),
         "sparklines": _sparklines(kpis, catalogue),
         "campaigns": _campaigns(kpis, catalogue),
         "effects": [_effect(one, catalogue) for one in kpis.effects] if kpis else [],
@@ -126,6 +129,30 @@ def _totals(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, Any]:
         name: _values(evaluation.values.get(ALL, {}), catalogue)
         for name, evaluation in kpis.latest.items()
     }
+
+
+def _comparisons(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
+    """Return what everything together is compared with, by window and reference."""
+    found: dict[str, dict[str, Any]] = {}
+    for (window, reference), one in kpis.comparisons.items() if kpis else ():
+        found.setdefault(window, {})[reference] = {
+            "start": one.now.start_ms,
+            "end": one.now.end_ms,
+            "then_start": one.then.start_ms,
+            "then_end": one.then.end_ms,
+            "kpis": {
+                kpi.name: {
+                    "now": kpi.shown(difference.now.value),
+                    "then": kpi.shown(difference.then.value),
+                    "ratio": difference.ratio,
+                    "significant": difference.significant,
+                }
+                for kpi in catalogue.values()
+                if (difference := difference_of(kpi, ALL, one)) is not None
+                and difference.now is not None
+            },
+        }
+    return found
 
 
 def _sparklines(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[Any]]:

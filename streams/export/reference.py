@@ -10,7 +10,7 @@ from models.definitions import Catalogue, Kpi
 from models.kpis import CATALOGUE
 from models.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_SETS
 from models.scopes import PARTS, SCOPE_KINDS
-from models.windows import DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
+from models.windows import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.export import collector
 from streams.kpis import effects, moments, peers
 from streams.kpis.buckets import DAY_LEVEL, KEPT_MS
@@ -69,6 +69,24 @@ is rounded up to a whole quarter of an hour. Both times are as long as what is c
 moment, in whole quarters, at most {longest_hours} hours. KPIs are absent where one of both times
 was not observed whole, lacks records or is not held any more, or where a source that they need was
 silent. What else changed at that time is in them too: they are no proof.
+
+## Comparisons
+
+Each whole quarter of an hour, windows are compared with a reference period: 上期 `previous`, the
+equal period before ({previous}), and 同期 `last_week`, the same seven business days before by the
+local clock ({last_week}). Metrics, the page and a table of the board of KPIs show the value in
+the reference period and the change, now / then - 1, for all, channels and campaigns. The change
+is of that quarter: data that come later count from the next one on.
+
+- A comparison is absent where the reference period was not observed whole, has a gap, or can't be
+  summed up any more: 30 days have a period before only at the end of a business day. KPIs that
+  look back are not compared. The ratio is absent where the reference is not above 0.
+- A change is *significant*, at 95 %, where both values are, and the distance of two values with
+  an interval exceeds the root of the sum of the squares of the margins that face each other
+  (Newcombe 1998, Schenker and Gentleman 2001), or that of two counts 1.96 times the root of their
+  sum (Poisson). Of other KPIs, and where either value lacks records or rests on a silent source,
+  it is not told. Users who come in both periods, and events that come in bursts, make chance
+  larger than that: it is a hint.
 
 ## Scopes
 
@@ -182,6 +200,8 @@ def kpis_page(catalogue: Catalogue) -> str:
         ),
         intervals="; ".join(_INTERVALS.values()),
         windows=table(("window", "what", "closes every"), windows),
+        previous=", ".join(f"`{name}`" for name in COMPARED["previous"]),
+        last_week=", ".join(f"`{name}`" for name in COMPARED["last_week"]),
         kept_days=KEPT_MS[DAY_LEVEL] // DAY_MS,
         effects=effects.SHOWN,
         effect_days=moments.LOOKBACK_MS // DAY_MS,

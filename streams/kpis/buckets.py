@@ -44,12 +44,14 @@ _LONGEST_DAYS = max(window.days for window in WINDOWS)
 KEPT_MS = (
     30 * MINUTE_MS,
     DAY_MS + 2 * HOUR_MS,
-    2 * DAY_MS + 4 * HOUR_MS,
+    8 * DAY_MS + 4 * HOUR_MS,
     (2 * _LONGEST_DAYS + 2) * DAY_MS,
 )
 """How long before the frontier the buckets of a level are kept: their longest window and
 the period before it, its edge, and the longest correction horizon of the default
-settings. Minutes are the edge of the day before, up to the same time of day."""
+settings. Minutes are the edge of the day before, up to the same time of day. Quarters are
+the edges of the same 24 hours a week before, and an hour for a change of the clock; they
+are in the cold store, so a week of them takes little memory."""
 
 
 LONGEST_FINE_MS = 5 * MINUTE_MS + PANE_MS
@@ -83,6 +85,8 @@ class Buckets:
         self._era = Era(self._facets, self._cold)
         self._prefixes = Prefixes(self._facets, self.cover)
         self._days_until = 0
+        self.quarters_from_ms = 0
+        """An older version may have forgotten quarters before that time."""
         self._pinned: frozenset[int] = frozenset()
         self._pinned_quarters: frozenset[int] = frozenset()
         self._applied = -1
@@ -125,7 +129,11 @@ class Buckets:
             return False
         if self._era.holds(start):
             return False
-        return start >= self._frontier_ms - KEPT_MS[level] or self._is_pinned(level, start)
+        return start >= self._kept_from_ms(level) or self._is_pinned(level, start)
+
+    def _kept_from_ms(self, level: int) -> int:
+        kept_from_ms = self._frontier_ms - KEPT_MS[level]
+        return max(kept_from_ms, self.quarters_from_ms) if level == QUARTER_LEVEL else kept_from_ms
 
     def _is_pinned(self, level: int, start: int) -> bool:
         return level == QUARTER_LEVEL and start in self._pinned_quarters
@@ -163,19 +171,19 @@ class Buckets:
 
     def _keeps_days_from(self, start: int) -> bool:
         """Say whether a business day begins there, from which on all days are kept."""
-        kept = start >= self._frontier_ms - KEPT_MS[DAY_LEVEL] and not self._era.holds(start)
+        kept = start >= self._kept_from_ms(DAY_LEVEL) and not self._era.holds(start)
         return kept and self._day.start_of(start) == start
 
     def holds(self, start: int, end: int) -> bool:
         """Say whether [start, end) can still be summed up exactly."""
         for level in range(DAY_LEVEL):
             # From here on it is made of buckets of this level or coarser ones.
-            if start >= self._frontier_ms - KEPT_MS[level]:
+            if start >= self._kept_from_ms(level):
                 return True
             if start % STEPS[level + 1] or end % STEPS[level + 1]:
                 break
-        in_quarters_from = self._frontier_ms - KEPT_MS[QUARTER_LEVEL]
-        in_quarters = self._day.start_of(end) >= in_quarters_from and not end % QUARTER_MS
+        in_quarters_from_ms = self._kept_from_ms(QUARTER_LEVEL)
+        in_quarters = self._day.start_of(end) >= in_quarters_from_ms and not end % QUARTER_MS
         if in_quarters and self._keeps_days_from(start):
             return True
         return end >= self._era.until_ms and all(
@@ -323,6 +331,7 @@ class Buckets:
         *,
         frontier_ms: int = 0,
         offset: int = -1,
+        quarters_from_ms: int = 0,
         pinned: Iterable[int] = (),
     ) -> None:
         """Take up saved buckets.
@@ -331,9 +340,11 @@ class Buckets:
             segments: what `take_segments` yielded; some may be newer than the rest.
             frontier_ms: up to where everything was complete.
             offset: the last that was applied.
+            quarters_from_ms: what it was.
             pinned: the days that were pinned then.
         """
         self._frontier_ms, self._applied = frontier_ms, offset
+        self.quarters_from_ms = quarters_from_ms
         for key, data in segments.items():
             level, start = map(int, key.split(b"/")[1:])
             if level == ERA_LEVEL:

@@ -97,14 +97,32 @@ class WindowEvaluator:
         self._plans = plans
         self._top_campaigns = top_campaigns
 
-    def evaluate(self, window: Window, end: int) -> Evaluation:
-        """Return the KPIs of every scope that had an event in the window or that day."""
+    def evaluate(
+        self,
+        window: Window,
+        end: int,
+        *,
+        kinds: Collection[ScopeKind] | None = None,
+        looking_back: bool = True,
+    ) -> Evaluation:
+        """Return the KPIs of every scope that had an event in the window or that day.
+
+        Args:
+            window: which.
+            end: where it ends.
+            kinds: of the scopes that are evaluated; None evaluates all.
+            looking_back: whether with the KPIs that look back.
+        """
         start = start_of_window(window, end, day=self._day)
-        previous = self._previous(window, end)
+        previous = self._previous(window, end) if looking_back else None
+        totals, inputs = self._buckets.totals(start, end), self._inputs(start, end)
+        if kinds is not None:
+            totals = totals.only(lambda scope: scope.kind in kinds)
+            inputs = {scope: seen for scope, seen in inputs.items() if scope.kind in kinds}
         observation = self._observation
         evaluated = evaluate(
-            self._buckets.totals(start, end),
-            dict(self._seen.scopes(day_start=self._day.start_of(end - 1), end=end)),
+            totals,
+            inputs,
             evaluator=self._evaluator,
             version=observation.version_at(start),
             before=None if previous is None else self._buckets.totals(*previous),
@@ -126,6 +144,20 @@ class WindowEvaluator:
             unsure_before=frozenset() if previous is None else self._silences.unsure(*previous),
             exhausted_ms=self._exhausted(window, end, evaluated.values),
         )
+
+    def knows(self, window: Window, period: tuple[int, int]) -> bool:
+        """Say whether all of a period was observed, with no gap, and is still held."""
+        return self._observation.knows(window, period) and self._buckets.holds(*period)
+
+    def _inputs(self, start: int, end: int) -> Mapping[Scope, int]:
+        """Return what was seen of each scope on the day of an end."""
+        day_start = self._day.start_of(end - 1)
+        if self._seen.knows(day_start):
+            return dict(self._seen.scopes(day_start=day_start, end=end))
+        if start <= day_start:
+            return {}  # the cells of the window show it themselves
+        totals = self._buckets.totals(day_start, end)
+        return {scope: self._evaluator.inputs_in(cell) for scope, cell in totals.items()}
 
     def _plan_of(self, window: Window, end: int, scope: Scope) -> Plan:
         """Return the plan of a campaign in the window of everything so far."""
@@ -167,7 +199,7 @@ class WindowEvaluator:
         def concerned(scope: Scope) -> bool:
             return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
 
-        seen = self._seen.scopes(day_start=self._day.start_of(end - 1), end=end)
+        seen = self._inputs(start, end).items()
         inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
         inputs |= {scope: mask for scope, mask in seen if concerned(scope)}
         evaluated = evaluate(
@@ -192,9 +224,7 @@ class WindowEvaluator:
         if not self._evaluator.looks_back:
             return None
         period = previous_period(window, end, day=self._day)
-        if period is None or not self._observation.knows(window, period):
-            return None
-        return period if self._buckets.holds(*period) else None
+        return period if period is not None and self.knows(window, period) else None
 
 
 def evaluate(

@@ -95,6 +95,30 @@ def per_count(over: float, n: float) -> Bounds:
     return over / (centre + margin), over / (centre - margin)
 
 
+def differ(now: float, now_bounds: Bounds, then: float, then_bounds: Bounds) -> bool:
+    """Say whether two independent estimates differ at 95 %.
+
+    They do where their distance exceeds the root of the sum of the squares of the margins
+    that face each other: the interval of a difference by square-and-add, R. G. Newcombe,
+    Statistics in Medicine 17 (1998), which for symmetric intervals is the standard test of
+    N. Schenker and J. F. Gentleman, The American Statistician 55 (2001). That intervals do
+    not overlap would ask for too much.
+    """
+    if now < then:
+        now, now_bounds, then, then_bounds = then, then_bounds, now, now_bounds
+    return now - then > sqrt((now - now_bounds[0]) ** 2 + (then_bounds[1] - then) ** 2)
+
+
+def counts_differ(now: float, then: float) -> bool:
+    """Say whether two Poisson counts of equal periods differ at 95 %.
+
+    Their difference has the variance that their sum estimates; J. Przyborowski and
+    H. Wilenski, Biometrika 31 (1940), give the exact test, of which this is the normal
+    approximation.
+    """
+    return abs(now - then) > Z95 * sqrt(now + then)
+
+
 def quantile(histogram: Histogram, share: float) -> list[float]:
     """Return a quantile, and the values at the ranks that bound its rank.
 

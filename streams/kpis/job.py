@@ -20,6 +20,7 @@ from streams.kpis import saved as saved_states
 from streams.kpis.bucket import Cold
 from streams.kpis.buckets import KEPT_MS, Buckets
 from streams.kpis.closing import Closing
+from streams.kpis.comparing import comparisons_in_turn, shown
 from streams.kpis.completeness import Completeness
 from streams.kpis.counting import Counted
 from streams.kpis.effects import effects_in_turn
@@ -128,6 +129,9 @@ class KpiJob:
             self._windows, self._moments, small=lambda: self._evaluations.small
         )
         self._effects = effects_in_turn(self._windows, self._moments, catalogue=evaluator.catalogue)
+        self._comparisons = comparisons_in_turn(
+            self._windows, day=day, latest=lambda: self._evaluations.latest
+        )
         self._pinned_at_ms = 0
 
     def _restore(self, saved: Saved) -> int:
@@ -137,10 +141,12 @@ class KpiJob:
             frontier_ms=state.frontier_ms,
             offset=saved.offset,
             pinned=state.pinned,
+            quarters_from_ms=state.quarters_whole_from_ms,
         )
         self._ledger = Ledger(state.ledger)
         self._closing.restore(state.due, state.evaluated)
         self._seen = SeenInputs(self._evaluator.needed, state.seen, wire_needed=state.needed)
+        self._seen.expire(day_start=self._day.start_of(state.frontier_ms))
         self._observation = state.observation
         if state.version < VERSION:
             self._take_over_older(state)
@@ -247,7 +253,7 @@ class KpiJob:
         return self._windows.evaluate(window, end)
 
     def tick(self, position: Position, *, now_ms: int) -> None:
-        """Judge the health of the data, close the newest windows and renew the view."""
+        """Judge the health of the data, close and compare the newest windows, renew the view."""
         del position
         completeness = self._completeness
         read_up_to_ms = completeness.read_up_to_ms
@@ -258,6 +264,8 @@ class KpiJob:
         self._changed |= self._evaluations.close_newest(completeness.frontier_ms)
         self._stages.take_one(completeness.frontier_ms)
         self._effects.take_one(completeness.frontier_ms)
+        if current:
+            self._comparisons.take_one(completeness.frontier_ms)
         health = health_at(
             now_ms,
             completeness=completeness,
@@ -270,6 +278,7 @@ class KpiJob:
         self.view = KpiView(
             frontier_ms=completeness.frontier_ms,
             latest=dict(self._evaluations.latest),
+            comparisons=shown(self._comparisons.latest, completeness.frontier_ms),
             stages=self._stages.latest,
             effects=self._effects.latest,
             sparkline=tuple(self._evaluations.sparkline),
@@ -315,6 +324,7 @@ class KpiJob:
             customers_from_ms=observation.measured_from_ms[5],
             lost_until_ms=observation.lost_until_ms,
             pinned=self._buckets.pinned,
+            quarters_from_ms=self._buckets.quarters_from_ms,
         )
         return Snapshot(
             state=saved_states.encode(state),

@@ -16,8 +16,9 @@ from streams.kpis.census import NOBODY_COUNTED
 from streams.kpis.columns import NOTHING, Columns, Growing, with_news
 from streams.kpis.facets import Facets
 
-KEPT = 8
-"""Windows whose sums are kept: one of each sort that grows, its period before, and yesterday."""
+KEPT = 9
+"""Windows whose sums are kept: one of each sort that grows, its period before, yesterday, and
+the day a week before."""
 
 _PARTS = 16
 """More than so many are merged, so that they are not gone through each time."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from models.definitions import KpiValue
-from models.windows import WindowName
+from models.windows import DAY_MS, HOUR_MS, WindowName
 from streams.kpis.gaps import Gap
 from streams.kpis.ledger import Entry
 from streams.kpis.observation import Observation
@@ -20,6 +20,9 @@ VERSION = 5
 4: no era, days of a month only. 3: no days, and fewer measures.
 """
 
+_QUARTERS_KEPT_MS = 2 * DAY_MS + 4 * HOUR_MS
+"""How long quarters of an hour were kept by what did not say from when on it has them."""
+
 
 class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     """Everything but the buckets; append only, with defaults for what older states lack.
@@ -28,7 +31,8 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     on the buckets of business days are whole, when that is later than observation;
     before ``measured_from_ms`` cells may be of a version before 4, before
     ``customers_from_ms`` of one before 5; up to ``lost_until_ms`` there were gaps that
-    are forgotten; ``pinned`` are the days whose quarters are kept.
+    are forgotten; ``pinned`` are the days whose quarters are kept; buckets of quarters are
+    whole from ``quarters_from_ms`` on.
     """
 
     frontier_ms: int
@@ -52,6 +56,14 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     lost_until_ms: int = 0
     customers_from_ms: int = 0
     pinned: list[int] = []
+    quarters_from_ms: int | None = None
+
+    @property
+    def quarters_whole_from_ms(self) -> int:
+        """From when on all buckets of quarters are there that are not too old."""
+        if self.quarters_from_ms is None:
+            return self.frontier_ms - _QUARTERS_KEPT_MS
+        return self.quarters_from_ms
 
     @property
     def observation(self) -> Observation:

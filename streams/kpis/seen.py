@@ -61,6 +61,7 @@ class SeenInputs:
             }
             for day, rows in wire
         }
+        self._forgotten_before_ms = 0
 
     def note_pane(self, cells: Iterable[FacetCell], *, day_start: int, pane_start: int) -> bool:
         """Note what the cells of a pane show; say whether any is new, as `note` does."""
@@ -97,6 +98,10 @@ class SeenInputs:
                     earlier = True
         return earlier
 
+    def knows(self, day_start: int) -> bool:
+        """Say whether everything that was seen on a day is still known."""
+        return day_start >= self._forgotten_before_ms
+
     def scopes(self, *, day_start: int, end: int) -> Iterable[tuple[Scope, int]]:
         """Yield the scopes that had an event on that day before ``end``, and their inputs.
 
@@ -112,7 +117,8 @@ class SeenInputs:
 
     def expire(self, *, day_start: int) -> None:
         """Forget days long before the given one."""
-        for day in [day for day in self._days if day < day_start - KEPT_DAYS * DAY_MS]:
+        self._forgotten_before_ms = day_start - KEPT_DAYS * DAY_MS
+        for day in [day for day in self._days if day < self._forgotten_before_ms]:
             del self._days[day]
 
     def to_wire(self) -> list[SeenWire]:

@@ -10,7 +10,7 @@ from models.changes import Change
 from models.definitions import Kpi
 from models.measures import SourceKind
 from models.scopes import Scope
-from models.windows import STAGE, ShownWindow, WindowName
+from models.windows import STAGE, Reference, ShownWindow, WindowName
 from streams.kpis.values import KpiValues
 
 
@@ -50,6 +50,22 @@ class Evaluation:
     def observed(self) -> bool:
         """Whether the monitor saw the whole window."""
         return self.start_ms >= self.observed_from_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A window beside its reference period, which is known whole.
+
+    ``then`` has no KPIs that look back themselves.
+    """
+
+    reference: Reference
+    now: Evaluation
+    then: Evaluation
+
+    def tells(self, kpi: Kpi) -> bool:
+        """Whether both values of a KPI rest on everything that they should rest on."""
+        return self.now.tells(kpi) and self.then.tells(kpi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +126,7 @@ class KpiView:
 
     frontier_ms: int
     latest: Mapping[WindowName, Evaluation]
+    comparisons: Mapping[tuple[ShownWindow, Reference], Comparison]
     stages: Sequence[Evaluation]
     effects: Sequence[Effect]
     sparkline: Sequence[tuple[int, KpiValues]]

@@ -147,8 +147,9 @@ def test_every_query_of_every_panel_returns_data(
         # the interval of a proportion ends.
         # Yesterday, which some are compared with, was not seen.
         # Budgets are of everything so far, which closes then too.
-        # Nothing was changed, and nobody need be an outlier among its peers.
-        if not re.search("kpi_funnel|budget_|kpi_monitor_effect|peer_z", expr)
+        # Nothing was changed, no whole period before was seen, and nobody need be an outlier
+        # among its peers.
+        if not re.search("kpi_funnel|budget_|kpi_monitor_(effect|reference|change)|peer_z", expr)
         and not re.search(compared, expr)
         and not re.search("participation_rate_ratio_(lower|upper)", expr)
         and not stack.query(running.prometheus, substitute(expr, window=window))

@@ -285,10 +285,16 @@ def kind_of(body: dict[str, Any]) -> str:
     return "campaigns" if body["type"] in {"spend_reported", "measurement"} else "orders"
 
 
-def taken_over(path: Path, *, version: int) -> KpiJob:
-    """Return a job that goes on with a path's state as if that version had left it: no era."""
+def taken_over(path: Path, *, version: int, **others: Any) -> KpiJob:
+    """Return a job that goes on with a path's state as if that version had left it: no era.
+
+    Args:
+        path: whose state it is.
+        version: of the state.
+        others: what else that version said.
+    """
     state = msgspec.structs.replace(
-        saved_states.decode(path.kpis.snapshot().state), version=version
+        saved_states.decode(path.kpis.snapshot().state), version=version, **others
     )
     segments = {
         b"bucket/%d/%d" % (level, start): bucket.to_bytes()

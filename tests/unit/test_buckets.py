@@ -189,8 +189,32 @@ def test_what_is_over_is_held_as_far_as_its_edges_are() -> None:
     assert not buckets.holds(now - 27 * HOUR_MS - 60_000, now)
     assert buckets.holds(now - 27 * HOUR_MS, now)
     assert buckets.holds(DAY.start_of(NOON), DAY.end_of(NOON))
-    assert not buckets.holds(now - 60 * HOUR_MS, now - 59 * HOUR_MS)
+    assert not buckets.holds(now - 60 * HOUR_MS + 60_000, now - 59 * HOUR_MS)
+    assert buckets.holds(now - 7 * DAY_MS - HOUR_MS, now - 7 * DAY_MS)
+    assert buckets.holds(now - 8 * DAY_MS - HOUR_MS, now - 7 * DAY_MS - HOUR_MS)
+    assert not buckets.holds(now - 9 * DAY_MS, now - 8 * DAY_MS)
     assert not buckets.holds(NOON - 70 * DAY_MS, now)
+
+
+def test_quarters_of_last_week_are_held_and_those_that_an_older_version_forgot_are_not() -> None:
+    kept, older = Buckets(DAY), Buckets(DAY)
+    week_ago = NOON + QUARTER_MS
+    kept.apply({NOON: [FacetCell("c1", "search", cell({1, 2}))]}, undo={}, at_offset=1)
+    now = week_ago + 7 * DAY_MS
+    kept.expire(now)
+    assert kept.holds(week_ago - DAY_MS, week_ago)
+    assert kept.totals(week_ago - HOUR_MS, week_ago)[ALL].users_in([0]).estimate == 2
+    forgotten_before = now - 52 * HOUR_MS
+    older.restore(
+        dict(_stored(kept, DAY_LEVEL)), frontier_ms=now, quarters_from_ms=forgotten_before
+    )
+    assert not older.holds(week_ago - HOUR_MS, week_ago)
+    assert older.holds(forgotten_before, forgotten_before + HOUR_MS)
+    assert older.holds(DAY.start_of(NOON), DAY.end_of(NOON))
+    # What comes late for such a time counts in its day, and makes no part of a quarter.
+    older.apply({NOON: [FacetCell("c1", "search", cell({3}))]}, undo={}, at_offset=2)
+    assert not older.holds(week_ago - HOUR_MS, week_ago)
+    assert older.totals(DAY.start_of(NOON), DAY.end_of(NOON))[ALL].users_in([0]).estimate == 3
 
 
 def _stored(buckets: Buckets, level: int) -> list[tuple[bytes, bytes]]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -16,10 +17,10 @@ from models.definitions import KpiValue
 from models.formulas import names_in
 from models.kpis import CATALOGUE
 from models.measures import PLANNED
-from models.scopes import Scope
+from models.scopes import ALL, Scope
 from models.scorecards import ScorecardBook
-from models.selection import KpiBook
-from models.windows import BusinessDay
+from models.selection import ExportRule, KpiBook
+from models.windows import HOUR_MS, BusinessDay, Reference
 from streams import config
 from streams.embedded import synthetic
 from streams.engine.running import EngineStats
@@ -28,12 +29,14 @@ from streams.export.collector import MonitorCollector
 from streams.export.exports import Exports
 from streams.export.live import live
 from streams.export.worker_view import WorkerView
-from streams.kpis.view import Evaluation, KpiView
+from streams.kpis.comparing import KINDS
+from streams.kpis.view import Comparison, Evaluation, KpiView
 from tests.support.customers import context
 from tests.support.offline import NOON, Path, Record, ingest_job
 
 ODDITIES = synthetic.Oddities(duplicates=0, late=0, broken=0)
 UTC = BusinessDay(ZoneInfo("UTC"))
+REFERENCES: tuple[Reference, ...] = ("previous", "last_week")
 RETURNS = {
     Scope("channel", channel=f"c{number}"): {"roas": KpiValue(value, n=1_000)}
     for number, value in enumerate([1.0, 2.0, 3.0, 4.0, 5.0, 60.0])
@@ -128,6 +131,98 @@ def test_the_live_picture_is_json_with_scorecards_and_funnels(
     text = metrics(view, exports)
     assert re.search(r'^kpi_scorecard_points{campaign="618-main"', text, re.M)
     assert 'target="stretch"' in text
+
+
+def half(value: int | float) -> int | float:
+    """Money stays in whole units."""
+    return value / 2 if isinstance(value, float) or value % 2 else value // 2
+
+
+@pytest.fixture
+def compared(view: WorkerView) -> WorkerView:
+    """The same view, an hour of which is compared with others whose values were half as high."""
+    assert view.kpis is not None
+    now = view.kpis.latest["1h"]
+    then = replace(
+        now,
+        start_ms=now.start_ms - HOUR_MS,
+        end_ms=now.end_ms - HOUR_MS,
+        values={
+            scope: {
+                name: msgspec.structs.replace(value, value=half(value.value))
+                for name, value in values.items()
+            }
+            for scope, values in now.values.items()
+            if scope.kind in KINDS
+        },
+    )
+    comparisons = {("1h", reference): Comparison(reference, now, then) for reference in REFERENCES}
+    return replace(view, kpis=replace(view.kpis, comparisons=comparisons))
+
+
+def test_comparisons_are_exported_as_the_reference_the_change_and_whether_it_is_chance(
+    compared: WorkerView,
+) -> None:
+    text = metrics(compared, Exports(day=UTC, currency="CNY"))
+    assert compared.kpis is not None
+    orders = compared.kpis.latest["1h"].values[ALL]["orders"].value
+    revenue = compared.kpis.latest["1h"].values[ALL]["revenue_gross"].value / 10_000
+    of_all = 'campaign="",channel="",kpi="{}",reference="{}",region="",scope="all",segment=""'
+    for reference in REFERENCES:
+        labels = of_all.format("orders", reference) + ',window="1h"'
+        assert f"kpi_monitor_reference{{{labels}}} {orders / 2}\n" in text
+        assert f"kpi_monitor_change_ratio{{{labels}}} 1.0\n" in text
+        assert f"kpi_monitor_change_significant{{{labels}}} 1.0\n" in text
+        labels = of_all.format("revenue_gross", reference) + ',window="1h"'
+        assert f"kpi_monitor_reference{{{labels}}} {revenue / 2}\n" in text
+        assert f"kpi_monitor_change_significant{{{labels}}}" not in text
+    kinds = set(re.findall(r'^kpi_monitor_reference{[^}]*scope="(\w+)"', text, re.M))
+    assert kinds == set(KINDS)
+
+
+def test_the_live_picture_tells_what_everything_together_is_compared_with(
+    compared: WorkerView,
+) -> None:
+    picture = json.loads(json.dumps(live(compared, Exports(day=UTC, currency="CNY"))))
+    assert compared.kpis is not None
+    now = compared.kpis.latest["1h"]
+    assert picture["comparisons"].keys() == {"1h"}
+    assert picture["comparisons"]["1h"].keys() == set(REFERENCES)
+    before = picture["comparisons"]["1h"]["previous"]
+    assert (before["start"], before["end"]) == (now.start_ms, now.end_ms)
+    assert before["then_end"] == now.end_ms - HOUR_MS
+    orders = now.values[ALL]["orders"].value
+    assert before["kpis"]["orders"] == {
+        "now": orders,
+        "then": orders / 2,
+        "ratio": 1.0,
+        "significant": True,
+    }
+    assert {kpi["direction"] for kpi in picture["kpis"]} == {"more", "less", "neither"}
+
+
+def test_comparisons_are_cut_before_kpis_and_go_by_what_is_exported(
+    compared: WorkerView, view: WorkerView
+) -> None:
+    def count(view: WorkerView, exports: Exports) -> tuple[int, int, float]:
+        text = metrics(view, exports)
+        own = len(re.findall(r"^kpi_(?!monitor|min_n|scorecard|funnel)\w+{", text, re.M))
+        changes = len(re.findall(r"^kpi_monitor_(?:reference|change_\w+){", text, re.M))
+        told = float(re.findall(r"^kpi_monitor_series_exported (.*)$", text, re.M)[0])
+        return own, changes, told
+
+    kpis, nothing, _ = count(view, Exports(day=UTC, currency="CNY"))
+    assert nothing == 0
+    all_kpis, all_changes, told = count(compared, Exports(day=UTC, currency="CNY"))
+    assert (all_kpis, told) == (kpis, kpis + all_changes)
+    limit = kpis + all_changes // 2
+    cut = count(compared, Exports(day=UTC, currency="CNY", largest_series_count=limit))
+    assert cut[0] == kpis
+    assert 0 < cut[1] <= all_changes // 2
+    assert count(compared, Exports(day=UTC, currency="CNY", largest_series_count=kpis - 1))[1] == 0
+    book = KpiBook(export=(ExportRule(scopes=("all",), kpis=("orders",), windows=("1h", "day")),))
+    chosen = metrics(compared, Exports(day=UTC, currency="CNY", kpis=book))
+    assert len(re.findall(r"^kpi_monitor_reference{", chosen, re.M)) == len(REFERENCES)
 
 
 def test_scores_and_funnels_are_made_once_for_each_evaluation(

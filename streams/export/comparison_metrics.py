@@ -1,0 +1,90 @@
+"""Comparisons with reference periods as metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from prometheus_client.core import Metric
+
+from models.definitions import Kpi
+from models.scopes import PARTS, Scope
+from models.windows import Reference, ShownWindow
+from streams.export.exports import Exports
+from streams.export.families import Sample, Spec, family
+from streams.kpis.differences import Difference, difference_of
+from streams.kpis.view import KpiView
+
+_LABELS = ("kpi", "scope", *PARTS, "window", "reference")
+
+REFERENCE = Spec(
+    "kpi_monitor_reference",
+    "A KPI's value in the reference period: the equal one before, or the same a week before",
+    _LABELS,
+)
+CHANGE = Spec(
+    "kpi_monitor_change_ratio",
+    "The newest whole quarter's value over that of the reference period, less 1",
+    _LABELS,
+)
+SIGNIFICANT = Spec(
+    "kpi_monitor_change_significant",
+    "1 if chance does not explain the change at 95 %, 0 if it may; absent where that is not told",
+    _LABELS,
+)
+
+SPECS = tuple(value for value in list(globals().values()) if isinstance(value, Spec))
+
+
+class DifferenceRow(NamedTuple):
+    """The differences of one scope in one window from one reference period."""
+
+    window: ShownWindow
+    reference: Reference
+    scope: Scope
+    differences: Sequence[tuple[Kpi, Difference]]
+
+    @property
+    def series_count(self) -> int:
+        """How many series it becomes."""
+        return sum(
+            1 + (one.ratio is not None) + (one.significant is not None)
+            for _, one in self.differences
+        )
+
+
+def difference_rows(
+    kpis: KpiView, exports: Exports, *, scopes: Iterable[Scope]
+) -> Iterator[DifferenceRow]:
+    """Yield what is exported of comparisons, for the scopes in their order.
+
+    The campaigns that are exported together are not compared: they are not the same
+    ones in both periods.
+    """
+    for scope in scopes:
+        for (window, reference), comparison in kpis.comparisons.items():
+            now, then = comparison.now, comparison.then
+            if scope not in now.values or scope not in then.values or scope.campaign in now.small:
+                continue
+            differences = [
+                (kpi, one)
+                for kpi in exports.catalogue.values()
+                if exports.kpis.exports(kpi.name, scope.kind, window)
+                if (one := difference_of(kpi, scope, comparison)) is not None
+            ]
+            yield DifferenceRow(window, reference, scope, differences)
+
+
+def difference_metrics(rows: Iterable[DifferenceRow]) -> Iterator[Metric]:
+    """Yield the metrics of comparisons; sums of money are in the currency."""
+    samples: dict[Spec, list[Sample]] = {spec: [] for spec in SPECS}
+    for row in rows:
+        for kpi, one in row.differences:
+            labels = (kpi.name, *row.scope, row.window, row.reference)
+            samples[REFERENCE].append((labels, kpi.shown(one.then.value)))
+            if one.ratio is not None:
+                samples[CHANGE].append((labels, one.ratio))
+            if one.significant is not None:
+                samples[SIGNIFICANT].append((labels, float(one.significant)))
+    for spec, found in samples.items():
+        yield family(spec, found)

@@ -1,0 +1,85 @@
+"""Windows beside their reference periods: the equal one before, and the same a week before.
+
+Comparisons are for people: only the newest quarter of an hour is compared, for at its end
+last week's period can be summed from quarters. Nothing of it is saved; after a restart they
+are made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+
+from models.scopes import ScopeKind
+from models.windows import (
+    COMPARED,
+    QUARTER_MS,
+    WINDOWS,
+    BusinessDay,
+    Reference,
+    ShownWindow,
+    Window,
+    WindowName,
+    reference_period,
+)
+from streams.kpis.evaluating import WindowEvaluator
+from streams.kpis.turns import Turns
+from streams.kpis.view import Comparison, Evaluation
+
+SHOWN_MS = 2 * QUARTER_MS
+"""A comparison is shown until it is made anew, but while catching up not for longer than this."""
+
+KINDS: tuple[ScopeKind, ...] = ("all", "channel", "campaign")
+"""Of the scopes that are compared."""
+
+_PAIRS = [
+    (window, reference)
+    for window in WINDOWS
+    for reference, windows in COMPARED.items()
+    if window.name in windows
+]
+
+
+def comparisons_in_turn(
+    windows: WindowEvaluator,
+    *,
+    day: BusinessDay,
+    latest: Callable[[], Mapping[WindowName, Evaluation]],
+) -> Turns[tuple[Window, Reference], Comparison]:
+    """Return what compares each window with each of its reference periods.
+
+    Where a reference period is not known whole, there is no comparison.
+
+    Args:
+        windows: evaluates windows.
+        day: the business day.
+        latest: returns what was evaluated already.
+    """
+
+    @lru_cache(maxsize=1)  # the references of a window follow each other
+    def newest(window: Window, end: int) -> Evaluation:
+        return windows.evaluate(window, end, kinds=KINDS, looking_back=False)
+
+    def make(pair: tuple[Window, Reference], end: int) -> Comparison | None:
+        window, reference = pair
+        period = reference_period(reference, window, end, day=day)
+        if period is None or not windows.knows(window, period):
+            return None
+        now = latest().get(window.name)
+        if now is None or now.end_ms != end:
+            now = newest(window, end)
+        then = windows.evaluate(window, period[1], kinds=KINDS, looking_back=False)
+        return Comparison(reference, now, then)
+
+    return Turns(step_ms=QUARTER_MS, due=lambda _: _PAIRS, make=make)
+
+
+def shown(
+    comparisons: Iterable[Comparison], frontier_ms: int
+) -> dict[tuple[ShownWindow, Reference], Comparison]:
+    """Return the comparisons that are not out of date, by window and reference."""
+    return {
+        (one.now.window, one.reference): one
+        for one in comparisons
+        if frontier_ms < one.now.end_ms + SHOWN_MS
+    }

@@ -1,0 +1,56 @@
+"""How a KPI differs from its reference period, and whether chance explains that."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from models.definitions import Kpi, KpiValue
+from models.scopes import Scope
+from streams.kpis import intervals
+from streams.kpis.view import Comparison
+
+
+class Difference(NamedTuple):
+    """A KPI's value in a window beside that in the reference period.
+
+    Args:
+        now: None where the KPI is absent in the window.
+        then: in the reference period.
+        ratio: now / then - 1; None where that says nothing, as then is not above 0.
+        significant: whether chance does not explain it, at 95 %; None where that is not told.
+    """
+
+    now: KpiValue | None
+    then: KpiValue
+    ratio: float | None = None
+    significant: bool | None = None
+
+
+def difference_of(kpi: Kpi, scope: Scope, comparison: Comparison) -> Difference | None:
+    """Return the difference of a KPI in a scope; None where the reference period has no value."""
+    then = comparison.then.values.get(scope, {}).get(kpi.name)
+    if then is None:
+        return None
+    now = comparison.now.values.get(scope, {}).get(kpi.name)
+    if now is None:
+        return Difference(None, then)
+    ratio = now.value / then.value - 1 if then.value > 0 else None
+    return Difference(
+        now, then, ratio, _significant(kpi, now, then) if comparison.tells(kpi) else None
+    )
+
+
+def _significant(kpi: Kpi, now: KpiValue, then: KpiValue) -> bool | None:
+    """Say whether two values differ; of counts, and of what has an interval in both."""
+    bounds, bounds_then = _bounds(now), _bounds(then)
+    if bounds is not None and bounds_then is not None:
+        differ = intervals.differ(now.value, bounds, then.value, bounds_then)
+    elif kpi.volume and kpi.unit in {"count", "users"} and min(now.value, then.value) >= 0:
+        differ = intervals.counts_differ(now.value, then.value)
+    else:
+        return None
+    return differ and now.significant and then.significant
+
+
+def _bounds(value: KpiValue) -> intervals.Bounds | None:
+    return None if value.low is None or value.high is None else (value.low, value.high)

@@ -1,0 +1,370 @@
+"""Windows beside the period before and last week's: which, when, and what is said of a change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import reports
+from models.definitions import KpiValue
+from models.kpis import CATALOGUE
+from models.scopes import ALL, Scope
+from models.windows import (
+    COMPARED,
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    QUARTER_MS,
+    WINDOWS,
+    BusinessDay,
+    Reference,
+    Window,
+    WindowName,
+    reference_period,
+    start_of_window,
+)
+from streams.engine.stage import Position
+from streams.kpis import intervals
+from streams.kpis.comparing import KINDS, comparisons_in_turn, shown
+from streams.kpis.differences import Difference, difference_of
+from streams.kpis.gaps import Gap
+from streams.kpis.saved import VERSION
+from streams.kpis.values import KpiValues
+from streams.kpis.view import Comparison, Evaluation
+from tests.support.offline import NOON, Path, Record, event, taken_over
+from tests.unit.test_oracle import NEW_YORK, ms
+
+UTC = BusinessDay(ZoneInfo("UTC"))
+WINDOW = {window.name: window for window in WINDOWS}
+
+
+@pytest.mark.parametrize(
+    ("window", "end", "start", "until"),
+    [
+        ("1h", "2023-11-08T12:00-05", "2023-11-01T11:00-04", "2023-11-01T12:00-04"),
+        ("24h", "2023-11-08T12:00-05", "2023-10-31T12:00-04", "2023-11-01T12:00-04"),
+        ("day", "2023-11-08T12:00-05", "2023-11-01T00:00-04", "2023-11-01T12:00-04"),
+        ("day", "2023-11-09T00:00-05", "2023-11-01T00:00-04", "2023-11-02T00:00-04"),
+        ("1h", "2024-03-13T12:00-04", "2024-03-06T11:00-05", "2024-03-06T12:00-05"),
+        ("day", "2024-03-13T12:00-04", "2024-03-06T00:00-05", "2024-03-06T12:00-05"),
+        # On the day itself: what the clock shows twice is the second time as much as it had shown.
+        ("1h", "2023-11-05T01:30-04", "2023-10-29T00:30-04", "2023-10-29T01:30-04"),
+        ("1h", "2023-11-05T01:30-05", "2023-10-29T01:00-04", "2023-10-29T02:00-04"),
+        # A week later it is meant the first time, and what was left out is where it went on.
+        ("1h", "2023-11-12T01:30-05", "2023-11-05T00:30-04", "2023-11-05T01:30-04"),
+        ("24h", "2023-11-12T12:00-05", "2023-11-04T13:00-04", "2023-11-05T12:00-05"),
+        ("1h", "2024-03-17T02:30-04", "2024-03-10T01:00-05", "2024-03-10T03:00-04"),
+    ],
+)
+def test_last_week_goes_by_the_local_clock(
+    window: WindowName, end: str, start: str, until: str
+) -> None:
+    day = BusinessDay(ZoneInfo(NEW_YORK))
+    period = reference_period("last_week", WINDOW[window], ms(end), day=day)
+    assert period == (ms(start), ms(until))
+
+
+@pytest.mark.parametrize(
+    ("zone", "first"),
+    [
+        (NEW_YORK, "2023-11-04T00:00-04"),
+        (NEW_YORK, "2024-03-09T00:00-05"),
+        ("Australia/Lord_Howe", "2024-04-06T00:00+11"),
+        ("America/Santiago", "2024-09-07T00:00-04"),
+        ("Asia/Kolkata", "2024-03-09T00:00+05:30"),
+    ],
+)
+def test_a_reference_period_is_the_window_that_ends_there_on_a_quarter(
+    zone: str, first: str
+) -> None:
+    day = BusinessDay(ZoneInfo(zone))
+    for end in range(ms(first) + QUARTER_MS, ms(first) + 10 * DAY_MS, QUARTER_MS):
+        for reference, names in COMPARED.items():
+            for name in names:
+                period = reference_period(reference, WINDOW[name], end, day=day)
+                if period is None:
+                    # The day begins with an hour that the one before, or last week's, leaves out.
+                    assert zone == "America/Santiago"
+                    continue
+                assert period[0] == start_of_window(WINDOW[name], period[1], day=day)
+                assert period[1] % QUARTER_MS == 0
+                assert period[1] <= max(start_of_window(WINDOW[name], end, day=day), end - DAY_MS)
+
+
+def test_the_shortest_windows_and_everything_so_far_are_not_compared() -> None:
+    day = BusinessDay(ZoneInfo("UTC"))
+    compared = {
+        (window.name, reference)
+        for window in WINDOWS
+        for reference in COMPARED
+        if reference_period(reference, window, NOON, day=day) is not None
+    }
+    before: tuple[Reference, Reference] = ("previous", "last_week")
+    assert compared == {
+        *((name, reference) for name in ("1h", "day", "24h") for reference in before),
+        *((name, "previous") for name in ("week", "month")),
+    }
+
+
+class Live:
+    """A path that is followed live, quarter by quarter, and what its windows were."""
+
+    def __init__(self, start_ms: int, *, zone: str = "UTC") -> None:
+        self.path = Path(zone=zone, now_ms=start_ms)
+        self.remembered: dict[tuple[WindowName, int], dict[Scope, KpiValues]] = {}
+        self.fed = 0
+
+    def happen(self, at_ms: int, kind: str = "click", **body: Any) -> None:
+        """Let something happen, and be read at once."""
+        self.fed += 1
+        self.path.now_ms = at_ms
+        self.path.feed([event(kind, at=at_ms, event_id=f"e{self.fed}", **body)])
+
+    def reach(self, end_ms: int) -> dict[tuple[WindowName, Reference], Comparison]:
+        """Let time pass to a quarter's end, and all comparisons be made."""
+        self.path.now_ms = max(self.path.now_ms, end_ms + 8_000)
+        for _ in range(12):
+            self.path.report()
+        for name in COMPARED["previous"]:
+            evaluation = self.path.kpis._windows.evaluate(
+                WINDOW[name], end_ms, kinds=KINDS, looking_back=False
+            )
+            self.remembered[name, end_ms] = dict(evaluation.values)
+        view = self.path.kpis.view
+        assert view is not None
+        assert end_ms <= view.frontier_ms < end_ms + QUARTER_MS
+        assert all(one.now.end_ms == end_ms for one in view.comparisons.values())
+        return dict(view.comparisons)
+
+
+happenings = st.lists(
+    st.tuples(
+        st.integers(0, 9 * 4 - 1),  # which of the quarters that are looked at it is before
+        st.integers(1, 70),  # so many minutes
+        st.sampled_from(["click", "visit", "impression", "order_placed", "spend_reported"]),
+        st.sampled_from(["c1", "c2"]),
+        st.integers(1, 5),
+    ),
+    min_size=4,
+    max_size=30,
+)
+
+
+@settings(max_examples=5, deadline=None)
+@given(happenings, st.sampled_from(["2023-11-01T00:00-04", "2024-03-06T00:00-05"]))
+def test_the_reference_is_what_that_window_was_when_it_was_the_newest(
+    happened: list[tuple[int, int, str, str, int]], first: str
+) -> None:
+    day = BusinessDay(ZoneInfo(NEW_YORK))
+    start_ms = ms(first)
+    ends = []
+    for number in range(9):
+        noon = day.same_time(start_ms + 12 * HOUR_MS, days=number)
+        midnight = day.end_of(noon)
+        ends += [noon, noon + HOUR_MS, noon + HOUR_MS + QUARTER_MS, midnight]
+    live = Live(start_ms + MINUTE_MS, zone=NEW_YORK)
+    live.happen(start_ms + MINUTE_MS)
+    looked_at = sorted((ends[place] - ago * MINUTE_MS, *rest) for place, ago, *rest in happened)
+    seen: set[tuple[WindowName, Reference]] = set()
+    for end in ends:
+        while looked_at and looked_at[0][0] < end:
+            at, kind, campaign, user = looked_at.pop(0)
+            more: dict[str, Any] = {"campaign_id": campaign}
+            if kind == "spend_reported":
+                more |= {"amount": "12.50", "currency": "CNY", "channel": "search"}
+            else:
+                more |= {"user_id": f"u{user}", "channel": "search"}
+            live.happen(max(at, live.path.now_ms), kind, **more)
+        for (name, reference), comparison in live.reach(end).items():
+            period = reference_period(reference, WINDOW[name], end, day=day)
+            assert period == (comparison.then.start_ms, comparison.then.end_ms)
+            assert {scope.kind for scope in comparison.then.values} <= set(KINDS)
+            if (name, period[1]) in live.remembered:
+                assert comparison.then.values == live.remembered[name, period[1]]
+                seen.add((name, reference))
+    assert seen == {
+        *((name, "previous") for name in ("1h", "day", "24h")),
+        *((name, "last_week") for name in COMPARED["last_week"]),
+    }
+
+
+def of_a_week(*, days: int = 9) -> Live:
+    """Return a shop with clicks each six hours, one more each day."""
+    live = Live(NOON + MINUTE_MS)
+    for number in range(days):
+        for hour in (0, 6, 12, 18):
+            for user in range(number + 1):
+                live.happen(
+                    NOON + number * DAY_MS + hour * HOUR_MS + (user + 2) * MINUTE_MS,
+                    user_id=f"u{user}",
+                )
+    return live
+
+
+def test_what_was_not_observed_whole_is_compared_with_nothing() -> None:
+    live = of_a_week(days=1)
+    assert set(live.reach(NOON + 23 * HOUR_MS)) == {("1h", "previous")}
+    assert set(live.reach(NOON + 36 * HOUR_MS)) == {("1h", "previous")}
+    # From the third day on there is a whole day before.
+    assert set(live.reach(NOON + 50 * HOUR_MS)) == {
+        *(("1h", "previous"), ("24h", "previous"), ("day", "previous")),
+    }
+
+
+def test_a_gap_in_last_week_leaves_what_touches_it_out() -> None:
+    live = of_a_week()
+    end = NOON + 9 * DAY_MS
+    whole = live.reach(end)
+    last_week = {name for name, reference in whole if reference == "last_week"}
+    assert last_week == {"1h", "day", "24h"}
+    change = difference_of(CATALOGUE["clicks"], ALL, whole["24h", "last_week"])
+    assert change is not None
+    assert change[:3] == (count(36), count(8), 3.5)
+    week_ago = end - 7 * DAY_MS
+    gap = Gap("clicks", 0, week_ago - 3 * HOUR_MS, week_ago - 2 * HOUR_MS)
+    live.path.kpis._observation.gaps.append(gap)
+    left = live.reach(end + QUARTER_MS)
+    assert {name for name, reference in left if reference == "last_week"} == {"1h"}
+
+
+def test_after_a_restart_comparisons_are_made_anew_of_what_is_held() -> None:
+    live = of_a_week()
+    end = NOON + 9 * DAY_MS
+    before = live.reach(end)
+    live.path.kpis = taken_over(live.path, version=VERSION)
+    after = live.reach(end)
+    assert {key: one.then.values for key, one in after.items()} == {
+        key: one.then.values for key, one in before.items()
+    }
+    # A state that did not say so has quarters of two days only.
+    live.path.kpis = taken_over(live.path, version=VERSION, quarters_from_ms=None)
+    assert live.reach(end).keys() == {key for key in before if key[1] == "previous"}
+
+
+def test_none_is_made_while_there_is_much_to_read_and_old_ones_are_not_shown() -> None:
+    live = of_a_week(days=2)
+    path, end = live.path, NOON + 50 * HOUR_MS
+    assert live.reach(end)
+    path.now_ms = end + HOUR_MS
+    now = Position(caught_up_at_ms=path.now_ms, behind=0)
+    for job in path.sources.values():
+        job.tick(now, now_ms=path.now_ms)
+        told = reports.encode([job.report()])
+        path.kpis.apply([Record(path.reports_offset, path.now_ms, None, told)])
+        path.reports_offset += 1
+    path.kpis.tick(now, now_ms=path.now_ms + 60_000)
+    assert path.kpis.view is not None
+    assert path.kpis.view.frontier_ms > end + 2 * QUARTER_MS
+    assert not path.kpis.view.comparisons
+
+
+class Windows:
+    """Evaluates nothing, and counts how often it was asked to."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[WindowName, int]] = []
+
+    def knows(self, window: Window, period: tuple[int, int]) -> bool:
+        return True
+
+    def evaluate(self, window: Window, end: int, **_: Any) -> Evaluation:
+        self.asked.append((window.name, end))
+        return Evaluation(window.name, start_of_window(window, end, day=UTC), end, {})
+
+
+def test_one_comparison_is_made_at_a_time_and_of_the_newest_quarter() -> None:
+    windows, latest = Windows(), {}
+    turns = comparisons_in_turn(windows, day=UTC, latest=lambda: latest)  # type: ignore[arg-type]
+    for number in range(3):
+        turns.take_one(NOON + 10)
+        assert len(shown(turns.latest, NOON)) == number + 1
+    assert windows.asked == [
+        *(("1h", NOON), ("1h", NOON - HOUR_MS), ("1h", NOON - 7 * DAY_MS)),
+        *(("day", NOON), ("day", NOON - DAY_MS)),
+    ]
+    for _ in range(5):
+        turns.take_one(NOON + 10)
+    # What is evaluated already is not evaluated again, and quarters in between are left out.
+    later = NOON + 3 * QUARTER_MS
+    latest["1h"] = Evaluation("1h", later - HOUR_MS, later, {ALL: {}})
+    windows.asked.clear()
+    for _ in range(8):
+        turns.take_one(later)
+    made = shown(turns.latest, later)
+    assert len(made) == 8
+    assert {one.now.end_ms for one in made.values()} == {later}
+    assert made["1h", "previous"].now is latest["1h"]
+    assert {end for _, end in windows.asked if end > NOON} == {later}
+    assert len(windows.asked) == 4 + 8
+
+
+def evaluation(values: KpiValues, **more: Any) -> Evaluation:
+    return replace(Evaluation("1h", NOON - HOUR_MS, NOON, {ALL: values}), **more)
+
+
+def compared(
+    kpi: str, now: KpiValue | None, then: KpiValue | None, **of_then: Any
+) -> Difference | None:
+    comparison = Comparison(
+        "previous",
+        evaluation({} if now is None else {kpi: now}),
+        evaluation({} if then is None else {kpi: then}, **of_then),
+    )
+    return difference_of(CATALOGUE[kpi], ALL, comparison)
+
+
+def rate(successes: int, n: int, *, significant: bool = True) -> KpiValue:
+    low, high = intervals.wilson(successes, n)
+    return KpiValue(successes / n, low, high, n, significant)
+
+
+def count(value: int) -> KpiValue:
+    return KpiValue(value, None, None, value)
+
+
+@pytest.mark.parametrize(
+    ("kpi", "now", "then", "ratio", "significant"),
+    [
+        # The intervals overlap, 11.1 to 15.2 % and 8.3 to 12.0 %, and still the rates differ.
+        ("conversion_rate", rate(130, 1000), rate(100, 1000), 0.3, True),
+        ("conversion_rate", rate(100, 1000), rate(130, 1000), -0.2307692, True),
+        ("conversion_rate", rate(125, 1000), rate(100, 1000), 0.25, False),
+        ("conversion_rate", rate(0, 100), rate(5, 100), -1.0, True),
+        ("conversion_rate", rate(13, 20, significant=False), rate(100, 1000), 5.5, False),
+        ("orders", count(128), count(100), 0.28, False),
+        ("orders", count(131), count(100), 0.31, True),
+        ("orders", count(0), count(0), None, False),
+        ("orders", count(5), count(0), None, True),
+        ("unique_visitors", count(60), count(100), -0.4, True),
+        # No interval, no count, or a level: whether it is chance is not told.
+        ("revenue_gross", KpiValue(30_000), KpiValue(20_000), 0.5, None),
+        ("followers", KpiValue(500.0), KpiValue(100.0), 4.0, None),
+        ("roi", KpiValue(0.5), KpiValue(-0.5), None, None),
+    ],
+)
+def test_a_change_is_significant_where_chance_does_not_explain_it(
+    kpi: str, now: KpiValue, then: KpiValue, ratio: float | None, significant: bool | None
+) -> None:
+    change = compared(kpi, now, then)
+    assert change is not None
+    assert change.ratio == (None if ratio is None else pytest.approx(ratio))
+    assert change.significant is significant
+
+
+def test_what_is_absent_in_either_period_has_no_change() -> None:
+    assert compared("orders", count(3), None) is None
+    assert compared("orders", None, count(3)) == Difference(None, count(3))
+
+
+def test_of_values_that_lack_something_it_is_not_told_whether_they_differ() -> None:
+    whole = compared("orders", count(200), count(100))
+    lacking = compared("orders", count(200), count(100), complete=False)
+    silent = compared("orders", count(200), count(100), unsure=frozenset({"orders"}))
+    others = compared("orders", count(200), count(100), unsure=frozenset({"clicks"}))
+    told = [change and change.significant for change in (whole, lacking, silent, others)]
+    assert told == [True, None, None, True]
