@@ -6,8 +6,8 @@ the sum of few coarse buckets and the fine ones at its edges. Every bucket
 remembers the offset of the report it last took, so that a replay adds nothing
 twice. A business day is summed up from its quarters once it is settled: while it
 goes on, it would be written anew with every checkpoint. The era takes the days
-that are not kept any more. Days in which windows begin or end at a moment of
-their own are pinned: their quarters are kept as long as days are.
+that are not kept any more. Days on which windows begin at a moment of their own
+are pinned: their quarters are kept as long as days are.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ KEPT_MS = (
 """How long before the frontier the buckets of a level are kept: their longest window and
 the period before it, its edge, and the longest correction horizon of the default
 settings. Minutes are the edge of the day before, up to the same time of day. Quarters are
-the edges of the same 24 hours a week before, and an hour for a change of the clock; they
-are in the cold store, so a week of them takes little memory."""
+the edges of the same 24 hours a week before, and of the day before a change of a campaign
+that long ago, and an hour for a change of the clock; they are in the cold store, so a week
+of them takes little memory."""
 
 
 LONGEST_FINE_MS = 5 * MINUTE_MS + PANE_MS

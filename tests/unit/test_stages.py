@@ -141,14 +141,8 @@ def test_a_campaign_is_in_the_last_stage_that_began_until_it_ends() -> None:
     assert moments.stages(NOON + MINUTE_MS) == {NOON: {"c1", "c2"}}
     assert moments.stages(NOON + 2 * HOUR_MS) == {NOON: {"c2"}, NOON + HOUR_MS: {"c1"}}
     assert moments.stages(NOON + 3 * HOUR_MS) == {NOON: {"c2"}}
-
-
-def test_days_are_summed_up_in_part_where_stages_begin_and_around_a_change_for_a_week() -> None:
-    moments = Moments([campaign(NOON, NOON + HOUR_MS, ends=NOON + 3 * HOUR_MS)], (), day=DAY)
-    days = {DAY.start_of(NOON + day * DAY_MS) for day in (-1, 0, 1)}
-    assert moments.days(NOON - DAY_MS, NOON + DAY_MS) == days  # its start is a change
-    assert moments.days(NOON - DAY_MS, NOON + 8 * DAY_MS) == {DAY.start_of(NOON)}
-    assert moments.days(NOON + 2 * HOUR_MS, NOON + 8 * DAY_MS) == set()
+    assert moments.days(NOON - DAY_MS, NOON + DAY_MS) == {DAY.start_of(NOON)}
+    assert moments.days(NOON + 2 * HOUR_MS, NOON + DAY_MS) == set()
 
 
 class _Saving(Path):
