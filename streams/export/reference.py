@@ -12,7 +12,7 @@ from models.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_S
 from models.scopes import PARTS, SCOPE_KINDS
 from models.windows import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.export import collector
-from streams.kpis import effects, moments, peers
+from streams.kpis import effects, peers
 from streams.kpis.buckets import DAY_LEVEL, KEPT_MS
 from streams.kpis.stages import STEP_MS
 
@@ -204,8 +204,8 @@ def kpis_page(catalogue: Catalogue) -> str:
         last_week=", ".join(f"`{name}`" for name in COMPARED["last_week"]),
         kept_days=KEPT_MS[DAY_LEVEL] // DAY_MS,
         effects=effects.SHOWN,
-        effect_days=moments.LOOKBACK_MS // DAY_MS,
-        longest_hours=moments.COMPARED_MS // HOUR_MS,
+        effect_days=effects.LOOKBACK_MS // DAY_MS,
+        longest_hours=effects.COMPARED_MS // HOUR_MS,
         scopes=", ".join(f"`{kind}`" for kind in SCOPE_KINDS),
         peer_windows=", ".join(f"`{name}`" for name in peers.WINDOWS),
         z_limit=peers.Z_LIMIT,

@@ -6,14 +6,16 @@ the sum of few coarse buckets and the fine ones at its edges. Every bucket
 remembers the offset of the report it last took, so that a replay adds nothing
 twice. A business day is summed up from its quarters once it is settled: while it
 goes on, it would be written anew with every checkpoint. The era takes the days
-that are not kept any more. Days in which windows begin or end at a moment of
-their own are pinned: their quarters are kept as long as days are.
+that are not kept any more. Days on which windows begin at a moment of their own
+are pinned: their quarters are kept as long as days are.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from models.cells import Cell
 from models.reports import FacetCell, PanesWire
@@ -48,8 +50,9 @@ KEPT_MS = (
 """How long before the frontier the buckets of a level are kept: their longest window and
 the period before it, its edge, and the longest correction horizon of the default
 settings. Minutes are the edge of the day before, up to the same time of day. Quarters are
-the edges of the same 24 hours a week before, and an hour for a change of the clock; they
-are in the cold store, so a week of them takes little memory."""
+the edges of the same 24 hours a week before, and of the day before a change of a campaign
+that long ago, and an hour for a change of the clock; they are in the cold store, so a week
+of them takes little memory."""
 
 
 LONGEST_FINE_MS = 5 * MINUTE_MS + PANE_MS
@@ -239,6 +242,20 @@ class Buckets:
         return Totals(
             self._cells(start, end), self._facets, by_facet=lambda: self._sum(start, end).whole()
         )
+
+    def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Totals:
+        """Return what campaigns and their channels had over [start, end).
+
+        What else buckets hold is left out before it is added up: that is most of it.
+        """
+        growing = Growing()
+        rows: list[int] = []
+        for bucket in self.cover(start, end):
+            columns = bucket.columns()  # may number facets that were not seen before
+            rows += self._facets.of_campaigns(campaigns, besides=len(rows))
+            growing.add(columns.by(np.array(rows, np.int32)))
+        totals = Totals(cells_by_scope(growing, self._facets), self._facets, by_facet=growing.whole)
+        return totals.only(lambda scope: scope.campaign in campaigns)
 
     def _cells(self, start: int, end: int) -> Mapping[int, Cell]:
         settled = end - SETTLED_AFTER_MS

@@ -5,13 +5,17 @@ from __future__ import annotations
 from models.changes import Change
 from models.definitions import Catalogue
 from models.scopes import Scope
-from models.windows import QUARTER_MS, whole_quarter
+from models.windows import DAY_MS, QUARTER_MS, whole_quarter
 from streams.kpis.evaluating import WindowEvaluator
-from streams.kpis.moments import COMPARED_MS, LOOKBACK_MS, Moments
+from streams.kpis.moments import Moments
 from streams.kpis.turns import Turns
 from streams.kpis.values import KpiValues
 from streams.kpis.view import Effect, Evaluation
 
+LOOKBACK_MS = 7 * DAY_MS
+"""Changes that are older are not shown."""
+COMPARED_MS = DAY_MS
+"""At most so much time before a change is compared with as much after it."""
 SHOWN = 20
 """So many changes are shown, the last of all campaigns."""
 

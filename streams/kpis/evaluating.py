@@ -203,7 +203,7 @@ class WindowEvaluator:
         inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
         inputs |= {scope: mask for scope, mask in seen if concerned(scope)}
         evaluated = evaluate(
-            self._buckets.totals(start, end).only(concerned),
+            self._buckets.totals_of(campaigns, start, end),
             inputs,
             evaluator=self._evaluator,
             version=observation.version_at(start),

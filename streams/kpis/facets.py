@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from models.scopes import Facet, Scope, scopes_of
@@ -29,6 +31,18 @@ class Facets:
             self.named.append(facet)
             self.scopes_of.append([self._scope_number(scope) for scope in scopes_of(facet)])
         return number
+
+    def of_campaigns(self, campaigns: Collection[str], *, besides: int = 0) -> list[int]:
+        """Return the number of each facet of campaigns and their channels; -1 for the others.
+
+        Args:
+            campaigns: their ids.
+            besides: the first so many facets are left out.
+        """
+        return [
+            number if facet.campaign in campaigns and not facet.region else -1
+            for number, facet in enumerate(self.named[besides:], besides)
+        ]
 
     def by_scope(self, columns: Columns) -> Columns:
         """Return merged columns by scope: each is the sum of its facets."""

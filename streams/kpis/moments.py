@@ -7,12 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from models.campaigns import Campaign, milliseconds
 from models.changes import Change
-from models.windows import DAY_MS, BusinessDay, whole_quarter
+from models.windows import BusinessDay, whole_quarter
 
-LOOKBACK_MS = 7 * DAY_MS
-"""Changes that are older are not shown."""
-COMPARED_MS = DAY_MS
-"""At most so much time before a change is compared with as much after it."""
 STARTED = "start"
 """What the start of a campaign is called among its changes."""
 
@@ -37,24 +33,13 @@ class Moments:
         self._day = day
 
     def days(self, from_ms: int, until_ms: int) -> set[int]:
-        """Return the starts of the business days that are summed up in part, at a moment.
-
-        Args:
-            from_ms: days that ended before it are not kept any more.
-            until_ms: event time up to which everything is complete.
-        """
-        begun = {
+        """Return the starts of the business days on which a stage begins in [from, until]."""
+        moments = {
             whole_quarter(milliseconds(stage.starts))
             for campaign in self._campaigns
             for stage in campaign.stages
         }
-        compared = {
-            whole_quarter(change.at_ms) + edge_ms
-            for change in self.changes(until_ms - LOOKBACK_MS, until_ms)
-            for edge_ms in (-COMPARED_MS, 0, COMPARED_MS)
-        }
-        in_reach = {at_ms for at_ms in begun if from_ms <= at_ms <= until_ms} | compared
-        return {self._day.start_of(at_ms) for at_ms in in_reach}
+        return {self._day.start_of(at_ms) for at_ms in moments if from_ms <= at_ms <= until_ms}
 
     def stages(self, at_ms: int) -> Mapping[int, Collection[str]]:
         """Return the ids of the campaigns that are in a stage, by when that began.
