@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
@@ -13,12 +13,19 @@ CampaignKind = Literal["routine", "strategic", "ad_hoc"]
 
 
 class Budget(BaseModel):
-    """What a campaign may cost in all."""
+    """What a campaign's advertising may cost in all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     amount: Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+
+
+Moment = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+]
+"""A time in the reach of calendars and of clocks in ms."""
 
 
 class Stage(BaseModel):
@@ -27,7 +34,7 @@ class Stage(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    starts: AwareDatetime
+    starts: Moment
 
 
 class Campaign(BaseModel):
@@ -43,20 +50,23 @@ class Campaign(BaseModel):
     kind: CampaignKind = "routine"
     objective: str = ""
     budget: Budget | None = None
-    starts: AwareDatetime | None = None
-    ends: AwareDatetime | None = None
+    starts: Moment | None = None
+    ends: Moment | None = None
     stages: tuple[Stage, ...] = ()
 
     @model_validator(mode="after")
     def _times_follow_each_other(self) -> Campaign:
-        if self.ends is not None and (self.starts is None or self.ends <= self.starts):
+        starts_ms, ends_ms = (
+            None if at is None else milliseconds(at) for at in (self.starts, self.ends)
+        )
+        if ends_ms is not None and (starts_ms is None or ends_ms <= starts_ms):
             raise ValueError("ends must be after starts")
-        times = [stage.starts for stage in self.stages]
+        times = [milliseconds(stage.starts) for stage in self.stages]
         if any(after <= before for before, after in pairwise(times)):
             raise ValueError("stages must be in the order of their starts")
-        if times and self.starts is not None and times[0] < self.starts:
+        if times and starts_ms is not None and times[0] < starts_ms:
             raise ValueError("the first stage starts before the campaign")
-        if times and self.ends is not None and times[-1] >= self.ends:
+        if times and ends_ms is not None and times[-1] >= ends_ms:
             raise ValueError("the last stage starts after the campaign ends")
         return self
 

@@ -135,7 +135,7 @@ NEWEST_MEASURES: Final = max(WIDTH_BEFORE)
 """The version that brought the newest measures."""
 
 PLANNED: Final[dict[str, str]] = {
-    "budget": "what the campaign may cost in all",
+    "budget": "what the campaign's advertising may cost in all",
     "budget_due": "what the plan has for it by now, spread evenly from its start to its end",
 }
 """Money that a campaign's plan says; known of campaigns in the window so far only."""

@@ -62,6 +62,10 @@ ALERT = Spec(
 SERIES = Spec("kpi_monitor_series_exported", "KPI series in this scrape, those of comparisons too")
 MIN_N = Spec("kpi_min_n", "Below so many, a KPI's value is not significant", ("kpi",))
 LEFT_OUT = Spec("kpi_monitor_series_left_out", "KPI series over the limit, not in this scrape")
+COMPARISONS_LEFT_OUT = Spec(
+    "kpi_monitor_comparison_series_left_out",
+    "Series of comparisons over the limit, not in this scrape; they are cut before KPIs are",
+)
 OVERLAPPING = Spec(
     "kpi_monitor_overlapping_reports", "Reports refused because they overlap others", (), True
 )
@@ -157,24 +161,23 @@ class MonitorCollector(Collector):
         evaluations = [*kpis.latest.values(), *kpis.stages]
         scopes = _by_importance(evaluations)
         rows = [self._exported(row) for row in _rows(evaluations, scopes)]
-        differences = list(difference_rows(kpis, self._exports, scopes=scopes))
-        counts = [self._series_count(row.values) for row in rows]
-        counts += [row.series_count for row in differences]
-        # The first rows that fit the limit; comparisons are cut before the KPIs themselves.
-        so_far = list(accumulate(counts))
-        fit = bisect_right(so_far, self._exports.largest_series_count)
-        exported, wanted = ([0, *so_far][place] for place in (fit, len(counts)))
-        kept = rows[:fit]
+        differences = list(difference_rows(self._exports.differences(kpis), scopes=scopes))
+        # What fits the limit; comparisons are cut before the KPIs themselves.
+        limit = self._exports.largest_series_count
+        shown = _fitting([self._series_count(row.values) for row in rows], limit=limit)
+        rest = 0 if shown.left_out else limit - shown.series
+        compared = _fitting([row.series_count for row in differences], limit=rest)
         for kpi in self._catalogue.values():
-            yield from self._metrics_of(kpi, kept)
-        yield from difference_metrics(differences[: max(0, fit - len(rows))])
+            yield from self._metrics_of(kpi, rows[: shown.rows])
+        yield from difference_metrics(differences[: compared.rows])
         yield from scorecard_metrics(self._exports.scores(kpis))
         yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
         yield from effect_metrics(kpis.effects, self._catalogue)
         yield from peer_metrics(self._exports.outliers(kpis))
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
-        yield family(SERIES, [((), exported)])
-        yield family(LEFT_OUT, [((), wanted - exported)])
+        yield family(SERIES, [((), shown.series + compared.series)])
+        yield family(LEFT_OUT, [((), shown.left_out)])
+        yield family(COMPARISONS_LEFT_OUT, [((), compared.left_out)])
 
     def _exported(self, row: _Row) -> _Row:
         """Return a row with the KPIs that are to be exported of it."""
@@ -219,6 +222,21 @@ class MonitorCollector(Collector):
         if kpi.has_n:
             yield n_metric
         yield from bounds
+
+
+class _Fitting(NamedTuple):
+    """How many of some rows are exported, how many series these are, and how many the others."""
+
+    rows: int
+    series: int
+    left_out: int
+
+
+def _fitting(counts: Sequence[int], *, limit: int) -> _Fitting:
+    """Return the first rows, given how many series each is, that fit a limit."""
+    so_far = [0, *accumulate(counts)]
+    rows = bisect_right(so_far, limit) - 1
+    return _Fitting(rows, so_far[rows], so_far[-1] - so_far[rows])
 
 
 class _Row(NamedTuple):

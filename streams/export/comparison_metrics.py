@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client.core import Metric
@@ -10,10 +10,9 @@ from prometheus_client.core import Metric
 from models.definitions import Kpi
 from models.scopes import PARTS, Scope
 from models.windows import Reference, ShownWindow
-from streams.export.exports import Exports
+from streams.export.exports import Compared, Differences
 from streams.export.families import Sample, Spec, family
-from streams.kpis.differences import Difference, difference_of
-from streams.kpis.view import KpiView
+from streams.kpis.differences import Difference
 
 _LABELS = ("kpi", "scope", *PARTS, "window", "reference")
 
@@ -54,25 +53,13 @@ class DifferenceRow(NamedTuple):
 
 
 def difference_rows(
-    kpis: KpiView, exports: Exports, *, scopes: Iterable[Scope]
+    compared: Mapping[Compared, Differences], *, scopes: Iterable[Scope]
 ) -> Iterator[DifferenceRow]:
-    """Yield what is exported of comparisons, for the scopes in their order.
-
-    The campaigns that are exported together are not compared: they are not the same
-    ones in both periods.
-    """
+    """Yield what is exported of comparisons, for the scopes in their order."""
     for scope in scopes:
-        for (window, reference), comparison in kpis.comparisons.items():
-            now, then = comparison.now, comparison.then
-            if scope not in now.values or scope not in then.values or scope.campaign in now.small:
-                continue
-            differences = [
-                (kpi, one)
-                for kpi in exports.catalogue.values()
-                if exports.kpis.exports(kpi.name, scope.kind, window)
-                if (one := difference_of(kpi, scope, comparison)) is not None
-            ]
-            yield DifferenceRow(window, reference, scope, differences)
+        for (window, reference), by_scope in compared.items():
+            if scope in by_scope:
+                yield DifferenceRow(window, reference, scope, by_scope[scope])
 
 
 def difference_metrics(rows: Iterable[DifferenceRow]) -> Iterator[Metric]:

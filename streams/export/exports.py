@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from models.definitions import Catalogue
+from models.definitions import Catalogue, Kpi
 from models.scopes import Scope
 from models.scorecards import ScorecardBook
 from models.selection import KpiBook
-from models.windows import BusinessDay, WindowName
+from models.windows import BusinessDay, Reference, ShownWindow, WindowName
 from streams.export.memo import Memo
 from streams.kpis import funnel, peers, scoring
-from streams.kpis.view import Evaluation, KpiView
+from streams.kpis.differences import Difference, difference_of
+from streams.kpis.view import Comparison, Evaluation, KpiView
+
+Compared = tuple[ShownWindow, Reference]
+"""A window, and what it is compared with."""
+Differences = Mapping[Scope, Sequence[tuple[Kpi, Difference]]]
 
 OUTLIERS_SHOWN = 50
 """So many outliers of a window are exported and shown; all are counted."""
@@ -62,6 +67,35 @@ class Exports:
             }
 
         return self._memo.of("funnels", [now, usual], compute)
+
+    def differences(self, view: KpiView) -> Mapping[Compared, Differences]:
+        """Return how the KPIs that are exported differ from those of reference periods."""
+        return {
+            (window, reference): self._memo.of(
+                f"differences {window} {reference}",
+                [one.now, one.then],
+                partial(self._differences_in, window, one),
+            )
+            for (window, reference), one in view.comparisons.items()
+        }
+
+    def _differences_in(self, window: ShownWindow, comparison: Comparison) -> Differences:
+        """Return the differences of one window, by scope.
+
+        The campaigns that are exported together are not compared: they are not the same
+        ones in both periods.
+        """
+        now, then = comparison.now, comparison.then
+        return {
+            scope: [
+                (kpi, one)
+                for kpi in self.catalogue.values()
+                if self.kpis.exports(kpi.name, scope.kind, window)
+                if (one := difference_of(kpi, scope, comparison)) is not None
+            ]
+            for scope in now.values
+            if scope in then.values and scope.campaign not in now.small
+        }
 
     def outliers(self, view: KpiView) -> Mapping[WindowName, list[peers.Peer]]:
         """Return the outliers among peers in each window that lost nothing."""

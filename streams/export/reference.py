@@ -61,6 +61,11 @@ the stage began is not kept any more; a stage that is defined only when the quar
 are gone never gets one. It is shown and exported; no rule rests on it, and it is not in the topic
 of values.
 
+`budget` and `budget_due` are those of a campaign in the window so far, as it is defined when the
+window closes; KPIs that name them are absent elsewhere, and those with `budget_due` where the
+campaign has no start and end, or has not started. What is due is spread evenly. What a campaign
+spent before the monitor's data begin is not known, and not in it.
+
 ## Changes and their effect
 
 For the last {effects} changes of campaigns in {effect_days} days (`campaign_changed`, and a

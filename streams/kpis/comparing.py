@@ -7,7 +7,7 @@ are made anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 
 from models.scopes import ScopeKind
@@ -45,6 +45,7 @@ def comparisons_in_turn(
     *,
     day: BusinessDay,
     latest: Callable[[], Mapping[WindowName, Evaluation]],
+    small: Callable[[], Collection[str]],
 ) -> Turns[tuple[Window, Reference], Comparison]:
     """Return what compares each window with each of its reference periods.
 
@@ -54,11 +55,19 @@ def comparisons_in_turn(
         windows: evaluates windows.
         day: the business day.
         latest: returns what was evaluated already.
+        small: returns the campaigns that are not shown one by one.
     """
 
-    @lru_cache(maxsize=1)  # the references of a window follow each other
-    def newest(window: Window, end: int) -> Evaluation:
-        return windows.evaluate(window, end, kinds=KINDS, looking_back=False)
+    def evaluate(window: Window, end: int) -> Evaluation:
+        left_out = small()
+        return windows.evaluate(
+            window,
+            end,
+            only=lambda scope: scope.kind in KINDS and scope.campaign not in left_out,
+            looking_back=False,
+        )
+
+    newest = lru_cache(maxsize=1)(evaluate)  # the references of a window follow each other
 
     def make(pair: tuple[Window, Reference], end: int) -> Comparison | None:
         window, reference = pair
@@ -68,8 +77,7 @@ def comparisons_in_turn(
         now = latest().get(window.name)
         if now is None or now.end_ms != end:
             now = newest(window, end)
-        then = windows.evaluate(window, period[1], kinds=KINDS, looking_back=False)
-        return Comparison(reference, now, then)
+        return Comparison(reference, now, evaluate(window, period[1]))
 
     return Turns(step_ms=QUARTER_MS, due=lambda _: _PAIRS, make=make)
 

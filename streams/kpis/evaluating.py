@@ -102,7 +102,7 @@ class WindowEvaluator:
         window: Window,
         end: int,
         *,
-        kinds: Collection[ScopeKind] | None = None,
+        only: Callable[[Scope], bool] | None = None,
         looking_back: bool = True,
     ) -> Evaluation:
         """Return the KPIs of every scope that had an event in the window or that day.
@@ -110,15 +110,15 @@ class WindowEvaluator:
         Args:
             window: which.
             end: where it ends.
-            kinds: of the scopes that are evaluated; None evaluates all.
+            only: says which scopes are evaluated, one by one; None evaluates all.
             looking_back: whether with the KPIs that look back.
         """
         start = start_of_window(window, end, day=self._day)
         previous = self._previous(window, end) if looking_back else None
         totals, inputs = self._buckets.totals(start, end), self._inputs(start, end)
-        if kinds is not None:
-            totals = totals.only(lambda scope: scope.kind in kinds)
-            inputs = {scope: seen for scope, seen in inputs.items() if scope.kind in kinds}
+        if only is not None:
+            totals = totals.only(only)
+            inputs = {scope: seen for scope, seen in inputs.items() if only(scope)}
         observation = self._observation
         evaluated = evaluate(
             totals,
@@ -128,7 +128,7 @@ class WindowEvaluator:
             before=None if previous is None else self._buckets.totals(*previous),
             version_before=observation.version_at(start if previous is None else previous[0]),
             plan_of=partial(self._plan_of, window, end),
-            top_campaigns=self._top_campaigns,
+            top_campaigns=self._top_campaigns if only is None else len(totals) + len(inputs),
         )
         return Evaluation(
             window=window.name,
@@ -142,7 +142,7 @@ class WindowEvaluator:
             other=evaluated.other,
             previous=previous,
             unsure_before=frozenset() if previous is None else self._silences.unsure(*previous),
-            exhausted_ms=self._exhausted(window, end, evaluated.values),
+            exhausted_ms=self._exhausted(window, end, evaluated),
         )
 
     def knows(self, window: Window, period: tuple[int, int]) -> bool:
@@ -165,16 +165,15 @@ class WindowEvaluator:
             return NO_PLAN
         return self._plans.at(scope.campaign, end) or NO_PLAN
 
-    def _exhausted(
-        self, window: Window, end: int, values: Mapping[Scope, KpiValues]
-    ) -> Mapping[str, int]:
-        """Return when each campaign will have spent its budget at the pace so far."""
+    def _exhausted(self, window: Window, end: int, evaluated: Evaluated) -> Mapping[str, int]:
+        """Return when each campaign that is shown will have spent its budget at this pace."""
         if window.name != SO_FAR:
             return {}
         return {
             scope.campaign: moment
-            for scope, kpis in values.items()
-            if scope.kind == "campaign" and (spend := kpis.get("spend")) is not None
+            for scope, kpis in evaluated.values.items()
+            if scope.kind == "campaign" and scope.campaign not in evaluated.small
+            if (spend := kpis.get("spend")) is not None
             if (moment := self._plans.exhausted_ms(scope.campaign, end, spent=int(spend.value)))
         }
 

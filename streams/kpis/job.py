@@ -130,7 +130,10 @@ class KpiJob:
         )
         self._effects = effects_in_turn(self._windows, self._moments, catalogue=evaluator.catalogue)
         self._comparisons = comparisons_in_turn(
-            self._windows, day=day, latest=lambda: self._evaluations.latest
+            self._windows,
+            day=day,
+            latest=lambda: self._evaluations.latest,
+            small=lambda: self._evaluations.small,
         )
         self._pinned_at_ms = 0
 

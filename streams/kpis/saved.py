@@ -20,8 +20,8 @@ VERSION = 5
 4: no era, days of a month only. 3: no days, and fewer measures.
 """
 
-_QUARTERS_KEPT_MS = 2 * DAY_MS + 4 * HOUR_MS
-"""How long quarters of an hour were kept by what did not say from when on it has them."""
+_QUARTERS_KEPT_MS = DAY_MS + 3 * HOUR_MS
+"""How long version 4 kept quarters of an hour, which did not say from when on it has them."""
 
 
 class KpiState(msgspec.Struct, array_like=True, kw_only=True):

@@ -14,6 +14,7 @@ from models.measures import (
     LEVEL_INDEX,
     MONEY,
     NEWEST_MEASURES,
+    OLDEST_VERSION,
     ORDER_CREDIT,
     PLANNED,
     SET_INDEX,
@@ -64,7 +65,14 @@ class Evaluator:
         self.looks_back = any(kpi.looks_back for kpi in catalogue.values())
         self._needed_sums = [SUM_INDEX[name] for name in self.needed]
         self._compiled = tuple(
-            (kpi.name, kpi.looks_back, self._mask(kpi.needs), _known_since(kpi), compute)
+            (
+                kpi.name,
+                kpi.looks_back,
+                self._mask(kpi.needs),
+                _known_since(kpi),
+                _planned(kpi),
+                compute,
+            )
             for kpi in catalogue.values()
             if (compute := _compile(kpi, coefficients or {})) is not None
         )
@@ -105,10 +113,12 @@ class Evaluator:
         numbers = [*cell.sums, *cell.counts(), *plan]
         if before is not None:
             numbers += [*before.sums, *before.counts()]
-        for name, looks_back, needs, since, compute in self._compiled:
+        for name, looks_back, needs, since, planned, compute in self._compiled:
             if (needs and not needs & inputs) or since > version:
                 continue
             if looks_back and (before is None or since > version_before):
+                continue
+            if planned and not all(plan[place] for place in planned):
                 continue
             value = compute(cell, numbers, before or cell)
             if value is not None:
@@ -123,7 +133,13 @@ def _known_since(kpi: Kpi) -> int:
         named |= {name for _, name in formulas.terms(kpi.n)}
     if kpi.squares is not None:
         named.add(kpi.squares)
-    return max(map(known_since, named))
+    return max(map(known_since, named), default=OLDEST_VERSION)
+
+
+def _planned(kpi: Kpi) -> tuple[int, ...]:
+    """Return the places of what a KPI names of a plan; without it the KPI is absent."""
+    named = formulas.names_in(kpi.parsed)
+    return tuple(place for place, name in enumerate(PLANNED) if name in named)
 
 
 def _summed(terms: Terms) -> _Sum:

@@ -219,6 +219,9 @@ def test_comparisons_are_cut_before_kpis_and_go_by_what_is_exported(
     cut = count(compared, Exports(day=UTC, currency="CNY", largest_series_count=limit))
     assert cut[0] == kpis
     assert 0 < cut[1] <= all_changes // 2
+    text = metrics(compared, Exports(day=UTC, currency="CNY", largest_series_count=limit))
+    assert f"kpi_monitor_comparison_series_left_out {all_changes - cut[1]:.1f}" in text
+    assert "kpi_monitor_series_left_out 0.0" in text
     assert count(compared, Exports(day=UTC, currency="CNY", largest_series_count=kpis - 1))[1] == 0
     book = KpiBook(export=(ExportRule(scopes=("all",), kpis=("orders",), windows=("1h", "day")),))
     chosen = metrics(compared, Exports(day=UTC, currency="CNY", kpis=book))
@@ -237,6 +240,15 @@ def test_scores_and_funnels_are_made_once_for_each_evaluation(
     assert exports.funnels(later) is exports.funnels(kpis)
     closed = replace(kpis, latest={**kpis.latest, "1h": replace(kpis.latest["1h"])})
     assert exports.funnels(closed) is not exports.funnels(kpis)
+
+
+def test_differences_are_made_once_for_each_comparison(compared: WorkerView) -> None:
+    exports = Exports(day=UTC, currency="CNY")
+    assert compared.kpis is not None
+    made = exports.differences(compared.kpis)
+    again = exports.differences(replace(compared.kpis, records_per_second=1.0))
+    assert made.keys() == {("1h", reference) for reference in REFERENCES}
+    assert all(again[key] is one for key, one in made.items())
 
 
 def having(view: WorkerView, evaluation: Evaluation) -> WorkerView:

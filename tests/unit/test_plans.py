@@ -6,13 +6,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import ValidationError
 
 from models.campaigns import Campaign
-from models.definitions import KpiValue
+from models.cells import Cell
+from models.definitions import Catalogue, Kpi, KpiValue
+from models.measures import SUM_INDEX
 from models.rates import Rate, Rates
 from models.scopes import Scope
 from models.windows import DAY_MS, MINUTE_MS, BusinessDay
-from streams.kpis.plans import Plan, Plans
+from streams.kpis.plans import NO_PLAN, Plan, Plans
+from streams.kpis.values import Evaluator
 from tests.support.offline import NOON, Path, event
 
 STARTS, ENDS = "2023-11-10T12:00:00Z", "2023-11-20T12:00:00Z"
@@ -29,6 +33,9 @@ def plans(**fields: Any) -> Plans:
 
 def budget(amount: str, currency: str = "CNY") -> dict[str, str]:
     return {"amount": amount, "currency": currency}
+
+
+BUDGET = budget("1000")
 
 
 def test_a_plan_is_due_as_time_goes() -> None:
@@ -62,6 +69,43 @@ def test_the_end_of_the_money_is_that_of_the_pace_so_far(
 def test_a_campaign_that_has_not_started_has_no_pace() -> None:
     made = plans(budget=budget("1000"), starts=STARTS, ends=ENDS)
     assert made.exhausted_ms("c1", NOON - 5 * DAY_MS, spent=5) is None
+
+
+@pytest.mark.parametrize(
+    ("formula", "fields", "value"),
+    [
+        ("budget - spend", {"budget": BUDGET}, 9_999_500),
+        ("budget", {"budget": BUDGET}, 10_000_000),
+        ("budget - spend", {}, None),
+        ("spend / budget_due", {"budget": BUDGET}, None),
+        ("budget_due - spend", {"budget": BUDGET, "starts": STARTS, "ends": ENDS}, 3_999_500),
+    ],
+)
+def test_formulas_of_plans_are_absent_without_a_plan(
+    formula: str, fields: dict[str, Any], value: int | None
+) -> None:
+    kpi = Kpi(name="left", title_en="Left", title_zh="剩余", formula=formula, unit="money")
+    cell = Cell()
+    cell.sums[SUM_INDEX["spend"]] = 500
+    plan = plans(**fields).at("c1", NOON) or NO_PLAN
+    values = Evaluator(Catalogue([kpi])).evaluate(cell, inputs=0, plan=plan)
+    assert {name: one.value for name, one in values.items()} == (
+        {} if value is None else {"left": value}
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"starts": "9999-12-31T00:00:00Z"},
+        {"starts": "0001-01-01T00:00:00Z"},
+        {"starts": STARTS, "ends": "2023-11-10T12:00:00.0001Z"},
+        {"stages": [{"name": "peak", "starts": "9999-12-31T00:00:00Z"}]},
+    ],
+)
+def test_a_campaign_that_no_calendar_holds_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        plans(budget=BUDGET, **fields)
 
 
 def test_a_campaigns_budget_is_compared_with_everything_it_spent() -> None:
