@@ -93,39 +93,58 @@ def changed_by_last(log: Sequence[Entry], rules: AttributionRules) -> Account:
     return account(log, rules, concerns).less(account(before, rules, concerns))
 
 
-Concerns = Callable[[int, Placed], bool]
-"""Says of an order, and of a refund's order, whether it is of interest, with its time in ms."""
+class Concerns(NamedTuple):
+    """What is of interest in a log.
+
+    Args:
+        counts: says of an order whether what it counts for is.
+        refunds: says of the hash of an order's id whether its refunds are.
+    """
+
+    counts: Callable[[Entry], bool] = lambda _: True
+    refunds: Callable[[int], bool] = lambda _: True
+
+
+ALL_CONCERNS = Concerns()
 
 
 def _concerned_by(last: Entry, before: Sequence[Entry], rules: AttributionRules) -> Concerns:
+    """Return what the last entry may change."""
     if last.kind == TOUCH:
-        return lambda at_ms, _: 0 <= at_ms - last.at_ms <= rules.lookback_ms
-    concerned = {cast(Placed, last.what).order}
+
+        def looks_back_to_it(entry: Entry) -> bool:
+            at_ms = entry.at_ms
+            return entry.kind == ORDER and 0 <= at_ms - last.at_ms <= rules.lookback_ms
+
+        ids = {cast(Order, entry.what).order for entry in before if looks_back_to_it(entry)}
+        return Concerns(looks_back_to_it, ids.__contains__)
+    refunded = cast(Placed, last.what).order
+    if last.kind == REFUND:
+        return Concerns(lambda _: False, refunded.__eq__)
+    # The first order may not be the first any more; other orders count for what they did.
     orders = [entry for entry in before if entry.kind == ORDER]
-    if last.kind == ORDER and orders:
-        # It may not be the first any more.
-        concerned.add(cast(Order, min(orders, key=_place_in_time).what).order)
-    return lambda _, placed: placed.order in concerned
+    concerned = [last, *([min(orders, key=_place_in_time)] if orders else [])]
+    return Concerns(lambda entry: any(entry is one for one in concerned), refunded.__eq__)
 
 
 def account(
     log: Iterable[Entry],
     rules: AttributionRules,
-    concerns: Concerns = lambda _at_ms, _placed: True,
+    concerns: Concerns = ALL_CONCERNS,
 ) -> Account:
     """Return what a customer's entries count for.
 
-    Of orders that are of no concern, and their refunds, only the lifetime value is booked.
-    The first order is always booked.
+    Of orders and refunds that are of no concern, only the lifetime value is booked. The first
+    order is always booked.
     """
     touches: list[tuple[int, Touch]] = []
-    orders: list[tuple[int, Order]] = []
+    orders: list[Entry] = []
     refunds: list[tuple[int, Refund]] = []
     for entry in sorted(log, key=_place_in_time):
         if entry.kind == TOUCH:
             touches.append((entry.at_ms, cast(Touch, entry.what)))
         elif entry.kind == ORDER:
-            orders.append((entry.at_ms, cast(Order, entry.what)))
+            orders.append(entry)
         elif entry.kind == REFUND:
             refunds.append((entry.at_ms, cast(Refund, entry.what)))
     book = Account()
@@ -133,18 +152,22 @@ def account(
     places: dict[int, tuple[int, Place] | None] = {}
     value = 0
     first: tuple[int, Place] | None = None
-    for at_ms, order in orders:
+    for entry in orders:
+        at_ms, order = entry.at_ms, cast(Order, entry.what)
         value += order.units
-        if first is not None and not concerns(at_ms, order):
+        counts = first is None or concerns.counts(entry)
+        refundable = order.order not in places and concerns.refunds(order.order)
+        if not (counts or refundable):
             places.setdefault(order.order, None)
             continue
         since = bisect_left(times, at_ms - rules.lookback_ms)
         within = [touch for _, touch in touches[since : bisect_right(times, at_ms)]]
         place = _place_of(order, within, model=rules.model)
-        _book_order(book, at_ms, order, place, is_first=first is None)
-        _book_credits(book, at_ms, order, within)
-        first = first or (at_ms, place)
-        places.setdefault(order.order, (at_ms, place))
+        places.setdefault(order.order, (at_ms, place) if refundable else None)
+        if counts:
+            _book_order(book, at_ms, order, place, is_first=first is None)
+            _book_credits(book, at_ms, order, within)
+            first = first or (at_ms, place)
     for at_ms, refund in refunds:
         known = refund.order in places
         value -= refund.units if known else 0
@@ -206,7 +229,8 @@ def _book_order(book: Account, at_ms: int, order: Order, place: Place, *, is_fir
 
 def _book_credits(book: Account, at_ms: int, order: Order, touches: Sequence[Touch]) -> None:
     direct = Place(NO_CAMPAIGN, DIRECT, order.region, order.segment)
-    linear = [_at(touch, order) for touch in touches] or [direct]
+    place_of = {touch: _at(touch, order) for touch in set(touches)}
+    linear = [place_of[touch] for touch in touches] or [direct]
     for model, places in (
         ("declared", [declared_place(order)]),
         ("first", linear[:1]),
@@ -217,8 +241,11 @@ def _book_credits(book: Account, at_ms: int, order: Order, touches: Sequence[Tou
             (ORDER_CREDIT, f"orders_{model}"),
             (order.units, f"revenue_{model}"),
         ):
+            shares = Counter[Place]()
             for place, part in zip(places, _parts(whole, len(places)), strict=True):
-                book.sums[Booking(at_ms, place, measure)] += part
+                shares[place] += part
+            for place, share in shares.items():
+                book.sums[Booking(at_ms, place, measure)] += share
 
 
 def _parts(whole: int, count: int) -> list[int]:

@@ -10,7 +10,7 @@ from tests.chaos.scenario import scenario
 MODULE = "tests.support.stepped_clock"
 
 
-@scenario(module=MODULE, in_ci=True)
+@scenario(module=MODULE)
 def clock_steps(arena: Arena) -> None:
     """The workers' clock steps an hour ahead, then ten minutes back, then is right again."""
     with arena.fault():

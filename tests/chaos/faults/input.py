@@ -76,7 +76,7 @@ def transactional_producer(arena: Arena) -> None:
         asyncio.run(transactions())
 
 
-@scenario(in_ci=True, feed_on_s=15.0)
+@scenario(feed_on_s=15.0)
 def source_silent(arena: Arena) -> None:
     """All orders stop to arrive for 40 s: told as a silent source, no KPI alert."""
     orders = arena.topics[1]
