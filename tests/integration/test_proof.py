@@ -98,7 +98,7 @@ def test_every_window_of_the_shop_log_equals_the_calculation(
         file=part,
         mapping=repository / "config" / "shop-log.yaml",
         workers=workers,
-        timeout_s=1_200 if len(kept) == len(lines) else 240,
+        timeout_s=1_200 if len(kept) == len(lines) else 450,
     )
 
 
@@ -115,7 +115,7 @@ def test_every_window_of_cdnow_equals_the_calculation(
         file=cdnow_file,
         mapping=repository / "config" / "cdnow.yaml",
         workers=workers,
-        timeout_s=240,
+        timeout_s=450,
     )
     # All orders are at midnight: the first window of each day has them all.
     days = [
