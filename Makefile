@@ -34,7 +34,7 @@ unit: $(VENV)/.dev ## The fast tests only
 integration: $(VENV)/.dev ## The tests on real services
 	$(BIN)/pytest tests/integration tests/e2e $(ARGS)
 
-proof: $(VENV)/.dev ## The long variants of the proofs, 30 minutes: whole data sets, all models, more workers
+proof: $(VENV)/.dev ## The long variants of the proofs: whole data sets, all models, more workers
 	ARGS="-m full --timeout 1800 $(ARGS)" sh scripts/tests.sh
 
 chaos: $(VENV)/.dev ## Faults against the real path, compared with the truth; ARGS=--list names them
