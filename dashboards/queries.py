@@ -12,6 +12,7 @@ from string import Template
 from types import MappingProxyType
 from typing import Final
 
+from models.changes import EFFECT_KPIS
 from models.definitions import Kpi
 from models.scopes import PARTS
 from models.windows import COMPARED, Reference
@@ -225,14 +226,11 @@ def _attribution(by: str) -> dict[str, Query]:
     }
 
 
-_EFFECT_KPIS: Final = "orders|conversion_rate|revenue_gross|roas|spend"
-
-
 def _effects() -> dict[str, Query]:
     return {
         f"effects.{period}": Query(
             "max by (campaign, change, what, kpi) (kpi_monitor_effect"
-            f'{{period="{period}", campaign=~"$campaign", kpi=~"{_EFFECT_KPIS}"}})',
+            f'{{period="{period}", campaign=~"$campaign", kpi=~"{"|".join(EFFECT_KPIS)}"}})',
             "{{campaign}} {{change}} {{what}} {{kpi}}",
         )
         for period in ("before", "after")

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 KEPT = 100
 """So many changes are known, the last of all campaigns."""
 
+EFFECT_KPIS = ("orders", "conversion_rate", "revenue_gross", "roas", "spend")
+"""What is shown of the time before and after a change; /metrics has all KPIs."""
+
 
 class Change(BaseModel):
     """What was changed of a campaign, from what to what, when and by whom.

@@ -310,19 +310,17 @@ class Synthetic:
                 "complaint_response_s": f"{rnd.uniform(60, 3_600):.3f}",
             }
             for metric, value in measured.items():
-                yield self._record(
+                yield self._of_campaign(
                     "measurement",
                     time_ms,
-                    key=campaign.id,
-                    campaign_id=campaign.id,
+                    campaign.id,
                     metric=metric,
                     value=value,
                 )
-            yield self._record(
+            yield self._of_campaign(
                 "spend_reported",
                 time_ms,
-                key=campaign.id,
-                campaign_id=campaign.id,
+                campaign.id,
                 amount=f"{rnd.uniform(0.5, 2):.2f}",
                 currency=self._currency,
                 cost=rnd.choice(("channel", "labour")),
@@ -332,11 +330,10 @@ class Synthetic:
         turn, number = divmod(time_ms // CHANGE_EVERY_MS, len(_CHANGES))
         what, values = _CHANGES[number]
         campaign = CAMPAIGNS[0]
-        return self._record(
+        return self._of_campaign(
             "campaign_changed",
             time_ms,
-            key=campaign.id,
-            campaign_id=campaign.id,
+            campaign.id,
             what=what,
             to=values[turn % len(values)],
             who=campaign.owner,
@@ -357,15 +354,17 @@ class Synthetic:
     def _spend_reports(self, time_ms: int) -> Iterator[FeedRecord]:
         spent, self._spend = self._spend, Counter()
         for (campaign_id, channel), units in sorted(spent.items()):
-            yield self._record(
+            yield self._of_campaign(
                 "spend_reported",
                 time_ms,
-                key=campaign_id,
-                campaign_id=campaign_id,
+                campaign_id,
                 channel=channel,
                 amount=f"{units // 10_000}.{units % 10_000:04d}",
                 currency=self._currency,
             )
+
+    def _of_campaign(self, kind: str, time_ms: int, campaign_id: str, **body: Any) -> FeedRecord:
+        return self._record(kind, time_ms, key=campaign_id, campaign_id=campaign_id, **body)
 
     def _record(self, kind: str, time_ms: int, *, key: str, **body: Any) -> FeedRecord:
         self._number += 1

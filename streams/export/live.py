@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from models.alerts import Alert
+from models.changes import EFFECT_KPIS
 from models.definitions import Catalogue
 from models.scopes import ALL, Scope
 from models.windows import SHOWN_WINDOWS, ShownWindow, WindowName
@@ -26,9 +27,6 @@ CAMPAIGN_KPIS = (
     *("revenue_gross", "revenue_net", "aov", "spend", "cpc", "roas", "roi"),
 )
 """What is sent of every campaign each second; /metrics has all of it."""
-
-EFFECT_KPIS = ("orders", "conversion_rate", "revenue_gross", "roas", "spend")
-"""What is sent of the time before and after a change; /metrics has all of it."""
 
 
 def live(view: WorkerView, exports: Exports) -> dict[str, Any]:

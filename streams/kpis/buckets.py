@@ -220,7 +220,7 @@ class Buckets:
                     yield DAY_LEVEL, at
                     at = turn
                     continue
-            level = 2
+            level = QUARTER_LEVEL
             while at % STEPS[level] or at + STEPS[level] > end:
                 level -= 1
                 if level < 0:  # pragma: no cover - ends and starts are multiples of a pane
