@@ -7,7 +7,7 @@ import contextlib
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from streams import config
 from streams.alerting.judge import AlertJudge
 from streams.delivery.alertmanager import AlertmanagerDelivery
 from streams.engine import topics, worker
+from streams.engine.fence import end_process
 from streams.engine.stage import Saved, SourcePartition
 from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD, TopicSpec
 from streams.engine.transport import BatchThread
@@ -110,14 +111,19 @@ class Monitor:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        background: list[asyncio.Task[Any]] = []
+        background: list[asyncio.Task[None]] = []
+
+        def beside(work: Coroutine[Any, Any, None], what: str) -> None:
+            task = asyncio.create_task(work, name=what)
+            task.add_done_callback(_end_with_it)
+            background.append(task)
 
         async def before_start() -> None:
-            background.append(asyncio.create_task(self.engine.narrate_recovery()))
+            beside(self.engine.narrate_recovery(), "telling the progress of recovery")
             await self.registry.read_all()
-            background.append(asyncio.create_task(self.registry.follow()))
+            beside(self.registry.follow(), "following the registry")
             if self.delivery is not None:
-                background.append(asyncio.create_task(self.delivery.run()))
+                beside(self.delivery.run(), "delivering alerts")
 
         self.web.start()
         if self.settings.web_ready_file is not None:
@@ -131,6 +137,13 @@ class Monitor:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*background)
             self.web.stop()
+
+
+def _end_with_it(task: asyncio.Task[None]) -> None:
+    """End the process if something beside the engine failed: it would look as if it were well."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s failed", task.get_name(), exc_info=error)
+        end_process("%s failed (%s); start it again", task.get_name(), type(error).__name__)
 
 
 def build(settings: Settings) -> Monitor:

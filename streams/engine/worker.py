@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,11 +90,8 @@ class Engine:
         if not self.app.in_recovery:
             return None
         recovery = self.app.tables.recovery
-        ends = recovery.active_highwaters
-        remaining = {
-            tp: max(0, end - max(recovery.active_offsets.get(tp, -1), -1))
-            for tp, end in ends.items()
-        }
+        ends, read = _known(recovery.active_highwaters), _known(recovery.active_offsets)
+        remaining = {tp: max(0, end - max(read.get(tp, -1), -1)) for tp, end in ends.items()}
         records = sum(max(0, end + 1) for end in ends.values())
         return RecoveryProgress(
             records=records,
@@ -123,6 +120,11 @@ class Engine:
                     *(progress.partitions, self.recovery_records_per_s),
                 )
             before = progress.records_left
+
+
+def _known(offsets: Mapping[TP, int | None]) -> dict[TP, int]:
+    """Copy what Faust may be changing; None is what it has not asked the broker yet."""
+    return {tp: offset for tp, offset in dict(offsets).items() if offset is not None}
 
 
 def build(

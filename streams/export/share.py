@@ -34,18 +34,25 @@ class LiveShare:
     async def run(self, own: Callable[[], dict[str, Any]]) -> None:
         """Write or read once a second, for ever."""
         while True:
-            picture = own()
             try:
-                if picture["owner"]:
-                    self.others = None
-                    await self._client.set(self._key, json.dumps(picture), ex=EXPIRES_S)
-                else:
-                    data = await self._client.get(self._key)
-                    self.others = json.loads(data) if data else None
+                await self._exchange(own())
                 self._failing = False
-            except (RedisError, OSError, ValueError) as error:
+            except Exception as error:
                 self.others = None
                 if not self._failing:
-                    log.warning("the live view is not shared: %s", type(error).__name__)
+                    away = isinstance(error, RedisError | OSError)
+                    log.warning(
+                        "the live view is not shared: %s",
+                        type(error).__name__,
+                        exc_info=None if away else error,
+                    )
                 self._failing = True
             await asyncio.sleep(EVERY_S)
+
+    async def _exchange(self, picture: dict[str, Any]) -> None:
+        if picture["owner"]:
+            self.others = None
+            await self._client.set(self._key, json.dumps(picture), ex=EXPIRES_S)
+        else:
+            data = await self._client.get(self._key)
+            self.others = json.loads(data) if data else None

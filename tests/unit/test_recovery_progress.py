@@ -30,6 +30,16 @@ def test_records_partitions_and_share_are_told() -> None:
     assert engine(recovery, in_recovery=False).recovery is None
 
 
+def test_what_the_broker_was_not_asked_yet_is_all_to_be_read() -> None:
+    recovery = SimpleNamespace(
+        active_highwaters={FIRST: 99, SECOND: None}, active_offsets={FIRST: None, SECOND: None}
+    )
+    progress = engine(recovery).recovery
+    assert progress is not None
+    assert (progress.records, progress.records_left) == (100, 100)
+    assert (progress.partitions, progress.partitions_left) == (1, 1)
+
+
 def test_the_pace_is_measured_while_it_lasts() -> None:
     recovery = SimpleNamespace(active_highwaters={FIRST: 99}, active_offsets={FIRST: 9})
     worker = engine(recovery)

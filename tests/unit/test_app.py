@@ -1,0 +1,68 @@
+"""What runs beside the engine of a worker ends the worker when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from streams import app
+from streams.app import Monitor
+
+WORKS = ("narrate_recovery", "follow", "deliver")
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def at_once() -> None:
+    """End."""
+
+
+async def fail() -> None:
+    raise RuntimeError("no more")
+
+
+def monitor(failing: str = "") -> Monitor:
+    works = {name: fail if name == failing else forever for name in WORKS}
+    return Monitor(
+        settings=SimpleNamespace(web_ready_file=None),  # type: ignore[arg-type]
+        engine=SimpleNamespace(narrate_recovery=works["narrate_recovery"]),  # type: ignore[arg-type]
+        web=SimpleNamespace(start=lambda: None, stop=lambda: None, url=""),  # type: ignore[arg-type]
+        registry=SimpleNamespace(read_all=at_once, follow=works["follow"]),  # type: ignore[arg-type]
+        delivery=SimpleNamespace(run=works["deliver"]),  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Why the process would have ended."""
+    reasons: list[str] = []
+
+    def end_process(why: str, *details: object) -> None:
+        reasons.append(why % details)
+
+    async def run(_: object, *, before_start: Callable[[], Any]) -> None:
+        await before_start()
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(app, "end_process", end_process)
+    monkeypatch.setattr(app.worker, "run", run)
+    return reasons
+
+
+@pytest.mark.parametrize("which", WORKS)
+def test_a_worker_ends_with_what_failed_beside_it(which: str, ended: list[str]) -> None:
+    with pytest.raises(RuntimeError, match="no more"):  # only as the process went on here
+        asyncio.run(monitor(which).run())
+    (why,) = ended
+    assert why.endswith("failed (RuntimeError); start it again")
+
+
+def test_a_worker_that_is_told_to_stop_ends_without_a_word(ended: list[str]) -> None:
+    asyncio.run(monitor().run())
+    assert ended == []
