@@ -39,6 +39,11 @@ CAMPAIGNS: Final[list[dict[str, Any]]] = [
         "budget": {"amount": "5000", "currency": "CNY"},
         "starts": "2023-10-16T00:00:00-04:00",
         "ends": "2023-11-08T12:00:00-05:00",
+        "stages": [
+            {"name": "warm-up", "starts": "2023-10-16T00:00:00-04:00"},
+            {"name": "peak", "starts": "2023-10-25T00:00:00-04:00"},
+            {"name": "encore", "starts": "2023-11-05T01:30:00-05:00"},
+        ],
     },
     {
         "id": "members",
@@ -47,6 +52,10 @@ CAMPAIGNS: Final[list[dict[str, Any]]] = [
         "budget": {"amount": "700", "currency": "USD"},
         "starts": "2023-10-20T09:30:00Z",
         "ends": "2023-12-01T00:00:00Z",
+        "stages": [
+            {"name": "first", "starts": "2023-10-21T10:07:00Z"},
+            {"name": "second", "starts": "2023-11-03T10:07:00Z"},
+        ],
     },
     {"id": "brand", "name": "Brand", "aliases": [], "budget": {"amount": "9", "currency": "CNY"}},
     {"id": "halloween", "name": "Halloween", "aliases": ["Trick or treat"]},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -26,11 +26,12 @@ from streams.ingest.job import IngestJob
 from streams.ingest.rules import IngestRules
 from streams.kpis import saved as saved_states
 from streams.kpis.bucket import Cold
-from streams.kpis.job import KpiJob
+from streams.kpis.job import VIEW_EVERY_MS, KpiJob
 from streams.kpis.moments import Moments
 from streams.kpis.plans import Plans
 from streams.kpis.publish import values_encoder
 from streams.kpis.values import Coefficients, Evaluator
+from streams.kpis.view import KpiView
 
 NOON = 1_699_963_200_000
 """2023-11-14T12:00Z, a multiple of every step."""
@@ -185,6 +186,7 @@ class Path:
     rates: Rates | None = None
     customers: CustomerContext | None = None
     coefficients: Coefficients | None = None
+    changes: Sequence[Change] = ()
     closed: Closed = field(default_factory=dict)
     compared: dict[tuple[str, int], tuple[int, int] | None] = field(default_factory=dict)
     outputs: list[Output] = field(default_factory=list)
@@ -210,6 +212,7 @@ class Path:
             coefficients=self.coefficients,
             campaigns=self.campaigns,
             rates=self.rates,
+            changes=self.changes,
         )
         self.reports_offset = 0
 
@@ -244,6 +247,14 @@ class Path:
         """Let time pass until everything that can close has closed."""
         self.now_ms += 120_000
         self.report()
+
+    def linger(self, ticks: int) -> Iterator[KpiView]:
+        """Give the KPI stage time to show more, with nothing new; yield what it shows."""
+        for _ in range(ticks):
+            self.now_ms += VIEW_EVERY_MS
+            self.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=self.now_ms)
+            assert self.kpis.view is not None
+            yield self.kpis.view
 
     def deliver(self, outputs: Iterable[Output]) -> None:
         """Hand reports to the KPI stage and take what it published."""

@@ -25,6 +25,7 @@ End: TypeAlias = tuple[str, int, int]  # (window, start_ms, end_ms), half-open
 # (window, end_ms, scope, campaign, channel, region, segment); parts not in use are empty.
 Key: TypeAlias = tuple[str, int, str, str, str, str, str]
 Number: TypeAlias = int | float
+Values: TypeAlias = "dict[Key, dict[str, Value]]"
 # (window, end_ms) -> the period before it, [start_ms, end_ms), or None.
 Compared: TypeAlias = Mapping[tuple[str, int], tuple[int, int] | None]
 
@@ -819,6 +820,8 @@ def values(
 ) -> dict[Key, dict[str, Value]]:
     """Return the present KPIs of every asked window and active scope.
 
+    A period of another name than that of a window may start anywhere.
+
     Orders and refunds have the campaign and channel that they name, or ``none``. Without
     customers they count there, and the KPIs of customers are absent.
 
@@ -833,7 +836,7 @@ def values(
     """
     asked = sorted(set(ends))
     for window, start, end in asked:
-        if start != window_start(window, end, zone):
+        if window in STEP_MS and start != window_start(window, end, zone):
             raise ValueError(f"{window} window ending at {end} cannot start at {start}")
     table = typed(events)
     windows = _windows(asked, zone, compared or {})

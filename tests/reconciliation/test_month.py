@@ -1,5 +1,8 @@
 """Every KPI of every closed window and scope of a month equals an independent calculation.
 
+So do the periods that windows are compared with, the stages of campaigns so far, and the
+times before and after a change.
+
 The month has daylight saving time ending in it, refunds, three currencies whose rates
 change, late events, repetitions, unknown campaigns, and every type of event. The
 calculation is tests/support/oracle.py, in SQL; it shares no code with the monitor.
@@ -7,12 +10,15 @@ calculation is tests/support/oracle.py, in SQL; it shares no code with the monit
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
 from decimal import Decimal
+from math import inf
 
 import pytest
 
 from models.campaigns import Campaign
+from models.changes import Change
 from models.customer_kpis import CUSTOMER_KPIS
 from models.customers import DefaultModel
 from models.kpis import CATALOGUE
@@ -21,16 +27,27 @@ from models.windows import DAY_MS
 from streams.ingest.attribution import AttributionRules
 from tests.support import month, oracle
 from tests.support.attribution_sql import Customers
+from tests.support.beside import Beside
 from tests.support.compare import differences, near
 from tests.support.customers import context
 from tests.support.offline import Path
 
 INFLUENCE = 0.35
-
-
-@pytest.fixture(scope="module")
-def made() -> month.Month:
-    return month.Month(seed=26, events=1_500)
+LOOKS = 10
+"""So often what is shown beside the windows is looked at on the way."""
+CHANGES = [
+    Change(
+        campaign=campaign,
+        event_id=what,
+        at_ms=month.moment(date(2023, *day), month.ZONE, hour=7),
+        what=what,
+    )
+    for campaign, what, day in (
+        ("autumn", "bid", (10, 20)),
+        ("members", "budget", (11, 4)),
+        ("halloween", "creative", (11, 13)),
+    )
+]
 
 
 def rates() -> Rates:
@@ -49,18 +66,20 @@ def rules(model: DefaultModel) -> AttributionRules:
 
 
 @pytest.mark.parametrize(
-    ("partitions", "model"),
+    ("seed", "events", "partitions", "model"),
     [
-        (3, "last"),
-        pytest.param(1, "first", marks=pytest.mark.full),
-        pytest.param(2, "linear", marks=pytest.mark.full),
-        pytest.param(1, None, marks=pytest.mark.full),
+        (75, 600, 3, "last"),
+        pytest.param(26, 1_500, 3, "last", marks=pytest.mark.full),
+        pytest.param(26, 1_500, 1, "first", marks=pytest.mark.full),
+        pytest.param(26, 1_500, 2, "linear", marks=pytest.mark.full),
+        pytest.param(26, 1_500, 1, None, marks=pytest.mark.full),
     ],
 )
 def test_a_month_is_right_to_the_cent(
-    made: month.Month, partitions: int, model: DefaultModel | None
+    seed: int, events: int, partitions: int, model: DefaultModel | None
 ) -> None:
     """With customers under each model, and without any."""
+    made = month.Month(seed=seed, events=events)
     path = Path(
         partitions=partitions,
         zone=month.ZONE,
@@ -69,9 +88,16 @@ def test_a_month_is_right_to_the_cent(
         rates=rates(),
         customers=None if model is None else context(rules=rules(model)),
         coefficients={"influence": INFLUENCE},
+        changes=CHANGES,
     )
-    path.feed(made.events, batch=150)
+    beside = Beside()
+    batch = len(made.events) // LOOKS
+    for first in range(0, len(made.events), batch):
+        path.feed(made.events[first : first + batch])
+        unread = [event["event_time"] for event in made.events[first + batch :]]
+        beside.look(path, unread_from_ms=min(unread, default=inf))
     path.finish()
+    beside.look(path, unread_from_ms=inf)
     view = path.kpis.view
     assert view is not None
     assert view.total("counted") == len(made.counted)
@@ -107,4 +133,23 @@ def test_a_month_is_right_to_the_cent(
     print(f"\n{len(late)} values are as they were before money came that was too late", end="")
     before = {name for (name, _), period in path.compared.items() if period is not None}
     assert before == set(oracle.STEP_MS) - {"so_far", "month"}
+    periods_are_right(beside, made, known)
     print(f"\n{len(expected)} rows of {len(ends)} closed windows are equal, {len(seen)} KPIs")
+
+
+def periods_are_right(beside: Beside, made: month.Month, known: Customers | None) -> None:
+    """What windows are compared with, stages so far, and the times before and after changes."""
+    expected = beside.told(
+        oracle.values(
+            made.counted,
+            beside.ends,
+            month.ZONE,
+            # They are summed when they are shown: any of what came late may be there.
+            customers=known and known._replace(corrected_for_ms=0),
+        )
+    )
+    wrong = differences(beside.shown, expected)
+    assert not wrong, f"{len(wrong)} of {len(expected)} differ:\n" + "\n".join(sorted(wrong)[:10])
+    kinds = Counter(what.split(" ")[0] for what, *_ in beside.ends)
+    print(f"\n{len(expected)} rows of {kinds} are equal", end="")
+    assert set(kinds) == {"previous", "last_week", "stage", "before", "after"}

@@ -1,0 +1,129 @@
+"""What is shown beside the windows that close: references, stages so far, changes' effects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from models.kpis import CATALOGUE
+from models.scopes import Scope
+from streams.kpis.values import KpiValues
+from streams.kpis.view import Effect, Evaluation, KpiView
+from tests.support import oracle
+from tests.support.compare import Published
+from tests.support.offline import Path
+
+TICKS = 9
+"""So often the KPI stage may tick before what was read last is no news."""
+
+
+class _Period(NamedTuple):
+    what: str
+    start_ms: int
+    end_ms: int
+    campaign: str
+    kinds: tuple[str, ...]
+
+
+def _key(period: _Period, scope: Scope) -> oracle.Key:
+    return (period.what, period.end_ms, *scope)
+
+
+@dataclass
+class Beside:
+    """Takes down what a path shows of periods that no later event changes."""
+
+    shown: Published = field(default_factory=dict)
+    periods: set[_Period] = field(default_factory=set)
+
+    def look(self, path: Path, *, unread_from_ms: float, ticks: int = TICKS) -> None:
+        """Wait for more to be shown, and take it down.
+
+        Args:
+            path: what was fed is read to its end.
+            unread_from_ms: the oldest event time that is still to be fed.
+            ticks: so often the KPI stage shows what it has.
+        """
+        view = path.kpis.view
+        older = set() if view is None else {id(one) for one, *_ in _periods_of(view)}
+        for seen in path.linger(ticks):
+            for source, period, values in _periods_of(seen):
+                # What was made while reports were still coming is as it was then.
+                if id(source) in older or period.end_ms > unread_from_ms:
+                    continue
+                self.periods.add(period)
+                for scope, kpis in values:
+                    self.shown[_key(period, scope)] = {
+                        name: [value.value, value.low, value.high, value.n, value.significant]
+                        for name, value in kpis.items()
+                    }
+
+    @property
+    def ends(self) -> set[oracle.End]:
+        """The periods, as the calculation takes them."""
+        return {(one.what, one.start_ms, one.end_ms) for one in self.periods}
+
+    def told(self, expected: oracle.Values) -> oracle.Values:
+        """Return what of a calculation should be shown."""
+        wanted = {
+            (one.what, one.end_ms, one.campaign, kind) for one in self.periods for kind in one.kinds
+        }
+        return {
+            key: self._certain(key, kpis)
+            for key, kpis in expected.items()
+            if not wanted.isdisjoint({(*key[:2], key[3], key[2]), (*key[:2], "*", key[2])})
+        }
+
+    def _certain(self, key: oracle.Key, kpis: dict[str, oracle.Value]) -> dict[str, oracle.Value]:
+        """Leave out what an effect does not tell, as all KPIs of a kind of source were unsure."""
+        if not key[0].startswith(("before", "after")):
+            return kpis
+        told = {kind for name in self.shown.get(key, ()) for kind in CATALOGUE[name].sources}
+        return {
+            name: value for name, value in kpis.items() if told.issuperset(CATALOGUE[name].sources)
+        }
+
+
+_Shown = tuple[object, _Period, Iterable[tuple[Scope, KpiValues]]]
+
+
+def _periods_of(view: KpiView) -> Iterator[_Shown]:
+    """Yield what a view shows beside the windows: a thing that is made at once, and its parts."""
+    for (window, reference), comparison in view.comparisons.items():
+        then = comparison.then
+        what = f"{reference} {window}"
+        kinds = ("all", "channel", "campaign")
+        period = _Period(what, then.start_ms, then.end_ms, "*", kinds)
+        yield comparison, period, then.values.items()
+    for stage in view.stages:
+        yield from _campaigns_of(stage)
+    for effect in view.effects:
+        if effect.before or effect.after:
+            yield from _sides_of(effect)
+
+
+def _campaigns_of(stage: Evaluation) -> Iterator[_Shown]:
+    for campaign in {scope.campaign for scope in stage.values}:
+        yield (
+            stage,
+            _Period(
+                f"stage from {stage.start_ms}",
+                stage.start_ms,
+                stage.end_ms,
+                campaign,
+                ("campaign", "campaign_channel"),
+            ),
+            [(scope, kpis) for scope, kpis in stage.values.items() if scope.campaign == campaign],
+        )
+
+
+def _sides_of(effect: Effect) -> Iterator[_Shown]:
+    campaign, at_ms = effect.change.campaign, effect.moment_ms
+    for side, start, values in (
+        ("before", at_ms - effect.length_ms, effect.before),
+        ("after", at_ms, effect.after),
+    ):
+        what = f"{side} {effect.length_ms} from {at_ms}"
+        period = _Period(what, start, start + effect.length_ms, campaign, ("campaign",))
+        yield effect, period, [(Scope("campaign", campaign), values)]
