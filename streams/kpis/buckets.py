@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
-
 from models.cells import Cell
 from models.reports import FacetCell, PanesWire
 from models.windows import (
@@ -28,8 +26,10 @@ from models.windows import (
     QUARTER_MS,
     WINDOWS,
     BusinessDay,
+    align_down,
 )
 from streams.kpis.bucket import Bucket, Cold
+from streams.kpis.campaign_sums import CampaignSums
 from streams.kpis.columns import Columns, Growing, columns_of
 from streams.kpis.era import ERA_LEVEL, Era
 from streams.kpis.facets import Facets
@@ -85,6 +85,7 @@ class Buckets:
         self._expired: list[bytes] = []
         self._era = Era(self._facets, self._cold)
         self._prefixes = Prefixes(self._facets, self.cover)
+        self._campaign_sums = CampaignSums(self._facets, self.cover)
         self._days_until = 0
         self.quarters_from_ms = 0
         """An older version may have forgotten quarters before that time."""
@@ -104,6 +105,7 @@ class Buckets:
                 bucket.add(delta, at_offset=at_offset)
         for start, _ in deltas:
             self._prefixes.changed(start)
+            self._campaign_sums.changed(start)
 
     def _columns_of(self, cells: Sequence[FacetCell]) -> Columns:
         return columns_of(cells, self._facets.number)
@@ -244,26 +246,23 @@ class Buckets:
         )
 
     def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Totals:
-        """Return what campaigns and their channels had over [start, end).
-
-        What else buckets hold is left out before it is added up: that is most of it.
-        """
-        growing = Growing()
-        rows: list[int] = []
-        for bucket in self.cover(start, end):
-            columns = bucket.columns()  # may number facets that were not seen before
-            rows += self._facets.of_campaigns(campaigns, besides=len(rows))
-            growing.add(columns.by(np.array(rows, np.int32)))
+        """Return what campaigns and their channels had over [start, end)."""
+        settled = max(start, self._settled_before(end))
+        growing = self._campaign_sums.over(campaigns, start, settled, end)
         totals = Totals(cells_by_scope(growing, self._facets), self._facets, by_facet=growing.whole)
         return totals.only(lambda scope: scope.campaign in campaigns)
 
     def _cells(self, start: int, end: int) -> Mapping[int, Cell]:
-        settled = end - SETTLED_AFTER_MS
-        settled -= settled % QUARTER_MS
+        settled = self._settled_before(end)
         grows = start == BEGINNING_MS or self._day.start_of(start) == start
         if end - start > LONG_MS and grows and self.holds(start, settled):
             return self._prefixes.cells(start, settled, end)
         return cells_by_scope(self._sum(start, end), self._facets)
+
+    @staticmethod
+    def _settled_before(end: int) -> int:
+        """Return up to where buckets do not change any more, a whole quarter of an hour."""
+        return align_down(end - SETTLED_AFTER_MS, step_ms=QUARTER_MS)
 
     def _sum(self, start: int, end: int) -> Growing:
         growing = Growing()
@@ -298,8 +297,10 @@ class Buckets:
             for start, bucket in buckets.items():
                 if start < cold and not bucket.frozen and not bucket.dirty:
                     bucket.freeze()
-        self._prefixes.forget_before(frontier_ms - KEPT_MS[QUARTER_LEVEL])
+        oldest_ms = frontier_ms - KEPT_MS[QUARTER_LEVEL]
+        self._prefixes.forget_before(oldest_ms)
         self._prefixes.expire()
+        self._campaign_sums.expire(frontier_ms, oldest_ms=oldest_ms)
 
     def _move_to_the_era(self, *, before: int) -> None:
         """Add the days that began before that time to the era."""

@@ -48,6 +48,10 @@ _NOTHING = Cell(counted=_Nobody())
 _OF_A_CAMPAIGN: tuple[ScopeKind, ...] = ("campaign", "campaign_channel")
 
 
+def _every(_: Scope) -> bool:
+    return True
+
+
 class Evaluated(NamedTuple):
     """KPIs by scope.
 
@@ -115,10 +119,9 @@ class WindowEvaluator:
         """
         start = start_of_window(window, end, day=self._day)
         previous = self._previous(window, end) if looking_back else None
-        totals, inputs = self._buckets.totals(start, end), self._inputs(start, end)
+        totals, inputs = self._buckets.totals(start, end), self._inputs(start, end, only or _every)
         if only is not None:
             totals = totals.only(only)
-            inputs = {scope: seen for scope, seen in inputs.items() if only(scope)}
         observation = self._observation
         evaluated = evaluate(
             totals,
@@ -149,14 +152,14 @@ class WindowEvaluator:
         """Say whether all of a period was observed, with no gap, and is still held."""
         return self._observation.knows(window, period) and self._buckets.holds(*period)
 
-    def _inputs(self, start: int, end: int) -> Mapping[Scope, int]:
-        """Return what was seen of each scope on the day of an end."""
+    def _inputs(self, start: int, end: int, only: Callable[[Scope], bool]) -> Mapping[Scope, int]:
+        """Return what was seen of some scopes on the day of an end."""
         day_start = self._day.start_of(end - 1)
         if self._seen.knows(day_start):
-            return dict(self._seen.scopes(day_start=day_start, end=end))
+            return dict(self._seen.scopes(day_start=day_start, end=end, only=only))
         if start <= day_start:
             return {}  # the cells of the window show it themselves
-        totals = self._buckets.totals(day_start, end)
+        totals = self._buckets.totals(day_start, end).only(only)
         return {scope: self._evaluator.inputs_in(cell) for scope, cell in totals.items()}
 
     def _plan_of(self, window: Window, end: int, scope: Scope) -> Plan:
@@ -198,9 +201,8 @@ class WindowEvaluator:
         def concerned(scope: Scope) -> bool:
             return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
 
-        seen = self._inputs(start, end).items()
         inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
-        inputs |= {scope: mask for scope, mask in seen if concerned(scope)}
+        inputs |= self._inputs(start, end, concerned)
         evaluated = evaluate(
             self._buckets.totals_of(campaigns, start, end),
             inputs,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 
 import numpy as np
 
 from models.scopes import Facet, Scope, scopes_of
 from streams.kpis.columns import Columns, together
+from streams.kpis.users import Rows
 
 _MOST_SCOPES = 4
 """Of one facet."""
@@ -22,6 +24,7 @@ class Facets:
         self._numbers: dict[Facet, int] = {}
         self._scope_numbers: dict[Scope, int] = {}
         self.scopes_of: list[list[int]] = []
+        self._channels_of: defaultdict[str, list[int]] = defaultdict(list)
 
     def number(self, facet: Facet) -> int:
         """Return the number of a facet."""
@@ -30,19 +33,22 @@ class Facets:
             number = self._numbers[facet] = len(self.named)
             self.named.append(facet)
             self.scopes_of.append([self._scope_number(scope) for scope in scopes_of(facet)])
+            if not facet.region:
+                self._channels_of[facet.campaign].append(number)
         return number
 
-    def of_campaigns(self, campaigns: Collection[str], *, besides: int = 0) -> list[int]:
+    def of_campaigns(self, campaigns: Collection[str]) -> Rows:
         """Return the number of each facet of campaigns and their channels; -1 for the others.
 
         Args:
             campaigns: their ids.
-            besides: the first so many facets are left out.
         """
-        return [
-            number if facet.campaign in campaigns and not facet.region else -1
-            for number, facet in enumerate(self.named[besides:], besides)
+        rows = np.full(len(self.named), -1, np.int32)
+        numbers = [
+            number for campaign in campaigns for number in self._channels_of.get(campaign, ())
         ]
+        rows[numbers] = numbers
+        return rows
 
     def by_scope(self, columns: Columns) -> Columns:
         """Return merged columns by scope: each is the sum of its facets."""
