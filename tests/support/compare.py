@@ -79,8 +79,17 @@ def without_moved(
     }
 
 
-def differences(got: Published, expected: dict[oracle.Key, dict[str, oracle.Value]]) -> list[str]:
-    """Return what is not equal, in words."""
+def differences(
+    got: Published, expected: dict[oracle.Key, dict[str, oracle.Value]], *, in_order: bool = True
+) -> list[str]:
+    """Return what is not equal, in words.
+
+    Args:
+        got: what was published.
+        expected: what was calculated.
+        in_order: whether money that came after its window had closed came in the order of
+            time; of partitions that are read at different paces, any of it may be there.
+    """
     wrong: list[str] = []
     for key in got.keys() | expected.keys():
         mine, theirs = got.get(key), expected.get(key)
@@ -90,22 +99,31 @@ def differences(got: Published, expected: dict[oracle.Key, dict[str, oracle.Valu
         wrong += [
             f"{key} {kpi}: published {mine.get(kpi)}, calculated {theirs.get(kpi)}"
             for kpi in sorted(mine.keys() | theirs.keys())
-            if kpi not in mine or kpi not in theirs or not same(mine[kpi], theirs[kpi])
+            if kpi not in mine
+            or kpi not in theirs
+            or not same(mine[kpi], theirs[kpi], in_order=in_order)
         ]
     return wrong
 
 
-def same(mine: Sequence[Any], theirs: oracle.Value) -> bool:
+def same(mine: Sequence[Any], theirs: oracle.Value, *, in_order: bool = True) -> bool:
     """Say whether what was published of a KPI is what was calculated, within its slacks."""
     if len(mine) != 5:
         return False
     value, low, high, n, significant = mine
     return (
         significant is theirs.significant
-        and any(near(value, one, theirs.slack) for one in (theirs.value, *theirs.others))
+        and _is_one_of(value, theirs, in_order=in_order)
         and near(n, theirs.n, theirs.n_slack)
         and _bounds_are_near(low, high, theirs)
     )
+
+
+def _is_one_of(value: float, theirs: oracle.Value, *, in_order: bool) -> bool:
+    known = (theirs.value, *theirs.others)
+    if any(near(value, one, theirs.slack) for one in known):
+        return True
+    return not in_order and min(known) < value < max(known)
 
 
 def near(mine: float | None, theirs: float | None, slack: float) -> bool:

@@ -582,6 +582,25 @@ def test_comparison_of_a_value(mine: list[Any], theirs: Value, equal: bool) -> N
     assert same(mine, theirs) is equal
 
 
+@pytest.mark.parametrize(
+    ("value", "in_order", "in_any_order"),
+    [
+        (7.0, True, True),
+        (5.0, True, True),
+        (6.0, False, True),
+        (4.9, False, False),
+        (7.1, False, False),
+    ],
+)
+def test_money_that_came_late_may_be_there_in_part(
+    value: float, in_order: bool, in_any_order: bool
+) -> None:
+    theirs = Value(7.0, None, None, 8, True, others=(5.0, 6.5))
+    mine = [value, None, None, 8, True]
+    assert same(mine, theirs) is in_order
+    assert same(mine, theirs, in_order=False) is in_any_order
+
+
 def test_comparison_of_everything() -> None:
     table = events({"kind": "click"}, {"kind": "order", "amount": 5})
     end = ("1m", NOON - MINUTE, NOON)
