@@ -63,20 +63,51 @@ def without_moved(
         starts: where windows start, by name and end.
     """
     times = sorted(moved)
-
-    def concerned(key: oracle.Key) -> bool:
-        name, end, _, campaign, channel, *_ = key
-        start = starts[name, end]
-        return bool(campaign or channel) and bisect_left(times, start) < bisect_left(times, end)
-
     return {
         key: (
             {kpi: value for kpi, value in kpis.items() if kpi not in BUYER_KPIS}
-            if concerned(key)
+            if _concerned(key, times, since=starts[key[:2]])
             else kpis
         )
         for key, kpis in values.items()
     }
+
+
+def _concerned(key: oracle.Key, times: Sequence[int], *, since: int) -> bool:
+    """Say whether a scope may have lost an order of one of the times, in order, to another."""
+    _, end, _, campaign, channel, *_ = key
+    return bool(campaign or channel) and bisect_left(times, since) < bisect_left(times, end)
+
+
+def without_traces(
+    got: Published,
+    expected: Mapping[oracle.Key, dict[str, oracle.Value]],
+    moved: Sequence[int],
+    starts: Mapping[tuple[str, int], int],
+    zone: str,
+) -> Published:
+    """Leave out what is 0 instead of absent because an order has moved away from there.
+
+    What was seen of a scope stays seen until the end of its day.
+
+    Args:
+        got: what was published.
+        expected: what was calculated.
+        moved: the times of orders that may have moved.
+        starts: where windows start, by name and end.
+        zone: where the days begin.
+    """
+    times = sorted(moved)
+    found: Published = {}
+    for key, values in got.items():
+        theirs = expected.get(key, {})
+        kept = values
+        since = min(starts[key[:2]], oracle.day_start(key[1], zone))
+        if _concerned(key, times, since=since):
+            kept = {kpi: one for kpi, one in values.items() if kpi in theirs or one[0] != 0}
+        if kept or key in expected:
+            found[key] = kept
+    return found
 
 
 def differences(
