@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from models.cells import Cell
 from models.reports import FacetCell, PanesWire
 from models.windows import (
     BEGINNING_MS,
@@ -33,8 +32,8 @@ from streams.kpis.campaign_sums import CampaignSums
 from streams.kpis.columns import Columns, Growing, columns_of
 from streams.kpis.era import ERA_LEVEL, Era
 from streams.kpis.facets import Facets
-from streams.kpis.prefixes import Prefixes, cells_by_scope
-from streams.kpis.totals import Totals
+from streams.kpis.prefixes import Prefixes
+from streams.kpis.totals import Summed, Totals, summed
 
 QUARTER_LEVEL, DAY_LEVEL = 2, 3
 STEPS = (PANE_MS, MINUTE_MS, QUARTER_MS, DAY_MS)
@@ -241,34 +240,29 @@ class Buckets:
 
     def totals(self, start: int, end: int) -> Totals:
         """Return what each scope had over [start, end)."""
-        return Totals(
-            self._cells(start, end), self._facets, by_facet=lambda: self._sum(start, end).whole()
-        )
+        return Totals(self._summed(start, end), self._facets)
 
     def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Totals:
         """Return what campaigns and their channels had over [start, end)."""
         settled = max(start, self._settled_before(end))
         growing = self._campaign_sums.over(campaigns, start, settled, end)
-        totals = Totals(cells_by_scope(growing, self._facets), self._facets, by_facet=growing.whole)
+        totals = Totals(summed(growing, self._facets), self._facets)
         return totals.only(lambda scope: scope.campaign in campaigns)
 
-    def _cells(self, start: int, end: int) -> Mapping[int, Cell]:
+    def _summed(self, start: int, end: int) -> Summed:
         settled = self._settled_before(end)
         grows = start == BEGINNING_MS or self._day.start_of(start) == start
         if end - start > LONG_MS and grows and self.holds(start, settled):
-            return self._prefixes.cells(start, settled, end)
-        return cells_by_scope(self._sum(start, end), self._facets)
+            return self._prefixes.over(start, settled, end)
+        growing = Growing()
+        for bucket in self.cover(start, end):
+            growing.add(bucket.columns())
+        return summed(growing, self._facets)
 
     @staticmethod
     def _settled_before(end: int) -> int:
         """Return up to where buckets do not change any more, a whole quarter of an hour."""
         return align_down(end - SETTLED_AFTER_MS, step_ms=QUARTER_MS)
-
-    def _sum(self, start: int, end: int) -> Growing:
-        growing = Growing()
-        for bucket in self.cover(start, end):
-            growing.add(bucket.columns())
-        return growing
 
     def panes(self) -> Iterable[int]:
         """Return the starts of the panes that are kept."""

@@ -35,8 +35,9 @@ class Census(NamedTuple):
         as_a_whole = _in_any(height, news.rows[doubtful], news.sketches >> SET_BITS)
         as_a_whole |= _in_any(height, self.users.sketches >> SET_BITS)
         as_a_whole |= counts.max(axis=1) + np.bincount(news.rows, minlength=height) > EXACT_LIMIT
-        fresh = (news.sets[:, np.newaxis] & _SETS != 0) & (known[:, np.newaxis] & _SETS == 0)
-        np.add.at(counts, news.rows, fresh)
+        for place, sets in enumerate(COUNTED):
+            fresh = (news.sets & sets != 0) & (known & sets == 0)
+            counts[:, place] += np.bincount(news.rows[fresh], minlength=height)
         as_a_whole &= _in_any(height, news.all_rows())
         if as_a_whole.any():
             chosen = united([self.users.of_rows(as_a_whole), news.of_rows(as_a_whole)])
@@ -55,7 +56,6 @@ class Census(NamedTuple):
 
 
 NOBODY_COUNTED = Census(NOBODY, np.zeros((0, len(COUNTED)), np.int64))
-_SETS = np.array(COUNTED, np.uint8)
 
 
 def _in_any(height: int, *rows: Integers | Rows) -> Bools:

@@ -7,14 +7,14 @@ over them is kept, and only what was settled since is added.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from models.cells import Cell
 from streams.kpis import plain
 from streams.kpis.census import NOBODY_COUNTED
 from streams.kpis.columns import NOTHING, Columns, Growing, with_news
 from streams.kpis.facets import Facets
+from streams.kpis.totals import Summed, summed
 
 KEPT = 9
 """Windows whose sums are kept: one of each sort that grows, its period before, yesterday, and
@@ -60,24 +60,19 @@ class Prefix:
             self._columns = with_news(self._columns, news)
             self._census = self._census.with_news(news.users)
 
-    def cells_with(self, buckets: Iterable[Summand], *, facets: Facets) -> Mapping[int, Cell]:
+    def summed_with(self, buckets: Iterable[Summand], *, facets: Facets) -> Summed:
         """Return the cells of scopes, with what comes after."""
         news = Growing()
         for columns in (*self._lately.parts, *(bucket.columns() for bucket in buckets)):
             news.add(columns)
         if not (self._columns.size or self._census.users.size):
-            return cells_by_scope(news, facets)
+            return summed(news, facets)
         by_scope = facets.by_scope(news.whole())
         users = self._census.users
         counts = self._census.counts_with(by_scope.users)
-        return with_news(self._columns, by_scope).cells_with(counts, [users, by_scope.users])
-
-
-def cells_by_scope(growing: Growing, facets: Facets) -> Mapping[int, Cell]:
-    """Return the cells of scopes that columns by facet add up to."""
-    if growing.size <= plain.FEW:
-        return plain.cells_of(growing.parts, facets.scopes_of)
-    return facets.by_scope(growing.whole()).cells()
+        cells = with_news(self._columns, by_scope).cells_with(counts, [users, by_scope.users])
+        settled = self._columns._replace(users=users)
+        return Summed(cells, lambda: [settled, by_scope])
 
 
 class Prefixes:
@@ -93,7 +88,7 @@ class Prefixes:
         self._cover = cover
         self._by_start: dict[int, Prefix] = {}
 
-    def cells(self, start: int, settled: int, end: int) -> Mapping[int, Cell]:
+    def over(self, start: int, settled: int, end: int) -> Summed:
         """Return the cells of scopes over [start, end), which is settled up to a moment.
 
         Where a later one was asked before, there is no sum to go on from: what is over is
@@ -104,7 +99,7 @@ class Prefixes:
         if prefix.end > settled:
             prefix = Prefix(start)
         prefix.extend(settled, cover=self._cover, facets=self._facets)
-        return prefix.cells_with(self._cover(settled, end), facets=self._facets)
+        return prefix.summed_with(self._cover(settled, end), facets=self._facets)
 
     def changed(self, time_ms: int) -> None:
         """Forget the sums that hold that time."""

@@ -21,7 +21,7 @@ from streams.kpis.users import Users
 class _ColumnsWire(msgspec.Struct, array_like=True):
     """Columns whose rows are numbered by ``facets``; append only."""
 
-    facets: list[tuple[str, str, str, str]]
+    facets: list[Facet]
     places: bytes
     values: bytes
     hashes: bytes
@@ -94,7 +94,7 @@ def decode(data: bytes, facets: Facets) -> Columns:
         ),
         {(row, index): level for row, index, level in wire.levels},
     )
-    return own.by(np.array([facets.number(Facet(*facet)) for facet in wire.facets], np.int32))
+    return own.by(facets.numbers(wire.facets))
 
 
 def _packed(column: npt.NDArray[np.signedinteger[Any]]) -> bytes:

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from typing import NamedTuple
 
 import numpy as np
 
 from models.cells import Cell
 from models.scopes import Scope
-from streams.kpis import columns
-from streams.kpis.columns import Columns
+from streams.kpis import columns, plain
+from streams.kpis.columns import Columns, Growing
 from streams.kpis.facets import Facets
+
+
+class Summed(NamedTuple):
+    """Cells, and what they were made of.
+
+    Args:
+        cells: by the number of their scope.
+        parts: returns columns by scope that add up to them.
+    """
+
+    cells: Mapping[int, Cell]
+    parts: Callable[[], Sequence[Columns]]
+
+
+def summed(growing: Growing, facets: Facets) -> Summed:
+    """Return the cells of scopes that columns by facet add up to."""
+    if growing.size <= plain.FEW:
+        cells = plain.cells_of(growing.parts, facets.scopes_of)
+        return Summed(cells, lambda: [facets.by_scope(growing.whole())])
+    by_scope = facets.by_scope(growing.whole())
+    return Summed(by_scope.cells(), lambda: [by_scope])
 
 
 class Totals(Mapping[Scope, Cell]):
     """Each scope's cell; they are only to be read.
 
     Args:
-        cells: by the number of their scope.
+        totals: by the number of their scope.
         facets: what scopes are numbered by.
-        by_facet: the same, by facet, for those who want other sums.
     """
 
-    def __init__(
-        self, cells: Mapping[int, Cell], facets: Facets, *, by_facet: Callable[[], Columns]
-    ) -> None:
+    def __init__(self, totals: Summed, facets: Facets) -> None:
         self._facets = facets
-        self._by_facet = by_facet
-        self._cells = {facets.scopes[row]: cell for row, cell in cells.items()}
+        self._parts = totals.parts
+        self._cells = {facets.scopes[row]: cell for row, cell in totals.cells.items()}
 
     def __getitem__(self, scope: Scope) -> Cell:
         """Return a scope's cell."""
@@ -52,5 +71,5 @@ class Totals(Mapping[Scope, Cell]):
         """Return the sum over some scopes; a user of several counts once."""
         wanted = set(scopes)
         row_of = np.array([-1 + (scope in wanted) for scope in self._facets.scopes], np.int32)
-        by_scope = self._facets.by_scope(self._by_facet())
-        return columns.together([by_scope.by(row_of)]).cells().get(0) or Cell()
+        parts = [part.by(row_of) for part in self._parts()]
+        return columns.together(parts).cells().get(0) or Cell()
