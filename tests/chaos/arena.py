@@ -27,7 +27,7 @@ from tests.chaos.observer import Observer
 from tests.support import oracle
 from tests.support.attribution_sql import Customers
 from tests.support.cluster import Cluster, Worker
-from tests.support.compare import Published, differences, published, without_moved, without_traces
+from tests.support.compare import Published, differences, published, without_moved
 from tests.support.forwarder import Forwarder
 
 PARTITIONS = 4
@@ -460,12 +460,8 @@ class Arena:
         expected = oracle.values(
             events, judged, "UTC", customers=self._customers, compared=compared
         )
-        starts = {(name, end): start for name, start, end in judged}
         mine, theirs = self._told_by_older(told, judged, expected)
-        mine = without_traces(mine, theirs, true.may_move, starts, "UTC")
-        wrong = differences(
-            *(without_moved(values, true.may_move, starts) for values in (mine, theirs))
-        )
+        wrong = differences(*without_moved(mine, theirs, true.may_move, compared, "UTC"))
         outcome.windows, outcome.windows_incomplete = len(ends), len(incomplete)
         outcome.windows_wrong = len({line.split(":")[0] for line in wrong}) + len(missing)
         if wrong:

@@ -43,71 +43,63 @@ def published(
 
 BUYER_KPIS = frozenset(
     {
-        *("buyers", "returning_buyers", "repurchase_rate", "purchase_conversion_rate"),
-        *("active_users", "participation_rate"),
+        *("buyers", "returning_buyers", "repurchase_rate", "retention_rate"),
+        *("purchase_conversion_rate", "active_users", "participation_rate"),
     }
 )
 """KPIs with sets of buyers, which keep the place at which an order stood before a late click."""
+RETENTION = "retention_rate"
+"""The one of them that looks at the period before, too."""
 
 
 def without_moved(
-    values: Mapping[oracle.Key, dict[str, Any]],
-    moved: Sequence[int],
-    starts: Mapping[tuple[str, int], int],
-) -> dict[oracle.Key, dict[str, Any]]:
-    """Leave out the KPIs of buyers where orders may have moved from one place to another.
-
-    Args:
-        values: what was published, or calculated.
-        moved: the times of such orders.
-        starts: where windows start, by name and end.
-    """
-    times = sorted(moved)
-    return {
-        key: (
-            {kpi: value for kpi, value in kpis.items() if kpi not in BUYER_KPIS}
-            if _concerned(key, times, since=starts[key[:2]])
-            else kpis
-        )
-        for key, kpis in values.items()
-    }
-
-
-def _concerned(key: oracle.Key, times: Sequence[int], *, since: int) -> bool:
-    """Say whether a scope may have lost an order of one of the times, in order, to another."""
-    _, end, _, campaign, channel, *_ = key
-    return bool(campaign or channel) and bisect_left(times, since) < bisect_left(times, end)
-
-
-def without_traces(
     got: Published,
     expected: Mapping[oracle.Key, dict[str, oracle.Value]],
-    moved: Sequence[int],
-    starts: Mapping[tuple[str, int], int],
+    moved: Iterable[int],
+    compared: oracle.Compared,
     zone: str,
-) -> Published:
-    """Leave out what is 0 instead of absent because an order has moved away from there.
+) -> tuple[Published, dict[oracle.Key, dict[str, oracle.Value]]]:
+    """Leave out what an order may have left where it stood before a late click.
 
-    What was seen of a scope stays seen until the end of its day.
+    These are the KPIs of its buyer, who can't be taken out of a set again, and zeros
+    where nothing would be: what was seen of a scope stays seen until the end of its day.
 
     Args:
         got: what was published.
         expected: what was calculated.
         moved: the times of orders that may have moved.
-        starts: where windows start, by name and end.
+        compared: what each window was compared with.
         zone: where the days begin.
+
+    Returns:
+        What is left of both.
     """
     times = sorted(moved)
-    found: Published = {}
-    for key, values in got.items():
-        theirs = expected.get(key, {})
-        kept = values
-        since = min(starts[key[:2]], oracle.day_start(key[1], zone))
-        if _concerned(key, times, since=since):
-            kept = {kpi: one for kpi, one in values.items() if kpi in theirs or one[0] != 0}
-        if kept or key in expected:
-            found[key] = kept
-    return found
+
+    def concerns(key: oracle.Key, since: int) -> bool:
+        _, end, _, campaign, channel, *_ = key
+        return bool(campaign or channel) and bisect_left(times, since) < bisect_left(times, end)
+
+    mine: Published = {}
+    theirs: dict[oracle.Key, dict[str, oracle.Value]] = {}
+    for key in got.keys() | expected.keys():
+        window, end = key[:2]
+        start = oracle.window_start(window, end, zone)
+        before = compared.get((window, end))
+        left_out: set[str] = set()
+        if concerns(key, start):
+            left_out |= BUYER_KPIS
+        if before is not None and concerns(key, before[0]):
+            left_out.add(RETENTION)
+        known = expected.get(key, {})
+        values = {kpi: one for kpi, one in got.get(key, {}).items() if kpi not in left_out}
+        if concerns(key, min(start, oracle.day_start(end, zone))):
+            values = {kpi: one for kpi, one in values.items() if kpi in known or one[0] != 0}
+        if values or (key in got and key in expected):
+            mine[key] = values
+        if key in expected:
+            theirs[key] = {kpi: one for kpi, one in known.items() if kpi not in left_out}
+    return mine, theirs
 
 
 def differences(
