@@ -38,7 +38,10 @@ class Stage(BaseModel):
 
 
 class Campaign(BaseModel):
-    """A campaign by its id, with the names it is also known by and its plan."""
+    """A campaign by its id, with the names it is also known by and its plan.
+
+    ``ends`` is what was planned, ``ended`` when somebody ended it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,6 +55,7 @@ class Campaign(BaseModel):
     budget: Budget | None = None
     starts: Moment | None = None
     ends: Moment | None = None
+    ended: Moment | None = None
     stages: tuple[Stage, ...] = ()
 
     @model_validator(mode="after")
@@ -70,19 +74,41 @@ class Campaign(BaseModel):
             raise ValueError("the last stage starts after the campaign ends")
         return self
 
+    @property
+    def over_ms(self) -> int | None:
+        """When a campaign is over, in ms: at its planned end, or when it was ended before."""
+        known = [milliseconds(at) for at in (self.ends, self.ended) if at is not None]
+        return min(known, default=None)
+
+    def is_over(self, at_ms: int) -> bool:
+        """Say whether a campaign is over at a moment of event time, in ms."""
+        return self.over_ms is not None and self.over_ms <= at_ms
+
+    def runs(self, from_ms: int, until_ms: int) -> bool:
+        """Say whether a campaign should run in all of [from, until); without times it always does.
+
+        Args:
+            from_ms: event time, in ms.
+            until_ms: likewise.
+        """
+        begun = self.starts is None or milliseconds(self.starts) <= from_ms
+        return begun and not self.is_over(until_ms - 1)
+
     def stage_at(self, at_ms: int) -> Stage | None:
         """Return the stage a campaign is in; None before the first and once it is over.
 
         Args:
             at_ms: event time, in ms.
         """
-        if self.ends is not None and milliseconds(self.ends) <= at_ms:
+        if self.is_over(at_ms):
             return None
         begun = [stage for stage in self.stages if milliseconds(stage.starts) <= at_ms]
         return begun[-1] if begun else None
 
     def elapsed(self, at_ms: int) -> Elapsed | None:
-        """Return how much of the campaign is over at a moment; None without its times.
+        """Return how much of the plan has passed at a moment; None without its times.
+
+        A campaign that was ended before stays where it was then.
 
         Args:
             at_ms: event time, in ms.
@@ -90,7 +116,8 @@ class Campaign(BaseModel):
         if self.starts is None or self.ends is None:
             return None
         starts_ms, ends_ms = milliseconds(self.starts), milliseconds(self.ends)
-        return Elapsed(min(max(0, at_ms - starts_ms), ends_ms - starts_ms), ends_ms - starts_ms)
+        until_ms = at_ms if self.over_ms is None else min(at_ms, self.over_ms)
+        return Elapsed(max(0, until_ms - starts_ms), ends_ms - starts_ms)
 
 
 class Elapsed(NamedTuple):
@@ -98,6 +125,15 @@ class Elapsed(NamedTuple):
 
     so_far_ms: int
     whole_ms: int
+
+
+class Ending(BaseModel):
+    """Somebody ended a campaign, as the registry tells it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    campaign: Annotated[str, Field(min_length=1)]
+    ended: Moment
 
 
 class CampaignBook(BaseModel):

@@ -266,7 +266,10 @@ def _engine(
             moments=Moments(campaigns, changes, day=settings.business_day),
             plans=Plans(campaigns.get, rates=rates, day=settings.business_day),
             judge=AlertJudge(
-                rules, catalogue=evaluator.catalogue, lag_limit_s=settings.lag_alert_s
+                rules,
+                catalogue=evaluator.catalogue,
+                lag_limit_s=settings.lag_alert_s,
+                campaign_of=campaigns.get,
             ),
             source=SourcePartition(settings.reports_topic, 0),
             alerts_topic=settings.alerts_topic,

@@ -15,6 +15,7 @@ from models.alerts import (
     RuleBook,
     alert_id,
 )
+from models.campaigns import Campaign
 from models.definitions import Catalogue, Kpi, KpiValue
 from models.kpis import CATALOGUE
 from models.scopes import ALL, Scope
@@ -36,12 +37,25 @@ class AlertJudge:
 
     While a data-health alert fires, KPI rules are not judged: open alerts stay
     as they are and are marked as inhibited.
+
+    Args:
+        rules: the book.
+        lag_limit_s: from how many seconds on the data lag behind.
+        catalogue: the KPIs that rules are about.
+        campaign_of: finds a campaign by its id; of one that is not running too little is
+            no reason to alert.
     """
 
     def __init__(
-        self, rules: RuleBook, *, lag_limit_s: float, catalogue: Catalogue = CATALOGUE
+        self,
+        rules: RuleBook,
+        *,
+        lag_limit_s: float,
+        catalogue: Catalogue = CATALOGUE,
+        campaign_of: Callable[[str], Campaign | None] = lambda _: None,
     ) -> None:
         self._rules = rules
+        self._campaign_of = campaign_of
         self._catalogue = catalogue
         self._lag_limit_s = lag_limit_s
         self._open: dict[str, tuple[Alert, Standing]] = {}
@@ -112,7 +126,8 @@ class AlertJudge:
             correction = Correction(
                 value=value,
                 n=0 if shown is None else shown.n,
-                holds=_verdict(rule, kpi, shown, alert.scope, evaluation) is not Verdict.BROKEN,
+                holds=self._verdict(rule, kpi, shown, alert.scope, evaluation)
+                is not Verdict.BROKEN,
             )
             self._replace(alert, alert.model_copy(update={"correction": correction}))
 
@@ -136,7 +151,7 @@ class AlertJudge:
         at_ms = evaluation.end_ms
         kpi = self._catalogue[rule.kpi]
         shown = _shown(kpi, value)
-        verdict = _verdict(rule, kpi, shown, scope, evaluation)
+        verdict = self._verdict(rule, kpi, shown, scope, evaluation)
         key = alert_id(rule.name, scope)
         before = self._open[key][0] if key in self._open else None
 
@@ -173,6 +188,29 @@ class AlertJudge:
             keep_firing_for_ms=rule.keep_firing_for_s * 1000,
             describe=describe,
         )
+
+    def _verdict(
+        self,
+        rule: AnyRule,
+        kpi: Kpi,
+        shown: KpiValue | None,
+        scope: Scope,
+        evaluation: Evaluation,
+    ) -> Verdict:
+        if isinstance(rule, AbsenceRule):
+            about_too_little = True
+        elif scope not in evaluation.values:
+            return Verdict.HOLDS
+        else:
+            about_too_little = rule.below is not None and kpi.volume
+        if about_too_little:
+            campaign = self._campaign_of(scope.campaign)
+            if campaign is not None and not campaign.runs(evaluation.start_ms, evaluation.end_ms):
+                return Verdict.HOLDS
+            if not evaluation.observed:
+                # The part of a window that was seen says nothing about too little of something.
+                return Verdict.NO_JUDGEMENT
+        return absence(shown) if isinstance(rule, AbsenceRule) else threshold(rule, shown)
 
     def waits_for(self, window: WindowName) -> bool:
         """Say whether a rule is about the window, and may be judged now."""
@@ -282,20 +320,6 @@ def _limit(rule: AnyRule) -> float | None:
     if isinstance(rule, AbsenceRule):
         return 0.0
     return rule.below if rule.below is not None else rule.above
-
-
-def _verdict(
-    rule: AnyRule, kpi: Kpi, shown: KpiValue | None, scope: Scope, evaluation: Evaluation
-) -> Verdict:
-    if isinstance(rule, AbsenceRule):
-        return absence(rule, shown) if evaluation.observed else Verdict.NO_JUDGEMENT
-    if scope not in evaluation.values:
-        return Verdict.HOLDS
-    too_little = rule.below is not None and kpi.volume
-    if too_little and not evaluation.observed:
-        # The part of a window that was seen says nothing about too little of something.
-        return Verdict.NO_JUDGEMENT
-    return threshold(rule, shown)
 
 
 def _fired_value(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from models.alerts import AbsenceRule, ThresholdRule
+from models.alerts import ThresholdRule
 from models.definitions import KpiValue
 
 
@@ -43,6 +43,6 @@ def threshold(rule: ThresholdRule, value: KpiValue | None) -> Verdict:
     return Verdict.HOLDS if cleared else Verdict.BETWEEN
 
 
-def absence(_: AbsenceRule, value: KpiValue | None) -> Verdict:
+def absence(value: KpiValue | None) -> Verdict:
     """Judge whether there is any traffic in a complete window."""
     return Verdict.HOLDS if value is not None and value.value else Verdict.BROKEN

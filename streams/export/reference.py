@@ -66,11 +66,15 @@ window closes; KPIs that name them are absent elsewhere, and those with `budget_
 campaign has no start and end, or has not started. What is due is spread evenly. What a campaign
 spent before the monitor's data begin is not known, and not in it.
 
+A campaign is over at its planned end, or at a `campaign_ended` before that: it has no stage any
+more, what is due stays as it was then, and no moment is told at which its budget will be gone.
+Events still count. A `campaign_defined` that comes later lets it go on.
+
 ## Changes and their effect
 
 For the last {effects} changes of campaigns in {effect_days} days (`campaign_changed`, and a
-campaign's start), `kpi_monitor_effect` and the live page tell its KPIs before and after. The moment
-is rounded up to a whole quarter of an hour. Both times are as long as what is complete since the
+campaign's start and end), `kpi_monitor_effect` and the live page tell its KPIs before and after. The
+moment is rounded up to a whole quarter of an hour. Both times are as long as what is complete since the
 moment, in whole quarters, at most {longest_hours} hours. KPIs are absent where one of both times
 was not observed whole, lacks records or is not held any more, or where a source that they need was
 silent. What else changed at that time is in them too: they are no proof.

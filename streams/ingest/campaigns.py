@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from models.campaigns import Campaign
+from models.campaigns import Campaign, Ending
 from models.scopes import NO_CAMPAIGN, UNKNOWN_CAMPAIGN
 
 
@@ -35,16 +35,32 @@ class CampaignIndex:
         return iter(self._by_id.values())
 
     def define(self, campaign: Campaign) -> None:
-        """Add a campaign, or replace the one of the same id."""
+        """Add a campaign, or replace the one of the same id; one that had ended goes on."""
         self._by_id[campaign.id] = campaign
         self._by_name = {}
         for known in self._by_id.values():
             for name in {normalised(name) for name in (known.name, *known.aliases) if name}:
                 self._by_name[name] = known.id if name not in self._by_name else None
 
+    def end(self, ending: Ending) -> Ending:
+        """Note when a campaign ended, and return the earliest that is known of it.
+
+        Of a campaign that is not known nothing is noted.
+        """
+        campaign = self._by_id.get(ending.campaign)
+        if campaign is None:
+            return ending
+        ended = min(ending.ended, campaign.ended or ending.ended)
+        self._by_id[campaign.id] = campaign.model_copy(update={"ended": ended})
+        return Ending(campaign=campaign.id, ended=ended)
+
     def get(self, campaign_id: str) -> Campaign | None:
         """Return the campaign of that id."""
         return self._by_id.get(campaign_id)
+
+    def called(self, name: str) -> Campaign | None:
+        """Return the campaign called by id, name or alias."""
+        return self._by_id.get(self.resolve(name))
 
     def resolve(self, called: str | None) -> str:
         """Return the id of the campaign called by id, name or alias; ``none`` or ``unknown``."""

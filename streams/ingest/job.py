@@ -8,18 +8,21 @@ state, the batch and the clock it is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, get_args
 
 import msgspec
+from pydantic import BaseModel
 
 from models import reports
-from models.campaigns import Campaign
+from models.campaigns import Campaign, Ending
 from models.changes import Change
 from models.dead_letters import Reason
 from models.distinct import hash_user
 from models.events import (
     CampaignChanged,
     CampaignDefined,
+    CampaignEnded,
     Click,
     ClicksTopic,
     OrdersTopic,
@@ -31,7 +34,7 @@ from models.scopes import UNKNOWN_CAMPAIGN
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.ingest.campaigns import CampaignIndex
-from streams.ingest.checks import CARRIED, checked_time
+from streams.ingest.checks import CARRIED, EPOCH, checked_time
 from streams.ingest.cut import CustomerContext, UnsettledCut
 from streams.ingest.decode import EventDecoder, Rejected
 from streams.ingest.dedupe import SeenIds
@@ -199,6 +202,8 @@ class IngestJob:
                 self._define(carried)
             elif kind is CampaignChanged:
                 self._note_change(event, event_time)
+            elif kind is CampaignEnded:
+                self._note_end(event, event_time)
         owner = owner.encode()
         if record.key != owner:
             self._stats.mis_keyed += 1
@@ -236,21 +241,24 @@ class IngestJob:
 
     def _define(self, campaign: Campaign) -> None:
         self.campaigns.define(campaign)
-        self._outputs.append(
-            Output(
-                topic=self.rules.registry_topic,
-                key=campaign.id.encode(),
-                value=campaign.model_dump_json().encode(),
-            )
-        )
+        self._tell_registry(campaign.id, campaign)
+
+    def _note_end(self, event: CampaignEnded, event_time: int) -> None:
+        """End a campaign, and tell the registry; one that is not known is left out."""
+        known = self.campaigns.called(event.campaign_id)
+        if known is None:
+            return
+        ended = EPOCH + timedelta(milliseconds=event_time)
+        ending = self.campaigns.end(Ending(campaign=known.id, ended=ended))
+        self._tell_registry(f"end/{known.id}", ending)
 
     def _note_change(self, event: CampaignChanged, event_time: int) -> None:
         """Tell the registry of a change; one of no known campaign is left out."""
-        campaign = self.campaigns.resolve(event.campaign_id)
-        if campaign == UNKNOWN_CAMPAIGN:
+        campaign = self.campaigns.called(event.campaign_id)
+        if campaign is None:
             return
         change = Change(
-            campaign=campaign,
+            campaign=campaign.id,
             event_id=event.event_id,
             at_ms=event_time,
             what=event.what,
@@ -258,13 +266,13 @@ class IngestJob:
             to_value=event.to_value,
             who=event.who,
         )
-        self._outputs.append(
-            Output(
-                topic=self.rules.registry_topic,
-                key=f"change/{campaign}/{event.event_id}".encode(),
-                value=change.model_dump_json().encode(),
-            )
-        )
+        self._tell_registry(f"change/{campaign.id}/{event.event_id}", change)
+
+    def _tell_registry(self, key: str, definition: BaseModel) -> None:
+        topic = self.rules.registry_topic
+        # Without what is unknown, so that an older worker, which refuses new fields, can read it.
+        value = definition.model_dump_json(exclude_none=True).encode()
+        self._outputs.append(Output(topic=topic, key=key.encode(), value=value))
 
     def _reject(self, record: Record, rejected: Rejected) -> None:
         counts = self._stats.dead_letters

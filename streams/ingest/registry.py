@@ -9,19 +9,21 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import TypeAdapter, ValidationError
 
-from models.campaigns import Campaign
+from models.campaigns import Campaign, Ending
 from models.changes import Change, Changes
 from models.rates import Rate, Rates
 from streams.broker import Broker
 from streams.ingest.campaigns import CampaignIndex
 
-_definition: TypeAdapter[Campaign | Change | Rate] = TypeAdapter(Campaign | Change | Rate)
+_definition: TypeAdapter[Campaign | Ending | Change | Rate] = TypeAdapter(
+    Campaign | Ending | Change | Rate
+)
 
 log = logging.getLogger(__name__)
 
 
 class RegistryReader:
-    """Keeps campaigns, their changes and rates up to date from the registry topic."""
+    """Keeps campaigns, their changes and ends and rates up to date from the registry topic."""
 
     def __init__(
         self,
@@ -82,6 +84,8 @@ class RegistryReader:
                     self._rates.define(definition)
                 elif isinstance(definition, Change):
                     self._changes.note(definition)
+                elif isinstance(definition, Ending):
+                    self._campaigns.end(definition)
                 else:
                     self._campaigns.define(definition)
 

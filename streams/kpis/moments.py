@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from models.campaigns import Campaign, milliseconds
 from models.changes import Change
 from models.windows import BusinessDay, whole_quarter
 
-STARTED = "start"
-"""What the start of a campaign is called among its changes."""
+STARTED, ENDED = "start", "end"
+"""What the start and the end of a campaign are called among its changes."""
 
 
 class Moments:
@@ -57,22 +57,24 @@ class Moments:
     def changes(self, after_ms: int, until_ms: int) -> list[Change]:
         """Return the changes whose moment is in (after, until], the last first.
 
-        The start of a campaign is one of them.
+        The start and the end of a campaign are among them.
         """
-        starts = [
-            Change(
-                campaign=campaign.id,
-                event_id="",
-                at_ms=milliseconds(campaign.starts),
-                what=STARTED,
-                who=campaign.owner,
-            )
-            for campaign in self._campaigns
-            if campaign.starts is not None
-        ]
         found = [
             change
-            for change in (*starts, *self._changes)
+            for change in (*self._starts_and_ends(), *self._changes)
             if after_ms < whole_quarter(change.at_ms) <= until_ms
         ]
         return sorted(found, key=lambda one: (-one.at_ms, one.campaign, one.event_id))
+
+    def _starts_and_ends(self) -> Iterator[Change]:
+        for campaign in self._campaigns:
+            starts_ms = None if campaign.starts is None else milliseconds(campaign.starts)
+            for what, at_ms in ((STARTED, starts_ms), (ENDED, campaign.over_ms)):
+                if at_ms is not None:
+                    yield Change(
+                        campaign=campaign.id,
+                        event_id="",
+                        at_ms=at_ms,
+                        what=what,
+                        who=campaign.owner,
+                    )

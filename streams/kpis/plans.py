@@ -74,12 +74,12 @@ class Plans:
 
         Returns:
             A moment in ms, which may be past; None if it spent nothing, is not running
-            yet, or has no plan.
+            yet or any more, or has no plan.
         """
         campaign, plan = self._campaign_of(campaign_id), self.at(campaign_id, at_ms)
         if campaign is None or campaign.starts is None or plan is None or spent <= 0:
             return None
         starts_ms = milliseconds(campaign.starts)
-        if at_ms <= starts_ms:
+        if at_ms <= starts_ms or campaign.is_over(at_ms):
             return None
         return starts_ms + (at_ms - starts_ms) * plan.budget // spent

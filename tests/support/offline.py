@@ -114,7 +114,9 @@ def kpi_job(
         top_campaigns=top_campaigns,
         moments=Moments(index, changes, day=BusinessDay(ZoneInfo(zone))),
         plans=Plans(index.get, rates=rates or Rates("CNY"), day=BusinessDay(ZoneInfo(zone))),
-        judge=AlertJudge(rules or RuleBook(), catalogue=CATALOGUE, lag_limit_s=30),
+        judge=AlertJudge(
+            rules or RuleBook(), catalogue=CATALOGUE, lag_limit_s=30, campaign_of=index.get
+        ),
         source=SourcePartition("partials", 0),
         alerts_topic="alerts",
         dead_letters_topic="dead-letters",
@@ -124,10 +126,16 @@ def kpi_job(
     )
 
 
+_OF_CAMPAIGNS = {
+    *("campaign_defined", "campaign_changed", "campaign_ended"),
+    *("spend_reported", "measurement"),
+}
+
+
 def event(kind: str = "click", *, at: int = NOON, **body: Any) -> dict[str, Any]:
     """Return an event with defaults for what the test does not care about."""
     made: dict[str, Any] = {"type": kind, "event_id": f"{kind}-{at}-{len(body)}", "event_time": at}
-    if kind not in {"spend_reported", "campaign_defined", "campaign_changed", "measurement"}:
+    if kind not in _OF_CAMPAIGNS:
         made |= {"user_id": "u1", "campaign_id": "c1", "channel": "search"}
     else:
         made |= {"campaign_id": "c1"}

@@ -1,0 +1,203 @@
+"""Campaigns that are over: by their plan, or because somebody ended them before."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.alerts import RuleBook
+from models.campaigns import Campaign, Ending
+from models.changes import Changes
+from models.definitions import KpiValue
+from models.rates import Rates
+from models.scopes import Scope
+from models.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.alerting.judge import AlertJudge
+from streams.broker import Broker
+from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.registry import RegistryReader
+from streams.kpis.moments import Moments
+from streams.kpis.plans import Plan, Plans
+from streams.kpis.view import Evaluation
+from tests.support.offline import NOON, Record, event, ingest_job, record, settled
+from tests.unit.test_effects import UTC, Changed
+from tests.unit.test_stages import START, Fed, at, campaign
+
+C1 = Scope("campaign", "c1")
+PLANNED = {
+    "id": "c1",
+    "budget": {"amount": 1000, "currency": "CNY"},
+    "starts": at(NOON - 2 * DAY_MS),
+    "ends": at(NOON + 8 * DAY_MS),
+}
+"""A fifth of ten days is over at NOON."""
+
+
+def ending(at_ms: int, *, name: str = "c1") -> Ending:
+    return Ending(campaign=name, ended=at(at_ms))
+
+
+def ended(at_ms: int) -> dict[str, Any]:
+    return event("campaign_ended", at=at_ms, event_id=f"e{at_ms}", campaign_id="c1")
+
+
+def registry_of(*events: dict[str, Any], campaigns: tuple[Campaign, ...]) -> list[Any]:
+    """Return what ingest tells the registry of events: keys and values."""
+    job = ingest_job("campaigns", campaigns=campaigns)
+    job.apply([record(one, offset=offset) for offset, one in enumerate(events)])
+    return [(one.key, json.loads(one.value)) for one in settled(job.snapshot()).early_outputs]
+
+
+def test_an_end_goes_to_the_registry_under_its_campaign_by_whatever_name_it_comes() -> None:
+    known = (Campaign(id="c1", name="First"),)
+    told = [(b"end/c1", {"campaign": "c1", "ended": "2023-11-14T12:00:00Z"})]
+    assert registry_of(ended(NOON), campaigns=known) == told
+    assert registry_of(ended(NOON) | {"campaign_id": "first"}, campaigns=known) == told
+    assert registry_of(ended(NOON) | {"campaign_id": "c9"}, campaigns=known) == []
+
+
+def test_the_first_end_of_several_counts_and_the_registry_keeps_it() -> None:
+    told = registry_of(ended(NOON), ended(NOON + 5), campaigns=(Campaign(id="c1"),))
+    assert [value["ended"] for _, value in told] == ["2023-11-14T12:00:00Z"] * 2
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=5), st.data())
+def test_ends_may_come_in_whatever_order_and_again(moments: list[int], data: Any) -> None:
+    index = CampaignIndex([Campaign(id="c1")])
+    again = data.draw(st.permutations([*moments, *moments]))
+    for moment in again:
+        index.end(ending(NOON + moment))
+    assert index.get("c1") == Campaign(id="c1", ended=at(NOON + min(moments)))
+
+
+def test_a_campaign_that_is_defined_again_goes_on() -> None:
+    index = CampaignIndex([Campaign(id="c1")])
+    index.end(ending(NOON))
+    index.define(Campaign(id="c1", name="First"))
+    assert index.get("c1") == Campaign(id="c1", name="First")
+    index.end(ending(NOON, name="c9"))
+    assert len(index) == 1
+
+
+def test_every_worker_learns_of_ends_and_older_workers_understand_definitions() -> None:
+    index = CampaignIndex()
+    reader = RegistryReader(
+        index, Changes(), Rates("CNY"), broker=Broker(servers="nowhere:9092"), topic="registry"
+    )
+    defined = event("campaign_defined", campaign_id="c7", name="Seventh")
+    told = registry_of(defined, ended(NOON) | {"campaign_id": "c7"}, campaigns=())
+    assert "ended" not in told[0][1]
+    records = [
+        Record(offset, NOON, key, json.dumps(value).encode())
+        for offset, (key, value) in enumerate(told)
+    ]
+    asyncio.run(reader._take({"registry": records}))
+    assert list(index) == [Campaign(id="c7", name="Seventh", ended=at(NOON))]
+
+
+@pytest.mark.parametrize(
+    ("times", "over"),
+    [
+        ({}, None),
+        ({"starts": at(5_000), "ends": at(9_000)}, 9_000),
+        ({"starts": at(5_000), "ends": at(9_000), "ended": at(7_000)}, 7_000),
+        ({"starts": at(5_000), "ends": at(9_000), "ended": at(11_000)}, 9_000),
+        ({"ended": at(7_000)}, 7_000),
+    ],
+)
+def test_a_campaign_is_over_at_its_planned_end_or_when_it_was_ended_before(
+    times: dict[str, Any], over: int | None
+) -> None:
+    one = Campaign.model_validate({"id": "c1"} | times)
+    assert one.over_ms == over
+    assert one.runs(5_000, over or 9_000)
+    assert one.runs(5_000, (over or 9_000) + 1) is (over is None)
+    assert one.runs(4_999, 6_000) is (one.starts is None)
+
+
+def test_a_plan_stays_where_it_was_when_the_campaign_was_ended() -> None:
+    one = Campaign.model_validate(PLANNED | {"ended": at(NOON)})
+    plans = Plans({"c1": one}.get, rates=Rates("CNY"), day=UTC)
+    assert plans.at("c1", NOON - DAY_MS) == Plan(10_000_000, 1_000_000)
+    assert plans.at("c1", NOON) == plans.at("c1", NOON + 9 * DAY_MS) == Plan(10_000_000, 2_000_000)
+    assert plans.exhausted_ms("c1", NOON - MINUTE_MS, spent=1_000_000) is not None
+    assert plans.exhausted_ms("c1", NOON, spent=1_000_000) is None
+    cancelled = Campaign.model_validate(PLANNED | {"ended": at(NOON - 3 * DAY_MS)})
+    plans = Plans({"c1": cancelled}.get, rates=Rates("CNY"), day=UTC)
+    assert plans.at("c1", NOON) == Plan(10_000_000, 0)
+
+
+def test_a_stage_so_far_is_gone_once_its_campaign_was_ended() -> None:
+    fed = Fed(campaign(START))
+    fed.click(START + MINUTE_MS, user="one")
+    assert fed.clicks(START + HOUR_MS) == {START: 1}
+    fed.index.end(ending(START + HOUR_MS))
+    assert fed.clicks(START + HOUR_MS + 2 * MINUTE_MS) == {}
+
+
+@pytest.mark.parametrize("told", [{"ended": at(NOON + 30 * HOUR_MS)}, {}])
+def test_the_end_of_a_campaign_is_a_change(told: dict[str, Any]) -> None:
+    over = NOON + 30 * HOUR_MS
+    plan = {"starts": at(NOON), "ends": at(over if not told else over + DAY_MS), "owner": "growth"}
+    fed = Changed(campaigns=(Campaign.model_validate({"id": "c1"} | plan | told),))
+    fed.click(over - MINUTE_MS, user="one")
+    fed.click(over + MINUTE_MS, user="one")
+    fed.click(over + 2 * MINUTE_MS, user="two")
+    last, _ = fed.effects(over + HOUR_MS)
+    assert (last.change.what, last.change.who, last.moment_ms) == ("end", "growth", over)
+    assert (last.before["clicks"].value, last.after["clicks"].value) == (1, 2)
+
+
+def test_a_campaign_that_goes_on_has_no_end() -> None:
+    one = Campaign.model_validate(PLANNED)
+    found = Moments([one], [], day=UTC).changes(NOON - 7 * DAY_MS, NOON)
+    assert [change.what for change in found] == ["start"]
+
+
+TOO_FEW = {"name": "few", "kind": "threshold", "kpi": "clicks", "below": 10}
+NONE = {"name": "none", "kind": "absence", "kpi": "clicks", "match": {"campaign": ["c1"]}}
+TOO_MANY = {"name": "many", "kind": "threshold", "kpi": "clicks", "above": 2}
+SLOW = {"name": "slow", "kind": "threshold", "kpi": "conversion_rate", "below": 0.5}
+
+
+def fires(rule: dict[str, Any], *, clicks: int, campaign: Campaign, end: int = NOON) -> list[str]:
+    """Return the states of the alerts after two windows of a minute that end ten seconds apart."""
+    rules = RuleBook.model_validate({"rules": [rule | {"scope": "campaign", "window": "1m"}]})
+    judge = AlertJudge(rules, lag_limit_s=30, campaign_of={"c1": campaign}.get)
+    kpis = {"clicks": KpiValue(clicks, n=clicks), "conversion_rate": KpiValue(0.1, n=clicks)}
+    for one in (end - 10_000, end):
+        judge.closed(Evaluation("1m", one - MINUTE_MS, one, {C1: kpis} if clicks else {}))
+    return [alert.state.value for alert in judge.alerts()]
+
+
+@pytest.mark.parametrize(
+    ("rule", "clicks", "while_over"),
+    [(NONE, 0, []), (TOO_FEW, 3, []), (TOO_MANY, 3, ["firing"]), (SLOW, 3, ["firing"])],
+)
+def test_too_little_is_asked_only_of_campaigns_that_run(
+    rule: dict[str, Any], clicks: int, while_over: list[str]
+) -> None:
+    runs = Campaign.model_validate(PLANNED)
+    assert fires(rule, clicks=clicks, campaign=runs) == ["firing"]
+    over = Campaign.model_validate(PLANNED | {"ended": at(NOON - 20_000)})
+    assert fires(rule, clicks=clicks, campaign=over) == while_over
+    starting = Campaign.model_validate(PLANNED | {"starts": at(NOON - 30_000)})
+    assert fires(rule, clicks=clicks, campaign=starting) == while_over
+
+
+def test_an_alert_about_too_little_resolves_when_its_campaign_ends() -> None:
+    index = CampaignIndex([Campaign(id="c1")])
+    rules = RuleBook.model_validate({"rules": [NONE | {"scope": "campaign", "window": "1m"}]})
+    judge = AlertJudge(rules, lag_limit_s=30, campaign_of=index.get)
+    states = []
+    for number, end in enumerate(range(NOON, NOON + 50_000, 10_000)):
+        if number == 3:
+            index.end(ending(end - 5_000))
+        judge.closed(Evaluation("1m", end - MINUTE_MS, end, {}))
+        states.append([alert.state.value for alert in judge.alerts()])
+    assert states == [["firing"]] * 3 + [["resolved"]] * 2
