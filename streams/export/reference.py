@@ -73,11 +73,11 @@ Events still count. A `campaign_defined` that comes later lets it go on.
 ## Changes and their effect
 
 For the last {effects} changes of campaigns in {effect_days} days (`campaign_changed`, and a
-campaign's start and end), `kpi_monitor_effect` and the live page tell its KPIs before and after. The
-moment is rounded up to a whole quarter of an hour. Both times are as long as what is complete since the
-moment, in whole quarters, at most {longest_hours} hours. KPIs are absent where one of both times
-was not observed whole, lacks records or is not held any more, or where a source that they need was
-silent. What else changed at that time is in them too: they are no proof.
+campaign's start and end), `kpi_monitor_effect` and the live page tell its KPIs before and after.
+The moment is rounded up to a whole quarter of an hour. Both times are as long as what is complete
+since the moment, in whole quarters, at most {longest_hours} hours. KPIs are absent where one of
+both times was not observed whole, lacks records or is not held any more, or where a source that
+they need was silent. What else changed at that time is in them too: they are no proof.
 
 ## Comparisons
 

@@ -29,6 +29,7 @@ from streams.export import collector
 from tests.conftest import program
 from tests.support import stack
 from tests.support.cluster import Cluster, Worker
+from tests.support.offline import event
 
 pytestmark = pytest.mark.integration
 
@@ -36,6 +37,8 @@ RULES = """\
 rules:
   - {name: clicks-flow, kind: threshold, kpi: clicks, window: 1m, above: 0, severity: critical,
      summary_en: Clicks flow, summary_zh: 有点击, next_step: look}
+  - {name: clicks-absent, kind: absence, kpi: clicks, window: 1m, scope: campaign,
+     match: {campaign: [forgotten]}}
 """
 
 
@@ -59,6 +62,8 @@ def running(
     folder = tmp_path_factory.mktemp("monitor")
     rules = folder / "rules.yaml"
     rules.write_text(RULES)
+    campaigns = folder / "campaigns.yaml"
+    campaigns.write_text("campaigns: [{id: forgotten}]\n")
     with stack.alertmanager(program("prometheus-alertmanager"), folder / "am") as alertmanager:
         cluster = Cluster(
             kafka.address,
@@ -67,6 +72,7 @@ def running(
                 "KPI_REDIS": valkey.url,
                 "KPI_ALERTMANAGER": alertmanager,
                 "KPI_RULES_FILE": str(rules),
+                "KPI_CAMPAIGNS_FILE": str(campaigns),
                 "KPI_SCORECARDS_FILE": str(repository / "config" / "scorecards.yaml"),
             },
         )
@@ -157,13 +163,16 @@ def test_every_query_of_every_panel_returns_data(
     assert not empty
 
 
-def test_alertmanager_gets_what_fires(running: Running) -> None:
-    def alerts() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = stack.get(f"{running.alertmanager}/api/v2/alerts")
-        return [one for one in found if one["labels"]["alertname"] == "clicks-flow"]
+def alerts(running: Running, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = stack.get(f"{running.alertmanager}/api/v2/alerts")
+    return [one for one in found if one["labels"]["alertname"] == name]
 
-    stack.until(alerts, timeout_s=30, why="the alert at Alertmanager")
-    (alert,) = alerts()
+
+def test_alertmanager_gets_what_fires(running: Running) -> None:
+    stack.until(
+        lambda: alerts(running, "clicks-flow"), timeout_s=30, why="the alert at Alertmanager"
+    )
+    (alert,) = alerts(running, "clicks-flow")
     assert alert["labels"]["severity"] == "critical"
     assert alert["annotations"]["evidence"].startswith("clicks ")
     assert alert["annotations"]["next_step"] == "look"
@@ -249,3 +258,15 @@ def test_the_page_lives_in_a_browser(running: Running, width: int, height: int) 
         assert page <= max(width, 500)
         severe = [row for row in chrome.get_log("browser") if row["level"] == "SEVERE"]
         assert not [row for row in severe if "favicon" not in row["message"]]
+
+
+def test_nobody_is_called_for_a_campaign_that_is_over(running: Running) -> None:
+    def called() -> bool:
+        return bool(alerts(running, "clicks-absent"))
+
+    stack.until(called, timeout_s=90, why="the campaign has no clicks")
+    over = event(
+        "campaign_ended", at=int(time.time() * 1000), event_id="over", campaign_id="forgotten"
+    )
+    running.cluster.send("campaigns", [("forgotten", over)])
+    stack.until(lambda: not called(), timeout_s=60, why="the campaign is over")
