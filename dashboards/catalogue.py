@@ -15,15 +15,16 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards import queries, tables, variables, views
 from dashboards.queries import CURRENCY, Query
-from models.definitions import Kpi, Unit
+from models.definitions import Kpi, ShownUnit
 from models.kpis import CATALOGUE
 from models.windows import COMPARED
 
-_UNITS: Final[dict[Unit, str]] = {
+_UNITS: Final[dict[ShownUnit, str]] = {
     "count": "short",
     "users": "short",
-    "ratio": "none",
-    "money": f"suffix:{CURRENCY}",
+    "ratio": "percentunit",
+    "multiple": views.MULTIPLE,
+    "money": views.MONEY,
     "seconds": "s",
     "score": "none",
 }
@@ -97,9 +98,8 @@ def _of_kpi(kpi: Kpi) -> timeseries.Panel:
     shown = [queries.of_kpi(kpi)]
     if kpi.interval != "none":
         shown += [queries.bound_of_kpi(kpi, side) for side in ("lower", "upper")]
-    unit = "percentunit" if kpi.interval == "wilson" else _UNITS[kpi.unit]
     text = f"{kpi.help}. {kpi.formula}"
-    return _graph(f"{kpi.title_en} {kpi.title_zh}", text, unit, shown)
+    return _graph(f"{kpi.title_en} {kpi.title_zh}", text, _UNITS[kpi.shown_unit], shown)
 
 
 def _changes() -> table.Panel:

@@ -12,6 +12,7 @@ Steps: TypeAlias = tuple[tuple[float | None, str], ...]
 """Colours by rising threshold; the first has no lower edge."""
 
 MONEY: Final = f"suffix:{CURRENCY}"
+MULTIPLE: Final = "suffix:×"
 _CALM: Final[Steps] = ((None, "blue"),)  # with no steps at all Grafana turns a tile red at 80
 _LAG: Final[Steps] = ((None, "green"), (60, "yellow"), (120, "red"))
 _AGE: Final[Steps] = ((None, "green"), (300, "yellow"), (600, "red"))
@@ -84,7 +85,7 @@ NOW: Final = (
     View(
         title="ROAS 广告支出回报率",
         text="Revenue for each unit of money spent on ads. Above 1, more came in than went out.",
-        unit="none",
+        unit=MULTIPLE,
         queries=("now.roas",),
     ),
 )
@@ -143,7 +144,7 @@ CAMPAIGNS: Final = (
     Column(title="Orders 订单数量", unit="short", query="campaign.orders"),
     Column(title="Gross revenue 成交总额", unit=MONEY, query="campaign.revenue"),
     Column(title="Conversion rate 转化率", unit="percentunit", query="campaign.conversion"),
-    Column(title="ROAS 广告支出回报率", unit="none", query="campaign.roas"),
+    Column(title="ROAS 广告支出回报率", unit=MULTIPLE, query="campaign.roas"),
 )
 
 MODELS_TITLE: Final = "Attribution 归因"
@@ -171,7 +172,7 @@ def models(by: str) -> tuple[Column, ...]:
             for model, title in _MODEL_TITLES.items()
         ),
         *(
-            Column(title=f"ROAS, {title}", unit="none", query=f"{by}_models.roas_{model}")
+            Column(title=f"ROAS, {title}", unit=MULTIPLE, query=f"{by}_models.roas_{model}")
             for model, title in _MODEL_TITLES.items()
         ),
         Column(title="Spread 分歧度", unit="percentunit", query=f"{by}_models.spread"),

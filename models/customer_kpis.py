@@ -86,6 +86,7 @@ def _of_model(model: _Model) -> tuple[Kpi, ...]:
             title_zh=f"{model.title_zh}投入产出比",
             formula=f"{revenue} / spend",
             unit="ratio",
+            multiple=True,
             help=f"Revenue per unit of spend, by {model.by}",
             needs=needs,
             n=orders,

@@ -15,6 +15,8 @@ from models.measures import SUM_INDEX, SourceKind, sources_of
 from models.money import to_currency
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
+ShownUnit = Unit | Literal["multiple"]
+"""How people read a value: ratios as percentages, but for those that are multiples."""
 Direction = Literal["more", "less", "neither"]
 """What is better: more or less of it, or neither."""
 Interval = Literal["none", "wilson", "mean", "compound", "poisson", "rank"]
@@ -26,6 +28,7 @@ class Kpi(BaseModel):
 
     Args:
         formula: see `models.formulas`.
+        multiple: of a ratio, whether people read it as 1.5 times and not as 150 %.
         needs: sums; without having seen any of them that day the KPI is absent, not 0.
         n: the sum or set of users that the value rests on; without it the value itself.
         squares: for a mean, the sum of the squares of what is averaged; for compound,
@@ -43,6 +46,7 @@ class Kpi(BaseModel):
     title_zh: Annotated[str, Field(min_length=1)]
     formula: str
     unit: Unit
+    multiple: bool = False
     direction: Direction = "more"
     help: str = ""
     needs: tuple[str, ...] = ()
@@ -63,6 +67,8 @@ class Kpi(BaseModel):
         for name in self.needs:
             if name not in SUM_INDEX:
                 raise ValueError(f"needs: no sum named {name!r} is measured")
+        if self.multiple and self.unit != "ratio":
+            raise ValueError("multiple: only ratios are read as multiples")
         if self.interval in {"wilson", "mean", "compound", "poisson"} and not isinstance(
             formula, Quotient
         ):
@@ -87,6 +93,11 @@ class Kpi(BaseModel):
         if self.name.endswith(f"_{self.unit}"):
             return f"kpi_{self.name}"
         return f"kpi_{self.name}_{self.unit}"
+
+    @property
+    def shown_unit(self) -> ShownUnit:
+        """How people read a value."""
+        return "multiple" if self.multiple else self.unit
 
     @cached_property
     def sources(self) -> frozenset[SourceKind]:

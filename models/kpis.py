@@ -516,6 +516,7 @@ KPIS: Final = (
         title_zh="投入产出比",
         formula="revenue_gross / spend",
         unit="ratio",
+        multiple=True,
         help="Gross revenue per unit of spend (S1: revenue / cost)",
         needs=("spend_reports",),
         n="orders",

@@ -45,7 +45,7 @@ def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
                 "name": kpi.name,
                 "title_en": kpi.title_en,
                 "title_zh": kpi.title_zh,
-                "unit": kpi.unit,
+                "unit": kpi.shown_unit,
                 "direction": kpi.direction,
                 "objective": kpi.objective,
             }
@@ -292,7 +292,7 @@ def _alert(alert: Alert, catalogue: Catalogue) -> dict[str, Any]:
         "threshold": alert.threshold,
         "n": alert.n,
         "kpi": alert.kpi or None,
-        "unit": kpi.unit if kpi else None,
+        "unit": kpi.shown_unit if kpi else None,
         "window": alert.window,
         "inhibited": alert.inhibited,
         "next_step": alert.next_step,

@@ -138,6 +138,7 @@ def test_a_name_or_metric_that_is_taken_is_refused() -> None:
         ({"interval": "wilson"}, "wilson is for quotients"),
         ({"formula": "revenue_gross / spend", "interval": "compound"}, "squares: compound needs"),
         ({"n": "previous(orders)"}, "n and squares are of the window"),
+        ({"multiple": True}, "multiple: only ratios"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -186,6 +187,13 @@ def cell(**sums: int) -> Cell:
 def values(cell: Cell) -> dict[str, KpiValue]:
     evaluator = Evaluator(CATALOGUE)
     return evaluator.evaluate(cell, inputs=evaluator.inputs_in(cell))
+
+
+def test_people_read_returns_on_ad_spend_as_multiples_and_other_ratios_as_percentages() -> None:
+    shown = {kpi.name: kpi.shown_unit for kpi in CATALOGUE.values() if kpi.unit == "ratio"}
+    multiples = {name for name, unit in shown.items() if unit == "multiple"}
+    assert multiples == {name for name in shown if name.startswith("roas")}
+    assert kpi(unit="ratio", multiple=True).metric == "kpi_made_up_ratio"
 
 
 def test_roi_and_roas_are_each_what_its_paper_says() -> None:

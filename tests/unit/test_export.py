@@ -199,6 +199,8 @@ def test_the_live_picture_tells_what_everything_together_is_compared_with(
         "significant": True,
     }
     assert {kpi["direction"] for kpi in picture["kpis"]} == {"more", "less", "neither"}
+    units = {kpi["name"]: kpi["unit"] for kpi in picture["kpis"]}
+    assert (units["roas_linear"], units["roi"]) == ("multiple", "ratio")
 
 
 def test_comparisons_are_cut_before_kpis_and_go_by_what_is_exported(
