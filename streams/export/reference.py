@@ -1,9 +1,9 @@
-"""Writes docs/kpis.md and docs/metrics.md: ``python -m streams.export.reference [--check]``."""
+"""Writes the generated pages of docs/: ``python -m streams.export.reference [--check]``."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from models.definitions import Catalogue, Kpi
@@ -12,13 +12,13 @@ from models.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_S
 from models.scopes import PARTS, SCOPE_KINDS
 from models.windows import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.export import collector
+from streams.export.event_reference import events_page
+from streams.export.markdown import GENERATED, table
 from streams.kpis import effects, peers
 from streams.kpis.buckets import DAY_LEVEL, KEPT_MS
 from streams.kpis.stages import STEP_MS
 
 FOLDER = Path("docs")
-
-_GENERATED = "<!-- Written by python -m streams.export.reference; edit the code instead. -->"
 
 _KPIS = """# KPIs
 
@@ -170,12 +170,6 @@ _INTERVALS = {
 }
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def kpis_page(catalogue: Catalogue) -> str:
     """Return docs/kpis.md."""
     windows = [
@@ -199,7 +193,7 @@ def kpis_page(catalogue: Catalogue) -> str:
         *((f"`{name}`", "plan", "campaigns", what) for name, what in PLANNED.items()),
     ]
     return _KPIS.format(
-        generated=_GENERATED,
+        generated=GENERATED,
         kpis=table(
             (
                 *("KPI", "名称", "formula", "unit", "better", "interval", "n", "min n"),
@@ -268,7 +262,7 @@ def metrics_page(catalogue: Catalogue) -> str:
         for kpi in catalogue.values()
     ]
     return _METRICS.format(
-        generated=_GENERATED,
+        generated=GENERATED,
         scopes=", ".join(f"`{kind}`" for kind in SCOPE_KINDS),
         parts=", ".join(f"`{part}`" for part in PARTS),
         windows=", ".join(f"`{name}`" for name in SHOWN_WINDOWS),
@@ -280,6 +274,7 @@ def metrics_page(catalogue: Catalogue) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Write the pages, or with ``--check`` say which of them differ."""
     pages = {
+        FOLDER / "events.md": events_page(),
         FOLDER / "kpis.md": kpis_page(CATALOGUE),
         FOLDER / "metrics.md": metrics_page(CATALOGUE),
     }
