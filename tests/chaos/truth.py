@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,6 +115,14 @@ def in_time(values: Iterable[bytes]) -> list[bool]:
         if at is not None:
             newest = at if newest is None else max(newest, at)
     return found
+
+
+def times(values: Iterable[bytes]) -> Iterator[int]:
+    """Yield the event times of records, in ms, but for those that are broken."""
+    for value in values:
+        event = _event(value)
+        if event is not None:
+            yield event["event_time"]
 
 
 def _event(value: bytes) -> dict[str, Any] | None:
