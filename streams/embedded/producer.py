@@ -101,5 +101,5 @@ async def send_paced(
 async def define(client: AIOKafkaProducer, campaigns: Iterable[Campaign], *, topic: str) -> None:
     """Put campaigns into the registry."""
     for campaign in campaigns:
-        value = campaign.model_dump_json(exclude_none=True).encode()
+        value = campaign.model_dump_json(exclude_defaults=True).encode()
         await client.send_and_wait(topic, value, campaign.id.encode())

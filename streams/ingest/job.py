@@ -270,8 +270,8 @@ class IngestJob:
 
     def _tell_registry(self, key: str, definition: BaseModel) -> None:
         topic = self.rules.registry_topic
-        # Without what is unknown, so that an older worker, which refuses new fields, can read it.
-        value = definition.model_dump_json(exclude_none=True).encode()
+        # Without defaults: a worker of 0.1.0 refuses fields that it does not know.
+        value = definition.model_dump_json(exclude_defaults=True).encode()
         self._outputs.append(Output(topic=topic, key=key.encode(), value=value))
 
     def _reject(self, record: Record, rejected: Rejected) -> None:

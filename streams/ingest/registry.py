@@ -76,7 +76,8 @@ class RegistryReader:
                 if record.value is None:
                     continue
                 try:
-                    definition = _definition.validate_json(record.value)
+                    # A later version may tell more than this one knows.
+                    definition = _definition.validate_json(record.value, extra="ignore")
                 except ValidationError:
                     log.warning("registry offset %d is no definition; left out", record.offset)
                     continue

@@ -84,14 +84,15 @@ def test_a_campaign_that_is_defined_again_goes_on() -> None:
     assert len(index) == 1
 
 
-def test_every_worker_learns_of_ends_and_older_workers_understand_definitions() -> None:
+def test_every_worker_learns_of_ends_and_understands_later_and_earlier_versions() -> None:
     index = CampaignIndex()
     reader = RegistryReader(
         index, Changes(), Rates("CNY"), broker=Broker(servers="nowhere:9092"), topic="registry"
     )
     defined = event("campaign_defined", campaign_id="c7", name="Seventh")
     told = registry_of(defined, ended(NOON) | {"campaign_id": "c7"}, campaigns=())
-    assert "ended" not in told[0][1]
+    assert told[0] == (b"c7", {"id": "c7", "name": "Seventh"})
+    told[0][1]["colour"] = "red"
     records = [
         Record(offset, NOON, key, json.dumps(value).encode())
         for offset, (key, value) in enumerate(told)
