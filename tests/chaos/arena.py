@@ -9,7 +9,6 @@ import shutil
 import signal
 import threading
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +28,7 @@ from tests.chaos.observer import Observer
 from tests.support import oracle
 from tests.support.attribution_sql import Customers
 from tests.support.cluster import Cluster, Worker
-from tests.support.compare import Published, differences, published, without_moved
+from tests.support.compare import Published, differences, holding, published, without_moved
 from tests.support.forwarder import Forwarder
 
 PARTITIONS = 4
@@ -507,15 +506,11 @@ class Arena:
 
     def _check_hidden(self, complete: set[oracle.End]) -> None:
         """Check that no window passes for complete that would hold a lost record."""
-        lost = sorted(at for records in self._lost.values() for at in truth.times(records.values()))
-        hidden = [
-            (name, start, end)
-            for name, start, end in complete
-            if bisect_left(lost, start) < bisect_left(lost, end)
-        ]
+        lost = (value for records in self._lost.values() for value in records.values())
+        hidden = holding(complete, truth.times(lost))
         if hidden:
             self.outcome.windows_wrong += len(hidden)
-            self.fail(f"{len(hidden)} windows hide a loss, such as {min(hidden)}")
+            self.fail(f"{len(hidden)} windows hide a loss, such as {hidden[0]}")
 
     def _compare_alerts(self) -> None:
         changes = [json.loads(record.value) for record in self.cluster.read("alerts")]

@@ -102,6 +102,16 @@ def without_moved(
     return mine, theirs
 
 
+def holding(windows: Iterable[oracle.End], times: Iterable[int]) -> list[oracle.End]:
+    """Return the windows that hold any of the times, in order."""
+    inside = sorted(times)
+    return sorted(
+        (name, start, end)
+        for name, start, end in windows
+        if bisect_left(inside, start) < bisect_left(inside, end)
+    )
+
+
 def differences(
     got: Published, expected: dict[oracle.Key, dict[str, oracle.Value]], *, in_order: bool = True
 ) -> list[str]:

@@ -10,7 +10,7 @@ from models.formulas import names_in
 from models.kpis import CATALOGUE
 from models.measures import UNIONS
 from tests.support import oracle
-from tests.support.compare import BUYER_KPIS, differences, without_moved
+from tests.support.compare import BUYER_KPIS, differences, holding, without_moved
 
 MINUTE = 60_000
 NOON = 12 * 60 * MINUTE
@@ -85,6 +85,13 @@ def test_nothing_else_is_allowed(
     got: dict[oracle.Key, dict[str, list[Any]]], true: dict[oracle.Key, dict[str, oracle.Value]]
 ) -> None:
     assert len(_differences(got, true)) == 1
+
+
+def test_a_window_holds_what_is_in_it_from_its_start_to_before_its_end() -> None:
+    windows = [("1m", MINUTE, 2 * MINUTE), ("so_far", 0, 2 * MINUTE), ("1m", 0, MINUTE)]
+    assert holding(windows, []) == []
+    assert holding(windows, [MINUTE]) == [("1m", MINUTE, 2 * MINUTE), ("so_far", 0, 2 * MINUTE)]
+    assert holding(windows, [2 * MINUTE, 0]) == [("1m", 0, MINUTE), ("so_far", 0, 2 * MINUTE)]
 
 
 def test_without_a_late_click_nothing_is_allowed() -> None:
