@@ -39,8 +39,7 @@ def _overload(arena: Arena, *, seconds: float) -> None:
         yield record
         for number in range(COPIES):
             more += 1
-            name = b'"event_id": "copy%d-' % number
-            yield record._replace(value=record.value.replace(b'"event_id": "', name))
+            yield _copy(record, number)
 
     with arena.fault():
         arena.feeder.change = multiply
@@ -55,3 +54,14 @@ def _overload(arena: Arena, *, seconds: float) -> None:
     arena.expect_health_alert("data-lagging")
     grown_mb = arena.observer.peak_rss_mb - before_mb
     arena.outcome.notes.append(f"{more} more records, memory +{grown_mb:.0f} MiB")
+
+
+def _copy(record: FeedRecord, number: int) -> FeedRecord:
+    """Return a record as a copy of it, by one of ten other users.
+
+    By the same one, the busiest would click more often than a customer's log takes.
+    """
+    value = record.value.replace(b'"event_id": "', b'"event_id": "copy%d-' % number)
+    user = b"%d-" % (number % 10)
+    of_user = value.replace(b'"user_id": "', b'"user_id": "' + user)
+    return record._replace(key=record.key if of_user == value else user + record.key, value=of_user)
