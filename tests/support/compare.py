@@ -174,4 +174,4 @@ def _bounds_are_near(low: float | None, high: float | None, theirs: oracle.Value
             high, theirs.high, theirs.bound_slack
         )
     # An estimate of one set of users may exceed that of another which holds them.
-    return theirs.slack > 0 and (low is None) is (high is None) and abs(theirs.value - 1) <= 0.06
+    return theirs.slack > 0 and (low is None) is (high is None) and abs(theirs.value - 1) <= 0.08

@@ -409,7 +409,8 @@ def _total(name: str, value: str, *needs: str, n: str | None = None) -> _Kpi:
 
 
 def _users(name: str, users: str, *needs: str) -> _Kpi:
-    off = f"sketched({users}, 0.05) * {users}"
+    # 4.3 standard errors of the sketch: of thousands of them, some are off by more than three.
+    off = f"sketched({users}, 0.07) * {users}"
     return _Kpi(name, users, users, needs, slack=off, n_slack=off)
 
 
@@ -421,11 +422,11 @@ def _share(name: str, over: str, under: str, *needs: str, min_n: int) -> _Kpi:
     users = [part for part in (over, under) if part in USERS]
     if not users:
         return kpi
-    off = f"sketched(greatest({', '.join(users)}), 0.06)"
+    off = f"sketched(greatest({', '.join(users)}), 0.08)"
     return kpi._replace(
         slack=f"{off} * {value}",
         bound_slack=f"{off} * {high}",
-        n_slack=f"sketched({under}, 0.06) * {under}" if under in USERS else "0.0",
+        n_slack=f"sketched({under}, 0.08) * {under}" if under in USERS else "0.0",
     )
 
 
@@ -597,9 +598,9 @@ KPIS = (
         "orders_attributed",
         min_n=30,
     )._replace(
-        slack="(sketched(buyers, 0.05) * buyers / greatest(buyers_before, 1))"
-        " + 1.1 * sketched(buyers_before, 0.05) * buyers / greatest(buyers_before, 1)",
-        n_slack="sketched(buyers, 0.05) * buyers",
+        slack="(sketched(buyers, 0.07) * buyers / greatest(buyers_before, 1))"
+        " + 1.1 * sketched(buyers_before, 0.07) * buyers / greatest(buyers_before, 1)",
+        n_slack="sketched(buyers, 0.07) * buyers",
     ),
     _Kpi(
         "clv",
@@ -625,9 +626,9 @@ KPIS = (
     _compared(
         "traffic_uplift", "visitors - visitors_before", "visitors", "clicks", "visits"
     )._replace(
-        slack="sketched(visitors, 0.05) * visitors"
-        " + sketched(visitors_before, 0.05) * visitors_before",
-        n_slack="sketched(visitors, 0.05) * visitors",
+        slack="sketched(visitors, 0.07) * visitors"
+        " + sketched(visitors_before, 0.07) * visitors_before",
+        n_slack="sketched(visitors, 0.07) * visitors",
     ),
     _compared("sales_growth", _GROWTH, "orders", min_n=30),
     _compared("sales_contribution", f"influence() * {_GROWTH}", "orders", min_n=30),
