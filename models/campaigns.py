@@ -9,6 +9,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from models.windows import BEGINNING_MS
+
 CampaignKind = Literal["routine", "strategic", "ad_hoc"]
 
 
@@ -87,11 +89,14 @@ class Campaign(BaseModel):
     def runs(self, from_ms: int, until_ms: int) -> bool:
         """Say whether a campaign should run in all of [from, until); without times it always does.
 
+        Everything so far is, of a campaign, since it began.
+
         Args:
             from_ms: event time, in ms.
             until_ms: likewise.
         """
-        begun = self.starts is None or milliseconds(self.starts) <= from_ms
+        starts_ms = BEGINNING_MS if self.starts is None else milliseconds(self.starts)
+        begun = starts_ms <= (until_ms - 1 if from_ms == BEGINNING_MS else from_ms)
         return begun and not self.is_over(until_ms - 1)
 
     def stage_at(self, at_ms: int) -> Stage | None:
@@ -128,12 +133,25 @@ class Elapsed(NamedTuple):
 
 
 class Ending(BaseModel):
-    """Somebody ended a campaign, as the registry tells it."""
+    """Somebody ended a campaign with these times; with others it is not over by that.
+
+    So it does not matter in which order ends and definitions come, nor how often.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     campaign: Annotated[str, Field(min_length=1)]
     ended: Moment
+    starts: Moment | None = None
+    ends: Moment | None = None
+
+    def is_of(self, campaign: Campaign) -> bool:
+        """Say whether it is a campaign's, as that is defined."""
+        return (self.campaign, self.starts, self.ends) == (
+            campaign.id,
+            campaign.starts,
+            campaign.ends,
+        )
 
 
 class CampaignBook(BaseModel):

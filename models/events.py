@@ -118,7 +118,12 @@ class StagePlan(msgspec.Struct, gc=False):
 
 
 class CampaignDefined(CampaignEvent, tag="campaign_defined", kw_only=True):
-    """A campaign, the names that events may call it by, and its plan."""
+    """A campaign, the names that events may call it by, and its plan.
+
+    It replaces what was defined of the campaign before. A plan that can't be is an
+    ``invalid_shape``: an end without or before its start, stages out of order or outside, a
+    budget that is not above 0.
+    """
 
     name: str
     aliases: list[str] = []
@@ -142,7 +147,11 @@ class CampaignChanged(CampaignEvent, tag="campaign_changed", kw_only=True):
 
 
 class CampaignEnded(CampaignEvent, tag="campaign_ended"):
-    """A campaign is over."""
+    """A campaign is over, if it was not before by its plan.
+
+    Of several ends the first counts; with another start or end in its definition the
+    campaign goes on. Of a campaign that is not known it is only counted.
+    """
 
 
 class SpendReported(CampaignEvent, tag="spend_reported", kw_only=True):

@@ -17,7 +17,7 @@ from streams.export.markdown import GENERATED, table
 from streams.kpis.publish import SCOPES_PER_RECORD
 
 FIELDS: Final[Mapping[str, str]] = {
-    "event_id": "unique; an id that comes again is a duplicate and counts once",
+    "event_id": "unique; one that comes again within `KPI_DEDUPE_HORIZON_S` counts once",
     "event_time": "when it happened: ms since the epoch in UTC, or RFC 3339 text with an offset",
     "user_id": "who; the same in all topics, and the key of the record",
     "campaign_id": "which campaign, by its id",
@@ -54,7 +54,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "who": "the person or system that did it",
     "cost": "`ads` is spend; `channel` and `labour` are other costs",
     "period": "what the amount is for; not used yet",
-    "metric": "what was measured, see below; others are counted and left unused",
+    "metric": "what was measured, see below; others are left unused",
     "value": "the figure",
 }
 """What each field means; every field of every event is here."""
@@ -111,7 +111,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.FAR_FUTURE: "it is further ahead of the broker's clock than `KPI_FUTURE_TOLERANCE_S`",
     Reason.FAR_PAST: "it is from before 1990",
     Reason.TOO_LATE: "it came later than `KPI_CORRECTION_HORIZON_S` allows",
-    Reason.INVALID_AMOUNT: "money or a figure is negative, too large, or has over 4 decimals",
+    Reason.INVALID_AMOUNT: "money or a sum is negative; a number is too large or too exact",
     Reason.UNKNOWN_CURRENCY: "its currency has no rate at that day; tell one, then redrive",
     Reason.STAGE_FAILURE: "the monitor failed on it: a fault of the monitor",
 }
@@ -248,7 +248,7 @@ def _fields(event: type[Event], *, besides: type[Event] | None = None) -> str:
         for field in shape.fields
         if field.name not in known
     ]
-    return table(("field", "is", "needed", "what it means"), rows) if rows else ""
+    return table(("field", "is", "needed, or else", "what it means"), rows) if rows else ""
 
 
 def _needed(field: shapes.Field) -> str:

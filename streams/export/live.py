@@ -192,7 +192,7 @@ def _chosen(values: KpiValues, names: Iterable[str]) -> KpiValues:
 def _effect(effect: Effect, catalogue: Catalogue) -> dict[str, Any]:
     change = effect.change
     return {
-        "id": f"{change.campaign}/{change.event_id}",
+        "id": f"{change.campaign}/{change.what}/{change.at_ms}/{change.event_id}",
         "campaign": change.campaign,
         "at": change.at_ms,
         "moment": effect.moment_ms,

@@ -68,7 +68,7 @@ spent before the monitor's data begin is not known, and not in it.
 
 A campaign is over at its planned end, or at a `campaign_ended` before that: it has no stage any
 more, what is due stays as it was then, and no moment is told at which its budget will be gone.
-Events still count. A `campaign_defined` that comes later lets it go on.
+Events still count. It goes on when it is defined, by an event or a file, with another start or end.
 
 ## Changes and their effect
 

@@ -22,6 +22,7 @@ class CampaignIndex:
 
     def __init__(self, campaigns: Iterable[Campaign] = ()) -> None:
         self._by_id: dict[str, Campaign] = {}
+        self._endings: dict[str, Ending] = {}
         self._by_name: dict[str, str | None] = {}
         for campaign in campaigns:
             self.define(campaign)
@@ -35,24 +36,32 @@ class CampaignIndex:
         return iter(self._by_id.values())
 
     def define(self, campaign: Campaign) -> None:
-        """Add a campaign, or replace the one of the same id; one that had ended goes on."""
-        self._by_id[campaign.id] = campaign
+        """Add a campaign, or replace the one of the same id.
+
+        One that was ended goes on if it has other times than then.
+        """
+        self._by_id[campaign.id] = self._as_ended(campaign)
         self._by_name = {}
         for known in self._by_id.values():
             for name in {normalised(name) for name in (known.name, *known.aliases) if name}:
                 self._by_name[name] = known.id if name not in self._by_name else None
 
     def end(self, ending: Ending) -> Ending:
-        """Note when a campaign ended, and return the earliest that is known of it.
-
-        Of a campaign that is not known nothing is noted.
-        """
+        """Note when a campaign ended, and return the first end that is known of it."""
+        known = self._endings.get(ending.campaign)
+        if known is not None and (known.starts, known.ends) == (ending.starts, ending.ends):
+            ending = min(known, ending, key=lambda one: one.ended)
+        self._endings[ending.campaign] = ending
         campaign = self._by_id.get(ending.campaign)
-        if campaign is None:
-            return ending
-        ended = min(ending.ended, campaign.ended or ending.ended)
-        self._by_id[campaign.id] = campaign.model_copy(update={"ended": ended})
-        return Ending(campaign=campaign.id, ended=ended)
+        if campaign is not None:
+            self._by_id[campaign.id] = self._as_ended(campaign)
+        return ending
+
+    def _as_ended(self, campaign: Campaign) -> Campaign:
+        ending = self._endings.get(campaign.id)
+        if ending is None or not ending.is_of(campaign):
+            return campaign
+        return campaign.model_copy(update={"ended": ending.ended})
 
     def get(self, campaign_id: str) -> Campaign | None:
         """Return the campaign of that id."""

@@ -249,8 +249,8 @@ class IngestJob:
         if known is None:
             return
         ended = EPOCH + timedelta(milliseconds=event_time)
-        ending = self.campaigns.end(Ending(campaign=known.id, ended=ended))
-        self._tell_registry(f"end/{known.id}", ending)
+        ending = Ending(campaign=known.id, ended=ended, starts=known.starts, ends=known.ends)
+        self._tell_registry(f"end/{known.id}", self.campaigns.end(ending))
 
     def _note_change(self, event: CampaignChanged, event_time: int) -> None:
         """Tell the registry of a change; one of no known campaign is left out."""

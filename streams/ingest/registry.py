@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from models.campaigns import Campaign, Ending
 from models.changes import Change, Changes
@@ -15,9 +15,12 @@ from models.rates import Rate, Rates
 from streams.broker import Broker
 from streams.ingest.campaigns import CampaignIndex
 
-_definition: TypeAdapter[Campaign | Ending | Change | Rate] = TypeAdapter(
-    Campaign | Ending | Change | Rate
-)
+_KINDS: dict[bytes, type[Ending | Change | Rate]] = {
+    b"end": Ending,
+    b"change": Change,
+    b"rate": Rate,
+}
+"""What stands under keys that begin so; a campaign stands under its id."""
 
 log = logging.getLogger(__name__)
 
@@ -75,20 +78,29 @@ class RegistryReader:
             for record in records:
                 if record.value is None:
                     continue
-                try:
-                    # A later version may tell more than this one knows.
-                    definition = _definition.validate_json(record.value, extra="ignore")
-                except ValidationError:
-                    log.warning("registry offset %d is no definition; left out", record.offset)
-                    continue
+                definition = _definition(record.key or b"", record.value)
                 if isinstance(definition, Rate):
                     self._rates.define(definition)
                 elif isinstance(definition, Change):
                     self._changes.note(definition)
                 elif isinstance(definition, Ending):
                     self._campaigns.end(definition)
-                else:
+                elif isinstance(definition, Campaign):
                     self._campaigns.define(definition)
+                else:
+                    log.warning("registry offset %d is no definition; left out", record.offset)
+
+
+def _definition(key: bytes, value: bytes) -> Campaign | Ending | Change | Rate | None:
+    """Read a record, without what only a later version knows; None if it is none of these."""
+    kind = _KINDS.get(key.split(b"/")[0], Campaign)
+    try:
+        definition = kind.model_validate_json(value, extra="ignore")
+    except ValidationError:
+        return None
+    if isinstance(definition, Campaign) and definition.id.encode() != key:
+        return None
+    return definition
 
 
 async def publish(rates: Iterable[Rate], *, broker: Broker, topic: str) -> None:

@@ -69,12 +69,10 @@ class Moments:
     def _starts_and_ends(self) -> Iterator[Change]:
         for campaign in self._campaigns:
             starts_ms = None if campaign.starts is None else milliseconds(campaign.starts)
-            for what, at_ms in ((STARTED, starts_ms), (ENDED, campaign.over_ms)):
+            # Who ended it is not told.
+            for what, at_ms, who in (
+                (STARTED, starts_ms, campaign.owner),
+                (ENDED, campaign.over_ms, ""),
+            ):
                 if at_ms is not None:
-                    yield Change(
-                        campaign=campaign.id,
-                        event_id="",
-                        at_ms=at_ms,
-                        what=what,
-                        who=campaign.owner,
-                    )
+                    yield Change(campaign=campaign.id, event_id="", at_ms=at_ms, what=what, who=who)

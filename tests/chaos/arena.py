@@ -316,7 +316,9 @@ class Arena:
 
     def resumed_after(self, name: str, topic: str) -> dict[int, int]:
         """Return the offsets after which a worker said last that it goes on, by partition."""
-        told = re.findall(rf"{topic}\[(\d+)\] resumes after offset (-?\d+)", self.log(name))
+        told = re.findall(
+            rf"{re.escape(topic)}\[(\d+)\] resumes after offset (-?\d+)", self.log(name)
+        )
         return {int(partition): int(offset) for partition, offset in told}
 
     def fail(self, why: str) -> None:

@@ -160,8 +160,10 @@ def test_every_worker_learns_from_the_registry_what_each_record_is() -> None:
         campaigns, changes, rates, broker=Broker(servers="nowhere:9092"), topic="registry"
     )
     told = (Campaign(id="c1"), change(NOON), Rate(currency="EUR", date=date(2023, 11, 1), rate=8))
+    keys = (b"c1", b"change/c1/e0", b"rate/EUR/2023-11-01")
     values = [one.model_dump_json().encode() for one in told]
-    records = [Record(offset, NOON, None, value) for offset, value in enumerate([*values, *values])]
+    pairs = list(zip(keys, values, strict=True)) * 2
+    records = [Record(offset, NOON, key, value) for offset, (key, value) in enumerate(pairs)]
     asyncio.run(reader._take({"registry": records}))
     assert list(campaigns) == [told[0]]
     assert list(changes) == [told[1]]
@@ -217,7 +219,8 @@ def test_effects_are_exported_and_shown() -> None:
     labels = 'campaign="c1",change="2023-11-15T18:00Z",kpi="clicks",period="before",what="budget"'
     assert f"kpi_monitor_effect{{{labels}}} 1.0" in text
     assert len(re.findall(r'^kpi_monitor_effect{.*kpi="clicks"', text, re.M)) == 2
-    first, _ = json.loads(json.dumps(live(view, exports)))["effects"]
+    first, second = json.loads(json.dumps(live(view, exports)))["effects"]
+    assert first["id"] != second["id"]
     assert (first["campaign"], first["from"], first["to"], first["who"]) == (
         *("c1", "100", "200", "Li"),
     )

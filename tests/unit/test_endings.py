@@ -19,6 +19,8 @@ from models.scopes import Scope
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.alerting.judge import AlertJudge
 from streams.broker import Broker
+from streams.export.exports import Exports
+from streams.export.live import live
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.registry import RegistryReader
 from streams.kpis.moments import Moments
@@ -26,6 +28,7 @@ from streams.kpis.plans import Plan, Plans
 from streams.kpis.view import Evaluation
 from tests.support.offline import NOON, Record, event, ingest_job, record, settled
 from tests.unit.test_effects import UTC, Changed
+from tests.unit.test_export import worker
 from tests.unit.test_stages import START, Fed, at, campaign
 
 C1 = Scope("campaign", "c1")
@@ -75,13 +78,39 @@ def test_ends_may_come_in_whatever_order_and_again(moments: list[int], data: Any
     assert index.get("c1") == Campaign(id="c1", ended=at(NOON + min(moments)))
 
 
-def test_a_campaign_that_is_defined_again_goes_on() -> None:
+def test_a_campaign_goes_on_with_other_times_and_not_by_a_repetition() -> None:
     index = CampaignIndex([Campaign(id="c1")])
     index.end(ending(NOON))
     index.define(Campaign(id="c1", name="First"))
-    assert index.get("c1") == Campaign(id="c1", name="First")
+    assert index.get("c1") == Campaign(id="c1", name="First", ended=at(NOON))
+    again = Campaign(id="c1", starts=at(NOON + DAY_MS))
+    index.define(again)
+    assert index.get("c1") == again
+    index.end(ending(NOON))  # the old one, once more
+    assert index.get("c1") == again
     index.end(ending(NOON, name="c9"))
     assert len(index) == 1
+
+
+@given(st.permutations(["define", "define", "end", "end"]))
+def test_the_order_of_definitions_and_ends_does_not_show(order: list[str]) -> None:
+    index = CampaignIndex()
+    for what in order:
+        if what == "define":
+            index.define(Campaign(id="c1"))
+        else:
+            index.end(ending(NOON))
+    assert list(index) == [Campaign(id="c1", ended=at(NOON))]
+
+
+def test_an_effect_of_a_start_and_one_of_an_end_are_two() -> None:
+    over = NOON + 30 * HOUR_MS
+    plan = {"id": "c1", "starts": at(over - HOUR_MS), "ends": at(over)}
+    fed = Changed(campaigns=(Campaign.model_validate(plan),))
+    fed.click(over + MINUTE_MS, user="one")
+    fed.effects(over + HOUR_MS)
+    shown = live(worker(fed.path.kpis.view), Exports(day=UTC, currency="CNY"))["effects"]
+    assert len({one["id"] for one in shown}) == len(shown) == 2
 
 
 def test_every_worker_learns_of_ends_and_understands_later_and_earlier_versions() -> None:
@@ -93,6 +122,7 @@ def test_every_worker_learns_of_ends_and_understands_later_and_earlier_versions(
     told = registry_of(defined, ended(NOON) | {"campaign_id": "c7"}, campaigns=())
     assert told[0] == (b"c7", {"id": "c7", "name": "Seventh"})
     told[0][1]["colour"] = "red"
+    told += [(b"segment/s1", {"id": "s1", "rule": "of a later version"})]
     records = [
         Record(offset, NOON, key, json.dumps(value).encode())
         for offset, (key, value) in enumerate(told)
@@ -119,6 +149,8 @@ def test_a_campaign_is_over_at_its_planned_end_or_when_it_was_ended_before(
     assert one.runs(5_000, over or 9_000)
     assert one.runs(5_000, (over or 9_000) + 1) is (over is None)
     assert one.runs(4_999, 6_000) is (one.starts is None)
+    assert one.runs(0, 6_000)  # so far
+    assert one.runs(0, 5_000) is (one.starts is None)
 
 
 def test_a_plan_stays_where_it_was_when_the_campaign_was_ended() -> None:
@@ -150,7 +182,7 @@ def test_the_end_of_a_campaign_is_a_change(told: dict[str, Any]) -> None:
     fed.click(over + MINUTE_MS, user="one")
     fed.click(over + 2 * MINUTE_MS, user="two")
     last, _ = fed.effects(over + HOUR_MS)
-    assert (last.change.what, last.change.who, last.moment_ms) == ("end", "growth", over)
+    assert (last.change.what, last.change.who, last.moment_ms) == ("end", "", over)
     assert (last.before["clicks"].value, last.after["clicks"].value) == (1, 2)
 
 
