@@ -77,6 +77,11 @@ class Campaign(BaseModel):
         return self
 
     @property
+    def run(self) -> Run:
+        """The campaign with its times, as they are planned."""
+        return Run.of(self.id, self.starts, self.ends)
+
+    @property
     def over_ms(self) -> int | None:
         """When a campaign is over, in ms: at its planned end, or when it was ended before."""
         known = [milliseconds(at) for at in (self.ends, self.ended) if at is not None]
@@ -125,6 +130,19 @@ class Campaign(BaseModel):
         return Elapsed(max(0, until_ms - starts_ms), ends_ms - starts_ms)
 
 
+class Run(NamedTuple):
+    """A campaign with certain times, in ms; with others it is another run."""
+
+    campaign: str
+    starts_ms: int | None
+    ends_ms: int | None
+
+    @classmethod
+    def of(cls, campaign: str, starts: datetime | None, ends: datetime | None) -> Run:
+        """Return a campaign's run with these times."""
+        return cls(campaign, *(None if at is None else milliseconds(at) for at in (starts, ends)))
+
+
 class Elapsed(NamedTuple):
     """How long a campaign has run, and how long it runs in all, in ms."""
 
@@ -133,10 +151,7 @@ class Elapsed(NamedTuple):
 
 
 class Ending(BaseModel):
-    """Somebody ended a campaign with these times; with others it is not over by that.
-
-    So it does not matter in which order ends and definitions come, nor how often.
-    """
+    """Somebody ended a campaign with these times; with others it is not over by that."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -145,13 +160,10 @@ class Ending(BaseModel):
     starts: Moment | None = None
     ends: Moment | None = None
 
-    def is_of(self, campaign: Campaign) -> bool:
-        """Say whether it is a campaign's, as that is defined."""
-        return (self.campaign, self.starts, self.ends) == (
-            campaign.id,
-            campaign.starts,
-            campaign.ends,
-        )
+    @property
+    def run(self) -> Run:
+        """What it ended."""
+        return Run.of(self.campaign, self.starts, self.ends)
 
 
 class CampaignBook(BaseModel):

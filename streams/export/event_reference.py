@@ -11,17 +11,17 @@ import msgspec
 from msgspec import inspect as shapes
 
 from models.dead_letters import Reason
-from models.events import SHAPES, CampaignEvent, Event, UserEvent
+from models.events import SHAPES, Event, UserEvent
 from models.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
 from streams.export.markdown import GENERATED, table
 from streams.kpis.publish import SCOPES_PER_RECORD
 
 FIELDS: Final[Mapping[str, str]] = {
-    "event_id": "unique; one that comes again within `KPI_DEDUPE_HORIZON_S` counts once",
+    "event_id": "unique; what comes again with the same `event_time` counts once",
     "event_time": "when it happened: ms since the epoch in UTC, or RFC 3339 text with an offset",
     "user_id": "who; the same in all topics, and the key of the record",
-    "campaign_id": "which campaign, by its id",
-    "campaign": "or by its name or alias; none counts in `none`, an unknown one in `unknown`",
+    "campaign_id": "which campaign; one that is not known counts in `unknown`",
+    "campaign": "or by its name or alias; without any, in `none`, or where an order's clicks say",
     "channel": "by which way",
     "region": "where; counts in a region only if it is told",
     "segment": "of which customers; counts in a segment only if it is told",
@@ -102,7 +102,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
 REASONS: Final[Mapping[Reason, str]] = {
     Reason.NOT_JSON: "it is no JSON",
     Reason.INVALID_UTF8: "its text is not UTF-8",
-    Reason.NUL_CHARACTER: "a text holds the character NUL",
+    Reason.NUL_CHARACTER: "a field holds the character NUL",
     Reason.EMPTY: "the record has no value",
     Reason.OVERSIZE: "it is larger than `KPI_LARGEST_RECORD_BYTES`",
     Reason.UNKNOWN_TYPE: "its topic has no such `type`",
@@ -174,7 +174,11 @@ _WRITTEN: Final = (
         f" change it: up to {SCOPES_PER_RECORD} scopes a record, of each KPI"
         " `[value, low, high, n, significant]`, sums of money in 1/10,000",
     ),
-    ("`APP-alerts`", "rule and scope", "each change of an alert's state, with its evidence"),
+    (
+        "`APP-alerts`",
+        "rule and scope",
+        "each change of an alert's state and each correction, with its evidence",
+    ),
     ("`APP-dead-letters`", "where the record stood", "see above"),
     (
         "`APP-registry`",
@@ -224,8 +228,7 @@ def example(event: type[Event]) -> dict[str, Any]:
 def _topic(kind: str) -> str:
     parts = [f"\n## Topic `{kind}` (`KPI_{kind.upper()}_TOPIC`)\n"]
     for event in events_of(kind):
-        besides = UserEvent if issubclass(event, UserEvent) else CampaignEvent
-        shown = besides if besides is UserEvent else Event
+        shown = UserEvent if issubclass(event, UserEvent) else Event
         parts.append(f"### `{type_of(event)}`\n\n{_about(event)}\n")
         own = _fields(event, besides=shown)
         if own:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
-from models.campaigns import Campaign, Ending
+from models.campaigns import Campaign, Ending, Run
 from models.scopes import NO_CAMPAIGN, UNKNOWN_CAMPAIGN
 
 
@@ -22,7 +23,7 @@ class CampaignIndex:
 
     def __init__(self, campaigns: Iterable[Campaign] = ()) -> None:
         self._by_id: dict[str, Campaign] = {}
-        self._endings: dict[str, Ending] = {}
+        self._ended: dict[Run, datetime] = {}
         self._by_name: dict[str, str | None] = {}
         for campaign in campaigns:
             self.define(campaign)
@@ -47,21 +48,23 @@ class CampaignIndex:
                 self._by_name[name] = known.id if name not in self._by_name else None
 
     def end(self, ending: Ending) -> Ending:
-        """Note when a campaign ended, and return the first end that is known of it."""
-        known = self._endings.get(ending.campaign)
-        if known is not None and (known.starts, known.ends) == (ending.starts, ending.ends):
-            ending = min(known, ending, key=lambda one: one.ended)
-        self._endings[ending.campaign] = ending
+        """Note when a campaign ended, and return the first end that is known of it.
+
+        It does not matter in which order ends and definitions come, nor how often.
+        """
+        ended = min(ending.ended, self._ended.get(ending.run, ending.ended))
+        self._ended[ending.run] = ended
         campaign = self._by_id.get(ending.campaign)
         if campaign is not None:
             self._by_id[campaign.id] = self._as_ended(campaign)
-        return ending
+        return ending.model_copy(update={"ended": ended})
 
     def _as_ended(self, campaign: Campaign) -> Campaign:
-        ending = self._endings.get(campaign.id)
-        if ending is None or not ending.is_of(campaign):
+        """Return a campaign with the end that is told of it, or its own if that was before."""
+        told = self._ended.get(campaign.run)
+        if told is None:
             return campaign
-        return campaign.model_copy(update={"ended": ending.ended})
+        return campaign.model_copy(update={"ended": min(told, campaign.ended or told)})
 
     def get(self, campaign_id: str) -> Campaign | None:
         """Return the campaign of that id."""

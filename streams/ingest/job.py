@@ -250,7 +250,8 @@ class IngestJob:
             return
         ended = EPOCH + timedelta(milliseconds=event_time)
         ending = Ending(campaign=known.id, ended=ended, starts=known.starts, ends=known.ends)
-        self._tell_registry(f"end/{known.id}", self.campaigns.end(ending))
+        key = "/".join(map(str, ("end", *known.run)))
+        self._tell_registry(key, self.campaigns.end(ending))
 
     def _note_change(self, event: CampaignChanged, event_time: int) -> None:
         """Tell the registry of a change; one of no known campaign is left out."""

@@ -16,9 +16,9 @@ from streams.broker import Broker
 from streams.ingest.campaigns import CampaignIndex
 
 _KINDS: dict[bytes, type[Ending | Change | Rate]] = {
-    b"end": Ending,
-    b"change": Change,
-    b"rate": Rate,
+    b"end/": Ending,
+    b"change/": Change,
+    b"rate/": Rate,
 }
 """What stands under keys that begin so; a campaign stands under its id."""
 
@@ -93,7 +93,7 @@ class RegistryReader:
 
 def _definition(key: bytes, value: bytes) -> Campaign | Ending | Change | Rate | None:
     """Read a record, without what only a later version knows; None if it is none of these."""
-    kind = _KINDS.get(key.split(b"/")[0], Campaign)
+    kind = _KINDS.get(b"".join(key.partition(b"/")[:2]), Campaign)
     try:
         definition = kind.model_validate_json(value, extra="ignore")
     except ValidationError:

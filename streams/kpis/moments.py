@@ -70,8 +70,9 @@ class Moments:
         for campaign in self._campaigns:
             starts_ms = None if campaign.starts is None else milliseconds(campaign.starts)
             # Who ended it is not told.
+            begun = starts_ms is not None and not campaign.is_over(starts_ms)
             for what, at_ms, who in (
-                (STARTED, starts_ms, campaign.owner),
+                (STARTED, starts_ms if begun else None, campaign.owner),
                 (ENDED, campaign.over_ms, ""),
             ):
                 if at_ms is not None:

@@ -58,7 +58,7 @@ def registry_of(*events: dict[str, Any], campaigns: tuple[Campaign, ...]) -> lis
 
 def test_an_end_goes_to_the_registry_under_its_campaign_by_whatever_name_it_comes() -> None:
     known = (Campaign(id="c1", name="First"),)
-    told = [(b"end/c1", {"campaign": "c1", "ended": "2023-11-14T12:00:00Z"})]
+    told = [(b"end/c1/None/None", {"campaign": "c1", "ended": "2023-11-14T12:00:00Z"})]
     assert registry_of(ended(NOON), campaigns=known) == told
     assert registry_of(ended(NOON) | {"campaign_id": "first"}, campaigns=known) == told
     assert registry_of(ended(NOON) | {"campaign_id": "c9"}, campaigns=known) == []
@@ -92,15 +92,35 @@ def test_a_campaign_goes_on_with_other_times_and_not_by_a_repetition() -> None:
     assert len(index) == 1
 
 
-@given(st.permutations(["define", "define", "end", "end"]))
-def test_the_order_of_definitions_and_ends_does_not_show(order: list[str]) -> None:
+@given(st.permutations([None, None, NOON, NOON + 5, NOON + 9, NOON + 20]))
+def test_the_order_of_a_definition_and_of_ends_does_not_show(order: list[int | None]) -> None:
+    this_year = {"starts": at(NOON - DAY_MS), "ends": at(NOON + DAY_MS)}
     index = CampaignIndex()
-    for what in order:
-        if what == "define":
-            index.define(Campaign(id="c1"))
+    for moment in order:
+        if moment is None:
+            index.define(Campaign.model_validate({"id": "c1"} | this_year))
+        elif moment == NOON:
+            index.end(ending(NOON))  # of another run
         else:
-            index.end(ending(NOON))
-    assert list(index) == [Campaign(id="c1", ended=at(NOON))]
+            index.end(Ending.model_validate({"campaign": "c1", "ended": at(moment)} | this_year))
+    assert list(index) == [Campaign.model_validate({"id": "c1", "ended": at(NOON + 5)} | this_year)]
+
+
+@pytest.mark.parametrize("name", ["end", "rate", "change", "end of year", "618/main"])
+def test_a_campaign_may_have_whatever_id(name: str) -> None:
+    index = CampaignIndex()
+    reader = RegistryReader(
+        index, Changes(), Rates("CNY"), broker=Broker(servers="nowhere:9092"), topic="registry"
+    )
+    value = Campaign(id=name).model_dump_json(exclude_defaults=True).encode()
+    asyncio.run(reader._take({"registry": [Record(0, NOON, name.encode(), value)]}))
+    assert index.get(name) == Campaign(id=name)
+
+
+def test_a_campaign_that_was_ended_before_its_start_never_started() -> None:
+    cancelled = Campaign.model_validate(PLANNED | {"ended": at(NOON - 3 * DAY_MS)})
+    found = Moments([cancelled], [], day=UTC).changes(NOON - 7 * DAY_MS, NOON)
+    assert [change.what for change in found] == ["end"]
 
 
 def test_an_effect_of_a_start_and_one_of_an_end_are_two() -> None:
