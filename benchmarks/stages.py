@@ -20,7 +20,7 @@ from models.distinct import Distinct
 from models.measures import SUM_INDEX
 from models.reports import FacetCell
 from models.windows import DAY_MS, MINUTE_MS, QUARTER_MS, BusinessDay
-from streams.kpis.buckets import Buckets
+from tests.support.at_once import BucketsAtOnce
 from tests.support.cells import to_wire
 
 START_MS = 1_699_920_000_000
@@ -39,12 +39,12 @@ def cell(rnd: random.Random) -> CellWire:
     return to_wire(made)
 
 
-def fed(campaigns: int, days: int, rnd: random.Random) -> Buckets:
+def fed(campaigns: int, days: int, rnd: random.Random) -> BucketsAtOnce:
     """Return buckets that hold some days of all campaigns and channels."""
     facets = [
         (f"c{number}", f"ch{channel}") for number in range(campaigns) for channel in range(CHANNELS)
     ]
-    buckets = Buckets(BusinessDay(ZoneInfo("UTC")))
+    buckets = BucketsAtOnce(BusinessDay(ZoneInfo("UTC")))
     buckets.pin({START_MS})
     offset = 0
     for quarter in track(range(days * DAY_MS // QUARTER_MS), "feeding", transient=True):
@@ -59,7 +59,7 @@ def fed(campaigns: int, days: int, rnd: random.Random) -> Buckets:
     return buckets
 
 
-def measured(buckets: Buckets, campaigns: int, end_ms: int) -> list[list[float]]:
+def measured(buckets: BucketsAtOnce, campaigns: int, end_ms: int) -> list[list[float]]:
     """Return, minute after minute, the ms of CPU that each stage takes: one a quarter began."""
     found = []
     for minute in range(ROUNDS):

@@ -80,6 +80,10 @@ def whole_quarter(moment_ms: int) -> int:
     return moment_ms + -moment_ms % QUARTER_MS
 
 
+_KNOWN_QUARTERS = 10_000
+"""Over three months of them, about 2 MB."""
+
+
 class BusinessDay:
     """Finds where business days start and end, daylight saving time included.
 
@@ -91,7 +95,8 @@ class BusinessDay:
     def __init__(self, zone: ZoneInfo, *, starts_at: time = time()) -> None:
         self.zone = zone
         self.starts_at = starts_at
-        self._known: tuple[int, int, date] = (0, 0, date.min)
+        self._known: dict[int, tuple[int, int, date]] = {}
+        """The day of each quarter of an hour that was asked for: days are whole quarters."""
 
     def start_of(self, time_ms: int) -> int:
         """Return the start of the business day that holds the time."""
@@ -138,13 +143,17 @@ class BusinessDay:
         return (shown - datetime.combine(day, self.starts_at)) // timedelta(milliseconds=1)
 
     def _holding(self, time_ms: int) -> tuple[int, int, date]:
-        start_ms, end_ms, _ = self._known
-        if not start_ms <= time_ms < end_ms:
+        quarter = time_ms // QUARTER_MS
+        known = self._known.get(quarter)
+        if known is None:
+            if len(self._known) >= _KNOWN_QUARTERS:
+                self._known.clear()
             day = datetime.fromtimestamp(time_ms / 1000, self.zone).date()
             if self._start(day) > time_ms:
                 day -= timedelta(days=1)
-            self._known = (self._start(day), self._start(day + timedelta(days=1)), day)
-        return self._known
+            known = (self._start(day), self._start(day + timedelta(days=1)), day)
+            self._known[quarter] = known
+        return known
 
     def _start(self, day: date) -> int:
         return int(datetime.combine(day, self.starts_at, self.zone).timestamp() * 1000)

@@ -19,15 +19,19 @@ from models.campaigns import Campaign
 from models.definitions import Catalogue, Kpi, KpiValue
 from models.kpis import CATALOGUE
 from models.scopes import ALL, Scope
-from models.windows import WindowName
+from models.windows import ShownWindow, WindowName
 from streams.alerting.health import HEALTH_RULES, HOLDING, HealthRule
 from streams.alerting.health import judge as judge_health
 from streams.alerting.machine import Standing, step
 from streams.alerting.verdicts import Verdict, absence, threshold
+from streams.engine.steps import Steps, in_groups
 from streams.kpis.view import Evaluation, Health
 
 RESOLVED_KEPT = 20
 """So many resolved alerts stay in view."""
+SCOPES_A_STEP = 200
+"""So many scopes are judged by one rule in one step, 1 to 2 ms."""
+_HOLDING_ALERTS = [alert_id(rule, ALL) for rule in HOLDING]
 
 _alerts = TypeAdapter(list[tuple[Alert, int | None]])
 
@@ -35,8 +39,8 @@ _alerts = TypeAdapter(list[tuple[Alert, int | None]])
 class AlertJudge:
     """Judges closed windows by a book of rules, and the health of the data.
 
-    While a data-health alert fires, KPI rules are not judged: open alerts stay
-    as they are and are marked as inhibited.
+    While a data-health alert fires that holds back KPI rules, the caller does not ask for
+    judgements of windows: open alerts stay as they are and are marked as inhibited.
 
     Args:
         rules: the book.
@@ -55,6 +59,9 @@ class AlertJudge:
         campaign_of: Callable[[str], Campaign | None] = lambda _: None,
     ) -> None:
         self._rules = rules
+        self._rules_about: dict[ShownWindow, list[AnyRule]] = {}
+        for rule in rules.rules:
+            self._rules_about.setdefault(rule.window, []).append(rule)
         self._campaign_of = campaign_of
         self._catalogue = catalogue
         self._lag_limit_s = lag_limit_s
@@ -63,19 +70,17 @@ class AlertJudge:
         self._changes: list[Alert] = []
         self._started_ms: int | None = None
 
-    def closed(self, evaluation: Evaluation) -> None:
+    def closed(self, evaluation: Evaluation) -> Steps[None]:
         """Judge every rule about the window that closed whose KPI lacks nothing in it."""
-        if self._inhibited:
-            return
-        for rule in self._rules.rules:
-            if rule.window != evaluation.window:
-                continue
+        for rule in self._rules_about.get(evaluation.window, ()):
             if not evaluation.tells(self._catalogue[rule.kpi]):
                 self._forget_pending(rule)
-            else:
-                for scope in self._scopes(rule, evaluation):
+                continue
+            for scopes in in_groups(self._scopes(rule, evaluation), of=SCOPES_A_STEP):
+                for scope in scopes:
                     value = evaluation.values.get(scope, {}).get(rule.kpi)
                     self._judge(rule, scope, value, evaluation)
+                yield
 
     def _forget_pending(self, rule: AnyRule) -> None:
         """Begin ``for`` anew after a window that says nothing."""
@@ -212,9 +217,10 @@ class AlertJudge:
                 return Verdict.NO_JUDGEMENT
         return absence(shown) if isinstance(rule, AbsenceRule) else threshold(rule, shown)
 
-    def waits_for(self, window: WindowName) -> bool:
-        """Say whether a rule is about the window, and may be judged now."""
-        return not self._inhibited and any(rule.window == window for rule in self._rules.rules)
+    @property
+    def windows(self) -> frozenset[WindowName]:
+        """The windows that rules are about."""
+        return frozenset(rule.window for rule in self._rules.rules)
 
     def health(self, health: Health) -> bool:
         """Judge the rules about the data themselves; say whether an alert changed."""
@@ -263,10 +269,11 @@ class AlertJudge:
             self._changes.append(alert)
 
     @property
-    def _inhibited(self) -> bool:
+    def held_back(self) -> bool:
+        """Whether a data-health alert fires that holds back KPI rules."""
         return any(
-            alert.rule in HOLDING and alert.state is AlertState.FIRING
-            for alert, _ in self._open.values()
+            known is not None and known[0].state is AlertState.FIRING
+            for known in map(self._open.get, _HOLDING_ALERTS)
         )
 
     def alerts(self) -> Sequence[Alert]:
@@ -275,7 +282,7 @@ class AlertJudge:
 
     def _shown(self) -> Iterator[Alert]:
         rank = {"critical": 0, "warning": 1, "info": 2}
-        inhibited = self._inhibited
+        inhibited = self.held_back
         for alert, _ in sorted(
             self._open.values(),
             key=lambda item: (item[0].category == "kpi", rank[item[0].severity], item[0].id),

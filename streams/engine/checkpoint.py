@@ -24,6 +24,7 @@ from streams.engine.fence import PauseFence, end_process
 from streams.engine.running import EngineStats, Running
 from streams.engine.stage import NotYetError, Output, OutsideAwayError, Snapshot, Unsettled
 from streams.engine.state import Write
+from streams.engine.steps import PAUSE_S, Slice, in_groups
 from streams.engine.store import writing_to
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ _OUT_OF_SEQUENCE = (
     ProducerFenced,
 )
 """After these an idempotent producer never succeeds again; a new process gets a new one."""
+A_GROUP = 250
+"""So many records are written at a time, about 10 ms of work."""
 HANDOVER_S = 5.0
 """How long a revocation waits for the last checkpoint."""
 
@@ -111,8 +114,10 @@ class Checkpoints:
             await self._write(running, settled, offset=offset)
 
     async def _settled(self, running: Running, snapshot: Snapshot | Unsettled) -> Snapshot | None:
-        """Return the snapshot once it has its answer from outside; None if the job was revoked."""
+        """Return the snapshot once it is whole; None if the job was revoked."""
+        turn = Slice()
         while not running.revoked:
+            await turn.give_way()
             if isinstance(snapshot, Snapshot):
                 return snapshot
             running.progressed_at = time.monotonic()
@@ -139,7 +144,10 @@ class Checkpoints:
 
     async def _write(self, running: Running, snapshot: Snapshot, *, offset: int) -> None:
         """Write in the one right order: early outputs, segments, the head, outputs, removals."""
-        checkpoint = running.log.checkpoint(snapshot, offset=offset)
+        if len(snapshot.segments) > A_GROUP:
+            checkpoint = await asyncio.to_thread(running.log.checkpoint, snapshot, offset=offset)
+        else:
+            checkpoint = running.log.checkpoint(snapshot, offset=offset)
 
         async def write() -> None:
             await self._send(snapshot.early_outputs)
@@ -185,8 +193,12 @@ class Checkpoints:
 
     async def _put(self, running: Running, items: Sequence[Write]) -> None:
         """Write keys to the changelog and, once that is safe, to the local store."""
-        if not items or running.revoked:
-            return
+        for group in in_groups(items, of=A_GROUP):
+            if running.revoked:
+                return
+            await self._put_group(running, group)
+
+    async def _put_group(self, running: Running, items: Sequence[Write]) -> None:
         self._fence.check()
         table = self._tables[running.stage.name]
         partition = running.source.partition
@@ -221,8 +233,9 @@ class Checkpoints:
         return known[1]
 
     async def _send(self, outputs: Iterable[Output]) -> None:
-        acks = [await self.send_soon(output) for output in outputs]
-        await asyncio.gather(*acks)
+        for group in in_groups(outputs, of=A_GROUP):
+            acks = [await self.send_soon(output) for output in group]
+            await asyncio.gather(*acks)
 
     async def send_soon(self, output: Output) -> Any:
         """Hand a record to the producer and return its acknowledgement to come."""
@@ -240,7 +253,10 @@ class Checkpoints:
         deadline = time.monotonic() + HANDOVER_S
         for one in chosen:
             await _wait_for(one.writing, deadline)
-            if one.writing is None and one.job.dirty:
+            while not one.job.whole and time.monotonic() < deadline:
+                one.job.work(Slice().used_up, until_whole=True)
+                await asyncio.sleep(PAUSE_S)
+            if one.writing is None and one.job.dirty and one.job.whole:
                 self.start(one)
         for one in chosen:
             await _wait_for(one.writing, deadline)

@@ -37,6 +37,7 @@ class Isolation:
     """Applies batches, and isolates the records on which a job fails.
 
     Args:
+        take: gives records to a job and has it do what follows.
         reopen: opens a job again from its last checkpoint.
         stats: counts the records that were set aside.
     """
@@ -44,9 +45,11 @@ class Isolation:
     def __init__(
         self,
         *,
+        take: Callable[[Running, Sequence[Any]], Awaitable[None]],
         reopen: Callable[[Running], Awaitable[None]],
         stats: EngineStats,
     ) -> None:
+        self._take = take
         self._reopen = reopen
         self._stats = stats
         self._suspicions: dict[SourcePartition, _Suspicion] = {}
@@ -60,7 +63,7 @@ class Isolation:
             if suspicion is not None and running.saved_offset >= suspicion.last:
                 del self._suspicions[source]
             try:
-                running.job.apply(records)
+                await self._take(running, records)
             except Exception:
                 first, last = records[0].offset, records[-1].offset
                 log.exception("%s[%d] failed in offsets %d to %d", *source, first, last)
@@ -70,18 +73,19 @@ class Isolation:
                 return False
             return True
         for record in records:
-            if not self._apply_one(running, record, suspicion):
+            if not await self._apply_one(running, record, suspicion):
                 await self._reopen(running)
                 return False
         return True
 
-    def _apply_one(self, running: Running, record: Any, suspicion: _Suspicion) -> bool:
+    async def _apply_one(self, running: Running, record: Any, suspicion: _Suspicion) -> bool:
         why = suspicion.culprits.get(record.offset)
         if why is not None:
             running.job.skip(record, why=why)
+            running.offset = record.offset
             return True
         try:
-            running.job.apply([record])
+            await self._take(running, [record])
         except Exception as error:
             log.exception("%s[%d] fails on offset %d", *running.source, record.offset)
             self._accuse(running.source, record.offset, suspicion, error=error)

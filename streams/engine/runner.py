@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -18,6 +18,7 @@ from streams.engine.isolation import Isolation
 from streams.engine.running import EngineStats, Running
 from streams.engine.stage import Position, Saved, SourcePartition, Stage
 from streams.engine.state import Found, StateLog
+from streams.engine.steps import PAUSE_S, Slice
 from streams.engine.store import discard, held_by_another
 from streams.engine.transport import Batch, BatchThread
 from streams.errors import StateError
@@ -51,7 +52,7 @@ class Runner:
         self._start_offsets = start_offsets
         self._clock = clock
         self._checkpoints = Checkpoints(app, self._tables, fence=fence, stats=self.stats)
-        self._isolation = Isolation(reopen=self._reopen, stats=self.stats)
+        self._isolation = Isolation(take=self._take, reopen=self._reopen, stats=self.stats)
         self._resuming = asyncio.Lock()
         self._complete_generation: int | None = None
         self._heartbeat_due = 0.0
@@ -93,7 +94,9 @@ class Runner:
             source = SourcePartition(tp.topic, tp.partition)
             running = self.running.get(source)
             if running is None:
-                found = self._find(source)
+                found = await asyncio.to_thread(self._find, source)
+                if self._complete_generation != self._generation:
+                    return
                 if found.saved is None:
                     without_state[tp] = found.log
                     continue
@@ -221,16 +224,47 @@ class Runner:
             await self._seek_again(running)
             return
         running.fresh = False
-        if not await self._isolation.apply(running, records):
-            return
+        at_once, turn = running.stage.records_at_once, Slice()
+        for first in range(0, len(records), at_once):
+            await turn.give_way()
+            some = records[first : first + at_once]
+            if running.revoked or not await self._isolation.apply(running, some):
+                return
+            counts = self.stats.records
+            counts[source.topic] = counts.get(source.topic, 0) + len(some)
+            self._maybe_checkpoint(running)
+        self.stats.batches += 1
+        self._hold()
+
+    async def _take(self, running: Running, records: Sequence[Any]) -> None:
+        """Give records to a job, and have it do what follows while others get their turn."""
+        running.job.apply(records)
         running.offset = records[-1].offset
         running.progressed_at = time.monotonic()
-        self.stats.batches += 1
-        counts = self.stats.records
-        counts[source.topic] = counts.get(source.topic, 0) + len(records)
-        if running.writing is None:
-            self._maybe_checkpoint(running)
+        if not self._work(running):
+            return
+        running.at_work = True
         self._hold()
+        try:
+            while not running.revoked:
+                await asyncio.sleep(PAUSE_S)
+                if not self._work(running):
+                    break
+        finally:
+            running.at_work = False
+
+    def _work(self, running: Running) -> bool:
+        """Have a job work for a slice of time, and write its checkpoint when that is due.
+
+        Returns:
+            Whether something is left of what was given to it.
+        """
+        if running.writing is None or not running.job.large:  # else that is to be written first
+            running.left = running.job.work(Slice().used_up, until_whole=running.checkpoint_due)
+            if running.left:
+                running.progressed_at = time.monotonic()
+        self._maybe_checkpoint(running)
+        return running.left
 
     def _hold(self) -> None:
         """Let no more be fetched of sources that are full; others go on meanwhile."""
@@ -253,13 +287,16 @@ class Runner:
         if self.app.rebalancing or running.generation != self._generation:
             # Resuming opens it, here or elsewhere.
             return
-        found = self._find(running.source, above=running.log.epoch)
-        if found.saved is not None:
-            self._open_saved(found, found.saved)
-        else:
-            # It never wrote a head; what it started from is all there is.
-            self._open_new(found.log, offset=running.started_after)
-        await self._seek_again(self.running[running.source])
+        async with self._resuming:
+            found = await asyncio.to_thread(self._find, running.source, above=running.log.epoch)
+            if running.source in self.running or running.generation != self._generation:
+                return
+            if found.saved is not None:
+                self._open_saved(found, found.saved)
+            else:
+                # It never wrote a head; what it started from is all there is.
+                self._open_new(found.log, offset=running.started_after)
+            await self._seek_again(self.running[running.source])
 
     def _note_lost(self, running: Running, lost: int, *, before: int) -> None:
         self.stats.lost_records += lost
@@ -288,14 +325,16 @@ class Runner:
             positions = self.positions()
             now_ms = self._clock.now_ms()
             for source, running in list(self.running.items()):
+                if running.revoked or source not in positions:
+                    continue
                 # The broker tells its time with the first heartbeat.
                 if self._clock.known:
                     running.job.tick(positions[source], now_ms=now_ms)
                 self._tell_loss_at_the_end(running)
                 if positions[source].caught_up_at_ms is not None:
                     running.progressed_at = time.monotonic()
-                if running.writing is None:
-                    self._maybe_checkpoint(running)
+                if not running.at_work and self._work(running):
+                    await asyncio.sleep(PAUSE_S)
             self._hold()
             if time.monotonic() >= self._heartbeat_due:
                 self._heartbeat_due = time.monotonic() + heartbeat_s
@@ -347,9 +386,7 @@ class Runner:
                 self._heartbeat_acks.append(await self._checkpoints.send_soon(output))
 
     def _maybe_checkpoint(self, running: Running) -> None:
-        elapsed = time.monotonic() - running.checkpointed_at
-        due = running.job.dirty or running.without_head
-        if due and elapsed >= running.stage.checkpoint_interval_s:
+        if running.checkpoint_due and running.job.whole:
             self._checkpoints.start(running)
 
     async def on_revoked(self, tps: set[TP]) -> None:

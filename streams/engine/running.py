@@ -21,7 +21,8 @@ class Running:
     ``started_after`` the one before the first that this opening was to read.
     ``log`` is where its state stands in the table. ``session`` says which seek
     its batches must come after, ``fresh`` that none came yet, ``sought_again``
-    that the first began too late once. Once ``revoked`` it writes nothing more.
+    that the first began too late once. ``at_work`` says that its agent has it work
+    on records, ``left`` that something of them is left to do. Once ``revoked`` it writes nothing more.
     """
 
     stage: Stage
@@ -39,6 +40,8 @@ class Running:
     fresh: bool = True
     sought_again: bool = False
     without_head: bool = False
+    at_work: bool = False
+    left: bool = False
     progressed_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -51,8 +54,21 @@ class Running:
 
     @property
     def full(self) -> bool:
-        """Whether so much waits for the checkpoint that is being written that no more is read."""
-        return self.writing is not None and self.job.pending > PENDING_LIMIT
+        """Whether no more is read for now.
+
+        So much waits for the checkpoint that is being written, or the job is still at work
+        on what was read.
+        """
+        waits = self.job.pending > PENDING_LIMIT or self.job.large
+        return self.at_work or (self.writing is not None and waits)
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether a checkpoint is to be written now."""
+        if self.writing is not None or not (self.job.dirty or self.without_head):
+            return False
+        elapsed_s = time.monotonic() - self.checkpointed_at
+        return self.job.large or elapsed_s >= self.stage.checkpoint_interval_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

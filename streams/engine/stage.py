@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from streams.engine.steps import OutOfTime
 from streams.errors import MonitorError
 
 
@@ -77,13 +78,13 @@ class OutsideAwayError(MonitorError):
 
 
 class Unsettled(Protocol):
-    """A snapshot that needs an answer from outside before it can be written.
+    """A snapshot that needs time, or an answer from outside, before it can be written.
 
     Until it has it nothing of it is saved or sent; its job goes on meanwhile.
     """
 
     def settle(self) -> Coroutine[Any, Any, Snapshot | None]:
-        """Ask, and return the snapshot; None if there is more to ask.
+        """Go on for a short while, and return the snapshot; None if there is more to do.
 
         It is called again after that, and after an error.
 
@@ -118,10 +119,32 @@ class Position:
 
 
 class Job(Protocol):
-    """One source partition's state machine."""
+    """One source partition's state machine.
+
+    No call takes long: what may, `apply` and `tick` leave to `work`.
+    """
 
     def apply(self, records: Sequence[Any]) -> None:
         """Take the next records, in offset order, each once."""
+
+    def work(self, out_of_time: OutOfTime, *, until_whole: bool = False) -> bool:
+        """Go on with what `apply` and `tick` left to do, for a slice of time.
+
+        Args:
+            out_of_time: asked after each step of a few milliseconds.
+            until_whole: whether to stop as soon as a snapshot may be taken.
+
+        Returns:
+            Whether something of `apply` is left; then no more records are given to it.
+        """
+
+    @property
+    def whole(self) -> bool:
+        """Whether a snapshot may be taken: nothing of `apply` is half done."""
+
+    @property
+    def large(self) -> bool:
+        """Whether a snapshot should be taken before its time: its report is large enough."""
 
     def skip(self, record: Any, *, why: str) -> None:
         """Take note of the next record without applying it: it made `apply` fail."""
@@ -175,6 +198,8 @@ class Stage:
     partitions: int
     checkpoint_interval_s: float
     open_job: OpenJob
+    records_at_once: int
+    """So many records are given to `Job.apply` at a time, 20 ms of work at most."""
     segments_know_offsets: bool = False
     """Whether each segment says itself up to where it holds: one newer than the
     head is then kept, because its keys are written over and its older value is gone."""

@@ -101,6 +101,10 @@ class Panes:
     def __init__(self) -> None:
         self._panes: dict[int, dict[tuple[str, str, str, str], FoldingCell]] = {}
 
+    def __len__(self) -> int:
+        """Return how many panes have events."""
+        return len(self._panes)
+
     def cell(
         self, event_time: int, campaign: str, channel: str, region: str = "", segment: str = ""
     ) -> FoldingCell:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Callable
+from typing import NamedTuple
 
 from streams.kpis import stored
 from streams.kpis.columns import Columns, Growing
-from streams.kpis.facets import Facets
+from streams.kpis.frozen import Frozen
 
-Cold = MutableMapping[bytes, bytes]
-"""Where frozen buckets are kept, by their key."""
+
+class Segment(NamedTuple):
+    """A key of the stage's state that changed, and what writes its value; None removes it."""
+
+    key: bytes
+    write: Callable[[], bytes] | None = None
 
 
 class Bucket:
@@ -18,12 +23,11 @@ class Bucket:
     A frozen bucket has them in the cold store, as the bytes that are stored.
     """
 
-    __slots__ = ("_cold", "_columns", "_facets", "_key", "dirty", "offset")
+    __slots__ = ("_columns", "_frozen", "_key", "dirty", "offset")
 
-    def __init__(self, key: bytes, facets: Facets, cold: Cold) -> None:
+    def __init__(self, key: bytes, frozen: Frozen) -> None:
         self._key = key
-        self._facets = facets
-        self._cold = cold
+        self._frozen = frozen
         self._columns: Growing | None = Growing()
         self.offset = -1
         self.dirty = False
@@ -31,7 +35,7 @@ class Bucket:
     def add(self, columns: Columns, *, at_offset: int) -> None:
         """Take what was reported at an offset."""
         if self._columns is None:
-            self._columns = Growing(stored.decode(self._cold.pop(self._key), self._facets))
+            self._columns = Growing(self._frozen.take(self._key))
         self._columns.add(columns)
         self.offset = at_offset
         self.dirty = True
@@ -39,7 +43,7 @@ class Bucket:
     def columns(self) -> Columns:
         """Return the cells, only to be read."""
         if self._columns is None:
-            return stored.decode(self._cold[self._key], self._facets)
+            return self._frozen.columns(self._key)
         return self._columns.whole()
 
     @property
@@ -49,24 +53,31 @@ class Bucket:
 
     def freeze(self) -> None:
         """Keep it in the cold store from now on."""
-        self._cold[self._key] = self.to_bytes()
+        self._frozen.put(self._key, self.to_bytes())
         self._columns = None
 
     def forget(self) -> None:
         """Leave nothing in the cold store."""
-        self._cold.pop(self._key, None)
+        if self.frozen:
+            self._frozen.remove(self._key)
+
+    def as_it_is(self) -> Callable[[], bytes]:
+        """Return what writes the bucket as it is now, whatever is added to it later."""
+        if self._columns is None:
+            data = self._frozen.data(self._key)
+            return lambda: data
+        offset, parts, facets = self.offset, Growing.of(self._columns.parts), self._frozen.facets
+        return lambda: stored.encode(offset, parts.whole(), facets)
 
     def to_bytes(self) -> bytes:
         """Write it as it is stored."""
-        if self._columns is None:
-            return self._cold[self._key]
-        return stored.encode(self.offset, self._columns.whole(), self._facets)
+        return self.as_it_is()()
 
     @classmethod
-    def from_bytes(cls, key: bytes, data: bytes, facets: Facets, cold: Cold) -> Bucket:
+    def from_bytes(cls, key: bytes, data: bytes, frozen: Frozen) -> Bucket:
         """Take up what `to_bytes` wrote; it is frozen until somebody looks at it."""
-        bucket = cls(key, facets, cold)
+        bucket = cls(key, frozen)
         bucket.offset = stored.offset_in(data)
-        bucket._cold[key] = data
+        frozen.put(key, data)
         bucket._columns = None
         return bucket

@@ -13,9 +13,9 @@ are pinned: their quarters are kept as long as days are.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from models.reports import FacetCell, PanesWire
+from models.reports import PanesWire
 from models.windows import (
     BEGINNING_MS,
     DAY_MS,
@@ -27,11 +27,14 @@ from models.windows import (
     BusinessDay,
     align_down,
 )
-from streams.kpis.bucket import Bucket, Cold
+from streams.engine.steps import Steps, in_groups
+from streams.kpis.bucket import Bucket, Segment
 from streams.kpis.campaign_sums import CampaignSums
 from streams.kpis.columns import Columns, Growing, columns_of
 from streams.kpis.era import ERA_LEVEL, Era
 from streams.kpis.facets import Facets
+from streams.kpis.frozen import Cold, Frozen
+from streams.kpis.level import Level
 from streams.kpis.prefixes import Prefixes
 from streams.kpis.totals import Summed, Totals, summed
 
@@ -63,6 +66,15 @@ FROZEN_AFTER_MS = (LONGEST_FINE_MS + PANE_MS, LONGEST_FINE_MS, QUARTER_MS, QUART
 
 SETTLED_AFTER_MS = 2 * QUARTER_MS
 """So long before a window's end its buckets do not change any more, but for very late data."""
+LOOKED_THROUGH_EVERY_MS = (MINUTE_MS, MINUTE_MS, QUARTER_MS, QUARTER_MS)
+"""How often, in event time, the buckets of a level are looked through for those to expire."""
+PANES_A_STEP = 10
+"""So many panes of a report are added in one step, up to 5 ms."""
+BUCKETS_READ_A_STEP = 8
+"""So many buckets are added up in one step."""
+BUCKETS_A_STEP = 50
+"""So many buckets are restored, forgotten or frozen in one step, up to 5 ms."""
+
 LONG_MS = 3 * HOUR_MS
 """Longer windows that begin with a business day are summed from where they were summed before."""
 
@@ -78,11 +90,11 @@ class Buckets:
     def __init__(self, day: BusinessDay, cold: Cold | None = None) -> None:
         self._frontier_ms = 0
         self._day = day
-        self._cold: Cold = {} if cold is None else cold
         self._facets = Facets()
-        self._levels: tuple[dict[int, Bucket], ...] = ({}, {}, {}, {})
+        self._frozen = Frozen(self._facets, {} if cold is None else cold)
+        self._levels = tuple(Level() for _ in STEPS)
         self._expired: list[bytes] = []
-        self._era = Era(self._facets, self._cold)
+        self._era = Era(self._frozen)
         self._prefixes = Prefixes(self._facets, self.cover)
         self._campaign_sums = CampaignSums(self._facets, self.cover)
         self._days_until = 0
@@ -93,34 +105,50 @@ class Buckets:
         self._applied = -1
         self._stored_up_to = -1
 
-    def apply(self, panes: PanesWire, *, undo: PanesWire, at_offset: int) -> None:
-        """Take ``undo`` back and add ``panes``, unless this offset was applied before."""
+    def apply(self, panes: PanesWire, *, undo: PanesWire, at_offset: int) -> Steps[None]:
+        """Take ``undo`` back and add ``panes``, unless this offset was applied before.
+
+        Until the last step some buckets have a part of it only, and are not to be stored.
+        """
         self._applied = at_offset
-        deltas = [(start, self._columns_of(cells).taken_back) for start, cells in undo.items()]
-        deltas += [(start, self._columns_of(cells)) for start, cells in panes.items()]
-        holding = [(delta, list(self._holding(start, at_offset))) for start, delta in deltas]
-        for delta, buckets in holding:
-            for bucket in buckets:
+        taking: set[Bucket] = set()
+        for cells_of, sign in ((undo, -1), (panes, 1)):
+            for group in in_groups(cells_of.items(), of=PANES_A_STEP):
+                for start, cells in group:
+                    delta = columns_of(cells, self._facets.number)
+                    self._add(start, delta.taken_back if sign < 0 else delta, at_offset, taking)
+                yield
+
+    def _add(self, start: int, delta: Columns, at_offset: int, taking: set[Bucket]) -> None:
+        """Add a pane to the buckets that hold it.
+
+        Args:
+            start: of the pane.
+            delta: what it has.
+            at_offset: where it was reported.
+            taking: the buckets that have another pane of the same report already.
+        """
+        for bucket in self._holding(start):
+            if bucket.offset < at_offset or bucket in taking:
+                taking.add(bucket)
                 bucket.add(delta, at_offset=at_offset)
-        for start, _ in deltas:
-            self._prefixes.changed(start)
-            self._campaign_sums.changed(start)
+        self._prefixes.changed(start)
+        self._campaign_sums.changed(start)
 
-    def _columns_of(self, cells: Sequence[FacetCell]) -> Columns:
-        return columns_of(cells, self._facets.number)
-
-    def _holding(self, start: int, at_offset: int) -> Iterator[Bucket]:
-        """Yield the buckets that hold a pane and did not take that offset yet."""
+    def _holding(self, start: int) -> Iterator[Bucket]:
+        """Yield the buckets that hold a pane."""
         for level, buckets in enumerate(self._levels):
             aligned = self._aligned(level, start)
             bucket = buckets.get(aligned)
             if bucket is None:
                 if not self._keeps(level, aligned):
                     continue
-                bucket = buckets[aligned] = Bucket(_key(level, aligned), self._facets, self._cold)
-            if bucket.offset < at_offset:
-                yield bucket
-        if self._era.holds(start) and self._era.bucket.offset < at_offset:
+                bucket = Bucket(_key(level, aligned), self._frozen)
+                buckets.put(aligned, bucket)
+            elif bucket.frozen:
+                buckets.thawed(aligned)
+            yield bucket
+        if self._era.holds(start):
             yield self._era.bucket
 
     def _keeps(self, level: int, start: int) -> bool:
@@ -231,32 +259,36 @@ class Buckets:
 
     def _oldest_day(self, *, before: int) -> int:
         """Return where the oldest day begins that has anything before that time."""
-        starts = [*self._levels[QUARTER_LEVEL], *self._levels[DAY_LEVEL]]
-        return self._day.start_of(min([start for start in starts if start < before] or [before]))
+        oldest = (self._levels[QUARTER_LEVEL].oldest, self._levels[DAY_LEVEL].oldest)
+        return self._day.start_of(min([start for start in oldest if start is not None] + [before]))
 
     def _in_quarters(self, day: int) -> bool:
         """Say whether a day is not summed up, or empty, so that its quarters say what it has."""
         return day not in self._levels[DAY_LEVEL] and self._keeps(QUARTER_LEVEL, day)
 
-    def totals(self, start: int, end: int) -> Totals:
+    def totals(self, start: int, end: int) -> Steps[Totals]:
         """Return what each scope had over [start, end)."""
-        return Totals(self._summed(start, end), self._facets)
+        found = yield from self._summed(start, end)
+        return Totals(found, self._facets)
 
-    def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Totals:
+    def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Steps[Totals]:
         """Return what campaigns and their channels had over [start, end)."""
         settled = max(start, self._settled_before(end))
-        growing = self._campaign_sums.over(campaigns, start, settled, end)
+        growing = yield from self._campaign_sums.over(campaigns, start, settled, end)
         totals = Totals(summed(growing, self._facets), self._facets)
         return totals.only(lambda scope: scope.campaign in campaigns)
 
-    def _summed(self, start: int, end: int) -> Summed:
+    def _summed(self, start: int, end: int) -> Steps[Summed]:
         settled = self._settled_before(end)
         grows = start == BEGINNING_MS or self._day.start_of(start) == start
         if end - start > LONG_MS and grows and self.holds(start, settled):
-            return self._prefixes.over(start, settled, end)
+            found = yield from self._prefixes.over(start, settled, end)
+            return found
         growing = Growing()
-        for bucket in self.cover(start, end):
-            growing.add(bucket.columns())
+        for buckets in in_groups(self.cover(start, end), of=BUCKETS_READ_A_STEP):
+            for bucket in buckets:
+                growing.add(bucket.columns())
+            yield
         return summed(growing, self._facets)
 
     @staticmethod
@@ -272,36 +304,45 @@ class Buckets:
         """Return how many panes have events and end after the frontier."""
         return sum(start + PANE_MS > frontier_ms for start in self._levels[0])
 
-    def expire(self, frontier_ms: int) -> None:
+    def expire(self, frontier_ms: int) -> Steps[None]:
         """Sum up what is over, forget what no window will need, freeze what is seldom looked at."""
         if self._applied < self._stored_up_to:
             return  # what was applied before a crash is read again, and may miss in what is summed
-        self._frontier_ms = frontier_ms
-        self._sum_up_days(before=frontier_ms - SETTLED_AFTER_MS)
-        self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
+        looked_at_ms, self._frontier_ms = self._frontier_ms, frontier_ms
+        yield from self._sum_up_days(before=frontier_ms - SETTLED_AFTER_MS)
+        yield from self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
         self._pin(self._pinned)
         self._era.freeze()
-        for level, (buckets, kept_ms) in enumerate(zip(self._levels, KEPT_MS, strict=True)):
-            limit = frontier_ms - kept_ms
-            # Buckets are mostly in order of time, but late ones may come after.
-            for start in [start for start in buckets if start < limit]:
-                if not self._is_pinned(level, start):
-                    self._forget(level, start)
-            cold = frontier_ms - STEPS[level] - FROZEN_AFTER_MS[level]
-            for start, bucket in buckets.items():
-                if start < cold and not bucket.frozen and not bucket.dirty:
-                    bucket.freeze()
+        for level, step_ms in enumerate(LOOKED_THROUGH_EVERY_MS):
+            if looked_at_ms // step_ms != frontier_ms // step_ms:
+                yield from self._expire_level(level, frontier_ms)
         oldest_ms = frontier_ms - KEPT_MS[QUARTER_LEVEL]
         self._prefixes.forget_before(oldest_ms)
         self._prefixes.expire()
         self._campaign_sums.expire(frontier_ms, oldest_ms=oldest_ms)
 
-    def _move_to_the_era(self, *, before: int) -> None:
+    def _expire_level(self, level: int, frontier_ms: int) -> Steps[None]:
+        buckets = self._levels[level]
+        old = buckets.older_than(
+            frontier_ms - KEPT_MS[level], kept=lambda start: self._is_pinned(level, start)
+        )
+        for starts in in_groups(old, of=BUCKETS_A_STEP):
+            for start in starts:
+                self._forget(level, start)
+            yield
+        cold = buckets.to_freeze(frontier_ms - STEPS[level] - FROZEN_AFTER_MS[level])
+        for to_freeze in in_groups(cold, of=BUCKETS_A_STEP):
+            for bucket in to_freeze:
+                bucket.freeze()
+            yield
+
+    def _move_to_the_era(self, *, before: int) -> Steps[None]:
         """Add the days that began before that time to the era."""
         days = self._levels[DAY_LEVEL]
-        for start in [start for start in days if start < before]:
+        for start in days.older_than(before, kept=lambda _: False):
             self._era.take(days[start])
             self._forget(DAY_LEVEL, start)
+            yield
         until_ms = self._day.start_of(before)
         self._era.extend(until_ms if until_ms == before else self._day.end_of(before))
 
@@ -309,16 +350,17 @@ class Buckets:
         self._levels[level].pop(start).forget()
         self._expired.append(_key(level, start))
 
-    def take_segments(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Yield the buckets changed since the last call, and the expired ones."""
+    def take_segments(self) -> Iterator[Segment]:
+        """Yield the buckets changed since the last call, and the expired ones, to be written."""
         for key in self._expired:
-            yield key, None
+            yield Segment(key)
         self._expired = []
         for level, buckets in enumerate(self._levels):
             for start, bucket in buckets.items():
                 if bucket.dirty:
                     bucket.dirty = False
-                    yield _key(level, start), bucket.to_bytes()
+                    yield Segment(_key(level, start), bucket.as_it_is())
+            buckets.stored()
         yield from self._era.take_segments()
 
     def restore(
@@ -329,7 +371,7 @@ class Buckets:
         offset: int = -1,
         quarters_from_ms: int = 0,
         pinned: Iterable[int] = (),
-    ) -> None:
+    ) -> Steps[None]:
         """Take up saved buckets.
 
         Args:
@@ -341,21 +383,22 @@ class Buckets:
         """
         self._frontier_ms, self._applied = frontier_ms, offset
         self.quarters_from_ms = quarters_from_ms
-        for key, data in segments.items():
-            level, start = map(int, key.split(b"/")[1:])
-            if level == ERA_LEVEL:
-                self._expired.extend(self._era.restore(start, data))
-            else:
-                bucket = Bucket.from_bytes(key, data, self._facets, self._cold)
-                self._levels[level][start] = bucket
+        for group in in_groups(segments.items(), of=BUCKETS_A_STEP):
+            for key, data in group:
+                level, start = map(int, key.split(b"/")[1:])
+                if level == ERA_LEVEL:
+                    self._expired.extend(self._era.restore(start, data))
+                else:
+                    self._levels[level].put(start, Bucket.from_bytes(key, data, self._frozen))
+            yield
         for day in [start for start in self._levels[DAY_LEVEL] if self._era.holds(start)]:
             self._forget(DAY_LEVEL, day)
         held = [self._era.bucket, *(one for level in self._levels for one in level.values())]
         self._stored_up_to = max(bucket.offset for bucket in held)
-        self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
+        yield from self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
         self._pin(pinned)
 
-    def _sum_up_days(self, *, before: int) -> None:
+    def _sum_up_days(self, *, before: int) -> Steps[None]:
         """Make the days that ended before that time, from their quarters."""
         if before < self._days_until:
             return
@@ -367,9 +410,11 @@ class Buckets:
         for day, quarters in ended.items():
             if day in days or self._era.holds(day):
                 continue  # after a crash its quarters may still be there
-            bucket = days[day] = Bucket(_key(DAY_LEVEL, day), self._facets, self._cold)
+            bucket = Bucket(_key(DAY_LEVEL, day), self._frozen)
+            days.put(day, bucket)
             for quarter in quarters:
                 bucket.add(quarter.columns(), at_offset=max(bucket.offset, quarter.offset))
+                yield
         self._days_until = self._day.end_of(before)
 
     def days_from_ms(self, *, partial: bool) -> int:

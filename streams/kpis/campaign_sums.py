@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from models.windows import HOUR_MS
+from streams.engine.steps import Steps
 from streams.kpis.columns import Growing
 from streams.kpis.facets import Facets
 from streams.kpis.prefixes import Cover
@@ -41,26 +42,31 @@ class CampaignSums:
         self._settled: dict[tuple[int, frozenset[str]], _Settled] = {}
         self._newest_end = 0
 
-    def over(self, campaigns: Collection[str], start: int, settled: int, end: int) -> Growing:
+    def over(
+        self, campaigns: Collection[str], start: int, settled: int, end: int
+    ) -> Steps[Growing]:
         """Return what campaigns had over [start, end), which is settled up to a moment."""
         key = start, frozenset(campaigns)
         known = self._settled.get(key)
         if known is None or known.end > settled:
             known = self._settled[key] = _Settled(start)
-        self._add(known.sums, campaigns, known.end, settled)
+        yield from self._add(known.sums, campaigns, known.end, settled)
         known.end, known.asked_ms = settled, end
         self._newest_end = max(self._newest_end, settled)
         growing = Growing(known.sums.whole())
-        self._add(growing, campaigns, settled, end)
+        yield from self._add(growing, campaigns, settled, end)
         return growing
 
-    def _add(self, growing: Growing, campaigns: Collection[str], start: int, end: int) -> None:
+    def _add(
+        self, growing: Growing, campaigns: Collection[str], start: int, end: int
+    ) -> Steps[None]:
         rows = self._facets.of_campaigns(campaigns)
         for bucket in self._cover(start, end):
             columns = bucket.columns()
             if len(rows) < len(self._facets.named):  # it had facets that were not seen before
                 rows = self._facets.of_campaigns(campaigns)
             growing.add(columns.by(rows))
+            yield
 
     def changed(self, time_ms: int) -> None:
         """Forget the sums that hold that time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from models.windows import (
     WINDOWS,
@@ -40,21 +40,30 @@ class Closing:
             window.name: deque(maxlen=REMEMBERED) for window in WINDOWS
         }
         self._to_correct: dict[WindowName, set[int]] = {window.name: set() for window in WINDOWS}
+        """Closed windows whose value late data changed."""
 
     def restore(
         self,
         due: Iterable[tuple[WindowName, int]],
         evaluated: Mapping[WindowName, Iterable[int]],
+        to_correct: Iterable[tuple[WindowName, int]],
     ) -> None:
-        """Take up what `due` and `evaluated` were."""
+        """Take up what `due`, `evaluated` and `to_correct` were."""
         self._schedule = Schedule(self._day, due)
         for name, ends in evaluated.items():
             self._evaluated[name].extend(ends)
+        for name, end in to_correct:
+            self._to_correct[name].add(end)
 
     @property
     def due(self) -> list[tuple[WindowName, int]]:
-        """The ends that wait for the frontier."""
+        """The ends that wait for the frontier, or have passed it and wait to be closed."""
         return self._schedule.items()
+
+    @property
+    def to_correct(self) -> list[tuple[WindowName, int]]:
+        """The closed windows that wait for their correction."""
+        return [(name, end) for name, ends in self._to_correct.items() for end in sorted(ends)]
 
     @property
     def evaluated(self) -> dict[WindowName, list[int]]:
@@ -106,15 +115,27 @@ class Closing:
                 if end > pane_start and self._day.start_of(end - 1) == day_start:
                     self._correct(window, end)
 
-    def take_due(self, window: Window, *, frontier_ms: int) -> list[int]:
-        """Return the ends that the frontier has passed, in order."""
-        return self._schedule.take(window, frontier_ms=frontier_ms)
+    def next_end(self, *, frontier_ms: int) -> int | None:
+        """Return the earliest end that waits to be closed; None if all are closed."""
+        return self._schedule.next_end(frontier_ms=frontier_ms)
 
-    def take_corrections(self, window: Window, *, besides: Iterable[int]) -> list[int]:
-        """Return the ends that are to be corrected, in order, without those given."""
-        ends = self._to_correct[window.name].difference(besides)
-        self._to_correct[window.name] = set()
-        return sorted(ends)
+    def waiting(self, *, frontier_ms: int, windows: Collection[WindowName]) -> int:
+        """Return how many ends of these windows wait to be closed."""
+        return self._schedule.waiting(frontier_ms=frontier_ms, windows=windows)
+
+    def take_due(self, *, frontier_ms: int) -> tuple[Window, int] | None:
+        """Return the next end that the frontier has passed, in order of time."""
+        return self._schedule.take(frontier_ms=frontier_ms)
+
+    def take_correction(self) -> tuple[Window, int] | None:
+        """Return the next closed window that is to be corrected."""
+        for window in WINDOWS:
+            ends = self._to_correct[window.name]
+            if ends:
+                end = min(ends)
+                ends.discard(end)
+                return window, end
+        return None
 
     def note_evaluated(self, window: WindowName, end: int) -> None:
         """Note that a window was evaluated, also by a correction."""

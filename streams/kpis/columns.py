@@ -195,6 +195,14 @@ class Growing:
         self.parts = [columns]
         self.size = self._merged = columns.size
 
+    @classmethod
+    def of(cls, parts: Sequence[Columns]) -> Growing:
+        """Return columns that have these parts, not merged yet."""
+        growing = cls()
+        growing.parts = list(parts)
+        growing.size = sum(part.size for part in parts)
+        return growing
+
     def add(self, columns: Columns) -> None:
         """Add columns; they stay as they are."""
         self.parts.append(columns)

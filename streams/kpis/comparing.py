@@ -8,7 +8,6 @@ are made anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import lru_cache
 
 from models.scopes import ScopeKind
 from models.windows import (
@@ -22,6 +21,7 @@ from models.windows import (
     WindowName,
     reference_period,
 )
+from streams.engine.steps import Steps
 from streams.kpis.evaluating import WindowEvaluator
 from streams.kpis.turns import Turns
 from streams.kpis.view import Comparison, Evaluation
@@ -58,7 +58,7 @@ def comparisons_in_turn(
         small: returns the campaigns that are not shown one by one.
     """
 
-    def evaluate(window: Window, end: int) -> Evaluation:
+    def evaluate(window: Window, end: int) -> Steps[Evaluation]:
         left_out = small()
         return windows.evaluate(
             window,
@@ -67,17 +67,22 @@ def comparisons_in_turn(
             looking_back=False,
         )
 
-    newest = lru_cache(maxsize=1)(evaluate)  # the references of a window follow each other
+    newest: dict[Window, Evaluation] = {}  # the references of a window follow each other
 
-    def make(pair: tuple[Window, Reference], end: int) -> Comparison | None:
+    def make(pair: tuple[Window, Reference], end: int) -> Steps[Comparison | None]:
         window, reference = pair
         period = reference_period(reference, window, end, day=day)
         if period is None or not windows.knows(window, period):
             return None
         now = latest().get(window.name)
         if now is None or now.end_ms != end:
-            now = newest(window, end)
-        return Comparison(reference, now, evaluate(window, period[1]))
+            now = newest.get(window)
+        if now is None or now.end_ms != end:
+            now = yield from evaluate(window, end)
+            newest.clear()
+            newest[window] = now
+        then = yield from evaluate(window, period[1])
+        return Comparison(reference, now, then)
 
     return Turns(step_ms=QUARTER_MS, due=lambda _: _PAIRS, make=make)
 

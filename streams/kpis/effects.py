@@ -6,6 +6,7 @@ from models.changes import Change
 from models.definitions import Catalogue
 from models.scopes import Scope
 from models.windows import DAY_MS, QUARTER_MS, whole_quarter
+from streams.engine.steps import Steps
 from streams.kpis.evaluating import WindowEvaluator
 from streams.kpis.moments import Moments
 from streams.kpis.turns import Turns
@@ -34,11 +35,11 @@ def effects_in_turn(
     def due(end: int) -> list[Change]:
         return moments.changes(end - LOOKBACK_MS, end - QUARTER_MS)[:SHOWN]
 
-    def make(change: Change, end: int) -> Effect:
+    def make(change: Change, end: int) -> Steps[Effect]:
         moment = whole_quarter(change.at_ms)
         length = min(COMPARED_MS, end - moment)
-        before = windows.evaluate_campaigns({change.campaign}, moment - length, moment)
-        after = windows.evaluate_campaigns({change.campaign}, moment, moment + length)
+        before = yield from windows.evaluate_campaigns({change.campaign}, moment - length, moment)
+        after = yield from windows.evaluate_campaigns({change.campaign}, moment, moment + length)
         if before is None or after is None or not (before.complete and after.complete):
             return Effect(change, moment, length)
         return Effect(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streams.kpis.bucket import Bucket, Cold
-from streams.kpis.facets import Facets
+from streams.kpis.bucket import Bucket, Segment
+from streams.kpis.frozen import Frozen
 
 ERA_LEVEL = 4
 _PREFIX = b"bucket/%d/" % ERA_LEVEL
@@ -18,11 +18,10 @@ class Era:
     state, the days that it took already are still there, and must not be taken twice.
     """
 
-    def __init__(self, facets: Facets, cold: Cold) -> None:
+    def __init__(self, frozen: Frozen) -> None:
         self.until_ms = 0
-        self.bucket = Bucket(_key(0), facets, cold)
-        self._facets = facets
-        self._cold = cold
+        self.bucket = Bucket(_key(0), frozen)
+        self._frozen = frozen
         self._stored_as: bytes | None = None
 
     def holds(self, time_ms: int) -> bool:
@@ -42,16 +41,16 @@ class Era:
         if self._stored_as is not None and not self.bucket.dirty and not self.bucket.frozen:
             self.bucket.freeze()
 
-    def take_segments(self) -> Iterator[tuple[bytes, bytes | None]]:
+    def take_segments(self) -> Iterator[Segment]:
         """Yield what is to be stored since the last call."""
         if not self.bucket.dirty:
             return
         self.bucket.dirty = False
         key = _key(self.until_ms)
         if self._stored_as is not None and self._stored_as != key:
-            yield self._stored_as, None
+            yield Segment(self._stored_as)
         self._stored_as = key
-        yield key, self.bucket.to_bytes()
+        yield Segment(key, self.bucket.as_it_is())
 
     def restore(self, until_ms: int, data: bytes) -> list[bytes]:
         """Take up what was stored, if it is the newest; return the keys of what is older."""
@@ -60,7 +59,7 @@ class Era:
             return [key]
         older = [] if self._stored_as is None else [self._stored_as]
         self.until_ms, self._stored_as = until_ms, key
-        self.bucket = Bucket.from_bytes(_key(0), data, self._facets, self._cold)
+        self.bucket = Bucket.from_bytes(_key(0), data, self._frozen)
         return older
 
 

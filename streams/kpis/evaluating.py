@@ -19,6 +19,7 @@ from models.windows import (
     previous_period,
     start_of_window,
 )
+from streams.engine.steps import Steps, in_groups
 from streams.kpis.buckets import Buckets
 from streams.kpis.observation import Observation
 from streams.kpis.plans import NO_PLAN, Plan, Plans
@@ -30,6 +31,8 @@ from streams.kpis.view import Evaluation
 
 SCOPES_SINCE = 4
 """The version that brought regions and segments."""
+SCOPES_A_STEP = 32
+"""So many scopes are evaluated in one step, about 5 ms."""
 
 
 class _Nobody:
@@ -108,7 +111,7 @@ class WindowEvaluator:
         *,
         only: Callable[[Scope], bool] | None = None,
         looking_back: bool = True,
-    ) -> Evaluation:
+    ) -> Steps[Evaluation]:
         """Return the KPIs of every scope that had an event in the window or that day.
 
         Args:
@@ -119,16 +122,20 @@ class WindowEvaluator:
         """
         start = start_of_window(window, end, day=self._day)
         previous = self._previous(window, end) if looking_back else None
-        totals, inputs = self._buckets.totals(start, end), self._inputs(start, end, only or _every)
+        totals = yield from self._buckets.totals(start, end)
+        inputs = yield from self._inputs(start, end, only or _every)
         if only is not None:
             totals = totals.only(only)
+        before = None
+        if previous is not None:
+            before = yield from self._buckets.totals(*previous)
         observation = self._observation
-        evaluated = evaluate(
+        evaluated = yield from evaluate(
             totals,
             inputs,
             evaluator=self._evaluator,
             version=observation.version_at(start),
-            before=None if previous is None else self._buckets.totals(*previous),
+            before=before,
             version_before=observation.version_at(start if previous is None else previous[0]),
             plan_of=partial(self._plan_of, window, end),
             top_campaigns=self._top_campaigns if only is None else len(totals) + len(inputs),
@@ -152,15 +159,17 @@ class WindowEvaluator:
         """Say whether all of a period was observed, with no gap, and is still held."""
         return self._observation.knows(window, period) and self._buckets.holds(*period)
 
-    def _inputs(self, start: int, end: int, only: Callable[[Scope], bool]) -> Mapping[Scope, int]:
+    def _inputs(
+        self, start: int, end: int, only: Callable[[Scope], bool]
+    ) -> Steps[Mapping[Scope, int]]:
         """Return what was seen of some scopes on the day of an end."""
         day_start = self._day.start_of(end - 1)
         if self._seen.knows(day_start):
             return dict(self._seen.scopes(day_start=day_start, end=end, only=only))
         if start <= day_start:
             return {}  # the cells of the window show it themselves
-        totals = self._buckets.totals(day_start, end).only(only)
-        return {scope: self._evaluator.inputs_in(cell) for scope, cell in totals.items()}
+        totals = yield from self._buckets.totals(day_start, end)
+        return {scope: self._evaluator.inputs_in(cell) for scope, cell in totals.only(only).items()}
 
     def _plan_of(self, window: Window, end: int, scope: Scope) -> Plan:
         """Return the plan of a campaign in the window of everything so far."""
@@ -182,7 +191,7 @@ class WindowEvaluator:
 
     def evaluate_campaigns(
         self, campaigns: Collection[str], start: int, end: int
-    ) -> Evaluation | None:
+    ) -> Steps[Evaluation | None]:
         """Return the KPIs of campaigns and of their channels over a time of their own.
 
         Args:
@@ -202,9 +211,10 @@ class WindowEvaluator:
             return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
 
         inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
-        inputs |= self._inputs(start, end, concerned)
-        evaluated = evaluate(
-            self._buckets.totals_of(campaigns, start, end),
+        inputs |= yield from self._inputs(start, end, concerned)
+        totals = yield from self._buckets.totals_of(campaigns, start, end)
+        evaluated = yield from evaluate(
+            totals,
             inputs,
             evaluator=self._evaluator,
             version=observation.version_at(start),
@@ -238,7 +248,7 @@ def evaluate(
     before: Totals | None = None,
     version_before: int = NEWEST_MEASURES,
     plan_of: Callable[[Scope], Plan] = lambda _: NO_PLAN,
-) -> Evaluated:
+) -> Steps[Evaluated]:
     """Return the KPIs of every scope that had an event in the window or that day.
 
     Args:
@@ -270,16 +280,17 @@ def evaluate(
             )
         return known[same]
 
-    values = {
-        scope: values_of(
-            cell,
-            inputs.get(scope, 0),
-            None if before is None else before.get(scope, _NOTHING),
-            plan_of(scope),
-        )
-        for scope, cell in cells.items()
-        if version >= SCOPES_SINCE or not (scope.region or scope.segment)
-    }
+    values: dict[Scope, KpiValues] = {}
+    for group in in_groups(cells.items(), of=SCOPES_A_STEP):
+        for scope, cell in group:
+            if version >= SCOPES_SINCE or not (scope.region or scope.segment):
+                values[scope] = values_of(
+                    cell,
+                    inputs.get(scope, 0),
+                    None if before is None else before.get(scope, _NOTHING),
+                    plan_of(scope),
+                )
+        yield
     if not small:
         return Evaluated(values, frozenset(), {})
     seen = reduce(or_, (inputs.get(scope, 0) for scope in small))

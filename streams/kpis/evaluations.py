@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from models.scopes import ALL
 from models.windows import SO_FAR, WINDOWS, Window, WindowName, align_down
 from streams.engine.stage import Output
+from streams.engine.steps import Steps
 from streams.kpis.closing import Closing
 from streams.kpis.judging import Judge
 from streams.kpis.values import KpiValues
 from streams.kpis.view import Evaluation
 
 SPARKLINE_POINTS = 60
-MANY_SCOPES = 1_000
-"""With more of them, one window is closed in a tick."""
 _SPARKLINE_WINDOW: WindowName = "1m"
+_ALL_WINDOWS = frozenset(window.name for window in WINDOWS)
 
-Encode = Callable[[Evaluation, bool], Sequence[Output]]
-"""Writes a closed window as records, given whether it is a correction."""
+Encode = Callable[[Evaluation, bool], Iterable[Output]]
+"""Writes a closed window record by record, given whether it is a correction."""
 
 
 class Evaluations:
@@ -34,7 +34,7 @@ class Evaluations:
 
     def __init__(
         self,
-        evaluate: Callable[[Window, int], Evaluation],
+        evaluate: Callable[[Window, int], Steps[Evaluation]],
         *,
         closing: Closing,
         judge: Judge,
@@ -44,6 +44,8 @@ class Evaluations:
         """Of each window the one that ends last."""
         self.sparkline: deque[tuple[int, KpiValues]] = deque(maxlen=SPARKLINE_POINTS)
         self.corrections = 0
+        self.closed = 0
+        """Windows that were evaluated since the stage was opened."""
         self._evaluate = evaluate
         self._closing = closing
         self._judge = judge
@@ -56,63 +58,85 @@ class Evaluations:
         newest = self.latest.get(SO_FAR)
         return frozenset() if newest is None else newest.small
 
+    @property
+    def unpublished(self) -> int:
+        """How many records wait to be published."""
+        return len(self._outputs)
+
     def take_outputs(self) -> list[Output]:
         """Return what is to be published since the last call."""
         outputs, self._outputs = self._outputs, []
         return outputs
 
-    def advance(self, frontier_ms: int) -> bool:
-        """Correct windows and close those that somebody waits for; say whether any closed."""
-        due: list[tuple[int, Window]] = []
-        for window in WINDOWS:
-            ends = self._closing.take_due(window, frontier_ms=frontier_ms)
-            self._correct(window, besides=ends)
-            if self._encode is not None or self._judge.waits_for(window.name):
-                due.extend((end, window) for end in ends)
-        for end, window in sorted(due, key=lambda item: item[0]):
-            self._close(window, end)
-        return bool(due)
+    def awaited(self, *, judged: bool) -> frozenset[WindowName]:
+        """Return the windows of which somebody waits for every end.
 
-    def close_newest(self, frontier_ms: int) -> bool:
-        """Evaluate the newest end of each window, for people and rules to see."""
-        closed = False
-        for window in WINDOWS:
-            newest = align_down(frontier_ms, step_ms=window.step_ms)
-            latest = self.latest.get(window.name)
-            if frontier_ms > 0 and (latest is None or newest > latest.end_ms):
-                closed = True
-                if len(self._close(window, newest).values) > MANY_SCOPES:
-                    # The others wait for the next ticks, and records do not wait for them all.
-                    break
-        return closed
+        Args:
+            judged: whether rules are judged, and not held back by the health of the data.
+        """
+        if self._encode is not None:
+            return _ALL_WINDOWS
+        return self._judge.windows if judged else frozenset()
 
-    def _close(self, window: Window, end: int) -> Evaluation:
-        evaluation = self._evaluate(window, end)
+    def correct_next(self) -> Steps[None] | None:
+        """Return the work of the next correction; None if there is none."""
+        correction = self._closing.take_correction()
+        return None if correction is None else self._correct(*correction)
+
+    def close_next(self, frontier_ms: int, *, judged: bool) -> Steps[None] | None:
+        """Return the work of closing the next window, in order of their ends; None if all are.
+
+        Ends of windows that nobody waits for are left out.
+
+        Args:
+            frontier_ms: event time up to which everything is complete.
+            judged: whether rules are judged, and not held back by the health of the data.
+        """
+        awaited = self.awaited(judged=judged)
+        while (due := self._closing.take_due(frontier_ms=frontier_ms)) is not None:
+            window, end = due
+            if window.name in awaited:
+                return self._close(window, end, judged=judged)
+        return None
+
+    def close_newest(self, window: Window, frontier_ms: int) -> Steps[None]:
+        """Evaluate the newest end of a window, for people and rules to see."""
+        newest = align_down(frontier_ms, step_ms=window.step_ms)
+        latest = self.latest.get(window.name)
+        if frontier_ms > 0 and (latest is None or newest > latest.end_ms):
+            yield from self._close(window, newest, judged=not self._judge.held_back)
+
+    def _close(self, window: Window, end: int, *, judged: bool) -> Steps[None]:
+        evaluation = yield from self._evaluate(window, end)
         latest = self.latest.get(window.name)
         if latest is None or end >= latest.end_ms:
+            if judged:
+                yield from self._judge.closed(evaluation)
             self.latest[window.name] = evaluation
-            self._judge.closed(evaluation)
             if window.name == _SPARKLINE_WINDOW:
                 self.sparkline.append((end, evaluation.values.get(ALL, {})))
+        yield from self._publish(evaluation, corrected=False)
         self._closing.note_evaluated(window.name, end)
-        self._publish(evaluation, corrected=False)
-        return evaluation
+        self.closed += 1
 
-    def _correct(self, window: Window, *, besides: Iterable[int]) -> None:
+    def _correct(self, window: Window, end: int) -> Steps[None]:
         latest = self.latest.get(window.name)
-        for end in self._closing.take_corrections(window, besides=besides):
-            self.corrections += 1
-            is_latest = latest is not None and end == latest.end_ms
-            is_evidence = self._judge.awaits_correction(window.name, end)
-            if is_latest or is_evidence or self._encode is not None:
-                evaluation = self._evaluate(window, end)
-                self._closing.note_evaluated(window.name, end)
-                if is_evidence:
-                    self._judge.corrected(evaluation)
-                if is_latest:
-                    self.latest[window.name] = evaluation
-                self._publish(evaluation, corrected=True)
+        is_latest = latest is not None and end == latest.end_ms
+        is_evidence = self._judge.awaits_correction(window.name, end)
+        if is_latest or is_evidence or self._encode is not None:
+            evaluation = yield from self._evaluate(window, end)
+            if is_evidence:
+                self._judge.corrected(evaluation)
+            if is_latest:
+                self.latest[window.name] = evaluation
+            yield from self._publish(evaluation, corrected=True)
+            self._closing.note_evaluated(window.name, end)
+        self.corrections += 1
 
-    def _publish(self, evaluation: Evaluation, *, corrected: bool) -> None:
+    def _publish(self, evaluation: Evaluation, *, corrected: bool) -> Steps[None]:
         if self._encode is not None:
-            self._outputs.extend(self._encode(evaluation, corrected))
+            records: list[Output] = []
+            for record in self._encode(evaluation, corrected):
+                records.append(record)
+                yield
+            self._outputs.extend(records)

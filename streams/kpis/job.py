@@ -7,18 +7,20 @@ and the clock it is given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from models import reports
 from models.dead_letters import Reason
 from models.measures import SourceKind
 from models.reports import Report
-from models.windows import PANE_MS, BusinessDay, Window
+from models.windows import PANE_MS, WINDOWS, BusinessDay, Window
 from streams.engine.letters import dead_letter
-from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
+from streams.engine.stage import Output, Position, Record, Saved, SourcePartition
+from streams.engine.steps import OutOfTime, Steps, in_groups
 from streams.kpis import saved as saved_states
-from streams.kpis.bucket import Cold
-from streams.kpis.buckets import KEPT_MS, Buckets
+from streams.kpis.buckets import KEPT_MS, PANES_A_STEP, Buckets
 from streams.kpis.closing import Closing
 from streams.kpis.comparing import comparisons_in_turn, shown
 from streams.kpis.completeness import Completeness
@@ -26,11 +28,11 @@ from streams.kpis.counting import Counted
 from streams.kpis.effects import effects_in_turn
 from streams.kpis.evaluating import WindowEvaluator
 from streams.kpis.evaluations import Encode, Evaluations
+from streams.kpis.frozen import Cold
 from streams.kpis.health import health_at
 from streams.kpis.judging import Judge
 from streams.kpis.ledger import Ledger, Verdict, counts_of
 from streams.kpis.moments import Moments
-from streams.kpis.observation import Observation
 from streams.kpis.pace import Pace
 from streams.kpis.plans import Plans
 from streams.kpis.publish import alert_outputs
@@ -39,14 +41,17 @@ from streams.kpis.seen import SeenInputs
 from streams.kpis.shares import Shares
 from streams.kpis.silences import Silences
 from streams.kpis.stages import STEP_MS, stages_in_turn
+from streams.kpis.unwritten import UnwrittenSnapshot
 from streams.kpis.values import Evaluator
-from streams.kpis.view import Evaluation, KpiView
+from streams.kpis.view import Health, KpiView, Progress
 from streams.kpis.waits import Waits
 
 VIEW_EVERY_MS = 300
 VIEW_EVERY_CATCHING_UP_MS = 2_000
 """While there is much to read, reading goes before showing."""
 CURRENT_WITHIN_MS = 3_000
+MANY_OUTPUTS = 2_000
+"""So many records of closed windows, some 20 MB at most, are published before more are made."""
 
 
 class KpiJob:
@@ -88,6 +93,7 @@ class KpiJob:
         cold: Cold | None = None,
         saved: Saved | None = None,
     ) -> None:
+        state = saved_states.nothing() if saved is None else saved_states.decode(saved.state)
         self.judge = judge
         self.view: KpiView | None = None
         self._day = day
@@ -95,26 +101,24 @@ class KpiJob:
         self._source = source
         self._alerts_topic = alerts_topic
         self._dead_letters_topic = dead_letters_topic
+        self._moments = moments
         self._buckets = Buckets(day, cold)
-        self._ledger = Ledger()
-        self._closing = Closing(day, self._buckets.holds)
-        self._evaluations = Evaluations(
-            self.evaluate, closing=self._closing, judge=judge, encode=encode_values
-        )
-        self._observation = Observation()
-        self._seen = SeenInputs(evaluator.needed)
-        self._counted = Counted()
+        self._ledger = Ledger(state.ledger)
+        self._completeness = Completeness(expected, frontier_ms=state.frontier_ms)
+        self._observation = state.observation
+        self._seen = SeenInputs(evaluator.needed, state.seen, wire_needed=state.needed)
+        self._seen.expire(day_start=day.start_of(state.closed_ms))
+        self._silences = Silences(kinds, silent_after_ms=silent_after_ms)
+        self._silences.restore(state.rhythm, state.silences)
+        self._counted = Counted(state.totals, state.unknown)
+        self._shares = Shares()
+        self._waits = Waits()
+        self._records_pace, self._windows_pace = Pace(), Pace()
+        self._overlapping = 0
         self._letters: list[Output] = []
         self._changed = False
         self._pending = 0
-        self._silences = Silences(kinds, silent_after_ms=silent_after_ms)
-        self._shares = Shares()
-        self._waits = Waits()
-        self._overlapping = 0
-        self._pace = Pace()
-        frontier_ms = 0 if saved is None else self._restore(saved)
-        self._completeness = Completeness(expected, frontier_ms=frontier_ms)
-        self._windows = WindowEvaluator(
+        self.windows = windows = WindowEvaluator(
             evaluator,
             day=day,
             buckets=self._buckets,
@@ -124,40 +128,39 @@ class KpiJob:
             plans=plans,
             top_campaigns=top_campaigns,
         )
-        self._moments = moments
-        self._stages = stages_in_turn(
-            self._windows, self._moments, small=lambda: self._evaluations.small
+        self._closing = Closing(day, self._buckets.holds)
+        self._closing.restore(state.due, state.evaluated, state.to_correct)
+        judge.restore(state.judge)
+        self._evaluations = evaluations = Evaluations(
+            windows.evaluate, closing=self._closing, judge=judge, encode=encode_values
         )
-        self._effects = effects_in_turn(self._windows, self._moments, catalogue=evaluator.catalogue)
+        evaluations.sparkline.extend(state.sparkline)
+        self._stages = stages_in_turn(windows, moments, small=lambda: evaluations.small)
+        self._effects = effects_in_turn(windows, moments, catalogue=evaluator.catalogue)
         self._comparisons = comparisons_in_turn(
-            self._windows,
+            windows,
             day=day,
-            latest=lambda: self._evaluations.latest,
-            small=lambda: self._evaluations.small,
+            latest=lambda: evaluations.latest,
+            small=lambda: evaluations.small,
         )
-        self._pinned_at_ms = 0
+        self._judged = state.judged
+        self._settled_ms = state.closed_ms
+        self._unmerged: deque[Record] = deque()
+        self._to_show: deque[Callable[[], Steps[None]]] = deque()
+        self._shown_last = False
+        self._news = False
+        self._work = None if saved is None else self._restore(state, saved)
 
-    def _restore(self, saved: Saved) -> int:
-        state = saved_states.decode(saved.state)
-        self._buckets.restore(
+    def _restore(self, state: KpiState, saved: Saved) -> Steps[None]:
+        yield from self._buckets.restore(
             saved.segments,
-            frontier_ms=state.frontier_ms,
+            frontier_ms=state.closed_ms,
             offset=saved.offset,
             pinned=state.pinned,
             quarters_from_ms=state.quarters_whole_from_ms,
         )
-        self._ledger = Ledger(state.ledger)
-        self._closing.restore(state.due, state.evaluated)
-        self._seen = SeenInputs(self._evaluator.needed, state.seen, wire_needed=state.needed)
-        self._seen.expire(day_start=self._day.start_of(state.frontier_ms))
-        self._observation = state.observation
         if state.version < VERSION:
             self._take_over_older(state)
-        self._counted = Counted(state.totals, state.unknown)
-        self._evaluations.sparkline.extend(state.sparkline)
-        self._silences.restore(state.rhythm, state.silences)
-        self.judge.restore(state.judge)
-        return state.frontier_ms
 
     def _take_over_older(self, state: KpiState) -> None:
         """Go on with the buckets of an older version, which kept fewer days, or none."""
@@ -196,16 +199,87 @@ class KpiJob:
         del records, before
 
     def apply(self, records: Sequence[Record]) -> None:
-        """Take the next reports and evaluate the windows that they complete."""
-        for record in records:
-            told = reports.decode(record.value or b"")
-            for report in told.reports:
-                self._take(report, at_offset=record.offset)
-            self._waits.note(told.waiting, at_ms=record.timestamp)
+        """Take the next reports; `work` merges them, one after the other."""
+        self._unmerged.extend(records)
         self._pending += len(records)
-        self._advance()
 
-    def _take(self, report: Report, *, at_offset: int) -> None:
+    @property
+    def large(self) -> bool:
+        """Whether much waits to be published."""
+        return self._evaluations.unpublished >= MANY_OUTPUTS
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything that was applied is merged and no window is half closed."""
+        return self._work is None and not self._unmerged
+
+    def work(self, out_of_time: OutOfTime, *, until_whole: bool = False) -> bool:
+        """Merge reports and close windows, in order, for a slice of time.
+
+        Each report is merged, and every window that it completes is closed, before the next
+        one is merged: what is computed does not depend on where slices end. What is only
+        shown is evaluated in between.
+
+        Args:
+            out_of_time: asked after each step.
+            until_whole: whether to stop as soon as a snapshot may be taken.
+
+        Returns:
+            Whether reports or windows are left.
+        """
+        while True:
+            if self._work is None:
+                self._work = self._next_work()
+            if self._work is None:
+                return False
+            for _ in self._work:
+                if out_of_time():
+                    return True
+            self._work = None
+            if out_of_time() or (until_whole and self.whole):
+                return self._behind
+
+    @property
+    def _behind(self) -> bool:
+        """Whether reports wait to be merged or windows to be closed."""
+        frontier_ms = self._completeness.frontier_ms
+        return bool(self._unmerged) or self._closing.next_end(frontier_ms=frontier_ms) is not None
+
+    def _next_work(self) -> Steps[None] | None:
+        """Return what to work on next: what is to be shown takes turns with the rest."""
+        if self._to_show and not (self._shown_last and self._behind):
+            self._shown_last = True
+            return self._to_show.popleft()()
+        self._shown_last = False
+        return self._next_in_order()
+
+    def _next_in_order(self) -> Steps[None] | None:
+        if (correction := self._evaluations.correct_next()) is not None:
+            return correction
+        if (closed_ms := self._closed_ms) > self._settled_ms:
+            return self._settle(closed_ms)
+        frontier_ms = self._completeness.frontier_ms
+        if (closing := self._evaluations.close_next(frontier_ms, judged=self._judged)) is not None:
+            self._changed = True
+            return closing
+        return self._merge(self._unmerged.popleft()) if self._unmerged else None
+
+    def _merge(self, record: Record) -> Steps[None]:
+        """Merge the reports of a record, and move the frontier."""
+        told = reports.decode(record.value or b"")
+        for report in told.reports:
+            yield from self._take(report, at_offset=record.offset)
+        self._waits.note(told.waiting, at_ms=record.timestamp)
+        frontier_ms = self._completeness.advance()
+        if frontier_ms > 0:
+            self._observation.note_whole(
+                self._completeness.watermark_by_source.values(), frontier_ms=frontier_ms
+            )
+            self._silences.listen(self._completeness.read_up_to_by_source, frontier_ms=frontier_ms)
+            # What these reports complete is judged by the health of the data as it is now.
+            self._judged = not self.judge.held_back
+
+    def _take(self, report: Report, *, at_offset: int) -> Steps[None]:
         ruling = self._ledger.rule(report)
         if ruling.verdict is Verdict.OVERLAPPING:
             self._overlapping += 1
@@ -222,53 +296,51 @@ class KpiJob:
         if repeated:
             return
         self._changed = True
-        self._buckets.apply(report.panes, undo=ruling.undo, at_offset=at_offset)
+        yield from self._buckets.apply(report.panes, undo=ruling.undo, at_offset=at_offset)
         self._shares.note(counts_of(report.stats), at_ms=report.read_up_to_ms)
         self._counted.note(report, undo=ruling.undo_counts)
-        for pane_start, cells in report.panes.items():
-            self._observation.pane_seen(pane_start, cells)
-            self._closing.pane_changed(pane_start, frontier_ms=self._completeness.frontier_ms)
-            day_start = self._day.start_of(pane_start)
-            if self._seen.note_pane(cells, day_start=day_start, pane_start=pane_start):
-                self._closing.inputs_changed(pane_start)
+        for panes in in_groups(report.panes.items(), of=PANES_A_STEP):
+            for pane_start, cells in panes:
+                self._observation.pane_seen(pane_start, cells)
+                self._closing.pane_changed(pane_start, frontier_ms=self._completeness.frontier_ms)
+                day_start = self._day.start_of(pane_start)
+                if self._seen.note_pane(cells, day_start=day_start, pane_start=pane_start):
+                    self._closing.inputs_changed(pane_start)
+            yield
 
-    def _advance(self) -> None:
-        """Move the frontier and evaluate the windows that somebody waits for."""
-        frontier_ms = self._completeness.advance()
-        if frontier_ms <= 0:
+    @property
+    def _closed_ms(self) -> int:
+        """Event time up to which every window that somebody waits for is closed."""
+        frontier_ms = self._completeness.frontier_ms
+        next_end = self._closing.next_end(frontier_ms=frontier_ms)
+        return frontier_ms if next_end is None else next_end - PANE_MS
+
+    def _settle(self, closed_ms: int) -> Steps[None]:
+        """Sum up and forget what lies far enough behind the windows that are closed."""
+        passed = self._settled_ms // STEP_MS < closed_ms // STEP_MS
+        self._settled_ms = closed_ms
+        if not passed:
             return
-        self._observation.note_whole(
-            self._completeness.watermark_by_source.values(), frontier_ms=frontier_ms
-        )
-        self._silences.listen(self._completeness.read_up_to_by_source, frontier_ms=frontier_ms)
-        self._changed |= self._evaluations.advance(frontier_ms)
-        oldest_ms = frontier_ms - max(KEPT_MS)
-        if frontier_ms >= self._pinned_at_ms + STEP_MS:
-            self._pinned_at_ms = frontier_ms
-            self._changed |= self._buckets.pin(self._moments.days(oldest_ms, frontier_ms))
-        self._buckets.expire(frontier_ms)
+        oldest_ms = closed_ms - max(KEPT_MS)
+        self._changed |= self._buckets.pin(self._moments.days(oldest_ms, closed_ms))
+        yield from self._buckets.expire(closed_ms)
         self._observation.expire(oldest_ms)
         self._silences.expire(oldest_ms)
-        self._seen.expire(day_start=self._day.start_of(frontier_ms))
-
-    def evaluate(self, window: Window, end: int) -> Evaluation:
-        """Return the KPIs of every scope that had an event in the window or that day."""
-        return self._windows.evaluate(window, end)
+        self._seen.expire(day_start=self._day.start_of(closed_ms))
 
     def tick(self, position: Position, *, now_ms: int) -> None:
-        """Judge the health of the data, close and compare the newest windows, renew the view."""
+        """Judge the health of the data, have the newest windows evaluated, renew the view."""
         del position
         completeness = self._completeness
         read_up_to_ms = completeness.read_up_to_ms
         current = read_up_to_ms is not None and now_ms - read_up_to_ms < CURRENT_WITHIN_MS
         every_ms = VIEW_EVERY_MS if current else VIEW_EVERY_CATCHING_UP_MS
-        if self.view is not None and 0 <= now_ms - self.view.health.now_ms < every_ms:
+        recent = self.view is not None and 0 <= now_ms - self.view.health.now_ms < every_ms
+        if recent and not self._news:
             return
-        self._changed |= self._evaluations.close_newest(completeness.frontier_ms)
-        self._stages.take_one(completeness.frontier_ms)
-        self._effects.take_one(completeness.frontier_ms)
-        if current:
-            self._comparisons.take_one(completeness.frontier_ms)
+        if not (self._to_show or self._news):
+            self._to_show.extend(self._shown_next(current=current))
+        self._news = False
         health = health_at(
             now_ms,
             completeness=completeness,
@@ -278,10 +350,37 @@ class KpiJob:
             waits=self._waits,
         )
         self._changed |= self.judge.health(health)
-        self.view = KpiView(
-            frontier_ms=completeness.frontier_ms,
+        self.view = self._viewed(health)
+
+    def _shown_next(self, *, current: bool) -> Iterator[Callable[[], Steps[None]]]:
+        """Yield the work that brings what is shown up to date."""
+        for window in WINDOWS:
+            yield partial(self._show_newest, window)
+        yield lambda: self._stages.make_one(self._closed_ms)
+        yield lambda: self._effects.make_one(self._closed_ms)
+        if current:
+            yield lambda: self._comparisons.make_one(self._closed_ms)
+        yield self._show
+
+    def _show_newest(self, window: Window) -> Steps[None]:
+        """Evaluate the newest end of a window, unless its ends are closed in order just now."""
+        if self._behind and window.name in self._evaluations.awaited(judged=self._judged):
+            return
+        closed = self._evaluations.closed
+        yield from self._evaluations.close_newest(window, self._closed_ms)
+        self._changed |= self._evaluations.closed > closed
+
+    def _show(self) -> Steps[None]:
+        """Have the view renewed by the next tick."""
+        self._news = True
+        yield
+
+    def _viewed(self, health: Health) -> KpiView:
+        completeness, closed_ms = self._completeness, self._closed_ms
+        return KpiView(
+            frontier_ms=closed_ms,
             latest=dict(self._evaluations.latest),
-            comparisons=shown(self._comparisons.latest, completeness.frontier_ms),
+            comparisons=shown(self._comparisons.latest, closed_ms),
             stages=self._stages.latest,
             effects=self._effects.latest,
             sparkline=tuple(self._evaluations.sparkline),
@@ -289,8 +388,9 @@ class KpiJob:
             health=health,
             behind=completeness.behind_by_source,
             watermarks=completeness.watermark_by_source,
-            incomplete_panes=self._buckets.panes_after(completeness.frontier_ms),
-            records_per_second=self._pace.at(now_ms, records=self._counted.records),
+            incomplete_panes=self._buckets.panes_after(closed_ms),
+            records_per_second=self._records_pace.at(health.now_ms, records=self._counted.records),
+            progress=self._progress(health.now_ms),
             alerts=tuple(self.judge.alerts()),
             unknown_campaigns=tuple(self._counted.unknown),
             overlapping_reports=self._overlapping,
@@ -299,7 +399,16 @@ class KpiJob:
             corrections=self._evaluations.corrections,
         )
 
-    def snapshot(self) -> Snapshot:
+    def _progress(self, now_ms: int) -> Progress:
+        frontier_ms = self._completeness.frontier_ms
+        awaited = self._evaluations.awaited(judged=self._judged)
+        return Progress(
+            complete_ms=frontier_ms,
+            windows_waiting=self._closing.waiting(frontier_ms=frontier_ms, windows=awaited),
+            windows_per_second=self._windows_pace.at(now_ms, records=self._evaluations.closed),
+        )
+
+    def snapshot(self) -> UnwrittenSnapshot:
         """Return the changed buckets, the rest of the state, and what is to be sent."""
         letters, self._letters = self._letters, []
         self._changed = False
@@ -310,6 +419,9 @@ class KpiJob:
             observed_from_ms=observation.from_ms,
             ledger=self._ledger.entries(),
             due=self._closing.due,
+            to_correct=self._closing.to_correct,
+            closed_up_to_ms=self._settled_ms,
+            judged=self._judged,
             seen=self._seen.to_wire(),
             totals=self._counted.totals,
             unknown=self._counted.unknown,
@@ -329,9 +441,9 @@ class KpiJob:
             pinned=self._buckets.pinned,
             quarters_from_ms=self._buckets.quarters_from_ms,
         )
-        return Snapshot(
-            state=saved_states.encode(state),
+        return UnwrittenSnapshot(
             segments=list(self._buckets.take_segments()),
+            state=saved_states.encode(state),
             early_outputs=letters + self._evaluations.take_outputs(),
             outputs=alert_outputs(self.judge.take_changes(), self._alerts_topic),
         )

@@ -7,13 +7,14 @@ from typing import Protocol
 
 from models.alerts import Alert
 from models.windows import WindowName
+from streams.engine.steps import Steps
 from streams.kpis.view import Evaluation, Health
 
 
 class Judge(Protocol):
     """Decides on closed windows and on the health of the data."""
 
-    def closed(self, evaluation: Evaluation) -> None:
+    def closed(self, evaluation: Evaluation) -> Steps[None]:
         """Judge a window that closed."""
 
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
@@ -25,8 +26,13 @@ class Judge(Protocol):
     def health(self, health: Health) -> bool:
         """Judge how complete the data are; say whether an alert changed."""
 
-    def waits_for(self, window: WindowName) -> bool:
-        """Say whether every closed window of that name is to be judged now."""
+    @property
+    def windows(self) -> frozenset[WindowName]:
+        """The windows of which every one that closes is to be judged."""
+
+    @property
+    def held_back(self) -> bool:
+        """Whether the health of the data allows no judgement now."""
 
     def alerts(self) -> Sequence[Alert]:
         """Return the alerts that are open or were resolved lately."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from streams.engine.steps import Steps
 from streams.kpis import plain
 from streams.kpis.census import NOBODY_COUNTED
 from streams.kpis.columns import NOTHING, Columns, Growing, with_news
@@ -47,10 +48,11 @@ class Prefix:
         self._columns = NOTHING
         self._census = NOBODY_COUNTED
 
-    def extend(self, end: int, *, cover: Cover, facets: Facets) -> None:
+    def extend(self, end: int, *, cover: Cover, facets: Facets) -> Steps[None]:
         """Take what is between its end and the new one."""
         for bucket in cover(self.end, end):
             self._lately.add(bucket.columns())
+            yield
         self.end = end
         if len(self._lately.parts) > _PARTS:
             self._lately.whole()
@@ -88,7 +90,7 @@ class Prefixes:
         self._cover = cover
         self._by_start: dict[int, Prefix] = {}
 
-    def over(self, start: int, settled: int, end: int) -> Summed:
+    def over(self, start: int, settled: int, end: int) -> Steps[Summed]:
         """Return the cells of scopes over [start, end), which is settled up to a moment.
 
         Where a later one was asked before, there is no sum to go on from: what is over is
@@ -98,7 +100,7 @@ class Prefixes:
         self._by_start[start] = prefix  # the latest asked is the last
         if prefix.end > settled:
             prefix = Prefix(start)
-        prefix.extend(settled, cover=self._cover, facets=self._facets)
+        yield from prefix.extend(settled, cover=self._cover, facets=self._facets)
         return prefix.summed_with(self._cover(settled, end), facets=self._facets)
 
     def changed(self, time_ms: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -56,11 +56,11 @@ def alert_outputs(changes: Iterable[Alert], topic: str) -> list[Output]:
     ]
 
 
-def values_encoder(topic: str) -> Callable[[Evaluation, bool], Sequence[Output]]:
+def values_encoder(topic: str) -> Callable[[Evaluation, bool], Iterable[Output]]:
     """Return the function that writes a closed window for the topic."""
 
-    def encode(evaluation: Evaluation, corrected: bool) -> Sequence[Output]:
-        return list(_records(topic, evaluation, corrected=corrected))
+    def encode(evaluation: Evaluation, corrected: bool) -> Iterable[Output]:
+        return _records(topic, evaluation, corrected=corrected)
 
     return encode
 

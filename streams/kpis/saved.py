@@ -10,7 +10,7 @@ from models.definitions import KpiValue
 from models.windows import DAY_MS, HOUR_MS, WindowName
 from streams.kpis.gaps import Gap
 from streams.kpis.ledger import Entry
-from streams.kpis.observation import Observation
+from streams.kpis.observation import NOT_OBSERVED, Observation
 from streams.kpis.rhythm import RhythmWire
 from streams.kpis.seen import SeenWire
 
@@ -32,7 +32,9 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     before ``measured_from_ms`` cells may be of a version before 4, before
     ``customers_from_ms`` of one before 5; up to ``lost_until_ms`` there were gaps that
     are forgotten; ``pinned`` are the days whose quarters are kept; buckets of quarters are
-    whole from ``quarters_from_ms`` on.
+    whole from ``quarters_from_ms`` on. ``due`` has the ends that wait to be closed, also
+    those before the frontier, and ``judged`` says whether rules are judged on them;
+    ``to_correct`` has the closed windows that late data changed.
     """
 
     frontier_ms: int
@@ -57,6 +59,14 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     customers_from_ms: int = 0
     pinned: list[int] = []
     quarters_from_ms: int | None = None
+    to_correct: list[tuple[WindowName, int]] = []
+    closed_up_to_ms: int | None = None
+    judged: bool = True
+
+    @property
+    def closed_ms(self) -> int:
+        """Event time up to which windows are closed: they may lie behind the frontier."""
+        return self.frontier_ms if self.closed_up_to_ms is None else self.closed_up_to_ms
 
     @property
     def quarters_whole_from_ms(self) -> int:
@@ -81,3 +91,21 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
 
 encode: Callable[[KpiState], bytes] = msgspec.msgpack.Encoder().encode
 decode: Callable[[bytes], KpiState] = msgspec.msgpack.Decoder(KpiState).decode
+
+
+def nothing() -> KpiState:
+    """Return the state of a stage that has seen nothing."""
+    return KpiState(
+        frontier_ms=0,
+        observed_from_ms=NOT_OBSERVED,
+        ledger=[],
+        due=[],
+        seen=[],
+        totals={},
+        unknown=[],
+        sparkline=[],
+        evaluated={},
+        judge=b"[]",
+        version=VERSION,
+        quarters_from_ms=0,
+    )

@@ -9,7 +9,7 @@ in seconds.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from models.windows import (
     WINDOWS,
@@ -20,9 +20,11 @@ from models.windows import (
     previous_period,
 )
 
+_PLACES = {window.name: place for place, window in enumerate(WINDOWS)}
+
 
 class Schedule:
-    """The ends that wait for the frontier, by window.
+    """The ends that wait for the frontier, or have passed it and wait to be closed.
 
     Args:
         day: the business day.
@@ -31,10 +33,10 @@ class Schedule:
 
     def __init__(self, day: BusinessDay, due: Iterable[tuple[WindowName, int]] = ()) -> None:
         self._day = day
-        self._due: dict[WindowName, set[int]] = {window.name: set() for window in WINDOWS}
-        self._heaps: dict[WindowName, list[int]] = {window.name: [] for window in WINDOWS}
-        for name, end in due:
-            self._add(name, end)
+        # An end and the place of its window among `WINDOWS`: the order in which they close.
+        self._heap = [(end, _PLACES[name]) for name, end in due]
+        self._due = set(self._heap)
+        heapq.heapify(self._heap)
 
     def pane_changed(self, pane_start: int, *, frontier_ms: int) -> list[tuple[Window, int]]:
         """Schedule the ends that a pane's events change.
@@ -43,10 +45,10 @@ class Schedule:
             The ends that were passed already: closed windows to correct.
         """
         passed: list[tuple[Window, int]] = []
-        for window in WINDOWS:
+        for place, window in enumerate(WINDOWS):
             for end in self._changed(window, pane_start):
                 if end > frontier_ms:
-                    self._add(window.name, end)
+                    self._add((end, place))
                 else:
                     passed.append((window, end))
         return passed
@@ -68,22 +70,29 @@ class Schedule:
             compared += window.step_ms
         return [entering, compared]
 
-    def take(self, window: Window, *, frontier_ms: int) -> list[int]:
-        """Return the due ends that the frontier has passed, in order."""
-        heap = self._heaps[window.name]
-        due = self._due[window.name]
-        taken: list[int] = []
-        while heap and heap[0] <= frontier_ms:
-            end = heapq.heappop(heap)
-            due.discard(end)
-            taken.append(end)
-        return taken
+    def next_end(self, *, frontier_ms: int) -> int | None:
+        """Return the earliest end that the frontier has passed; None if there is none."""
+        return self._heap[0][0] if self._heap and self._heap[0][0] <= frontier_ms else None
+
+    def take(self, *, frontier_ms: int) -> tuple[Window, int] | None:
+        """Return the next end that the frontier has passed, in order of time."""
+        if not self._heap or self._heap[0][0] > frontier_ms:
+            return None
+        due = heapq.heappop(self._heap)
+        self._due.discard(due)
+        end, place = due
+        return WINDOWS[place], end
+
+    def waiting(self, *, frontier_ms: int, windows: Collection[WindowName]) -> int:
+        """Return how many ends of these windows the frontier has passed."""
+        places = {_PLACES[name] for name in windows}
+        return sum(end <= frontier_ms and place in places for end, place in self._heap)
 
     def items(self) -> list[tuple[WindowName, int]]:
         """Return what is to be saved."""
-        return [(name, end) for name, ends in self._due.items() for end in ends]
+        return [(WINDOWS[place].name, end) for end, place in self._heap]
 
-    def _add(self, name: WindowName, end: int) -> None:
-        if end not in self._due[name]:
-            self._due[name].add(end)
-            heapq.heappush(self._heaps[name], end)
+    def _add(self, due: tuple[int, int]) -> None:
+        if due not in self._due:
+            self._due.add(due)
+            heapq.heappush(self._heap, due)

@@ -28,5 +28,6 @@ def stage(
         partitions=1,
         checkpoint_interval_s=checkpoint_interval_s,
         open_job=open_job,
+        records_at_once=1,
         segments_know_offsets=True,
     )

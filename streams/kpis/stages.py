@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from models.windows import MINUTE_MS
+from streams.engine.steps import Steps
 from streams.kpis.evaluating import WindowEvaluator
 from streams.kpis.moments import Moments
 from streams.kpis.turns import Turns
@@ -40,7 +41,7 @@ def stages_in_turn(
             if shown:
                 yield _Begun(start, shown)
 
-    def make(begun: _Begun, end: int) -> Evaluation | None:
+    def make(begun: _Begun, end: int) -> Steps[Evaluation | None]:
         return windows.evaluate_campaigns(begun.campaigns, begun.start_ms, end)
 
     return Turns(step_ms=STEP_MS, due=due, make=make)

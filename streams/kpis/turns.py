@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 from models.windows import align_down
+from streams.engine.steps import Steps
 
 Key = TypeVar("Key", bound=Hashable)
 Made = TypeVar("Made")
@@ -27,7 +28,7 @@ class Turns(Generic[Key, Made]):
         *,
         step_ms: int,
         due: Callable[[int], Iterable[Key]],
-        make: Callable[[Key, int], Made | None],
+        make: Callable[[Key, int], Steps[Made | None]],
     ) -> None:
         self._step_ms = step_ms
         self._due = due
@@ -40,7 +41,7 @@ class Turns(Generic[Key, Made]):
         """The newest values of what there is."""
         return tuple(made for _, made in self._made.values() if made is not None)
 
-    def take_one(self, frontier_ms: int) -> None:
+    def make_one(self, frontier_ms: int) -> Steps[None]:
         """Make the value that has waited longest, if any waits.
 
         Args:
@@ -53,4 +54,5 @@ class Turns(Generic[Key, Made]):
         waiting = [key for key, (at, _) in self._made.items() if at < self._end]
         if waiting:
             key = min(waiting, key=lambda one: self._made[one][0])
-            self._made[key] = self._end, self._make(key, self._end)
+            made = yield from self._make(key, end)
+            self._made[key] = end, made

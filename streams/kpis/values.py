@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 from models import formulas, histograms
 from models.cells import Cell
@@ -76,6 +77,7 @@ class Evaluator:
             for kpi in catalogue.values()
             if (compute := _compile(kpi, coefficients or {})) is not None
         )
+        self._possible = lru_cache(maxsize=1_000)(self._choose)
 
     def _mask(self, names: Sequence[str]) -> int:
         return sum(1 << self.needed.index(name) for name in names)
@@ -111,19 +113,29 @@ class Evaluator:
         """
         values: KpiValues = {}
         numbers = [*cell.sums, *cell.counts(), *plan]
+        since_before = None
         if before is not None:
             numbers += [*before.sums, *before.counts()]
-        for name, looks_back, needs, since, planned, compute in self._compiled:
-            if (needs and not needs & inputs) or since > version:
-                continue
-            if looks_back and (before is None or since > version_before):
-                continue
-            if planned and not all(plan[place] for place in planned):
-                continue
+            since_before = version_before
+        planned = tuple(map(bool, plan))
+        for name, compute in self._possible(inputs, version, since_before, planned):
             value = compute(cell, numbers, before or cell)
             if value is not None:
                 values[name] = value
         return values
+
+    def _choose(
+        self, inputs: int, version: int, version_before: int | None, planned: tuple[bool, ...]
+    ) -> list[tuple[str, _Compute]]:
+        """Return the KPIs for which there is what they need, and how each is computed."""
+        return [
+            (name, compute)
+            for name, looks_back, needs, since, plans, compute in self._compiled
+            if (not needs or needs & inputs)
+            and since <= version
+            and (not looks_back or (version_before is not None and since <= version_before))
+            and all(planned[place] for place in plans)
+        ]
 
 
 def _known_since(kpi: Kpi) -> int:

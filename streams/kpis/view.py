@@ -117,8 +117,23 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far windows are closed, while more are complete than were closed yet.
+
+    ``complete_ms`` is the event time up to which everything is complete,
+    ``windows_waiting`` how many windows end before it that wait to be closed.
+    """
+
+    complete_ms: int
+    windows_waiting: int
+    windows_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KpiView:
     """Everything that is shown of the KPI stage.
+
+    ``frontier_ms`` is the event time up to which all windows are closed.
 
     ``stages`` are the stages of campaigns so far, an evaluation for each moment at which
     some began; ``effects`` are the last changes of campaigns, the last first.
@@ -136,6 +151,7 @@ class KpiView:
     watermarks: Mapping[tuple[str, int], int]
     incomplete_panes: int
     records_per_second: float
+    progress: Progress
     alerts: Sequence[Alert]
     unknown_campaigns: Sequence[str]
     overlapping_reports: int

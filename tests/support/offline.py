@@ -25,13 +25,14 @@ from streams.ingest.cut import CustomerContext
 from streams.ingest.job import IngestJob
 from streams.ingest.rules import IngestRules
 from streams.kpis import saved as saved_states
-from streams.kpis.bucket import Cold
+from streams.kpis.frozen import Cold
 from streams.kpis.job import VIEW_EVERY_MS, KpiJob
 from streams.kpis.moments import Moments
 from streams.kpis.plans import Plans
 from streams.kpis.publish import values_encoder
 from streams.kpis.values import Coefficients, Evaluator
 from streams.kpis.view import KpiView
+from tests.support.at_once import KpiJobAtOnce
 
 NOON = 1_699_963_200_000
 """2023-11-14T12:00Z, a multiple of every step."""
@@ -102,10 +103,10 @@ def kpi_job(
     campaigns: Iterable[Campaign] = CAMPAIGNS,
     rates: Rates | None = None,
     changes: Iterable[Change] = (),
-) -> KpiJob:
+) -> KpiJobAtOnce:
     """Return a job of the KPI stage; an index of campaigns may be added to."""
     index = campaigns if isinstance(campaigns, CampaignIndex) else CampaignIndex(campaigns)
-    return KpiJob(
+    job = KpiJobAtOnce(
         evaluator=Evaluator(CATALOGUE, coefficients),
         expected=[(kind, number) for kind in KINDS for number in range(partitions)],
         kinds={kind: kind for kind in SOURCE_KINDS},
@@ -124,6 +125,8 @@ def kpi_job(
         cold=cold,
         saved=saved,
     )
+    job.work(lambda: False)
+    return job
 
 
 _OF_CAMPAIGNS = {

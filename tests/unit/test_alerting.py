@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from models.alerts import Alert, AlertState, Correction, RuleBook
 from models.definitions import KpiValue
 from models.scopes import ALL, Scope
-from streams.alerting.judge import AlertJudge
 from streams.alerting.machine import Standing, step
 from streams.alerting.verdicts import Verdict, threshold
 from streams.delivery.alertmanager import REPEAT_S, AlertmanagerDelivery, payload
 from streams.kpis.view import Evaluation, Health
+from tests.support.at_once import JudgeAtOnce
 from tests.support.offline import NOON
 
 B, H, M, N = Verdict.BROKEN, Verdict.HOLDS, Verdict.BETWEEN, Verdict.NO_JUDGEMENT
@@ -127,12 +127,12 @@ def healthy(now_ms: int = NOON, *, lag_ms: int = 1_000, reporting: int = 3) -> H
     )
 
 
-def states(judge: AlertJudge) -> dict[str, str]:
+def states(judge: JudgeAtOnce) -> dict[str, str]:
     return {alert.id: alert.state.value for alert in judge.alerts()}
 
 
 def test_there_is_one_alert_for_each_rule_and_scope() -> None:
-    judge = AlertJudge(book(scope="campaign"), lag_limit_s=30)
+    judge = JudgeAtOnce(book(scope="campaign"), lag_limit_s=30)
     for end in (NOON, NOON + 10_000):
         judge.closed(
             Evaluation(
@@ -152,7 +152,7 @@ def test_there_is_one_alert_for_each_rule_and_scope() -> None:
 
 
 def test_an_absent_campaign_fires_the_absence_rule_and_its_return_resolves_it() -> None:
-    judge = AlertJudge(
+    judge = JudgeAtOnce(
         book(kind="absence", scope="campaign", match={"campaign": ["c1"]}), lag_limit_s=30
     )
     judge.closed(closed(None, end=NOON))
@@ -163,7 +163,7 @@ def test_an_absent_campaign_fires_the_absence_rule_and_its_return_resolves_it() 
 
 
 def test_absence_is_not_judged_before_the_monitor_saw_a_whole_window() -> None:
-    judge = AlertJudge(
+    judge = JudgeAtOnce(
         book(kind="absence", scope="campaign", match={"campaign": ["c1"]}), lag_limit_s=30
     )
     judge.closed(Evaluation("1m", NOON - 60_000, NOON, {}, observed_from_ms=NOON - 10_000))
@@ -173,7 +173,7 @@ def test_absence_is_not_judged_before_the_monitor_saw_a_whole_window() -> None:
 
 
 def test_money_is_judged_in_the_currency() -> None:
-    judge = AlertJudge(book(kpi="spend", above=100), lag_limit_s=30)
+    judge = JudgeAtOnce(book(kpi="spend", above=100), lag_limit_s=30)
     judge.closed(closed(KpiValue(99 * 10_000, n=1), end=NOON, kpi="spend"))
     assert not judge.alerts()
     judge.closed(closed(KpiValue(101 * 10_000, n=1), end=NOON + 10_000, kpi="spend"))
@@ -181,7 +181,7 @@ def test_money_is_judged_in_the_currency() -> None:
 
 
 def test_lag_is_one_alert_and_inhibits_the_rest() -> None:
-    judge = AlertJudge(book(), lag_limit_s=30)
+    judge = JudgeAtOnce(book(), lag_limit_s=30)
     judge.closed(closed(KpiValue(1, n=1), end=NOON))
     judge.closed(closed(KpiValue(1, n=1), end=NOON + 10_000))
     assert states(judge) == {"r/all//": "firing"}
@@ -197,7 +197,7 @@ def test_lag_is_one_alert_and_inhibits_the_rest() -> None:
 
 
 def test_no_rule_is_judged_while_sources_are_missing() -> None:
-    judge = AlertJudge(book(), lag_limit_s=30)
+    judge = JudgeAtOnce(book(), lag_limit_s=30)
     judge.health(healthy(reporting=2))
     judge.health(healthy(NOON + 30_000, reporting=2))
     judge.health(healthy(NOON + 31_000, reporting=2))
@@ -206,7 +206,7 @@ def test_no_rule_is_judged_while_sources_are_missing() -> None:
 
 
 def test_an_alert_whose_scope_is_gone_resolves_instead_of_standing_for_ever() -> None:
-    judge = AlertJudge(book(scope="campaign", keep_firing_for=10), lag_limit_s=30)
+    judge = JudgeAtOnce(book(scope="campaign", keep_firing_for=10), lag_limit_s=30)
     judge.closed(closed(KpiValue(1, n=1), end=NOON, scope=C1))
     assert states(judge) == {"r/campaign/c1/": "firing"}
     for step_ms in (10_000, 20_000):
@@ -215,14 +215,14 @@ def test_an_alert_whose_scope_is_gone_resolves_instead_of_standing_for_ever() ->
 
 
 def test_alerts_survive_a_restart() -> None:
-    judge = AlertJudge(book(**{"for": 10}), lag_limit_s=30)
+    judge = JudgeAtOnce(book(**{"for": 10}), lag_limit_s=30)
     judge.closed(closed(KpiValue(1, n=1), end=NOON))
-    again = AlertJudge(book(**{"for": 10}), lag_limit_s=30)
+    again = JudgeAtOnce(book(**{"for": 10}), lag_limit_s=30)
     again.restore(judge.to_bytes())
     again.closed(closed(KpiValue(1, n=1), end=NOON + 10_000))
     (alert,) = again.alerts()
     assert (alert.state, alert.active_since_ms) == (AlertState.FIRING, NOON)
-    renamed = AlertJudge(RuleBook(), lag_limit_s=30)
+    renamed = JudgeAtOnce(RuleBook(), lag_limit_s=30)
     renamed.restore(judge.to_bytes())
     assert not renamed.alerts()
 
@@ -236,7 +236,7 @@ def test_a_kpi_is_not_judged_while_one_of_its_sources_is_silent() -> None:
             ]
         }
     )
-    judge = AlertJudge(rules, lag_limit_s=30)
+    judge = JudgeAtOnce(rules, lag_limit_s=30)
     values = {ALL: {kpi: KpiValue(1, n=1) for kpi in ("clicks", "orders", "aov")}}
     judge.closed(Evaluation("1m", NOON - 60_000, NOON, values, unsure=frozenset({"orders"})))
     assert states(judge) == {"clicks/all//": "firing"}
@@ -247,7 +247,7 @@ def test_a_kpi_is_not_judged_while_one_of_its_sources_is_silent() -> None:
 
 
 def test_a_window_that_says_nothing_begins_for_anew() -> None:
-    judge = AlertJudge(book(**{"for": 20}), lag_limit_s=30)
+    judge = JudgeAtOnce(book(**{"for": 20}), lag_limit_s=30)
     values = {ALL: {"clicks": KpiValue(1, n=1)}}
 
     def close(end: int, *, complete: bool) -> None:
@@ -262,17 +262,17 @@ def test_a_window_that_says_nothing_begins_for_anew() -> None:
 
 
 def test_too_little_of_something_is_not_said_of_a_window_that_was_not_seen_whole() -> None:
-    judge = AlertJudge(book(), lag_limit_s=30)
+    judge = JudgeAtOnce(book(), lag_limit_s=30)
     values = {ALL: {"clicks": KpiValue(1, n=1)}}
     judge.closed(Evaluation("1m", NOON - 60_000, NOON, values, observed_from_ms=NOON - 10_000))
     assert not judge.alerts()
-    flood = AlertJudge(book(above=0), lag_limit_s=30)
+    flood = JudgeAtOnce(book(above=0), lag_limit_s=30)
     flood.closed(Evaluation("1m", NOON - 60_000, NOON, values, observed_from_ms=NOON - 10_000))
     assert states(flood) == {"r/all//": "firing"}
 
 
 def test_an_alert_says_that_late_data_changed_its_evidence() -> None:
-    judge = AlertJudge(book(keep_firing_for=600), lag_limit_s=30)
+    judge = JudgeAtOnce(book(keep_firing_for=600), lag_limit_s=30)
     judge.closed(closed(KpiValue(4, n=4), end=NOON))
     judge.closed(closed(KpiValue(6, n=6), end=NOON + 10_000))
     judge.take_changes()
@@ -297,11 +297,11 @@ def test_an_alert_says_that_late_data_changed_its_evidence() -> None:
 
 
 def test_a_correction_is_told_even_after_the_alert_resolved_and_survives_a_restart() -> None:
-    judge = AlertJudge(book(), lag_limit_s=30)
+    judge = JudgeAtOnce(book(), lag_limit_s=30)
     judge.closed(closed(KpiValue(4, n=4), end=NOON))
     judge.closed(closed(KpiValue(99, n=99), end=NOON + 10_000))
     judge.corrected(closed(KpiValue(9, n=9), end=NOON))
-    again = AlertJudge(book(), lag_limit_s=30)
+    again = JudgeAtOnce(book(), lag_limit_s=30)
     again.restore(judge.to_bytes())
     (shown,) = again.alerts()
     assert shown.state is AlertState.RESOLVED
@@ -327,7 +327,7 @@ def test_a_corrected_alert_is_delivered_again() -> None:
     ],
 )
 def test_what_is_wrong_with_the_data_is_one_alert_and_ends(rule: str, odd: dict[str, Any]) -> None:
-    judge = AlertJudge(book(), lag_limit_s=30)
+    judge = JudgeAtOnce(book(), lag_limit_s=30)
     for second in range(12):
         judge.health(replace(healthy(NOON + second * 1_000), **odd))
     assert states(judge) == {f"{rule}/all//": "firing"}

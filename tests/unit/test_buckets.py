@@ -1,4 +1,4 @@
-"""Buckets that are seldom looked at are bytes, and nobody can tell."""
+"""BucketsAtOnce that are seldom looked at are bytes, and nobody can tell."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from models.windows import (
     start_of_window,
 )
 from streams.kpis import plain
-from streams.kpis.buckets import DAY_LEVEL, Buckets
+from streams.kpis.buckets import DAY_LEVEL
+from tests.support.at_once import BucketsAtOnce
 from tests.support.cells import to_wire
 from tests.support.offline import NOON
 
@@ -60,7 +61,7 @@ def cell(users: set[int]) -> CellWire:
 def test_frozen_and_thawed_buckets_hold_what_they_held(
     made: list[tuple[int, str, set[int]]], frozen_at: int
 ) -> None:
-    plain, frozen = Buckets(DAY), Buckets(DAY)
+    plain, frozen = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     for number, (panes_ago, campaign, users) in enumerate(made):
         panes = {NOON + panes_ago * PANE_MS: [FacetCell(campaign, "search", cell(users))]}
         plain.apply(panes, undo={}, at_offset=number)
@@ -81,12 +82,12 @@ def test_frozen_and_thawed_buckets_hold_what_they_held(
 
 
 def test_what_is_over_is_frozen_once_it_was_stored() -> None:
-    buckets = Buckets(DAY)
+    buckets = BucketsAtOnce(DAY)
     buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, undo={}, at_offset=1)
     buckets.expire(NOON + 10 * 60_000)
     assert not any(bucket.frozen for level in buckets._levels for bucket in level.values())
     list(buckets.take_segments())
-    buckets.expire(NOON + 10 * 60_000)
+    buckets.expire(NOON + 11 * 60_000)
     assert [next(iter(level.values())).frozen for level in buckets._levels[:DAY_LEVEL]] == [
         *(True, True, False)
     ]
@@ -118,7 +119,7 @@ def test_a_long_window_that_is_asked_again_and_again_is_what_it_would_be_if_aske
 ) -> None:
     # Two days around the end of daylight saving time, asked every hour, with late deltas.
     start = 1_699_070_400_000  # 2023-11-04T00:00 in New York
-    asked = Buckets(DAY)
+    asked = BucketsAtOnce(DAY)
     last: PanesWire = {}
     for hour in range(4, 61):
         end = start + hour * HOUR_MS
@@ -129,7 +130,7 @@ def test_a_long_window_that_is_asked_again_and_again_is_what_it_would_be_if_aske
             undo = last if instead else {}
             asked.apply(panes, undo=undo, at_offset=hour * 1_000 + number)
             last = panes
-        fresh = Buckets(DAY)
+        fresh = BucketsAtOnce(DAY)
         list(asked.take_segments())
         fresh.restore({key: value for level in range(4) for key, value in _stored(asked, level)})
         with monkeypatch.context() as patched:
@@ -163,7 +164,7 @@ def test_any_order_of_panes_gives_the_same_long_windows(
 ) -> None:
     # Four days around the end of daylight saving time.
     start = 1_699_070_400_000  # 2023-11-04T00:00 in New York
-    everything, expiring = Buckets(DAY), Buckets(DAY)
+    everything, expiring = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     frontier_ms = start + 91 * HOUR_MS + 3 * PANE_MS
     for number, (hour, minutes_late, users) in enumerate(sorted(made, key=itemgetter(0))):
         now_ms = start + hour * HOUR_MS
@@ -183,13 +184,13 @@ def test_any_order_of_panes_gives_the_same_long_windows(
             assert not held or numbers(expiring, begin, end) == numbers(everything, begin, end)
 
 
-def numbers(buckets: Buckets, start: int, end: int) -> dict[Scope, tuple[list[int], int]]:
+def numbers(buckets: BucketsAtOnce, start: int, end: int) -> dict[Scope, tuple[list[int], int]]:
     totals = buckets.totals(start, end)
     return {scope: (one.sums, one.users_in([0]).estimate) for scope, one in totals.items()}
 
 
 def test_what_is_over_is_held_as_far_as_its_edges_are() -> None:
-    buckets = Buckets(DAY)
+    buckets = BucketsAtOnce(DAY)
     now = DAY.end_of(NOON) + 12 * HOUR_MS
     buckets.expire(now)
     assert buckets.holds(now - 5 * 60_000, now)
@@ -207,7 +208,7 @@ def test_what_is_over_is_held_as_far_as_its_edges_are() -> None:
 
 
 def test_quarters_of_last_week_are_held_and_those_that_an_older_version_forgot_are_not() -> None:
-    kept, older = Buckets(DAY), Buckets(DAY)
+    kept, older = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     week_ago = NOON + QUARTER_MS
     kept.apply({NOON: [FacetCell("c1", "search", cell({1, 2}))]}, undo={}, at_offset=1)
     now = week_ago + 7 * DAY_MS
@@ -227,7 +228,7 @@ def test_quarters_of_last_week_are_held_and_those_that_an_older_version_forgot_a
     assert older.totals(DAY.start_of(NOON), DAY.end_of(NOON))[ALL].users_in([0]).estimate == 3
 
 
-def _stored(buckets: Buckets, level: int) -> list[tuple[bytes, bytes]]:
+def _stored(buckets: BucketsAtOnce, level: int) -> list[tuple[bytes, bytes]]:
     return [
         (b"bucket/%d/%d" % (level, start), bucket.to_bytes())
         for start, bucket in buckets._levels[level].items()
@@ -235,7 +236,7 @@ def _stored(buckets: Buckets, level: int) -> list[tuple[bytes, bytes]]:
 
 
 def test_a_day_is_summed_up_from_its_quarters_once_it_is_settled() -> None:
-    buckets = Buckets(DAY)
+    buckets = BucketsAtOnce(DAY)
     for number, hours in enumerate((-13, -2, 1)):  # two of November 14th, one of the 15th
         panes = {NOON + 17 * HOUR_MS + hours * HOUR_MS: [FacetCell("c1", "search", cell({number}))]}
         buckets.apply(panes, undo={}, at_offset=number)
@@ -256,7 +257,7 @@ def test_a_day_is_summed_up_from_its_quarters_once_it_is_settled() -> None:
 
 
 def test_days_of_a_state_of_quarters_are_whole_from_the_second_on() -> None:
-    quarters, days = Buckets(DAY), Buckets(DAY)
+    quarters, days = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     for buckets in (quarters, days):
         buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, undo={}, at_offset=1)
         buckets.expire(NOON + HOUR_MS)

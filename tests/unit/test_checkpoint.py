@@ -34,6 +34,8 @@ class FakeJob:
 
     dirty = True
     pending = 1
+    whole = True
+    large = False
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
@@ -79,6 +81,7 @@ class World:
             partitions=1,
             checkpoint_interval_s=1,
             open_job=None,  # type: ignore[arg-type]
+            records_at_once=1,
         )
         log = StateLog(SOURCE, 3, sequence=4, written={b"expired": 2}, obsolete=[b"head/clicks/2"])
         self.running = Running(stage, FakeJob(), log, 5, 1)  # type: ignore[arg-type]

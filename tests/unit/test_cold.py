@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from models.windows import HOUR_MS, PANE_MS, BusinessDay
-from streams.kpis.buckets import Buckets
 from streams.kpis.cold import ColdStore
+from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON
 from tests.unit.test_buckets import FacetCell, cell
 
@@ -51,7 +51,7 @@ def test_what_the_disk_does_not_take_stays_in_memory(
 
 def test_buckets_are_the_same_from_disk(tmp_path: Path) -> None:
     day = BusinessDay(ZoneInfo("UTC"))
-    warm, cold = Buckets(day), Buckets(day, ColdStore(tmp_path / "cold"))
+    warm, cold = BucketsAtOnce(day), BucketsAtOnce(day, ColdStore(tmp_path / "cold"))
     for buckets in (warm, cold):
         for number in range(300):
             panes = {NOON + number * 6 * PANE_MS: [FacetCell("c1", "search", cell({number}))]}

@@ -29,6 +29,7 @@ from models.windows import (
     start_of_window,
 )
 from streams.engine.stage import Position
+from streams.engine.steps import Steps, at_once
 from streams.kpis import intervals
 from streams.kpis.comparing import KINDS, comparisons_in_turn, shown
 from streams.kpis.differences import Difference, difference_of
@@ -131,8 +132,10 @@ class Live:
         for _ in range(12):
             self.path.report()
         for name in COMPARED["previous"]:
-            evaluation = self.path.kpis._windows.evaluate(
-                WINDOW[name], end_ms, only=lambda scope: scope.kind in KINDS, looking_back=False
+            evaluation = at_once(
+                self.path.kpis.windows.evaluate(
+                    WINDOW[name], end_ms, only=lambda scope: scope.kind in KINDS, looking_back=False
+                )
             )
             self.remembered[name, end_ms] = dict(evaluation.values)
         view = self.path.kpis.view
@@ -288,8 +291,9 @@ class Windows:
     def knows(self, window: Window, period: tuple[int, int]) -> bool:
         return True
 
-    def evaluate(self, window: Window, end: int, **_: Any) -> Evaluation:
+    def evaluate(self, window: Window, end: int, **_: Any) -> Steps[Evaluation]:
         self.asked.append((window.name, end))
+        yield
         return Evaluation(window.name, start_of_window(window, end, day=UTC), end, {})
 
 
@@ -297,20 +301,20 @@ def test_one_comparison_is_made_at_a_time_and_of_the_newest_quarter() -> None:
     windows, latest = Windows(), {}
     turns = comparisons_in_turn(windows, day=UTC, latest=lambda: latest, small=frozenset)  # type: ignore[arg-type]
     for number in range(3):
-        turns.take_one(NOON + 10)
+        at_once(turns.make_one(NOON + 10))
         assert len(shown(turns.latest, NOON)) == number + 1
     assert windows.asked == [
         *(("1h", NOON), ("1h", NOON - HOUR_MS), ("1h", NOON - 7 * DAY_MS)),
         *(("day", NOON), ("day", NOON - DAY_MS)),
     ]
     for _ in range(5):
-        turns.take_one(NOON + 10)
+        at_once(turns.make_one(NOON + 10))
     # What is evaluated already is not evaluated again, and quarters in between are left out.
     later = NOON + 3 * QUARTER_MS
     latest["1h"] = Evaluation("1h", later - HOUR_MS, later, {ALL: {}})
     windows.asked.clear()
     for _ in range(8):
-        turns.take_one(later)
+        at_once(turns.make_one(later))
     made = shown(turns.latest, later)
     assert len(made) == 8
     assert {one.now.end_ms for one in made.values()} == {later}

@@ -19,6 +19,7 @@ from models.rates import Rate, Rates
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from streams.broker import Broker
 from streams.embedded import synthetic
+from streams.engine.steps import Steps, at_once
 from streams.export.exports import Exports
 from streams.export.live import live
 from streams.ingest.campaigns import CampaignIndex
@@ -195,18 +196,21 @@ def test_what_has_waited_longest_comes_first_and_what_is_over_is_forgotten(
     ticks: list[tuple[int, set[int]]],
 ) -> None:
     there: set[int] = set()
-    turns: Turns[int, tuple[int, int]] = Turns(
-        step_ms=100, due=lambda _: sorted(there), make=lambda key, end: (key, end)
-    )
+
+    def make(key: int, end: int) -> Steps[tuple[int, int] | None]:
+        yield
+        return key, end
+
+    turns: Turns[int, tuple[int, int]] = Turns(step_ms=100, due=lambda _: sorted(there), make=make)
     now_ms = 0
     for passed_ms, there in ticks:  # noqa: B007 - read by what is due
         now_ms += passed_ms
         known = dict(turns.latest)
-        turns.take_one(now_ms)
+        at_once(turns.make_one(now_ms))
         made = dict(turns.latest)
         assert len({*made.items()} - {*known.items()}) <= 1
     for _ in range(6):
-        turns.take_one(now_ms + 100)
+        at_once(turns.make_one(now_ms + 100))
     assert dict(turns.latest) == dict.fromkeys(sorted(there), (now_ms + 100) // 100 * 100)
 
 

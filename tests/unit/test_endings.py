@@ -17,7 +17,6 @@ from models.definitions import KpiValue
 from models.rates import Rates
 from models.scopes import Scope
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS
-from streams.alerting.judge import AlertJudge
 from streams.broker import Broker
 from streams.export.exports import Exports
 from streams.export.live import live
@@ -26,6 +25,7 @@ from streams.ingest.registry import RegistryReader
 from streams.kpis.moments import Moments
 from streams.kpis.plans import Plan, Plans
 from streams.kpis.view import Evaluation
+from tests.support.at_once import JudgeAtOnce
 from tests.support.offline import NOON, Record, event, ingest_job, record, settled
 from tests.unit.test_effects import UTC, Changed
 from tests.unit.test_export import worker
@@ -221,7 +221,7 @@ SLOW = {"name": "slow", "kind": "threshold", "kpi": "conversion_rate", "below": 
 def fires(rule: dict[str, Any], *, clicks: int, campaign: Campaign, end: int = NOON) -> list[str]:
     """Return the states of the alerts after two windows of a minute that end ten seconds apart."""
     rules = RuleBook.model_validate({"rules": [rule | {"scope": "campaign", "window": "1m"}]})
-    judge = AlertJudge(rules, lag_limit_s=30, campaign_of={"c1": campaign}.get)
+    judge = JudgeAtOnce(rules, lag_limit_s=30, campaign_of={"c1": campaign}.get)
     kpis = {"clicks": KpiValue(clicks, n=clicks), "conversion_rate": KpiValue(0.1, n=clicks)}
     for one in (end - 10_000, end):
         judge.closed(Evaluation("1m", one - MINUTE_MS, one, {C1: kpis} if clicks else {}))
@@ -246,7 +246,7 @@ def test_too_little_is_asked_only_of_campaigns_that_run(
 def test_an_alert_about_too_little_resolves_when_its_campaign_ends() -> None:
     index = CampaignIndex([Campaign(id="c1")])
     rules = RuleBook.model_validate({"rules": [NONE | {"scope": "campaign", "window": "1m"}]})
-    judge = AlertJudge(rules, lag_limit_s=30, campaign_of=index.get)
+    judge = JudgeAtOnce(rules, lag_limit_s=30, campaign_of=index.get)
     states = []
     for number, end in enumerate(range(NOON, NOON + 50_000, 10_000)):
         if number == 3:

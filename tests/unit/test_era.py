@@ -20,10 +20,12 @@ from models.windows import (
     BusinessDay,
     first_end_after,
 )
-from streams.kpis.buckets import DAY_LEVEL, KEPT_MS, Buckets
+from streams.engine.steps import at_once
+from streams.kpis.buckets import DAY_LEVEL, KEPT_MS
 from streams.kpis.gaps import Gap
 from streams.kpis.job import KpiJob
 from streams.kpis.observation import Observation
+from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON, Path, event, taken_over
 from tests.unit.test_buckets import cell, numbers
 
@@ -44,7 +46,7 @@ deltas = st.lists(
 )
 
 
-def take(buckets: Buckets, delta: Delta, *, at_offset: int) -> int:
+def take(buckets: BucketsAtOnce, delta: Delta, *, at_offset: int) -> int:
     """Apply a delta and let time pass; return the frontier."""
     hour, minutes_late, users = delta
     now_ms = NOON + hour * HOUR_MS
@@ -55,7 +57,7 @@ def take(buckets: Buckets, delta: Delta, *, at_offset: int) -> int:
     return frontier_ms
 
 
-def so_far(buckets: Buckets, frontier_ms: int) -> Any:
+def so_far(buckets: BucketsAtOnce, frontier_ms: int) -> Any:
     assert buckets.holds(BEGINNING_MS, frontier_ms)
     return numbers(buckets, BEGINNING_MS, frontier_ms)
 
@@ -63,7 +65,7 @@ def so_far(buckets: Buckets, frontier_ms: int) -> Any:
 @settings(max_examples=40, deadline=None)
 @given(deltas)
 def test_everything_so_far_is_the_sum_of_all_panes(made: list[Delta]) -> None:
-    everything, expiring = Buckets(DAY), Buckets(DAY)
+    everything, expiring = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     frontier_ms = 0
     for number, delta in enumerate(sorted(made, key=lambda one: one[0])):
         frontier_ms = take(expiring, delta, at_offset=number)
@@ -86,7 +88,7 @@ def test_a_crash_between_segments_and_head_adds_no_day_twice(
     arrivals = list(enumerate(sorted(made, key=lambda one: one[0])))
     at_head = data.draw(st.integers(0, len(arrivals) - 1))
     crashed = data.draw(st.integers(at_head, len(arrivals) - 1))
-    straight, before = Buckets(DAY), Buckets(DAY)
+    straight, before = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     store: dict[bytes, bytes] = {}
     head_ms = frontier_ms = 0
     for number, delta in arrivals:
@@ -104,7 +106,7 @@ def test_a_crash_between_segments_and_head_adds_no_day_twice(
     newer = [(key, value) for key, value in before.take_segments() if value is not None]
     written = data.draw(st.integers(0, len(newer)))
     store.update(newer[:written])
-    resumed = Buckets(DAY)
+    resumed = BucketsAtOnce(DAY)
     resumed.restore(store, frontier_ms=head_ms, offset=at_head)
     for number, delta in arrivals[at_head + 1 :]:
         take(resumed, delta, at_offset=number)
@@ -113,13 +115,13 @@ def test_a_crash_between_segments_and_head_adds_no_day_twice(
 
 def test_a_day_whose_quarters_outlived_it_is_not_taken_twice() -> None:
     """The era was written, the crash came before the quarters of its last day were removed."""
-    before, store = Buckets(DAY), dict[bytes, bytes | None]()
+    before, store = BucketsAtOnce(DAY), dict[bytes, bytes | None]()
     take(before, (0, 0, {1}), at_offset=0)
     store.update(before.take_segments())
     much_later = KEPT_MS[DAY_LEVEL] // HOUR_MS - 7
     take(before, (much_later, 136, {2}), at_offset=1)
     store.update((key, value) for key, value in before.take_segments() if value is not None)
-    resumed = Buckets(DAY)
+    resumed = BucketsAtOnce(DAY)
     kept = {key: value for key, value in store.items() if value is not None}
     resumed.restore(kept, frontier_ms=NOON + QUARTER_MS, offset=0)
     frontier_ms = take(resumed, (much_later, 136, {2}), at_offset=1)
@@ -127,7 +129,7 @@ def test_a_day_whose_quarters_outlived_it_is_not_taken_twice() -> None:
 
 
 def test_the_era_is_one_segment() -> None:
-    buckets = Buckets(DAY)
+    buckets = BucketsAtOnce(DAY)
     store: dict[bytes, bytes | None] = {}
     for day in range(100):
         take(buckets, (24 * day, 0, {day}), at_offset=day)
@@ -149,7 +151,7 @@ def fed(days: int) -> Path:
 def evaluated(job: KpiJob) -> tuple[int, bool, int]:
     """Return from when on everything so far counts, whether that is all, and the clicks."""
     end = first_end_after(job._completeness.frontier_ms, step_ms=QUARTER_MS)
-    evaluation = job.evaluate(SO_FAR, end)
+    evaluation = at_once(job.windows.evaluate(SO_FAR, end))
     clicks = int(evaluation.values[ALL]["clicks"].value)
     return evaluation.observed_from_ms, evaluation.observed, clicks
 

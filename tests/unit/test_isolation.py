@@ -44,7 +44,7 @@ class Worker:
     def __init__(self, poison: set[int], *, count: int, batch: int, saved: int) -> None:
         self.poison = poison
         self.stats = EngineStats()
-        self.isolation = Isolation(reopen=self.reopen, stats=self.stats)
+        self.isolation = Isolation(take=self.take, reopen=self.reopen, stats=self.stats)
         self.records = [SimpleNamespace(offset=number, value="secret") for number in range(count)]
         self.batch = batch
         self.saved = saved
@@ -56,6 +56,9 @@ class Worker:
         job = FailingJob(self.poison)
         job.applied = list(range(self.at))
         return SimpleNamespace(source=SOURCE, job=job, saved_offset=self.at - 1)
+
+    async def take(self, running: Any, records: Sequence[Any]) -> None:
+        running.job.apply(records)
 
     async def reopen(self, running: Any) -> None:
         assert running is self.running

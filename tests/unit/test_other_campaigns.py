@@ -18,9 +18,10 @@ from models.measures import NEWEST_MEASURES, SUM_INDEX
 from models.reports import FacetCell
 from models.scopes import Scope
 from models.windows import PANE_MS, BusinessDay
-from streams.kpis.buckets import Buckets
+from streams.engine.steps import at_once
 from streams.kpis.evaluating import Evaluated, evaluate
 from streams.kpis.values import Evaluator
+from tests.support.at_once import BucketsAtOnce
 from tests.support.cells import to_wire
 from tests.support.offline import NOON
 from tests.unit.test_cells import cells_of, content
@@ -56,18 +57,20 @@ inputs_seen = st.dictionaries(
 
 def evaluated(made: list[Made], seen: dict[str, int], *, top_campaigns: int) -> Evaluated:
     """Return what two panes of cells come to, the first the period before the second."""
-    buckets = Buckets(DAY)
+    buckets = BucketsAtOnce(DAY)
     for offset, (before, campaign, channel, cell) in enumerate(made):
         pane = NOON - PANE_MS if before else NOON
         cells = [FacetCell(campaign, channel, to_wire(cell))]
         buckets.apply({pane: cells}, undo={}, at_offset=offset)
-    return evaluate(
-        buckets.totals(NOON, NOON + PANE_MS),
-        {Scope("campaign", campaign): inputs for campaign, inputs in seen.items()},
-        evaluator=EVALUATOR,
-        version=NEWEST_MEASURES,
-        top_campaigns=top_campaigns,
-        before=buckets.totals(NOON - PANE_MS, NOON),
+    return at_once(
+        evaluate(
+            buckets.totals(NOON, NOON + PANE_MS),
+            {Scope("campaign", campaign): inputs for campaign, inputs in seen.items()},
+            evaluator=EVALUATOR,
+            version=NEWEST_MEASURES,
+            top_campaigns=top_campaigns,
+            before=buckets.totals(NOON - PANE_MS, NOON),
+        )
     )
 
 

@@ -27,9 +27,10 @@ from streams.engine.stage import Snapshot
 from streams.export.exports import Exports
 from streams.export.live import live
 from streams.ingest.campaigns import CampaignIndex
-from streams.kpis.buckets import DAY_LEVEL, KEPT_MS, QUARTER_LEVEL, Buckets
+from streams.kpis.buckets import DAY_LEVEL, KEPT_MS, QUARTER_LEVEL
 from streams.kpis.moments import Moments
 from streams.kpis.view import Evaluation
+from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON, Path, event, kpi_job, saved_from
 from tests.unit.test_buckets import cell, numbers
 from tests.unit.test_export import metrics, worker
@@ -49,12 +50,14 @@ def campaign(*starts: int, name: str = "c1", ends: int | None = None) -> Campaig
     return Campaign(id=name, stages=stages, starts=first, ends=None if ends is None else at(ends))
 
 
-def of_c1(buckets: Buckets, start: int, end: int) -> dict[Scope, tuple[list[int], float]]:
+def of_c1(buckets: BucketsAtOnce, start: int, end: int) -> dict[Scope, tuple[list[int], float]]:
     totals = buckets.totals_of({"c1"}, start, end)
     return {scope: (one.sums, one.users_in([0]).estimate) for scope, one in totals.items()}
 
 
-def summed_of_c1(buckets: Buckets, start: int, end: int) -> dict[Scope, tuple[list[int], float]]:
+def summed_of_c1(
+    buckets: BucketsAtOnce, start: int, end: int
+) -> dict[Scope, tuple[list[int], float]]:
     return {
         scope: both
         for scope, both in numbers(buckets, start, end).items()
@@ -81,7 +84,7 @@ def test_a_window_from_a_pinned_moment_is_exact_weeks_later_and_after_a_restart(
 ) -> None:
     starts = [SATURDAY + quarter * QUARTER_MS for quarter in moments]
     days = {DAY.start_of(start) for start in starts}
-    everything, expiring = Buckets(DAY), Buckets(DAY)
+    everything, expiring = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     store: dict[bytes, bytes | None] = {}
     for number, (hour, minutes_late, users) in enumerate(sorted(made, key=itemgetter(0))):
         now_ms = SATURDAY + hour * HOUR_MS
@@ -99,7 +102,7 @@ def test_a_window_from_a_pinned_moment_is_exact_weeks_later_and_after_a_restart(
         store.update(expiring.take_segments())
         if number == restarted_at:
             kept = {key: value for key, value in store.items() if value is not None}
-            pinned, expiring = expiring.pinned, Buckets(DAY)
+            pinned, expiring = expiring.pinned, BucketsAtOnce(DAY)
             expiring.restore(kept, frontier_ms=now_ms, offset=number, pinned=pinned)
     end = SATURDAY + 31 * DAY_MS + 3 * MINUTE_MS
     expiring.pin(days)
@@ -111,7 +114,7 @@ def test_a_window_from_a_pinned_moment_is_exact_weeks_later_and_after_a_restart(
 
 
 def test_a_day_whose_quarters_are_gone_is_not_pinned_whatever_comes_late() -> None:
-    buckets = Buckets(DAY)
+    buckets = BucketsAtOnce(DAY)
     start, now = SATURDAY + 9 * HOUR_MS, SATURDAY + 20 * DAY_MS
     buckets.apply({start: [FacetCell("c1", "search", cell({1}))]}, undo={}, at_offset=1)
     buckets.expire(now)
@@ -123,7 +126,7 @@ def test_a_day_whose_quarters_are_gone_is_not_pinned_whatever_comes_late() -> No
 
 
 def test_quarters_go_with_their_day_or_when_they_are_not_pinned_any_more() -> None:
-    buckets = Buckets(DAY)
+    buckets = BucketsAtOnce(DAY)
     for number, day in enumerate((SATURDAY, SATURDAY + 3 * DAY_MS)):
         panes = {day + 9 * HOUR_MS: [FacetCell("c1", "search", cell({1}))]}
         buckets.apply(panes, undo={}, at_offset=number)
@@ -132,7 +135,7 @@ def test_quarters_go_with_their_day_or_when_they_are_not_pinned_any_more() -> No
     buckets.expire(SATURDAY + 30 * DAY_MS)
     assert len(buckets._levels[QUARTER_LEVEL]) == 2
     assert buckets.pin({SATURDAY})
-    buckets.expire(SATURDAY + 30 * DAY_MS)
+    buckets.expire(SATURDAY + 30 * DAY_MS + QUARTER_MS)
     assert list(buckets._levels[QUARTER_LEVEL]) == [SATURDAY + 9 * HOUR_MS]
     buckets.expire(SATURDAY + KEPT_MS[DAY_LEVEL] + DAY_MS)
     assert not buckets._levels[QUARTER_LEVEL]
