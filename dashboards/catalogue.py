@@ -13,7 +13,7 @@ from grafana_foundation_sdk.builders import prometheus, table, timeseries
 from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards import queries, tables, variables, views
+from dashboards import model, queries, tables, variables, views
 from dashboards.queries import CURRENCY, Query
 from models.definitions import Kpi, ShownUnit
 from models.kpis import CATALOGUE
@@ -88,10 +88,7 @@ def build() -> models.Dashboard:
             board.with_panel(_of_kpi(kpi))
         if objective == "efficiency":
             board.with_panel(_exhausted())
-    built = board.build()
-    for number, item in enumerate(built.panels or (), start=1):
-        item.id_val = number  # the SDK leaves panels without one and gives every row 0
-    return built
+    return model.numbered(board.build())
 
 
 def _of_kpi(kpi: Kpi) -> timeseries.Panel:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
-from dashboards import catalogue, live
+from dashboards import catalogue, live, model
+from dashboards.lint import faults
 
 FOLDER = Path(__file__).parent / "json"
 
@@ -13,13 +15,21 @@ FOLDER = Path(__file__).parent / "json"
 def boards() -> dict[Path, str]:
     """Return the text of every generated file."""
     return {
-        FOLDER / "live.json": live.to_json(live.build()),
-        FOLDER / "kpis.json": live.to_json(catalogue.build()),
+        FOLDER / "live.json": model.to_json(live.build()),
+        FOLDER / "kpis.json": model.to_json(catalogue.build()),
     }
 
 
 def main(arguments: list[str]) -> int:
-    """Write the files, or with ``--check`` say which of them differ."""
+    """Write the files, or with ``--check`` say which of them differ; no board may have faults."""
+    faulty = [
+        f"{path.name}: {fault}"
+        for path, text in boards().items()
+        for fault in faults(json.loads(text))
+    ]
+    if faulty:
+        sys.stderr.write("\n".join([*faulty, ""]))
+        return 1
     stale = [
         path
         for path, text in boards().items()

@@ -1,24 +1,24 @@
 """The 'Live' Grafana dashboard: campaign KPIs as they are now.
 
-`build` makes the dashboard in Grafana's classic JSON model, `to_json` writes it and
-`queries_of` reads its queries back. The PromQL is in `queries`, the words in `views`.
+`build` makes the dashboard in Grafana's classic JSON model. The PromQL is in `queries`, the
+words in `views`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from grafana_foundation_sdk.builders import common as widgets
 from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.builders import prometheus, stat, table, timeseries
 from grafana_foundation_sdk.cog.builder import Builder
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards import tables, variables, views
+from dashboards import model, tables, variables, views
 from dashboards.queries import QUERIES
 
 _SOURCE: Final = variables.SOURCE
+_TILES_A_ROW: Final = 6
 
 
 def build() -> models.Dashboard:
@@ -45,39 +45,12 @@ def build() -> models.Dashboard:
         board.with_row(boards.Row(title))
         for panel in panels:
             board.with_panel(panel)
-    built = board.build()
-    for number, item in enumerate(built.panels or (), start=1):
-        item.id_val = number  # the SDK leaves panels without one and gives every row 0
-    return built
-
-
-def to_json(dashboard: models.Dashboard) -> str:
-    """Return the dashboard as JSON that stays the same while the dashboard does."""
-    encoder = JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False)
-    return encoder.encode(dashboard) + "\n"
-
-
-def queries_of(dashboard_json: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return each panel's title with each of its queries, in the order shown.
-
-    Args:
-        dashboard_json: A dashboard in the classic model, as `to_json` writes it.
-    """
-    return [
-        (panel["title"], target["expr"])
-        for panel in _panels_of(dashboard_json)
-        for target in panel.get("targets", ())
-    ]
-
-
-def _panels_of(holder: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for panel in holder.get("panels", ()):
-        yield panel
-        yield from _panels_of(panel)
+    return model.numbered(board.build())
 
 
 def _sections() -> Iterator[tuple[str, Iterable[Builder[models.Panel]]]]:
-    yield "Now 当前", map(_tile, views.NOW)
+    yield "Alive 监控状态", _tiles(views.ALIVE)
+    yield "Now 当前", _tiles(views.NOW)
     yield "By campaign 按活动", map(_graph, views.per("campaign", each="各活动"))
     yield "By channel 按渠道", map(_graph, views.per("channel", each="各渠道"))
     yield views.CAMPAIGNS_TITLE, [_campaigns()]
@@ -86,7 +59,7 @@ def _sections() -> Iterator[tuple[str, Iterable[Builder[models.Panel]]]]:
     yield "Alerts 告警", [_alerts()]
     yield (
         "Data completeness 数据完整性",
-        [*map(_tile, views.HEALTH_TILES), *map(_graph, views.HEALTH_GRAPHS)],
+        [*_tiles(views.HEALTH_TILES), *map(_graph, views.HEALTH_GRAPHS)],
     )
 
 
@@ -109,6 +82,15 @@ def _row_target(name: str) -> prometheus.Dataquery:
     return tables.target(QUERIES[name], ref=_ref(name))
 
 
+def _tiles(shown: Sequence[views.View]) -> Iterator[stat.Panel]:
+    """Yield tiles, at most six beside each other, that fill the 24 columns of their last row."""
+    rows = -(-len(shown) // _TILES_A_ROW)
+    for row in range(rows):
+        beside = shown[row * len(shown) // rows : (row + 1) * len(shown) // rows]
+        for view in beside:
+            yield _tile(view).span(model.COLUMNS // len(beside))
+
+
 def _tile(view: views.View) -> stat.Panel:
     steps = [models.Threshold(value=value, color=color) for value, color in view.steps]
     panel = (
@@ -118,12 +100,13 @@ def _tile(view: views.View) -> stat.Panel:
         .datasource(_SOURCE)
         .unit(view.unit)
         .height(4)
-        .span(6)
+        .no_value(views.NO_ANSWER)
         .thresholds(boards.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps))
-        .graph_mode(choices.BigValueGraphMode.AREA)
-        .reduce_options(widgets.ReduceDataOptions().calcs(["lastNotNull"]))
+        .graph_mode(choices.BigValueGraphMode.NONE)
+        .reduce_options(widgets.ReduceDataOptions().calcs(["last"]))
     )
-    return panel.targets([_target(name).range() for name in view.queries])
+    # Not a range: its last value would stay on the tile after the monitor died.
+    return panel.targets([_target(name).instant() for name in view.queries])
 
 
 def _graph(view: views.View) -> timeseries.Panel:

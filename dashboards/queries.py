@@ -21,6 +21,9 @@ CURRENCY: Final = "CNY"
 """The one currency the boards show; money in another is never added to it."""
 
 DEFAULT_WINDOW: Final = "5m"
+UP: Final = 'up{job="kpi-monitor"}'
+"""Whether the last scrape of each worker succeeded."""
+
 EVERY_VALUE: Final = ".+"
 """What a choice of all campaigns or channels puts into a query."""
 
@@ -93,8 +96,17 @@ def _per(by: str) -> dict[str, Query]:
     }
 
 
+def _or_none(count: str) -> str:
+    """Return a count that is 0 while the monitor is up and there is nothing to count."""
+    return f"{count} or on () 0 * max ({UP} == 1)"
+
+
 def _monitor() -> dict[str, Query]:
     return {
+        "monitor.up": Query(f"sum ({UP})", "up 在线"),
+        "alerts.firing": Query(
+            _or_none('count (kpi_monitor_alert_active{state="firing"} == 1)'), "firing 触发中"
+        ),
         "alerts.open": Query(
             f"max by (severity, rule, state, category, scope, {', '.join(PARTS)})"
             " (kpi_monitor_alert_active == 1)",
@@ -108,15 +120,15 @@ def _monitor() -> dict[str, Query]:
         ),
         "monitor.left_out": Query("max (kpi_monitor_series_left_out)", "left out 未导出"),
         "monitor.unsure": Query(
-            "count (max by (kpi, window) (kpi_monitor_kpi_complete) == 0) or vector(0)",
+            _or_none("count (max by (kpi, window) (kpi_monitor_kpi_complete) == 0)"),
             "incomplete 不完整",
         ),
         "monitor.silent": Query(
-            "count (max by (topic, partition) (kpi_monitor_source_silent)) or vector(0)",
+            _or_none("count (max by (topic, partition) (kpi_monitor_source_silent))"),
             "silent 静默",
         ),
         "monitor.waiting": Query(
-            "count (max by (topic, partition) (kpi_monitor_source_waiting)) or vector(0)",
+            _or_none("count (max by (topic, partition) (kpi_monitor_source_waiting))"),
             "waiting 等待",
         ),
         "monitor.panes": Query("max (kpi_monitor_incomplete_panes)", "panes 窗格"),

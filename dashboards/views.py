@@ -17,6 +17,8 @@ _CALM: Final[Steps] = ((None, "blue"),)  # with no steps at all Grafana turns a 
 _LAG: Final[Steps] = ((None, "green"), (60, "yellow"), (120, "red"))
 _AGE: Final[Steps] = ((None, "green"), (300, "yellow"), (600, "red"))
 _WANT_NONE: Final[Steps] = ((None, "green"), (1, "red"))
+NO_ANSWER: Final = "No answer 无响应"
+"""What a tile says without a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +224,21 @@ ALERT_COLUMNS: Final = {
     **SCOPE_COLUMNS,
 }
 
-HEALTH_TILES: Final = (
+ALIVE: Final = (
+    View(
+        title="Workers up 在线进程",
+        text="Workers that answered the last scrape. Red: no figure on this board is current.",
+        unit="none",
+        queries=("monitor.up",),
+        steps=((None, "red"), (1, "green")),
+    ),
+    View(
+        title="Firing alerts 触发中的告警",
+        text="KPI and data-health alerts that fire now; the table below names them.",
+        unit="none",
+        queries=("alerts.firing",),
+        steps=_WANT_NONE,
+    ),
     View(
         title="Lag 处理延迟",
         text="How far the monitor is behind the newest event. Red: figures above are old.",
@@ -231,17 +247,21 @@ HEALTH_TILES: Final = (
         steps=_LAG,
     ),
     View(
-        title="Sources reporting of expected 数据源上报情况",
-        text="Sources sending data, next to how many should. Fewer means figures are too low.",
-        unit="none",
-        queries=("monitor.reporting", "monitor.expected"),
-    ),
-    View(
         title="Frontier age 数据截止时间距今",
         text="Age of the moment up to which all figures are complete. Growing means stuck.",
         unit="s",
         queries=("monitor.frontier",),
         steps=_AGE,
+    ),
+)
+"""Whether the rest of the board can be believed. Without an answer these tiles are empty."""
+
+HEALTH_TILES: Final = (
+    View(
+        title="Sources reporting of expected 数据源上报情况",
+        text="Sources sending data, next to how many should. Fewer means figures are too low.",
+        unit="none",
+        queries=("monitor.reporting", "monitor.expected"),
     ),
     View(
         title="Series left out 未导出序列数",

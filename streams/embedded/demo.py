@@ -24,12 +24,12 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from models.windows import QUARTER_MS, align_down
+from models.windows import DAY_MS, QUARTER_MS, align_down
 from streams.broker import Broker
 from streams.embedded import processes, producer
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.processes import Child
-from streams.embedded.synthetic import FeedRecord, Scenario, Synthetic, staged
+from streams.embedded.synthetic import SCENARIOS, Recurring, Scenario, Synthetic, staged
 from streams.embedded.valkey import EmbeddedValkey
 from streams.errors import MonitorError
 
@@ -42,7 +42,13 @@ STAGE_AFTER_S = 60.0
 """Of event time: the others are of the clock."""
 SCENARIO_AFTER_S = 30.0
 SCENARIO_LENGTH_S = 15.0
-UNTIL_CTRL_C_S = 6 * 3600.0
+AGAIN_EVERY_S = 1_200.0
+"""Of event time: in a demo without an end one scenario after the other is played again."""
+HEAD_START_S = 1_200.0
+"""Of the clock: then the event time of a demo without an end has caught up with the clock."""
+WITHOUT_END_DAYS = 30
+RETENTION_BYTES = 256 << 20
+"""So much of each partition is kept, some hours: a demo without an end fills no disk."""
 DRAIN_S = 60.0
 _RULE_OF = {
     "checkout-outage": "conversion-drop",
@@ -91,12 +97,14 @@ def run(*, seconds: float, report: Path | None, port: int, scenario: str, consol
         console.print(f"\nlive page  {url}\nmetrics    {url}metrics\nKafka      {kafka.address}")
         console.print(f"Valkey     {valkey.url}\nworker log {worker.log_file}\n")
         console.print(
-            f"Event time runs {SPEED:.0f}× as fast as the clock. {scenario} begins "
-            f"{SCENARIO_AFTER_S:.0f} s after the feed and lasts {SCENARIO_LENGTH_S:.0f} s."
+            f"Event time begins in the past and runs {SPEED:.0f}× as fast as the clock until it "
+            f"has caught up. {scenario} begins {SCENARIO_AFTER_S:.0f} s after the feed and lasts "
+            f"{SCENARIO_LENGTH_S:.0f} s."
         )
+        if not seconds:
+            console.print("Ctrl-C ends the demo; until then something goes wrong now and then.")
         made = Synthetic(seed=1, clicks_per_second=CLICKS_PER_SECOND)
         observed = Observed()
-        feed_s = seconds or UNTIL_CTRL_C_S
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(
                 _play(
@@ -104,7 +112,7 @@ def run(*, seconds: float, report: Path | None, port: int, scenario: str, consol
                     kafka=kafka.address,
                     url=url,
                     worker=worker,
-                    feed_s=feed_s,
+                    seconds=seconds,
                     scenario=scenario,
                     observed=observed,
                     started=started,
@@ -122,7 +130,7 @@ def run(*, seconds: float, report: Path | None, port: int, scenario: str, consol
 
 @contextlib.contextmanager
 def _kafka(home: Path, console: Console) -> Iterator[EmbeddedKafka]:
-    kafka = EmbeddedKafka(home / "kafka")
+    kafka = EmbeddedKafka(home / "kafka", retention_bytes=RETENTION_BYTES)
     with Progress(
         TextColumn("{task.description}"), BarColumn(), console=console, transient=True
     ) as progress:
@@ -175,28 +183,34 @@ async def _play(
     kafka: str,
     url: str,
     worker: Child,
-    feed_s: float,
+    seconds: float,
     scenario: str,
     observed: Observed,
     started: float,
     live_console: Console | None,
 ) -> None:
     now_ms = int(time.time() * 1000)
-    # Event time catches up with the clock when the feed ends, but not before
-    # 20 minutes, so that an endless demo keeps its pace for a while.
-    lead_ms = round(max(feed_s if feed_s < UNTIL_CTRL_C_S else 1200.0, 60.0) * (SPEED - 1) * 1000)
+    # Event time catches up with the clock when the feed ends.
+    lead_ms = round(max(seconds or HEAD_START_S, 60.0) * (SPEED - 1) * 1000)
     # A stage of the campaign begins soon after, and is seen from its beginning.
     origin_ms = align_down(now_ms - lead_ms, step_ms=QUARTER_MS) - round(STAGE_AFTER_S * 1000)
     begin_ms = origin_ms + round(SCENARIO_AFTER_S * SPEED * 1000)
-    made.add(Scenario(scenario, begin_ms, begin_ms + round(SCENARIO_LENGTH_S * SPEED * 1000)))
+    length_ms = round(SCENARIO_LENGTH_S * SPEED * 1000)
+    made.add(Scenario(scenario, begin_ms, begin_ms + length_ms))
+    if not seconds:
+        for again in _again(scenario, first_ms=begin_ms, length_ms=length_ms):
+            made.add(again)
+    feed_ms = round(seconds * SPEED * 1000) or WITHOUT_END_DAYS * DAY_MS
     watch = asyncio.create_task(
         _watch(url, observed, rule=_RULE_OF[scenario], started=started, console=live_console)
     )
     async with producer.producer(Broker(servers=kafka)) as client:
-        await producer.define(client, staged(origin_ms), topic="kpi-demo-registry")
+        campaigns = staged(origin_ms, days=1 if seconds else WITHOUT_END_DAYS)
+        await producer.define(client, campaigns, topic="kpi-demo-registry")
         await asyncio.sleep(1.0)
         await producer.send_all(client, made.records(origin_ms - HISTORY_S * 1000, origin_ms))
-        await producer.send_paced(client, _for(made, origin_ms, feed_s), speed=SPEED)
+        records = made.records(origin_ms, origin_ms + feed_ms)
+        await producer.send_paced(client, records, speed=SPEED, never_ahead=True)
     deadline = time.monotonic() + DRAIN_S
     # What is waited for is in another process.
     while time.monotonic() < deadline and worker.alive and not _drained(made, observed):  # noqa: ASYNC110
@@ -206,8 +220,13 @@ async def _play(
         await watch
 
 
-def _for(made: Synthetic, origin_ms: int, feed_s: float) -> Iterator[FeedRecord]:
-    return made.records(origin_ms, origin_ms + round(feed_s * SPEED * 1000))
+def _again(scenario: str, *, first_ms: int, length_ms: int) -> Iterator[Scenario]:
+    """Yield all scenarios, taking turns after the first one, which is played at once."""
+    every_ms = round(AGAIN_EVERY_S * 1000)
+    in_turn = [name for name in SCENARIOS if name != scenario] + [scenario]
+    for number, name in enumerate(in_turn, start=1):
+        start_ms = first_ms + number * every_ms
+        yield Recurring(name, start_ms, start_ms + length_ms, every_ms * len(in_turn))
 
 
 def _drained(made: Synthetic, observed: Observed) -> bool:

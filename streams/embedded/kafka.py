@@ -41,6 +41,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.retention.hours=168
+log.retention.bytes={retention_bytes}
 log.cleaner.dedupe.buffer.size=16777216
 log.cleaner.backoff.ms=5000
 """
@@ -114,13 +115,29 @@ def _size(folder: Path) -> int:
 
 
 class EmbeddedKafka:
-    """A broker on a free loopback port with a data folder of its own."""
+    """A broker on a free loopback port with a data folder of its own.
+
+    Args:
+        folder: holds its data and its log.
+        port: where it listens; without one, a free one.
+        heap_mb: memory of its heap, in MiB.
+        retention_bytes: so much of a partition of a topic that is not compacted is kept; -1
+            keeps a week.
+    """
 
     format_options: tuple[str, ...] = ()
     """Given to Kafka's storage tool when the data folder is formatted."""
 
-    def __init__(self, folder: Path, *, port: int | None = None, heap_mb: int = 256) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        heap_mb: int = 256,
+        retention_bytes: int = -1,
+    ) -> None:
         self.folder = folder
+        self.retention_bytes = retention_bytes
         self.port = port or processes.free_port()
         self.heap_mb = heap_mb
         self.child: processes.Child | None = None
@@ -152,7 +169,12 @@ class EmbeddedKafka:
 
     def properties(self, *, controller: int) -> str:
         """Return the broker's configuration."""
-        return _PROPERTIES.format(port=self.port, controller=controller, logs=self.folder / "logs")
+        return _PROPERTIES.format(
+            port=self.port,
+            controller=controller,
+            logs=self.folder / "logs",
+            retention_bytes=self.retention_bytes,
+        )
 
     def stop(self) -> None:
         """Stop the broker; its data stay."""

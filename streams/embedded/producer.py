@@ -76,9 +76,19 @@ async def send_paced(
     records: Iterable[FeedRecord],
     *,
     speed: float,
+    never_ahead: bool = False,
     on_sent: Callable[[int], None] | None = None,
 ) -> int:
-    """Send records when they are due, event time running ``speed`` times as fast."""
+    """Send records when they are due, event time running ``speed`` times as fast.
+
+    Args:
+        client: sends them.
+        records: in the order in which they are due.
+        speed: times as fast as the clock.
+        never_ahead: whether event time that has reached the clock goes on at its pace.
+            What is ahead of the clock is refused by the monitor as from the future.
+        on_sent: is told how many were sent.
+    """
     started = time.monotonic()
     first_ms: int | None = None
     sent = 0
@@ -86,6 +96,8 @@ async def send_paced(
         if first_ms is None:
             first_ms = record.due_ms
         wait_s = (record.due_ms - first_ms) / 1000 / speed - (time.monotonic() - started)
+        if never_ahead:
+            wait_s = max(wait_s, record.due_ms / 1000 - time.time())
         if wait_s > 0.005:
             if on_sent is not None:
                 on_sent(sent)

@@ -56,7 +56,7 @@ CAMPAIGNS = (
 
 STAGES = ("预热 warm-up", "爆发 peak", "返场 encore")
 BUDGET = Budget(amount=Decimal(1_000_000), currency="CNY")
-"""What the first campaign may cost in its day."""
+"""What the first campaign may cost in a day."""
 _CHANGES = (
     ("budget", ("100000", "120000", "150000")),
     ("creative", ("countdown", "gift card", "live clip")),
@@ -65,17 +65,18 @@ _CHANGES = (
 """What is changed in turn, and the values it takes in turn."""
 
 
-def staged(start_ms: int) -> tuple[Campaign, ...]:
-    """Return the campaigns; the first has a budget for a day and stages of an hour.
+def staged(start_ms: int, *, days: int = 1) -> tuple[Campaign, ...]:
+    """Return the campaigns; the first has a budget for its days and stages of an hour.
 
     Args:
         start_ms: when the feed begins; stages do so from the next whole quarter on.
+        days: how long the first campaign lasts.
     """
     first_ms = whole_quarter(start_ms)
     plan = {
-        "budget": BUDGET,
+        "budget": BUDGET.model_copy(update={"amount": BUDGET.amount * days}),
         "starts": _moment(start_ms),
-        "ends": _moment(start_ms + DAY_MS),
+        "ends": _moment(start_ms + days * DAY_MS),
         "stages": tuple(
             Stage(name=name, starts=_moment(first_ms + hour * HOUR_MS))
             for hour, name in enumerate(STAGES)
@@ -138,6 +139,18 @@ class Scenario:
     def active(self, time_ms: int) -> bool:
         """Say whether it goes wrong at that time."""
         return self.start_ms <= time_ms < self.end_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Recurring(Scenario):
+    """Something that goes wrong again, ``every_ms`` after it began."""
+
+    every_ms: int
+
+    def active(self, time_ms: int) -> bool:
+        """Say whether it goes wrong at that time."""
+        length_ms = self.end_ms - self.start_ms
+        return time_ms >= self.start_ms and (time_ms - self.start_ms) % self.every_ms < length_ms
 
 
 @dataclass(slots=True)

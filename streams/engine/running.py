@@ -22,7 +22,8 @@ class Running:
     ``log`` is where its state stands in the table. ``session`` says which seek
     its batches must come after, ``fresh`` that none came yet, ``sought_again``
     that the first began too late once. ``at_work`` says that its agent has it work
-    on records, ``left`` that something of them is left to do. Once ``revoked`` it writes nothing more.
+    on records, ``left`` that something of them is left to do. Once ``revoked`` it writes
+    nothing more.
     """
 
     stage: Stage

@@ -83,10 +83,14 @@ class Completeness:
 
     @property
     def read_up_to_ms(self) -> int | None:
-        """Broker time up to which everything was read; None until all reported."""
+        """Broker time up to which everything was read.
+
+        None until all source partitions reported that they read anything: a fresh worker
+        whose topics hold history does not know how old what it has not read is.
+        """
         if self.reporting < self.expected:
             return None
-        return min(source.marks[-1].read_up_to_ms for source in self._sources.values())
+        return min(source.marks[-1].read_up_to_ms for source in self._sources.values()) or None
 
     def note(self, report: Report) -> None:
         """Take note of a source's progress; an older report changes nothing."""

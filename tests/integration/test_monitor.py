@@ -17,7 +17,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from dashboards import live as live_board
+from dashboards import model as board_model
 from dashboards.queries import substitute
 from models.alerts import Alert, AlertState
 from models.kpis import CATALOGUE, KPIS
@@ -129,7 +129,7 @@ def test_every_query_of_every_panel_returns_data(
     running: Running, repository: Path, board: str, window: str, least: int
 ) -> None:
     path = repository / "dashboards" / "json" / f"{board}.json"
-    queries = live_board.queries_of(json.loads(path.read_text(encoding="utf-8")))
+    queries = board_model.queries_of(json.loads(path.read_text(encoding="utf-8")))
     assert len(queries) > least
     # The last scrape may be older than what the live picture already shows.
     for expr in (
