@@ -41,7 +41,8 @@ from streams.engine.stage import Position, Saved, Snapshot, Unsettled
 from streams.engine.steps import at_once
 from streams.kpis.cold import ColdStore
 from streams.kpis.job import KpiJob
-from tests.support.offline import RULES, Record, ingest_job, kpi_job, settled
+from tests.support.at_once import settled
+from tests.support.offline import RULES, Record, ingest_job, kpi_job
 
 PARTITIONS = 4
 START_MS = 1_704_038_400_000

@@ -54,6 +54,10 @@ from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
+NARRATED_EVERY_S = 5.0
+MANY_WINDOWS = 1_000
+"""So many windows that wait to be closed are worth a line in the log."""
+
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Return every topic that the monitor reads or writes."""
@@ -120,6 +124,7 @@ class Monitor:
 
         async def before_start() -> None:
             beside(self.engine.narrate_recovery(), "telling the progress of recovery")
+            beside(self._narrate_closing(), "telling the progress of closing windows")
             await self.registry.read_all()
             beside(self.registry.follow(), "following the registry")
             if self.delivery is not None:
@@ -137,6 +142,20 @@ class Monitor:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*background)
             self.web.stop()
+
+    async def _narrate_closing(self) -> None:
+        """Log how far windows are closed while many wait for it, for ever."""
+        while True:
+            await asyncio.sleep(NARRATED_EVERY_S)
+            job = _kpi_job(self.engine, self.settings)
+            view = None if job is None else job.view
+            if view is not None and view.progress.windows_waiting > MANY_WINDOWS:
+                log.info(
+                    "windows are closed up to event time %s: %d to go, %.0f windows/s",
+                    datetime.fromtimestamp(view.frontier_ms / 1000, UTC).isoformat(),
+                    view.progress.windows_waiting,
+                    view.progress.windows_per_second,
+                )
 
 
 def _end_with_it(task: asyncio.Task[None]) -> None:

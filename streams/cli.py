@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from streams import config, recovery, settings
 from streams.embedded import demo as demos
 from streams.embedded import feeding, letters
 from streams.engine import topics as engine_topics
+from streams.engine.fence import end_process
 from streams.errors import MonitorError
 from streams.ingest import registry
 
@@ -35,6 +37,9 @@ cli = typer.Typer(
     "Every setting can be given as an environment variable KPI_NAME, in a .env file, or, "
     "for the common ones, as an option.",
 )
+LATEST_STOP_S = 5.0
+"""A worker that was asked to end has ended by then, whatever it waits for."""
+
 out = Console()
 err = Console(stderr=True)
 
@@ -102,8 +107,17 @@ async def _until_signal(chosen: settings.Settings) -> None:
     running = monitor.build(chosen)
     task = asyncio.create_task(running.run())
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if not task.cancelling():
+            # Whatever hangs: a broker that is away while the worker starts, a library.
+            latest = threading.Timer(LATEST_STOP_S, end_process, ["the stop took too long"])
+            latest.daemon = True
+            latest.start()
+            task.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, stop)
     with contextlib.suppress(asyncio.CancelledError):
         await task
     logging.getLogger("streams").info("stopped")

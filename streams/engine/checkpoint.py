@@ -248,9 +248,9 @@ class Checkpoints:
         if running.writing is not None:
             await asyncio.wait({running.writing})
 
-    async def flush(self, chosen: Sequence[Running]) -> None:
-        """Write what is not yet written, waiting at most `HANDOVER_S`."""
-        deadline = time.monotonic() + HANDOVER_S
+    async def flush(self, chosen: Sequence[Running], *, within_s: float) -> None:
+        """Write what is not yet written, waiting at most that long."""
+        deadline = time.monotonic() + within_s
         for one in chosen:
             await _wait_for(one.writing, deadline)
             while not one.job.whole and time.monotonic() < deadline:

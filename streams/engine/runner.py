@@ -11,7 +11,7 @@ from typing import Any
 from faust.types import TP
 
 from streams.engine import state as states
-from streams.engine.checkpoint import Checkpoints
+from streams.engine.checkpoint import HANDOVER_S, Checkpoints
 from streams.engine.clock import BrokerClock
 from streams.engine.fence import PauseFence, end_process
 from streams.engine.isolation import Isolation
@@ -401,10 +401,12 @@ class Runner:
             running.revoked = True
             self.running.pop(running.source, None)
 
-    async def flush(self, running: Iterable[Running] | None = None) -> None:
-        """Write what is not yet written, waiting at most a few seconds."""
+    async def flush(
+        self, running: Iterable[Running] | None = None, *, within_s: float = HANDOVER_S
+    ) -> None:
+        """Write what is not yet written, waiting at most that long."""
         chosen = list(self.running.values()) if running is None else list(running)
-        await self._checkpoints.flush(chosen)
+        await self._checkpoints.flush(chosen, within_s=within_s)
 
 
 def _with_prefixes(store: Any, prefixes: Iterable[bytes]) -> Iterable[tuple[bytes, bytes]]:

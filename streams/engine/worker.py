@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from faust.auth import SASLCredentials, SSLCredentials
 from faust.types import TP
 
 from streams.broker import Broker
-from streams.engine.checkpoint import HANDOVER_S
 from streams.engine.clock import BrokerClock
 from streams.engine.fence import PauseFence, end_process
 from streams.engine.runner import Runner
@@ -32,8 +32,13 @@ log = logging.getLogger(__name__)
 GC_THRESHOLD = (50_000, 20, 100)
 """Batches make many short-lived objects and hardly any cycles."""
 
-STOP_S = 20.0
-"""So long a stop waits for the broker; an idempotent producer would wait for ever."""
+STOP_S = 4.5
+"""So long a stop waits for the broker; an idempotent producer would wait for ever. What could
+not be written is read again at the next start."""
+LAST_CHECKPOINT_S = 2.5
+"""Of that, so long the last checkpoints may take."""
+COMMIT_S = 0.5
+"""And so long the commit of their offsets, which is for lag tools."""
 
 METADATA_AGE_MS = 15_000
 """How soon a worker hears that a topic was changed."""
@@ -261,6 +266,7 @@ async def run(engine: Engine, *, before_start: Callable[[], Any] | None = None) 
         await before_start()
     worker = asyncio.current_task()
     await app.start()
+    stop_by = None
     try:
         await app.wait_until_stopped()
         if app.crashed and app.crash_reason is not None:
@@ -269,12 +275,14 @@ async def run(engine: Engine, *, before_start: Callable[[], Any] | None = None) 
         log.info("stopping: writing the last checkpoint")
         if worker is not None:
             worker.uncancel()
-        await engine.runner.flush()
+        stop_by = time.monotonic() + STOP_S
+        await engine.runner.flush(within_s=LAST_CHECKPOINT_S)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(engine.runner.commit(), HANDOVER_S)
+            await asyncio.wait_for(engine.runner.commit(), COMMIT_S)
     finally:
         try:
-            await asyncio.wait_for(app.stop(), STOP_S)
+            left_s = STOP_S if stop_by is None else stop_by - time.monotonic()
+            await asyncio.wait_for(app.stop(), left_s)
         except TimeoutError:
             end_process(
                 "the broker did not answer while this worker stopped; what was not written is "

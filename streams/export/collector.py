@@ -50,7 +50,13 @@ DEAD_LETTERS = Spec(
 LAG = Spec("kpi_monitor_lag_seconds", "Age of the oldest source record that is not read")
 BEHIND = Spec("kpi_monitor_lag_records", "Source records that wait", ("topic", "partition"))
 FRONTIER = Spec(
-    "kpi_monitor_frontier_timestamp_seconds", "Event time up to which all windows are complete"
+    "kpi_monitor_frontier_timestamp_seconds", "Event time up to which all windows are closed"
+)
+WINDOWS_WAITING = Spec(
+    "kpi_monitor_windows_waiting", "Windows that are complete and wait to be closed"
+)
+WINDOWS_CLOSED = Spec(
+    "kpi_monitor_windows_closed", "Windows that were closed by this worker", (), True
 )
 REPORTING = Spec("kpi_monitor_sources_reporting", "Source partitions that have reported")
 EXPECTED = Spec("kpi_monitor_sources_expected", "Source partitions there should be")
@@ -310,6 +316,8 @@ def _stage_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metric]:
         ],
     )
     yield family(FRONTIER, [((), kpis.frontier_ms / 1000)] if kpis.frontier_ms else [])
+    yield family(WINDOWS_WAITING, [((), kpis.progress.windows_waiting)])
+    yield family(WINDOWS_CLOSED, [((), kpis.progress.windows_closed)])
     yield family(GAPS, [((), kpis.health.gaps)])
     yield family(
         WINDOW_COMPLETE,

@@ -53,6 +53,7 @@ def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
         ],
         "windows": list(SHOWN_WINDOWS),
         "frontier": (kpis.frontier_ms or None) if kpis else None,
+        "progress": _progress(kpis),
         "health": _health(kpis),
         "incomplete": _incomplete(kpis, catalogue),
         "totals": _totals(kpis, catalogue),
@@ -78,6 +79,19 @@ def _recovery(view: WorkerView) -> dict[str, int] | None:
         "partitions_done": progress.partitions - progress.partitions_left,
         "partitions": progress.partitions,
         "per_second": round(progress.records_per_s),
+    }
+
+
+def _progress(kpis: KpiView | None) -> dict[str, Any] | None:
+    """Return how far windows are closed of what is complete, and at which pace."""
+    if kpis is None:
+        return None
+    progress = kpis.progress
+    return {
+        "complete": progress.complete_ms or None,
+        "windows_waiting": progress.windows_waiting,
+        "windows_per_second": round(progress.windows_per_second, 1),
+        "event_pace": round(progress.event_pace, 2),
     }
 
 

@@ -113,7 +113,7 @@ class KpiJob:
         self._counted = Counted(state.totals, state.unknown)
         self._shares = Shares()
         self._waits = Waits()
-        self._records_pace, self._windows_pace = Pace(), Pace()
+        self._records_pace, self._windows_pace, self._event_pace = Pace(), Pace(), Pace()
         self._overlapping = 0
         self._letters: list[Output] = []
         self._changed = False
@@ -389,7 +389,7 @@ class KpiJob:
             behind=completeness.behind_by_source,
             watermarks=completeness.watermark_by_source,
             incomplete_panes=self._buckets.panes_after(closed_ms),
-            records_per_second=self._records_pace.at(health.now_ms, records=self._counted.records),
+            records_per_second=self._records_pace.at(health.now_ms, count=self._counted.records),
             progress=self._progress(health.now_ms),
             alerts=tuple(self.judge.alerts()),
             unknown_campaigns=tuple(self._counted.unknown),
@@ -402,10 +402,13 @@ class KpiJob:
     def _progress(self, now_ms: int) -> Progress:
         frontier_ms = self._completeness.frontier_ms
         awaited = self._evaluations.awaited(judged=self._judged)
+        closed, closed_ms = self._evaluations.closed, self._closed_ms
         return Progress(
             complete_ms=frontier_ms,
             windows_waiting=self._closing.waiting(frontier_ms=frontier_ms, windows=awaited),
-            windows_per_second=self._windows_pace.at(now_ms, records=self._evaluations.closed),
+            windows_closed=closed,
+            windows_per_second=self._windows_pace.at(now_ms, count=closed),
+            event_pace=self._event_pace.at(now_ms, count=closed_ms) / 1000 if closed_ms else 0.0,
         )
 
     def snapshot(self) -> UnwrittenSnapshot:

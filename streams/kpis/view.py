@@ -121,12 +121,17 @@ class Progress:
     """How far windows are closed, while more are complete than were closed yet.
 
     ``complete_ms`` is the event time up to which everything is complete,
-    ``windows_waiting`` how many windows end before it that wait to be closed.
+    ``windows_waiting`` how many windows end before it that wait to be closed,
+    ``windows_closed`` how many were closed since the stage was opened. ``event_pace`` is how
+    many seconds of event time were closed in a second of the clock: 1 where events are
+    followed live, more while history is read, 0 where nothing moves.
     """
 
     complete_ms: int
     windows_waiting: int
+    windows_closed: int
     windows_per_second: float
+    event_pace: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,8 @@ from streams.engine.state import StateLog
 from streams.errors import ConfigError, FeedError, StateError
 from streams.ingest.decode import EventDecoder, Rejected
 from tests.fuzz import edits, fuzzed, json_values
-from tests.support.offline import NOON, event, ingest_job, record, settled
+from tests.support.at_once import settled
+from tests.support.offline import NOON, event, ingest_job, record
 
 KINDS = {"clicks": "click", "orders": "order_placed", "campaigns": "spend_reported"}
 

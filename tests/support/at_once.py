@@ -6,12 +6,24 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from streams.alerting.judge import AlertJudge
-from streams.engine.stage import Position, Snapshot
+from streams.engine.stage import Position, Snapshot, Unsettled
 from streams.engine.steps import at_once
 from streams.kpis.buckets import Buckets
 from streams.kpis.job import KpiJob
 from streams.kpis.totals import Totals
 from streams.kpis.view import Evaluation
+
+
+def settled(snapshot: Snapshot | Unsettled) -> Snapshot:
+    """Return a snapshot whose customers answer at once."""
+    while not isinstance(snapshot, Snapshot):
+        try:
+            snapshot.settle().send(None)
+        except StopIteration as done:
+            snapshot = done.value or snapshot
+        else:
+            raise AssertionError("the customers made it wait")
+    return snapshot
 
 
 class BucketsAtOnce(Buckets):
@@ -70,11 +82,4 @@ class KpiJobAtOnce(KpiJob):
 
     def snapshot(self) -> Snapshot:  # type: ignore[override]
         """Return what to save and send."""
-        settling = super().snapshot()
-        while True:
-            try:
-                settling.settle().send(None)
-            except StopIteration as done:
-                if done.value is not None:
-                    snapshot: Snapshot = done.value
-                    return snapshot
+        return settled(super().snapshot())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
 import msgspec
+from typing_extensions import TypeVar
 
 from models.alerts import RuleBook
 from models.campaigns import Campaign
@@ -19,7 +20,7 @@ from models.measures import SOURCE_KINDS
 from models.rates import Rates
 from models.windows import BusinessDay
 from streams.alerting.judge import AlertJudge
-from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition, Unsettled
+from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.cut import CustomerContext
 from streams.ingest.job import IngestJob
@@ -32,7 +33,7 @@ from streams.kpis.plans import Plans
 from streams.kpis.publish import values_encoder
 from streams.kpis.values import Coefficients, Evaluator
 from streams.kpis.view import KpiView
-from tests.support.at_once import KpiJobAtOnce
+from tests.support.at_once import KpiJobAtOnce, settled
 
 NOON = 1_699_963_200_000
 """2023-11-14T12:00Z, a multiple of every step."""
@@ -90,6 +91,9 @@ def ingest_job(
     )
 
 
+Job = TypeVar("Job", bound=KpiJob, default=KpiJobAtOnce)
+
+
 def kpi_job(
     *,
     partitions: int = 1,
@@ -103,10 +107,11 @@ def kpi_job(
     campaigns: Iterable[Campaign] = CAMPAIGNS,
     rates: Rates | None = None,
     changes: Iterable[Change] = (),
-) -> KpiJobAtOnce:
+    made: Callable[..., Job] = KpiJobAtOnce,  # type: ignore[assignment]
+) -> Job:
     """Return a job of the KPI stage; an index of campaigns may be added to."""
     index = campaigns if isinstance(campaigns, CampaignIndex) else CampaignIndex(campaigns)
-    job = KpiJobAtOnce(
+    job = made(
         evaluator=Evaluator(CATALOGUE, coefficients),
         expected=[(kind, number) for kind in KINDS for number in range(partitions)],
         kinds={kind: kind for kind in SOURCE_KINDS},
@@ -154,18 +159,6 @@ def record(body: object, *, offset: int, key: str | None = None, at: int = NOON)
     assert isinstance(body, dict)
     owner = key or body.get("user_id") or body.get("campaign_id") or ""
     return Record(offset, at, str(owner).encode(), json.dumps(body).encode())
-
-
-def settled(snapshot: Snapshot | Unsettled) -> Snapshot:
-    """Return a snapshot whose customers answer at once."""
-    while not isinstance(snapshot, Snapshot):
-        try:
-            snapshot.settle().send(None)
-        except StopIteration as done:
-            snapshot = done.value or snapshot
-        else:
-            raise AssertionError("the customers made it wait")
-    return snapshot
 
 
 def saved_from(snapshots: Iterable[Snapshot], *, offset: int) -> Saved:

@@ -209,7 +209,7 @@ def test_a_snapshot_that_can_t_be_made_ends_the_worker(monkeypatch: pytest.Monke
 
 def test_a_handover_writes_what_is_dirty() -> None:
     world = World()
-    asyncio.run(world.checkpoints.flush([world.running]))
+    asyncio.run(world.checkpoints.flush([world.running], within_s=5))
     assert world.events == ORDER
 
 

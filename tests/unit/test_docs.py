@@ -13,7 +13,8 @@ from models.kpis import KPIS
 from models.measures import SourceKind
 from streams.export import collector, event_reference
 from streams.settings import Settings
-from tests.support.offline import ingest_job, record, settled
+from tests.support.at_once import settled
+from tests.support.offline import ingest_job, record
 
 
 def test_every_setting_is_documented(repository: Path) -> None:

@@ -28,6 +28,7 @@ from streams.kpis.effects import SHOWN
 from streams.kpis.turns import Turns
 from streams.kpis.view import Effect
 from tests.chaos import truth
+from tests.support.at_once import settled
 from tests.support.offline import (
     KINDS,
     NOON,
@@ -37,7 +38,6 @@ from tests.support.offline import (
     kpi_job,
     record,
     saved_from,
-    settled,
 )
 from tests.unit.test_export import UTC, metrics, worker
 from tests.unit.test_stages import Fed, at, campaign

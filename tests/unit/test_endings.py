@@ -25,8 +25,8 @@ from streams.ingest.registry import RegistryReader
 from streams.kpis.moments import Moments
 from streams.kpis.plans import Plan, Plans
 from streams.kpis.view import Evaluation
-from tests.support.at_once import JudgeAtOnce
-from tests.support.offline import NOON, Record, event, ingest_job, record, settled
+from tests.support.at_once import JudgeAtOnce, settled
+from tests.support.offline import NOON, Record, event, ingest_job, record
 from tests.unit.test_effects import UTC, Changed
 from tests.unit.test_export import worker
 from tests.unit.test_stages import START, Fed, at, campaign

@@ -15,8 +15,9 @@ from models.measures import SUM_INDEX
 from models.reports import Report
 from streams.engine.stage import Position, Snapshot
 from streams.ingest.job import IngestJob
+from tests.support.at_once import settled
 from tests.support.cells import from_wire
-from tests.support.offline import NOON, event, ingest_job, record, saved_from, settled
+from tests.support.offline import NOON, event, ingest_job, record, saved_from
 
 
 def apply(job: IngestJob, *bodies: object, first: int = 0, at: int = NOON) -> None:

@@ -14,8 +14,9 @@ from models.windows import DAY_MS
 from streams.engine.stage import NotYetError, Position, Snapshot, Unsettled
 from streams.ingest.cut import CustomersAwayError
 from streams.ingest.job import IngestJob
+from tests.support.at_once import settled
 from tests.support.customers import MemoryCustomers, context
-from tests.support.offline import NOON, Record, event, ingest_job, record, saved_from, settled
+from tests.support.offline import NOON, Record, event, ingest_job, record, saved_from
 
 LATER = Position(caught_up_at_ms=NOON + 9_999, behind=0)
 Counted = Counter[tuple[int, str, str, str]]

@@ -1,0 +1,232 @@
+"""Where slices of time end does not show in what the KPI stage computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.alerts import RuleBook
+from models.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.engine.stage import Position, Saved
+from streams.kpis.job import KpiJob
+from tests.support.at_once import settled
+from tests.support.offline import NOON, Path, Record, event, kpi_job
+
+NEVER = (10**9,)
+RULES = RuleBook.model_validate(
+    {
+        "rules": [
+            {"name": "few", "kind": "threshold", "kpi": "clicks", "window": "5m", "below": 2},
+            {"name": "many", "kind": "threshold", "kpi": "orders", "window": "1h", "above": 1},
+            {
+                "name": "none",
+                "kind": "absence",
+                "kpi": "clicks",
+                "window": "1m",
+                "scope": "campaign",
+                "match": {"campaign": ["c1"]},
+            },
+        ]
+    }
+)
+FULL = Position(caught_up_at_ms=None, behind=0)
+
+
+class Reports(Path):
+    """Writes down what ingest reports, and when."""
+
+    def deliver(self, outputs: Any) -> None:
+        """Keep the reports."""
+        self.records = getattr(self, "records", [])
+        for output in outputs:
+            if output.topic == "partials":
+                self.records.append(Record(len(self.records), self.now_ms, None, output.value))
+
+
+@dataclass
+class Played:
+    """What came of some reports: closed windows, changes of alerts, and what is stored."""
+
+    values: list[tuple[bytes | None, bytes]] = field(default_factory=list)
+    alerts: list[bytes] = field(default_factory=list)
+    stored: dict[bytes, bytes] = field(default_factory=dict)
+    state: bytes = b""
+    offset: int = -1
+
+    def take(self, job: KpiJob, *, offset: int) -> None:
+        """Write a checkpoint."""
+        snapshot = settled(job.snapshot())
+        self.values += [(one.key, one.value) for one in snapshot.early_outputs]
+        self.alerts += [one.value for one in snapshot.outputs]
+        self.state, self.offset = snapshot.state, offset
+        for key, value in snapshot.segments:
+            if value is None:
+                self.stored.pop(key, None)
+            else:
+                self.stored[key] = value
+
+    @property
+    def saved(self) -> Saved | None:
+        """What a stage is opened with; None before the first checkpoint."""
+        if not self.state:
+            return None
+        return Saved(offset=self.offset, state=self.state, segments=dict(self.stored))
+
+    @property
+    def newest(self) -> dict[bytes | None, bytes]:
+        """The last record of each closed window."""
+        return dict(self.values)
+
+
+def opened(saved: Saved | None = None) -> KpiJob:
+    return kpi_job(rules=RULES, saved=saved, made=KpiJob)
+
+
+def play(records: Sequence[Record], steps: Sequence[int]) -> Played:
+    """Give a stage the reports, its time cut after so many steps, again and again."""
+    played, job, lengths = Played(), opened(), cycle(steps)
+    for record in records:
+        job.apply([record])
+        while job.work(after(next(lengths))):
+            pass
+        for _ in range(2):
+            job.tick(FULL, now_ms=record.timestamp)
+            job.work(after(next(lengths)))
+            job.work(lambda: False)
+    played.take(job, offset=records[-1].offset)
+    return played
+
+
+def play_killed(records: Sequence[Record], steps: Sequence[int], *, killed_after: int) -> Played:
+    """Write a checkpoint after each slice that allows it, and kill the stage after one.
+
+    Nobody ticks: then only windows that events changed are closed, whenever that is. Slices
+    are counted from when the first window closed: before that observation has not begun.
+    """
+    played, job, lengths = Played(), opened(), cycle(steps)
+    slices, at = 0, 0
+    while at < len(records):
+        job.apply([records[at]])
+        left = True
+        while left and slices != killed_after:
+            left = job.work(after(next(lengths)))
+            if job.whole:
+                played.take(job, offset=at)
+            slices += bool(played.values)
+        if slices == killed_after:
+            slices += 1
+            job, at = opened(played.saved), played.offset
+        at += 1
+    job.work(lambda: False)
+    played.take(job, offset=records[-1].offset)
+    return played
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """Return a slice of time that is used up after so many steps."""
+    left = iter(range(steps - 1))
+    return lambda: next(left, None) is None
+
+
+moments = st.lists(
+    st.tuples(
+        st.sampled_from([0, 5_000, 40_000, 10 * MINUTE_MS, 3 * HOUR_MS, DAY_MS + HOUR_MS]),
+        st.sampled_from(["click", "order_placed"]),
+        st.sampled_from(["c1", "c2"]),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=8,
+)
+lengths = st.lists(st.integers(1, 40), min_size=1, max_size=6)
+
+
+def reported(made: list[tuple[int, str, str, bool]], *, batch: int) -> list[Record]:
+    """Return the reports of events in order, some of them late."""
+    at_ms, events = NOON, []
+    for number, (later_ms, kind, campaign, late) in enumerate(made):
+        at_ms += later_ms
+        time_ms = at_ms - 200_000 if late else at_ms
+        events.append(
+            event(
+                kind,
+                at=time_ms,
+                event_id=f"e{number}",
+                user_id=f"u{number % 3}",
+                campaign_id=campaign,
+                **({"order_id": f"o{number}"} if kind == "order_placed" else {}),
+            )
+        )
+    path = Reports(now_ms=NOON + 30 * DAY_MS)
+    path.feed(events, batch=batch)
+    path.finish()
+    path.report()  # a stage that is killed in the last round hears of all sources again
+    records: list[Record] = path.records
+    return records
+
+
+@settings(max_examples=25, deadline=None)
+@given(made=moments, batch=st.integers(1, 4), steps=lengths)
+def test_any_length(made: list[tuple[int, str, str, bool]], batch: int, steps: list[int]) -> None:
+    """Slices of any length give the same windows in the same order, alerts and state."""
+    records = reported(made, batch=batch)
+    whole = play(records, NEVER)
+    cut = play(records, steps)
+    assert cut.values == whole.values
+    assert cut.alerts == whole.alerts
+    assert cut.state == whole.state
+    assert cut.stored == whole.stored
+
+
+@settings(max_examples=25, deadline=None)
+@given(made=moments, batch=st.integers(1, 4), steps=lengths, killed_after=st.integers(1, 80))
+def test_killed_between_slices(
+    made: list[tuple[int, str, str, bool]], batch: int, steps: list[int], killed_after: int
+) -> None:
+    """A stage that is killed between two slices and goes on closes the same windows."""
+    records = reported(made, batch=batch)
+    whole = play_killed(records, NEVER, killed_after=-1)
+    cut = play_killed(records, steps, killed_after=killed_after)
+    assert cut.newest == whole.newest
+    assert cut.alerts[-1:] == whole.alerts[-1:]
+
+
+def test_no_snapshot_inside_a_report() -> None:
+    """While a report is merged in part, no snapshot may be taken of it."""
+    records = reported([(40_000, "click", "c1", False)] * 30, batch=100)
+    job = opened()
+    job.apply(records[:1])
+    assert not job.whole
+    assert job.work(lambda: True)
+    assert not job.whole
+    while job.work(lambda: True, until_whole=True) and not job.whole:
+        pass
+    assert job.whole
+
+
+def test_progress() -> None:
+    """While windows are closed, the view says up to where, and how many wait."""
+    records = reported([(HOUR_MS, "click", "c1", False)] * 20, batch=100)
+    job = opened()
+    waiting: list[int] = []
+    steps = 0
+    for record in records:
+        job.apply([record])
+        while job.work(lambda: True):
+            steps += 1
+            if steps % 50 == 0:
+                job.tick(FULL, now_ms=record.timestamp + steps * 100)
+                assert job.view is not None
+                waiting.append(job.view.progress.windows_waiting)
+                assert job.view.frontier_ms <= job.view.progress.complete_ms
+    job.tick(FULL, now_ms=records[-1].timestamp + 10**6)
+    assert job.view is not None
+    assert max(waiting) > 100
+    assert waiting[-1] < max(waiting)
+    assert job.view.progress.windows_waiting == 0
+    assert job.view.frontier_ms == job.view.progress.complete_ms
