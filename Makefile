@@ -32,12 +32,14 @@ unit: $(VENV)/.dev ## The fast tests only
 	$(BIN)/pytest tests/unit $(ARGS)
 
 integration: $(VENV)/.dev ## The tests on real services
+	sh scripts/test-data.sh
 	$(BIN)/pytest tests/integration tests/e2e $(ARGS)
 
 proof: $(VENV)/.dev ## The long variants of the proofs: whole data sets, all models, more workers
 	ARGS="-m full --timeout 1800 $(ARGS)" sh scripts/tests.sh
 
 chaos: $(VENV)/.dev ## Faults against the real path, compared with the truth; ARGS=--list names them
+	sh scripts/test-data.sh
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 fuzz: $(VENV)/.dev ## Over 100,000 inputs for every decoder and endpoint

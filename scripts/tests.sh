@@ -8,15 +8,7 @@ bin="$root/${VENV:-.venv}/bin"
 away=$(mktemp -d)
 trap 'rm -rf "$away"' EXIT
 
-# CDNOW's purchases are a file in a wheel; the package itself is not imported.
-cdnow="$root/build/cdnow"
-if [ ! -f "$cdnow/lifetimes/datasets/CDNOW_master.txt" ]; then
-    mkdir -p "$cdnow"
-    "$bin/pip" --disable-pip-version-check --quiet download --no-deps --require-hashes \
-        --only-binary :all: --dest "$cdnow" --requirement requirements/cdnow.lock
-    "$bin/python" -m zipfile -e "$cdnow"/*.whl "$cdnow"
-fi
-export KPI_CDNOW="${KPI_CDNOW:-$cdnow/lifetimes/datasets/CDNOW_master.txt}"
+sh scripts/test-data.sh
 
 cp -r tests pyproject.toml "$away/"
 cd "$away"

@@ -11,6 +11,7 @@ import pytest
 
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.valkey import EmbeddedValkey
+from tests.support import data
 
 IN_CI = os.environ.get("CI") == "true"
 
@@ -33,29 +34,27 @@ def program(name: str) -> str:
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The checkout, which the tests may run away from."""
-    return Path(os.environ.get("KPI_REPOSITORY", Path(__file__).parent.parent))
+    return data.repository()
 
 
 @pytest.fixture(scope="session")
 def shop_log(repository: Path) -> Path:
-    """The shop's click log: KPI_SHOP_LOG, or ../shared/data beside the checkout."""
-    path = Path(
-        os.environ.get(
-            "KPI_SHOP_LOG", repository.parent / "shared" / "data" / "simple-onlineshop.csv"
-        )
-    )
-    if not path.exists():
-        missing(f"the shop log {path} (set KPI_SHOP_LOG)")
-    return path
+    """A shop's click log."""
+    return data_file(repository, data.SHOP_LOG)
 
 
 @pytest.fixture(scope="session")
-def cdnow_file() -> Path:
-    """CDNOW's purchases out of the lifetimes wheel: KPI_CDNOW, set by scripts/tests.sh."""
-    given = os.environ.get("KPI_CDNOW", "")
-    if not given or not Path(given).exists():
-        missing("CDNOW_master.txt (KPI_CDNOW; scripts/tests.sh fetches it)")
-    return Path(given)
+def cdnow_file(repository: Path) -> Path:
+    """CDNOW's purchases."""
+    return data_file(repository, data.CDNOW)
+
+
+def data_file(repository: Path, name: str) -> Path:
+    """Return a file of data, or end the test as `missing` does."""
+    path = data.folder(repository) / name
+    if not path.exists():
+        missing(f"{path} (sh scripts/test-data.sh fetches it)")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,8 @@ from tests.support.forwarder import Forwarder
 
 PARTITIONS = 4
 DRAIN_S = 150.0
+WAITS_AT_MOST = 4
+"""So many times its limit a wait may take that makes progress."""
 
 RULES = """\
 # None of these is broken by the campaign that the feeder sends: what fires is a false alert.
@@ -207,17 +209,19 @@ class Arena:
         with self._lock:
             return self._supervised[name]
 
+    def take(self, *names: str) -> list[Worker]:
+        """Return workers that are not started again when they end."""
+        with self._lock:
+            return [self._supervised.pop(name) for name in names]
+
     def kill(self, *names: str) -> None:
         """End workers at once (SIGKILL); they stay away."""
-        with self._lock:
-            gone = [self._supervised.pop(name) for name in names]
-        for worker in gone:
+        for worker in self.take(*names):
             worker.child.kill()
 
     def stop(self, *names: str) -> None:
         """Ask workers to end (SIGTERM); they stay away."""
-        with self._lock:
-            gone = [self._supervised.pop(name) for name in names]
+        gone = self.take(*names)
         for worker in gone:
             worker.child.process.terminate()
         for worker in gone:
@@ -288,19 +292,45 @@ class Arena:
         )
 
     def wait(self, reached: Callable[[], object], *, timeout_s: float, why: str) -> None:
-        """Wait for something.
+        """Wait for something, as long as the monitor makes progress towards it.
+
+        Args:
+            reached: says whether it is there.
+            timeout_s: so long without progress is too long, and so many times as long in all:
+                a machine that is busy with other things makes a worker slow, and not wrong.
+            why: what is waited for.
 
         Raises:
-            AssertionError: it did not come in time; with the ends of the logs.
+            AssertionError: it did not come; with the ends of the logs.
         """
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+        latest_s = time.monotonic() + WAITS_AT_MOST * timeout_s
+        deadline_s = time.monotonic() + timeout_s
+        seen = self._progress()
+        while time.monotonic() < min(deadline_s, latest_s):
             if reached():
                 return
             time.sleep(0.2)
+            if (now := self._progress()) != seen:
+                seen, deadline_s = now, time.monotonic() + timeout_s
         logs = "\n".join(worker.child.log_tail(6) for worker in self.cluster.workers[-4:])
         health = self.observer.latest.get("health")
-        raise AssertionError(f"not within {timeout_s:.0f} s: {why}\nhealth: {health}\n{logs}")
+        raise AssertionError(f"no progress for {timeout_s:.0f} s: {why}\nhealth: {health}\n{logs}")
+
+    def _progress(self) -> object:
+        """Return what changes while workers start, recover, read and close windows.
+
+        The frontier of a monitor that is well goes on with the clock: it is no progress.
+        """
+        latest = self.observer.latest
+        logged = sum(
+            worker.child.log_file.stat().st_size
+            for worker in self.cluster.workers
+            if worker.child.log_file.exists()
+        )
+        waiting = (latest.get("progress") or {}).get("windows_waiting")
+        lag_s = latest.get("health", {}).get("lag_seconds")
+        behind = None if lag_s is None or lag_s < 1 else round(lag_s)
+        return (self._seen("events"), waiting, behind, logged)
 
     @contextlib.contextmanager
     def fault(self) -> Iterator[None]:
@@ -381,6 +411,12 @@ class Arena:
         finally:
             consumer.close()
 
+    def newest_sent_ms(self) -> int:
+        """Return the newest event time of what the source topics hold."""
+        self.collect()
+        values = (value for records in self._records.values() for value in records.values())
+        return max(truth.times(values))
+
     def lose(self, topic: str, partition: int, *, first: int, end: int) -> int:
         """Take note that offsets [first, end) are gone unread; return how many records.
 
@@ -404,6 +440,14 @@ class Arena:
         """End the feed, wait until all is read, and compare everything with the truth."""
         time.sleep(feed_on_s)
         self.feeder.stop()
+        return self.compare()
+
+    def compare(self, *, live: bool = True) -> Outcome:
+        """Wait until all is read, and compare everything with the truth.
+
+        Args:
+            live: whether the events are of now, so that the workers must be current again.
+        """
         self.collect()
         true = truth.of(
             [value for _, value in sorted(records.items())]
@@ -420,6 +464,13 @@ class Arena:
                 timeout_s=DRAIN_S,
                 why="everything is read",
             )
+            if live:
+                since_s = self.fault_ended_s or self.began_s
+                self.wait(
+                    lambda: self.observer.recovered_after_s(since_s=since_s) is not None,
+                    timeout_s=DRAIN_S,
+                    why="the monitor is current again",
+                )
         # The frontier moves on with the clock; what is closed up to here must be published
         # by the next checkpoint of the KPI stage.
         frontier = self.observer.latest.get("frontier") or 0
@@ -432,7 +483,7 @@ class Arena:
         outcome.recovered_s = self.observer.recovered_after_s(
             since_s=self.fault_ended_s or self.began_s
         )
-        if outcome.recovered_s is None and not self.refused:
+        if live and outcome.recovered_s is None and not self.refused:
             self.fail("never current again")
         outcome.peak_rss_mb = self.observer.peak_rss_mb
         outcome.health_alerts = sorted(self.observer.health_alerts)

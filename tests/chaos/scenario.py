@@ -18,7 +18,9 @@ class Scenario:
     ``play`` gets the arena with its workers at work and the feed flowing, and
     returns when the fault is over. ``in_ci`` says whether CI plays it too;
     ``first_settings`` are environment variables of the workers' first start. A
-    ``sabotage`` breaks the promises on purpose: it shows that the harness sees it.
+    ``sabotage`` breaks the promises on purpose: it shows that the harness sees it. Of
+    ``history`` there is no feed: ``play`` sends events of long ago, starts the workers itself
+    and waits until they have read everything.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Scenario:
     in_ci: bool = False
     module: str = "streams"
     sabotage: bool = False
+    history: bool = False
 
     @property
     def title(self) -> str:
@@ -55,6 +58,7 @@ def scenario(
     in_ci: bool = False,
     module: str = "streams",
     sabotage: bool = False,
+    history: bool = False,
 ) -> Callable[[Callable[[Arena], None]], Callable[[Arena], None]]:
     """Take a function as a scenario; its name and docstring are the scenario's."""
 
@@ -73,6 +77,7 @@ def scenario(
             in_ci=in_ci,
             module=module,
             sabotage=sabotage,
+            history=history,
         )
         return play
 
@@ -91,11 +96,15 @@ def run(one: Scenario, folder: Path) -> Outcome:
     arena.outcome.scenario = one.name
     try:
         with arena:
-            arena.start(*one.workers, module=one.module, **one.first_settings(arena))
-            arena.feeder.start()
-            arena.until_current()
-            one.play(arena)
-            arena.finish(feed_on_s=one.feed_on_s)
+            if one.history:
+                one.play(arena)
+                arena.compare(live=False)
+            else:
+                arena.start(*one.workers, module=one.module, **one.first_settings(arena))
+                arena.feeder.start()
+                arena.until_current()
+                one.play(arena)
+                arena.finish(feed_on_s=one.feed_on_s)
     except NotPlayableError as error:
         arena.outcome.not_played = str(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, the scenario failed

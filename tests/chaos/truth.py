@@ -33,7 +33,7 @@ _CAMPAIGN_OF = {
     name: campaign.id
     for campaign in CAMPAIGNS
     for name in (campaign.id, campaign.name, *campaign.aliases)
-}
+} | {"shop": "shop"}
 
 
 @dataclass

@@ -1,0 +1,232 @@
+"""Months of history read at once: everybody is served meanwhile, and everything is right."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import threading
+import time
+import urllib.error
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from models.windows import DAY_MS
+from tests.chaos.arena import Arena
+from tests.chaos.scenario import scenario
+from tests.support import data
+from tests.support.cluster import Worker
+
+FIRST_VALUES_S = 10.0
+"""After a worker reads, the first closed windows are published within this time."""
+ALL_VALUES_S = 300.0
+ANSWER_S = 1.0
+"""The page and /metrics answer within this time."""
+STOP_S = 5.0
+_KPIS = ("clicks", "orders", "conversion-rate", "unique-visitors", "revenue-gross")
+SETTINGS = {"KPI_IDLE_AFTER_S": "1.5"}
+
+
+def _rules(arena: Arena, *windows: str) -> dict[str, str]:
+    """Return the settings with rules, of which none is ever broken."""
+    file = arena.folder / "history-rules.yaml"
+    rows = [
+        f"  - {{name: {kpi}-{window}, kind: threshold, kpi: {kpi.replace('-', '_')}, "
+        f"window: {window}, above: 1000000000, severity: warning}}"
+        for kpi in _KPIS
+        for window in windows
+    ]
+    file.write_text("\n".join(["rules:", *rows, ""]))
+    return {"KPI_RULES_FILE": str(file)}
+
+
+@dataclass
+class Answers:
+    """Asks workers for their pages again and again, and notes how long the slowest took."""
+
+    arena: Arena
+    slowest_s: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def ask(self, worker: Worker) -> None:
+        """Begin to ask a worker, until it ends."""
+        thread = threading.Thread(target=self._ask, args=(worker,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _ask(self, worker: Worker) -> None:
+        while not self._over.wait(0.3):
+            for path in ("metrics", "", "api/live"):
+                began_s = time.monotonic()
+                try:
+                    worker.get(path)
+                except (OSError, urllib.error.URLError):
+                    if not worker.child.alive:
+                        return
+                took_s = time.monotonic() - began_s
+                self.slowest_s[path] = max(took_s, self.slowest_s.get(path, 0.0))
+
+    def check(self) -> None:
+        """End, and check that every answer came in time."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(30)
+        for path, took_s in self.slowest_s.items():
+            if took_s > ANSWER_S:
+                self.arena.fail(f"/{path} took {took_s:.1f} s")
+        slowest = max(self.slowest_s.values())
+        self.arena.outcome.notes.append(f"slowest answer {slowest * 1000:.0f} ms")
+
+
+def _send_shop_log(arena: Arena) -> None:
+    checkout = data.repository()
+    arena.cluster.command(
+        *("feed", str(data.folder(checkout) / data.SHOP_LOG)),
+        *("--mapping", str(checkout / "config" / "shop-log.yaml"), "--speed", "max"),
+    )
+
+
+def _published(arena: Arena) -> bool:
+    return any(True for _ in arena.cluster.read("values"))
+
+
+def _until_all_is_closed(arena: Arena) -> None:
+    """Wait until everything that was sent is read, and every window of it is closed."""
+    newest_ms = arena.newest_sent_ms()
+    arena.wait(
+        lambda: (arena.observer.latest.get("frontier") or 0) > newest_ms,
+        timeout_s=150,
+        why="all windows are closed",
+    )
+
+
+def _rebalances(arena: Arena) -> int:
+    """Return in how many generations of the group workers said that they joined."""
+    return sum(len(re.findall(r"is rebalancing", arena.log(name))) for name in ("a", "b"))
+
+
+def _check_order(arena: Arena) -> None:
+    """Check that windows were published in the order of their ends, corrections aside."""
+    newest = 0
+    for record in arena.cluster.read("values"):
+        closed = json.loads(record.value)
+        if closed["corrected"]:
+            continue
+        if closed["end"] < newest:
+            arena.fail(f"{closed['window']} of {closed['end']} was published after {newest}")
+            return
+        newest = closed["end"]
+
+
+@scenario(history=True, settings=SETTINGS)
+def shop_history(arena: Arena) -> None:
+    """Five months of a shop's log, read at once by two workers, with values and 20 rules."""
+    _send_shop_log(arena)
+    answers = Answers(arena)
+    arena.start("a", "b", **_rules(arena, "1m", "5m", "1h", "day"))
+    for name in ("a", "b"):
+        answers.ask(arena.worker(name))
+    with arena.fault():
+        arena.wait(lambda: arena.observer.latest, timeout_s=60, why="a worker reads")
+        reading_s = time.monotonic()
+        rebalances = _rebalances(arena)
+        arena.wait(lambda: _published(arena), timeout_s=60, why="the first values")
+        first_s = time.monotonic() - reading_s
+        _until_all_is_closed(arena)
+        all_s = time.monotonic() - reading_s
+    answers.check()
+    arena.outcome.notes.append(f"first values {first_s:.1f} s, all {all_s:.0f} s")
+    if first_s > FIRST_VALUES_S:
+        arena.fail(f"the first values came after {first_s:.0f} s")
+    if all_s > ALL_VALUES_S:
+        arena.fail(f"the last values came after {all_s:.0f} s")
+    if _rebalances(arena) > rebalances:
+        arena.fail("the group was rebalanced meanwhile")
+    for name in ("a", "b"):
+        if "waits: " in arena.log(name):
+            arena.fail(f"worker {name} waited for Redis")
+    _stop(arena, "a", "b")
+    arena.again("a", "b")
+    _check_order(arena)
+
+
+@scenario(history=True, settings=SETTINGS)
+def shop_history_interrupted(arena: Arena) -> None:
+    """The same, with SIGTERM and kill -9 of both workers and of the broker in the middle."""
+    _send_shop_log(arena)
+    arena.start("a", "b", **_rules(arena, "1m", "5m", "1h", "day"))
+    arena.wait(lambda: arena.observer.latest, timeout_s=60, why="a worker reads")
+    with arena.fault():
+        time.sleep(10)
+        _stop(arena, "a", "b")
+        arena.again("a", "b")
+        time.sleep(20)
+        arena.kill("a", "b")
+        arena.again("a", "b")
+        time.sleep(20)
+        arena.kill_broker()
+        time.sleep(2)
+        _stop(arena, "a", "b", without_broker=True)
+        arena.start_broker()
+        arena.again("a", "b")
+    _until_all_is_closed(arena)
+
+
+@scenario(history=True, settings={**SETTINGS, "KPI_PUBLISH_VALUES": "false"})
+def sparse_campaigns(arena: Arena) -> None:
+    """90 days of 1,000 campaigns with a click now and then, read at once, with 20 rules."""
+    rnd = random.Random(7)
+    campaigns = [f"c{number}" for number in range(1_000)]
+    start_ms = int(time.time() * 1000) // DAY_MS * DAY_MS - 100 * DAY_MS
+    times = sorted(rnd.randrange(90 * DAY_MS) for _ in range(20_000))
+    arena.cluster.send("clicks", list(_clicks(times, start_ms, campaigns, rnd)))
+    answers = Answers(arena)
+    arena.start("a", "b", **_rules(arena, "1m", "5m", "1h", "day"))
+    for name in ("a", "b"):
+        answers.ask(arena.worker(name))
+    arena.wait(lambda: arena.observer.latest, timeout_s=60, why="a worker reads")
+    reading_s = time.monotonic()
+    rebalances = _rebalances(arena)
+    _until_all_is_closed(arena)
+    arena.outcome.notes.append(f"all {time.monotonic() - reading_s:.0f} s")
+    answers.check()
+    if _rebalances(arena) > rebalances:
+        arena.fail("the group was rebalanced meanwhile")
+    _stop(arena, "a", "b")
+    arena.again("a", "b")
+
+
+def _clicks(
+    times: list[int], start_ms: int, campaigns: list[str], rnd: random.Random
+) -> Iterator[tuple[str, object]]:
+    for number, time_ms in enumerate(times):
+        user = f"u{rnd.randrange(5_000)}"
+        yield (
+            user,
+            {
+                "type": "click",
+                "event_id": f"e{number}",
+                "event_time": start_ms + time_ms,
+                "user_id": user,
+                "campaign_id": rnd.choice(campaigns),
+                "channel": rnd.choice(("search", "feed")),
+            },
+        )
+
+
+def _stop(arena: Arena, *names: str, without_broker: bool = False) -> None:
+    """Ask workers to end (SIGTERM), and check that each does so in time."""
+    workers = arena.take(*names)
+    began_s = time.monotonic()
+    for worker in workers:
+        worker.child.process.terminate()
+    for worker in workers:
+        code = worker.child.process.wait(60)
+        took_s = time.monotonic() - began_s
+        if took_s > STOP_S + 0.5:
+            arena.fail(f"{worker.child.name} took {took_s:.1f} s to end")
+        if code != 0 and not without_broker:
+            arena.fail(f"{worker.child.name} ended with {code}")
