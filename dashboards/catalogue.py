@@ -28,6 +28,7 @@ _UNITS: Final[dict[ShownUnit, str]] = {
     "seconds": "s",
     "score": "none",
 }
+_NOT_EXPORTED: Final = "No data, or not exported (export in the file of KPIs) 无数据或未导出"
 _CHANGES: Final = "Changes 环比 同比"
 _OBJECTIVES: Final = {
     "reach": "Reach 触达",
@@ -154,6 +155,7 @@ def _graph(title: str, text: str, unit: str, shown: Sequence[Query]) -> timeseri
         .unit(unit)
         .height(7)
         .span(8)
+        .no_value(_NOT_EXPORTED)
         .legend(legend.display_mode(choices.LegendDisplayMode.LIST))
         .tooltip(widgets.VizTooltipOptions().mode(choices.TooltipDisplayMode.MULTI))
         .targets(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -14,15 +14,35 @@ from models.kpis import CATALOGUE
 from models.scopes import SCOPE_KINDS, ScopeKind
 from models.windows import SHOWN_WINDOWS, ShownWindow
 
+Extra = Literal["n", "bounds", "comparisons"]
+"""What may be exported beside a KPI's value: what it rests on, its interval of 95 %, and its
+differences from reference periods."""
+
+EXTRAS: tuple[Extra, ...] = get_args(Extra)
+
 
 class ExportRule(BaseModel):
-    """The KPIs and windows of some scopes; KPIs by shell patterns."""
+    """The KPIs and windows of some scopes, and what is exported beside; KPIs by shell patterns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scopes: tuple[ScopeKind, ...] = SCOPE_KINDS
     kpis: tuple[str, ...] = ("*",)
     windows: tuple[ShownWindow, ...] = SHOWN_WINDOWS
+    extras: tuple[Extra, ...] = EXTRAS
+
+
+HEADLINES = ("clicks", "orders", "revenue_gross", "conversion_rate", "roas")
+"""What the live board shows of each campaign and channel, in the window that is chosen."""
+SHORT_WINDOWS: tuple[ShownWindow, ...] = ("5m", "1h", "day")
+DEFAULT_EXPORT = (
+    ExportRule(scopes=("all",)),
+    ExportRule(scopes=("campaign", "channel"), kpis=HEADLINES, extras=("bounds", "comparisons")),
+    ExportRule(scopes=("campaign", "channel"), windows=SHORT_WINDOWS, extras=()),
+    ExportRule(scopes=("region", "segment"), kpis=HEADLINES, windows=SHORT_WINDOWS, extras=()),
+)
+"""What is exported without a file that says so: what the boards show, by default. Three
+campaigns and six channels are some thousand series; everything would be ten times as many."""
 
 
 class KpiBook(BaseModel):
@@ -35,7 +55,7 @@ class KpiBook(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kpis: tuple[Kpi, ...] = ()
-    export: tuple[ExportRule, ...] = (ExportRule(),)
+    export: tuple[ExportRule, ...] = DEFAULT_EXPORT
     top_campaigns: Annotated[int, Field(ge=1)] = 100
     coefficients: dict[Coefficient, Annotated[float, Field(gt=0, le=1)]] = {}
 
@@ -51,18 +71,27 @@ class KpiBook(BaseModel):
         return CATALOGUE.with_more(self.kpis)
 
     def exports(self, kpi: str, scope: ScopeKind, window: str) -> bool:
-        """Say whether a series is exported."""
-        return _exports(self.export, kpi, scope, window)
+        """Return whether a KPI's value is exported."""
+        return _extras(self.export, kpi, scope, window) is not None
+
+    def extras(self, kpi: str, scope: ScopeKind, window: str) -> frozenset[Extra]:
+        """Return what is exported beside a KPI's value."""
+        return _extras(self.export, kpi, scope, window) or frozenset()
 
 
 @lru_cache(maxsize=1 << 16)
-def _exports(rules: tuple[ExportRule, ...], kpi: str, scope: ScopeKind, window: str) -> bool:
-    return any(
-        scope in rule.scopes
+def _extras(
+    rules: tuple[ExportRule, ...], kpi: str, scope: ScopeKind, window: str
+) -> frozenset[Extra] | None:
+    """Return what is exported beside a value; None where the value is not exported either."""
+    matching = [
+        rule.extras
+        for rule in rules
+        if scope in rule.scopes
         and window in rule.windows
         and any(fnmatchcase(kpi, pattern) for pattern in rule.kpis)
-        for rule in rules
-    )
+    ]
+    return frozenset().union(*matching) if matching else None
 
 
 def catalogue_of(info: ValidationInfo) -> Catalogue:

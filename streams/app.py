@@ -211,6 +211,7 @@ def build(settings: Settings) -> Monitor:
             day=settings.business_day,
             currency=settings.currency,
             kpis=book,
+            rules=rules,
             scorecards=scorecards,
             largest_series_count=settings.largest_series_count,
         ),

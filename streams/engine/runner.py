@@ -238,9 +238,15 @@ class Runner:
 
     async def _take(self, running: Running, records: Sequence[Any]) -> None:
         """Give records to a job, and have it do what follows while others get their turn."""
+        # A job that was opened with work left can't be saved while new records wait for that.
+        await self._work_off(running)
         running.job.apply(records)
         running.offset = records[-1].offset
         running.progressed_at = time.monotonic()
+        await self._work_off(running)
+
+    async def _work_off(self, running: Running) -> None:
+        """Have a job work until nothing is left of what was given to it."""
         if not self._work(running):
             return
         running.at_work = True

@@ -1,26 +1,29 @@
-"""The Prometheus collector: what this worker owns now, and nothing else.
+"""The metrics of a worker: what it owns now, and nothing else.
 
-Series are made anew for each scrape, so a campaign that is over or a partition
-that moved away is gone from the next one. Every metric is declared here once.
+A campaign that is over or a partition that moved away is gone from the next scrape. Every
+metric is declared here once.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from itertools import accumulate
 from typing import NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from models.alerts import AlertState
 from models.dead_letters import Reason
 from models.definitions import Catalogue, Kpi, KpiValue
 from models.scopes import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
-from models.windows import ShownWindow
 from streams.export.comparison_metrics import SPECS as COMPARISON_SPECS
-from streams.export.comparison_metrics import difference_metrics, difference_rows
+from streams.export.comparison_metrics import (
+    DifferenceRow,
+    difference_metrics,
+    difference_rows,
+)
 from streams.export.effect_metrics import SPECS as EFFECT_SPECS
 from streams.export.effect_metrics import effect_metrics
 from streams.export.exports import Exports
@@ -29,7 +32,7 @@ from streams.export.peer_metrics import SPECS as PEER_SPECS
 from streams.export.peer_metrics import peer_metrics
 from streams.export.scorecard_metrics import SPECS as SCORECARD_SPECS
 from streams.export.scorecard_metrics import funnel_metrics, scorecard_metrics
-from streams.export.worker_view import ViewSource, WorkerView
+from streams.export.worker_view import WorkerView
 from streams.kpis.view import Evaluation, KpiView
 
 _LABELS = ("scope", *PARTS, "window")
@@ -138,68 +141,88 @@ SPECS = (
 )
 
 
-class MonitorCollector(Collector):
-    """Collects a worker's view.
+def moment_metrics(view: WorkerView) -> Iterator[Metric]:
+    """Yield the metrics of a worker that may be others at each scrape."""
+    yield from _worker_metrics(view)
+    if view.kpis is not None:
+        yield from _stage_metrics(view.kpis)
+
+
+class KpiMetrics:
+    """The metrics of KPIs in closed windows.
 
     Args:
-        view: returns the worker's view.
         exports: the KPIs and which of their series are exported, and the scorecards.
     """
 
-    def __init__(self, view: ViewSource, exports: Exports) -> None:
-        self._view = view
+    def __init__(self, exports: Exports) -> None:
         self._exports = exports
         self._catalogue = exports.catalogue
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield every metric this worker owns."""
-        view = self._view()
-        yield from _worker_metrics(view)
-        if view.kpis is not None:
-            yield from _stage_metrics(view.kpis, self._catalogue)
-            yield from self._kpi_metrics(view.kpis)
+    def chosen(self, kpis: KpiView) -> Chosen:
+        """Return what is exported of a view: what fits the limit, by importance.
 
-    def describe(self) -> Iterable[Metric]:
-        """Name nothing beforehand: what is collected depends on the moment."""
-        return ()
-
-    def _kpi_metrics(self, kpis: KpiView) -> Iterator[Metric]:
+        Comparisons are cut before the KPIs themselves.
+        """
         evaluations = [*kpis.latest.values(), *kpis.stages]
         scopes = _by_importance(evaluations)
         rows = [self._exported(row) for row in _rows(evaluations, scopes)]
         differences = list(difference_rows(self._exports.differences(kpis), scopes=scopes))
-        # What fits the limit; comparisons are cut before the KPIs themselves.
         limit = self._exports.largest_series_count
-        shown = _fitting([self._series_count(row.values) for row in rows], limit=limit)
+        shown = _fitting([self._series_count(row) for row in rows], limit=limit)
         rest = 0 if shown.left_out else limit - shown.series
         compared = _fitting([row.series_count for row in differences], limit=rest)
+        by_evaluation: dict[int, list[_Row]] = {id(one): [] for one in evaluations}
+        for row in rows[: shown.rows]:
+            by_evaluation[id(row.evaluation)].append(row)
+        return Chosen(by_evaluation, differences[: compared.rows], shown, compared, object())
+
+    def day_of(self, kpis: KpiView) -> date:
+        """Return the business day of the newest windows."""
+        return self._exports.day.date_of(kpis.frontier_ms)
+
+    def of_window(self, rows: Sequence[_Row]) -> Iterator[Metric]:
+        """Yield the metrics of one closed window: a family for each KPI, its n and its bounds."""
         for kpi in self._catalogue.values():
-            yield from self._metrics_of(kpi, rows[: shown.rows])
-        yield from difference_metrics(differences[: compared.rows])
+            yield from self._metrics_of(kpi, rows)
+
+    def beside(self, kpis: KpiView, chosen: Chosen) -> Iterator[Metric]:
+        """Yield what is made of closed windows beside their KPIs."""
+        yield from difference_metrics(chosen.differences)
         yield from scorecard_metrics(self._exports.scores(kpis))
         yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
         yield from effect_metrics(kpis.effects, self._catalogue)
         yield from peer_metrics(self._exports.outliers(kpis))
+        yield from _completeness_metrics(kpis, self._catalogue)
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
-        yield family(SERIES, [((), shown.series + compared.series)])
-        yield family(LEFT_OUT, [((), shown.left_out)])
-        yield family(COMPARISONS_LEFT_OUT, [((), compared.left_out)])
+        yield family(SERIES, [((), chosen.shown.series + chosen.compared.series)])
+        yield family(LEFT_OUT, [((), chosen.shown.left_out)])
+        yield family(COMPARISONS_LEFT_OUT, [((), chosen.compared.left_out)])
 
     def _exported(self, row: _Row) -> _Row:
         """Return a row with the KPIs that are to be exported of it."""
         chosen = {
             name: value
             for name, value in row.values.items()
-            if self._exports.kpis.exports(name, row.scope.kind, row.window)
+            if self._exports.exported(name, row.scope.kind, row.evaluation.window)
         }
         return row._replace(values=chosen)
 
-    def _series_count(self, values: Mapping[str, KpiValue]) -> int:
-        """Return how many series the values become: themselves, n, and bounds."""
+    def _series_count(self, row: _Row) -> int:
+        """Return how many series a row becomes: values, n, and bounds."""
         return sum(
-            1 + self._catalogue[name].has_n + (0 if value.low is None else 2)
-            for name, value in values.items()
+            1 + self._with_n(name, row) + 2 * self._with_bounds(name, value, row)
+            for name, value in row.values.items()
         )
+
+    def _with_n(self, name: str, row: _Row) -> bool:
+        window, scope = row.evaluation.window, row.scope.kind
+        return self._catalogue[name].has_n and "n" in self._exports.kpis.extras(name, scope, window)
+
+    def _with_bounds(self, name: str, value: KpiValue, row: _Row) -> bool:
+        window, scope = row.evaluation.window, row.scope.kind
+        asked = "bounds" in self._exports.kpis.extras(name, scope, window)
+        return asked and value.low is not None and value.high is not None
 
     def _metrics_of(self, kpi: Kpi, rows: Iterable[_Row]) -> Iterator[Metric]:
         money = kpi.unit == "money"
@@ -216,12 +239,14 @@ class MonitorCollector(Collector):
             value = row.values.get(kpi.name)
             if value is None:
                 continue
-            plain = (*row.scope, row.window)
+            plain = (*row.scope, row.evaluation.window)
             full = (*plain, self._exports.currency) if money else plain
             value_metric.add_metric(full, kpi.shown(value.value))
-            if kpi.has_n:
+            if self._with_n(kpi.name, row):
                 n_metric.add_metric(plain, value.n)
-            if bounds and value.low is not None and value.high is not None:
+            if self._with_bounds(kpi.name, value, row):
+                assert value.low is not None
+                assert value.high is not None
                 bounds[0].add_metric(full, value.low)
                 bounds[1].add_metric(full, value.high)
         yield value_metric
@@ -245,10 +270,28 @@ def _fitting(counts: Sequence[int], *, limit: int) -> _Fitting:
     return _Fitting(rows, so_far[rows], so_far[-1] - so_far[rows])
 
 
+class Chosen(NamedTuple):
+    """What is exported of a view.
+
+    Args:
+        rows: of each evaluation, by its identity.
+        differences: from reference periods.
+        shown: how many rows and series fit, and how many do not.
+        compared: the same of the differences.
+        mark: tells one choice from another.
+    """
+
+    rows: Mapping[int, Sequence[_Row]]
+    differences: Sequence[DifferenceRow]
+    shown: _Fitting
+    compared: _Fitting
+    mark: object
+
+
 class _Row(NamedTuple):
     """The KPIs of one window and scope."""
 
-    window: ShownWindow
+    evaluation: Evaluation
     scope: Scope
     values: Mapping[str, KpiValue]
 
@@ -269,11 +312,11 @@ def _rows(evaluations: Sequence[Evaluation], scopes: Iterable[Scope]) -> Iterato
     """Yield the rows of the small campaigns together, and of the scopes in their order."""
     for evaluation in evaluations:
         if evaluation.other:
-            yield _Row(evaluation.window, Scope("campaign", OTHER_CAMPAIGNS), evaluation.other)
+            yield _Row(evaluation, Scope("campaign", OTHER_CAMPAIGNS), evaluation.other)
     for scope in scopes:
         for evaluation in evaluations:
             if scope in evaluation.values and scope.campaign not in evaluation.small:
-                yield _Row(evaluation.window, scope, evaluation.values[scope])
+                yield _Row(evaluation, scope, evaluation.values[scope])
 
 
 def _worker_metrics(view: WorkerView) -> Iterator[Metric]:
@@ -289,7 +332,7 @@ def _worker_metrics(view: WorkerView) -> Iterator[Metric]:
     yield family(DELIVERY_FAILURES, [((), view.delivery_failures)])
 
 
-def _stage_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metric]:
+def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     def by_topic(name: str) -> list[tuple[tuple[str, ...], float]]:
         return [((topic,), counts.get(name, 0)) for topic, counts in sorted(kpis.totals.items())]
 
@@ -319,29 +362,6 @@ def _stage_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metric]:
     yield family(WINDOWS_WAITING, [((), kpis.progress.windows_waiting)])
     yield family(WINDOWS_CLOSED, [((), kpis.progress.windows_closed)])
     yield family(GAPS, [((), kpis.health.gaps)])
-    yield family(
-        WINDOW_COMPLETE,
-        [
-            ((window,), float(all(one.complete for one in several)))
-            for window, several in kpis.by_window.items()
-        ],
-    )
-    yield family(
-        KPI_COMPLETE,
-        [
-            ((kpi.name, window), float(all(one.tells(kpi) for one in several)))
-            for window, several in kpis.by_window.items()
-            for kpi in catalogue.values()
-        ],
-    )
-    yield family(
-        EXHAUSTED,
-        [
-            ((campaign,), moment_ms / 1000)
-            for latest in kpis.latest.values()
-            for campaign, moment_ms in sorted(latest.exhausted_ms.items())
-        ],
-    )
     yield family(
         WATERMARK,
         [
@@ -378,5 +398,31 @@ def _stage_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metric]:
             )
             for alert in kpis.alerts
             if alert.state is not AlertState.RESOLVED
+        ],
+    )
+
+
+def _completeness_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metric]:
+    yield family(
+        WINDOW_COMPLETE,
+        [
+            ((window,), float(all(one.complete for one in several)))
+            for window, several in kpis.by_window.items()
+        ],
+    )
+    yield family(
+        KPI_COMPLETE,
+        [
+            ((kpi.name, window), float(all(one.tells(kpi) for one in several)))
+            for window, several in kpis.by_window.items()
+            for kpi in catalogue.values()
+        ],
+    )
+    yield family(
+        EXHAUSTED,
+        [
+            ((campaign,), moment_ms / 1000)
+            for latest in kpis.latest.values()
+            for campaign, moment_ms in sorted(latest.exhausted_ms.items())
         ],
     )

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from models.alerts import RuleBook
 from models.definitions import Catalogue, Kpi
-from models.scopes import Scope
+from models.scopes import Scope, ScopeKind
 from models.scorecards import ScorecardBook
 from models.selection import KpiBook
 from models.windows import BusinessDay, Reference, ShownWindow, WindowName
@@ -26,18 +27,26 @@ OUTLIERS_SHOWN = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exports:
-    """The KPIs and which of their series are exported, the scorecards, the calendar."""
+    """The KPIs and which of their series are exported, alert rules, scorecards, the calendar."""
 
     day: BusinessDay
     currency: str
     kpis: KpiBook = field(default_factory=KpiBook)
+    rules: RuleBook = field(default_factory=RuleBook)
     scorecards: ScorecardBook = field(default_factory=ScorecardBook)
     largest_series_count: int = 50_000
     catalogue: Catalogue = field(init=False)
+    _asked: frozenset[tuple[str, str, str]] = field(init=False, repr=False)
     _memo: Memo = field(init=False, default_factory=Memo, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "catalogue", self.kpis.catalogue)
+        asked = frozenset((rule.kpi, rule.scope, rule.window) for rule in self.rules.rules)
+        object.__setattr__(self, "_asked", asked)
+
+    def exported(self, kpi: str, scope: ScopeKind, window: ShownWindow) -> bool:
+        """Return whether a KPI's value is exported: the file asks for it, or an alert rule does."""
+        return self.kpis.exports(kpi, scope, window) or (kpi, scope, window) in self._asked
 
     def scores(self, view: KpiView) -> list[scoring.Score]:
         """Return the scores of all cards, on the newest windows."""
@@ -90,7 +99,7 @@ class Exports:
             scope: [
                 (kpi, one)
                 for kpi in self.catalogue.values()
-                if self.kpis.exports(kpi.name, scope.kind, window)
+                if "comparisons" in self.kpis.extras(kpi.name, scope.kind, window)
                 if (one := difference_of(kpi, scope, comparison)) is not None
             ]
             for scope in now.values

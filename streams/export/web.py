@@ -15,13 +15,11 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import choose_encoder
 
 from streams.errors import MonitorError
-from streams.export.collector import MonitorCollector
 from streams.export.exports import Exports
 from streams.export.live import live
+from streams.export.metrics_text import MetricsText
 from streams.export.share import LiveShare
 from streams.export.worker_view import ViewSource
 
@@ -65,9 +63,7 @@ class WebServer:
         self._port = port
         self._exports = exports
         self._share = share
-        self._registry = CollectorRegistry()
-        self._registry.register(MonitorCollector(view, exports))
-        ProcessCollector(registry=self._registry)
+        self._metrics_text = MetricsText(view, exports)
         self._page = resources.files("streams.export").joinpath("live.html").read_text("utf-8")
         self._streams = 0
         self._loop = asyncio.new_event_loop()
@@ -146,13 +142,12 @@ class WebServer:
         return web.Response(text=self._page, content_type="text/html")
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        try:
-            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        except (TypeError, ValueError):
-            # Of a version that is no number, such as version==0.0.4, it raises.
-            encode, content_type = choose_encoder("")
-        body = await asyncio.to_thread(encode, self._registry)
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        answer = await asyncio.to_thread(
+            self._metrics_text.answer,
+            accept=request.headers.get("Accept", ""),
+            accept_encoding=request.headers.get("Accept-Encoding", ""),
+        )
+        return web.Response(body=answer.body, headers=answer.headers)
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})

@@ -33,7 +33,8 @@ _CAMPAIGN_OF = {
     name: campaign.id
     for campaign in CAMPAIGNS
     for name in (campaign.id, campaign.name, *campaign.aliases)
-} | {"shop": "shop"}
+}
+"""What the feed calls its campaigns; others are called by their id."""
 
 
 @dataclass
@@ -144,7 +145,7 @@ def _row(event: dict[str, Any]) -> dict[str, Any]:
         "event_time_ms": event["event_time"],
         "kind": kind,
         "user_id": event.get("user_id"),
-        "campaign": _CAMPAIGN_OF[named] if named else "none",
+        "campaign": _CAMPAIGN_OF.get(named, named) if named else "none",
         "channel": event.get("channel") or "none",
         "region": event.get("region", ""),
         "segment": event.get("segment") or "",

@@ -169,8 +169,13 @@ def test_rules_may_be_about_kpis_of_the_file(tmp_path: Path) -> None:
         config.load_rules(rules)
 
 
-def test_everything_is_exported_unless_a_file_says_otherwise() -> None:
-    assert KpiBook().exports("ctr", "campaign_region", "month")
+def test_what_boards_show_is_exported_unless_a_file_says_otherwise() -> None:
+    assert KpiBook().exports("ctr", "all", "month")
+    assert KpiBook().exports("ctr", "campaign", "day")
+    assert not KpiBook().exports("ctr", "campaign", "month")
+    assert not KpiBook().exports("clicks", "campaign_region", "day")
+    assert KpiBook().extras("roas", "channel", "month") == {"bounds", "comparisons"}
+    assert KpiBook().extras("ctr", "all", "month") == {"n", "bounds", "comparisons"}
     book = KpiBook.model_validate({"export": [{"scopes": ["all"], "kpis": ["revenue_*"]}]})
     assert book.exports("revenue_net", "all", "1m")
     assert not book.exports("revenue_net", "campaign", "1m")

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 
 from models.definitions import KpiValue
 from models.formulas import names_in
@@ -25,9 +24,9 @@ from streams import config
 from streams.embedded import synthetic
 from streams.engine.running import EngineStats
 from streams.engine.stage import Position
-from streams.export.collector import MonitorCollector
 from streams.export.exports import Exports
 from streams.export.live import live
+from streams.export.metrics_text import MetricsText
 from streams.export.worker_view import WorkerView
 from streams.kpis.comparing import KINDS
 from streams.kpis.view import Comparison, Evaluation, KpiView
@@ -80,9 +79,7 @@ def view() -> WorkerView:
 
 
 def metrics(view: WorkerView, exports: Exports) -> str:
-    registry = CollectorRegistry()
-    registry.register(MonitorCollector(lambda: view, exports))
-    return generate_latest(registry).decode()
+    return MetricsText(lambda: view, exports).answer(accept="", accept_encoding="").body.decode()
 
 
 def test_every_kpi_of_the_catalogue_has_a_value_in_the_synthetic_campaign(view: WorkerView) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from models.campaigns import Campaign, Stage
 from models.reports import FacetCell
 from models.scopes import Scope
+from models.selection import ExportRule, KpiBook
 from models.windows import (
     DAY_MS,
     HOUR_MS,
@@ -302,7 +303,8 @@ def test_stages_are_exported_and_shown_but_not_published() -> None:
     fed.click(START + MINUTE_MS, user="one")
     fed.stages(START + HOUR_MS)
     view = worker(fed.path.kpis.view)
-    text = metrics(view, Exports(day=DAY, currency="CNY"))
+    everything = KpiBook(export=(ExportRule(),))
+    text = metrics(view, Exports(day=DAY, currency="CNY", kpis=everything))
     labels = 'campaign="c1",channel="",region="",scope="campaign",segment="",window="stage"'
     assert f"kpi_clicks_count{{{labels}}} 1.0" in text
     assert re.search(

@@ -81,12 +81,16 @@ class Answers:
         self.arena.outcome.notes.append(f"slowest answer {slowest * 1000:.0f} ms")
 
 
-def _send_shop_log(arena: Arena) -> None:
+def _send_shop_log(arena: Arena, *, before: str = "9999") -> None:
+    """Send the log, or what of it is before a date."""
     checkout = data.repository()
-    arena.cluster.command(
-        *("feed", str(data.folder(checkout) / data.SHOP_LOG)),
-        *("--mapping", str(checkout / "config" / "shop-log.yaml"), "--speed", "max"),
-    )
+    log = data.folder(checkout) / data.SHOP_LOG
+    head, *lines = log.read_text(encoding="utf-8").splitlines()
+    part = arena.folder / "log.csv"
+    kept = [line for line in lines if line.rpartition(",")[2] < before]
+    part.write_text("\n".join([head, *kept, ""]), encoding="utf-8")
+    mapping = checkout / "config" / "shop-log.yaml"
+    arena.cluster.command("feed", str(part), "--mapping", str(mapping), "--speed", "max")
 
 
 def _published(arena: Arena) -> bool:
@@ -175,16 +179,39 @@ def shop_history_interrupted(arena: Arena) -> None:
     _until_all_is_closed(arena)
 
 
+@scenario(history=True, settings=SETTINGS, in_ci=True)
+def shop_history_short(arena: Arena) -> None:
+    """Two months of it, with SIGTERM and kill -9 of both workers in the middle."""
+    _send_shop_log(arena, before="2020-01")
+    arena.start("a", "b", **_rules(arena, "1m", "5m", "1h", "day"))
+    arena.wait(lambda: arena.observer.latest, timeout_s=60, why="a worker reads")
+    with arena.fault():
+        time.sleep(3)
+        _stop(arena, "a", "b")
+        arena.again("a", "b")
+        time.sleep(6)
+        arena.kill("a", "b")
+        arena.again("a", "b")
+    _until_all_is_closed(arena)
+
+
 @scenario(history=True, settings={**SETTINGS, "KPI_PUBLISH_VALUES": "false"})
 def sparse_campaigns(arena: Arena) -> None:
-    """90 days of 1,000 campaigns with a click now and then, read at once, with 20 rules."""
+    """90 days of 1,000 campaigns with a click now and then, read at once, with 20 rules.
+
+    Its windows are not published: those of the long windows would be tens of gigabytes.
+    """
     rnd = random.Random(7)
     campaigns = [f"c{number}" for number in range(1_000)]
     start_ms = int(time.time() * 1000) // DAY_MS * DAY_MS - 100 * DAY_MS
     times = sorted(rnd.randrange(90 * DAY_MS) for _ in range(20_000))
     arena.cluster.send("clicks", list(_clicks(times, start_ms, campaigns, rnd)))
+    file = arena.folder / "campaigns.yaml"
+    rows = [f"  - {{id: {campaign}, name: Campaign {campaign}}}" for campaign in campaigns]
+    file.write_text("\n".join(["campaigns:", *rows, ""]))
+    rules = _rules(arena, "1m", "5m", "1h", "day")
     answers = Answers(arena)
-    arena.start("a", "b", **_rules(arena, "1m", "5m", "1h", "day"))
+    arena.start("a", "b", **rules, KPI_CAMPAIGNS_FILE=str(file))
     for name in ("a", "b"):
         answers.ask(arena.worker(name))
     arena.wait(lambda: arena.observer.latest, timeout_s=60, why="a worker reads")
