@@ -34,10 +34,13 @@ class ExportRule(BaseModel):
 
 HEADLINES = ("clicks", "orders", "revenue_gross", "conversion_rate", "roas")
 """What the live board shows of each campaign and channel, in the window that is chosen."""
+ATTRIBUTION = ("orders_*_touch", "orders_linear", "orders_declared", "roas_*", "attribution_spread")
+"""And the models of attribution beside each other."""
 SHORT_WINDOWS: tuple[ShownWindow, ...] = ("5m", "1h", "day")
 DEFAULT_EXPORT = (
     ExportRule(scopes=("all",)),
     ExportRule(scopes=("campaign", "channel"), kpis=HEADLINES, extras=("bounds", "comparisons")),
+    ExportRule(scopes=("campaign", "channel"), kpis=ATTRIBUTION, extras=()),
     ExportRule(scopes=("campaign", "channel"), windows=SHORT_WINDOWS, extras=()),
     ExportRule(scopes=("region", "segment"), kpis=HEADLINES, windows=SHORT_WINDOWS, extras=()),
 )

@@ -10,6 +10,7 @@ from models.definitions import Catalogue, Kpi
 from models.kpis import CATALOGUE
 from models.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_SETS
 from models.scopes import PARTS, SCOPE_KINDS
+from models.selection import HEADLINES, SHORT_WINDOWS
 from models.windows import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.export import collector
 from streams.export.event_reference import events_page
@@ -137,7 +138,11 @@ before the window. In place of the number may stand `influence`, a coefficient o
 ## KPIs of your own
 
 A file named by `KPI_KPIS_FILE` adds KPIs and says which series are exported; see
-[config/kpis.yaml](../config/kpis.yaml). `kpi-monitor kpis --kpis FILE` lists them with the others
+[config/kpis.yaml](../config/kpis.yaml). Without it, what the boards show by default is exported:
+every KPI of everything together in every window; of campaigns and channels the headlines
+({headlines}) and the models of attribution in every window, every other KPI in
+{short_windows}; of regions and segments the headlines in these. What alert rules are about is
+exported in any case. `kpi-monitor kpis --kpis FILE` lists them with the others
 and warns of what is questionable: a volume without its outcome, a KPI without an objective. Its
 `coefficients` are what some KPIs are multiplied with; without them those are absent.
 """
@@ -214,6 +219,8 @@ def kpis_page(catalogue: Catalogue) -> str:
         z_limit=peers.Z_LIMIT,
         fewest_peers=peers.FEWEST_PEERS,
         measures=table(("name", "is a", "topic", "what it is"), measures),
+        headlines=", ".join(f"`{name}`" for name in HEADLINES),
+        short_windows=", ".join(f"`{name}`" for name in SHORT_WINDOWS),
     )
 
 
