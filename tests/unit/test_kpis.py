@@ -78,6 +78,18 @@ def test_a_source_read_far_ahead_counts_as_it_stood_when_the_idle_one_was_read()
     assert completeness.advance() == 9_000
 
 
+def test_lag_is_unknown_until_something_was_read() -> None:
+    """A source that reported and read nothing yet says nothing about how old its records are."""
+    completeness = Completeness([("clicks", 0), ("orders", 0)])
+    completeness.note(report(read_up_to_ms=1_000, watermark_ms=500))
+    completeness.note(report("orders", read_up_to_ms=0))
+    assert completeness.reporting == 2
+    assert completeness.read_up_to_ms is None
+    assert completeness.advance() == 0
+    completeness.note(report("orders", read_up_to_ms=900, idle=True))
+    assert completeness.read_up_to_ms == 900
+
+
 def test_the_frontier_never_goes_back() -> None:
     completeness = Completeness(SOURCES, frontier_ms=700)
     completeness.note(report(watermark_ms=500))
