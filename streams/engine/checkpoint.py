@@ -251,11 +251,10 @@ class Checkpoints:
     async def flush(self, chosen: Sequence[Running], *, within_s: float) -> None:
         """Write what is not yet written, waiting at most that long."""
         deadline = time.monotonic() + within_s
-        for one in chosen:
+        # What is whole goes first: what is not may take all the time that there is.
+        for one in sorted(chosen, key=lambda one: not one.job.whole):
             await _wait_for(one.writing, deadline)
-            while not one.job.whole and time.monotonic() < deadline:
-                one.job.work(Slice().used_up, until_whole=True)
-                await asyncio.sleep(PAUSE_S)
+            await _until_whole(one, deadline)
             if one.writing is None and one.job.dirty and one.job.whole:
                 self.start(one)
         for one in chosen:
@@ -267,6 +266,17 @@ async def _until_over(running: Running, work: Coroutine[Any, Any, None]) -> None
         await work
     finally:
         running.writing = None
+
+
+async def _until_whole(running: Running, deadline: float) -> None:
+    """Have a job work until a snapshot may be taken; one that fails is left as it is."""
+    try:
+        while not running.job.whole and time.monotonic() < deadline:
+            running.job.work(Slice().used_up, until_whole=True)
+            if not running.job.whole:
+                await asyncio.sleep(PAUSE_S)
+    except Exception:
+        log.exception("%s[%d] fails; it goes on from its last checkpoint", *running.source)
 
 
 async def _wait_for(task: asyncio.Task[None] | None, deadline: float) -> None:

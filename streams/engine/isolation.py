@@ -12,11 +12,11 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from streams.engine.fence import end_process
 from streams.engine.running import EngineStats, Running
-from streams.engine.stage import SourcePartition
+from streams.engine.stage import BesideRecordsError, SourcePartition
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,8 @@ class Isolation:
                 del self._suspicions[source]
             try:
                 await self._take(running, records)
+            except BesideRecordsError as error:
+                _end(running, error)
             except Exception:
                 first, last = records[0].offset, records[-1].offset
                 log.exception("%s[%d] failed in offsets %d to %d", *source, first, last)
@@ -86,6 +88,8 @@ class Isolation:
             return True
         try:
             await self._take(running, [record])
+        except BesideRecordsError as error:
+            _end(running, error)
         except Exception as error:
             log.exception("%s[%d] fails on offset %d", *running.source, record.offset)
             self._accuse(running.source, record.offset, suspicion, error=error)
@@ -106,3 +110,8 @@ class Isolation:
         self._stats.isolated_records += 1
         # The type only: the message could hold the record's values.
         suspicion.culprits[offset] = type(error).__name__
+
+
+def _end(running: Running, error: BesideRecordsError) -> NoReturn:
+    log.error("%s[%d]: a fault of the stage", *running.source, exc_info=error)
+    end_process("%s[%d]: %s; this is a fault of the stage", *running.source, error)

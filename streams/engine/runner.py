@@ -240,7 +240,10 @@ class Runner:
         """Give records to a job, and have it do what follows while others get their turn."""
         # A job that was opened with work left can't be saved while new records wait for that.
         await self._work_off(running)
+        if running.revoked:
+            return
         running.job.apply(records)
+        running.left = not running.job.whole
         running.offset = records[-1].offset
         running.progressed_at = time.monotonic()
         await self._work_off(running)
@@ -252,10 +255,10 @@ class Runner:
         running.at_work = True
         self._hold()
         try:
-            while not running.revoked:
+            left = True
+            while left:
                 await asyncio.sleep(PAUSE_S)
-                if not self._work(running):
-                    break
+                left = not running.revoked and self._work(running)
         finally:
             running.at_work = False
 
@@ -288,15 +291,17 @@ class Runner:
     async def _reopen(self, running: Running) -> None:
         """Drop a job that failed, and open it from its last checkpoint."""
         running.revoked = True
-        del self.running[running.source]
+        if self.running.get(running.source) is running:
+            del self.running[running.source]
         await self._checkpoints.settled(running)
         if self.app.rebalancing or running.generation != self._generation:
             # Resuming opens it, here or elsewhere.
             return
         async with self._resuming:
             found = await asyncio.to_thread(self._find, running.source, above=running.log.epoch)
-            if running.source in self.running or running.generation != self._generation:
-                return
+            moved = self.app.rebalancing or running.generation != self._generation
+            if moved or running.source in self.running:
+                return  # resuming opens it, here or elsewhere
             if found.saved is not None:
                 self._open_saved(found, found.saved)
             else:

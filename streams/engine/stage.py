@@ -73,6 +73,10 @@ class NotYetError(Exception):
     """Another job must come first; it is asked again at once."""
 
 
+class BesideRecordsError(MonitorError):
+    """Work of a job failed that no record caused: none of them is to be set aside for it."""
+
+
 class OutsideAwayError(MonitorError):
     """A service that a snapshot needs does not answer; the message says which and why."""
 

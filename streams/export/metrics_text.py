@@ -8,6 +8,7 @@ the families of all windows say, with the few metrics that change at every momen
 from __future__ import annotations
 
 import gzip
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from streams.kpis.view import Evaluation, KpiView
 
 _END = b"# EOF\n"
 """How OpenMetrics ends."""
+FORMATS_KEPT = 3
 _QUICK = 1
 """The level of compression: a tenth of the size, for a few ms."""
 
@@ -69,7 +71,7 @@ class MetricsText:
     def __init__(self, view: ViewSource, exports: Exports) -> None:
         self._view = view
         self._kpis = KpiMetrics(exports)
-        self._memo = Memo()
+        self._memos: OrderedDict[str, Memo] = OrderedDict()
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
 
@@ -85,18 +87,26 @@ class MetricsText:
         except (TypeError, ValueError):
             # Of a version that is no number, such as version==0.0.4, it raises.
             encode, content_type = choose_encoder("")
-        body = self._text(encode, content_type)
+        body = self._text(encode, self._memo_of(content_type))
         headers = {"Content-Type": content_type, "Vary": "Accept-Encoding"}
         if "gzip" in accept_encoding.lower():
             body = gzip.compress(body, _QUICK)
             headers["Content-Encoding"] = "gzip"
         return Answer(body, headers)
 
-    def _text(self, encode: Encode, content_type: str) -> bytes:
+    def _memo_of(self, content_type: str) -> Memo:
+        """Return what was written in a format; of those asked for last, as anybody may ask."""
+        memo = self._memos.pop(content_type, None) or Memo()
+        self._memos[content_type] = memo
+        while len(self._memos) > FORMATS_KEPT:
+            self._memos.popitem(last=False)
+        return memo
+
+    def _text(self, encode: Encode, memo: Memo) -> bytes:
         view = self._view()
         parts = [
             _families(encode, moment_metrics(view)),
-            *self._of_kpis(view.kpis, encode, content_type),
+            *self._of_kpis(view.kpis, encode, memo),
         ]
         families: dict[str, list[_Family]] = {}
         for part in parts:
@@ -110,25 +120,23 @@ class MetricsText:
             texts.append(_END)
         return b"".join(texts)
 
-    def _of_kpis(
-        self, kpis: KpiView | None, encode: Encode, content_type: str
-    ) -> Iterator[_Families]:
+    def _of_kpis(self, kpis: KpiView | None, encode: Encode, memo: Memo) -> Iterator[_Families]:
         """Yield the text of closed windows, and of what is made of them."""
         if kpis is None:
             return
         evaluations = [*kpis.latest.values(), *kpis.stages]
         compared = [one for each in kpis.comparisons.values() for one in (each.now, each.then)]
-        chosen = self._memo.of("chosen", [*evaluations, *compared], lambda: self._kpis.chosen(kpis))
+        chosen = memo.of("chosen", [*evaluations, *compared], lambda: self._kpis.chosen(kpis))
         for number, evaluation in enumerate(evaluations):
-            yield self._memo.of(
-                f"window {number} {content_type}",
+            yield memo.of(
+                f"window {number}",
                 [evaluation],
                 lambda evaluation=evaluation: self._of_window(evaluation, chosen, encode),  # type: ignore[misc]
                 # Where not everything fits, what fits depends on all windows.
                 besides=chosen.mark if chosen.shown.left_out else None,
             )
-        yield self._memo.of(
-            f"beside {content_type}",
+        yield memo.of(
+            "beside",
             [*evaluations, *compared],
             lambda: _families(encode, self._kpis.beside(kpis, chosen)),
             # Scorecards may have exemptions that end on a day.

@@ -61,6 +61,11 @@ class Closing:
         return self._schedule.items()
 
     @property
+    def correcting(self) -> bool:
+        """Whether closed windows wait for their correction."""
+        return any(self._to_correct.values())
+
+    @property
     def to_correct(self) -> list[tuple[WindowName, int]]:
         """The closed windows that wait for their correction."""
         return [(name, end) for name, ends in self._to_correct.items() for end in sorted(ends)]

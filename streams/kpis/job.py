@@ -8,7 +8,7 @@ and the clock it is given.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from models import reports
@@ -17,7 +17,14 @@ from models.measures import SourceKind
 from models.reports import Report
 from models.windows import PANE_MS, WINDOWS, BusinessDay, Window
 from streams.engine.letters import dead_letter
-from streams.engine.stage import Output, Position, Record, Saved, SourcePartition
+from streams.engine.stage import (
+    BesideRecordsError,
+    Output,
+    Position,
+    Record,
+    Saved,
+    SourcePartition,
+)
 from streams.engine.steps import OutOfTime, Steps, in_groups
 from streams.kpis import saved as saved_states
 from streams.kpis.buckets import KEPT_MS, PANES_A_STEP, Buckets
@@ -109,7 +116,7 @@ class KpiJob:
         self._seen = SeenInputs(evaluator.needed, state.seen, wire_needed=state.needed)
         self._seen.expire(day_start=day.start_of(state.closed_ms))
         self._silences = Silences(kinds, silent_after_ms=silent_after_ms)
-        self._silences.restore(state.rhythm, state.silences)
+        self._silences.restore(state.rhythm, state.silences, state.quiet_since)
         self._counted = Counted(state.totals, state.unknown)
         self._shares = Shares()
         self._waits = Waits()
@@ -147,9 +154,11 @@ class KpiJob:
         self._settled_ms = state.closed_ms
         self._unmerged: deque[Record] = deque()
         self._to_show: deque[Callable[[], Steps[None]]] = deque()
+        self._to_close: deque[Callable[[], Steps[None]]] = deque()
         self._shown_last = False
         self._news = False
         self._work = None if saved is None else self._restore(state, saved)
+        self._failure: Exception | None = None
 
     def _restore(self, state: KpiState, saved: Saved) -> Steps[None]:
         yield from self._buckets.restore(
@@ -211,7 +220,7 @@ class KpiJob:
     @property
     def whole(self) -> bool:
         """Whether everything that was applied is merged and no window is half closed."""
-        return self._work is None and not self._unmerged
+        return self._work is None and not self._unmerged and self._failure is None
 
     def work(self, out_of_time: OutOfTime, *, until_whole: bool = False) -> bool:
         """Merge reports and close windows, in order, for a slice of time.
@@ -227,34 +236,54 @@ class KpiJob:
         Returns:
             Whether reports or windows are left.
         """
+        if self._failure is not None:
+            raise self._failure  # its work was done in part: this job is of no use any more
         while True:
             if self._work is None:
                 self._work = self._next_work()
             if self._work is None:
                 return False
-            for _ in self._work:
-                if out_of_time():
-                    return True
+            try:
+                for _ in self._work:
+                    if out_of_time():
+                        return True
+            except Exception as error:
+                self._failure = error
+                raise
             self._work = None
             if out_of_time() or (until_whole and self.whole):
                 return self._behind
 
     @property
     def _behind(self) -> bool:
-        """Whether reports wait to be merged or windows to be closed."""
-        frontier_ms = self._completeness.frontier_ms
-        return bool(self._unmerged) or self._closing.next_end(frontier_ms=frontier_ms) is not None
+        """Whether reports wait to be merged, or windows to be corrected, closed or settled."""
+        if self._unmerged or self._closing.correcting:
+            return True
+        return self._settled_ms < self._completeness.frontier_ms
 
     def _next_work(self) -> Steps[None] | None:
-        """Return what to work on next: what is to be shown takes turns with the rest."""
-        if self._to_show and not (self._shown_last and self._behind):
+        """Return what to work on next.
+
+        What is only shown takes turns with the rest. Windows that somebody waits for are
+        evaluated at their newest end once all ends before it are closed.
+        """
+        behind = self._behind
+        if self._to_show and not (self._shown_last and behind):
             self._shown_last = True
-            return self._to_show.popleft()()
+            return self._shown(self._to_show)
         self._shown_last = False
+        if self._to_close and not behind:
+            return self._shown(self._to_close)
         return self._next_in_order()
+
+    def _shown(self, queue: deque[Callable[[], Steps[None]]]) -> Steps[None]:
+        """Do the first work of a queue; with the last one the view has news."""
+        yield from _beside_records(queue.popleft()())
+        self._news = not (self._to_show or self._to_close)
 
     def _next_in_order(self) -> Steps[None] | None:
         if (correction := self._evaluations.correct_next()) is not None:
+            self._changed = True
             return correction
         if (closed_ms := self._closed_ms) > self._settled_ms:
             return self._settle(closed_ms)
@@ -339,7 +368,7 @@ class KpiJob:
         if recent and not self._news:
             return
         if not (self._to_show or self._news):
-            self._to_show.extend(self._shown_next(current=current))
+            self._show_and_close(current=current)
         self._news = False
         health = health_at(
             now_ms,
@@ -352,28 +381,23 @@ class KpiJob:
         self._changed |= self.judge.health(health)
         self.view = self._viewed(health)
 
-    def _shown_next(self, *, current: bool) -> Iterator[Callable[[], Steps[None]]]:
-        """Yield the work that brings what is shown up to date."""
-        for window in WINDOWS:
-            yield partial(self._show_newest, window)
-        yield lambda: self._stages.make_one(self._closed_ms)
-        yield lambda: self._effects.make_one(self._closed_ms)
+    def _show_and_close(self, *, current: bool) -> None:
+        """Note the work that brings what is shown up to date."""
+        awaited = self._evaluations.awaited(judged=self._judged)
+        newest = [
+            (window.name in awaited, partial(self._close_newest, window)) for window in WINDOWS
+        ]
+        self._to_close = deque(work for waited_for, work in newest if waited_for)
+        self._to_show.extend(work for waited_for, work in newest if not waited_for)
+        self._to_show.append(lambda: self._stages.make_one(self._closed_ms))
+        self._to_show.append(lambda: self._effects.make_one(self._closed_ms))
         if current:
-            yield lambda: self._comparisons.make_one(self._closed_ms)
-        yield self._show
+            self._to_show.append(lambda: self._comparisons.make_one(self._closed_ms))
 
-    def _show_newest(self, window: Window) -> Steps[None]:
-        """Evaluate the newest end of a window, unless its ends are closed in order just now."""
-        if self._behind and window.name in self._evaluations.awaited(judged=self._judged):
-            return
+    def _close_newest(self, window: Window) -> Steps[None]:
         closed = self._evaluations.closed
         yield from self._evaluations.close_newest(window, self._closed_ms)
         self._changed |= self._evaluations.closed > closed
-
-    def _show(self) -> Steps[None]:
-        """Have the view renewed by the next tick."""
-        self._news = True
-        yield
 
     def _viewed(self, health: Health) -> KpiView:
         completeness, closed_ms = self._completeness, self._closed_ms
@@ -425,6 +449,7 @@ class KpiJob:
             to_correct=self._closing.to_correct,
             closed_up_to_ms=self._settled_ms,
             judged=self._judged,
+            quiet_since=self._silences.quiet_since,
             seen=self._seen.to_wire(),
             totals=self._counted.totals,
             unknown=self._counted.unknown,
@@ -450,3 +475,15 @@ class KpiJob:
             early_outputs=letters + self._evaluations.take_outputs(),
             outputs=alert_outputs(self.judge.take_changes(), self._alerts_topic),
         )
+
+
+def _beside_records(work: Steps[None]) -> Steps[None]:
+    """Do work that no record is to blame for.
+
+    Raises:
+        BesideRecordsError: it failed.
+    """
+    try:
+        yield from work
+    except Exception as error:
+        raise BesideRecordsError(f"what is shown can't be computed: {error!r}") from error

@@ -13,6 +13,7 @@ from streams.kpis.ledger import Entry
 from streams.kpis.observation import NOT_OBSERVED, Observation
 from streams.kpis.rhythm import RhythmWire
 from streams.kpis.seen import SeenWire
+from streams.kpis.silences import QuietSince
 
 VERSION = 5
 """Of the state of this stage: that of the schema with which the era came.
@@ -34,7 +35,8 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     are forgotten; ``pinned`` are the days whose quarters are kept; buckets of quarters are
     whole from ``quarters_from_ms`` on. ``due`` has the ends that wait to be closed, also
     those before the frontier, and ``judged`` says whether rules are judged on them;
-    ``to_correct`` has the closed windows that late data changed.
+    ``to_correct`` has the closed windows that late data changed; ``quiet_since`` says which
+    sources are quiet, for the windows that are still to be closed.
     """
 
     frontier_ms: int
@@ -62,6 +64,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     to_correct: list[tuple[WindowName, int]] = []
     closed_up_to_ms: int | None = None
     judged: bool = True
+    quiet_since: list[QuietSince] = []
 
     @property
     def closed_ms(self) -> int:

@@ -14,6 +14,10 @@ UNSURE_SHARE = 0.05
 """A source that was silent for more of a window than this leaves its KPIs unjudged."""
 
 
+QuietSince = tuple[str, int, int]
+"""Topic, partition, and event time in ms."""
+
+
 class Silences:
     """The silences that last and those that ended.
 
@@ -31,10 +35,18 @@ class Silences:
         self._silent_after_ms = silent_after_ms
         self._quiet_since: dict[SourceName, int] = {}
 
-    def restore(self, rhythm: RhythmWire, ended: Iterable[Gap]) -> None:
+    def restore(
+        self, rhythm: RhythmWire, ended: Iterable[Gap], quiet_since: Iterable[QuietSince]
+    ) -> None:
         """Take up a saved state."""
         self.rhythm = Rhythm(silent_after_ms=self._silent_after_ms, wire=rhythm)
         self.ended = list(ended)
+        self._quiet_since = {(topic, partition): ms for topic, partition, ms in quiet_since}
+
+    @property
+    def quiet_since(self) -> list[QuietSince]:
+        """The sources that are quiet, and since which event time."""
+        return [(*name, since_ms) for name, since_ms in self._quiet_since.items()]
 
     def note(self, report: Report, *, listened_ms: int, frontier_ms: int) -> bool:
         """Take note of a report; say whether a silence ended by it.

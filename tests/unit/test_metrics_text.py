@@ -16,7 +16,7 @@ from models.alerts import RuleBook
 from models.kpis import CATALOGUE
 from models.selection import ExportRule, KpiBook
 from streams.export.exports import Exports
-from streams.export.metrics_text import MetricsText
+from streams.export.metrics_text import FORMATS_KEPT, MetricsText
 from streams.export.worker_view import WorkerView
 from tests.unit.test_export import UTC, view
 
@@ -133,3 +133,11 @@ def test_limit_depends_on_all(view: WorkerView) -> None:
     }
     kpis = [one for one in series(text) if one.partition("{")[0] in metrics]
     assert float(exported[0]) == len(kpis) <= 600
+
+
+def test_formats_are_bounded(view: WorkerView) -> None:
+    """What is kept of texts does not grow with the versions that somebody asks for."""
+    made = MetricsText(lambda: view, exports())
+    for number in range(10):
+        text_of(made, f"application/openmetrics-text;version=1.0.0.{number}")
+    assert len(made._memos) <= FORMATS_KEPT

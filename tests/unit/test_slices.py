@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.alerts import RuleBook
+from models.measures import SourceKind
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS
-from streams.engine.stage import Position, Saved
+from streams.engine.stage import BesideRecordsError, Position, Saved
+from streams.kpis import saved as saved_states
 from streams.kpis.job import KpiJob
+from streams.kpis.silences import Silences
 from tests.support.at_once import settled
 from tests.support.offline import NOON, Path, Record, event, kpi_job
 
@@ -170,7 +174,7 @@ def reported(made: list[tuple[int, str, str, bool]], *, batch: int) -> list[Reco
     return records
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(made=moments, batch=st.integers(1, 4), steps=lengths)
 def test_any_length(made: list[tuple[int, str, str, bool]], batch: int, steps: list[int]) -> None:
     """Slices of any length give the same windows in the same order, alerts and state."""
@@ -183,7 +187,7 @@ def test_any_length(made: list[tuple[int, str, str, bool]], batch: int, steps: l
     assert cut.stored == whole.stored
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(made=moments, batch=st.integers(1, 4), steps=lengths, killed_after=st.integers(1, 80))
 def test_killed_between_slices(
     made: list[tuple[int, str, str, bool]], batch: int, steps: list[int], killed_after: int
@@ -230,3 +234,73 @@ def test_progress() -> None:
     assert waiting[-1] < max(waiting)
     assert job.view.progress.windows_waiting == 0
     assert job.view.frontier_ms == job.view.progress.complete_ms
+
+
+def test_correction_is_published() -> None:
+    """A correction that comes after a checkpoint is work to be saved and published itself."""
+    path = Reports(now_ms=NOON + 30 * DAY_MS)
+    path.feed([event(at=NOON + second * 1000, event_id=f"e{second}") for second in (0, 300)])
+    path.report()
+    path.feed([event(at=NOON + 200_000, event_id="late")])
+    path.report()
+    job = opened()
+    records = iter(path.records)
+    while not saved_states.decode(job.snapshot().state).to_correct:
+        if not job.work(lambda: True, until_whole=True):
+            job.apply([next(records)])
+        while not job.whole:
+            job.work(lambda: True, until_whole=True)
+    assert not job.dirty
+    job.work(lambda: False)
+    assert job.dirty
+    corrected = [
+        one for one in settled(job.snapshot()).early_outputs if b'"corrected":true' in one.value
+    ]
+    assert corrected
+
+
+def test_failure_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job whose work failed halfway allows no snapshot, and fails again."""
+    job = opened()
+
+    def fail(*_: object, **__: object) -> Any:
+        yield
+        raise ValueError("halfway")
+
+    monkeypatch.setattr(job._buckets, "apply", fail)
+    job.apply(reported([(40_000, "click", "c1", False)], batch=1)[:1])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="halfway"):
+            job.work(lambda: False)
+        assert not job.whole
+
+
+def test_failure_beside_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in what is only shown is told apart from one that a record causes."""
+    job = opened()
+    job.apply(reported([(40_000, "click", "c1", False)], batch=1))
+    job.work(lambda: False)
+
+    def fail(_: int) -> Any:
+        yield
+        raise ValueError("of a stage")
+
+    monkeypatch.setattr(job._stages, "make_one", fail)
+    job.tick(FULL, now_ms=NOON + 60 * DAY_MS)
+    with pytest.raises(BesideRecordsError, match="of a stage"):
+        job.work(lambda: False)
+
+
+def test_quiet_sources_are_saved() -> None:
+    """Windows that are closed after a restart know which sources were quiet before it."""
+    kinds: dict[str, SourceKind] = {"clicks": "clicks", "orders": "orders"}
+    silences = Silences(kinds, silent_after_ms=20_000)
+    silences.restore([], [], [("clicks", 0, NOON)])
+    again = Silences(kinds, silent_after_ms=20_000)
+    again.restore([], [], silences.quiet_since)
+    assert again.unsure(NOON, NOON + MINUTE_MS) == {"clicks"}
+    state = saved_states.nothing()
+    state.quiet_since = silences.quiet_since
+    job = opened(Saved(offset=0, state=saved_states.encode(state), segments={}))
+    job.work(lambda: False)
+    assert saved_states.decode(job.snapshot().state).quiet_since == [("clicks", 0, NOON)]
