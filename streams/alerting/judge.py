@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pydantic import TypeAdapter
@@ -18,7 +19,7 @@ from models.alerts import (
 from models.campaigns import Campaign
 from models.definitions import Catalogue, Kpi, KpiValue
 from models.kpis import CATALOGUE
-from models.scopes import ALL, Scope
+from models.scopes import ALL, Scope, ScopeKind
 from models.windows import ShownWindow, WindowName
 from streams.alerting.health import HEALTH_RULES, HOLDING, HealthRule
 from streams.alerting.health import judge as judge_health
@@ -72,11 +73,18 @@ class AlertJudge:
 
     def closed(self, evaluation: Evaluation) -> Steps[None]:
         """Judge every rule about the window that closed whose KPI lacks nothing in it."""
-        for rule in self._rules_about.get(evaluation.window, ()):
+        scopes_of: defaultdict[ScopeKind, list[Scope]] = defaultdict(list)
+        rules = self._rules_about.get(evaluation.window, ())
+        for scope in evaluation.values if rules else ():
+            scopes_of[scope.kind].append(scope)
+        yield
+        for rule in rules:
             if not evaluation.tells(self._catalogue[rule.kpi]):
                 self._forget_pending(rule)
                 continue
-            for scopes in in_groups(self._scopes(rule, evaluation), of=SCOPES_A_STEP):
+            for scopes in in_groups(
+                self._scopes(rule, evaluation, scopes_of[rule.scope]), of=SCOPES_A_STEP
+            ):
                 for scope in scopes:
                     value = evaluation.values.get(scope, {}).get(rule.kpi)
                     self._judge(rule, scope, value, evaluation)
@@ -88,14 +96,12 @@ class AlertJudge:
             if alert.rule == rule.name and alert.state is AlertState.PENDING:
                 del self._open[key]
 
-    def _scopes(self, rule: AnyRule, evaluation: Evaluation) -> Iterable[Scope]:
+    def _scopes(
+        self, rule: AnyRule, evaluation: Evaluation, of_its_kind: Iterable[Scope]
+    ) -> Iterable[Scope]:
         if isinstance(rule, AbsenceRule):
             return rule.match.named(rule.scope)
-        present = [
-            scope
-            for scope in evaluation.values
-            if scope.kind == rule.scope and rule.match.matches(scope)
-        ]
+        present = filter(rule.match.matches, of_its_kind)
         # An open alert whose scope is gone has no value any more, and is not forgotten.
         gone = [
             alert.scope

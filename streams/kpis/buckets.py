@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from models.reports import PanesWire
+from models.scopes import Scope
 from models.windows import (
     BEGINNING_MS,
     DAY_MS,
@@ -266,10 +267,28 @@ class Buckets:
         """Say whether a day is not summed up, or empty, so that its quarters say what it has."""
         return day not in self._levels[DAY_LEVEL] and self._keeps(QUARTER_LEVEL, day)
 
-    def totals(self, start: int, end: int) -> Steps[Totals]:
-        """Return what each scope had over [start, end)."""
-        found = yield from self._summed(start, end)
+    def totals(
+        self, start: int, end: int, *, only: Collection[Scope] | None = None
+    ) -> Steps[Totals]:
+        """Return what each scope had over [start, end).
+
+        Args:
+            start: a multiple of a pane.
+            end: as well.
+            only: the scopes that are wanted; None wants all.
+        """
+        numbers = None if only is None else self._facets.scope_numbers(only)
+        found = yield from self._summed(start, end, only=numbers)
         return Totals(found, self._facets)
+
+    def scopes_in(self, start: int, end: int) -> Steps[set[Scope]]:
+        """Return the scopes that had anything over [start, end)."""
+        facets: set[int] = set()
+        for buckets in in_groups(self.cover(start, end), of=BUCKETS_READ_A_STEP):
+            for bucket in buckets:
+                facets.update(bucket.columns().rows().tolist())
+            yield
+        return self._facets.scopes_with(facets)
 
     def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Steps[Totals]:
         """Return what campaigns and their channels had over [start, end)."""
@@ -278,18 +297,18 @@ class Buckets:
         totals = Totals(summed(growing, self._facets), self._facets)
         return totals.only(lambda scope: scope.campaign in campaigns)
 
-    def _summed(self, start: int, end: int) -> Steps[Summed]:
+    def _summed(self, start: int, end: int, *, only: Collection[int] | None) -> Steps[Summed]:
         settled = self._settled_before(end)
         grows = start == BEGINNING_MS or self._day.start_of(start) == start
         if end - start > LONG_MS and grows and self.holds(start, settled):
-            found = yield from self._prefixes.over(start, settled, end)
+            found = yield from self._prefixes.over(start, settled, end, only=only)
             return found
         growing = Growing()
         for buckets in in_groups(self.cover(start, end), of=BUCKETS_READ_A_STEP):
             for bucket in buckets:
                 growing.add(bucket.columns())
             yield
-        return summed(growing, self._facets)
+        return summed(growing, self._facets, only=only)
 
     @staticmethod
     def _settled_before(end: int) -> int:

@@ -22,6 +22,7 @@ from models.scopes import Facet
 from streams.kpis.users import (
     NOBODY,
     SET_BITS,
+    Bools,
     ByRow,
     Integers,
     Rows,
@@ -88,6 +89,12 @@ class Columns(NamedTuple):
             self.users.by(row_of),
             levels,
         )
+
+    def of_rows(self, chosen: Bools) -> Columns:
+        """Return the columns of the chosen rows."""
+        kept = chosen[self.places >> _PLACE_BITS]
+        levels = {key: level for key, level in self.levels.items() if chosen[key[0]]}
+        return Columns(self.places[kept], self.values[kept], self.users.of_rows(chosen), levels)
 
     def rows(self) -> Integers:
         """Return the rows of which there is anything, in order."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import partial, reduce
 from operator import or_
-from typing import NamedTuple
 
-from models.cells import Cell
-from models.distinct import Distinct
-from models.measures import NEWEST_MEASURES, SUM_INDEX, UNIONS, USER_SETS
 from models.scopes import Scope, ScopeKind
 from models.windows import (
     SO_FAR,
@@ -19,54 +16,24 @@ from models.windows import (
     previous_period,
     start_of_window,
 )
-from streams.engine.steps import Steps, in_groups
+from streams.engine.steps import Steps
 from streams.kpis.buckets import Buckets
+from streams.kpis.calculating import (
+    NOTHING_CALCULATED,
+    Calculated,
+    Cells,
+    calculate,
+    calculate_together,
+)
+from streams.kpis.last import Last, LastEvaluations, Period
 from streams.kpis.observation import Observation
 from streams.kpis.plans import NO_PLAN, Plan, Plans
 from streams.kpis.seen import SeenInputs
 from streams.kpis.silences import Silences
-from streams.kpis.totals import Totals
 from streams.kpis.values import Evaluator, KpiValues
 from streams.kpis.view import Evaluation
 
-SCOPES_SINCE = 4
-"""The version that brought regions and segments."""
-SCOPES_A_STEP = 32
-"""So many scopes are evaluated in one step, about 5 ms."""
-
-
-class _Nobody:
-    """No users, which need not be counted."""
-
-    counts = (0,) * (len(USER_SETS) + len(UNIONS))
-
-    def sets(self) -> list[Distinct]:
-        """Return empty sets."""
-        return [Distinct() for _ in USER_SETS]
-
-
-_NOTHING = Cell(counted=_Nobody())
-"""Shared by all scopes without events; never added to."""
-
 _OF_A_CAMPAIGN: tuple[ScopeKind, ...] = ("campaign", "campaign_channel")
-
-
-def _every(_: Scope) -> bool:
-    return True
-
-
-class Evaluated(NamedTuple):
-    """KPIs by scope.
-
-    Args:
-        values: of every scope.
-        small: the campaigns beyond the largest.
-        other: the KPIs of those together.
-    """
-
-    values: Mapping[Scope, KpiValues]
-    small: frozenset[str]
-    other: KpiValues
 
 
 class WindowEvaluator:
@@ -103,6 +70,7 @@ class WindowEvaluator:
         self._silences = silences
         self._plans = plans
         self._top_campaigns = top_campaigns
+        self._last = LastEvaluations(buckets.holds)
 
     def evaluate(
         self,
@@ -111,6 +79,7 @@ class WindowEvaluator:
         *,
         only: Callable[[Scope], bool] | None = None,
         looking_back: bool = True,
+        with_other: bool = True,
     ) -> Steps[Evaluation]:
         """Return the KPIs of every scope that had an event in the window or that day.
 
@@ -119,57 +88,126 @@ class WindowEvaluator:
             end: where it ends.
             only: says which scopes are evaluated, one by one; None evaluates all.
             looking_back: whether with the KPIs that look back.
+            with_other: whether with those of the campaigns beyond the largest together.
         """
-        start = start_of_window(window, end, day=self._day)
-        previous = self._previous(window, end) if looking_back else None
-        totals = yield from self._buckets.totals(start, end)
-        inputs = yield from self._inputs(start, end, only or _every)
-        if only is not None:
-            totals = totals.only(only)
-        before = None
-        if previous is not None:
-            before = yield from self._buckets.totals(*previous)
-        observation = self._observation
-        evaluated = yield from evaluate(
-            totals,
-            inputs,
-            evaluator=self._evaluator,
-            version=observation.version_at(start),
-            before=before,
-            version_before=observation.version_at(start if previous is None else previous[0]),
-            plan_of=partial(self._plan_of, window, end),
-            top_campaigns=self._top_campaigns if only is None else len(totals) + len(inputs),
-        )
-        return Evaluation(
+        period = self._period(window, end, looking_back=looking_back)
+        cells, calculated = yield from self._calculated(window, period, only)
+        small = [] if only else calculated.beyond_the_largest(self._top_campaigns)
+        other: KpiValues = {}
+        if small and with_other:
+            inputs = yield from self._inputs(period, among=small)
+            other = calculate_together(
+                small, cells, inputs=reduce(or_, inputs.values(), 0), evaluator=self._evaluator
+            )
+            yield
+        observation, previous = self._observation, period.previous
+        evaluation = Evaluation(
             window=window.name,
-            start_ms=start,
+            start_ms=period.start,
             end_ms=end,
-            values=evaluated.values,
+            values=calculated.values,
             observed_from_ms=observation.starts_of(window),
-            complete=observation.complete(start, end),
-            unsure=self._silences.unsure(max(start, observation.from_ms), end),
-            small=evaluated.small,
-            other=evaluated.other,
+            complete=observation.complete(period.start, end),
+            unsure=self._silences.unsure(max(period.start, observation.from_ms), end),
+            small=frozenset(scope.campaign for scope in small),
+            other=other,
             previous=previous,
             unsure_before=frozenset() if previous is None else self._silences.unsure(*previous),
-            exhausted_ms=self._exhausted(window, end, evaluated),
         )
+        if window.name == SO_FAR:
+            return replace(evaluation, exhausted_ms=self._exhausted(evaluation))
+        return evaluation
+
+    def _period(self, window: Window, end: int, *, looking_back: bool) -> Period:
+        start = start_of_window(window, end, day=self._day)
+        previous = self._previous(window, end) if looking_back else None
+        version_at = self._observation.version_at
+        return Period(
+            start=start,
+            end=end,
+            previous=previous,
+            day_start=self._day.start_of(end - 1),
+            version=version_at(start),
+            version_before=version_at(start if previous is None else previous[0]),
+        )
+
+    def _calculated(
+        self, window: Window, period: Period, only: Callable[[Scope], bool] | None
+    ) -> Steps[tuple[Cells, Calculated]]:
+        """Return the cells of a window and what they come to.
+
+        What was calculated of an earlier end is taken for scopes that did not change since;
+        the cells are of those that did.
+        """
+        repeats = only is None and self._seen.knows(period.day_start)
+        since = self._last.since(window.name, period) if repeats else None
+        changed: set[Scope] | None = None
+        if since is not None:
+            last, spans = since
+            changed = self._replanned(window, period.end, last)
+            for span in spans:
+                changed |= yield from self._buckets.scopes_in(*span)
+        cells = yield from self._cells(period, only=changed)
+        if only is not None:
+            cells = cells._replace(totals=cells.totals.only(only))
+        inputs = yield from self._inputs(period, among=changed, only=only)
+        calculated = yield from calculate(
+            cells,
+            inputs,
+            evaluator=self._evaluator,
+            plan_of=partial(self._plan_of, window, period.end),
+            last=NOTHING_CALCULATED if since is None else since[0].calculated,
+            gone=changed or (),
+        )
+        if repeats:
+            plans = self._plans_of(window, period.end, calculated)
+            self._last.note(window.name, Last(period, calculated, plans))
+        return cells, calculated
+
+    def _cells(self, period: Period, *, only: Collection[Scope] | None) -> Steps[Cells]:
+        """Return the cells of a window and of the period before, of all scopes or of some."""
+        totals = yield from self._buckets.totals(period.start, period.end, only=only)
+        before = None
+        if period.previous is not None:
+            before = yield from self._buckets.totals(*period.previous, only=only)
+        return Cells(totals, period.version, before, period.version_before)
+
+    def pane_changed(self, pane_start: int) -> None:
+        """Take note that a pane has other events than before."""
+        self._last.pane_changed(pane_start)
 
     def knows(self, window: Window, period: tuple[int, int]) -> bool:
         """Say whether all of a period was observed, with no gap, and is still held."""
         return self._observation.knows(window, period) and self._buckets.holds(*period)
 
     def _inputs(
-        self, start: int, end: int, only: Callable[[Scope], bool]
+        self,
+        period: Period,
+        *,
+        among: Iterable[Scope] | None = None,
+        only: Callable[[Scope], bool] | None = None,
     ) -> Steps[Mapping[Scope, int]]:
-        """Return what was seen of some scopes on the day of an end."""
-        day_start = self._day.start_of(end - 1)
+        """Return what was seen of scopes on the day of an end.
+
+        Args:
+            period: the window.
+            among: the scopes that are asked for; None asks for all.
+            only: says which of them are wanted; None wants all.
+        """
+        day_start, end = period.day_start, period.end
         if self._seen.knows(day_start):
-            return dict(self._seen.scopes(day_start=day_start, end=end, only=only))
-        if start <= day_start:
+            scopes = self._seen.on(day_start) if among is None else among
+            wanted = scopes if only is None else filter(only, scopes)
+            return dict(self._seen.inputs(wanted, day_start=day_start, end=end))
+        if period.start <= day_start:
             return {}  # the cells of the window show it themselves
         totals = yield from self._buckets.totals(day_start, end)
-        return {scope: self._evaluator.inputs_in(cell) for scope, cell in totals.only(only).items()}
+        named = None if among is None else frozenset(among)
+        return {
+            scope: self._evaluator.inputs_in(cell)
+            for scope, cell in totals.items()
+            if (named is None or scope in named) and (only is None or only(scope))
+        }
 
     def _plan_of(self, window: Window, end: int, scope: Scope) -> Plan:
         """Return the plan of a campaign in the window of everything so far."""
@@ -177,16 +215,30 @@ class WindowEvaluator:
             return NO_PLAN
         return self._plans.at(scope.campaign, end) or NO_PLAN
 
-    def _exhausted(self, window: Window, end: int, evaluated: Evaluated) -> Mapping[str, int]:
-        """Return when each campaign that is shown will have spent its budget at this pace."""
+    def _plans_of(self, window: Window, end: int, calculated: Calculated) -> Mapping[Scope, Plan]:
+        """Return the plans of all campaigns that have one."""
         if window.name != SO_FAR:
             return {}
+        plans = {scope: self._plan_of(window, end, scope) for scope in calculated.volumes}
+        return {scope: plan for scope, plan in plans.items() if plan != NO_PLAN}
+
+    def _replanned(self, window: Window, end: int, last: Last) -> set[Scope]:
+        """Return the campaigns whose plan is another than it was."""
+        plans = self._plans_of(window, end, last.calculated)
+        return {scope for scope, _ in plans.items() ^ last.plans.items()}
+
+    def _exhausted(self, evaluation: Evaluation) -> Mapping[str, int]:
+        """Return when each campaign that is shown will have spent its budget at this pace."""
         return {
             scope.campaign: moment
-            for scope, kpis in evaluated.values.items()
-            if scope.kind == "campaign" and scope.campaign not in evaluated.small
+            for scope, kpis in evaluation.values.items()
+            if scope.kind == "campaign" and scope.campaign not in evaluation.small
             if (spend := kpis.get("spend")) is not None
-            if (moment := self._plans.exhausted_ms(scope.campaign, end, spent=int(spend.value)))
+            if (
+                moment := self._plans.exhausted_ms(
+                    scope.campaign, evaluation.end_ms, spent=int(spend.value)
+                )
+            )
         }
 
     def evaluate_campaigns(
@@ -210,21 +262,17 @@ class WindowEvaluator:
         def concerned(scope: Scope) -> bool:
             return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
 
+        version = observation.version_at(start)
+        period = Period(start, end, None, self._day.start_of(end - 1), version, version)
         inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
-        inputs |= yield from self._inputs(start, end, concerned)
+        inputs |= yield from self._inputs(period, only=concerned)
         totals = yield from self._buckets.totals_of(campaigns, start, end)
-        evaluated = yield from evaluate(
-            totals,
-            inputs,
-            evaluator=self._evaluator,
-            version=observation.version_at(start),
-            top_campaigns=len(campaigns),
-        )
+        calculated = yield from calculate(Cells(totals, version), inputs, evaluator=self._evaluator)
         return Evaluation(
             window=STAGE,
             start_ms=start,
             end_ms=end,
-            values=evaluated.values,
+            values=calculated.values,
             observed_from_ms=observed_from_ms,
             complete=observation.complete(start, end),
             unsure=self._silences.unsure(start, end),
@@ -236,77 +284,3 @@ class WindowEvaluator:
             return None
         period = previous_period(window, end, day=self._day)
         return period if period is not None and self.knows(window, period) else None
-
-
-def evaluate(
-    totals: Totals,
-    inputs: Mapping[Scope, int],
-    *,
-    evaluator: Evaluator,
-    version: int,
-    top_campaigns: int,
-    before: Totals | None = None,
-    version_before: int = NEWEST_MEASURES,
-    plan_of: Callable[[Scope], Plan] = lambda _: NO_PLAN,
-) -> Steps[Evaluated]:
-    """Return the KPIs of every scope that had an event in the window or that day.
-
-    Args:
-        totals: of the window.
-        inputs: what was seen of each scope that day, as `Evaluator.inputs_in` returns it.
-        evaluator: computes the KPIs.
-        version: the oldest that measured a part of the window.
-        top_campaigns: so many are shown one by one, the others together.
-        before: of the equal period before; None where that is not known.
-        version_before: the oldest that measured a part of that.
-        plan_of: what a scope may cost.
-    """
-    cells = {**dict.fromkeys(inputs, _NOTHING), **totals}
-    small = _beyond_the_largest(cells, top_campaigns)
-
-    known: dict[tuple[int, int | None, int, Plan], KpiValues] = {}
-
-    def values_of(cell: Cell, seen: int, then: Cell | None, plan: Plan) -> KpiValues:
-        # Scopes that add up the same facets share a cell: one channel is all of its campaign.
-        same = id(cell), None if then is None else id(then), seen, plan
-        if same not in known:
-            known[same] = evaluator.evaluate(
-                cell,
-                inputs=evaluator.inputs_in(cell) | seen,
-                version=version,
-                before=then,
-                version_before=version_before,
-                plan=plan,
-            )
-        return known[same]
-
-    values: dict[Scope, KpiValues] = {}
-    for group in in_groups(cells.items(), of=SCOPES_A_STEP):
-        for scope, cell in group:
-            if version >= SCOPES_SINCE or not (scope.region or scope.segment):
-                values[scope] = values_of(
-                    cell,
-                    inputs.get(scope, 0),
-                    None if before is None else before.get(scope, _NOTHING),
-                    plan_of(scope),
-                )
-        yield
-    if not small:
-        return Evaluated(values, frozenset(), {})
-    seen = reduce(or_, (inputs.get(scope, 0) for scope in small))
-    then = None if before is None else before.together(small)
-    other = values_of(totals.together(small), seen, then, NO_PLAN)
-    return Evaluated(values, frozenset(scope.campaign for scope in small), other)
-
-
-def _beyond_the_largest(cells: Mapping[Scope, Cell], count: int) -> list[Scope]:
-    """Return the campaigns that are not among so many of the largest."""
-    campaigns = [scope for scope in cells if scope.kind == "campaign"]
-    if len(campaigns) <= count:
-        return []
-    campaigns.sort(key=lambda scope: (-_volume(cells[scope]), scope))
-    return campaigns[count:]
-
-
-def _volume(cell: Cell) -> int:
-    return cell.sums[SUM_INDEX["clicks"]] + cell.sums[SUM_INDEX["orders"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from models.scopes import ALL
 from models.windows import SO_FAR, WINDOWS, Window, WindowName, align_down
@@ -18,6 +19,14 @@ SPARKLINE_POINTS = 60
 _SPARKLINE_WINDOW: WindowName = "1m"
 _ALL_WINDOWS = frozenset(window.name for window in WINDOWS)
 
+
+class Evaluate(Protocol):
+    """Returns the KPIs of a window that ends there."""
+
+    def __call__(self, window: Window, end: int, *, with_other: bool) -> Steps[Evaluation]:
+        """Return them, with or without the campaigns beyond the largest together."""
+
+
 Encode = Callable[[Evaluation, bool], Iterable[Output]]
 """Writes a closed window record by record, given whether it is a correction."""
 
@@ -26,7 +35,7 @@ class Evaluations:
     """The windows that were evaluated.
 
     Args:
-        evaluate: returns the KPIs of a window that ends there.
+        evaluate: returns the KPIs of a window.
         closing: knows what is due.
         judge: decides on what closed.
         encode: None publishes none.
@@ -34,7 +43,7 @@ class Evaluations:
 
     def __init__(
         self,
-        evaluate: Callable[[Window, int], Steps[Evaluation]],
+        evaluate: Evaluate,
         *,
         closing: Closing,
         judge: Judge,
@@ -96,7 +105,8 @@ class Evaluations:
         while (due := self._closing.take_due(frontier_ms=frontier_ms)) is not None:
             window, end = due
             if window.name in awaited:
-                return self._close(window, end, judged=judged)
+                newest = end + window.step_ms > frontier_ms
+                return self._close(window, end, judged=judged, newest=newest)
         return None
 
     def close_newest(self, window: Window, frontier_ms: int) -> Steps[None]:
@@ -104,10 +114,11 @@ class Evaluations:
         newest = align_down(frontier_ms, step_ms=window.step_ms)
         latest = self.latest.get(window.name)
         if frontier_ms > 0 and (latest is None or newest > latest.end_ms):
-            yield from self._close(window, newest, judged=not self._judge.held_back)
+            yield from self._close(window, newest, judged=not self._judge.held_back, newest=True)
 
-    def _close(self, window: Window, end: int, *, judged: bool) -> Steps[None]:
-        evaluation = yield from self._evaluate(window, end)
+    def _close(self, window: Window, end: int, *, judged: bool, newest: bool) -> Steps[None]:
+        # An end that others follow at once is looked at by rules and the topic of values only.
+        evaluation = yield from self._evaluate(window, end, with_other=newest)
         latest = self.latest.get(window.name)
         if latest is None or end >= latest.end_ms:
             if judged:
@@ -124,7 +135,7 @@ class Evaluations:
         is_latest = latest is not None and end == latest.end_ms
         is_evidence = self._judge.awaits_correction(window.name, end)
         if is_latest or is_evidence or self._encode is not None:
-            evaluation = yield from self._evaluate(window, end)
+            evaluation = yield from self._evaluate(window, end, with_other=is_latest)
             if is_evidence:
                 self._judge.corrected(evaluation)
             if is_latest:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
 from models.scopes import Facet, Scope, scopes_of
 from streams.kpis.columns import Columns, together
-from streams.kpis.users import Rows
+from streams.kpis.users import Bools, Rows
 
 _MOST_SCOPES = 4
 """Of one facet."""
@@ -24,6 +24,7 @@ class Facets:
         self._numbers: dict[Facet, int] = {}
         self._scope_numbers: dict[Scope, int] = {}
         self.scopes_of: list[list[int]] = []
+        self._scopes_of_facets: Rows = np.empty((0, _MOST_SCOPES), np.int32)
         self._channels_of: defaultdict[str, list[int]] = defaultdict(list)
 
     def number(self, facet: Facet) -> int:
@@ -59,9 +60,34 @@ class Facets:
 
     def by_scope(self, columns: Columns) -> Columns:
         """Return merged columns by scope: each is the sum of its facets."""
-        padded = [scopes + [-1] * (_MOST_SCOPES - len(scopes)) for scopes in self.scopes_of]
-        rows_of = np.array(padded, np.int32).reshape(-1, _MOST_SCOPES)
-        return together([columns.by(rows) for rows in rows_of.T])
+        return together([columns.by(rows) for rows in self._padded().T])
+
+    def scopes_with(self, facets: Iterable[int]) -> set[Scope]:
+        """Return the scopes that any of these facets adds to."""
+        return {self.scopes[number] for facet in facets for number in self.scopes_of[facet]}
+
+    def scope_numbers(self, scopes: Iterable[Scope]) -> set[int]:
+        """Return the numbers of these scopes; those that were never seen have none."""
+        numbers = self._scope_numbers
+        return {numbers[scope] for scope in scopes if scope in numbers}
+
+    def chosen(self, scopes: Collection[int]) -> Bools:
+        """Return for each scope, by its number, whether it is among these."""
+        chosen = np.zeros(len(self.scopes), np.bool_)
+        chosen[list(scopes)] = True
+        return chosen
+
+    def _padded(self) -> Rows:
+        """Return the scopes of each facet, -1 where it has fewer than the most."""
+        known = len(self._scopes_of_facets)
+        if known < len(self.scopes_of):
+            news = [
+                scopes + [-1] * (_MOST_SCOPES - len(scopes)) for scopes in self.scopes_of[known:]
+            ]
+            self._scopes_of_facets = np.append(
+                self._scopes_of_facets, np.array(news, np.int32), axis=0
+            )
+        return self._scopes_of_facets
 
     def _scope_number(self, scope: Scope) -> int:
         number = self._scope_numbers.setdefault(scope, len(self.scopes))

@@ -326,12 +326,15 @@ class KpiJob:
             return
         self._changed = True
         yield from self._buckets.apply(report.panes, undo=ruling.undo, at_offset=at_offset)
+        for pane_start in ruling.undo:
+            self.windows.pane_changed(pane_start)
         self._shares.note(counts_of(report.stats), at_ms=report.read_up_to_ms)
         self._counted.note(report, undo=ruling.undo_counts)
         for panes in in_groups(report.panes.items(), of=PANES_A_STEP):
             for pane_start, cells in panes:
                 self._observation.pane_seen(pane_start, cells)
                 self._closing.pane_changed(pane_start, frontier_ms=self._completeness.frontier_ms)
+                self.windows.pane_changed(pane_start)
                 day_start = self._day.start_of(pane_start)
                 if self._seen.note_pane(cells, day_start=day_start, pane_start=pane_start):
                     self._closing.inputs_changed(pane_start)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from operator import add
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from models import histograms
 from models.cells import Cell, LevelWire
@@ -64,16 +63,19 @@ class _Sum:
         levels = self.cell.levels
         levels[index] = max(level, levels.get(index, level))
 
-    def add_all(self, other: _Sum) -> None:
-        """Add another row."""
-        self.cell.sums = list(map(add, self.cell.sums, other.cell.sums))
-        for into, counts in zip(self.cell.histograms, other.cell.histograms, strict=True):
-            histograms.merge(into, counts)
+    def add_all(self, others: Sequence[_Sum]) -> None:
+        """Add other rows."""
+        every = [self, *others]
+        self.cell.sums = list(map(sum, zip(*[one.cell.sums for one in every], strict=True)))
         sets_of = self.users.sets_of
-        for user, sets in other.users.sets_of.items():
-            sets_of[user] = sets_of.get(user, 0) | sets
-        for index, level in other.cell.levels.items():
-            self.add_level(index, level)
+        for other in others:
+            for into, counts in zip(self.cell.histograms, other.cell.histograms, strict=True):
+                if counts:
+                    histograms.merge(into, counts)
+            for user, sets in other.users.sets_of.items():
+                sets_of[user] = sets_of.get(user, 0) | sets
+            for index, level in other.cell.levels.items():
+                self.add_level(index, level)
 
     def whole(self) -> Cell | None:
         """Return the cell without what is 0; None where nothing is left."""
@@ -88,17 +90,24 @@ class _Sum:
         return cell
 
 
-def cells_of(parts: Iterable[Columns], rows_of: Sequence[Sequence[int]]) -> dict[int, Cell]:
+def cells_of(
+    parts: Iterable[Columns],
+    rows_of: Sequence[Sequence[int]],
+    *,
+    only: Collection[int] | None = None,
+) -> dict[int, Cell]:
     """Return the cells that parts of at most `FEW` entries add up to; rows may share one.
 
     Args:
         parts: by facet.
         rows_of: the rows that each facet adds to.
+        only: the rows that are wanted; None wants all.
     """
     by_row: defaultdict[int, list[_Sum]] = defaultdict(list)
     for facet, of_facet in _by_facet(parts).items():
         for row in rows_of[facet]:
-            by_row[row].append(of_facet)
+            if only is None or row in only:
+                by_row[row].append(of_facet)
     cells = {row: _total(several).whole() for row, several in by_row.items()}
     return {row: cell for row, cell in cells.items() if cell is not None}
 
@@ -125,6 +134,5 @@ def _total(several: Sequence[_Sum]) -> _Sum:
     if len(several) == 1:
         return several[0]
     total = _Sum()
-    for one in several:
-        total.add_all(one)
+    total.add_all(several)
     return total

@@ -7,7 +7,7 @@ over them is kept, and only what was settled since is added.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from streams.engine.steps import Steps
@@ -62,18 +62,26 @@ class Prefix:
             self._columns = with_news(self._columns, news)
             self._census = self._census.with_news(news.users)
 
-    def summed_with(self, buckets: Iterable[Summand], *, facets: Facets) -> Summed:
-        """Return the cells of scopes, with what comes after."""
+    def summed_with(
+        self, buckets: Iterable[Summand], *, facets: Facets, only: Collection[int] | None
+    ) -> Summed:
+        """Return the cells of scopes, or only of some, with what comes after."""
         news = Growing()
         for columns in (*self._lately.parts, *(bucket.columns() for bucket in buckets)):
             news.add(columns)
         if not (self._columns.size or self._census.users.size):
-            return summed(news, facets)
+            return summed(news, facets, only=only)
         by_scope = facets.by_scope(news.whole())
         users = self._census.users
-        counts = self._census.counts_with(by_scope.users)
-        cells = with_news(self._columns, by_scope).cells_with(counts, [users, by_scope.users])
         settled = self._columns._replace(users=users)
+        columns, fresh = self._columns, by_scope
+        chosen = None if only is None else facets.chosen(only)
+        if chosen is not None:
+            columns, fresh = columns.of_rows(chosen), fresh.of_rows(chosen)
+        counts = self._census.counts_with(fresh.users)
+        if chosen is not None:
+            counts[~chosen[: len(counts)]] = 0
+        cells = with_news(columns, fresh).cells_with(counts, [users, fresh.users])
         return Summed(cells, lambda: [settled, by_scope])
 
 
@@ -90,18 +98,26 @@ class Prefixes:
         self._cover = cover
         self._by_start: dict[int, Prefix] = {}
 
-    def over(self, start: int, settled: int, end: int) -> Steps[Summed]:
+    def over(
+        self, start: int, settled: int, end: int, *, only: Collection[int] | None
+    ) -> Steps[Summed]:
         """Return the cells of scopes over [start, end), which is settled up to a moment.
 
         Where a later one was asked before, there is no sum to go on from: what is over is
         asked seldom.
+
+        Args:
+            start: of the stretch.
+            settled: up to where it does not change any more.
+            end: of the stretch.
+            only: the numbers of the scopes whose cells are wanted; None wants all.
         """
         prefix = self._by_start.pop(start, None) or Prefix(start)
         self._by_start[start] = prefix  # the latest asked is the last
         if prefix.end > settled:
             prefix = Prefix(start)
         yield from prefix.extend(settled, cover=self._cover, facets=self._facets)
-        return prefix.summed_with(self._cover(settled, end), facets=self._facets)
+        return prefix.summed_with(self._cover(settled, end), facets=self._facets, only=only)
 
     def changed(self, time_ms: int) -> None:
         """Forget the sums that hold that time."""

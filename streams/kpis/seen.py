@@ -6,7 +6,7 @@ is the truth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -102,15 +102,21 @@ class SeenInputs:
         """Say whether everything that was seen on a day is still known."""
         return day_start >= self._forgotten_before_ms
 
-    def scopes(
-        self, *, day_start: int, end: int, only: Callable[[Scope], bool]
-    ) -> Iterable[tuple[Scope, int]]:
-        """Yield the scopes that had an event on that day before ``end``, and their inputs.
+    def on(self, day_start: int) -> Collection[Scope]:
+        """Return the scopes that had an event on a day."""
+        return self._days.get(day_start, {}).keys()
+
+    def inputs(
+        self, scopes: Iterable[Scope], *, day_start: int, end: int
+    ) -> Iterator[tuple[Scope, int]]:
+        """Yield those of the scopes that had an event on a day before ``end``, and their inputs.
 
         Bit i of the inputs is for the i-th needed sum.
         """
-        for scope, firsts in self._days.get(day_start, {}).items():
-            if firsts[0] < end and only(scope):
+        day = self._days.get(day_start, {})
+        for scope in scopes:
+            firsts = day.get(scope)
+            if firsts is not None and firsts[0] < end:
                 mask = 0
                 for place, first in enumerate(firsts):
                     if first < end:

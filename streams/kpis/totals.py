@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import NamedTuple
 
@@ -27,13 +27,20 @@ class Summed(NamedTuple):
     parts: Callable[[], Sequence[Columns]]
 
 
-def summed(growing: Growing, facets: Facets) -> Summed:
-    """Return the cells of scopes that columns by facet add up to."""
+def summed(growing: Growing, facets: Facets, *, only: Collection[int] | None = None) -> Summed:
+    """Return the cells of scopes that columns by facet add up to.
+
+    Args:
+        growing: the columns.
+        facets: what they are numbered by.
+        only: the numbers of the scopes whose cells are wanted; None wants all.
+    """
     if growing.size <= plain.FEW:
-        cells = plain.cells_of(growing.parts, facets.scopes_of)
+        cells = plain.cells_of(growing.parts, facets.scopes_of, only=only)
         return Summed(cells, lambda: [facets.by_scope(growing.whole())])
     by_scope = facets.by_scope(growing.whole())
-    return Summed(by_scope.cells(), lambda: [by_scope])
+    wanted = by_scope if only is None else by_scope.of_rows(facets.chosen(only))
+    return Summed(wanted.cells(), lambda: [by_scope])
 
 
 class Totals(Mapping[Scope, Cell]):

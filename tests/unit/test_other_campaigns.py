@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from models.cells import Cell
 from models.distinct import EXACT_LIMIT, Distinct, hash_user
 from models.kpis import CATALOGUE
-from models.measures import NEWEST_MEASURES, SUM_INDEX
+from models.measures import SUM_INDEX
 from models.reports import FacetCell
 from models.scopes import Scope
 from models.windows import PANE_MS, BusinessDay
 from streams.engine.steps import at_once
-from streams.kpis.evaluating import Evaluated, evaluate
-from streams.kpis.values import Evaluator
+from streams.kpis.calculating import Cells, calculate, calculate_together
+from streams.kpis.values import Evaluator, KpiValues
 from tests.support.at_once import BucketsAtOnce
 from tests.support.cells import to_wire
 from tests.support.offline import NOON
@@ -55,22 +55,28 @@ inputs_seen = st.dictionaries(
 )
 
 
-def evaluated(made: list[Made], seen: dict[str, int], *, top_campaigns: int) -> Evaluated:
+class Found(NamedTuple):
+    """The campaigns beyond the largest, and their KPIs together."""
+
+    small: frozenset[str]
+    other: KpiValues
+
+
+def calculated(made: list[Made], seen: dict[str, int], *, top_campaigns: int) -> Found:
     """Return what two panes of cells come to, the first the period before the second."""
     buckets = BucketsAtOnce(DAY)
     for offset, (before, campaign, channel, cell) in enumerate(made):
         pane = NOON - PANE_MS if before else NOON
         cells = [FacetCell(campaign, channel, to_wire(cell))]
         buckets.apply({pane: cells}, undo={}, at_offset=offset)
-    return at_once(
-        evaluate(
-            buckets.totals(NOON, NOON + PANE_MS),
-            {Scope("campaign", campaign): inputs for campaign, inputs in seen.items()},
-            evaluator=EVALUATOR,
-            version=NEWEST_MEASURES,
-            top_campaigns=top_campaigns,
-            before=buckets.totals(NOON - PANE_MS, NOON),
-        )
+    both = Cells(buckets.totals(NOON, NOON + PANE_MS), before=buckets.totals(NOON - PANE_MS, NOON))
+    inputs = {Scope("campaign", campaign): inputs for campaign, inputs in seen.items()}
+    found = at_once(calculate(both, inputs, evaluator=EVALUATOR))
+    small = found.beyond_the_largest(top_campaigns)
+    together = reduce(or_, (inputs.get(scope, 0) for scope in small), 0)
+    return Found(
+        frozenset(scope.campaign for scope in small),
+        calculate_together(small, both, inputs=together, evaluator=EVALUATOR) if small else {},
     )
 
 
@@ -85,7 +91,7 @@ def one_by_one(made: list[Made], small: frozenset[str], *, before: bool) -> Cell
 def test_other_is_what_its_campaigns_come_to(
     made: list[Made], seen: dict[str, int], top_campaigns: int
 ) -> None:
-    found = evaluated(made, seen, top_campaigns=top_campaigns)
+    found = calculated(made, seen, top_campaigns=top_campaigns)
     # A campaign that had nothing and of which no input was seen is not there.
     present = {
         campaign
@@ -123,7 +129,7 @@ def test_a_user_of_several_other_campaigns_is_one_visitor(count: int) -> None:
         for before in (True, False)
         for campaign, users in zip(CAMPAIGNS, ranges, strict=False)
     ]
-    found = evaluated(made, {}, top_campaigns=1)
+    found = calculated(made, {}, top_campaigns=1)
     assert found.small == {"k1", "k2", "k3"}
     assert found.other["clicks"].value == 3 * 2 * step
     together = Cell.total([one.cell for one in made[1:4]])

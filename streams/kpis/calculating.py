@@ -1,0 +1,148 @@
+"""Cells of scopes to the KPIs of scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from models.cells import Cell
+from models.distinct import Distinct
+from models.measures import NEWEST_MEASURES, SUM_INDEX, UNIONS, USER_SETS
+from models.scopes import Scope
+from streams.engine.steps import Steps, in_groups
+from streams.kpis.plans import NO_PLAN, Plan
+from streams.kpis.totals import Totals
+from streams.kpis.values import Evaluator, KpiValues
+
+SCOPES_SINCE = 4
+"""The version that brought regions and segments."""
+SCOPES_A_STEP = 32
+"""So many scopes are calculated in one step, about 5 ms."""
+
+
+class _Nobody:
+    """No users, which need not be counted."""
+
+    counts = (0,) * (len(USER_SETS) + len(UNIONS))
+
+    def sets(self) -> list[Distinct]:
+        """Return empty sets."""
+        return [Distinct() for _ in USER_SETS]
+
+
+_NOTHING = Cell(counted=_Nobody())
+"""Shared by all scopes without events; never added to."""
+
+
+class Calculated(NamedTuple):
+    """What was calculated of a window.
+
+    Args:
+        values: the KPIs by scope.
+        volumes: of each campaign, how many clicks and orders it had.
+    """
+
+    values: Mapping[Scope, KpiValues]
+    volumes: Mapping[Scope, int]
+
+    def beyond_the_largest(self, count: int) -> list[Scope]:
+        """Return the campaigns that are not among so many of the largest."""
+        volumes = self.volumes
+        if len(volumes) <= count:
+            return []
+        return sorted(volumes, key=lambda scope: (-volumes[scope], scope))[count:]
+
+
+NOTHING_CALCULATED = Calculated({}, {})
+
+
+class Cells(NamedTuple):
+    """What KPIs are calculated from.
+
+    Args:
+        totals: of the window.
+        version: the oldest that measured a part of the window.
+        before: of the equal period before; None where that is not known.
+        version_before: the oldest that measured a part of that.
+    """
+
+    totals: Totals
+    version: int = NEWEST_MEASURES
+    before: Totals | None = None
+    version_before: int = NEWEST_MEASURES
+
+
+def calculate(
+    cells: Cells,
+    inputs: Mapping[Scope, int],
+    *,
+    evaluator: Evaluator,
+    plan_of: Callable[[Scope], Plan] = lambda _: NO_PLAN,
+    last: Calculated = NOTHING_CALCULATED,
+    gone: Collection[Scope] = (),
+) -> Steps[Calculated]:
+    """Return the KPIs of every scope that had an event in the window or that day.
+
+    Args:
+        cells: what they are calculated from.
+        inputs: what was seen of each scope that day, as `Evaluator.inputs_in` returns it.
+        evaluator: computes the KPIs.
+        plan_of: what a scope may cost.
+        last: what is known of scopes that are not among the cells and inputs.
+        gone: of these it does not hold: they had an event once, and none any more.
+    """
+    known: dict[tuple[int, int | None, int, Plan], KpiValues] = {}
+
+    def values_of(cell: Cell, seen: int, then: Cell | None, plan: Plan) -> KpiValues:
+        # Scopes that add up the same facets share a cell: one channel is all of its campaign.
+        same = id(cell), None if then is None else id(then), seen, plan
+        if same not in known:
+            known[same] = evaluator.evaluate(
+                cell,
+                inputs=evaluator.inputs_in(cell) | seen,
+                version=cells.version,
+                before=then,
+                version_before=cells.version_before,
+                plan=plan,
+            )
+        return known[same]
+
+    values, volumes = dict(last.values), dict(last.volumes)
+    for scope in gone:
+        values.pop(scope, None)
+        volumes.pop(scope, None)
+    present = {**dict.fromkeys(inputs, _NOTHING), **cells.totals}
+    for group in in_groups(present.items(), of=SCOPES_A_STEP):
+        for scope, cell in group:
+            if scope.kind == "campaign":
+                volumes[scope] = cell.sums[SUM_INDEX["clicks"]] + cell.sums[SUM_INDEX["orders"]]
+            if cells.version >= SCOPES_SINCE or not (scope.region or scope.segment):
+                values[scope] = values_of(
+                    cell,
+                    inputs.get(scope, 0),
+                    None if cells.before is None else cells.before.get(scope, _NOTHING),
+                    plan_of(scope),
+                )
+        yield
+    return Calculated(values, volumes)
+
+
+def calculate_together(
+    scopes: Iterable[Scope], cells: Cells, *, inputs: int, evaluator: Evaluator
+) -> KpiValues:
+    """Return the KPIs of some scopes together; a user of several counts once.
+
+    Args:
+        scopes: whose totals are added up.
+        cells: what they are calculated from, whole.
+        inputs: what was seen of any of them that day.
+        evaluator: computes the KPIs.
+    """
+    cell = cells.totals.together(scopes)
+    return evaluator.evaluate(
+        cell,
+        inputs=evaluator.inputs_in(cell) | inputs,
+        version=cells.version,
+        before=None if cells.before is None else cells.before.together(scopes),
+        version_before=cells.version_before,
+    )
