@@ -53,6 +53,28 @@ class Slice:
             self._ends_at = time.monotonic() + SLICE_S
 
 
+class StepOf:
+    """How much one step does: so many things, or fewer that are large.
+
+    Args:
+        things: at most.
+        entries: about so many in all of them; then they are enough, too.
+    """
+
+    def __init__(self, things: int, *, entries: int) -> None:
+        self._most = things, entries
+        self._things = self._entries = 0
+
+    def enough(self, entries: int) -> bool:
+        """Note a thing that was done, and say whether the step ends; then the next begins."""
+        self._things += 1
+        self._entries += entries
+        ends = self._things >= self._most[0] or self._entries >= self._most[1]
+        if ends:
+            self._things = self._entries = 0
+        return ends
+
+
 def at_once(steps: Steps[Result]) -> Result:
     """Do all steps and return the result: for what is short, and for tests."""
     while True:

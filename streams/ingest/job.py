@@ -47,6 +47,8 @@ from streams.ingest.watermark import Watermark
 UNKNOWN_SAMPLES = 5
 LARGE_REPORT_PANES = 1_000
 """A report of so many panes takes the KPI stage about 0.3 s."""
+LARGE_REPORT_CELLS = 5_000
+"""A report of so many cells has a megabyte; the KPI stage keeps the last of each source."""
 USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
 
 
@@ -135,7 +137,8 @@ class IngestJob:
     @property
     def large(self) -> bool:
         """Whether there is a large report to write: history has many panes in few records."""
-        return len(self._panes) >= LARGE_REPORT_PANES
+        panes = self._panes
+        return len(panes) >= LARGE_REPORT_PANES or panes.cells >= LARGE_REPORT_CELLS
 
     def work(self, out_of_time: OutOfTime, *, until_whole: bool = False) -> bool:
         """Do nothing: `apply` leaves nothing to do."""

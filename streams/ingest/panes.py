@@ -99,6 +99,8 @@ class Panes:
     """The cells of one source partition since its last report."""
 
     def __init__(self) -> None:
+        self.cells = 0
+        """How many cells there are in all panes."""
         self._panes: dict[int, dict[tuple[str, str, str, str], FoldingCell]] = {}
 
     def __len__(self) -> int:
@@ -117,12 +119,14 @@ class Panes:
         cell = cells.get(key)
         if cell is None:
             cell = cells[key] = FoldingCell()
+            self.cells += 1
         return cell
 
     def take(self) -> PanesWire:
         """Return the panes as they travel, and start anew."""
         taken = {start: list(_facets(cells)) for start, cells in self._panes.items()}
         self._panes = {}
+        self.cells = 0
         return taken
 
 

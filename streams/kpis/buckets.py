@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from models.reports import PanesWire
+from models.reports import FacetCell, PanesWire
 from models.scopes import Scope
 from models.windows import (
     BEGINNING_MS,
@@ -28,7 +28,7 @@ from models.windows import (
     BusinessDay,
     align_down,
 )
-from streams.engine.steps import Steps, in_groups
+from streams.engine.steps import StepOf, Steps, in_groups
 from streams.kpis.bucket import Bucket, Segment
 from streams.kpis.campaign_sums import CampaignSums
 from streams.kpis.columns import Columns, Growing, columns_of
@@ -70,11 +70,15 @@ SETTLED_AFTER_MS = 2 * QUARTER_MS
 LOOKED_THROUGH_EVERY_MS = (MINUTE_MS, MINUTE_MS, QUARTER_MS, QUARTER_MS)
 """How often, in event time, the buckets of a level are looked through for those to expire."""
 PANES_A_STEP = 10
-"""So many panes of a report are added in one step, up to 5 ms."""
+"""So many panes of a report, or parts of them, are added in one step, up to 5 ms."""
+CELLS_A_STEP = 300
+"""So many cells of a pane are added in one step, up to 5 ms."""
 BUCKETS_READ_A_STEP = 8
 """So many buckets are added up in one step."""
 BUCKETS_A_STEP = 50
 """So many buckets are restored, forgotten or frozen in one step, up to 5 ms."""
+ENTRIES_A_STEP = 20_000
+"""Fewer buckets are, if they have more entries than that together."""
 
 LONG_MS = 3 * HOUR_MS
 """Longer windows that begin with a business day are summed from where they were summed before."""
@@ -114,7 +118,7 @@ class Buckets:
         self._applied = at_offset
         taking: set[Bucket] = set()
         for cells_of, sign in ((undo, -1), (panes, 1)):
-            for group in in_groups(cells_of.items(), of=PANES_A_STEP):
+            for group in in_cells(cells_of):
                 for start, cells in group:
                     delta = columns_of(cells, self._facets.number)
                     self._add(start, delta.taken_back if sign < 0 else delta, at_offset, taking)
@@ -127,7 +131,7 @@ class Buckets:
             start: of the pane.
             delta: what it has.
             at_offset: where it was reported.
-            taking: the buckets that have another pane of the same report already.
+            taking: the buckets that have another part of the same report already.
         """
         for bucket in self._holding(start):
             if bucket.offset < at_offset or bucket in taking:
@@ -284,17 +288,20 @@ class Buckets:
     def scopes_in(self, start: int, end: int) -> Steps[set[Scope]]:
         """Return the scopes that had anything over [start, end)."""
         facets: set[int] = set()
-        for buckets in in_groups(self.cover(start, end), of=BUCKETS_READ_A_STEP):
-            for bucket in buckets:
-                facets.update(bucket.columns().rows().tolist())
-            yield
+        step = StepOf(BUCKETS_READ_A_STEP, entries=ENTRIES_A_STEP)
+        for bucket in self.cover(start, end):
+            columns = bucket.columns()
+            facets.update(columns.rows().tolist())
+            if step.enough(columns.size):
+                yield
         return self._facets.scopes_with(facets)
 
     def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Steps[Totals]:
         """Return what campaigns and their channels had over [start, end)."""
         settled = max(start, self._settled_before(end))
         growing = yield from self._campaign_sums.over(campaigns, start, settled, end)
-        totals = Totals(summed(growing, self._facets), self._facets)
+        found = yield from summed(growing, self._facets)
+        totals = Totals(found, self._facets)
         return totals.only(lambda scope: scope.campaign in campaigns)
 
     def _summed(self, start: int, end: int, *, only: Collection[int] | None) -> Steps[Summed]:
@@ -304,11 +311,14 @@ class Buckets:
             found = yield from self._prefixes.over(start, settled, end, only=only)
             return found
         growing = Growing()
-        for buckets in in_groups(self.cover(start, end), of=BUCKETS_READ_A_STEP):
-            for bucket in buckets:
-                growing.add(bucket.columns())
-            yield
-        return summed(growing, self._facets, only=only)
+        step = StepOf(BUCKETS_READ_A_STEP, entries=ENTRIES_A_STEP)
+        for bucket in self.cover(start, end):
+            columns = bucket.columns()
+            growing.add(columns)
+            if step.enough(columns.size):
+                yield
+        yield
+        return (yield from summed(growing, self._facets, only=only))
 
     @staticmethod
     def _settled_before(end: int) -> int:
@@ -350,10 +360,12 @@ class Buckets:
                 self._forget(level, start)
             yield
         cold = buckets.to_freeze(frontier_ms - STEPS[level] - FROZEN_AFTER_MS[level])
-        for to_freeze in in_groups(cold, of=BUCKETS_A_STEP):
-            for bucket in to_freeze:
-                bucket.freeze()
-            yield
+        step = StepOf(BUCKETS_A_STEP, entries=ENTRIES_A_STEP)
+        for bucket in cold:
+            size = bucket.columns().size
+            bucket.freeze()
+            if step.enough(size):
+                yield
 
     def _move_to_the_era(self, *, before: int) -> Steps[None]:
         """Add the days that began before that time to the era."""
@@ -444,6 +456,21 @@ class Buckets:
     def __len__(self) -> int:
         """Return how many buckets are held."""
         return sum(len(buckets) for buckets in self._levels)
+
+
+def in_cells(panes: PanesWire) -> Iterator[list[tuple[int, list[FacetCell]]]]:
+    """Yield what is added in one step: some panes of few cells, or a part of a larger one."""
+    group: list[tuple[int, list[FacetCell]]] = []
+    room = CELLS_A_STEP
+    for start, cells in panes.items():
+        for some in in_groups(cells, of=CELLS_A_STEP) if cells else ([],):
+            if group and (len(some) > room or len(group) == PANES_A_STEP):
+                yield group
+                group, room = [], CELLS_A_STEP
+            group.append((start, some))
+            room -= len(some)
+    if group:
+        yield group
 
 
 def _key(level: int, start: int) -> bytes:

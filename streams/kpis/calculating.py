@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from models.cells import Cell
@@ -128,8 +128,8 @@ def calculate(
 
 
 def calculate_together(
-    scopes: Iterable[Scope], cells: Cells, *, inputs: int, evaluator: Evaluator
-) -> KpiValues:
+    scopes: Collection[Scope], cells: Cells, *, inputs: int, evaluator: Evaluator
+) -> Steps[KpiValues]:
     """Return the KPIs of some scopes together; a user of several counts once.
 
     Args:
@@ -138,11 +138,12 @@ def calculate_together(
         inputs: what was seen of any of them that day.
         evaluator: computes the KPIs.
     """
-    cell = cells.totals.together(scopes)
+    cell = yield from cells.totals.together(scopes)
+    then = None if cells.before is None else (yield from cells.before.together(scopes))
     return evaluator.evaluate(
         cell,
         inputs=evaluator.inputs_in(cell) | inputs,
         version=cells.version,
-        before=None if cells.before is None else cells.before.together(scopes),
+        before=then,
         version_before=cells.version_before,
     )

@@ -8,7 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from models.distinct import EXACT_LIMIT
-from streams.kpis.users import COUNTED, NOBODY, SET_BITS, Bools, Integers, Rows, Users, united
+from streams.engine.steps import Steps
+from streams.kpis.users import (
+    COUNTED,
+    NOBODY,
+    SET_BITS,
+    Bools,
+    Integers,
+    Rows,
+    Users,
+    united_in_steps,
+)
 
 
 class Census(NamedTuple):
@@ -17,11 +27,13 @@ class Census(NamedTuple):
     users: Users
     counts: Integers
 
-    def with_news(self, news: Users) -> Census:
+    def with_news(self, news: Users) -> Steps[Census]:
         """Return the census of these and the news, which are merged."""
-        return Census(united([self.users, news]), self.counts_with(news))
+        counts = yield from self.counts_with(news)
+        users = yield from united_in_steps([self.users, news])
+        return Census(users, counts)
 
-    def counts_with(self, news: Users) -> Integers:
+    def counts_with(self, news: Users) -> Steps[Integers]:
         """Return the counts with the news, which are merged, among the users.
 
         Rows without news stay as they were counted. In the others, news are looked up
@@ -39,9 +51,13 @@ class Census(NamedTuple):
             fresh = (news.sets & sets != 0) & (known & sets == 0)
             counts[:, place] += np.bincount(news.rows[fresh], minlength=height)
         as_a_whole &= _in_any(height, news.all_rows())
+        yield
         if as_a_whole.any():
-            chosen = united([self.users.of_rows(as_a_whole), news.of_rows(as_a_whole)])
-            counts[as_a_whole] = chosen.counts(height=height)[as_a_whole]
+            chosen = yield from united_in_steps(
+                [self.users.of_rows(as_a_whole), news.of_rows(as_a_whole)]
+            )
+            of_chosen = yield from chosen.counts(height=height)
+            counts[as_a_whole] = of_chosen[as_a_whole]
         return counts
 
     def _known_sets(self, news: Users) -> tuple[npt.NDArray[np.uint8], Bools]:

@@ -19,6 +19,7 @@ from models.hyperloglog import REGISTERS, Registers
 from models.measures import DISTRIBUTIONS, WIDTH
 from models.reports import FacetCell
 from models.scopes import Facet
+from streams.engine.steps import Steps, in_groups
 from streams.kpis.users import (
     NOBODY,
     SET_BITS,
@@ -30,6 +31,7 @@ from streams.kpis.users import (
     UsersOfRow,
     runs,
     united,
+    united_in_steps,
 )
 
 Levels = dict[tuple[int, int], LevelWire]
@@ -45,6 +47,8 @@ LARGEST = 2**63 - 1
 """Sums stay at it, and at its negative, rather than leave 64 bits."""
 _FEW = 10_000
 """Entries, which are merged all at once."""
+_ROWS_A_STEP = 500
+"""So many cells are made in one step, up to 5 ms."""
 
 
 class Columns(NamedTuple):
@@ -102,12 +106,13 @@ class Columns(NamedTuple):
         rows = np.concatenate([self.places >> _PLACE_BITS, self.users.all_rows(), of_levels])
         return np.flatnonzero(np.bincount(rows))
 
-    def cells(self) -> Mapping[int, Cell]:
+    def cells(self) -> Steps[Mapping[int, Cell]]:
         """Return each row's cell; the columns were merged before."""
         height = int(self.users.all_rows().max(initial=-1)) + 1
-        return self.cells_with(self.users.counts(height=height), [self.users])
+        counts = yield from self.users.counts(height=height)
+        return (yield from self.cells_with(counts, [self.users]))
 
-    def cells_with(self, counts: Integers, users: Sequence[Users]) -> Mapping[int, Cell]:
+    def cells_with(self, counts: Integers, users: Sequence[Users]) -> Steps[Mapping[int, Cell]]:
         """Return each row's cell, with users that are held elsewhere.
 
         Args:
@@ -118,24 +123,35 @@ class Columns(NamedTuple):
         sums, rest = np.zeros((len(rows), WIDTH), np.int64), self.places & _PLACES
         at = rest < _SUMS
         sums[np.searchsorted(rows, self.places[at] >> _PLACE_BITS), rest[at]] = self.values[at]
+        counts = _at(counts, rows)
+        yield
         by_row = [ByRow(several) for several in users]
-        of_rows = zip(rows.tolist(), sums.tolist(), _at(counts, rows).tolist(), strict=True)
-        cells = {row: Cell(of, UsersOfRow(by_row, row, counted)) for row, of, counted in of_rows}
-        self._add_histograms(cells)
+        cells: dict[int, Cell] = {}
+        for first in range(0, len(rows), _ROWS_A_STEP):
+            some = slice(first, first + _ROWS_A_STEP)
+            of_rows = zip(
+                rows[some].tolist(), sums[some].tolist(), counts[some].tolist(), strict=True
+            )
+            for row, of, counted in of_rows:
+                cells[row] = Cell(of, UsersOfRow(by_row, row, counted))
+            yield
+        yield from self._add_histograms(cells)
         for (row, index), level in self.levels.items():
             cells[row].levels[index] = level
         return cells
 
-    def _add_histograms(self, cells: Mapping[int, Cell]) -> None:
+    def _add_histograms(self, cells: Mapping[int, Cell]) -> Steps[None]:
         counted = (self.places & _PLACES) >= _SUMS
         index, bucket = np.divmod((self.places[counted] & _PLACES) - _SUMS, _BUCKETS)
         buckets, counts = (bucket + ZERO_BUCKET).tolist(), self.values[counted].tolist()
         groups = (self.places[counted] >> _PLACE_BITS) * len(DISTRIBUTIONS) + index
-        for group, first, end in runs(groups):
-            row, of = divmod(group, len(DISTRIBUTIONS))
-            cells[row].histograms[of] = dict(
-                zip(buckets[first:end], counts[first:end], strict=True)
-            )
+        for several in in_groups(runs(groups), of=_ROWS_A_STEP):
+            for group, first, end in several:
+                row, of = divmod(group, len(DISTRIBUTIONS))
+                cells[row].histograms[of] = dict(
+                    zip(buckets[first:end], counts[first:end], strict=True)
+                )
+            yield
 
 
 def row_and_place(at: int) -> tuple[int, int]:
@@ -167,6 +183,16 @@ def together(parts: Sequence[Columns]) -> Columns:
         united([part.users for part in parts]),
         _newest(parts),
     )
+
+
+def together_in_steps(parts: Sequence[Columns]) -> Steps[Columns]:
+    """Merge columns of many rows as `together` does."""
+    places = np.concatenate([part.places for part in parts])
+    values = np.concatenate([part.values for part in parts])
+    places, values = _added(places, values)
+    yield
+    users = yield from united_in_steps([part.users for part in parts])
+    return Columns(places, values, users, _newest(parts))
 
 
 def with_news(columns: Columns, news: Columns) -> Columns:

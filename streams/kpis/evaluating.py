@@ -96,10 +96,9 @@ class WindowEvaluator:
         other: KpiValues = {}
         if small and with_other:
             inputs = yield from self._inputs(period, among=small)
-            other = calculate_together(
+            other = yield from calculate_together(
                 small, cells, inputs=reduce(or_, inputs.values(), 0), evaluator=self._evaluator
             )
-            yield
         observation, previous = self._observation, period.previous
         evaluation = Evaluation(
             window=window.name,

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from models.scopes import Facet, Scope, scopes_of
-from streams.kpis.columns import Columns, together
+from streams.engine.steps import Steps
+from streams.kpis.columns import Columns, together_in_steps
 from streams.kpis.users import Bools, Rows
 
 _MOST_SCOPES = 4
@@ -58,9 +59,13 @@ class Facets:
         rows[numbers] = numbers
         return rows
 
-    def by_scope(self, columns: Columns) -> Columns:
+    def by_scope(self, columns: Columns) -> Steps[Columns]:
         """Return merged columns by scope: each is the sum of its facets."""
-        return together([columns.by(rows) for rows in self._padded().T])
+        parts = []
+        for rows in self._padded().T:
+            parts.append(columns.by(rows))
+            yield
+        return (yield from together_in_steps(parts))
 
     def scopes_with(self, facets: Iterable[int]) -> set[Scope]:
         """Return the scopes that any of these facets adds to."""

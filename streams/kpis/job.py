@@ -25,9 +25,9 @@ from streams.engine.stage import (
     Saved,
     SourcePartition,
 )
-from streams.engine.steps import OutOfTime, Steps, in_groups
+from streams.engine.steps import OutOfTime, Steps
 from streams.kpis import saved as saved_states
-from streams.kpis.buckets import KEPT_MS, PANES_A_STEP, Buckets
+from streams.kpis.buckets import KEPT_MS, Buckets, in_cells
 from streams.kpis.closing import Closing
 from streams.kpis.comparing import comparisons_in_turn, shown
 from streams.kpis.completeness import Completeness
@@ -295,7 +295,8 @@ class KpiJob:
 
     def _merge(self, record: Record) -> Steps[None]:
         """Merge the reports of a record, and move the frontier."""
-        told = reports.decode(record.value or b"")
+        told = reports.decode(record.value or b"")  # up to 900 kB, some 30 ms
+        yield
         for report in told.reports:
             yield from self._take(report, at_offset=record.offset)
         self._waits.note(told.waiting, at_ms=record.timestamp)
@@ -330,7 +331,7 @@ class KpiJob:
             self.windows.pane_changed(pane_start)
         self._shares.note(counts_of(report.stats), at_ms=report.read_up_to_ms)
         self._counted.note(report, undo=ruling.undo_counts)
-        for panes in in_groups(report.panes.items(), of=PANES_A_STEP):
+        for panes in in_cells(report.panes):
             for pane_start, cells in panes:
                 self._observation.pane_seen(pane_start, cells)
                 self._closing.pane_changed(pane_start, frontier_ms=self._completeness.frontier_ms)

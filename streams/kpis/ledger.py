@@ -55,6 +55,30 @@ class Entry(msgspec.Struct, array_like=True):
     counts: dict[str, int]
 
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Entry).decode
+
+
+@dataclass(slots=True)
+class _Last:
+    """The last report of a source partition, whose panes and counts are seldom asked for."""
+
+    epoch: int
+    from_offset: int
+    to_offset: int
+    written: bytes
+
+    @classmethod
+    def of(cls, entry: Entry) -> _Last:
+        """Write an entry."""
+        return cls(entry.epoch, entry.from_offset, entry.to_offset, _encode(entry))
+
+    @property
+    def entry(self) -> Entry:
+        """The entry as it was applied."""
+        return _decode(self.written)
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """A verdict, and the panes and counts that must be taken back first.
@@ -71,17 +95,22 @@ class Ruling:
 class Ledger:
     """The last applied report of every source partition."""
 
-    def __init__(self, entries: Iterable[tuple[str, int, Entry]] = ()) -> None:
-        self._entries = {(topic, partition): entry for topic, partition, entry in entries}
+    def __init__(self, entries: Iterable[tuple[str, int, msgspec.Raw]] = ()) -> None:
+        self._last = {
+            (topic, partition): _Last.of(_decode(entry)) for topic, partition, entry in entries
+        }
 
-    def entries(self) -> list[tuple[str, int, Entry]]:
+    def entries(self) -> list[tuple[str, int, msgspec.Raw]]:
         """Return what is to be saved."""
-        return [(topic, partition, entry) for (topic, partition), entry in self._entries.items()]
+        return [
+            (topic, partition, msgspec.Raw(last.written))
+            for (topic, partition), last in self._last.items()
+        ]
 
     def rule(self, report: Report) -> Ruling:
         """Decide on a report and, if it is to be applied, note it."""
         key = (report.topic, report.partition)
-        last = self._entries.get(key)
+        last = self._last.get(key)
         if report.from_offset == report.to_offset:
             return self._beat(report, last)
         if last is None:
@@ -91,7 +120,9 @@ class Ledger:
             and report.from_offset == last.from_offset
             and report.to_offset != last.to_offset
         ):
-            return self._note(key, report, Ruling(Verdict.REPLACED, last.panes, last.counts))
+            replaced = last.entry
+            undone = Ruling(Verdict.REPLACED, replaced.panes, replaced.counts)
+            return self._note(key, report, undone)
         if report.to_offset <= last.to_offset:
             return Ruling(Verdict.REPEATED, {}, {})
         stale = report.epoch < last.epoch and report.from_offset != last.to_offset
@@ -100,22 +131,26 @@ class Ledger:
         missing = report.from_offset > last.to_offset
         return self._note(key, report, Ruling(Verdict.APPLIED, {}, {}, missing))
 
-    def _beat(self, report: Report, last: Entry | None) -> Ruling:
+    def _beat(self, report: Report, last: _Last | None) -> Ruling:
         """Rule on a heartbeat: one that is past what was applied shows that reports are missing."""
         missing = (
             last is not None and report.epoch >= last.epoch and report.from_offset > last.to_offset
         )
         if missing and last is not None:
             # Told once; what comes next follows on from here.
-            last.to_offset = report.from_offset
+            key = (report.topic, report.partition)
+            entry = msgspec.structs.replace(last.entry, to_offset=report.from_offset)
+            self._last[key] = _Last.of(entry)
         return Ruling(Verdict.HEARTBEAT, {}, {}, missing)
 
     def _note(self, key: tuple[str, int], report: Report, ruling: Ruling) -> Ruling:
-        self._entries[key] = Entry(
-            report.epoch,
-            report.from_offset,
-            report.to_offset,
-            report.panes,
-            counts_of(report.stats),
+        self._last[key] = _Last.of(
+            Entry(
+                report.epoch,
+                report.from_offset,
+                report.to_offset,
+                report.panes,
+                counts_of(report.stats),
+            )
         )
         return ruling

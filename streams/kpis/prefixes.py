@@ -57,32 +57,35 @@ class Prefix:
         if len(self._lately.parts) > _PARTS:
             self._lately.whole()
         if self._lately.size > plain.FEW:
-            news = facets.by_scope(self._lately.whole())
+            news = yield from facets.by_scope(self._lately.whole())
             self._lately = Growing()
             self._columns = with_news(self._columns, news)
-            self._census = self._census.with_news(news.users)
+            self._census = yield from self._census.with_news(news.users)
 
     def summed_with(
         self, buckets: Iterable[Summand], *, facets: Facets, only: Collection[int] | None
-    ) -> Summed:
+    ) -> Steps[Summed]:
         """Return the cells of scopes, or only of some, with what comes after."""
         news = Growing()
         for columns in (*self._lately.parts, *(bucket.columns() for bucket in buckets)):
             news.add(columns)
         if not (self._columns.size or self._census.users.size):
-            return summed(news, facets, only=only)
-        by_scope = facets.by_scope(news.whole())
+            return (yield from summed(news, facets, only=only))
+        by_scope = yield from facets.by_scope(news.whole())
         users = self._census.users
         settled = self._columns._replace(users=users)
         columns, fresh = self._columns, by_scope
         chosen = None if only is None else facets.chosen(only)
         if chosen is not None:
             columns, fresh = columns.of_rows(chosen), fresh.of_rows(chosen)
-        counts = self._census.counts_with(fresh.users)
+        yield
+        counts = yield from self._census.counts_with(fresh.users)
         if chosen is not None:
             counts[~chosen[: len(counts)]] = 0
-        cells = with_news(columns, fresh).cells_with(counts, [users, fresh.users])
-        return Summed(cells, lambda: [settled, by_scope])
+        whole = with_news(columns, fresh)
+        yield
+        cells = yield from whole.cells_with(counts, [users, fresh.users])
+        return Summed(cells, by_scope=[settled, by_scope])
 
 
 class Prefixes:
@@ -117,7 +120,8 @@ class Prefixes:
         if prefix.end > settled:
             prefix = Prefix(start)
         yield from prefix.extend(settled, cover=self._cover, facets=self._facets)
-        return prefix.summed_with(self._cover(settled, end), facets=self._facets, only=only)
+        after = self._cover(settled, end)
+        return (yield from prefix.summed_with(after, facets=self._facets, only=only))
 
     def changed(self, time_ms: int) -> None:
         """Forget the sums that hold that time."""

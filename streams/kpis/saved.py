@@ -9,10 +9,8 @@ import msgspec
 from models.definitions import KpiValue
 from models.windows import DAY_MS, HOUR_MS, WindowName
 from streams.kpis.gaps import Gap
-from streams.kpis.ledger import Entry
 from streams.kpis.observation import NOT_OBSERVED, Observation
 from streams.kpis.rhythm import RhythmWire
-from streams.kpis.seen import SeenWire
 from streams.kpis.silences import QuietSince
 
 VERSION = 5
@@ -28,6 +26,8 @@ _QUARTERS_KEPT_MS = DAY_MS + 3 * HOUR_MS
 class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     """Everything but the buckets; append only, with defaults for what older states lack.
 
+    What is large and seldom changes is written when it changes, not with every checkpoint:
+    each entry of ``ledger`` and each day of ``seen``.
     ``needed`` names the sums that ``seen`` is about; ``days_from_ms`` is from when
     on the buckets of business days are whole, when that is later than observation;
     before ``measured_from_ms`` cells may be of a version before 4, before
@@ -41,9 +41,9 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
 
     frontier_ms: int
     observed_from_ms: int
-    ledger: list[tuple[str, int, Entry]]
+    ledger: list[tuple[str, int, msgspec.Raw]]
     due: list[tuple[WindowName, int]]
-    seen: list[SeenWire]
+    seen: list[msgspec.Raw]
     totals: dict[str, dict[str, int]]
     unknown: list[str]
     sparkline: list[tuple[int, dict[str, KpiValue]]]

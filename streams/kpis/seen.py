@@ -6,7 +6,7 @@ is the truth.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -31,6 +31,10 @@ class SeenScope(msgspec.Struct, array_like=True):
 
 
 SeenWire = tuple[int, list[SeenScope]]
+"""The start of a business day, and the scopes that had an event on it."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(SeenWire).decode
 
 
 class SeenInputs:
@@ -45,7 +49,7 @@ class SeenInputs:
     def __init__(
         self,
         needed: Sequence[str],
-        wire: Iterable[SeenWire] = (),
+        wire: Iterable[msgspec.Raw] = (),
         *,
         wire_needed: Sequence[str] = (),
     ) -> None:
@@ -59,8 +63,10 @@ class SeenInputs:
                 ]
                 for row in rows
             }
-            for day, rows in wire
+            for day, rows in map(_decode, wire)
         }
+        self._written: dict[int, msgspec.Raw] = {}
+        """The days as they are saved, but for those that changed since."""
         self._forgotten_before_ms = 0
 
     def note_pane(self, cells: Iterable[FacetCell], *, day_start: int, pane_start: int) -> bool:
@@ -96,6 +102,8 @@ class SeenInputs:
                 if pane_start < firsts[index]:
                     firsts[index] = pane_start
                     earlier = True
+        if earlier:
+            self._written.pop(day_start, None)
         return earlier
 
     def knows(self, day_start: int) -> bool:
@@ -128,23 +136,18 @@ class SeenInputs:
         self._forgotten_before_ms = day_start - KEPT_DAYS * DAY_MS
         for day in [day for day in self._days if day < self._forgotten_before_ms]:
             del self._days[day]
+            self._written.pop(day, None)
 
-    def to_wire(self) -> list[SeenWire]:
+    def to_wire(self) -> list[msgspec.Raw]:
         """Return what is to be saved."""
-        return [
-            (
-                day,
-                [
-                    SeenScope(
-                        scope.kind,
-                        scope.campaign,
-                        scope.channel,
-                        firsts,
-                        scope.region,
-                        scope.segment,
-                    )
-                    for scope, firsts in rows.items()
-                ],
-            )
-            for day, rows in self._days.items()
-        ]
+        for day, rows in self._days.items():
+            if day not in self._written:
+                self._written[day] = msgspec.Raw(_encode((day, _on_wire(rows))))
+        return [self._written[day] for day in self._days]
+
+
+def _on_wire(rows: Mapping[Scope, list[int]]) -> list[SeenScope]:
+    return [
+        SeenScope(scope.kind, scope.campaign, scope.channel, firsts, scope.region, scope.segment)
+        for scope, firsts in rows.items()
+    ]

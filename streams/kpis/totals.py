@@ -10,24 +10,29 @@ import numpy as np
 
 from models.cells import Cell
 from models.scopes import Scope
-from streams.kpis import columns, plain
-from streams.kpis.columns import Columns, Growing
+from streams.engine.steps import Steps
+from streams.kpis import plain
+from streams.kpis.columns import Columns, Growing, together_in_steps
 from streams.kpis.facets import Facets
 
 
 class Summed(NamedTuple):
-    """Cells, and what they were made of.
+    """Cells, and the columns that add up to them.
 
     Args:
         cells: by the number of their scope.
-        parts: returns columns by scope that add up to them.
+        by_scope: columns.
+        by_facet: more of them.
     """
 
     cells: Mapping[int, Cell]
-    parts: Callable[[], Sequence[Columns]]
+    by_scope: Sequence[Columns] = ()
+    by_facet: Growing | None = None
 
 
-def summed(growing: Growing, facets: Facets, *, only: Collection[int] | None = None) -> Summed:
+def summed(
+    growing: Growing, facets: Facets, *, only: Collection[int] | None = None
+) -> Steps[Summed]:
     """Return the cells of scopes that columns by facet add up to.
 
     Args:
@@ -36,11 +41,13 @@ def summed(growing: Growing, facets: Facets, *, only: Collection[int] | None = N
         only: the numbers of the scopes whose cells are wanted; None wants all.
     """
     if growing.size <= plain.FEW:
-        cells = plain.cells_of(growing.parts, facets.scopes_of, only=only)
-        return Summed(cells, lambda: [facets.by_scope(growing.whole())])
-    by_scope = facets.by_scope(growing.whole())
+        few = plain.cells_of(growing.parts, facets.scopes_of, only=only)
+        yield
+        return Summed(few, by_facet=growing)
+    by_scope = yield from facets.by_scope(growing.whole())
     wanted = by_scope if only is None else by_scope.of_rows(facets.chosen(only))
-    return Summed(wanted.cells(), lambda: [by_scope])
+    cells = yield from wanted.cells()
+    return Summed(cells, by_scope=[by_scope])
 
 
 class Totals(Mapping[Scope, Cell]):
@@ -53,7 +60,7 @@ class Totals(Mapping[Scope, Cell]):
 
     def __init__(self, totals: Summed, facets: Facets) -> None:
         self._facets = facets
-        self._parts = totals.parts
+        self._summed = totals
         self._cells = {facets.scopes[row]: cell for row, cell in totals.cells.items()}
 
     def __getitem__(self, scope: Scope) -> Cell:
@@ -74,9 +81,17 @@ class Totals(Mapping[Scope, Cell]):
         some._cells = {scope: cell for scope, cell in self._cells.items() if wanted(scope)}
         return some
 
-    def together(self, scopes: Iterable[Scope]) -> Cell:
+    def together(self, scopes: Iterable[Scope]) -> Steps[Cell]:
         """Return the sum over some scopes; a user of several counts once."""
-        wanted = set(scopes)
-        row_of = np.array([-1 + (scope in wanted) for scope in self._facets.scopes], np.int32)
-        parts = [part.by(row_of) for part in self._parts()]
-        return columns.together(parts).cells().get(0) or Cell()
+        row_of = np.full(len(self._facets.scopes), -1, np.int32)
+        row_of[list(self._facets.scope_numbers(scopes))] = 0
+        by_scope = [*self._summed.by_scope]
+        if self._summed.by_facet is not None:
+            by_scope.append((yield from self._facets.by_scope(self._summed.by_facet.whole())))
+        parts = []
+        for columns in by_scope:
+            parts.append(columns.by(row_of))
+            yield
+        whole = yield from together_in_steps(parts)
+        cells = yield from whole.cells()
+        return cells.get(0) or Cell()

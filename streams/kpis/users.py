@@ -17,6 +17,7 @@ from models import hyperloglog
 from models.distinct import EXACT_LIMIT, Distinct
 from models.hyperloglog import REGISTERS, Hashes, Registers
 from models.measures import SET_INDEX, UNIONS, USER_SETS
+from streams.engine.steps import Steps, at_once
 
 Rows = npt.NDArray[np.int32]
 Integers = npt.NDArray[np.int64]
@@ -29,6 +30,9 @@ COUNTED = [1 << index for index in range(len(USER_SETS))] + [
 
 SET_BITS = 3
 _SET_MASK = (1 << SET_BITS) - 1
+_KEYS_A_STEP = 50_000
+"""More are sorted in parts, each in some ms."""
+_PART_BITS = 4
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 
 
@@ -140,9 +144,13 @@ class Users:
         sketched[number[rows_of_sketches]] = True
         return Drawn(np.flatnonzero(many), registers, sketched, keys, of_key)
 
-    def counts(self, *, height: int) -> Integers:
+    def counts(self, *, height: int) -> Steps[Integers]:
         """Return how many users each of the first rows has in each set and union of sets."""
-        return np.stack([self.counted(sets, height=height) for sets in COUNTED], axis=1)
+        counts = []
+        for sets in COUNTED:
+            counts.append(self.counted(sets, height=height))
+            yield
+        return np.stack(counts, axis=1)
 
 
 class UsersOfRow:
@@ -227,6 +235,11 @@ NOBODY = Users(
 
 def united(parts: Sequence[Users]) -> Users:
     """Merge users: each comes once in a row, in the order of keys; what is many is sketched."""
+    return at_once(united_in_steps(parts))
+
+
+def united_in_steps(parts: Sequence[Users]) -> Steps[Users]:
+    """Merge users as `united` does."""
     together = Users(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.rows for part in parts]),
@@ -234,8 +247,35 @@ def united(parts: Sequence[Users]) -> Users:
         np.concatenate([part.sketches for part in parts]),
         np.concatenate([part.registers for part in parts]),
     )
+    if len(together.keys) <= EXACT_LIMIT and not len(together.sketches):
+        return _told_apart(together)
     # What is very many shows it before users are told apart, which takes longer.
-    return _sketched(_told_apart(_sketched(together, each_once=False)), each_once=True)
+    some_sketched = yield from _sketched(together, each_once=False)
+    told_apart = yield from _told_apart_in_steps(some_sketched)
+    return (yield from _sketched(told_apart, each_once=True))
+
+
+def _told_apart_in_steps(users: Users) -> Steps[Users]:
+    """Join the keys that are equal, those of a part of all numbers in one step."""
+    many = len(users.keys)
+    if many <= _KEYS_A_STEP:
+        return _told_apart(users)
+    part_of = (users.keys >> np.uint64(64 - _PART_BITS)).astype(np.uint8)
+    parts = []
+    for part in range(1 << _PART_BITS):
+        yield
+        chosen = part_of == part
+        some = replace(
+            users, keys=users.keys[chosen], rows=users.rows[chosen], sets=users.sets[chosen]
+        )
+        parts.append(_told_apart(some))
+    yield
+    return replace(
+        users,
+        keys=np.concatenate([part.keys for part in parts]),
+        rows=np.concatenate([part.rows for part in parts]),
+        sets=np.concatenate([part.sets for part in parts]),
+    )
 
 
 def _told_apart(users: Users) -> Users:
@@ -257,10 +297,8 @@ def _told_apart(users: Users) -> Users:
     )
 
 
-def _sketched(users: Users, *, each_once: bool) -> Users:
+def _sketched(users: Users, *, each_once: bool) -> Steps[Users]:
     """Sketch the sets that surely are of over `EXACT_LIMIT` users."""
-    if len(users.keys) <= EXACT_LIMIT and not len(users.sketches):
-        return users
     left = users.sets.copy()
     sketches, registers = [], []
     for index in range(len(USER_SETS)):
@@ -271,6 +309,7 @@ def _sketched(users: Users, *, each_once: bool) -> Users:
         left[drawn.keys[sure[drawn.of_key]]] &= ~np.uint8(1 << index)
         sketches.append(drawn.rows[sure] << SET_BITS | index)
         registers.append(drawn.registers[sure])
+        yield
     kept = left != 0
     return Users(
         users.keys[kept],

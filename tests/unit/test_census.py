@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.distinct import EXACT_LIMIT
 from models.hyperloglog import REGISTERS
 from models.measures import USER_SETS
+from streams.engine.steps import at_once
 from streams.kpis.census import NOBODY_COUNTED
 from streams.kpis.users import NOBODY, Users, united
 
@@ -46,17 +48,37 @@ def test_counts_with_news_are_those_of_all_at_once(
 ) -> None:
     census = NOBODY_COUNTED
     for several in made:
-        census = census.with_news(users(several))
-    at_once = users([one for several in made for one in several])
+        census = at_once(census.with_news(users(several)))
+    together = users([one for several in made for one in several])
     counts = np.zeros((ROWS, census.counts.shape[1]), np.int64)
     counts[: len(census.counts)] = census.counts
-    assert counts.tolist() == at_once.counts(height=ROWS).tolist()
+    assert counts.tolist() == at_once(together.counts(height=ROWS)).tolist()
 
 
 def test_news_whose_key_is_that_of_another_row_are_counted() -> None:
     # Keys are the hash and a multiple of the row: these two have the same.
     one, other = users([(0, 1, 1, 1)]), users([(1, 1, 0, 1)])
     assert one.keys.tolist() == other.keys.tolist()
-    census = NOBODY_COUNTED.with_news(one).with_news(other)
+    census = at_once(at_once(NOBODY_COUNTED.with_news(one)).with_news(other))
     assert census.counts[:, 0].tolist() == [1, 1]
-    assert census.with_news(other).counts[:, 0].tolist() == [1, 1]
+    assert at_once(census.with_news(other)).counts[:, 0].tolist() == [1, 1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(some, max_size=3), st.lists(some, max_size=3))
+def test_sorted_in_parts(
+    one: list[tuple[int, int, int, int]], other: list[tuple[int, int, int, int]]
+) -> None:
+    """Users that are told apart in parts are those that are told apart at once."""
+    parts = [users(one), users(other), users(one)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("streams.kpis.users._KEYS_A_STEP", 0)
+        patched.setattr("streams.kpis.users.EXACT_LIMIT", 20)
+        in_parts = united(parts)
+        patched.setattr("streams.kpis.users._KEYS_A_STEP", 10**9)
+        at_a_time = united(parts)
+    assert in_parts.keys.tolist() == at_a_time.keys.tolist()
+    assert in_parts.rows.tolist() == at_a_time.rows.tolist()
+    assert in_parts.sets.tolist() == at_a_time.sets.tolist()
+    assert in_parts.sketches.tolist() == at_a_time.sketches.tolist()
+    assert (in_parts.registers == at_a_time.registers).all()

@@ -16,6 +16,7 @@ from models.distinct import EXACT_LIMIT, Distinct, hash_user
 from models.measures import SUM_INDEX, WIDTH
 from models.reports import FacetCell
 from models.scopes import Facet
+from streams.engine.steps import at_once
 from streams.kpis import plain, stored
 from streams.kpis.columns import NOTHING, Columns, Growing, columns_of, together
 from streams.kpis.facets import Facets
@@ -35,7 +36,7 @@ def columns(made: Rows, facets: Facets) -> Columns:
 
 def held(columns: Columns, facets: Facets) -> dict[str, tuple[Any, ...]]:
     """Return what is in each cell, which is nothing where all is 0."""
-    by_row = together([columns]).cells()
+    by_row = at_once(together([columns]).cells())
     return {facets.named[row].campaign: content(cell) for row, cell in by_row.items()}
 
 
@@ -66,7 +67,7 @@ def test_few_cells_add_up_one_by_one_as_they_do_in_columns(
     facets = Facets()
     parts = [columns(several, facets) for several in (*made, *taken_back)]
     parts += [columns(several, facets).taken_back for several in taken_back]
-    expected = facets.by_scope(together([NOTHING, *parts])).cells()
+    expected = at_once(at_once(facets.by_scope(together([NOTHING, *parts]))).cells())
     one_by_one = plain.cells_of(parts, facets.scopes_of)
     assert {row: list(cell.counts()) for row, cell in one_by_one.items()} == {
         row: list(cell.counts()) for row, cell in expected.items()
@@ -121,14 +122,14 @@ def users(numbers: range) -> Cell:
     ),
     st.integers(1, 5),
 )
-def test_many_users_are_sketched_as_they_are_one_by_one(numbers: list[range], at_once: int) -> None:
+def test_many_users_are_sketched_as_they_are_one_by_one(numbers: list[range], step: int) -> None:
     facets = Facets()
     made = [("c1", users(several)) for several in numbers]
     growing = Growing()
-    for first in range(0, len(made), at_once):
-        growing.add(together([columns(made[first : first + at_once], facets)]))
+    for first in range(0, len(made), step):
+        growing.add(together([columns(made[first : first + step], facets)]))
     assert held(growing.whole(), facets) == one_by_one(made)
-    ((_, cell),) = growing.whole().cells().items()
+    ((_, cell),) = at_once(growing.whole().cells()).items()
     counts = cell.counts()
     assert counts[:2] == [distinct.estimate for distinct in cell.users[:2]]
     assert cell.counts() == counts  # of the sets themselves, now that they were asked for
@@ -138,7 +139,7 @@ def test_many_users_are_sketched_as_they_are_one_by_one(numbers: list[range], at
 def test_users_are_sketched_above_the_limit_only(count: int) -> None:
     facets = Facets()
     halves = [columns([("c1", users(range(first, count, 2)))], facets) for first in (0, 1)]
-    ((_, cell),) = together(halves * 3).cells().items()
+    ((_, cell),) = at_once(together(halves * 3).cells()).items()
     assert cell.users[0].is_exact == (count <= EXACT_LIMIT)
     assert cell.users[1].is_exact
     assert abs(cell.counts()[0] - count) < (1 if count <= EXACT_LIMIT else 0.05 * count)
@@ -161,7 +162,7 @@ def test_a_sum_that_leaves_64_bits_stays_at_their_end() -> None:
     facets = Facets()
     cell = Cell([2**62] * WIDTH)
     made = columns([("c1", cell)], facets)
-    sums = partial(lambda columns: columns.cells()[0].sums[SUM_INDEX["spend"]])
+    sums = partial(lambda columns: at_once(columns.cells())[0].sums[SUM_INDEX["spend"]])
     assert sums(together([made])) == 2**62
     assert sums(together([made] * 3)) == 2**63 - 1
     assert sums(together([made.taken_back] * 3)) == -(2**63 - 1)

@@ -76,7 +76,9 @@ def calculated(made: list[Made], seen: dict[str, int], *, top_campaigns: int) ->
     together = reduce(or_, (inputs.get(scope, 0) for scope in small), 0)
     return Found(
         frozenset(scope.campaign for scope in small),
-        calculate_together(small, both, inputs=together, evaluator=EVALUATOR) if small else {},
+        at_once(calculate_together(small, both, inputs=together, evaluator=EVALUATOR))
+        if small
+        else {},
     )
 
 
