@@ -163,15 +163,9 @@ def shop_history(arena: Arena) -> None:
 def shop_history_interrupted(arena: Arena) -> None:
     """The same, with SIGTERM and kill -9 of both workers and of the broker in the middle."""
     _send_shop_log(arena)
-    arena.start("a", "b", **_rules(arena, "1m", "5m", "1h", "day"))
-    arena.wait(lambda: arena.observer.latest, timeout_s=60, why="a worker reads")
+    _read_with_rules(arena)
     with arena.fault():
-        time.sleep(10)
-        _stop(arena, "a", "b")
-        arena.again("a", "b")
-        time.sleep(20)
-        arena.kill("a", "b")
-        arena.again("a", "b")
+        _stop_and_kill(arena, after_s=(10, 20))
         time.sleep(20)
         arena.kill_broker()
         time.sleep(2)
@@ -185,28 +179,38 @@ def shop_history_interrupted(arena: Arena) -> None:
 def shop_history_short(arena: Arena) -> None:
     """Two months of it, with SIGTERM and kill -9 of both workers in the middle."""
     _send_shop_log(arena, before="2020-01")
+    _read_with_rules(arena)
+    with arena.fault():
+        _stop_and_kill(arena, after_s=(3, 6))
+    _until_all_is_closed(arena)
+
+
+def _read_with_rules(arena: Arena) -> None:
+    """Start two workers, and wait until one reads."""
     arena.start("a", "b", **_rules(arena, "1m", "5m", "1h", "day"))
     arena.wait(lambda: arena.observer.latest, timeout_s=60, why="a worker reads")
-    with arena.fault():
-        time.sleep(3)
-        _stop(arena, "a", "b")
-        arena.again("a", "b")
-        time.sleep(6)
-        arena.kill("a", "b")
-        arena.again("a", "b")
-    _until_all_is_closed(arena)
+
+
+def _stop_and_kill(arena: Arena, *, after_s: tuple[int, int]) -> None:
+    """Stop both workers with SIGTERM and start them again, then the same with kill -9."""
+    time.sleep(after_s[0])
+    _stop(arena, "a", "b")
+    arena.again("a", "b")
+    time.sleep(after_s[1])
+    arena.kill("a", "b")
+    arena.again("a", "b")
 
 
 @scenario(history=True, settings={**SETTINGS, "KPI_PUBLISH_VALUES": "false"})
 def sparse_campaigns(arena: Arena) -> None:
-    """90 days of 1,000 campaigns with a click now and then, read at once, with 20 rules.
+    """90 days of 1,000 campaigns with a click every four days, read at once, with 20 rules.
 
     Its windows are not published: those of the long windows would be tens of gigabytes.
     """
     rnd = random.Random(7)
     campaigns = [f"c{number}" for number in range(1_000)]
     start_ms = int(time.time() * 1000) // DAY_MS * DAY_MS - 100 * DAY_MS
-    times = sorted(rnd.randrange(90 * DAY_MS) for _ in range(2_000))
+    times = sorted(rnd.randrange(90 * DAY_MS) for _ in range(20_000))
     arena.cluster.send("clicks", list(_clicks(times, start_ms, campaigns, rnd)))
     file = arena.folder / "campaigns.yaml"
     rows = [f"  - {{id: {campaign}, name: Campaign {campaign}}}" for campaign in campaigns]
