@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -75,26 +74,22 @@ class KpiBook(BaseModel):
 
     def exports(self, kpi: str, scope: ScopeKind, window: str) -> bool:
         """Return whether a KPI's value is exported."""
-        return _extras(self.export, kpi, scope, window) is not None
+        return self._extras(kpi, scope, window) is not None
 
     def extras(self, kpi: str, scope: ScopeKind, window: str) -> frozenset[Extra]:
         """Return what is exported beside a KPI's value."""
-        return _extras(self.export, kpi, scope, window) or frozenset()
+        return self._extras(kpi, scope, window) or frozenset()
 
-
-@lru_cache(maxsize=1 << 16)
-def _extras(
-    rules: tuple[ExportRule, ...], kpi: str, scope: ScopeKind, window: str
-) -> frozenset[Extra] | None:
-    """Return what is exported beside a value; None where the value is not exported either."""
-    matching = [
-        rule.extras
-        for rule in rules
-        if scope in rule.scopes
-        and window in rule.windows
-        and any(fnmatchcase(kpi, pattern) for pattern in rule.kpis)
-    ]
-    return frozenset().union(*matching) if matching else None
+    def _extras(self, kpi: str, scope: ScopeKind, window: str) -> frozenset[Extra] | None:
+        """Return what is exported beside a value; None where the value is not exported either."""
+        matching = [
+            rule.extras
+            for rule in self.export
+            if scope in rule.scopes
+            and window in rule.windows
+            and any(fnmatchcase(kpi, pattern) for pattern in rule.kpis)
+        ]
+        return frozenset().union(*matching) if matching else None
 
 
 def catalogue_of(info: ValidationInfo) -> Catalogue:

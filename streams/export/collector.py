@@ -26,7 +26,7 @@ from streams.export.comparison_metrics import (
 )
 from streams.export.effect_metrics import SPECS as EFFECT_SPECS
 from streams.export.effect_metrics import effect_metrics
-from streams.export.exports import Exports
+from streams.export.exports import Exports, Series
 from streams.export.families import Spec, family
 from streams.export.peer_metrics import SPECS as PEER_SPECS
 from streams.export.peer_metrics import peer_metrics
@@ -166,7 +166,7 @@ class KpiMetrics:
         """
         evaluations = [*kpis.latest.values(), *kpis.stages]
         scopes = _by_importance(evaluations)
-        rows = [self._exported(row) for row in _rows(evaluations, scopes)]
+        rows = [self._exported(row) for row in self._rows(evaluations, scopes)]
         differences = list(difference_rows(self._exports.differences(kpis), scopes=scopes))
         limit = self._exports.largest_series_count
         shown = _fitting([self._series_count(row) for row in rows], limit=limit)
@@ -201,28 +201,34 @@ class KpiMetrics:
 
     def _exported(self, row: _Row) -> _Row:
         """Return a row with the KPIs that are to be exported of it."""
-        chosen = {
-            name: value
-            for name, value in row.values.items()
-            if self._exports.exported(name, row.scope.kind, row.evaluation.window)
-        }
-        return row._replace(values=chosen)
+        values = row.values
+        return row._replace(values={name: values[name] for name in row.series if name in values})
+
+    def _rows(self, evaluations: Sequence[Evaluation], scopes: Iterable[Scope]) -> Iterator[_Row]:
+        """Yield the rows of the small campaigns together, and of the scopes in their order."""
+        series = self._exports.series
+        for evaluation in evaluations:
+            if evaluation.other:
+                scope = Scope("campaign", OTHER_CAMPAIGNS)
+                exported = series("campaign", evaluation.window)
+                yield _Row(evaluation, scope, evaluation.other, exported)
+        for scope in scopes:
+            for evaluation in evaluations:
+                values = evaluation.values.get(scope)
+                if values is None or scope.campaign in evaluation.small:
+                    continue
+                if exported := series(scope.kind, evaluation.window):
+                    yield _Row(evaluation, scope, values, exported)
 
     def _series_count(self, row: _Row) -> int:
         """Return how many series a row becomes: values, n, and bounds."""
         return sum(
-            1 + self._with_n(name, row) + 2 * self._with_bounds(name, value, row)
+            1 + self._with_n(name, row) + 2 * _with_bounds(name, value, row)
             for name, value in row.values.items()
         )
 
     def _with_n(self, name: str, row: _Row) -> bool:
-        window, scope = row.evaluation.window, row.scope.kind
-        return self._catalogue[name].has_n and "n" in self._exports.kpis.extras(name, scope, window)
-
-    def _with_bounds(self, name: str, value: KpiValue, row: _Row) -> bool:
-        window, scope = row.evaluation.window, row.scope.kind
-        asked = "bounds" in self._exports.kpis.extras(name, scope, window)
-        return asked and value.low is not None and value.high is not None
+        return "n" in row.series[name] and self._catalogue[name].has_n
 
     def _metrics_of(self, kpi: Kpi, rows: Iterable[_Row]) -> Iterator[Metric]:
         money = kpi.unit == "money"
@@ -244,7 +250,7 @@ class KpiMetrics:
             value_metric.add_metric(full, kpi.shown(value.value))
             if self._with_n(kpi.name, row):
                 n_metric.add_metric(plain, value.n)
-            if self._with_bounds(kpi.name, value, row):
+            if _with_bounds(kpi.name, value, row):
                 assert value.low is not None
                 assert value.high is not None
                 bounds[0].add_metric(full, value.low)
@@ -289,11 +295,16 @@ class Chosen(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """The KPIs of one window and scope."""
+    """The KPIs of one window and scope, and what is exported of them."""
 
     evaluation: Evaluation
     scope: Scope
     values: Mapping[str, KpiValue]
+    series: Series
+
+
+def _with_bounds(name: str, value: KpiValue, row: _Row) -> bool:
+    return "bounds" in row.series[name] and value.low is not None and value.high is not None
 
 
 def _by_importance(evaluations: Iterable[Evaluation]) -> list[Scope]:
@@ -306,17 +317,6 @@ def _by_importance(evaluations: Iterable[Evaluation]) -> list[Scope]:
             volume[scope] = max(volume.get(scope, 0), weight)
     rank = {kind: place for place, kind in enumerate(SCOPE_KINDS)}
     return sorted(volume, key=lambda scope: (rank[scope.kind], -volume[scope], scope))
-
-
-def _rows(evaluations: Sequence[Evaluation], scopes: Iterable[Scope]) -> Iterator[_Row]:
-    """Yield the rows of the small campaigns together, and of the scopes in their order."""
-    for evaluation in evaluations:
-        if evaluation.other:
-            yield _Row(evaluation, Scope("campaign", OTHER_CAMPAIGNS), evaluation.other)
-    for scope in scopes:
-        for evaluation in evaluations:
-            if scope in evaluation.values and scope.campaign not in evaluation.small:
-                yield _Row(evaluation, scope, evaluation.values[scope])
 
 
 def _worker_metrics(view: WorkerView) -> Iterator[Metric]:

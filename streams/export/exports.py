@@ -10,7 +10,7 @@ from models.alerts import RuleBook
 from models.definitions import Catalogue, Kpi
 from models.scopes import Scope, ScopeKind
 from models.scorecards import ScorecardBook
-from models.selection import KpiBook
+from models.selection import Extra, KpiBook
 from models.windows import BusinessDay, Reference, ShownWindow, WindowName
 from streams.export.memo import Memo
 from streams.kpis import funnel, peers, scoring
@@ -19,6 +19,8 @@ from streams.kpis.view import Comparison, Evaluation, KpiView
 
 Compared = tuple[ShownWindow, Reference]
 """A window, and what it is compared with."""
+Series = Mapping[str, frozenset[Extra]]
+"""The names of KPIs, and what is exported beside the value of each."""
 Differences = Mapping[Scope, Sequence[tuple[Kpi, Difference]]]
 
 OUTLIERS_SHOWN = 50
@@ -37,6 +39,9 @@ class Exports:
     largest_series_count: int = 50_000
     catalogue: Catalogue = field(init=False)
     _asked: frozenset[tuple[str, str, str]] = field(init=False, repr=False)
+    _series: dict[tuple[ScopeKind, ShownWindow], Series] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
     _memo: Memo = field(init=False, default_factory=Memo, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -44,9 +49,20 @@ class Exports:
         asked = frozenset((rule.kpi, rule.scope, rule.window) for rule in self.rules.rules)
         object.__setattr__(self, "_asked", asked)
 
-    def exported(self, kpi: str, scope: ScopeKind, window: ShownWindow) -> bool:
-        """Return whether a KPI's value is exported: the file asks for it, or an alert rule does."""
-        return self.kpis.exports(kpi, scope, window) or (kpi, scope, window) in self._asked
+    def series(self, scope: ScopeKind, window: ShownWindow) -> Series:
+        """Return the KPIs that are exported of scopes in a window, and what of each.
+
+        The file asks for them, or an alert rule does.
+        """
+        key = scope, window
+        if key not in self._series:
+            self._series[key] = {
+                kpi.name: self.kpis.extras(kpi.name, scope, window)
+                for kpi in self.catalogue.values()
+                if self.kpis.exports(kpi.name, scope, window)
+                or (kpi.name, scope, window) in self._asked
+            }
+        return self._series[key]
 
     def scores(self, view: KpiView) -> list[scoring.Score]:
         """Return the scores of all cards, on the newest windows."""
@@ -97,10 +113,10 @@ class Exports:
         now, then = comparison.now, comparison.then
         return {
             scope: [
-                (kpi, one)
-                for kpi in self.catalogue.values()
-                if "comparisons" in self.kpis.extras(kpi.name, scope.kind, window)
-                if (one := difference_of(kpi, scope, comparison)) is not None
+                (self.catalogue[name], one)
+                for name, extras in self.series(scope.kind, window).items()
+                if "comparisons" in extras
+                if (one := difference_of(self.catalogue[name], scope, comparison)) is not None
             ]
             for scope in now.values
             if scope in then.values and scope.campaign not in now.small
