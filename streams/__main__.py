@@ -1,5 +1,28 @@
-"""Lets ``python -m streams`` be the command."""
+"""The entry of the command: Ctrl-C ends it quietly, also while the rest is still imported."""
 
-from streams.cli import main
+from __future__ import annotations
 
-main()
+import os
+import signal
+from types import FrameType
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
+
+def _end(signal_number: int, frame: FrameType | None) -> None:
+    del signal_number, frame
+    os._exit(INTERRUPTED)  # nothing was begun that would have to be ended
+
+
+def main() -> None:
+    """Import the command, and run it."""
+    signal.signal(signal.SIGINT, _end)
+    from streams import cli  # noqa: PLC0415 - half a second, in which Ctrl-C may come
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

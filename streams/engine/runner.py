@@ -55,6 +55,7 @@ class Runner:
         self._isolation = Isolation(take=self._take, reopen=self._reopen, stats=self.stats)
         self._resuming = asyncio.Lock()
         self._complete_generation: int | None = None
+        self._ending = asyncio.Event()
         self._heartbeat_due = 0.0
         self._heartbeat_acks: list[asyncio.Future[Any]] = []
 
@@ -208,6 +209,8 @@ class Runner:
     async def on_batch(self, source: SourcePartition, batch: Batch) -> None:
         """Apply a batch to its job, skipping what was applied before."""
         running = self.running.get(source)
+        if self._ending.is_set():
+            return
         if running is None or batch.session != running.session:
             self.stats.stale_batches += 1
             return
@@ -228,7 +231,11 @@ class Runner:
         for first in range(0, len(records), at_once):
             await turn.give_way()
             some = records[first : first + at_once]
-            if running.revoked or not await self._isolation.apply(running, some):
+            if (
+                running.revoked
+                or self._ending.is_set()
+                or not await self._isolation.apply(running, some)
+            ):
                 return
             counts = self.stats.records
             counts[source.topic] = counts.get(source.topic, 0) + len(some)
@@ -240,7 +247,7 @@ class Runner:
         """Give records to a job, and have it do what follows while others get their turn."""
         # A job that was opened with work left can't be saved while new records wait for that.
         await self._work_off(running)
-        if running.revoked:
+        if running.revoked or self._ending.is_set():
             return
         running.job.apply(records)
         running.left = not running.job.whole
@@ -258,7 +265,7 @@ class Runner:
             left = True
             while left:
                 await asyncio.sleep(PAUSE_S)
-                left = not running.revoked and self._work(running)
+                left = not (running.revoked or self._ending.is_set()) and self._work(running)
         finally:
             running.at_work = False
 
@@ -344,7 +351,7 @@ class Runner:
                 self._tell_loss_at_the_end(running)
                 if positions[source].caught_up_at_ms is not None:
                     running.progressed_at = time.monotonic()
-                if not running.at_work and self._work(running):
+                if not (running.at_work or self._ending.is_set()) and self._work(running):
                     await asyncio.sleep(PAUSE_S)
             self._hold()
             if time.monotonic() >= self._heartbeat_due:
@@ -411,6 +418,15 @@ class Runner:
         for running in going:
             running.revoked = True
             self.running.pop(running.source, None)
+
+    async def end(self, *, within_s: float) -> None:
+        """Have no job begin new work, and write what is not yet written in at most that time.
+
+        Work that goes on would take the time from the checkpoints, and what it does after
+        the last of them is done again at the next start.
+        """
+        self._ending.set()
+        await self.flush(within_s=within_s)
 
     async def flush(
         self, running: Iterable[Running] | None = None, *, within_s: float = HANDOVER_S

@@ -265,9 +265,9 @@ async def run(engine: Engine, *, before_start: Callable[[], Any] | None = None) 
     if before_start is not None:
         await before_start()
     worker = asyncio.current_task()
-    await app.start()
     stop_by = None
     try:
+        await app.start()
         await app.wait_until_stopped()
         if app.crashed and app.crash_reason is not None:
             raise app.crash_reason
@@ -276,7 +276,7 @@ async def run(engine: Engine, *, before_start: Callable[[], Any] | None = None) 
         if worker is not None:
             worker.uncancel()
         stop_by = time.monotonic() + STOP_S
-        await engine.runner.flush(within_s=LAST_CHECKPOINT_S)
+        await engine.runner.end(within_s=LAST_CHECKPOINT_S)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(engine.runner.commit(), COMMIT_S)
     finally:

@@ -92,6 +92,7 @@ def _progress(kpis: KpiView | None) -> dict[str, Any] | None:
         "windows_waiting": progress.windows_waiting,
         "windows_per_second": round(progress.windows_per_second, 1),
         "event_pace": round(progress.event_pace, 2),
+        "reading_history": kpis.health.reading_history,
     }
 
 

@@ -21,6 +21,8 @@ def health_at(
     silences: Silences,
     shares: Shares,
     waits: Waits,
+    *,
+    reading_history: bool,
 ) -> Health:
     """Return how complete the data are at a moment of the clock."""
     return Health(
@@ -30,6 +32,7 @@ def health_at(
         missing=completeness.missing,
         read_up_to_ms=completeness.read_up_to_ms,
         behind=completeness.behind,
+        reading_history=reading_history,
         gaps=observation.gaps_after(completeness.frontier_ms - GAP_TOLD_MS),
         silent=silences.silent,
         waiting=waits.at(now_ms),

@@ -374,6 +374,7 @@ class KpiJob:
         if not (self._to_show or self._news):
             self._show_and_close(current=current)
         self._news = False
+        progress = self._progress(now_ms)
         health = health_at(
             now_ms,
             completeness=completeness,
@@ -381,9 +382,10 @@ class KpiJob:
             silences=self._silences,
             shares=self._shares,
             waits=self._waits,
+            reading_history=progress.reads_history(closed_ms=self._closed_ms, now_ms=now_ms),
         )
         self._changed |= self.judge.health(health)
-        self.view = self._viewed(health)
+        self.view = self._viewed(health, progress)
 
     def _show_and_close(self, *, current: bool) -> None:
         """Note the work that brings what is shown up to date."""
@@ -403,7 +405,7 @@ class KpiJob:
         yield from self._evaluations.close_newest(window, self._closed_ms)
         self._changed |= self._evaluations.closed > closed
 
-    def _viewed(self, health: Health) -> KpiView:
+    def _viewed(self, health: Health, progress: Progress) -> KpiView:
         completeness, closed_ms = self._completeness, self._closed_ms
         return KpiView(
             frontier_ms=closed_ms,
@@ -418,7 +420,7 @@ class KpiJob:
             watermarks=completeness.watermark_by_source,
             incomplete_panes=self._buckets.panes_after(closed_ms),
             records_per_second=self._records_pace.at(health.now_ms, count=self._counted.records),
-            progress=self._progress(health.now_ms),
+            progress=progress,
             alerts=tuple(self.judge.alerts()),
             unknown_campaigns=tuple(self._counted.unknown),
             overlapping_reports=self._overlapping,

@@ -10,8 +10,12 @@ from models.changes import Change
 from models.definitions import Kpi
 from models.measures import SourceKind
 from models.scopes import Scope
-from models.windows import STAGE, Reference, ShownWindow, WindowName
+from models.windows import DAY_MS, STAGE, Reference, ShownWindow, WindowName
 from streams.kpis.values import KpiValues
+
+HISTORY_PACE = 10.0
+"""Seconds of event time in a second of the clock; after an outage it is seldom as much."""
+HISTORY_AGE_MS = DAY_MS
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -91,7 +95,8 @@ class Health:
     ``gaps`` counts the stretches of event time, ended lately, that lack records;
     ``silent`` names the sources that are silent against their rhythm, partition
     -1 being the topic as a whole; ``waiting`` says which wait for a service outside, and
-    why. Shares are of the records of the last minutes.
+    why. Shares are of the records of the last minutes. ``reading_history`` says that windows
+    of days ago are closed, much faster than they came.
     """
 
     now_ms: int
@@ -100,6 +105,7 @@ class Health:
     missing: Sequence[tuple[str, int]]
     read_up_to_ms: int | None
     behind: int
+    reading_history: bool = False
     gaps: int = 0
     silent: Sequence[tuple[str, int]] = ()
     waiting: Mapping[tuple[str, int], str] = field(default_factory=dict)
@@ -132,6 +138,10 @@ class Progress:
     windows_closed: int
     windows_per_second: float
     event_pace: float
+
+    def reads_history(self, *, closed_ms: int, now_ms: int) -> bool:
+        """Say whether windows of days ago are closed, much faster than they came."""
+        return self.event_pace >= HISTORY_PACE and now_ms - closed_ms > HISTORY_AGE_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
