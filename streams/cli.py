@@ -23,6 +23,7 @@ from streams import app as monitor
 from streams import config, recovery, settings
 from streams.embedded import demo as demos
 from streams.embedded import feeding, letters
+from streams.embedded import services as embedded_services
 from streams.engine import topics as engine_topics
 from streams.engine.fence import end_process
 from streams.errors import MonitorError
@@ -330,6 +331,21 @@ def dead_letters(
     out.print(f"{len(found)} dead letters" + (f", {limit} shown" if len(found) > limit else ""))
     if redrive:
         out.print(f"{letters.redrive(chosen.broker, found)} sent again")
+
+
+@cli.command(epilog="Example: kpi-monitor services --data data/services")
+def services(
+    data: Annotated[Path, typer.Option(help="Folder of their data and logs.")] = Path(
+        "data/services"
+    ),
+    kafka_port: Annotated[int, typer.Option(help="Kafka's port on 127.0.0.1.")] = 9092,
+    redis_port: Annotated[int, typer.Option(help="Valkey's port on 127.0.0.1.")] = 6379,
+) -> None:
+    """Run Kafka and Valkey here until Ctrl-C, to try data of one's own without Docker.
+
+    Neither asks for a password, and only this machine reaches them.
+    """
+    embedded_services.run(data, kafka_port=kafka_port, redis_port=redis_port, console=out)
 
 
 @cli.command(epilog="Example: kpi-monitor demo --for 90s --json report.json")

@@ -21,12 +21,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from models.windows import DAY_MS, QUARTER_MS, align_down
 from streams.broker import Broker
-from streams.embedded import processes, producer
+from streams.embedded import processes, producer, services
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.processes import Child
 from streams.embedded.synthetic import SCENARIOS, Recurring, Scenario, Synthetic, staged
@@ -90,7 +89,8 @@ def run(*, seconds: float, report: Path | None, port: int, scenario: str, consol
         contextlib.ExitStack() as stack,
     ):
         home = Path(folder)
-        kafka = stack.enter_context(_kafka(home, console))
+        broker = EmbeddedKafka(home / "kafka", retention_bytes=RETENTION_BYTES)
+        kafka = stack.enter_context(services.started(broker, console))
         valkey = stack.enter_context(EmbeddedValkey(home / "valkey"))
         worker, url = _worker(home, kafka=kafka, valkey=valkey, port=port)
         stack.callback(worker.stop)
@@ -126,20 +126,6 @@ def run(*, seconds: float, report: Path | None, port: int, scenario: str, consol
     if report is not None:
         report.write_text(json.dumps(findings, indent=2, ensure_ascii=False) + "\n")
     return all(check["ok"] for check in findings["checks"])
-
-
-@contextlib.contextmanager
-def _kafka(home: Path, console: Console) -> Iterator[EmbeddedKafka]:
-    kafka = EmbeddedKafka(home / "kafka", retention_bytes=RETENTION_BYTES)
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), console=console, transient=True
-    ) as progress:
-        task = progress.add_task("Apache Kafka (43 MB the first time)", total=1.0)
-        kafka.start(progress=lambda share: progress.update(task, completed=share))
-    try:
-        yield kafka
-    finally:
-        kafka.stop()
 
 
 def _example(name: str) -> Traversable:

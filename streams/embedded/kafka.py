@@ -7,6 +7,7 @@ by ``jgo`` once and kept in the cache folder.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 import uuid
@@ -146,6 +147,14 @@ class EmbeddedKafka:
     def address(self) -> str:
         """Bootstrap address."""
         return f"127.0.0.1:{self.port}"
+
+    def made_for_port(self) -> int | None:
+        """Return the port that the data folder was made for; None if there is none yet."""
+        config = self.folder / "server.properties"
+        if not config.exists():
+            return None
+        found = re.search(r"^advertised\.listeners=.*:(\d+)$", config.read_text(), re.MULTILINE)
+        return int(found[1]) if found else None
 
     def start(self, *, progress: Callable[[float], None] | None = None) -> EmbeddedKafka:
         """Start the broker, formatting its data folder the first time.

@@ -19,7 +19,7 @@ from models.hyperloglog import REGISTERS, Registers
 from models.measures import DISTRIBUTIONS, WIDTH
 from models.reports import FacetCell
 from models.scopes import Facet
-from streams.engine.steps import Steps, in_groups
+from streams.engine.steps import Steps, at_once, in_groups
 from streams.kpis.users import (
     NOBODY,
     SET_BITS,
@@ -30,7 +30,6 @@ from streams.kpis.users import (
     Users,
     UsersOfRow,
     runs,
-    united,
     united_in_steps,
 )
 
@@ -175,14 +174,7 @@ NOTHING = Columns(np.empty(0, np.int64), np.empty(0, np.int64), NOBODY, {})
 
 def together(parts: Sequence[Columns]) -> Columns:
     """Merge columns: each place, user and sketch comes once, in order."""
-    return Columns(
-        *_added(
-            np.concatenate([part.places for part in parts]),
-            np.concatenate([part.values for part in parts]),
-        ),
-        united([part.users for part in parts]),
-        _newest(parts),
-    )
+    return at_once(together_in_steps(parts))
 
 
 def together_in_steps(parts: Sequence[Columns]) -> Steps[Columns]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from functools import partial, reduce
+from functools import reduce
 from operator import or_
 
 from models.scopes import Scope, ScopeKind
@@ -16,7 +16,7 @@ from models.windows import (
     previous_period,
     start_of_window,
 )
-from streams.engine.steps import Steps
+from streams.engine.steps import Steps, in_groups
 from streams.kpis.buckets import Buckets
 from streams.kpis.calculating import (
     NOTHING_CALCULATED,
@@ -27,7 +27,7 @@ from streams.kpis.calculating import (
 )
 from streams.kpis.last import Last, LastEvaluations, Period
 from streams.kpis.observation import Observation
-from streams.kpis.plans import NO_PLAN, Plan, Plans
+from streams.kpis.plans import CAMPAIGNS_A_STEP, Plans, PlansAt
 from streams.kpis.seen import SeenInputs
 from streams.kpis.silences import Silences
 from streams.kpis.values import Evaluator, KpiValues
@@ -114,7 +114,8 @@ class WindowEvaluator:
             unsure_before=frozenset() if previous is None else self._silences.unsure(*previous),
         )
         if window.name == SO_FAR:
-            return replace(evaluation, exhausted_ms=self._exhausted(evaluation))
+            exhausted_ms = yield from self._exhausted(evaluation)
+            return replace(evaluation, exhausted_ms=exhausted_ms)
         return evaluation
 
     def _period(self, window: Window, end: int, *, looking_back: bool) -> Period:
@@ -140,10 +141,12 @@ class WindowEvaluator:
         """
         repeats = only is None and self._seen.knows(period.day_start)
         since = self._last.since(window.name, period) if repeats else None
+        plans = PlansAt(self._plans if window.name == SO_FAR else None, period.end)
         changed: set[Scope] | None = None
         if since is not None:
             last, spans = since
-            changed = self._replanned(window, period.end, last)
+            changed = yield from plans.changed(last.plans, among=last.calculated.volumes)
+            changed |= self._seen.news(last.period.end, period.end, day_start=period.day_start)
             for span in spans:
                 changed |= yield from self._buckets.scopes_in(*span)
         cells = yield from self._cells(period, only=changed)
@@ -154,13 +157,12 @@ class WindowEvaluator:
             cells,
             inputs,
             evaluator=self._evaluator,
-            plan_of=partial(self._plan_of, window, period.end),
+            plan_of=plans.of,
             last=NOTHING_CALCULATED if since is None else since[0].calculated,
             gone=changed or (),
         )
         if repeats:
-            plans = self._plans_of(window, period.end, calculated)
-            self._last.note(window.name, Last(period, calculated, plans))
+            self._last.note(window.name, Last(period, calculated, plans.used))
         return cells, calculated
 
     def _cells(self, period: Period, *, only: Collection[Scope] | None) -> Steps[Cells]:
@@ -208,37 +210,22 @@ class WindowEvaluator:
             if (named is None or scope in named) and (only is None or only(scope))
         }
 
-    def _plan_of(self, window: Window, end: int, scope: Scope) -> Plan:
-        """Return the plan of a campaign in the window of everything so far."""
-        if window.name != SO_FAR or scope.kind != "campaign":
-            return NO_PLAN
-        return self._plans.at(scope.campaign, end) or NO_PLAN
-
-    def _plans_of(self, window: Window, end: int, calculated: Calculated) -> Mapping[Scope, Plan]:
-        """Return the plans of all campaigns that have one."""
-        if window.name != SO_FAR:
-            return {}
-        plans = {scope: self._plan_of(window, end, scope) for scope in calculated.volumes}
-        return {scope: plan for scope, plan in plans.items() if plan != NO_PLAN}
-
-    def _replanned(self, window: Window, end: int, last: Last) -> set[Scope]:
-        """Return the campaigns whose plan is another than it was."""
-        plans = self._plans_of(window, end, last.calculated)
-        return {scope for scope, _ in plans.items() ^ last.plans.items()}
-
-    def _exhausted(self, evaluation: Evaluation) -> Mapping[str, int]:
+    def _exhausted(self, evaluation: Evaluation) -> Steps[Mapping[str, int]]:
         """Return when each campaign that is shown will have spent its budget at this pace."""
-        return {
-            scope.campaign: moment
-            for scope, kpis in evaluation.values.items()
-            if scope.kind == "campaign" and scope.campaign not in evaluation.small
-            if (spend := kpis.get("spend")) is not None
-            if (
-                moment := self._plans.exhausted_ms(
+        exhausted_ms: dict[str, int] = {}
+        for group in in_groups(evaluation.values.items(), of=CAMPAIGNS_A_STEP):
+            for scope, kpis in group:
+                spend = kpis.get("spend")
+                shown = scope.kind == "campaign" and scope.campaign not in evaluation.small
+                if not shown or spend is None:
+                    continue
+                moment = self._plans.exhausted_ms(
                     scope.campaign, evaluation.end_ms, spent=int(spend.value)
                 )
-            )
-        }
+                if moment:
+                    exhausted_ms[scope.campaign] = moment
+            yield
+        return exhausted_ms
 
     def evaluate_campaigns(
         self, campaigns: Collection[str], start: int, end: int

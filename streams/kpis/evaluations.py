@@ -51,6 +51,8 @@ class Evaluations:
     ) -> None:
         self.latest: dict[WindowName, Evaluation] = {}
         """Of each window the one that ends last."""
+        self.shown: dict[WindowName, Evaluation] = {}
+        """Of each window the last that has the campaigns beyond the largest together, if any."""
         self.sparkline: deque[tuple[int, KpiValues]] = deque(maxlen=SPARKLINE_POINTS)
         self.corrections = 0
         self.closed = 0
@@ -116,6 +118,18 @@ class Evaluations:
         if frontier_ms > 0 and (latest is None or newest > latest.end_ms):
             yield from self._close(window, newest, judged=not self._judge.held_back, newest=True)
 
+    def show_latest(self, window: Window) -> Steps[None]:
+        """Have what is shown of a window be its last evaluation, with everything."""
+        latest = self.latest.get(window.name)
+        if latest is not None and self.shown.get(window.name) is not latest:
+            evaluation = yield from self._evaluate(window, latest.end_ms, with_other=True)
+            self._note_latest(window.name, evaluation)
+
+    def _note_latest(self, window: WindowName, evaluation: Evaluation) -> None:
+        self.latest[window] = evaluation
+        if evaluation.other or not evaluation.small:
+            self.shown[window] = evaluation
+
     def _close(self, window: Window, end: int, *, judged: bool, newest: bool) -> Steps[None]:
         # An end that others follow at once is looked at by rules and the topic of values only.
         evaluation = yield from self._evaluate(window, end, with_other=newest)
@@ -123,7 +137,7 @@ class Evaluations:
         if latest is None or end >= latest.end_ms:
             if judged:
                 yield from self._judge.closed(evaluation)
-            self.latest[window.name] = evaluation
+            self._note_latest(window.name, evaluation)
             if window.name == _SPARKLINE_WINDOW:
                 self.sparkline.append((end, evaluation.values.get(ALL, {})))
         yield from self._publish(evaluation, corrected=False)
@@ -139,7 +153,7 @@ class Evaluations:
             if is_evidence:
                 self._judge.corrected(evaluation)
             if is_latest:
-                self.latest[window.name] = evaluation
+                self._note_latest(window.name, evaluation)
             yield from self._publish(evaluation, corrected=True)
             self._closing.note_evaluated(window.name, end)
         self.corrections += 1

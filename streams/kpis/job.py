@@ -25,9 +25,9 @@ from streams.engine.stage import (
     Saved,
     SourcePartition,
 )
-from streams.engine.steps import OutOfTime, Steps
+from streams.engine.steps import OutOfTime, Steps, in_groups
 from streams.kpis import saved as saved_states
-from streams.kpis.buckets import KEPT_MS, Buckets, in_cells
+from streams.kpis.buckets import KEPT_MS, PANES_A_STEP, Buckets, in_cells
 from streams.kpis.closing import Closing
 from streams.kpis.comparing import comparisons_in_turn, shown
 from streams.kpis.completeness import Completeness
@@ -331,11 +331,14 @@ class KpiJob:
             self.windows.pane_changed(pane_start)
         self._shares.note(counts_of(report.stats), at_ms=report.read_up_to_ms)
         self._counted.note(report, undo=ruling.undo_counts)
+        for starts in in_groups(report.panes, of=PANES_A_STEP):
+            for pane_start in starts:
+                self._closing.pane_changed(pane_start, frontier_ms=self._completeness.frontier_ms)
+                self.windows.pane_changed(pane_start)
+            yield
         for panes in in_cells(report.panes):
             for pane_start, cells in panes:
                 self._observation.pane_seen(pane_start, cells)
-                self._closing.pane_changed(pane_start, frontier_ms=self._completeness.frontier_ms)
-                self.windows.pane_changed(pane_start)
                 day_start = self._day.start_of(pane_start)
                 if self._seen.note_pane(cells, day_start=day_start, pane_start=pane_start):
                     self._closing.inputs_changed(pane_start)
@@ -393,6 +396,7 @@ class KpiJob:
         newest = [
             (window.name in awaited, partial(self._close_newest, window)) for window in WINDOWS
         ]
+        self._to_show.extend(partial(self._evaluations.show_latest, one) for one in WINDOWS)
         self._to_close = deque(work for waited_for, work in newest if waited_for)
         self._to_show.extend(work for waited_for, work in newest if not waited_for)
         self._to_show.append(lambda: self._stages.make_one(self._closed_ms))
@@ -409,7 +413,7 @@ class KpiJob:
         completeness, closed_ms = self._completeness, self._closed_ms
         return KpiView(
             frontier_ms=closed_ms,
-            latest=dict(self._evaluations.latest),
+            latest=dict(self._evaluations.shown),
             comparisons=shown(self._comparisons.latest, closed_ms),
             stages=self._stages.latest,
             effects=self._effects.latest,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from models.campaigns import Campaign, milliseconds
 from models.money import MoneyError
 from models.rates import Rates
+from models.scopes import Scope
 from models.windows import BusinessDay
+from streams.engine.steps import Steps, in_groups
 
 
 class Plan(NamedTuple):
@@ -24,6 +26,8 @@ class Plan(NamedTuple):
     due: int
 
 
+CAMPAIGNS_A_STEP = 200
+"""The plans of so many are read in one step, about 2 ms."""
 NO_PLAN = Plan(0, 0)
 """Of what is no campaign, or has no budget: KPIs about it are absent."""
 
@@ -83,3 +87,48 @@ class Plans:
         if at_ms <= starts_ms or campaign.is_over(at_ms):
             return None
         return starts_ms + (at_ms - starts_ms) * plan.budget // spent
+
+
+class PlansAt:
+    """The plans of campaigns at one moment, each read once: they may be changed meanwhile.
+
+    Args:
+        plans: the plans; None where there are none in this window.
+        at_ms: the moment.
+    """
+
+    def __init__(self, plans: Plans | None, at_ms: int) -> None:
+        self._plans = plans
+        self._at_ms = at_ms
+        self._read: dict[Scope, Plan] = {}
+
+    def of(self, scope: Scope) -> Plan:
+        """Return the plan of a scope, which only a campaign has."""
+        if self._plans is None or scope.kind != "campaign":
+            return NO_PLAN
+        plan = self._read.get(scope)
+        if plan is None:
+            plan = self._plans.at(scope.campaign, self._at_ms) or NO_PLAN
+            self._read[scope] = plan
+        return plan
+
+    def changed(self, before: Mapping[Scope, Plan], *, among: Iterable[Scope]) -> Steps[set[Scope]]:
+        """Return the campaigns whose plan is another than it was.
+
+        Args:
+            before: what `used` was.
+            among: the campaigns.
+        """
+        changed: set[Scope] = set()
+        if self._plans is not None:
+            for scopes in in_groups(among, of=CAMPAIGNS_A_STEP):
+                changed.update(
+                    scope for scope in scopes if self.of(scope) != before.get(scope, NO_PLAN)
+                )
+                yield
+        return changed
+
+    @property
+    def used(self) -> Mapping[Scope, Plan]:
+        """The plans that were asked for, of the campaigns that have one."""
+        return {scope: plan for scope, plan in self._read.items() if plan != NO_PLAN}

@@ -6,6 +6,7 @@ is the truth.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from models.measures import SUM_INDEX
 from models.reports import FacetCell
 from models.scopes import Scope, ScopeKind, scopes_of
-from models.windows import DAY_MS
+from models.windows import DAY_MS, PANE_MS
 
 _NEVER = 2**62
 KEPT_DAYS = 3
@@ -65,6 +66,12 @@ class SeenInputs:
             }
             for day, rows in map(_decode, wire)
         }
+        self._news: dict[int, defaultdict[int, set[Scope]]] = {}
+        """Of each day, by pane: the scopes that showed anything for the first time."""
+        for day_start, scopes in self._days.items():
+            for scope, firsts in scopes.items():
+                for first in firsts:
+                    self._note_news(day_start, first, scope)
         self._written: dict[int, msgspec.Raw] = {}
         """The days as they are saved, but for those that changed since."""
         self._forgotten_before_ms = 0
@@ -102,6 +109,7 @@ class SeenInputs:
                 if pane_start < firsts[index]:
                     firsts[index] = pane_start
                     earlier = True
+                    self._note_news(day_start, pane_start, scope)
         if earlier:
             self._written.pop(day_start, None)
         return earlier
@@ -131,12 +139,27 @@ class SeenInputs:
                         mask |= 1 << place
                 yield scope, mask >> 1
 
+    def _note_news(self, day_start: int, pane_start: int, scope: Scope) -> None:
+        self._news.setdefault(day_start, defaultdict(set))[pane_start].add(scope)
+
+    def news(self, start: int, end: int, *, day_start: int) -> set[Scope]:
+        """Return the scopes that showed anything of a day for the first time in [start, end).
+
+        They may have nothing in that time any more: what was reported can be taken back.
+        """
+        by_pane: Mapping[int, set[Scope]] = self._news.get(day_start, {})
+        panes: Sequence[int] = range(max(start, day_start), end, PANE_MS)
+        if len(panes) > len(by_pane):
+            panes = [pane_start for pane_start in by_pane if start <= pane_start < end]
+        return set().union(*(by_pane.get(pane_start, ()) for pane_start in panes))
+
     def expire(self, *, day_start: int) -> None:
         """Forget days long before the given one."""
         self._forgotten_before_ms = day_start - KEPT_DAYS * DAY_MS
         for day in [day for day in self._days if day < self._forgotten_before_ms]:
             del self._days[day]
             self._written.pop(day, None)
+            self._news.pop(day, None)
 
     def to_wire(self) -> list[msgspec.Raw]:
         """Return what is to be saved."""
