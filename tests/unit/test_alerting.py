@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from models.alerts import Alert, AlertState, Correction, RuleBook
 from models.definitions import KpiValue
 from models.scopes import ALL, Scope
+from models.windows import DAY_MS, HOUR_MS
 from streams.alerting.machine import Standing, step
 from streams.alerting.verdicts import Verdict, threshold
 from streams.delivery.alertmanager import REPEAT_S, AlertmanagerDelivery, payload
-from streams.kpis.view import Evaluation, Health
+from streams.kpis.view import Evaluation, Health, Progress
 from tests.support.at_once import JudgeAtOnce
 from tests.support.offline import NOON
 
@@ -194,6 +195,32 @@ def test_lag_is_one_alert_and_inhibits_the_rest() -> None:
         judge.health(healthy(NOON + later))
     judge.closed(closed(KpiValue(99, n=99), end=NOON + 30_000))
     assert set(states(judge).values()) == {"resolved"}
+
+
+def test_history_is_no_lag() -> None:
+    """While history is read reports wait for windows: nobody is told until that is over."""
+    judge = JudgeAtOnce(book(), lag_limit_s=30)
+    for later in (0, 1_000, 60_000):
+        judge.health(replace(healthy(NOON + later, lag_ms=60_000), reading_history=True))
+    assert not judge.alerts()
+    judge.health(healthy(NOON + 61_000, lag_ms=60_000))
+    assert [alert.rule for alert in judge.alerts()] == ["data-lagging"]
+
+
+@pytest.mark.parametrize(
+    ("event_pace", "age_ms", "reads"),
+    [(1.0, 90 * DAY_MS, False), (500.0, 90 * DAY_MS, True), (500.0, HOUR_MS, False)],
+)
+def test_reads_history(event_pace: float, age_ms: int, reads: bool) -> None:
+    """History is what is days old and goes by quickly, not what catches up after an outage."""
+    progress = Progress(
+        complete_ms=NOON,
+        windows_waiting=0,
+        windows_closed=0,
+        windows_per_second=0.0,
+        event_pace=event_pace,
+    )
+    assert progress.reads_history(closed_ms=NOON - age_ms, now_ms=NOON) == reads
 
 
 def test_no_rule_is_judged_while_sources_are_missing() -> None:
