@@ -138,5 +138,11 @@ async def file(
         async with producer.producer(settings.broker) as client:
             await producer.define(client, mapping.campaigns, topic=settings.registry_topic)
         await asyncio.sleep(DEFINITIONS_SETTLE_S)
+    if factor is not None:
+        console.print(
+            f"The log is sent {factor:g} times as fast as it was written; --speed max sends it at "
+            "once.",
+            highlight=False,
+        )
     records = files.records(path, mapping, topics=settings.source_topics)
     return await _send(settings, records, speed=factor, console=console, total=None)
