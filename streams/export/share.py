@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
@@ -52,7 +52,7 @@ class LiveShare:
     async def _exchange(self, picture: dict[str, Any]) -> None:
         if picture["owner"]:
             self.others = None
-            await self._client.set(self._key, json.dumps(picture), ex=EXPIRES_S)
+            await self._client.set(self._key, msgspec.json.encode(picture), ex=EXPIRES_S)
         else:
             data = await self._client.get(self._key)
-            self.others = json.loads(data) if data else None
+            self.others = msgspec.json.decode(data) if data else None
