@@ -79,7 +79,7 @@ def calculate(
     evaluator: Evaluator,
     plan_of: Callable[[Scope], Plan] = lambda _: NO_PLAN,
     last: Calculated = NOTHING_CALCULATED,
-    gone: Collection[Scope] = (),
+    changed: Collection[Scope] = (),
 ) -> Steps[Calculated]:
     """Return the KPIs of every scope that had an event in the window or that day.
 
@@ -88,8 +88,9 @@ def calculate(
         inputs: what was seen of each scope that day, as `Evaluator.inputs_in` returns it.
         evaluator: computes the KPIs.
         plan_of: what a scope may cost.
-        last: what is known of scopes that are not among the cells and inputs.
-        gone: of these it does not hold: they had an event once, and none any more.
+        last: what is known already of scopes.
+        changed: those of which it does not hold any more; the cells and inputs are theirs, and
+            those that have neither are gone.
     """
     known: dict[tuple[int, int | None, int, Plan], KpiValues] = {}
 
@@ -108,7 +109,7 @@ def calculate(
         return known[same]
 
     values, volumes = dict(last.values), dict(last.volumes)
-    for scope in gone:
+    for scope in changed:
         values.pop(scope, None)
         volumes.pop(scope, None)
     present = {**dict.fromkeys(inputs, _NOTHING), **cells.totals}

@@ -159,7 +159,7 @@ class WindowEvaluator:
             evaluator=self._evaluator,
             plan_of=plans.of,
             last=NOTHING_CALCULATED if since is None else since[0].calculated,
-            gone=changed or (),
+            changed=changed or (),
         )
         if repeats:
             self._last.note(window.name, Last(period, calculated, plans.used))

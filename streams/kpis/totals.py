@@ -21,8 +21,8 @@ class Summed(NamedTuple):
 
     Args:
         cells: by the number of their scope.
-        by_scope: columns.
-        by_facet: more of them.
+        by_scope: columns by scope.
+        by_facet: columns by facet, where cells were added up one by one.
     """
 
     cells: Mapping[int, Cell]
