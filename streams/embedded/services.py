@@ -40,7 +40,7 @@ def run(folder: Path, *, kafka_port: int, redis_port: int, console: Console) -> 
         folder: of their data and logs.
         kafka_port: on the loopback address.
         redis_port: on the loopback address.
-        console: is told the settings that a worker needs.
+        console: prints the settings that a worker needs.
 
     Raises:
         MonitorError: a port is taken, or the folder belongs to another port.

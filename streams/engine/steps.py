@@ -54,7 +54,7 @@ class Slice:
 
 
 class StepOf:
-    """How much one step does: so many things, or fewer that are large.
+    """The size of one step: so many things, or fewer that are large.
 
     Args:
         things: at most.
@@ -66,7 +66,7 @@ class StepOf:
         self._things = self._entries = 0
 
     def enough(self, entries: int) -> bool:
-        """Note a thing that was done, and say whether the step ends; then the next begins."""
+        """Count a thing that was done; return whether the step ends with it."""
         self._things += 1
         self._entries += entries
         ends = self._things >= self._most[0] or self._entries >= self._most[1]

@@ -100,7 +100,7 @@ class Panes:
 
     def __init__(self) -> None:
         self.cells = 0
-        """How many cells there are in all panes."""
+        """The number of cells in all panes."""
         self._panes: dict[int, dict[tuple[str, str, str, str], FoldingCell]] = {}
 
     def __len__(self) -> int:

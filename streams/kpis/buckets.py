@@ -13,7 +13,7 @@ are pinned: their quarters are kept as long as days are.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from models.reports import FacetCell, PanesWire
 from models.scopes import Scope
@@ -288,12 +288,9 @@ class Buckets:
     def scopes_in(self, start: int, end: int) -> Steps[set[Scope]]:
         """Return the scopes that had anything over [start, end)."""
         facets: set[int] = set()
-        step = StepOf(BUCKETS_READ_A_STEP, entries=ENTRIES_A_STEP)
-        for bucket in self.cover(start, end):
-            columns = bucket.columns()
-            facets.update(columns.rows().tolist())
-            if step.enough(columns.size):
-                yield
+        yield from self._read(
+            start, end, take=lambda columns: facets.update(columns.rows().tolist())
+        )
         return self._facets.scopes_with(facets)
 
     def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Steps[Totals]:
@@ -311,14 +308,18 @@ class Buckets:
             found = yield from self._prefixes.over(start, settled, end, only=only)
             return found
         growing = Growing()
+        yield from self._read(start, end, take=growing.add)
+        return (yield from summed(growing, self._facets, only=only))
+
+    def _read(self, start: int, end: int, *, take: Callable[[Columns], None]) -> Steps[None]:
+        """Hand over the columns of the buckets that together are [start, end)."""
         step = StepOf(BUCKETS_READ_A_STEP, entries=ENTRIES_A_STEP)
         for bucket in self.cover(start, end):
             columns = bucket.columns()
-            growing.add(columns)
+            take(columns)
             if step.enough(columns.size):
                 yield
         yield
-        return (yield from summed(growing, self._facets, only=only))
 
     @staticmethod
     def _settled_before(end: int) -> int:

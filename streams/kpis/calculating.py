@@ -35,7 +35,7 @@ _NOTHING = Cell(counted=_Nobody())
 
 
 class Calculated(NamedTuple):
-    """What was calculated of a window.
+    """The result of calculating a window.
 
     Args:
         values: the KPIs by scope.
@@ -57,7 +57,7 @@ NOTHING_CALCULATED = Calculated({}, {})
 
 
 class Cells(NamedTuple):
-    """What KPIs are calculated from.
+    """The input of a calculation.
 
     Args:
         totals: of the window.
@@ -98,14 +98,7 @@ def calculate(
         # Scopes that add up the same facets share a cell: one channel is all of its campaign.
         same = id(cell), None if then is None else id(then), seen, plan
         if same not in known:
-            known[same] = evaluator.evaluate(
-                cell,
-                inputs=evaluator.inputs_in(cell) | seen,
-                version=cells.version,
-                before=then,
-                version_before=cells.version_before,
-                plan=plan,
-            )
+            known[same] = _evaluated(cell, then, cells, seen=seen, evaluator=evaluator, plan=plan)
         return known[same]
 
     values, volumes = dict(last.values), dict(last.volumes)
@@ -141,10 +134,23 @@ def calculate_together(
     """
     cell = yield from cells.totals.together(scopes)
     then = None if cells.before is None else (yield from cells.before.together(scopes))
+    return _evaluated(cell, then, cells, seen=inputs, evaluator=evaluator)
+
+
+def _evaluated(
+    cell: Cell,
+    before: Cell | None,
+    cells: Cells,
+    *,
+    seen: int,
+    evaluator: Evaluator,
+    plan: Plan = NO_PLAN,
+) -> KpiValues:
     return evaluator.evaluate(
         cell,
-        inputs=evaluator.inputs_in(cell) | inputs,
+        inputs=evaluator.inputs_in(cell) | seen,
         version=cells.version,
-        before=then,
+        before=before,
         version_before=cells.version_before,
+        plan=plan,
     )

@@ -1,4 +1,4 @@
-"""What the last evaluation of each window rested on, so that only what changed is calculated.
+"""The last evaluation of each window, kept so that the next one calculates only what changed.
 
 A window that closes a step later differs by the events that entered it and those that left
 it. Of a thousand campaigns with a click a day most had none in between: their KPIs are what

@@ -55,8 +55,17 @@ class Entry(msgspec.Struct, array_like=True):
     counts: dict[str, int]
 
 
+class _EntryHead(msgspec.Struct, array_like=True):
+    """The head of a written `Entry`; the rest is skipped."""
+
+    epoch: int
+    from_offset: int
+    to_offset: int
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
+_decode_head = msgspec.msgpack.Decoder(_EntryHead).decode
 
 
 @dataclass(slots=True)
@@ -69,9 +78,10 @@ class _Last:
     written: bytes
 
     @classmethod
-    def of(cls, entry: Entry) -> _Last:
-        """Write an entry."""
-        return cls(entry.epoch, entry.from_offset, entry.to_offset, _encode(entry))
+    def of(cls, written: bytes) -> _Last:
+        """Take a written entry, of which only the head is read."""
+        head = _decode_head(written)
+        return cls(head.epoch, head.from_offset, head.to_offset, written)
 
     @property
     def entry(self) -> Entry:
@@ -97,7 +107,7 @@ class Ledger:
 
     def __init__(self, entries: Iterable[tuple[str, int, msgspec.Raw]] = ()) -> None:
         self._last = {
-            (topic, partition): _Last.of(_decode(entry)) for topic, partition, entry in entries
+            (topic, partition): _Last.of(bytes(entry)) for topic, partition, entry in entries
         }
 
     def entries(self) -> list[tuple[str, int, msgspec.Raw]]:
@@ -140,17 +150,16 @@ class Ledger:
             # Told once; what comes next follows on from here.
             key = (report.topic, report.partition)
             entry = msgspec.structs.replace(last.entry, to_offset=report.from_offset)
-            self._last[key] = _Last.of(entry)
+            self._last[key] = _Last.of(_encode(entry))
         return Ruling(Verdict.HEARTBEAT, {}, {}, missing)
 
     def _note(self, key: tuple[str, int], report: Report, ruling: Ruling) -> Ruling:
-        self._last[key] = _Last.of(
-            Entry(
-                report.epoch,
-                report.from_offset,
-                report.to_offset,
-                report.panes,
-                counts_of(report.stats),
-            )
+        entry = Entry(
+            report.epoch,
+            report.from_offset,
+            report.to_offset,
+            report.panes,
+            counts_of(report.stats),
         )
+        self._last[key] = _Last.of(_encode(entry))
         return ruling

@@ -70,7 +70,7 @@ class SeenInputs:
         """Of each day, by pane: the scopes that showed anything for the first time."""
         for day_start, scopes in self._days.items():
             for scope, firsts in scopes.items():
-                for first in firsts:
+                for first in set(firsts) - {_NEVER}:
                     self._note_news(day_start, first, scope)
         self._written: dict[int, msgspec.Raw] = {}
         """The days as they are saved, but for those that changed since."""
