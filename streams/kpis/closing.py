@@ -13,7 +13,7 @@ from models.windows import (
     previous_period,
     start_of_window,
 )
-from streams.kpis.schedule import Schedule
+from streams.kpis.schedule import Ends, Schedule
 
 REMEMBERED = 200
 """So many ends of each window, the last that were evaluated, are corrected by late data."""
@@ -44,21 +44,21 @@ class Closing:
 
     def restore(
         self,
-        due: Iterable[tuple[WindowName, int]],
+        ends: Mapping[WindowName, Ends],
         evaluated: Mapping[WindowName, Iterable[int]],
         to_correct: Iterable[tuple[WindowName, int]],
     ) -> None:
-        """Take up what `due`, `evaluated` and `to_correct` were."""
-        self._schedule = Schedule(self._day, due)
-        for name, ends in evaluated.items():
-            self._evaluated[name].extend(ends)
+        """Take up what `ends`, `evaluated` and `to_correct` were."""
+        self._schedule = Schedule(self._day, ends)
+        for name, evaluated_ends in evaluated.items():
+            self._evaluated[name].extend(evaluated_ends)
         for name, end in to_correct:
             self._to_correct[name].add(end)
 
     @property
-    def due(self) -> list[tuple[WindowName, int]]:
+    def ends(self) -> dict[WindowName, Ends]:
         """The ends that wait for the frontier, or have passed it and wait to be closed."""
-        return self._schedule.items()
+        return self._schedule.ends()
 
     @property
     def correcting(self) -> bool:

@@ -43,7 +43,7 @@ from streams.kpis.moments import Moments
 from streams.kpis.pace import Pace
 from streams.kpis.plans import Plans
 from streams.kpis.publish import alert_outputs
-from streams.kpis.saved import VERSION, KpiState
+from streams.kpis.saved import VERSION, KpiState, pack
 from streams.kpis.seen import SeenInputs
 from streams.kpis.shares import Shares
 from streams.kpis.silences import Silences
@@ -136,7 +136,7 @@ class KpiJob:
             top_campaigns=top_campaigns,
         )
         self._closing = Closing(day, self._buckets.holds)
-        self._closing.restore(state.due, state.evaluated, state.to_correct)
+        self._closing.restore(state.ends, state.evaluated, state.to_correct)
         judge.restore(state.judge)
         self._evaluations = evaluations = Evaluations(
             windows.evaluate, closing=self._closing, judge=judge, encode=encode_values
@@ -455,7 +455,6 @@ class KpiJob:
             frontier_ms=self._completeness.frontier_ms,
             observed_from_ms=observation.from_ms,
             ledger=self._ledger.entries(),
-            due=self._closing.due,
             to_correct=self._closing.to_correct,
             closed_up_to_ms=self._settled_ms,
             judged=self._judged,
@@ -478,6 +477,7 @@ class KpiJob:
             lost_until_ms=observation.lost_until_ms,
             pinned=self._buckets.pinned,
             quarters_from_ms=self._buckets.quarters_from_ms,
+            due_ends=pack(self._closing.ends),
         )
         return UnwrittenSnapshot(
             segments=list(self._buckets.take_segments()),

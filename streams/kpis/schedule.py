@@ -9,7 +9,10 @@ in seconds.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import numpy.typing as npt
 
 from models.windows import (
     WINDOWS,
@@ -20,23 +23,34 @@ from models.windows import (
     previous_period,
 )
 
+Ends = npt.NDArray[np.int64]
+"""Ends of one window, ascending."""
+
 _PLACES = {window.name: place for place, window in enumerate(WINDOWS)}
+_PLACE_BITS = 4
+_PLACES_MASK = (1 << _PLACE_BITS) - 1
+assert len(WINDOWS) <= 1 << _PLACE_BITS
 
 
 class Schedule:
     """The ends that wait for the frontier, or have passed it and wait to be closed.
 
+    A year of history that is read at once has hundreds of thousands.
+
     Args:
         day: the business day.
-        due: what `items` returned.
+        ends: what `ends` returned.
     """
 
-    def __init__(self, day: BusinessDay, due: Iterable[tuple[WindowName, int]] = ()) -> None:
+    def __init__(self, day: BusinessDay, ends: Mapping[WindowName, Ends] | None = None) -> None:
         self._day = day
-        # An end and the place of its window among `WINDOWS`: the order in which they close.
-        self._heap = [(end, _PLACES[name]) for name, end in due]
-        self._due = set(self._heap)
+        # An end and the place of its window among `WINDOWS`, the order in which they close, as
+        # one number: a hundred thousand tuples are slow to compare, to keep and to write.
+        self._heap: list[int] = []
+        for name, of_window in (ends or {}).items():
+            self._heap += (of_window << _PLACE_BITS | _PLACES[name]).tolist()
         heapq.heapify(self._heap)
+        self._due = set(self._heap)
 
     def pane_changed(self, pane_start: int, *, frontier_ms: int) -> list[tuple[Window, int]]:
         """Schedule the ends that a pane's events change.
@@ -48,7 +62,7 @@ class Schedule:
         for place, window in enumerate(WINDOWS):
             for end in self._changed(window, pane_start):
                 if end > frontier_ms:
-                    self._add((end, place))
+                    self._add(end << _PLACE_BITS | place)
                 else:
                     passed.append((window, end))
         return passed
@@ -72,27 +86,33 @@ class Schedule:
 
     def next_end(self, *, frontier_ms: int) -> int | None:
         """Return the earliest end that the frontier has passed; None if there is none."""
-        return self._heap[0][0] if self._heap and self._heap[0][0] <= frontier_ms else None
+        if not self._heap:
+            return None
+        end = self._heap[0] >> _PLACE_BITS
+        return end if end <= frontier_ms else None
 
     def take(self, *, frontier_ms: int) -> tuple[Window, int] | None:
         """Return the next end that the frontier has passed, in order of time."""
-        if not self._heap or self._heap[0][0] > frontier_ms:
+        if self.next_end(frontier_ms=frontier_ms) is None:
             return None
         due = heapq.heappop(self._heap)
         self._due.discard(due)
-        end, place = due
-        return WINDOWS[place], end
+        return WINDOWS[due & _PLACES_MASK], due >> _PLACE_BITS
 
     def waiting(self, *, frontier_ms: int, windows: Collection[WindowName]) -> int:
         """Return how many ends of these windows the frontier has passed."""
-        places = {_PLACES[name] for name in windows}
-        return sum(end <= frontier_ms and place in places for end, place in self._heap)
+        if self.next_end(frontier_ms=frontier_ms) is None:
+            return 0
+        ends = self.ends()
+        return sum(int(np.searchsorted(ends[name], frontier_ms, "right")) for name in windows)
 
-    def items(self) -> list[tuple[WindowName, int]]:
-        """Return what is to be saved."""
-        return [(WINDOWS[place].name, end) for end, place in self._heap]
+    def ends(self) -> dict[WindowName, Ends]:
+        """Return what is to be saved: the ends of each window."""
+        due = np.sort(np.array(self._heap, dtype=np.int64))
+        ends, places = due >> _PLACE_BITS, (due & _PLACES_MASK).astype(np.int8)
+        return {window.name: ends[places == place] for place, window in enumerate(WINDOWS)}
 
-    def _add(self, due: tuple[int, int]) -> None:
+    def _add(self, due: int) -> None:
         if due not in self._due:
             self._due.add(due)
             heapq.heappush(self._heap, due)

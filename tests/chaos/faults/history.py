@@ -210,7 +210,7 @@ def sparse_campaigns(arena: Arena) -> None:
     rnd = random.Random(7)
     campaigns = [f"c{number}" for number in range(1_000)]
     start_ms = int(time.time() * 1000) // DAY_MS * DAY_MS - 100 * DAY_MS
-    times = sorted(rnd.randrange(90 * DAY_MS) for _ in range(6_000))
+    times = sorted(rnd.randrange(90 * DAY_MS) for _ in range(20_000))
     arena.cluster.send("clicks", list(_clicks(times, start_ms, campaigns, rnd)))
     file = arena.folder / "campaigns.yaml"
     rows = [f"  - {{id: {campaign}, name: Campaign {campaign}}}" for campaign in campaigns]

@@ -1,0 +1,64 @@
+"""Which ends are due, in which order, and how those that wait are saved."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.windows import DAY_MS, PANE_MS, WINDOWS, BusinessDay, Window
+from streams.kpis import saved as saved_states
+from streams.kpis.schedule import Schedule
+
+DAY = BusinessDay(ZoneInfo("America/New_York"))
+BEGAN = 1_700_000_000_000
+NAMES = [window.name for window in WINDOWS]
+PANES = st.lists(st.integers(0, 40 * DAY_MS // PANE_MS).map(lambda n: BEGAN + n * PANE_MS))
+
+
+def scheduled(panes: list[int]) -> Schedule:
+    schedule = Schedule(DAY)
+    for pane in panes:
+        schedule.pane_changed(pane, frontier_ms=0)
+    return schedule
+
+
+def taken(schedule: Schedule, frontier_ms: int) -> list[tuple[Window, int]]:
+    ends = []
+    while (due := schedule.take(frontier_ms=frontier_ms)) is not None:
+        ends.append(due)
+    return ends
+
+
+@given(PANES, st.integers(BEGAN, BEGAN + 100 * DAY_MS))
+def test_saved(panes: list[int], frontier_ms: int) -> None:
+    """What waits is the same after it was saved, in order, each end once; also of old states."""
+    schedule = scheduled(panes)
+    state = saved_states.nothing()
+    state.due_ends = saved_states.pack(schedule.ends())
+    read = saved_states.decode(saved_states.encode(state))
+    pairs = [(name, int(end)) for name, ends in schedule.ends().items() for end in ends]
+    older = msgspec.structs.replace(read, due=pairs, due_ends=None)
+    both = [Schedule(DAY, one.ends) for one in (read, older)]
+
+    waiting = schedule.waiting(frontier_ms=frontier_ms, windows=NAMES)
+    due = taken(schedule, frontier_ms)
+    assert len(due) == waiting == len(set(due))
+    assert due == sorted(due, key=lambda one: (one[1], NAMES.index(one[0].name)))
+    for again in both:
+        assert taken(again, frontier_ms) == due
+        assert saved_states.pack(again.ends()) == saved_states.pack(schedule.ends())
+
+
+@given(PANES.filter(bool))
+def test_waiting(panes: list[int]) -> None:
+    """Only ends that the frontier passed are counted, of the windows that were asked for."""
+    schedule = scheduled(panes)
+    first_ms = schedule.next_end(frontier_ms=BEGAN + 100 * DAY_MS)
+    assert first_ms is not None
+    assert schedule.waiting(frontier_ms=first_ms - 1, windows=NAMES) == 0
+    assert schedule.take(frontier_ms=first_ms - 1) is None
+    of_each = [schedule.waiting(frontier_ms=first_ms, windows=[name]) for name in NAMES]
+    assert of_each == [int(first_ms in ends) for ends in schedule.ends().values()]
