@@ -37,6 +37,7 @@ from models.campaigns import Campaign
 from models.kpis import CATALOGUE
 from models.measures import SOURCE_KINDS, SourceKind
 from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, WINDOWS, BusinessDay, align_down
+from streams.engine.memory import give_back
 from streams.engine.stage import Position, Saved, Snapshot, Unsettled
 from streams.engine.steps import at_once
 from streams.kpis.cold import ColdStore
@@ -183,6 +184,7 @@ class Stages:
         snapshot = self.kpis.snapshot()
         took_s = time.process_time() - began
         self._save(snapshot)
+        give_back()
         return took_s
 
     def windows(self) -> Table:

@@ -25,6 +25,8 @@ Hashes = npt.NDArray[np.uint64]
 Registers = npt.NDArray[np.uint8]
 """Of one set of users, or a row for each of several."""
 
+_AT_ONCE: Final = 8_192
+"""So many users are counted at once: the numbers on the way stay in the processor's cache."""
 _SEED: Final = np.uint64(9001)
 _RANKS: Final = 64
 _SCALE: Final = REGISTERS**2 / (2 * log(2))
@@ -33,8 +35,11 @@ _WEIGHTS: Final = np.append(0.0, 0.5 ** np.arange(1, _RANKS))
 
 def fill(registers: Registers, rows: npt.NDArray[np.int64], hashes: Hashes) -> None:
     """Count users in the registers of their rows."""
-    slots, ranks = _slots_and_ranks(hashes)
-    np.maximum.at(registers.reshape(-1), rows * REGISTERS + slots, ranks)
+    flat = registers.reshape(-1)
+    for first in range(0, len(hashes), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        slots, ranks = _slots_and_ranks(hashes[some])
+        np.maximum.at(flat, rows[some] * REGISTERS + slots, ranks)
 
 
 def registers_of(hashes: Hashes) -> Registers:

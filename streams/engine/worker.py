@@ -17,6 +17,7 @@ from faust.auth import SASLCredentials, SSLCredentials
 from faust.types import TP
 
 from streams.broker import Broker
+from streams.engine import memory
 from streams.engine.clock import BrokerClock
 from streams.engine.fence import PauseFence, end_process
 from streams.engine.runner import Runner
@@ -247,6 +248,10 @@ def _add_housekeeping(app: Any, runner: Runner, *, watchdog: Watchdog) -> None:
     @app.task  # type: ignore[untyped-decorator]
     async def watch() -> None:
         await watchdog.run()
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def give_memory_back() -> None:
+        await memory.keep_giving_back()
 
     @app.timer(1.0)  # type: ignore[untyped-decorator]
     async def commit() -> None:

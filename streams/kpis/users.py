@@ -240,19 +240,20 @@ def united(parts: Sequence[Users]) -> Users:
 
 def united_in_steps(parts: Sequence[Users]) -> Steps[Users]:
     """Merge users as `united` does."""
-    together = Users(
+    # One name for all that follows: with many users, what came before is freed meanwhile.
+    users = Users(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.sets for part in parts]),
         np.concatenate([part.sketches for part in parts]),
         np.concatenate([part.registers for part in parts]),
     )
-    if len(together.keys) <= EXACT_LIMIT and not len(together.sketches):
-        return _told_apart(together)
+    if len(users.keys) <= EXACT_LIMIT and not len(users.sketches):
+        return _told_apart(users)
     # What is very many shows it before users are told apart, which takes longer.
-    some_sketched = yield from _sketched(together, each_once=False)
-    told_apart = yield from _told_apart_in_steps(some_sketched)
-    return (yield from _sketched(told_apart, each_once=True))
+    users = yield from _sketched(users, each_once=False)
+    users = yield from _told_apart_in_steps(users)
+    return (yield from _sketched(users, each_once=True))
 
 
 def _told_apart_in_steps(users: Users) -> Steps[Users]:
@@ -309,6 +310,7 @@ def _sketched(users: Users, *, each_once: bool) -> Steps[Users]:
         left[drawn.keys[sure[drawn.of_key]]] &= ~np.uint8(1 << index)
         sketches.append(drawn.rows[sure] << SET_BITS | index)
         registers.append(drawn.registers[sure])
+        del drawn  # it is as large as all that comes of it
         yield
     kept = left != 0
     return Users(
