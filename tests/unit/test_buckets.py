@@ -62,10 +62,10 @@ def cell(users: set[int]) -> CellWire:
 def test_frozen_and_thawed_buckets_hold_what_they_held(
     made: list[tuple[int, str, set[int]]], frozen_at: int
 ) -> None:
-    plain, frozen = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
+    thawed, frozen = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     for number, (panes_ago, campaign, users) in enumerate(made):
         panes = {NOON + panes_ago * PANE_MS: [FacetCell(campaign, "search", cell(users))]}
-        plain.apply(panes, undo={}, at_offset=number)
+        thawed.apply(panes, undo={}, at_offset=number)
         frozen.apply(panes, undo={}, at_offset=number)
         if number == frozen_at:
             list(frozen.take_segments())
@@ -73,7 +73,7 @@ def test_frozen_and_thawed_buckets_hold_what_they_held(
                 for bucket in buckets.values():
                     bucket.freeze()
     for start in (NOON - 5 * 60_000, NOON - HOUR_MS):
-        one, two = plain.totals(start, NOON + PANE_MS), frozen.totals(start, NOON + PANE_MS)
+        one, two = thawed.totals(start, NOON + PANE_MS), frozen.totals(start, NOON + PANE_MS)
         assert {scope: total.sums for scope, total in one.items()} == {
             scope: total.sums for scope, total in two.items()
         }
