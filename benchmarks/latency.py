@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models.windows import PANE_MS
+from models.window import PANE_MS
 from streams import app as monitor
 from streams import settings
 from streams.broker import Broker

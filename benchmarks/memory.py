@@ -33,10 +33,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from models.campaigns import Campaign
-from models.kpis import CATALOGUE
-from models.measures import SOURCE_KINDS, SourceKind
-from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, WINDOWS, BusinessDay, align_down
+from models.campaigns.campaign import Campaign
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.measures import SOURCE_KINDS, SourceKind
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS, WINDOWS, BusinessDay, align_down
 from streams.engine.memory import give_back
 from streams.engine.stage import Position, Saved, Snapshot, Unsettled
 from streams.engine.steps import at_once

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models.cells import Cell, CellWire
-from models.distinct import Distinct
-from models.measures import SUM_INDEX
-from models.reports import FacetCell
-from models.windows import DAY_MS, MINUTE_MS, QUARTER_MS, BusinessDay
+from models.aggregates.cell import Cell, CellWire
+from models.aggregates.distinct_users import Distinct
+from models.aggregates.ingest_report import FacetCell
+from models.kpi.measures import SUM_INDEX
+from models.window import DAY_MS, MINUTE_MS, QUARTER_MS, BusinessDay
 from tests.support.at_once import BucketsAtOnce
 from tests.support.cells import to_wire
 

@@ -15,9 +15,9 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards import model, queries, tables, variables, views
 from dashboards.queries import CURRENCY, Query
-from models.definitions import Kpi, ShownUnit
-from models.kpis import CATALOGUE
-from models.windows import COMPARED
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import Kpi, ShownUnit
+from models.window import COMPARED
 
 _UNITS: Final[dict[ShownUnit, str]] = {
     "count": "short",

@@ -12,10 +12,10 @@ from string import Template
 from types import MappingProxyType
 from typing import Final
 
-from models.changes import EFFECT_KPIS
-from models.definitions import Kpi
-from models.scopes import PARTS
-from models.windows import COMPARED, Reference
+from models.campaigns.campaign_change import EFFECT_KPIS
+from models.kpi.definition import Kpi
+from models.scope import PARTS
+from models.window import COMPARED, Reference
 
 CURRENCY: Final = "CNY"
 """The one currency the boards show; money in another is never added to it."""

@@ -7,8 +7,8 @@ from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards.queries import DEFAULT_WINDOW, EVERY_VALUE
-from models.scopes import SCOPE_KINDS
-from models.windows import SHOWN_WINDOWS
+from models.scope import SCOPE_KINDS
+from models.window import SHOWN_WINDOWS
 
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 """The chosen Prometheus."""

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from models.scopes import PARTS, Scope, ScopeKind
-from models.selection import catalogue_of
-from models.windows import WindowName
+from models.kpi.user_catalogue import catalogue_of
+from models.scope import PARTS, Scope, ScopeKind
+from models.window import WindowName
 
 Severity = Literal["info", "warning", "critical"]
 Category = Literal["kpi", "data_health"]

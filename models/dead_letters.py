@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from models.wire import refusing
+from models.aggregates.safe_decode import refusing
 
 
 class Reason(StrEnum):

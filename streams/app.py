@@ -16,11 +16,11 @@ from typing import Any
 from faust.types import TP
 
 from models.alerts import Alert, RuleBook
-from models.changes import Changes
-from models.measures import SOURCE_KINDS
-from models.rates import Rates
-from models.selection import KpiBook
-from models.windows import DAY_MS
+from models.campaigns.campaign_change import Changes
+from models.kpi.measures import SOURCE_KINDS
+from models.kpi.user_catalogue import KpiBook
+from models.money.exchange_rates import Rates
+from models.window import DAY_MS
 from streams import config
 from streams.alerting.judge import AlertJudge
 from streams.delivery.alertmanager import AlertmanagerDelivery

@@ -9,12 +9,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from models.alerts import RuleBook
-from models.campaigns import CampaignBook
-from models.definitions import Catalogue
-from models.kpis import CATALOGUE
-from models.rates import RateBook
-from models.scorecards import ScorecardBook
-from models.selection import KpiBook
+from models.campaigns.campaign import CampaignBook
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import Catalogue
+from models.kpi.user_catalogue import KpiBook
+from models.money.exchange_rates import RateBook
+from models.scorecards.scorecard import ScorecardBook
 from streams.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from models.changes import Changes
-from models.rates import Rates
+from models.campaigns.campaign_change import Changes
+from models.money.exchange_rates import Rates
 from streams import app, config
 from streams.engine.stage import SourcePartition
 from streams.errors import CustomersError

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.customers import DefaultModel
-from models.windows import BusinessDay
+from models.customers.journal_entry import DefaultModel
+from models.window import BusinessDay
 from streams.broker import Broker, Mechanism, Security
 from streams.errors import ConfigError
 from streams.redis_server import RedisServer

@@ -16,11 +16,11 @@ from models.alerts import (
     RuleBook,
     alert_id,
 )
-from models.campaigns import Campaign
-from models.definitions import Catalogue, Kpi, KpiValue
-from models.kpis import CATALOGUE
-from models.scopes import ALL, Scope, ScopeKind
-from models.windows import ShownWindow, WindowName
+from models.campaigns.campaign import Campaign
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import Catalogue, Kpi, KpiValue
+from models.scope import ALL, Scope, ScopeKind
+from models.window import ShownWindow, WindowName
 from streams.alerting.health import HEALTH_RULES, HOLDING, HealthRule
 from streams.alerting.health import judge as judge_health
 from streams.alerting.machine import Standing, step

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from models.alerts import ThresholdRule
-from models.definitions import KpiValue
+from models.kpi.definition import KpiValue
 
 
 class Verdict(Enum):

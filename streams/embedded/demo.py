@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from models.windows import DAY_MS, QUARTER_MS, align_down
+from models.window import DAY_MS, QUARTER_MS, align_down
 from streams.broker import Broker
 from streams.embedded import processes, producer, services
 from streams.embedded.kafka import EmbeddedKafka

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.campaigns import Campaign
+from models.campaigns.campaign import Campaign
 from streams import config
 from streams.embedded.synthetic import FeedRecord
 from streams.errors import FeedError

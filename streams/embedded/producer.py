@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 
-from models.campaigns import Campaign
+from models.campaigns.campaign import Campaign
 from streams.broker import Broker
 from streams.embedded.synthetic import FeedRecord
 from streams.errors import BrokerUnreachableError

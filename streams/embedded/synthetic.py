@@ -22,8 +22,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from models.campaigns import Budget, Campaign, Stage
-from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, whole_quarter
+from models.campaigns.campaign import Budget, Campaign, Stage
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, whole_quarter
 
 SPEND_EVERY_MS = 10 * SECOND_MS
 CHANGE_EVERY_MS = 20 * MINUTE_MS

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from models.wire import refusing
+from models.aggregates.safe_decode import refusing
 from streams.engine.stage import Output, Saved, Snapshot, SourcePartition
 from streams.errors import StateError
 
@@ -25,7 +25,7 @@ SCHEMA_VERSION = 5
 
 1: one head and one set of segments without epochs; read as epoch 0. Its head is
    replaced by one of a later version without a state, so that an older worker refuses it.
-2: cells with theta sketches of users; `models.distinct` reads them.
+2: cells with theta sketches of users; `models.aggregates.distinct_users` reads them.
 3: cells of campaign and channel only, with two sets of users, and no buckets of days;
    defaults stand for what is not there, and the KPI stage sums the days up.
 4: days of the last month, and no era before them; the KPI stage begins it.

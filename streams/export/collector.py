@@ -16,8 +16,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from models.alerts import AlertState
 from models.dead_letters import Reason
-from models.definitions import Catalogue, Kpi, KpiValue
-from models.scopes import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
+from models.kpi.definition import Catalogue, Kpi, KpiValue
+from models.scope import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
 from streams.export.comparison_metrics import SPECS as COMPARISON_SPECS
 from streams.export.comparison_metrics import (
     DifferenceRow,

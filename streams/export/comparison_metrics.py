@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from prometheus_client.core import Metric
 
-from models.definitions import Kpi
-from models.scopes import PARTS, Scope
-from models.windows import Reference, ShownWindow
+from models.kpi.definition import Kpi
+from models.scope import PARTS, Scope
+from models.window import Reference, ShownWindow
 from streams.export.exports import Compared, Differences
 from streams.export.families import Sample, Spec, family
 from streams.kpis.differences import Difference

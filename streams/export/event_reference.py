@@ -12,7 +12,7 @@ from msgspec import inspect as shapes
 
 from models.dead_letters import Reason
 from models.events import SHAPES, Event, UserEvent
-from models.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
+from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
 from streams.export.markdown import GENERATED, table
 from streams.kpis.publish import SCOPES_PER_RECORD
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from models.alerts import RuleBook
-from models.definitions import Catalogue, Kpi
-from models.scopes import Scope, ScopeKind
-from models.scorecards import ScorecardBook
-from models.selection import Extra, KpiBook
-from models.windows import BusinessDay, Reference, ShownWindow, WindowName
+from models.kpi.definition import Catalogue, Kpi
+from models.kpi.user_catalogue import Extra, KpiBook
+from models.scope import Scope, ScopeKind
+from models.scorecards.scorecard import ScorecardBook
+from models.window import BusinessDay, Reference, ShownWindow, WindowName
 from streams.export.memo import Memo
 from streams.kpis import funnel, peers, scoring
 from streams.kpis.differences import Difference, difference_of

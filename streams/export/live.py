@@ -8,10 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 from models.alerts import Alert
-from models.changes import EFFECT_KPIS
-from models.definitions import Catalogue
-from models.scopes import ALL, Scope
-from models.windows import SHOWN_WINDOWS, ShownWindow, WindowName
+from models.campaigns.campaign_change import EFFECT_KPIS
+from models.kpi.definition import Catalogue
+from models.scope import ALL, Scope
+from models.window import SHOWN_WINDOWS, ShownWindow, WindowName
 from streams.export.exports import OUTLIERS_SHOWN, Exports
 from streams.export.worker_view import WorkerView
 from streams.kpis.differences import difference_of

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client.core import Metric
 
-from models.scopes import PARTS
-from models.windows import WindowName
+from models.scope import PARTS
+from models.window import WindowName
 from streams.export.exports import OUTLIERS_SHOWN
 from streams.export.families import Spec, family
 from streams.kpis.peers import Z_LIMIT, Peer

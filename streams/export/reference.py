@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.definitions import Catalogue, Kpi
-from models.kpis import CATALOGUE
-from models.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_SETS
-from models.scopes import PARTS, SCOPE_KINDS
-from models.selection import HEADLINES, SHORT_WINDOWS
-from models.windows import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import Catalogue, Kpi
+from models.kpi.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_SETS
+from models.kpi.user_catalogue import HEADLINES, SHORT_WINDOWS
+from models.scope import PARTS, SCOPE_KINDS
+from models.window import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.export import collector
 from streams.export.event_reference import events_page
 from streams.export.markdown import GENERATED, table
@@ -25,7 +25,7 @@ _KPIS = """# KPIs
 
 {generated}
 
-Each KPI is a definition in [models/kpis.py](../models/kpis.py); what is computed, exported, shown
+Each KPI is a definition in [models/kpi/catalogue.py](../models/kpi/catalogue.py); what is computed, exported, shown
 and documented follows from it. `kpi-monitor kpis` lists them on the command line. The sources are
 the papers on marketing KPIs that the product was built from: S0 on a digital marketing department,
 S1 on campaign operations, S2 on marketing appraisal, S3 on a marketing department's scorecard.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from prometheus_client.core import Metric
 
-from models.scopes import PARTS
+from models.scope import PARTS
 from streams.export.families import Sample, Spec, family
 from streams.kpis.funnel import Step, worst
 from streams.kpis.scoring import IndicatorState, Score

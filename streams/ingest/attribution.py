@@ -18,9 +18,19 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple, cast
 
-from models.customers import ORDER, REFUND, TOUCH, DefaultModel, Entry, Order, Placed, Refund, Touch
-from models.measures import ORDER_CREDIT
-from models.scopes import DIRECT, NO_CAMPAIGN, NO_CHANNEL
+from models.customers.journal_entry import (
+    ORDER,
+    REFUND,
+    TOUCH,
+    DefaultModel,
+    Entry,
+    Order,
+    Placed,
+    Refund,
+    Touch,
+)
+from models.kpi.measures import ORDER_CREDIT
+from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL
 
 _place_in_time = itemgetter(0, 1, 2, 3)
 

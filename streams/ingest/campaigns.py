@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from models.campaigns import Campaign, Ending, Run
-from models.scopes import NO_CAMPAIGN, UNKNOWN_CAMPAIGN
+from models.campaigns.campaign import Campaign, Ending, Run
+from models.scope import NO_CAMPAIGN, UNKNOWN_CAMPAIGN
 
 
 def normalised(name: str) -> str:

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 from pydantic import ValidationError
 
-from models.campaigns import Campaign
+from models.campaigns.campaign import Campaign
 from models.dead_letters import Reason
 from models.events import (
     CampaignDefined,
@@ -20,9 +20,9 @@ from models.events import (
     OrderRefunded,
     SpendReported,
 )
-from models.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
-from models.money import MoneyError, to_units
-from models.rates import NoRateError, Rates
+from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
+from models.money.amounts import MoneyError, to_units
+from models.money.exchange_rates import NoRateError, Rates
 from streams.ingest.decode import Rejected, event_time_ms
 from streams.ingest.rules import IngestRules
 

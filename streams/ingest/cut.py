@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from models.customers import TOUCH, from_bytes
+from models.customers.journal_entry import TOUCH, from_bytes
 from streams.engine.stage import NotYetError, OutsideAwayError, Snapshot
 from streams.ingest.attribution import Account, AttributionRules, as_declared, changed_by_last
 from streams.ingest.panes import Panes, book

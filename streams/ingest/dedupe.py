@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from models.windows import MINUTE_MS
+from models.window import MINUTE_MS
 
 FILLING_MINUTES = 2
 """The newest so many minutes are sets: most events fall into them."""

@@ -14,11 +14,12 @@ from typing import Any, get_args
 import msgspec
 from pydantic import BaseModel
 
-from models import reports
-from models.campaigns import Campaign, Ending
-from models.changes import Change
+from models.aggregates import ingest_report
+from models.aggregates.distinct_users import hash_user
+from models.aggregates.ingest_report import PanesWire, Report, SourceStats
+from models.campaigns.campaign import Campaign, Ending
+from models.campaigns.campaign_change import Change
 from models.dead_letters import Reason
-from models.distinct import hash_user
 from models.events import (
     CampaignChanged,
     CampaignDefined,
@@ -28,9 +29,8 @@ from models.events import (
     OrdersTopic,
     SpendReported,
 )
-from models.rates import Rates
-from models.reports import PanesWire, Report, SourceStats
-from models.scopes import UNKNOWN_CAMPAIGN
+from models.money.exchange_rates import Rates
+from models.scope import UNKNOWN_CAMPAIGN
 from streams.engine.letters import dead_letter
 from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.engine.steps import OutOfTime
@@ -350,7 +350,7 @@ class IngestJob:
 
         def finish() -> Snapshot:
             report.panes = panes.take()
-            value = reports.encode([report])
+            value = ingest_report.encode([report])
             return Snapshot(
                 state=_encode_state(state),
                 segments=segments,

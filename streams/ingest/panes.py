@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from models import histograms, measures
-from models.cells import CellWire, LevelWire
-from models.distinct import Distinct
+from models.aggregates import histograms
+from models.aggregates.cell import CellWire, LevelWire
+from models.aggregates.distinct_users import Distinct
+from models.aggregates.histograms import Histogram, bucket_of
+from models.aggregates.ingest_report import FacetCell, PanesWire
 from models.events import (
     Click,
     Event,
@@ -20,11 +22,10 @@ from models.events import (
     Survey,
     Visit,
 )
-from models.histograms import Histogram, bucket_of
-from models.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
-from models.reports import FacetCell, PanesWire
-from models.scopes import NO_CHANNEL, Facet
-from models.windows import PANE_MS
+from models.kpi import measures
+from models.kpi.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
+from models.scope import NO_CHANNEL, Facet
+from models.window import PANE_MS
 from streams.ingest.attribution import Account
 
 _IMPRESSIONS = SUM_INDEX["impressions"]

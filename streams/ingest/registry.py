@@ -9,9 +9,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import ValidationError
 
-from models.campaigns import Campaign, Ending
-from models.changes import Change, Changes
-from models.rates import Rate, Rates
+from models.campaigns.campaign import Campaign, Ending
+from models.campaigns.campaign_change import Change, Changes
+from models.money.exchange_rates import Rate, Rates
 from streams.broker import Broker
 from streams.ingest.campaigns import CampaignIndex
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from models.customers import ORDER, REFUND, TOUCH, Order, Refund, Touch, to_bytes
-from models.distinct import hash_user
+from models.aggregates.distinct_users import hash_user
+from models.customers.journal_entry import ORDER, REFUND, TOUCH, Order, Refund, Touch, to_bytes
 from models.events import Click, Event, OrderPlaced, OrderRefunded
 from streams.engine.stage import Snapshot, SourcePartition
 from streams.ingest.cut import CustomerContext, UnsettledCut

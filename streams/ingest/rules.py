@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.windows import BusinessDay
+from models.window import BusinessDay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from models import reports
-from models.rates import Rates
-from models.reports import Waiting
+from models.aggregates import ingest_report
+from models.aggregates.ingest_report import Waiting
+from models.money.exchange_rates import Rates
 from streams.engine.stage import Output, Position, Saved, SourcePartition, Stage
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.cut import CustomerContext
@@ -61,7 +61,7 @@ def stage(
         del now_ms
         beats = [job.report() for _, job, _ in quiet]
         held_up = [Waiting(*source, why) for source, why in waiting.items()]
-        value = reports.encode(beats, held_up)
+        value = ingest_report.encode(beats, held_up)
         return [Output(topic=rules.reports_topic, value=value, partition=0)]
 
     return Stage(

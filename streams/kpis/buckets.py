@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from models.reports import FacetCell, PanesWire
-from models.scopes import Scope
-from models.windows import (
+from models.aggregates.ingest_report import FacetCell, PanesWire
+from models.scope import Scope
+from models.window import (
     BEGINNING_MS,
     DAY_MS,
     HOUR_MS,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
-from models.cells import Cell
-from models.distinct import Distinct
-from models.measures import NEWEST_MEASURES, SUM_INDEX, UNIONS, USER_SETS
-from models.scopes import Scope
+from models.aggregates.cell import Cell
+from models.aggregates.distinct_users import Distinct
+from models.kpi.measures import NEWEST_MEASURES, SUM_INDEX, UNIONS, USER_SETS
+from models.scope import Scope
 from streams.engine.steps import Steps, in_groups
 from streams.kpis.plans import NO_PLAN, Plan
 from streams.kpis.totals import Totals

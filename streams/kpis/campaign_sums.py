@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from models.windows import HOUR_MS
+from models.window import HOUR_MS
 from streams.engine.steps import Steps
 from streams.kpis.columns import Growing
 from streams.kpis.facets import Facets

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.distinct import EXACT_LIMIT
+from models.aggregates.distinct_users import EXACT_LIMIT
 from streams.engine.steps import Steps
 from streams.kpis.users import (
     COUNTED,

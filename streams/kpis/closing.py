@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from models.windows import (
+from models.window import (
     WINDOWS,
     BusinessDay,
     Window,

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.cells import Cell, LevelWire
-from models.distinct import Distinct, is_exact
-from models.histograms import ZERO_BUCKET
-from models.hyperloglog import REGISTERS, Registers
-from models.measures import DISTRIBUTIONS, WIDTH
-from models.reports import FacetCell
-from models.scopes import Facet
+from models.aggregates.cell import Cell, LevelWire
+from models.aggregates.distinct_users import Distinct, is_exact
+from models.aggregates.histograms import ZERO_BUCKET
+from models.aggregates.hyperloglog import REGISTERS, Registers
+from models.aggregates.ingest_report import FacetCell
+from models.kpi.measures import DISTRIBUTIONS, WIDTH
+from models.scope import Facet
 from streams.engine.steps import Steps, at_once, in_groups
 from streams.kpis.users import (
     NOBODY,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from models.scopes import ScopeKind
-from models.windows import (
+from models.scope import ScopeKind
+from models.window import (
     COMPARED,
     QUARTER_MS,
     WINDOWS,

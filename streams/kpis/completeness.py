@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from models.reports import Report
+from models.aggregates.ingest_report import Report
 
 
 class Mark(NamedTuple):

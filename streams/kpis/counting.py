@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.reports import Report
+from models.aggregates.ingest_report import Report
 from streams.kpis.ledger import counts_of
 
 UNKNOWN_SAMPLES = 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from models.definitions import Kpi, KpiValue
-from models.scopes import Scope
+from models.kpi.definition import Kpi, KpiValue
+from models.scope import Scope
 from streams.kpis import intervals
 from streams.kpis.view import Comparison
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from models.changes import Change
-from models.definitions import Catalogue
-from models.scopes import Scope
-from models.windows import DAY_MS, QUARTER_MS, whole_quarter
+from models.campaigns.campaign_change import Change
+from models.kpi.definition import Catalogue
+from models.scope import Scope
+from models.window import DAY_MS, QUARTER_MS, whole_quarter
 from streams.engine.steps import Steps
 from streams.kpis.evaluating import WindowEvaluator
 from streams.kpis.moments import Moments

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import reduce
 from operator import or_
 
-from models.scopes import Scope, ScopeKind
-from models.windows import (
+from models.scope import Scope, ScopeKind
+from models.window import (
     SO_FAR,
     STAGE,
     BusinessDay,

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from models.scopes import ALL
-from models.windows import SO_FAR, WINDOWS, Window, WindowName, align_down
+from models.scope import ALL
+from models.window import SO_FAR, WINDOWS, Window, WindowName, align_down
 from streams.engine.stage import Output
 from streams.engine.steps import Steps
 from streams.kpis.closing import Closing

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from models.scopes import Facet, Scope, scopes_of
+from models.scope import Facet, Scope, scopes_of
 from streams.engine.steps import Steps
 from streams.kpis.columns import Columns, together_in_steps
 from streams.kpis.users import Bools, Rows

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
 
-from models.definitions import KpiValue
-from models.windows import WindowName
+from models.kpi.definition import KpiValue
+from models.window import WindowName
 
 STEPS: Mapping[str, tuple[str, ...]] = {
     "impression": ("impressions",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.windows import MINUTE_MS
+from models.window import MINUTE_MS
 from streams.kpis.completeness import Completeness
 from streams.kpis.observation import Observation
 from streams.kpis.shares import Shares

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import fsum, sqrt
 
-from models import histograms
-from models.histograms import Histogram
+from models.aggregates import histograms
+from models.aggregates.histograms import Histogram
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from models import reports
+from models.aggregates import ingest_report
+from models.aggregates.ingest_report import Report
 from models.dead_letters import Reason
-from models.measures import SourceKind
-from models.reports import Report
-from models.windows import PANE_MS, WINDOWS, BusinessDay, Window
+from models.kpi.measures import SourceKind
+from models.window import PANE_MS, WINDOWS, BusinessDay, Window
 from streams.engine.letters import dead_letter
 from streams.engine.stage import (
     BesideRecordsError,
@@ -295,7 +295,7 @@ class KpiJob:
 
     def _merge(self, record: Record) -> Steps[None]:
         """Merge the reports of a record, and move the frontier."""
-        told = reports.decode(record.value or b"")  # up to 900 kB, some 30 ms
+        told = ingest_report.decode(record.value or b"")  # up to 900 kB, some 30 ms
         yield
         for report in told.reports:
             yield from self._take(report, at_offset=record.offset)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from models.alerts import Alert
-from models.windows import WindowName
+from models.window import WindowName
 from streams.engine.steps import Steps
 from streams.kpis.view import Evaluation, Health
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from models.scopes import Scope
-from models.windows import WindowName
+from models.scope import Scope
+from models.window import WindowName
 from streams.kpis.calculating import Calculated
 from streams.kpis.plans import Plan
 

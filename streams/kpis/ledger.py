@@ -15,7 +15,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from models.reports import PanesWire, Report, SourceStats
+from models.aggregates.ingest_report import PanesWire, Report, SourceStats
 
 
 class Verdict(Enum):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from models.campaigns import Campaign, milliseconds
-from models.changes import Change
-from models.windows import BusinessDay, whole_quarter
+from models.campaigns.campaign import Campaign, milliseconds
+from models.campaigns.campaign_change import Change
+from models.window import BusinessDay, whole_quarter
 
 STARTED, ENDED = "start", "end"
 """What the start and the end of a campaign are called among its changes."""

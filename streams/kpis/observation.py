@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from models.measures import NEWEST_MEASURES, WIDTH_BEFORE
-from models.reports import FacetCell, Report
-from models.windows import PANE_MS, Window
+from models.aggregates.ingest_report import FacetCell, Report
+from models.kpi.measures import NEWEST_MEASURES, WIDTH_BEFORE
+from models.window import PANE_MS, Window
 from streams.kpis.gaps import Gap
 
 NOT_OBSERVED = 2**62

@@ -18,10 +18,10 @@ from math import isclose
 from statistics import fmean, median
 from typing import Final
 
-from models.definitions import Kpi, KpiValue
-from models.formulas import Newest
-from models.scopes import DIRECT, NO_CAMPAIGN, NO_CHANNEL, UNKNOWN_CAMPAIGN, Scope, ScopeKind
-from models.windows import WindowName
+from models.kpi.definition import Kpi, KpiValue
+from models.kpi.formulas import Newest
+from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL, UNKNOWN_CAMPAIGN, Scope, ScopeKind
+from models.window import WindowName
 from streams.kpis.values import KpiValues
 
 WINDOWS: Final[tuple[WindowName, ...]] = ("1h", "24h", "day")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from models import histograms
-from models.cells import Cell, LevelWire
-from models.distinct import EXACT_LIMIT, Distinct
-from models.measures import USER_SETS
+from models.aggregates import histograms
+from models.aggregates.cell import Cell, LevelWire
+from models.aggregates.distinct_users import EXACT_LIMIT, Distinct
+from models.kpi.measures import USER_SETS
 from streams.kpis.columns import LARGEST, Columns, bucket_at, is_sum, row_and_place
 from streams.kpis.users import COUNTED
 

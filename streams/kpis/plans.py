@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from models.campaigns import Campaign, milliseconds
-from models.money import MoneyError
-from models.rates import Rates
-from models.scopes import Scope
-from models.windows import BusinessDay
+from models.campaigns.campaign import Campaign, milliseconds
+from models.money.amounts import MoneyError
+from models.money.exchange_rates import Rates
+from models.scope import Scope
+from models.window import BusinessDay
 from streams.engine.steps import Steps, in_groups
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from models.alerts import Alert
-from models.definitions import KpiValue
-from models.scopes import Scope
+from models.kpi.definition import KpiValue
+from models.scope import Scope
 from streams.engine.stage import Output
 from streams.kpis.view import Evaluation
 

@@ -15,7 +15,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from models.windows import DAY_MS, MINUTE_MS
+from models.window import DAY_MS, MINUTE_MS
 
 OBSERVED_MS = 30_000
 """A source must have spoken for so long before its silence says anything."""

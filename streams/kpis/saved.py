@@ -8,8 +8,8 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from models.definitions import KpiValue
-from models.windows import DAY_MS, HOUR_MS, WindowName
+from models.kpi.definition import KpiValue
+from models.window import DAY_MS, HOUR_MS, WindowName
 from streams.kpis.gaps import Gap
 from streams.kpis.observation import NOT_OBSERVED, Observation
 from streams.kpis.rhythm import RhythmWire

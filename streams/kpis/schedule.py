@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from models.windows import (
+from models.window import (
     WINDOWS,
     BusinessDay,
     Window,

@@ -24,11 +24,11 @@ from datetime import date
 from enum import StrEnum
 from typing import Final
 
-from models.definitions import Catalogue, KpiValue
-from models.indicators import Better, Indicator
-from models.scopes import Scope
-from models.scorecards import Dimension, Scorecard, ScorecardBook
-from models.windows import WindowName
+from models.kpi.definition import Catalogue, KpiValue
+from models.scope import Scope
+from models.scorecards.indicator import Better, Indicator
+from models.scorecards.scorecard import Dimension, Scorecard, ScorecardBook
+from models.window import WindowName
 
 BASE_POINTS: Final = 60.0
 STRETCH_POINTS: Final = 100.0

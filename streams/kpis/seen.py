@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from models.measures import SUM_INDEX
-from models.reports import FacetCell
-from models.scopes import Scope, ScopeKind, scopes_of
-from models.windows import DAY_MS, PANE_MS
+from models.aggregates.ingest_report import FacetCell
+from models.kpi.measures import SUM_INDEX
+from models.scope import Scope, ScopeKind, scopes_of
+from models.window import DAY_MS, PANE_MS
 
 _NEVER = 2**62
 KEPT_DAYS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from models.windows import MINUTE_MS
+from models.window import MINUTE_MS
 
 MINUTES = 5
 LEAST_RECORDS = 100

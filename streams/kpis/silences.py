@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from models.measures import SourceKind
-from models.reports import Report
-from models.windows import PANE_MS
+from models.aggregates.ingest_report import Report
+from models.kpi.measures import SourceKind
+from models.window import PANE_MS
 from streams.kpis.gaps import Gap
 from streams.kpis.rhythm import Rhythm, RhythmWire, SourceName, Voice
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
-from models.windows import MINUTE_MS
+from models.window import MINUTE_MS
 from streams.engine.steps import Steps
 from streams.kpis.evaluating import WindowEvaluator
 from streams.kpis.moments import Moments

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from models.cells import LevelWire
-from models.hyperloglog import REGISTERS
-from models.reports import FacetCell
-from models.scopes import Facet
+from models.aggregates.cell import LevelWire
+from models.aggregates.hyperloglog import REGISTERS
+from models.aggregates.ingest_report import FacetCell
+from models.scope import Facet
 from streams.kpis.columns import Columns, columns_of
 from streams.kpis.facets import Facets
 from streams.kpis.users import Users

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.cells import Cell
-from models.scopes import Scope
+from models.aggregates.cell import Cell
+from models.scope import Scope
 from streams.engine.steps import Steps
 from streams.kpis import plain
 from streams.kpis.columns import Columns, Growing, together_in_steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
-from models.windows import align_down
+from models.window import align_down
 from streams.engine.steps import Steps
 
 Key = TypeVar("Key", bound=Hashable)

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models import hyperloglog
-from models.distinct import EXACT_LIMIT, Distinct
-from models.hyperloglog import REGISTERS, Hashes, Registers
-from models.measures import SET_INDEX, UNIONS, USER_SETS
+from models.aggregates import hyperloglog
+from models.aggregates.distinct_users import EXACT_LIMIT, Distinct
+from models.aggregates.hyperloglog import REGISTERS, Hashes, Registers
+from models.kpi.measures import SET_INDEX, UNIONS, USER_SETS
 from streams.engine.steps import Steps, at_once
 
 Rows = npt.NDArray[np.int32]

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from models import formulas, histograms
-from models.cells import Cell
-from models.definitions import Catalogue, Kpi, KpiValue
-from models.formulas import Coefficient, Growth, Newest, Quantile, Quotient, Spread, Terms, Total
-from models.measures import (
+from models.aggregates import histograms
+from models.aggregates.cell import Cell
+from models.kpi import formulas
+from models.kpi.definition import Catalogue, Kpi, KpiValue
+from models.kpi.formulas import (
+    Coefficient,
+    Growth,
+    Newest,
+    Quantile,
+    Quotient,
+    Spread,
+    Terms,
+    Total,
+)
+from models.kpi.measures import (
     DISTRIBUTION_INDEX,
     DISTRIBUTIONS,
     LEVEL_INDEX,
@@ -25,7 +35,7 @@ from models.measures import (
     WIDTH,
     known_since,
 )
-from models.money import UNITS_PER_CURRENCY
+from models.money.amounts import UNITS_PER_CURRENCY
 from streams.kpis import intervals
 from streams.kpis.plans import NO_PLAN, Plan
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from models.alerts import Alert
-from models.changes import Change
-from models.definitions import Kpi
-from models.measures import SourceKind
-from models.scopes import Scope
-from models.windows import DAY_MS, STAGE, Reference, ShownWindow, WindowName
+from models.campaigns.campaign_change import Change
+from models.kpi.definition import Kpi
+from models.kpi.measures import SourceKind
+from models.scope import Scope
+from models.window import DAY_MS, STAGE, Reference, ShownWindow, WindowName
 from streams.kpis.values import KpiValues
 
 HISTORY_PACE = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from models.reports import Waiting
+from models.aggregates.ingest_report import Waiting
 
 TOLD_MS = 3_000
 """Workers tell it with every heartbeat; it is over when they do not any more."""

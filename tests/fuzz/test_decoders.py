@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import dead_letters, reports
+from models import dead_letters
+from models.aggregates import ingest_report
+from models.aggregates.ingest_report import Report, SourceStats
 from models.alerts import RuleBook
-from models.campaigns import Campaign, CampaignBook
+from models.campaigns.campaign import Campaign, CampaignBook
 from models.dead_letters import DeadLetter, Reason
-from models.reports import Report, SourceStats
 from streams import config
 from streams.embedded import files
 from streams.embedded.files import FileMapping
@@ -68,12 +69,12 @@ def test_every_record_is_counted_once_as_something(
     job = ingest_job(kind)
     body = event(KINDS[kind], currency="CNY", amount="1.5") | dict(changes)
     job.apply([record(json.dumps(body).encode(), offset=4)._replace(key=key)])
-    (report,) = reports.decode(settled(job.snapshot()).outputs[0].value).reports
+    (report,) = ingest_report.decode(settled(job.snapshot()).outputs[0].value).reports
     stats = report.stats
     assert stats.records == 1 == stats.counted + sum(stats.dead_letters.values())
 
 
-REPORT = reports.encode(
+REPORT = ingest_report.encode(
     [
         Report(
             topic="clicks",
@@ -95,7 +96,7 @@ REPORT = reports.encode(
 @given(edits(REPORT) | st.binary(max_size=200))
 def test_a_report_is_read_or_refused(value: bytes) -> None:
     with contextlib.suppress(msgspec.DecodeError):
-        reports.decode(value)
+        ingest_report.decode(value)
 
 
 LETTER = dead_letters.encode(

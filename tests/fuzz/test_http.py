@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.windows import BusinessDay
+from models.window import BusinessDay
 from streams.engine.running import EngineStats
 from streams.engine.stage import Position
 from streams.export.exports import Exports

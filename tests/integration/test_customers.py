@@ -11,8 +11,17 @@ from pathlib import Path
 import pytest
 import redis
 
-from models.customers import ORDER, REFUND, TOUCH, Order, Refund, Touch, from_bytes, to_bytes
-from models.windows import DAY_MS, HOUR_MS
+from models.customers.journal_entry import (
+    ORDER,
+    REFUND,
+    TOUCH,
+    Order,
+    Refund,
+    Touch,
+    from_bytes,
+    to_bytes,
+)
+from models.window import DAY_MS, HOUR_MS
 from streams.embedded.valkey import EmbeddedValkey
 from streams.ingest.attribution import Account, account, as_declared, changed_by_last
 from streams.ingest.customers import MOST_ORDERS, OUTAGE_S, CustomerStore, mark_key

@@ -20,8 +20,8 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from dashboards import model as board_model
 from dashboards.queries import substitute
 from models.alerts import Alert, AlertState
-from models.kpis import CATALOGUE, KPIS
-from models.scopes import Scope
+from models.kpi.catalogue import CATALOGUE, KPIS
+from models.scope import Scope
 from streams.delivery.alertmanager import payload
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.valkey import EmbeddedValkey

@@ -13,11 +13,11 @@ from zlib import crc32
 
 import pytest
 
-from models import reports
-from models.customers import DefaultModel
-from models.measures import SUMS
-from models.reports import PanesWire
-from models.windows import DAY_MS
+from models.aggregates import ingest_report
+from models.aggregates.ingest_report import PanesWire
+from models.customers.journal_entry import DefaultModel
+from models.kpi.measures import SUMS
+from models.window import DAY_MS
 from streams.embedded.valkey import EmbeddedValkey
 from streams.engine.stage import Position, Snapshot
 from streams.ingest.attribution import AttributionRules
@@ -57,7 +57,7 @@ async def told(job: IngestJob, *, now_ms: int) -> Counter[Key]:
     while not isinstance(snapshot, Snapshot):
         snapshot = await snapshot.settle() or snapshot
     for output in snapshot.outputs:
-        for report in reports.decode(output.value).reports:
+        for report in ingest_report.decode(output.value).reports:
             for key, units in sums_in(report.panes):
                 sums[key] += units
     return sums

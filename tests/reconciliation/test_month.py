@@ -17,13 +17,13 @@ from math import inf
 
 import pytest
 
-from models.campaigns import Campaign
-from models.changes import Change
-from models.customer_kpis import CUSTOMER_KPIS
-from models.customers import DefaultModel
-from models.kpis import CATALOGUE
-from models.rates import Rate, Rates
-from models.windows import DAY_MS
+from models.campaigns.campaign import Campaign
+from models.campaigns.campaign_change import Change
+from models.customers.journal_entry import DefaultModel
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.catalogue_customers import CUSTOMER_KPIS
+from models.money.exchange_rates import Rate, Rates
+from models.window import DAY_MS
 from streams.ingest.attribution import AttributionRules
 from tests.support import month, oracle
 from tests.support.attribution_sql import Customers

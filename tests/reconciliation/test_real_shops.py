@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from models.windows import DAY_MS, MINUTE_MS
+from models.window import DAY_MS, MINUTE_MS
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.valkey import EmbeddedValkey
 from tests.support import oracle

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from models.kpis import CATALOGUE
-from models.scopes import Scope
+from models.kpi.catalogue import CATALOGUE
+from models.scope import Scope
 from streams.kpis.values import KpiValues
 from streams.kpis.view import Effect, Evaluation, KpiView
 from tests.support import oracle

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from models.cells import Cell, CellWire
-from models.distinct import Distinct
-from models.measures import WIDTH
+from models.aggregates.cell import Cell, CellWire
+from models.aggregates.distinct_users import Distinct
+from models.kpi.measures import WIDTH
 
 
 def to_wire(cell: Cell) -> CellWire:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.customers import HEAD, from_bytes
-from models.windows import DAY_MS
+from models.customers.journal_entry import HEAD, from_bytes
+from models.window import DAY_MS
 from streams.ingest.attribution import AttributionRules
 from streams.ingest.cut import CustomerContext, CustomersAwayError, Entries, Told
 from streams.ingest.progress import Progress

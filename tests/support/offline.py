@@ -13,12 +13,12 @@ import msgspec
 from typing_extensions import TypeVar
 
 from models.alerts import RuleBook
-from models.campaigns import Campaign
-from models.changes import Change
-from models.kpis import CATALOGUE
-from models.measures import SOURCE_KINDS
-from models.rates import Rates
-from models.windows import BusinessDay
+from models.campaigns.campaign import Campaign
+from models.campaigns.campaign_change import Change
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.measures import SOURCE_KINDS
+from models.money.exchange_rates import Rates
+from models.window import BusinessDay
 from streams.alerting.judge import AlertJudge
 from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition
 from streams.ingest.campaigns import CampaignIndex
@@ -270,9 +270,9 @@ class Path:
 
     def deliver_reports(self, made: list[Any]) -> None:
         """Hand reports over that are not yet written as a record."""
-        from models import reports
+        from models.aggregates import ingest_report
 
-        self.deliver([Output(topic="partials", value=reports.encode(made))])
+        self.deliver([Output(topic="partials", value=ingest_report.encode(made))])
 
     def _collect(self, snapshot: Snapshot) -> None:
         self.outputs.extend(snapshot.outputs)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.ahp import (
+from models.scorecards.ahp import (
     InconsistentError,
     as_text,
     parse_judgement,

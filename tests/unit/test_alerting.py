@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.alerts import Alert, AlertState, Correction, RuleBook
-from models.definitions import KpiValue
-from models.scopes import ALL, Scope
-from models.windows import DAY_MS, HOUR_MS
+from models.kpi.definition import KpiValue
+from models.scope import ALL, Scope
+from models.window import DAY_MS, HOUR_MS
 from streams.alerting.machine import Standing, step
 from streams.alerting.verdicts import Verdict, threshold
 from streams.delivery.alertmanager import REPEAT_S, AlertmanagerDelivery, payload

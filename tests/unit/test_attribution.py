@@ -10,8 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.customers import ORDER, REFUND, TOUCH, Entry, Order, Refund, Touch, from_bytes, to_bytes
-from models.windows import DAY_MS, HOUR_MS
+from models.customers.journal_entry import (
+    ORDER,
+    REFUND,
+    TOUCH,
+    Entry,
+    Order,
+    Refund,
+    Touch,
+    from_bytes,
+    to_bytes,
+)
+from models.window import DAY_MS, HOUR_MS
 from streams.ingest.attribution import (
     Account,
     AttributionRules,

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.cells import Cell, CellWire
-from models.distinct import Distinct
-from models.measures import SUM_INDEX
-from models.reports import FacetCell, PanesWire
-from models.scopes import ALL, Scope
-from models.windows import (
+from models.aggregates.cell import Cell, CellWire
+from models.aggregates.distinct_users import Distinct
+from models.aggregates.ingest_report import FacetCell, PanesWire
+from models.kpi.measures import SUM_INDEX
+from models.scope import ALL, Scope
+from models.window import (
     DAY_MS,
     HOUR_MS,
     PANE_MS,

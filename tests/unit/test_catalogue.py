@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from models.cells import Cell
-from models.customer_kpis import CUSTOMER_KPIS
-from models.definitions import Catalogue, Kpi, KpiValue
-from models.distinct import Distinct
-from models.formulas import (
+from models.aggregates.cell import Cell
+from models.aggregates.distinct_users import Distinct
+from models.aggregates.histograms import bucket_of
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.catalogue_customers import CUSTOMER_KPIS
+from models.kpi.definition import Catalogue, Kpi, KpiValue
+from models.kpi.formulas import (
     FormulaError,
     Growth,
     Newest,
@@ -21,10 +23,8 @@ from models.formulas import (
     Total,
     parse,
 )
-from models.histograms import bucket_of
-from models.kpis import CATALOGUE
-from models.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
-from models.selection import KpiBook
+from models.kpi.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
+from models.kpi.user_catalogue import KpiBook
 from streams import config
 from streams.errors import ConfigError
 from streams.kpis import intervals

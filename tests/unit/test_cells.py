@@ -9,10 +9,10 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import histograms
-from models.cells import Cell, CellWire
-from models.distinct import Distinct
-from models.measures import DISTRIBUTIONS, LEVELS, USER_SETS, WIDTH
+from models.aggregates import histograms
+from models.aggregates.cell import Cell, CellWire
+from models.aggregates.distinct_users import Distinct
+from models.kpi.measures import DISTRIBUTIONS, LEVELS, USER_SETS, WIDTH
 from tests.support.cells import from_wire, to_wire
 
 amounts = st.integers(0, 10**15)

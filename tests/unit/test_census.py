@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.distinct import EXACT_LIMIT
-from models.hyperloglog import REGISTERS
-from models.measures import USER_SETS
+from models.aggregates.distinct_users import EXACT_LIMIT
+from models.aggregates.hyperloglog import REGISTERS
+from models.kpi.measures import USER_SETS
 from streams.engine.steps import at_once
 from streams.kpis.census import NOBODY_COUNTED
 from streams.kpis.users import NOBODY, Users, united

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from models.windows import HOUR_MS, PANE_MS, BusinessDay
+from models.window import HOUR_MS, PANE_MS, BusinessDay
 from streams.kpis.cold import ColdStore
 from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.cells import Cell
-from models.distinct import EXACT_LIMIT, Distinct, hash_user
-from models.measures import SUM_INDEX, WIDTH
-from models.reports import FacetCell
-from models.scopes import Facet
+from models.aggregates.cell import Cell
+from models.aggregates.distinct_users import EXACT_LIMIT, Distinct, hash_user
+from models.aggregates.ingest_report import FacetCell
+from models.kpi.measures import SUM_INDEX, WIDTH
+from models.scope import Facet
 from streams.engine.steps import at_once
 from streams.kpis import plain, stored
 from streams.kpis.columns import NOTHING, Columns, Growing, columns_of, together

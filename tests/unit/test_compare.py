@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from models.formulas import names_in
-from models.kpis import CATALOGUE
-from models.measures import UNIONS
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.formulas import names_in
+from models.kpi.measures import UNIONS
 from tests.support import oracle
 from tests.support.compare import BUYER_KPIS, differences, holding, without_moved
 

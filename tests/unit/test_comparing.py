@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import reports
-from models.definitions import KpiValue
-from models.kpis import CATALOGUE
-from models.scopes import ALL, Scope
-from models.windows import (
+from models.aggregates import ingest_report
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import KpiValue
+from models.scope import ALL, Scope
+from models.window import (
     COMPARED,
     DAY_MS,
     HOUR_MS,
@@ -273,7 +273,7 @@ def test_none_is_made_while_there_is_much_to_read_and_old_ones_are_not_shown() -
     now = Position(caught_up_at_ms=path.now_ms, behind=0)
     for job in path.sources.values():
         job.tick(now, now_ms=path.now_ms)
-        told = reports.encode([job.report()])
+        told = ingest_report.encode([job.report()])
         path.kpis.apply([Record(path.reports_offset, path.now_ms, None, told)])
         path.reports_offset += 1
     path.kpis.tick(now, now_ms=path.now_ms + 60_000)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.windows import MINUTE_MS
+from models.window import MINUTE_MS
 from streams.ingest import dedupe
 from streams.ingest.dedupe import SeenIds
 from tests.support.offline import NOON

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.windows import MINUTE_MS
+from models.window import MINUTE_MS
 from streams.embedded import demo, producer
 from streams.embedded.synthetic import SCENARIOS, FeedRecord, Recurring, staged
 from tests.support.offline import NOON

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from models import reports
-from models.campaigns import Campaign
+from models.aggregates import ingest_report
+from models.campaigns.campaign import Campaign
 from models.events import SHAPES, Event
-from models.kpis import KPIS
-from models.measures import SourceKind
+from models.kpi.catalogue import KPIS
+from models.kpi.measures import SourceKind
 from streams.export import collector, event_reference
 from streams.settings import Settings
 from tests.support.at_once import settled
@@ -40,7 +40,7 @@ def test_every_example_of_an_event_counts(kind: SourceKind, event: type[Event]) 
     job = ingest_job(kind, campaigns=(Campaign(id="618-main"),))
     example = event_reference.example(event)
     job.apply([record(example, offset=0, at=example["event_time"])])
-    (report,) = reports.decode(settled(job.snapshot()).outputs[0].value).reports
+    (report,) = ingest_report.decode(settled(job.snapshot()).outputs[0].value).reports
     stats = report.stats
     assert (stats.counted, stats.unknown_campaigns, stats.mis_keyed) == (1, 0, 0)
 

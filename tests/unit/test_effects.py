@@ -12,11 +12,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import reports
-from models.campaigns import Campaign
-from models.changes import KEPT, Change, Changes
-from models.rates import Rate, Rates
-from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
+from models.aggregates import ingest_report
+from models.campaigns.campaign import Campaign
+from models.campaigns.campaign_change import KEPT, Change, Changes
+from models.money.exchange_rates import Rate, Rates
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from streams.broker import Broker
 from streams.embedded import synthetic
 from streams.engine.steps import Steps, at_once
@@ -175,7 +175,7 @@ def test_a_change_of_an_unknown_campaign_is_counted_as_such() -> None:
     job = ingest_job("campaigns")
     job.apply([record(event("campaign_changed", campaign_id="c9", what="bid"), offset=0)])
     snapshot = settled(job.snapshot())
-    (report,) = reports.decode(snapshot.outputs[0].value).reports
+    (report,) = ingest_report.decode(snapshot.outputs[0].value).reports
     assert snapshot.early_outputs == []
     assert (report.stats.counted, report.stats.unknown_samples) == (1, ["c9"])
 

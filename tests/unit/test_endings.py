@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.alerts import RuleBook
-from models.campaigns import Campaign, Ending
-from models.changes import Changes
-from models.definitions import KpiValue
-from models.rates import Rates
-from models.scopes import Scope
-from models.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from models.campaigns.campaign import Campaign, Ending
+from models.campaigns.campaign_change import Changes
+from models.kpi.definition import KpiValue
+from models.money.exchange_rates import Rates
+from models.scope import Scope
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.broker import Broker
 from streams.export.exports import Exports
 from streams.export.live import live

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.measures import SUM_INDEX
-from models.reports import FacetCell
-from models.scopes import ALL
-from models.windows import (
+from models.aggregates.ingest_report import FacetCell
+from models.kpi.measures import SUM_INDEX
+from models.scope import ALL
+from models.window import (
     BEGINNING_MS,
     DAY_MS,
     HOUR_MS,

@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from models.definitions import KpiValue
-from models.formulas import names_in
-from models.kpis import CATALOGUE
-from models.measures import PLANNED
-from models.scopes import ALL, Scope
-from models.scorecards import ScorecardBook
-from models.selection import ExportRule, KpiBook
-from models.windows import HOUR_MS, BusinessDay, Reference
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import KpiValue
+from models.kpi.formulas import names_in
+from models.kpi.measures import PLANNED
+from models.kpi.user_catalogue import ExportRule, KpiBook
+from models.scope import ALL, Scope
+from models.scorecards.scorecard import ScorecardBook
+from models.window import HOUR_MS, BusinessDay, Reference
 from streams import config
 from streams.embedded import synthetic
 from streams.engine.running import EngineStats

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.definitions import KpiValue
+from models.kpi.definition import KpiValue
 from streams.kpis.funnel import funnel, worst
 
 

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import dead_letters, reports
-from models.campaigns import Campaign
+from models import dead_letters
+from models.aggregates import ingest_report
+from models.aggregates.ingest_report import Report
+from models.campaigns.campaign import Campaign
 from models.dead_letters import Reason
-from models.measures import SUM_INDEX
-from models.reports import Report
+from models.kpi.measures import SUM_INDEX
 from streams.engine.stage import Position, Snapshot
 from streams.ingest.job import IngestJob
 from tests.support.at_once import settled
@@ -26,7 +27,7 @@ def apply(job: IngestJob, *bodies: object, first: int = 0, at: int = NOON) -> No
 
 def reported(snapshot: Snapshot) -> Report:
     (output,) = snapshot.outputs
-    (report,) = reports.decode(output.value).reports
+    (report,) = ingest_report.decode(output.value).reports
     return report
 
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import reports
+from models.aggregates import ingest_report
+from models.aggregates.ingest_report import Report, SourceStats
 from models.alerts import Alert, RuleBook
-from models.campaigns import Campaign
-from models.kpis import CATALOGUE
-from models.reports import Report, SourceStats
-from models.scopes import Scope
+from models.campaigns.campaign import Campaign
+from models.kpi.catalogue import CATALOGUE
+from models.scope import Scope
 from streams.engine.stage import Position
 from streams.kpis.completeness import Completeness
 from streams.kpis.intervals import wilson
@@ -391,7 +391,7 @@ def test_an_input_seen_earlier_that_day_makes_zero_the_truth() -> None:
 
 def test_the_view_says_how_complete_the_data_are() -> None:
     job = kpi_job()
-    job.apply([Record(0, NOON, None, reports.encode([report(behind=4)]))])
+    job.apply([Record(0, NOON, None, ingest_report.encode([report(behind=4)]))])
     job.tick(Position(caught_up_at_ms=NOON, behind=0), now_ms=NOON)
     assert job.view is not None
     health = job.view.health

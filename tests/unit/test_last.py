@@ -11,14 +11,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from models import reports
-from models.campaigns import Campaign
-from models.cells import Cell, CellWire
-from models.distinct import Distinct
-from models.measures import SUM_INDEX, WIDTH
-from models.reports import FacetCell, PanesWire, Report, SourceStats
-from models.scopes import Scope
-from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, SO_FAR, WINDOWS, Window
+from models.aggregates import ingest_report
+from models.aggregates.cell import Cell, CellWire
+from models.aggregates.distinct_users import Distinct
+from models.aggregates.ingest_report import FacetCell, PanesWire, Report, SourceStats
+from models.campaigns.campaign import Campaign
+from models.kpi.measures import SUM_INDEX, WIDTH
+from models.scope import Scope
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, SO_FAR, WINDOWS, Window
 from streams.engine.steps import Steps, at_once
 from streams.ingest.campaigns import CampaignIndex
 from streams.kpis import last, plain
@@ -206,7 +206,7 @@ def test_taken_back(seed: int, steps: int) -> None:
         job, snapshots, offset = job_of(), [], 0
         for _ in range(8):
             for report in reporting.next():
-                value = reports.encode([report])
+                value = ingest_report.encode([report])
                 job.apply([Record(offset, reporting.now_ms, None, value)])
                 offset += 1
                 while job.work(after(steps)):

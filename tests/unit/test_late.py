@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from models.windows import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from tests.support import oracle
 from tests.support.compare import differences
 from tests.support.offline import NOON, RULES, Path, event, ingest_job

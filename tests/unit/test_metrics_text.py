@@ -13,8 +13,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
 from models.alerts import RuleBook
-from models.kpis import CATALOGUE
-from models.selection import ExportRule, KpiBook
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.user_catalogue import ExportRule, KpiBook
 from streams.export.exports import Exports
 from streams.export.metrics_text import FORMATS_KEPT, MetricsText
 from streams.export.worker_view import WorkerView

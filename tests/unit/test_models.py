@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models import hyperloglog
+from models.aggregates import hyperloglog
+from models.aggregates.distinct_users import EXACT_LIMIT, Distinct, hash_user
 from models.alerts import RuleBook
-from models.distinct import EXACT_LIMIT, Distinct, hash_user
-from models.money import MoneyError, to_units
-from models.scopes import Scope
-from models.windows import BusinessDay, Window, first_end_after, start_of_window
+from models.money.amounts import MoneyError, to_units
+from models.scope import Scope
+from models.window import BusinessDay, Window, first_end_after, start_of_window
 
 DAY = Window("day", 60_000, days=1)
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.cells import Cell
-from models.distinct import EXACT_LIMIT, Distinct, hash_user
-from models.kpis import CATALOGUE
-from models.measures import SUM_INDEX
-from models.reports import FacetCell
-from models.scopes import Scope
-from models.windows import PANE_MS, BusinessDay
+from models.aggregates.cell import Cell
+from models.aggregates.distinct_users import EXACT_LIMIT, Distinct, hash_user
+from models.aggregates.ingest_report import FacetCell
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.measures import SUM_INDEX
+from models.scope import Scope
+from models.window import PANE_MS, BusinessDay
 from streams.engine.steps import at_once
 from streams.kpis.calculating import Cells, calculate, calculate_together
 from streams.kpis.values import Evaluator, KpiValues

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from models.definitions import KpiValue
-from models.kpis import CATALOGUE
-from models.scopes import Scope
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import KpiValue
+from models.scope import Scope
 from streams.kpis.peers import FEWEST_PEERS, Z_LIMIT, Peer, modified_z, outliers
 from streams.kpis.values import KpiValues
 

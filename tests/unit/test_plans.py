@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from models.campaigns import Campaign
-from models.cells import Cell
-from models.definitions import Catalogue, Kpi, KpiValue
-from models.measures import SUM_INDEX
-from models.rates import Rate, Rates
-from models.scopes import Scope
-from models.windows import DAY_MS, MINUTE_MS, BusinessDay
+from models.aggregates.cell import Cell
+from models.campaigns.campaign import Campaign
+from models.kpi.definition import Catalogue, Kpi, KpiValue
+from models.kpi.measures import SUM_INDEX
+from models.money.exchange_rates import Rate, Rates
+from models.scope import Scope
+from models.window import DAY_MS, MINUTE_MS, BusinessDay
 from streams.kpis.plans import NO_PLAN, Plan, Plans
 from streams.kpis.values import Evaluator
 from tests.support.offline import NOON, Path, event

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.kpis import CATALOGUE
-from models.windows import (
+from models.kpi.catalogue import CATALOGUE
+from models.window import (
     HOUR_MS,
     MINUTE_MS,
     PANE_MS,

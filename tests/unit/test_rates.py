@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.dead_letters import Reason
-from models.measures import SUM_INDEX
-from models.rates import NoRateError, Rate, Rates
+from models.kpi.measures import SUM_INDEX
+from models.money.exchange_rates import NoRateError, Rate, Rates
 from streams import config
 from streams.errors import ConfigError
 from tests.support.offline import NOON, event, ingest_job

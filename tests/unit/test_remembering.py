@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import reports
-from models.measures import SUMS
-from models.windows import DAY_MS
+from models.aggregates import ingest_report
+from models.kpi.measures import SUMS
+from models.window import DAY_MS
 from streams.engine.stage import NotYetError, Position, Snapshot, Unsettled
 from streams.ingest.cut import CustomersAwayError
 from streams.ingest.job import IngestJob
@@ -25,7 +25,7 @@ Counted = Counter[tuple[int, str, str, str]]
 def counted(snapshot: Snapshot) -> Counted:
     """Return what a snapshot reports, by pane, campaign, channel and measure."""
     found: Counted = Counter()
-    (report,) = reports.decode(snapshot.outputs[0].value).reports
+    (report,) = ingest_report.decode(snapshot.outputs[0].value).reports
     for start, cells in report.panes.items():
         for row in cells:
             for measure, units in zip(SUMS, row.cell.sums, strict=True):

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.windows import DAY_MS, PANE_MS, WINDOWS, BusinessDay, Window
+from models.window import DAY_MS, PANE_MS, WINDOWS, BusinessDay, Window
 from streams.kpis import saved as saved_states
 from streams.kpis.schedule import Schedule
 

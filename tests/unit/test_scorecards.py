@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.definitions import KpiValue
-from models.indicators import Better
-from models.kpis import CATALOGUE
-from models.money import UNITS_PER_CURRENCY
-from models.scopes import ALL, Scope
-from models.scorecards import Scorecard, ScorecardBook
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import KpiValue
+from models.money.amounts import UNITS_PER_CURRENCY
+from models.scope import ALL, Scope
+from models.scorecards.indicator import Better
+from models.scorecards.scorecard import Scorecard, ScorecardBook
 from streams.kpis.scoring import (
     IndicatorScore,
     IndicatorState,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.kpis import CATALOGUE
+from models.kpi.catalogue import CATALOGUE
 from streams.engine.stage import Position
 from tests.support.offline import NOON, Path, event, kind_of, record
 

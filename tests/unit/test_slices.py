@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.alerts import RuleBook
-from models.measures import SourceKind
-from models.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from models.kpi.measures import SourceKind
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.engine.stage import BesideRecordsError, Position, Saved
 from streams.kpis import saved as saved_states
 from streams.kpis.job import KpiJob

@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.campaigns import Campaign, Stage
-from models.reports import FacetCell
-from models.scopes import Scope
-from models.selection import ExportRule, KpiBook
-from models.windows import (
+from models.aggregates.ingest_report import FacetCell
+from models.campaigns.campaign import Campaign, Stage
+from models.kpi.user_catalogue import ExportRule, KpiBook
+from models.scope import Scope
+from models.window import (
     DAY_MS,
     HOUR_MS,
     MINUTE_MS,

@@ -11,7 +11,7 @@ import urllib.error
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from models.windows import DAY_MS
+from models.window import DAY_MS
 from tests.chaos.arena import Arena
 from tests.chaos.scenario import scenario
 from tests.support import data

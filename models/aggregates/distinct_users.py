@@ -14,8 +14,8 @@ import datasketches
 import numpy as np
 import xxhash
 
-from models import hyperloglog
-from models.hyperloglog import Hashes, Registers
+from models.aggregates import hyperloglog
+from models.aggregates.hyperloglog import Hashes, Registers
 
 EXACT_LIMIT = 1_024
 """Up to so many users are counted exactly and held as hashes."""

@@ -25,11 +25,11 @@ from pydantic import (
     model_validator,
 )
 
-from models.ahp import Priorities, parse_judgement, weigh_judgements
-from models.definitions import Catalogue
-from models.indicators import Indicator, Weight, hint
-from models.scopes import NO_CAMPAIGN, NO_CHANNEL, OTHER_CAMPAIGNS, UNKNOWN_CAMPAIGN, Scope
-from models.windows import WindowName
+from models.kpi.definition import Catalogue
+from models.scope import NO_CAMPAIGN, NO_CHANNEL, OTHER_CAMPAIGNS, UNKNOWN_CAMPAIGN, Scope
+from models.scorecards.ahp import Priorities, parse_judgement, weigh_judgements
+from models.scorecards.indicator import Indicator, Weight, hint
+from models.window import WindowName
 
 CardScope = Literal["all", "campaign", "channel", "region"]
 Lifecycle = Literal["launch", "growth", "mature"]

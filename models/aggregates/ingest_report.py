@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from models.cells import CellWire
-from models.scopes import Facet
-from models.wire import refusing
+from models.aggregates.cell import CellWire
+from models.aggregates.safe_decode import refusing
+from models.scope import Facet
 
 
 class SourceStats(msgspec.Struct, array_like=True):

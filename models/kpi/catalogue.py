@@ -2,15 +2,15 @@
 
 S0 to S3 are the papers that docs/kpis.md names. More KPIs come from a file of
 configuration. The order is that of the funnel, then of money, then of people;
-those of customers and attribution are in `models.customer_kpis`.
+those of customers and attribution are in `models.kpi.catalogue_customers`.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from models.customer_kpis import CUSTOMER_KPIS
-from models.definitions import Catalogue, Kpi
+from models.kpi.catalogue_customers import CUSTOMER_KPIS
+from models.kpi.definition import Catalogue, Kpi
 
 KPIS: Final = (
     # Reach and traffic

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from models.definitions import Catalogue, Kpi
+from models.kpi.definition import Catalogue, Kpi
 
 Better = Literal["more", "less"]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]

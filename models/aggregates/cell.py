@@ -7,10 +7,10 @@ from typing import Protocol
 
 import msgspec
 
-from models import histograms
-from models.distinct import Distinct
-from models.histograms import Histogram
-from models.measures import DISTRIBUTIONS, SET_INDEX, UNIONS, USER_SETS, WIDTH
+from models.aggregates import histograms
+from models.aggregates.distinct_users import Distinct
+from models.aggregates.histograms import Histogram
+from models.kpi.measures import DISTRIBUTIONS, SET_INDEX, UNIONS, USER_SETS, WIDTH
 
 LevelWire = tuple[int, int]
 """A level's newest measurement: event time in ms, value in 1/10,000; of two the larger counts."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from models.windows import BEGINNING_MS
+from models.window import BEGINNING_MS
 
 CampaignKind = Literal["routine", "strategic", "ad_hoc"]
 

@@ -7,11 +7,11 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from models.definitions import Catalogue, Kpi
-from models.formulas import Coefficient
-from models.kpis import CATALOGUE
-from models.scopes import SCOPE_KINDS, ScopeKind
-from models.windows import SHOWN_WINDOWS, ShownWindow
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import Catalogue, Kpi
+from models.kpi.formulas import Coefficient
+from models.scope import SCOPE_KINDS, ScopeKind
+from models.window import SHOWN_WINDOWS, ShownWindow
 
 Extra = Literal["n", "bounds", "comparisons"]
 """What may be exported beside a KPI's value: what it rests on, its interval of 95 %, and its

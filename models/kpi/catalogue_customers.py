@@ -1,6 +1,6 @@
 """KPIs of customers, and of the ways to attribute an order side by side.
 
-Parts of the catalogue in `models.kpis`; S0 to S3 are the papers that docs/kpis.md
+Parts of the catalogue in `models.kpi.catalogue`; S0 to S3 are the papers that docs/kpis.md
 names. Absent until orders of customers whose history is known were seen.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from models.definitions import Kpi
+from models.kpi.definition import Kpi
 
 _HISTORY: Final = ("orders_attributed",)
 

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models import formulas
-from models.formulas import Formula, FormulaError, Quantile, Quotient, Spread, Total
-from models.measures import SUM_INDEX, SourceKind, sources_of
-from models.money import to_currency
+from models.kpi import formulas
+from models.kpi.formulas import Formula, FormulaError, Quantile, Quotient, Spread, Total
+from models.kpi.measures import SUM_INDEX, SourceKind, sources_of
+from models.money.amounts import to_currency
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
 ShownUnit = Unit | Literal["multiple"]
@@ -27,7 +27,7 @@ class Kpi(BaseModel):
     """One KPI, as the catalogue or a file of configuration defines it.
 
     Args:
-        formula: see `models.formulas`.
+        formula: see `models.kpi.formulas`.
         multiple: of a ratio, whether people read it as 1.5 times and not as 150 %.
         needs: sums; without having seen any of them that day the KPI is absent, not 0.
         n: the sum or set of users that the value rests on; without it the value itself.

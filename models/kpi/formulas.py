@@ -23,7 +23,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Literal
 
-from models.measures import (
+from models.kpi.measures import (
     CREDITS,
     DISTRIBUTION_INDEX,
     LEVEL_INDEX,
@@ -191,7 +191,7 @@ def terms(text: str) -> Terms:
 
 
 def in_parts(terms: Terms) -> bool:
-    """Say whether a sum counts parts of orders, `models.measures.ORDER_CREDIT` to an order."""
+    """Say whether a sum counts parts of orders, `models.kpi.measures.ORDER_CREDIT` to an order."""
     return bare(terms[0][1]) in CREDITS
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.money import LARGEST_AMOUNT, MoneyError, to_units
+from models.money.amounts import LARGEST_AMOUNT, MoneyError, to_units
 
 _WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
 

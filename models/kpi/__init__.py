@@ -1,0 +1,1 @@
+"""KPIs as data: measures, formulas, definitions, the catalogue and the user's choice."""

@@ -1,0 +1,1 @@
+"""Amounts in exact units, and exchange rates."""

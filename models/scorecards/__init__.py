@@ -1,0 +1,1 @@
+"""Scorecards: indicators, their weights, and the points they give."""
