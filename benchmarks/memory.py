@@ -37,8 +37,8 @@ from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.measures import SOURCE_KINDS, SourceKind
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, WINDOWS, BusinessDay, align_down
+from streams.engine.contracts import Position, Saved, Snapshot, Unsettled
 from streams.engine.memory import give_back
-from streams.engine.stage import Position, Saved, Snapshot, Unsettled
 from streams.engine.steps import at_once
 from streams.kpis.cold import ColdStore
 from streams.kpis.job import KpiJob

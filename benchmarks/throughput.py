@@ -41,7 +41,7 @@ from streams.broker import Broker
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.valkey import EmbeddedValkey
 from streams.engine import topics
-from streams.engine.worker import Engine
+from streams.engine.faust_worker import Engine
 
 TOPIC = "bench-clicks"
 PARTITIONS = 4

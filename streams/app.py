@@ -24,12 +24,12 @@ from models.window import DAY_MS
 from streams import config
 from streams.alerting.judge import AlertJudge
 from streams.delivery.alertmanager import AlertmanagerDelivery
-from streams.engine import topics, worker
-from streams.engine.fence import end_process
-from streams.engine.stage import Saved, SourcePartition
+from streams.engine import faust_worker, topics
+from streams.engine.contracts import Saved, SourcePartition
+from streams.engine.faust_adapter.transport import BatchThread
+from streams.engine.faust_worker import Engine, EngineOptions
+from streams.engine.process_fence import end_process
 from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD, TopicSpec
-from streams.engine.transport import BatchThread
-from streams.engine.worker import Engine, EngineOptions
 from streams.errors import ConfigError
 from streams.export.exports import Exports
 from streams.export.share import LiveShare
@@ -135,7 +135,7 @@ class Monitor:
             self.settings.web_ready_file.write_text(self.web.url)
         log.info("live page and metrics at %s", self.web.url)
         try:
-            await worker.run(self.engine, before_start=before_start)
+            await faust_worker.run(self.engine, before_start=before_start)
         finally:
             for task in background:
                 task.cancel()
@@ -317,7 +317,7 @@ def _engine(
         watchdog_s=settings.watchdog_s,
         replication_factor=settings.replication_factor,
     )
-    return worker.build(
+    return faust_worker.build(
         options,
         [ingest_stage, kpis_stage],
         start_offsets=_start_offsets(settings),
@@ -378,7 +378,7 @@ def ingest_rules(settings: Settings) -> IngestRules:
     )
 
 
-def _start_offsets(settings: Settings) -> worker.StartOffsets:
+def _start_offsets(settings: Settings) -> faust_worker.StartOffsets:
     """Return where topics without state are read from: an offset for each partition."""
 
     async def find(tps: set[TP], thread: BatchThread) -> Mapping[TP, int]:

@@ -25,7 +25,7 @@ from streams.embedded import demo as demos
 from streams.embedded import feeding, letters
 from streams.embedded import services as embedded_services
 from streams.engine import topics as engine_topics
-from streams.engine.fence import end_process
+from streams.engine.process_fence import end_process
 from streams.errors import MonitorError
 from streams.ingest import registry
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from models.campaigns.campaign_change import Changes
 from models.money.exchange_rates import Rates
 from streams import app, config
-from streams.engine.stage import SourcePartition
+from streams.engine.contracts import SourcePartition
 from streams.errors import CustomersError
 from streams.ingest import stage as ingest
 from streams.ingest.campaigns import CampaignIndex

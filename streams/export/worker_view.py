@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from streams.engine.running import EngineStats, RecoveryProgress
+from streams.engine.runtime.running_job import EngineStats, RecoveryProgress
 from streams.kpis.view import KpiView
 
 

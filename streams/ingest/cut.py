@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from models.customers.journal_entry import TOUCH, from_bytes
-from streams.engine.stage import NotYetError, OutsideAwayError, Snapshot
+from streams.engine.contracts import NotYetError, OutsideAwayError, Snapshot
 from streams.ingest.attribution import Account, AttributionRules, as_declared, changed_by_last
 from streams.ingest.panes import Panes, book
 from streams.ingest.progress import Progress

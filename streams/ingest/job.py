@@ -31,8 +31,8 @@ from models.events import (
 )
 from models.money.exchange_rates import Rates
 from models.scope import UNKNOWN_CAMPAIGN
-from streams.engine.letters import dead_letter
-from streams.engine.stage import Output, Position, Record, Saved, Snapshot, SourcePartition
+from streams.engine.contracts import Output, Position, Record, Saved, Snapshot, SourcePartition
+from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.checks import CARRIED, EPOCH, checked_time

@@ -19,8 +19,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.broker import Broker
-from streams.engine import state
-from streams.engine.stage import SourcePartition
+from streams.engine import state_log
+from streams.engine.contracts import SourcePartition
 from streams.ingest.customers import CustomerStore
 from streams.ingest.cut import UnsettledCut, calls, source_name
 from streams.ingest.job import IngestJob
@@ -124,11 +124,11 @@ async def _ends(
                 for record in records:
                     if record.value is None:
                         tables[tp.partition].pop(record.key, None)
-                    elif record.key.startswith(state.HEADS):
+                    elif record.key.startswith(state_log.HEADS):
                         tables[tp.partition][record.key] = record.value
     for number, of_partition in by_partition.items():
         for source in of_partition:
-            found[source] = 1 + state.last_offset(tables[number].items(), source=source)
+            found[source] = 1 + state_log.last_offset(tables[number].items(), source=source)
     return found
 
 

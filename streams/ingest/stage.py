@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from models.aggregates import ingest_report
 from models.aggregates.ingest_report import Waiting
 from models.money.exchange_rates import Rates
-from streams.engine.stage import Output, Position, Saved, SourcePartition, Stage
+from streams.engine.contracts import Output, Position, Saved, SourcePartition, Stage
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.cut import CustomerContext
 from streams.ingest.job import IngestJob

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from models.scope import ALL
 from models.window import SO_FAR, WINDOWS, Window, WindowName, align_down
-from streams.engine.stage import Output
+from streams.engine.contracts import Output
 from streams.engine.steps import Steps
 from streams.kpis.closing import Closing
 from streams.kpis.judging import Judge

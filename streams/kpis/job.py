@@ -16,8 +16,7 @@ from models.aggregates.ingest_report import Report
 from models.dead_letters import Reason
 from models.kpi.measures import SourceKind
 from models.window import PANE_MS, WINDOWS, BusinessDay, Window
-from streams.engine.letters import dead_letter
-from streams.engine.stage import (
+from streams.engine.contracts import (
     BesideRecordsError,
     Output,
     Position,
@@ -25,6 +24,7 @@ from streams.engine.stage import (
     Saved,
     SourcePartition,
 )
+from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime, Steps, in_groups
 from streams.kpis import saved as saved_states
 from streams.kpis.buckets import KEPT_MS, PANES_A_STEP, Buckets, in_cells

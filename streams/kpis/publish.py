@@ -9,7 +9,7 @@ import msgspec
 from models.alerts import Alert
 from models.kpi.definition import KpiValue
 from models.scope import Scope
-from streams.engine.stage import Output
+from streams.engine.contracts import Output
 from streams.kpis.view import Evaluation
 
 SCOPES_PER_RECORD = 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streams.engine.stage import Saved, SourcePartition, Stage
+from streams.engine.contracts import Saved, SourcePartition, Stage
 from streams.kpis.job import KpiJob
 
 TABLE = "kpis"

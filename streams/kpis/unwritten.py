@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streams.engine.stage import Output, Snapshot
+from streams.engine.contracts import Output, Snapshot
 from streams.kpis.bucket import Segment
 
 

@@ -21,9 +21,9 @@ from models.dead_letters import DeadLetter, Reason
 from streams import config
 from streams.embedded import files
 from streams.embedded.files import FileMapping
-from streams.engine import state
-from streams.engine.stage import Output, Snapshot, SourcePartition
-from streams.engine.state import StateLog
+from streams.engine import state_log
+from streams.engine.contracts import Output, Snapshot, SourcePartition
+from streams.engine.state_log import StateLog
 from streams.errors import ConfigError, FeedError, StateError
 from streams.ingest.decode import EventDecoder, Rejected
 from tests.fuzz import edits, fuzzed, json_values
@@ -145,7 +145,7 @@ def test_a_state_is_read_or_refused(data: st.DataObject) -> None:
         else (key, data.draw(edits(value)))
     )
     with contextlib.suppress(StateError):
-        state.read(items, source=SOURCE, generation=1)
+        state_log.read(items, source=SOURCE, generation=1)
 
 
 CAMPAIGN = Campaign(id="c1", name="First", aliases=("第一",)).model_dump_json().encode()

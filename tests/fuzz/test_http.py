@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.window import BusinessDay
-from streams.engine.running import EngineStats
-from streams.engine.stage import Position
+from streams.engine.contracts import Position
+from streams.engine.runtime.running_job import EngineStats
 from streams.export.exports import Exports
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView

@@ -19,7 +19,7 @@ from models.customers.journal_entry import DefaultModel
 from models.kpi.measures import SUMS
 from models.window import DAY_MS
 from streams.embedded.valkey import EmbeddedValkey
-from streams.engine.stage import Position, Snapshot
+from streams.engine.contracts import Position, Snapshot
 from streams.ingest.attribution import AttributionRules
 from streams.ingest.customers import CustomerStore
 from streams.ingest.cut import Customers

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from streams.alerting.judge import AlertJudge
-from streams.engine.stage import Position, Snapshot, Unsettled
+from streams.engine.contracts import Position, Snapshot, Unsettled
 from streams.engine.steps import at_once
 from streams.kpis.buckets import Buckets
 from streams.kpis.job import KpiJob

@@ -20,7 +20,7 @@ from models.kpi.measures import SOURCE_KINDS
 from models.money.exchange_rates import Rates
 from models.window import BusinessDay
 from streams.alerting.judge import AlertJudge
-from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition
+from streams.engine.contracts import Output, Position, Saved, Snapshot, SourcePartition
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.cut import CustomerContext
 from streams.ingest.job import IngestJob

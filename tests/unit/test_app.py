@@ -51,7 +51,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         await asyncio.sleep(0.05)
 
     monkeypatch.setattr(app, "end_process", end_process)
-    monkeypatch.setattr(app.worker, "run", run)
+    monkeypatch.setattr(app.faust_worker, "run", run)
     return reasons
 
 

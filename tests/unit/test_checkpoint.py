@@ -11,11 +11,7 @@ from aiokafka.errors import OutOfOrderSequenceNumber, RecordListTooLargeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine import checkpoint
-from streams.engine.checkpoint import AckedPrefix, Checkpoints
-from streams.engine.fence import PauseFence
-from streams.engine.running import EngineStats, Running
-from streams.engine.stage import (
+from streams.engine.contracts import (
     NotYetError,
     Output,
     OutsideAwayError,
@@ -23,7 +19,11 @@ from streams.engine.stage import (
     SourcePartition,
     Stage,
 )
-from streams.engine.state import StateLog
+from streams.engine.process_fence import PauseFence
+from streams.engine.runtime import checkpoint_writer
+from streams.engine.runtime.checkpoint_writer import AckedPrefix, Checkpoints
+from streams.engine.runtime.running_job import EngineStats, Running
+from streams.engine.state_log import StateLog
 from tests.unit.conftest import ProcessEndedError
 
 SOURCE = SourcePartition("clicks", 0)
@@ -123,7 +123,7 @@ def test_a_checkpoint_is_written_in_one_order() -> None:
 
 
 def test_a_broker_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "RETRY_S", 0.01)
+    monkeypatch.setattr(checkpoint_writer, "RETRY_S", 0.01)
     world = World()
     world.failures = 3
     asyncio.run(world.write())
@@ -163,7 +163,7 @@ class UnsettledJob(FakeJob):
 
 
 def unsettled_world(monkeypatch: pytest.MonkeyPatch, *meets: Exception) -> tuple[World, Any]:
-    monkeypatch.setattr(checkpoint, "RETRY_S", 0.01)
+    monkeypatch.setattr(checkpoint_writer, "RETRY_S", 0.01)
     world, job = World(), UnsettledJob(*meets)
     job.running = world.running
     world.running.job = job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine.clock import FORGET_S, SILENCE_S, BrokerClock
+from streams.engine.broker_clock import FORGET_S, SILENCE_S, BrokerClock
 from streams.ingest.watermark import Watermark
 
 EPOCH_MS = 1_700_000_000_000

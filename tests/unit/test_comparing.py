@@ -28,7 +28,7 @@ from models.window import (
     reference_period,
     start_of_window,
 )
-from streams.engine.stage import Position
+from streams.engine.contracts import Position
 from streams.engine.steps import Steps, at_once
 from streams.kpis import intervals
 from streams.kpis.comparing import KINDS, comparisons_in_turn, shown

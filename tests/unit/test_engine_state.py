@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine import state
-from streams.engine.stage import Output, Position, Saved, Snapshot, SourcePartition
-from streams.engine.state import Checkpoint, StateLog
-from streams.engine.watchdog import Watchdog
+from streams.engine import state_log
+from streams.engine.contracts import Output, Position, Saved, Snapshot, SourcePartition
+from streams.engine.runtime.watchdog import Watchdog
+from streams.engine.state_log import Checkpoint, StateLog
 from streams.errors import StateError
 
 SOURCE = SourcePartition("clicks", 3)
@@ -35,7 +35,7 @@ class Read(NamedTuple):
 
 
 def read(store: Store, *, keep_newer: bool = False) -> Read:
-    found = state.read(list(store.items()), source=SOURCE, generation=0, keep_newer=keep_newer)
+    found = state_log.read(list(store.items()), source=SOURCE, generation=0, keep_newer=keep_newer)
     assert found.saved is not None
     return Read(found.saved, found.outputs, found.log)
 
@@ -61,7 +61,7 @@ def test_a_head_and_its_segments_come_back_as_they_were() -> None:
 
 
 def test_nothing_written_is_no_state() -> None:
-    found = state.read([], source=SOURCE, generation=3)
+    found = state_log.read([], source=SOURCE, generation=3)
     assert found.saved is None
     assert found.log.epoch == 3 << 20
 
@@ -69,7 +69,7 @@ def test_nothing_written_is_no_state() -> None:
 def test_segments_without_a_head_are_removed_and_their_epoch_is_not_used_again() -> None:
     store: Store = {}
     write(store, StateLog(SOURCE, 7 << 20).checkpoint(SNAPSHOT, offset=1), steps=1)
-    found = state.read(list(store.items()), source=SOURCE, generation=7)
+    found = state_log.read(list(store.items()), source=SOURCE, generation=7)
     assert found.saved is None
     assert found.log.epoch == (7 << 20) + 1
     assert found.log.obsolete == list(store)
@@ -201,7 +201,7 @@ def test_state_of_version_one_is_taken_over() -> None:
     assert b"segment/clicks/ids/1/8" not in store
     assert read(store).saved.segments == {b"ids/1/6": b"a", b"ids/2/9": b"b"}
     # A worker of version 1 reads the old head and refuses its version.
-    assert msgspec.msgpack.decode(store[b"head/clicks"])[0] == state.SCHEMA_VERSION
+    assert msgspec.msgpack.decode(store[b"head/clicks"])[0] == state_log.SCHEMA_VERSION
 
 
 def test_a_migration_that_stops_anywhere_loses_nothing() -> None:
@@ -237,12 +237,12 @@ def test_state_of_another_version_is_refused() -> None:
 
 
 def test_state_of_the_version_before_is_read_and_written_as_of_this_one() -> None:
-    before = state.SCHEMA_VERSION - 1
+    before = state_log.SCHEMA_VERSION - 1
     found = read({b"head/clicks/7": msgspec.msgpack.encode([before, 1, 5, b"kept", []])})
     assert found.saved.state == b"kept"
     _, head = found.log.checkpoint(SNAPSHOT, offset=6).head
     assert head is not None
-    assert msgspec.msgpack.decode(head)[0] == state.SCHEMA_VERSION
+    assert msgspec.msgpack.decode(head)[0] == state_log.SCHEMA_VERSION
 
 
 def test_the_watchdog_finds_sources_with_records_and_no_progress() -> None:

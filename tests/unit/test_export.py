@@ -22,8 +22,8 @@ from models.scorecards.scorecard import ScorecardBook
 from models.window import HOUR_MS, BusinessDay, Reference
 from streams import config
 from streams.embedded import synthetic
-from streams.engine.running import EngineStats
-from streams.engine.stage import Position
+from streams.engine.contracts import Position
+from streams.engine.runtime.running_job import EngineStats
 from streams.export.exports import Exports
 from streams.export.live import live
 from streams.export.metrics_text import MetricsText

@@ -23,7 +23,7 @@ from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer, ConsumerThread
 from faust.transport.drivers import aiokafka as driver
 
-from streams.engine import transport
+from streams.engine.faust_adapter import transport
 
 
 def parameters(function: object) -> list[str]:

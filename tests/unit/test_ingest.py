@@ -14,7 +14,7 @@ from models.aggregates.ingest_report import Report
 from models.campaigns.campaign import Campaign
 from models.dead_letters import Reason
 from models.kpi.measures import SUM_INDEX
-from streams.engine.stage import Position, Snapshot
+from streams.engine.contracts import Position, Snapshot
 from streams.ingest.job import IngestJob
 from tests.support.at_once import settled
 from tests.support.cells import from_wire

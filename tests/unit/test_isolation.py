@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine import isolation
-from streams.engine.isolation import Isolation
-from streams.engine.running import EngineStats
-from streams.engine.stage import SourcePartition
+from streams.engine.contracts import SourcePartition
+from streams.engine.runtime import poison_records
+from streams.engine.runtime.poison_records import Isolation
+from streams.engine.runtime.running_job import EngineStats
 
 SOURCE = SourcePartition("clicks", 0)
 
@@ -100,7 +100,7 @@ def test_a_stage_that_fails_again_and_again_ends_the_worker(
         said.append(why % details)
         raise SystemExit
 
-    monkeypatch.setattr(isolation, "end_process", end)
+    monkeypatch.setattr(poison_records, "end_process", end)
     worker = Worker(set(range(100)), count=100, batch=100, saved=0)
     with pytest.raises(SystemExit):
         asyncio.run(worker.run())

@@ -16,7 +16,7 @@ from models.alerts import Alert, RuleBook
 from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.scope import Scope
-from streams.engine.stage import Position
+from streams.engine.contracts import Position
 from streams.kpis.completeness import Completeness
 from streams.kpis.intervals import wilson
 from streams.kpis.job import KpiJob

@@ -8,7 +8,7 @@ from typing import Any
 
 from faust.types import TP
 
-from streams.engine.worker import Engine
+from streams.engine.faust_worker import Engine
 
 FIRST, SECOND = TP("ingest-changelog", 0), TP("ingest-changelog", 1)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.aggregates import ingest_report
 from models.kpi.measures import SUMS
 from models.window import DAY_MS
-from streams.engine.stage import NotYetError, Position, Snapshot, Unsettled
+from streams.engine.contracts import NotYetError, Position, Snapshot, Unsettled
 from streams.ingest.cut import CustomersAwayError
 from streams.ingest.job import IngestJob
 from tests.support.at_once import settled

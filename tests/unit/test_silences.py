@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.kpi.catalogue import CATALOGUE
-from streams.engine.stage import Position
+from streams.engine.contracts import Position
 from tests.support.offline import NOON, Path, event, kind_of, record
 
 STEP_MS = 500

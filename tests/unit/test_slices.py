@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models.alerts import RuleBook
 from models.kpi.measures import SourceKind
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
-from streams.engine.stage import BesideRecordsError, Position, Saved
+from streams.engine.contracts import BesideRecordsError, Position, Saved
 from streams.kpis import saved as saved_states
 from streams.kpis.job import KpiJob
 from streams.kpis.silences import Silences

@@ -24,7 +24,7 @@ from models.window import (
     BusinessDay,
     whole_quarter,
 )
-from streams.engine.stage import Snapshot
+from streams.engine.contracts import Snapshot
 from streams.export.exports import Exports
 from streams.export.live import live
 from streams.ingest.campaigns import CampaignIndex

@@ -20,12 +20,12 @@ from aiokafka.errors import (
 )
 from faust.types import TP
 
-from streams.engine.fence import PauseFence, end_process
-from streams.engine.running import EngineStats, Running
-from streams.engine.stage import NotYetError, Output, OutsideAwayError, Snapshot, Unsettled
-from streams.engine.state import Write
+from streams.engine.contracts import NotYetError, Output, OutsideAwayError, Snapshot, Unsettled
+from streams.engine.faust_adapter.table_store import writing_to
+from streams.engine.process_fence import PauseFence, end_process
+from streams.engine.runtime.running_job import EngineStats, Running
+from streams.engine.state_log import Write
 from streams.engine.steps import PAUSE_S, Slice, in_groups
-from streams.engine.store import writing_to
 
 log = logging.getLogger(__name__)
 

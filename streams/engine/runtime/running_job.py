@@ -6,8 +6,8 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from streams.engine.stage import Job, SourcePartition, Stage
-from streams.engine.state import StateLog
+from streams.engine.contracts import Job, SourcePartition, Stage
+from streams.engine.state_log import StateLog
 
 PENDING_LIMIT = 200_000
 """With so many records since the last snapshot, a source waits for its checkpoint."""

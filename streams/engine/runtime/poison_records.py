@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from streams.engine.fence import end_process
-from streams.engine.running import EngineStats, Running
-from streams.engine.stage import BesideRecordsError, SourcePartition
+from streams.engine.contracts import BesideRecordsError, SourcePartition
+from streams.engine.process_fence import end_process
+from streams.engine.runtime.running_job import EngineStats, Running
 
 log = logging.getLogger(__name__)
 

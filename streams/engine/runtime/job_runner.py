@@ -10,17 +10,17 @@ from typing import Any
 
 from faust.types import TP
 
-from streams.engine import state as states
-from streams.engine.checkpoint import HANDOVER_S, Checkpoints
-from streams.engine.clock import BrokerClock
-from streams.engine.fence import PauseFence, end_process
-from streams.engine.isolation import Isolation
-from streams.engine.running import EngineStats, Running
-from streams.engine.stage import Position, Saved, SourcePartition, Stage
-from streams.engine.state import Found, StateLog
+from streams.engine import state_log as states
+from streams.engine.broker_clock import BrokerClock
+from streams.engine.contracts import Position, Saved, SourcePartition, Stage
+from streams.engine.faust_adapter.table_store import discard, held_by_another
+from streams.engine.faust_adapter.transport import Batch, BatchThread
+from streams.engine.process_fence import PauseFence, end_process
+from streams.engine.runtime.checkpoint_writer import HANDOVER_S, Checkpoints
+from streams.engine.runtime.poison_records import Isolation
+from streams.engine.runtime.running_job import EngineStats, Running
+from streams.engine.state_log import Found, StateLog
 from streams.engine.steps import PAUSE_S, Slice
-from streams.engine.store import discard, held_by_another
-from streams.engine.transport import Batch, BatchThread
 from streams.errors import StateError
 
 log = logging.getLogger(__name__)

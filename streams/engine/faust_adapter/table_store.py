@@ -15,7 +15,7 @@ from typing import Any
 from faust import stores
 from faust.stores import rocksdb
 
-from streams.engine.fence import end_process
+from streams.engine.process_fence import end_process
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models import dead_letters
 from models.dead_letters import DeadLetter, Reason
-from streams.engine.stage import Output, Record, SourcePartition
+from streams.engine.contracts import Output, Record, SourcePartition
 
 
 def dead_letter(

@@ -19,10 +19,10 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.engine import instance
-from streams.engine.clock import SILENCE_S, BrokerClock
-from streams.engine.fence import end_process
-from streams.engine.stage import Position, SourcePartition
+from streams.engine.broker_clock import SILENCE_S, BrokerClock
+from streams.engine.contracts import Position, SourcePartition
+from streams.engine.faust_adapter import instance_fencing
+from streams.engine.process_fence import end_process
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Start the consumer, and watch for another one with its instance id."""
         await super().on_start()
         instance_id = self.consumer.app.conf.consumer_group_instance_id
-        instance.watch(
+        instance_fencing.watch(
             self._ensure_consumer()._coordinator,
             on_taken=lambda: end_process(
                 "another worker joined with the instance id %s and has the partitions of this one; "

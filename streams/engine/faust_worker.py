@@ -18,15 +18,15 @@ from faust.types import TP
 
 from streams.broker import Broker
 from streams.engine import memory
-from streams.engine.clock import BrokerClock
-from streams.engine.fence import PauseFence, end_process
-from streams.engine.runner import Runner
-from streams.engine.running import RecoveryProgress
-from streams.engine.stage import SourcePartition, Stage
-from streams.engine.store import REBUILDING_STORE
+from streams.engine.broker_clock import BrokerClock
+from streams.engine.contracts import SourcePartition, Stage
+from streams.engine.faust_adapter.table_store import REBUILDING_STORE
+from streams.engine.faust_adapter.transport import BatchThread, BatchTransport
+from streams.engine.process_fence import PauseFence, end_process
+from streams.engine.runtime.job_runner import Runner
+from streams.engine.runtime.running_job import RecoveryProgress
+from streams.engine.runtime.watchdog import Watchdog
 from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD
-from streams.engine.transport import BatchThread, BatchTransport
-from streams.engine.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from models.aggregates.safe_decode import refusing
-from streams.engine.stage import Output, Saved, Snapshot, SourcePartition
+from streams.engine.contracts import Output, Saved, Snapshot, SourcePartition
 from streams.errors import StateError
 
 SCHEMA_VERSION = 5

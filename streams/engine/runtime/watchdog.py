@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-from streams.engine.fence import end_process
-from streams.engine.runner import Runner
-from streams.engine.stage import Position, SourcePartition
+from streams.engine.contracts import Position, SourcePartition
+from streams.engine.process_fence import end_process
+from streams.engine.runtime.job_runner import Runner
 
 
 class Watchdog:

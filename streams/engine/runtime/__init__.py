@@ -1,0 +1,1 @@
+"""What runs jobs: batches in, checkpoints out, poison records set aside."""
