@@ -31,8 +31,8 @@ from streams.engine.faust_worker import Engine, EngineOptions
 from streams.engine.process_fence import end_process
 from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD, TopicSpec
 from streams.errors import ConfigError
-from streams.export.exports import Exports
-from streams.export.share import LiveShare
+from streams.export.page.redis_share import LiveShare
+from streams.export.report_queries import Exports
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
 from streams.ingest import stage as ingest

@@ -12,10 +12,11 @@ from models.kpi.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, US
 from models.kpi.user_catalogue import HEADLINES, SHORT_WINDOWS
 from models.scope import PARTS, SCOPE_KINDS
 from models.window import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
-from streams.export import collector
+from streams.analysis import peer_outliers
 from streams.export.event_reference import events_page
 from streams.export.markdown import GENERATED, table
-from streams.kpis import effects, peers
+from streams.export.metrics import collector
+from streams.kpis import effects
 from streams.kpis.buckets import DAY_LEVEL, KEPT_MS
 from streams.kpis.stages import STEP_MS
 
@@ -215,9 +216,9 @@ def kpis_page(catalogue: Catalogue) -> str:
         effect_days=effects.LOOKBACK_MS // DAY_MS,
         longest_hours=effects.COMPARED_MS // HOUR_MS,
         scopes=", ".join(f"`{kind}`" for kind in SCOPE_KINDS),
-        peer_windows=", ".join(f"`{name}`" for name in peers.WINDOWS),
-        z_limit=peers.Z_LIMIT,
-        fewest_peers=peers.FEWEST_PEERS,
+        peer_windows=", ".join(f"`{name}`" for name in peer_outliers.WINDOWS),
+        z_limit=peer_outliers.Z_LIMIT,
+        fewest_peers=peer_outliers.FEWEST_PEERS,
         measures=table(("name", "is a", "topic", "what it is"), measures),
         headlines=", ".join(f"`{name}`" for name in HEADLINES),
         short_windows=", ".join(f"`{name}`" for name in SHORT_WINDOWS),

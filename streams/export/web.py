@@ -17,10 +17,10 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from streams.errors import MonitorError
-from streams.export.exports import Exports
-from streams.export.live import live
-from streams.export.metrics_text import MetricsText
-from streams.export.share import LiveShare
+from streams.export.metrics.text_format import MetricsText
+from streams.export.page.redis_share import LiveShare
+from streams.export.page.snapshot import live
+from streams.export.report_queries import Exports
 from streams.export.worker_view import ViewSource
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class WebServer:
         self._exports = exports
         self._share = share
         self._metrics_text = MetricsText(view, exports)
-        self._page = resources.files("streams.export").joinpath("live.html").read_text("utf-8")
+        self._page = resources.files("streams.export.page").joinpath("live.html").read_text("utf-8")
         self._streams = 0
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from models.window import BusinessDay
 from streams.engine.contracts import Position
 from streams.engine.runtime.running_job import EngineStats
-from streams.export.exports import Exports
+from streams.export.report_queries import Exports
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
 from tests.fuzz import edits, fuzzed

@@ -25,7 +25,7 @@ from models.scope import Scope
 from streams.delivery.alertmanager import payload
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.valkey import EmbeddedValkey
-from streams.export import collector
+from streams.export.metrics import collector
 from tests.conftest import program
 from tests.support import stack
 from tests.support.cluster import Cluster, Worker

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from streams.embedded.valkey import EmbeddedValkey
-from streams.export import share
-from streams.export.share import LiveShare
+from streams.export.page import redis_share
+from streams.export.page.redis_share import LiveShare
 from streams.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 def test_a_picture_that_fails_does_not_end_the_sharing(
     valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(share, "EVERY_S", 0.01)
+    monkeypatch.setattr(redis_share, "EVERY_S", 0.01)
     owner, other = (LiveShare(RedisServer(url=valkey.url), app_id="shares") for _ in range(2))
     pictures = 0
 

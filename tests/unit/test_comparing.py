@@ -28,11 +28,11 @@ from models.window import (
     reference_period,
     start_of_window,
 )
+from streams.analysis.differences import Difference, difference_of
 from streams.engine.contracts import Position
 from streams.engine.steps import Steps, at_once
 from streams.kpis import intervals
 from streams.kpis.comparing import KINDS, comparisons_in_turn, shown
-from streams.kpis.differences import Difference, difference_of
 from streams.kpis.gaps import Gap
 from streams.kpis.saved import VERSION
 from streams.kpis.values import KpiValues

@@ -11,7 +11,8 @@ from models.campaigns.campaign import Campaign
 from models.events import SHAPES, Event
 from models.kpi.catalogue import KPIS
 from models.kpi.measures import SourceKind
-from streams.export import collector, event_reference
+from streams.export import event_reference
+from streams.export.metrics import collector
 from streams.settings import Settings
 from tests.support.at_once import settled
 from tests.support.offline import ingest_job, record

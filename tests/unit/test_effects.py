@@ -20,8 +20,8 @@ from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from streams.broker import Broker
 from streams.embedded import synthetic
 from streams.engine.steps import Steps, at_once
-from streams.export.exports import Exports
-from streams.export.live import live
+from streams.export.page.snapshot import live
+from streams.export.report_queries import Exports
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.registry import RegistryReader
 from streams.kpis.effects import SHOWN

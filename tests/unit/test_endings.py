@@ -18,8 +18,8 @@ from models.money.exchange_rates import Rates
 from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.broker import Broker
-from streams.export.exports import Exports
-from streams.export.live import live
+from streams.export.page.snapshot import live
+from streams.export.report_queries import Exports
 from streams.ingest.campaigns import CampaignIndex
 from streams.ingest.registry import RegistryReader
 from streams.kpis.moments import Moments

@@ -24,9 +24,9 @@ from streams import config
 from streams.embedded import synthetic
 from streams.engine.contracts import Position
 from streams.engine.runtime.running_job import EngineStats
-from streams.export.exports import Exports
-from streams.export.live import live
-from streams.export.metrics_text import MetricsText
+from streams.export.metrics.text_format import MetricsText
+from streams.export.page.snapshot import live
+from streams.export.report_queries import Exports
 from streams.export.worker_view import WorkerView
 from streams.kpis.comparing import KINDS
 from streams.kpis.view import Comparison, Evaluation, KpiView

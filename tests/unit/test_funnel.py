@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.kpi.definition import KpiValue
-from streams.kpis.funnel import funnel, worst
+from streams.analysis.funnel import funnel, worst
 
 
 def values(**counts: int) -> dict[str, KpiValue]:

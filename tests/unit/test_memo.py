@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 from weakref import ref
 
-from streams.export.memo import Memo
+from streams.export.evaluation_cache import Memo
 from streams.kpis.view import Evaluation
 
 ONE = Evaluation("1h", 0, 3_600_000, {})

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families as plain_tex
 from models.alerts import RuleBook
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.user_catalogue import ExportRule, KpiBook
-from streams.export.exports import Exports
-from streams.export.metrics_text import FORMATS_KEPT, MetricsText
+from streams.export.metrics.text_format import FORMATS_KEPT, MetricsText
+from streams.export.report_queries import Exports
 from streams.export.worker_view import WorkerView
 from tests.unit.test_export import UTC, view
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import KpiValue
 from models.scope import Scope
-from streams.kpis.peers import FEWEST_PEERS, Z_LIMIT, Peer, modified_z, outliers
+from streams.analysis.peer_outliers import FEWEST_PEERS, Z_LIMIT, Peer, modified_z, outliers
 from streams.kpis.values import KpiValues
 
 Z = pytest.approx

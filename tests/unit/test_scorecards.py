@@ -19,7 +19,7 @@ from models.money.amounts import UNITS_PER_CURRENCY
 from models.scope import ALL, Scope
 from models.scorecards.indicator import Better
 from models.scorecards.scorecard import Scorecard, ScorecardBook
-from streams.kpis.scoring import (
+from streams.analysis.scorecard_points import (
     IndicatorScore,
     IndicatorState,
     Score,

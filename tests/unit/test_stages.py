@@ -25,8 +25,8 @@ from models.window import (
     whole_quarter,
 )
 from streams.engine.contracts import Snapshot
-from streams.export.exports import Exports
-from streams.export.live import live
+from streams.export.page.snapshot import live
+from streams.export.report_queries import Exports
 from streams.ingest.campaigns import CampaignIndex
 from streams.kpis.buckets import DAY_LEVEL, KEPT_MS, QUARTER_LEVEL
 from streams.kpis.moments import Moments

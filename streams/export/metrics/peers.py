@@ -8,9 +8,9 @@ from prometheus_client.core import Metric
 
 from models.scope import PARTS
 from models.window import WindowName
-from streams.export.exports import OUTLIERS_SHOWN
-from streams.export.families import Spec, family
-from streams.kpis.peers import Z_LIMIT, Peer
+from streams.analysis.peer_outliers import Z_LIMIT, Peer
+from streams.export.metrics.families import Spec, family
+from streams.export.report_queries import OUTLIERS_SHOWN
 
 Z = Spec(
     "kpi_monitor_peer_z",

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from prometheus_client.core import Metric
 
 from models.scope import PARTS
-from streams.export.families import Sample, Spec, family
-from streams.kpis.funnel import Step, worst
-from streams.kpis.scoring import IndicatorState, Score
+from streams.analysis.funnel import Step, worst
+from streams.analysis.scorecard_points import IndicatorState, Score
+from streams.export.metrics.families import Sample, Spec, family
 
 _CARD = ("scorecard", "scope", *PARTS)
 _INDICATOR = (*_CARD, "dimension", "kpi")

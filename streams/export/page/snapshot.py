@@ -12,12 +12,12 @@ from models.campaigns.campaign_change import EFFECT_KPIS
 from models.kpi.definition import Catalogue
 from models.scope import ALL, Scope
 from models.window import SHOWN_WINDOWS, ShownWindow, WindowName
-from streams.export.exports import OUTLIERS_SHOWN, Exports
+from streams.analysis.differences import difference_of
+from streams.analysis.funnel import Step, worst
+from streams.analysis.peer_outliers import Peer
+from streams.analysis.scorecard_points import IndicatorScore, Score
+from streams.export.report_queries import OUTLIERS_SHOWN, Exports
 from streams.export.worker_view import WorkerView
-from streams.kpis.differences import difference_of
-from streams.kpis.funnel import Step, worst
-from streams.kpis.peers import Peer
-from streams.kpis.scoring import IndicatorScore, Score
 from streams.kpis.values import KpiValues
 from streams.kpis.view import Effect, KpiView
 

@@ -17,9 +17,9 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from streams.export.collector import Chosen, KpiMetrics, moment_metrics
-from streams.export.exports import Exports
-from streams.export.memo import Memo
+from streams.export.evaluation_cache import Memo
+from streams.export.metrics.collector import Chosen, KpiMetrics, moment_metrics
+from streams.export.report_queries import Exports
 from streams.export.worker_view import ViewSource
 from streams.kpis.view import Evaluation, KpiView
 

@@ -10,9 +10,9 @@ from prometheus_client.core import Metric
 from models.kpi.definition import Kpi
 from models.scope import PARTS, Scope
 from models.window import Reference, ShownWindow
-from streams.export.exports import Compared, Differences
-from streams.export.families import Sample, Spec, family
-from streams.kpis.differences import Difference
+from streams.analysis.differences import Difference
+from streams.export.metrics.families import Sample, Spec, family
+from streams.export.report_queries import Compared, Differences
 
 _LABELS = ("kpi", "scope", *PARTS, "window", "reference")
 

@@ -18,20 +18,20 @@ from models.alerts import AlertState
 from models.dead_letters import Reason
 from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.scope import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
-from streams.export.comparison_metrics import SPECS as COMPARISON_SPECS
-from streams.export.comparison_metrics import (
+from streams.export.metrics.comparisons import SPECS as COMPARISON_SPECS
+from streams.export.metrics.comparisons import (
     DifferenceRow,
     difference_metrics,
     difference_rows,
 )
-from streams.export.effect_metrics import SPECS as EFFECT_SPECS
-from streams.export.effect_metrics import effect_metrics
-from streams.export.exports import Exports, Series
-from streams.export.families import Spec, family
-from streams.export.peer_metrics import SPECS as PEER_SPECS
-from streams.export.peer_metrics import peer_metrics
-from streams.export.scorecard_metrics import SPECS as SCORECARD_SPECS
-from streams.export.scorecard_metrics import funnel_metrics, scorecard_metrics
+from streams.export.metrics.effects import SPECS as EFFECT_SPECS
+from streams.export.metrics.effects import effect_metrics
+from streams.export.metrics.families import Spec, family
+from streams.export.metrics.peers import SPECS as PEER_SPECS
+from streams.export.metrics.peers import peer_metrics
+from streams.export.metrics.scorecards import SPECS as SCORECARD_SPECS
+from streams.export.metrics.scorecards import funnel_metrics, scorecard_metrics
+from streams.export.report_queries import Exports, Series
 from streams.export.worker_view import WorkerView
 from streams.kpis.view import Evaluation, KpiView
 

@@ -12,9 +12,9 @@ from models.kpi.user_catalogue import Extra, KpiBook
 from models.scope import Scope, ScopeKind
 from models.scorecards.scorecard import ScorecardBook
 from models.window import BusinessDay, Reference, ShownWindow, WindowName
-from streams.export.memo import Memo
-from streams.kpis import funnel, peers, scoring
-from streams.kpis.differences import Difference, difference_of
+from streams.analysis import funnel, peer_outliers, scorecard_points
+from streams.analysis.differences import Difference, difference_of
+from streams.export.evaluation_cache import Memo
 from streams.kpis.view import Comparison, Evaluation, KpiView
 
 Compared = tuple[ShownWindow, Reference]
@@ -64,7 +64,7 @@ class Exports:
             }
         return self._series[key]
 
-    def scores(self, view: KpiView) -> list[scoring.Score]:
+    def scores(self, view: KpiView) -> list[scorecard_points.Score]:
         """Return the scores of all cards, on the newest windows."""
         if not view.frontier_ms:
             return []
@@ -72,9 +72,11 @@ class Exports:
         newest = {name: view.latest[name] for name in windows if name in view.latest}
         today = self.day.date_of(view.frontier_ms - 1)
 
-        def compute() -> list[scoring.Score]:
+        def compute() -> list[scorecard_points.Score]:
             values = {name: latest.values for name, latest in newest.items()}
-            return scoring.scores(self.scorecards, values, catalogue=self.catalogue, today=today)
+            return scorecard_points.scores(
+                self.scorecards, values, catalogue=self.catalogue, today=today
+            )
 
         return self._memo.of("scores", newest.values(), compute, besides=today)
 
@@ -122,18 +124,18 @@ class Exports:
             if scope in then.values and scope.campaign not in now.small
         }
 
-    def outliers(self, view: KpiView) -> Mapping[WindowName, list[peers.Peer]]:
+    def outliers(self, view: KpiView) -> Mapping[WindowName, list[peer_outliers.Peer]]:
         """Return the outliers among peers in each window that lost nothing."""
-        newest = {name: view.latest[name] for name in peers.WINDOWS if name in view.latest}
+        newest = {name: view.latest[name] for name in peer_outliers.WINDOWS if name in view.latest}
         return {
             name: self._memo.of(f"outliers {name}", [latest], partial(self._outliers_in, latest))
             for name, latest in newest.items()
             if latest.complete
         }
 
-    def _outliers_in(self, latest: Evaluation) -> list[peers.Peer]:
+    def _outliers_in(self, latest: Evaluation) -> list[peer_outliers.Peer]:
         """Return the outliers of one window, among the campaigns that are exported."""
-        return peers.outliers(
+        return peer_outliers.outliers(
             {
                 scope: values
                 for scope, values in latest.values.items()

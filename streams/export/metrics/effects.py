@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from prometheus_client.core import Metric
 
 from models.kpi.definition import Catalogue
-from streams.export.families import Spec, family
+from streams.export.metrics.families import Spec, family
 from streams.kpis.view import Effect
 
 EFFECT = Spec(

@@ -1,0 +1,1 @@
+"""Answers derived from evaluations: funnels, outliers among peers, points, differences."""

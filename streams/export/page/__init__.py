@@ -1,0 +1,1 @@
+"""The live page: its snapshot, and how workers share it."""
