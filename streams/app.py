@@ -36,13 +36,13 @@ from streams.export.report_queries import Exports
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
 from streams.ingest import stage as ingest
-from streams.ingest.attribution import AttributionRules
-from streams.ingest.campaigns import CampaignIndex
-from streams.ingest.customers import CustomerStore
-from streams.ingest.cut import CustomerContext
-from streams.ingest.progress import Progress
-from streams.ingest.registry import RegistryReader
-from streams.ingest.rules import IngestRules
+from streams.ingest.customers.attribution import AttributionRules
+from streams.ingest.customers.pending_checkpoint import CustomerContext
+from streams.ingest.customers.redis_store import CustomerStore
+from streams.ingest.customers.settlement_progress import Progress
+from streams.ingest.ingest_settings import IngestRules
+from streams.ingest.registry.campaign_index import CampaignIndex
+from streams.ingest.registry.reader import RegistryReader
 from streams.kpis import stage as kpis
 from streams.kpis.cold import ColdStore
 from streams.kpis.job import KpiJob

@@ -27,7 +27,7 @@ from streams.embedded import services as embedded_services
 from streams.engine import topics as engine_topics
 from streams.engine.process_fence import end_process
 from streams.errors import MonitorError
-from streams.ingest import registry
+from streams.ingest.registry import reader
 
 cli = typer.Typer(
     name="kpi-monitor",
@@ -246,7 +246,7 @@ def rates(
     chosen = settings.load(kafka=kafka, app_id=app_id)
     found = config.load_rates(file).rates
     monitor.ensure_topics(chosen)
-    asyncio.run(registry.publish(found, broker=chosen.broker, topic=chosen.registry_topic))
+    asyncio.run(reader.publish(found, broker=chosen.broker, topic=chosen.registry_topic))
     out.print(f"{len(found)} rates sent to {chosen.registry_topic} at {chosen.kafka}")
 
 

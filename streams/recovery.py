@@ -10,11 +10,11 @@ from streams import app, config
 from streams.engine.contracts import SourcePartition
 from streams.errors import CustomersError
 from streams.ingest import stage as ingest
-from streams.ingest.campaigns import CampaignIndex
-from streams.ingest.customers import CustomerStore
+from streams.ingest.customers.redis_store import CustomerStore
 from streams.ingest.job import IngestJob
 from streams.ingest.rebuild import Rebuilt, rebuild
-from streams.ingest.registry import RegistryReader
+from streams.ingest.registry.campaign_index import CampaignIndex
+from streams.ingest.registry.reader import RegistryReader
 from streams.settings import Settings
 
 

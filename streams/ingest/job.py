@@ -34,14 +34,14 @@ from models.scope import UNKNOWN_CAMPAIGN
 from streams.engine.contracts import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime
-from streams.ingest.campaigns import CampaignIndex
-from streams.ingest.checks import CARRIED, EPOCH, checked_time
-from streams.ingest.cut import CustomerContext, UnsettledCut
-from streams.ingest.decode import EventDecoder, Rejected
-from streams.ingest.dedupe import SeenIds
-from streams.ingest.panes import FOLDS, Panes
-from streams.ingest.remembering import CUSTOMER_KINDS, REMEMBERED, Remembering
-from streams.ingest.rules import IngestRules
+from streams.ingest.customers.journal import CUSTOMER_KINDS, REMEMBERED, Remembering
+from streams.ingest.customers.pending_checkpoint import CustomerContext, UnsettledCut
+from streams.ingest.events.decoding import EventDecoder, Rejected
+from streams.ingest.events.deduplication import SeenIds
+from streams.ingest.events.pane_aggregation import FOLDS, Panes
+from streams.ingest.events.validation import CARRIED, EPOCH, checked_time
+from streams.ingest.ingest_settings import IngestRules
+from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.watermark import Watermark
 
 UNKNOWN_SAMPLES = 5

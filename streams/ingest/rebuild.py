@@ -21,8 +21,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.broker import Broker
 from streams.engine import state_log
 from streams.engine.contracts import SourcePartition
-from streams.ingest.customers import CustomerStore
-from streams.ingest.cut import UnsettledCut, calls, source_name
+from streams.ingest.customers.pending_checkpoint import UnsettledCut, calls, source_name
+from streams.ingest.customers.redis_store import CustomerStore
 from streams.ingest.job import IngestJob
 
 SETTLE_S = 3.0

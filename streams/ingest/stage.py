@@ -8,10 +8,10 @@ from models.aggregates import ingest_report
 from models.aggregates.ingest_report import Waiting
 from models.money.exchange_rates import Rates
 from streams.engine.contracts import Output, Position, Saved, SourcePartition, Stage
-from streams.ingest.campaigns import CampaignIndex
-from streams.ingest.cut import CustomerContext
+from streams.ingest.customers.pending_checkpoint import CustomerContext
+from streams.ingest.ingest_settings import IngestRules
 from streams.ingest.job import IngestJob
-from streams.ingest.rules import IngestRules
+from streams.ingest.registry.campaign_index import CampaignIndex
 
 TABLE = "ingest"
 RECORDS_AT_ONCE = 500

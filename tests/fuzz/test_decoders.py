@@ -25,7 +25,7 @@ from streams.engine import state_log
 from streams.engine.contracts import Output, Snapshot, SourcePartition
 from streams.engine.state_log import StateLog
 from streams.errors import ConfigError, FeedError, StateError
-from streams.ingest.decode import EventDecoder, Rejected
+from streams.ingest.events.decoding import EventDecoder, Rejected
 from tests.fuzz import edits, fuzzed, json_values
 from tests.support.at_once import settled
 from tests.support.offline import NOON, event, ingest_job, record

@@ -23,9 +23,9 @@ from models.customers.journal_entry import (
 )
 from models.window import DAY_MS, HOUR_MS
 from streams.embedded.valkey import EmbeddedValkey
-from streams.ingest.attribution import Account, account, as_declared, changed_by_last
-from streams.ingest.customers import MOST_ORDERS, OUTAGE_S, CustomerStore, mark_key
-from streams.ingest.cut import CustomersAwayError, Entries, Told
+from streams.ingest.customers.attribution import Account, account, as_declared, changed_by_last
+from streams.ingest.customers.pending_checkpoint import CustomersAwayError, Entries, Told
+from streams.ingest.customers.redis_store import MOST_ORDERS, OUTAGE_S, CustomerStore, mark_key
 from streams.redis_server import RedisServer
 from tests.support.customers import LAST_TOUCH, MemoryCustomers
 

@@ -20,9 +20,9 @@ from models.kpi.measures import SUMS
 from models.window import DAY_MS
 from streams.embedded.valkey import EmbeddedValkey
 from streams.engine.contracts import Position, Snapshot
-from streams.ingest.attribution import AttributionRules
-from streams.ingest.customers import CustomerStore
-from streams.ingest.cut import Customers
+from streams.ingest.customers.attribution import AttributionRules
+from streams.ingest.customers.pending_checkpoint import Customers
+from streams.ingest.customers.redis_store import CustomerStore
 from streams.ingest.job import IngestJob
 from streams.redis_server import RedisServer
 from tests.support import attribution_sql

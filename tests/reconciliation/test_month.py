@@ -24,7 +24,7 @@ from models.kpi.catalogue import CATALOGUE
 from models.kpi.catalogue_customers import CUSTOMER_KPIS
 from models.money.exchange_rates import Rate, Rates
 from models.window import DAY_MS
-from streams.ingest.attribution import AttributionRules
+from streams.ingest.customers.attribution import AttributionRules
 from tests.support import month, oracle
 from tests.support.attribution_sql import Customers
 from tests.support.beside import Beside

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from models.customers.journal_entry import HEAD, from_bytes
 from models.window import DAY_MS
-from streams.ingest.attribution import AttributionRules
-from streams.ingest.cut import CustomerContext, CustomersAwayError, Entries, Told
-from streams.ingest.progress import Progress
+from streams.ingest.customers.attribution import AttributionRules
+from streams.ingest.customers.pending_checkpoint import (
+    CustomerContext,
+    CustomersAwayError,
+    Entries,
+    Told,
+)
+from streams.ingest.customers.settlement_progress import Progress
 
 LAST_TOUCH = AttributionRules(lookback_ms=7 * DAY_MS, model="last")
 

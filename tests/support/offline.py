@@ -21,10 +21,10 @@ from models.money.exchange_rates import Rates
 from models.window import BusinessDay
 from streams.alerting.judge import AlertJudge
 from streams.engine.contracts import Output, Position, Saved, Snapshot, SourcePartition
-from streams.ingest.campaigns import CampaignIndex
-from streams.ingest.cut import CustomerContext
+from streams.ingest.customers.pending_checkpoint import CustomerContext
+from streams.ingest.ingest_settings import IngestRules
 from streams.ingest.job import IngestJob
-from streams.ingest.rules import IngestRules
+from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis import saved as saved_states
 from streams.kpis.frozen import Cold
 from streams.kpis.job import VIEW_EVERY_MS, KpiJob

@@ -22,7 +22,7 @@ from models.customers.journal_entry import (
     to_bytes,
 )
 from models.window import DAY_MS, HOUR_MS
-from streams.ingest.attribution import (
+from streams.ingest.customers.attribution import (
     Account,
     AttributionRules,
     Booking,

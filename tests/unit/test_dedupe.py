@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.window import MINUTE_MS
-from streams.ingest import dedupe
-from streams.ingest.dedupe import SeenIds
+from streams.ingest.events import deduplication
+from streams.ingest.events.deduplication import SeenIds
 from tests.support.offline import NOON
 
 HORIZON_MS = 12 * MINUTE_MS
@@ -26,7 +26,7 @@ HORIZON_MS = 12 * MINUTE_MS
 )
 def test_an_id_is_new_once_whatever_happens_between(steps: list[tuple[int, int] | str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dedupe, "SEAL_LEAST", 1)
+        patch.setattr(deduplication, "SEAL_LEAST", 1)
         check(steps)
 
 

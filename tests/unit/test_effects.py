@@ -22,8 +22,8 @@ from streams.embedded import synthetic
 from streams.engine.steps import Steps, at_once
 from streams.export.page.snapshot import live
 from streams.export.report_queries import Exports
-from streams.ingest.campaigns import CampaignIndex
-from streams.ingest.registry import RegistryReader
+from streams.ingest.registry.campaign_index import CampaignIndex
+from streams.ingest.registry.reader import RegistryReader
 from streams.kpis.effects import SHOWN
 from streams.kpis.turns import Turns
 from streams.kpis.view import Effect

@@ -20,8 +20,8 @@ from models.window import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.broker import Broker
 from streams.export.page.snapshot import live
 from streams.export.report_queries import Exports
-from streams.ingest.campaigns import CampaignIndex
-from streams.ingest.registry import RegistryReader
+from streams.ingest.registry.campaign_index import CampaignIndex
+from streams.ingest.registry.reader import RegistryReader
 from streams.kpis.moments import Moments
 from streams.kpis.plans import Plan, Plans
 from streams.kpis.view import Evaluation

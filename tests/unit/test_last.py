@@ -20,7 +20,7 @@ from models.kpi.measures import SUM_INDEX, WIDTH
 from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, SO_FAR, WINDOWS, Window
 from streams.engine.steps import Steps, at_once
-from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis import last, plain
 from streams.kpis.evaluating import WindowEvaluator
 from streams.kpis.job import KpiJob

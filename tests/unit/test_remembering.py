@@ -12,7 +12,7 @@ from models.aggregates import ingest_report
 from models.kpi.measures import SUMS
 from models.window import DAY_MS
 from streams.engine.contracts import NotYetError, Position, Snapshot, Unsettled
-from streams.ingest.cut import CustomersAwayError
+from streams.ingest.customers.pending_checkpoint import CustomersAwayError
 from streams.ingest.job import IngestJob
 from tests.support.at_once import settled
 from tests.support.customers import MemoryCustomers, context

@@ -27,7 +27,7 @@ from models.window import (
 from streams.engine.contracts import Snapshot
 from streams.export.page.snapshot import live
 from streams.export.report_queries import Exports
-from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis.buckets import DAY_LEVEL, KEPT_MS, QUARTER_LEVEL
 from streams.kpis.moments import Moments
 from streams.kpis.view import Evaluation

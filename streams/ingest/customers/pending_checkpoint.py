@@ -13,9 +13,14 @@ from typing import NamedTuple, Protocol
 
 from models.customers.journal_entry import TOUCH, from_bytes
 from streams.engine.contracts import NotYetError, OutsideAwayError, Snapshot
-from streams.ingest.attribution import Account, AttributionRules, as_declared, changed_by_last
-from streams.ingest.panes import Panes, book
-from streams.ingest.progress import Progress
+from streams.ingest.customers.attribution import (
+    Account,
+    AttributionRules,
+    as_declared,
+    changed_by_last,
+)
+from streams.ingest.customers.settlement_progress import Progress
+from streams.ingest.events.pane_aggregation import Panes, book
 
 A_CALL = 1_000
 """Touches in one call: about 10 ms of Redis' time."""

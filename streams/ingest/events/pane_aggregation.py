@@ -26,7 +26,7 @@ from models.kpi import measures
 from models.kpi.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
 from models.scope import NO_CHANNEL, Facet
 from models.window import PANE_MS
-from streams.ingest.attribution import Account
+from streams.ingest.customers.attribution import Account
 
 _IMPRESSIONS = SUM_INDEX["impressions"]
 _CLICKS = SUM_INDEX["clicks"]

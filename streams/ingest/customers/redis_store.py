@@ -15,7 +15,7 @@ from typing import Any
 import redis.asyncio as redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from streams.ingest.cut import CustomersAwayError, Entries, Told
+from streams.ingest.customers.pending_checkpoint import CustomersAwayError, Entries, Told
 from streams.redis_server import RedisServer
 
 MOST_TOUCHES = 1_000
@@ -30,7 +30,11 @@ CUSTOMER_BYTES = 8
 _PAIR = struct.Struct(">H")
 _NUMBER = struct.Struct(">Q")
 _NOT_KEPT = b"-"
-_SCRIPT = resources.files("streams.ingest").joinpath("customers.lua").read_text(encoding="utf-8")
+_SCRIPT = (
+    resources.files("streams.ingest.customers")
+    .joinpath("redis_store.lua")
+    .read_text(encoding="utf-8")
+)
 _END_ANEW = """
 if redis.call('HGET', KEYS[1], 'anew') ~= ARGV[1] then
   return redis.error_reply('ANEW by somebody else')

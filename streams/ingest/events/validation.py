@@ -23,8 +23,8 @@ from models.events import (
 from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
 from models.money.amounts import MoneyError, to_units
 from models.money.exchange_rates import NoRateError, Rates
-from streams.ingest.decode import Rejected, event_time_ms
-from streams.ingest.rules import IngestRules
+from streams.ingest.events.decoding import Rejected, event_time_ms
+from streams.ingest.ingest_settings import IngestRules
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_EVENT_TIME = 631_152_000_000

@@ -9,8 +9,8 @@ from models.aggregates.distinct_users import hash_user
 from models.customers.journal_entry import ORDER, REFUND, TOUCH, Order, Refund, Touch, to_bytes
 from models.events import Click, Event, OrderPlaced, OrderRefunded
 from streams.engine.contracts import Snapshot, SourcePartition
-from streams.ingest.cut import CustomerContext, UnsettledCut
-from streams.ingest.panes import Panes
+from streams.ingest.customers.pending_checkpoint import CustomerContext, UnsettledCut
+from streams.ingest.events.pane_aggregation import Panes
 from streams.ingest.watermark import Watermark
 
 CUSTOMER_KINDS = frozenset({"clicks", "orders"})

@@ -13,7 +13,7 @@ from models.campaigns.campaign import Campaign, Ending
 from models.campaigns.campaign_change import Change, Changes
 from models.money.exchange_rates import Rate, Rates
 from streams.broker import Broker
-from streams.ingest.campaigns import CampaignIndex
+from streams.ingest.registry.campaign_index import CampaignIndex
 
 _KINDS: dict[bytes, type[Ending | Change | Rate]] = {
     b"end/": Ending,

@@ -1,0 +1,1 @@
+"""Customers: attribution, the journal, and the store in Redis."""

@@ -1,0 +1,1 @@
+"""Events: decoding, validation, deduplication, aggregation into panes."""

@@ -1,0 +1,1 @@
+"""Campaigns as ingest knows them."""
