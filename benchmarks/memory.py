@@ -40,8 +40,8 @@ from models.window import DAY_MS, HOUR_MS, MINUTE_MS, WINDOWS, BusinessDay, alig
 from streams.engine.contracts import Position, Saved, Snapshot, Unsettled
 from streams.engine.memory import give_back
 from streams.engine.steps import at_once
-from streams.kpis.cold import ColdStore
 from streams.kpis.job import KpiJob
+from streams.kpis.storage.disk_cache import ColdStore
 from tests.support.at_once import settled
 from tests.support.offline import RULES, Record, ingest_job, kpi_job
 

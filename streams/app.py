@@ -44,12 +44,12 @@ from streams.ingest.ingest_settings import IngestRules
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.registry.reader import RegistryReader
 from streams.kpis import stage as kpis
-from streams.kpis.cold import ColdStore
+from streams.kpis.calculation.campaign_budgets import Plans
+from streams.kpis.calculation.kpi_calculator import Evaluator
 from streams.kpis.job import KpiJob
-from streams.kpis.moments import Moments
-from streams.kpis.plans import Plans
-from streams.kpis.publish import values_encoder
-from streams.kpis.values import Evaluator
+from streams.kpis.output_records import values_encoder
+from streams.kpis.storage.disk_cache import ColdStore
+from streams.kpis.windows.campaign_timeline import Moments
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)

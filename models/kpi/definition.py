@@ -20,7 +20,7 @@ ShownUnit = Unit | Literal["multiple"]
 Direction = Literal["more", "less", "neither"]
 """What is better: more or less of it, or neither."""
 Interval = Literal["none", "wilson", "mean", "compound", "poisson", "rank"]
-"""How the interval of 95 % is found; `streams.kpis.intervals` has the methods."""
+"""How the interval of 95 % is found; `streams.kpis.calculation.confidence_intervals` has the methods."""
 
 
 class Kpi(BaseModel):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from models.kpi.definition import Kpi, KpiValue
 from models.scope import Scope
-from streams.kpis import intervals
+from streams.kpis.calculation import confidence_intervals
 from streams.kpis.view import Comparison
 
 
@@ -44,13 +44,13 @@ def _significant(kpi: Kpi, now: KpiValue, then: KpiValue) -> bool | None:
     """Say whether two values differ; of counts, and of what has an interval in both."""
     bounds, bounds_then = _bounds(now), _bounds(then)
     if bounds is not None and bounds_then is not None:
-        differ = intervals.differ(now.value, bounds, then.value, bounds_then)
+        differ = confidence_intervals.differ(now.value, bounds, then.value, bounds_then)
     elif kpi.volume and kpi.unit in {"count", "users"} and min(now.value, then.value) >= 0:
-        differ = intervals.counts_differ(now.value, then.value)
+        differ = confidence_intervals.counts_differ(now.value, then.value)
     else:
         return None
     return differ and now.significant and then.significant
 
 
-def _bounds(value: KpiValue) -> intervals.Bounds | None:
+def _bounds(value: KpiValue) -> confidence_intervals.Bounds | None:
     return None if value.low is None or value.high is None else (value.low, value.high)

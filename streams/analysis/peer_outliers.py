@@ -22,7 +22,7 @@ from models.kpi.definition import Kpi, KpiValue
 from models.kpi.formulas import Newest
 from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL, UNKNOWN_CAMPAIGN, Scope, ScopeKind
 from models.window import WindowName
-from streams.kpis.values import KpiValues
+from streams.kpis.calculation.kpi_calculator import KpiValues
 
 WINDOWS: Final[tuple[WindowName, ...]] = ("1h", "24h", "day")
 """The windows in which peers are compared; shorter ones hold too little of most of them."""

@@ -14,7 +14,7 @@ from models.dead_letters import Reason
 from models.events import SHAPES, Event, UserEvent
 from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
 from streams.export.markdown import GENERATED, table
-from streams.kpis.publish import SCOPES_PER_RECORD
+from streams.kpis.output_records import SCOPES_PER_RECORD
 
 FIELDS: Final[Mapping[str, str]] = {
     "event_id": "unique; what comes again with the same `event_time` counts once",

@@ -16,9 +16,9 @@ from streams.analysis import peer_outliers
 from streams.export.event_reference import events_page
 from streams.export.markdown import GENERATED, table
 from streams.export.metrics import collector
-from streams.kpis import effects
-from streams.kpis.buckets import DAY_LEVEL, KEPT_MS
-from streams.kpis.stages import STEP_MS
+from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS
+from streams.kpis.windows import change_effects
+from streams.kpis.windows.campaign_phases import STEP_MS
 
 FOLDER = Path("docs")
 
@@ -212,9 +212,9 @@ def kpis_page(catalogue: Catalogue) -> str:
         previous=", ".join(f"`{name}`" for name in COMPARED["previous"]),
         last_week=", ".join(f"`{name}`" for name in COMPARED["last_week"]),
         kept_days=KEPT_MS[DAY_LEVEL] // DAY_MS,
-        effects=effects.SHOWN,
-        effect_days=effects.LOOKBACK_MS // DAY_MS,
-        longest_hours=effects.COMPARED_MS // HOUR_MS,
+        effects=change_effects.SHOWN,
+        effect_days=change_effects.LOOKBACK_MS // DAY_MS,
+        longest_hours=change_effects.COMPARED_MS // HOUR_MS,
         scopes=", ".join(f"`{kind}`" for kind in SCOPE_KINDS),
         peer_windows=", ".join(f"`{name}`" for name in peer_outliers.WINDOWS),
         z_limit=peer_outliers.Z_LIMIT,

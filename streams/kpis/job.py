@@ -26,32 +26,32 @@ from streams.engine.contracts import (
 )
 from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime, Steps, in_groups
-from streams.kpis import saved as saved_states
-from streams.kpis.buckets import KEPT_MS, PANES_A_STEP, Buckets, in_cells
-from streams.kpis.closing import Closing
-from streams.kpis.comparing import comparisons_in_turn, shown
-from streams.kpis.completeness import Completeness
-from streams.kpis.counting import Counted
-from streams.kpis.effects import effects_in_turn
-from streams.kpis.evaluating import WindowEvaluator
-from streams.kpis.evaluations import Encode, Evaluations
-from streams.kpis.frozen import Cold
-from streams.kpis.health import health_at
+from streams.kpis import state as saved_states
+from streams.kpis.calculation.campaign_budgets import Plans
+from streams.kpis.calculation.kpi_calculator import Evaluator
+from streams.kpis.coverage.data_health import health_at
+from streams.kpis.coverage.frontier import Completeness
+from streams.kpis.coverage.seen_inputs import SeenInputs
+from streams.kpis.coverage.silent_sources import Silences
+from streams.kpis.coverage.waits import Waits
+from streams.kpis.intake.pace import Pace
+from streams.kpis.intake.report_ledger import Ledger, Verdict, counts_of
+from streams.kpis.intake.shares import Shares
+from streams.kpis.intake.source_counters import Counted
 from streams.kpis.judging import Judge
-from streams.kpis.ledger import Ledger, Verdict, counts_of
-from streams.kpis.moments import Moments
-from streams.kpis.pace import Pace
-from streams.kpis.plans import Plans
-from streams.kpis.publish import alert_outputs
-from streams.kpis.saved import VERSION, KpiState, pack
-from streams.kpis.seen import SeenInputs
-from streams.kpis.shares import Shares
-from streams.kpis.silences import Silences
-from streams.kpis.stages import STEP_MS, stages_in_turn
-from streams.kpis.unwritten import UnwrittenSnapshot
-from streams.kpis.values import Evaluator
+from streams.kpis.output_records import alert_outputs
+from streams.kpis.state import VERSION, KpiState, pack
+from streams.kpis.storage.bucket_store import KEPT_MS, PANES_A_STEP, Buckets, in_cells
+from streams.kpis.storage.spilled_buckets import Cold
+from streams.kpis.unwritten_snapshot import UnwrittenSnapshot
 from streams.kpis.view import Health, KpiView, Progress
-from streams.kpis.waits import Waits
+from streams.kpis.windows.campaign_phases import STEP_MS, stages_in_turn
+from streams.kpis.windows.campaign_timeline import Moments
+from streams.kpis.windows.change_effects import effects_in_turn
+from streams.kpis.windows.comparisons import comparisons_in_turn, shown
+from streams.kpis.windows.window_closer import Encode, Evaluations
+from streams.kpis.windows.window_evaluator import WindowEvaluator
+from streams.kpis.windows.window_schedule import Closing
 
 VIEW_EVERY_MS = 300
 VIEW_EVERY_CATCHING_UP_MS = 2_000

@@ -11,7 +11,7 @@ from models.kpi.definition import Kpi
 from models.kpi.measures import SourceKind
 from models.scope import Scope
 from models.window import DAY_MS, STAGE, Reference, ShownWindow, WindowName
-from streams.kpis.values import KpiValues
+from streams.kpis.calculation.kpi_calculator import KpiValues
 
 HISTORY_PACE = 10.0
 """Seconds of event time in a second of the clock; after an outage it is seldom as much."""

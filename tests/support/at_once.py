@@ -8,9 +8,9 @@ from typing import Any
 from streams.alerting.judge import AlertJudge
 from streams.engine.contracts import Position, Snapshot, Unsettled
 from streams.engine.steps import at_once
-from streams.kpis.buckets import Buckets
+from streams.kpis.columnar.scope_totals import Totals
 from streams.kpis.job import KpiJob
-from streams.kpis.totals import Totals
+from streams.kpis.storage.bucket_store import Buckets
 from streams.kpis.view import Evaluation
 
 

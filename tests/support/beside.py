@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from models.kpi.catalogue import CATALOGUE
 from models.scope import Scope
-from streams.kpis.values import KpiValues
+from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.view import Effect, Evaluation, KpiView
 from tests.support import oracle
 from tests.support.compare import Published

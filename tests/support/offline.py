@@ -25,14 +25,14 @@ from streams.ingest.customers.pending_checkpoint import CustomerContext
 from streams.ingest.ingest_settings import IngestRules
 from streams.ingest.job import IngestJob
 from streams.ingest.registry.campaign_index import CampaignIndex
-from streams.kpis import saved as saved_states
-from streams.kpis.frozen import Cold
+from streams.kpis import state as saved_states
+from streams.kpis.calculation.campaign_budgets import Plans
+from streams.kpis.calculation.kpi_calculator import Coefficients, Evaluator
 from streams.kpis.job import VIEW_EVERY_MS, KpiJob
-from streams.kpis.moments import Moments
-from streams.kpis.plans import Plans
-from streams.kpis.publish import values_encoder
-from streams.kpis.values import Coefficients, Evaluator
+from streams.kpis.output_records import values_encoder
+from streams.kpis.storage.spilled_buckets import Cold
 from streams.kpis.view import KpiView
+from streams.kpis.windows.campaign_timeline import Moments
 from tests.support.at_once import KpiJobAtOnce, settled
 
 NOON = 1_699_963_200_000

@@ -25,8 +25,8 @@ from models.window import (
     start_of_window,
 )
 from streams.engine.steps import at_once
-from streams.kpis import plain
-from streams.kpis.buckets import DAY_LEVEL
+from streams.kpis.columnar import small_windows
+from streams.kpis.storage.bucket_store import DAY_LEVEL
 from tests.support.at_once import BucketsAtOnce
 from tests.support.cells import to_wire
 from tests.support.offline import NOON
@@ -97,7 +97,7 @@ def test_what_is_over_is_frozen_once_it_was_stored() -> None:
     assert total.users_in([0]).estimate == 2
 
 
-@pytest.mark.parametrize("few", [0, plain.FEW])
+@pytest.mark.parametrize("few", [0, small_windows.FEW])
 @settings(
     max_examples=40,
     deadline=None,
@@ -135,7 +135,7 @@ def test_a_long_window_that_is_asked_again_and_again_is_what_it_would_be_if_aske
         list(asked.take_segments())
         fresh.restore({key: value for level in range(4) for key, value in _stored(asked, level)})
         with monkeypatch.context() as patched:
-            patched.setattr(plain, "FEW", few)
+            patched.setattr(small_windows, "FEW", few)
             one = asked.totals(start, end)
             small = at_once(one.together(SMALL))
         two = fresh.totals(start, end)

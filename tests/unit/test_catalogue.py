@@ -27,8 +27,8 @@ from models.kpi.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_
 from models.kpi.user_catalogue import KpiBook
 from streams import config
 from streams.errors import ConfigError
-from streams.kpis import intervals
-from streams.kpis.values import Evaluator
+from streams.kpis.calculation import confidence_intervals
+from streams.kpis.calculation.kpi_calculator import Evaluator
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_intervals_of_means_do_not_suffer_from_buckets_where_all_are_equal() -> 
 
 
 def test_a_cost_per_event_is_less_sure_the_fewer_there_are() -> None:
-    low, high = intervals.per_count(1_000.0, 10)
+    low, high = confidence_intervals.per_count(1_000.0, 10)
     # The score interval of a Poisson count of 10 is 5.43 to 18.41.
     assert (low, high) == pytest.approx((1_000 / 18.41, 1_000 / 5.43), rel=1e-3)
 

@@ -11,8 +11,8 @@ from models.aggregates.distinct_users import EXACT_LIMIT
 from models.aggregates.hyperloglog import REGISTERS
 from models.kpi.measures import USER_SETS
 from streams.engine.steps import at_once
-from streams.kpis.census import NOBODY_COUNTED
-from streams.kpis.users import NOBODY, Users, united
+from streams.kpis.columnar.user_columns import NOBODY, Users, united
+from streams.kpis.columnar.user_counts import NOBODY_COUNTED
 
 ROWS = 4
 ALL_SETS = (1 << len(USER_SETS)) - 1
@@ -72,10 +72,10 @@ def test_sorted_in_parts(
     """Users that are told apart in parts are those that are told apart at once."""
     parts = [users(one), users(other), users(one)]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("streams.kpis.users._KEYS_A_STEP", 0)
-        patched.setattr("streams.kpis.users.EXACT_LIMIT", 20)
+        patched.setattr("streams.kpis.columnar.user_columns._KEYS_A_STEP", 0)
+        patched.setattr("streams.kpis.columnar.user_columns.EXACT_LIMIT", 20)
         in_parts = united(parts)
-        patched.setattr("streams.kpis.users._KEYS_A_STEP", 10**9)
+        patched.setattr("streams.kpis.columnar.user_columns._KEYS_A_STEP", 10**9)
         at_a_time = united(parts)
     assert in_parts.keys.tolist() == at_a_time.keys.tolist()
     assert in_parts.rows.tolist() == at_a_time.rows.tolist()

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from models.window import HOUR_MS, PANE_MS, BusinessDay
-from streams.kpis.cold import ColdStore
+from streams.kpis.storage.disk_cache import ColdStore
 from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON
 from tests.unit.test_buckets import FacetCell, cell

@@ -17,9 +17,10 @@ from models.aggregates.ingest_report import FacetCell
 from models.kpi.measures import SUM_INDEX, WIDTH
 from models.scope import Facet
 from streams.engine.steps import at_once
-from streams.kpis import plain, stored
-from streams.kpis.columns import NOTHING, Columns, Growing, columns_of, together
-from streams.kpis.facets import Facets
+from streams.kpis.columnar import small_windows
+from streams.kpis.columnar.cell_columns import NOTHING, Columns, Growing, columns_of, together
+from streams.kpis.columnar.facet_index import Facets
+from streams.kpis.storage import bucket_codec
 from tests.support.cells import to_wire
 from tests.unit.test_cells import cells, content
 
@@ -68,7 +69,7 @@ def test_few_cells_add_up_one_by_one_as_they_do_in_columns(
     parts = [columns(several, facets) for several in (*made, *taken_back)]
     parts += [columns(several, facets).taken_back for several in taken_back]
     expected = at_once(at_once(facets.by_scope(together([NOTHING, *parts]))).cells())
-    one_by_one = plain.cells_of(parts, facets.scopes_of)
+    one_by_one = small_windows.cells_of(parts, facets.scopes_of)
     assert {row: list(cell.counts()) for row, cell in one_by_one.items()} == {
         row: list(cell.counts()) for row, cell in expected.items()
     }
@@ -93,10 +94,10 @@ def test_what_is_taken_back_was_never_there_for_sums_and_distributions(a: Rows, 
 @given(rows)
 def test_columns_are_stored_and_read_by_facets_that_have_other_numbers(made: Rows) -> None:
     facets, others = Facets(), Facets()
-    written = stored.encode(7, together([columns(made, facets)]), facets)
+    written = bucket_codec.encode(7, together([columns(made, facets)]), facets)
     others.number(Facet("another"))
-    assert stored.offset_in(written) == 7
-    assert held(stored.decode(written, others), others) == one_by_one(made)
+    assert bucket_codec.offset_in(written) == 7
+    assert held(bucket_codec.decode(written, others), others) == one_by_one(made)
 
 
 @settings(max_examples=25, deadline=None)
@@ -104,7 +105,7 @@ def test_columns_are_stored_and_read_by_facets_that_have_other_numbers(made: Row
 def test_a_bucket_of_cells_one_by_one_is_read(made: Rows) -> None:
     older = [FacetCell(campaign, "search", to_wire(cell)) for campaign, cell in made]
     facets = Facets()
-    read = stored.decode(msgspec.msgpack.encode((7, older)), facets)
+    read = bucket_codec.decode(msgspec.msgpack.encode((7, older)), facets)
     assert held(read, facets) == one_by_one(made)
 
 
@@ -168,4 +169,4 @@ def test_a_sum_that_leaves_64_bits_stays_at_their_end() -> None:
     assert sums(together([made.taken_back] * 3)) == -(2**63 - 1)
     assert sums(together([columns([("c1", Cell([2**64] * WIDTH))], facets)])) == 2**63 - 1
     for parts, end in (([made] * 3, 2**63 - 1), ([made.taken_back] * 3, -(2**63 - 1))):
-        assert plain.cells_of(parts, [[0]])[0].sums[SUM_INDEX["spend"]] == end
+        assert small_windows.cells_of(parts, [[0]])[0].sums[SUM_INDEX["spend"]] == end

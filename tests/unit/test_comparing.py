@@ -31,12 +31,12 @@ from models.window import (
 from streams.analysis.differences import Difference, difference_of
 from streams.engine.contracts import Position
 from streams.engine.steps import Steps, at_once
-from streams.kpis import intervals
-from streams.kpis.comparing import KINDS, comparisons_in_turn, shown
-from streams.kpis.gaps import Gap
-from streams.kpis.saved import VERSION
-from streams.kpis.values import KpiValues
+from streams.kpis.calculation import confidence_intervals
+from streams.kpis.calculation.kpi_calculator import KpiValues
+from streams.kpis.coverage.gaps import Gap
+from streams.kpis.state import VERSION
 from streams.kpis.view import Comparison, Evaluation
+from streams.kpis.windows.comparisons import KINDS, comparisons_in_turn, shown
 from tests.support.offline import NOON, Path, Record, event, taken_over
 from tests.unit.test_oracle import NEW_YORK, ms
 
@@ -339,7 +339,7 @@ def compared(
 
 
 def rate(successes: int, n: int, *, significant: bool = True) -> KpiValue:
-    low, high = intervals.wilson(successes, n)
+    low, high = confidence_intervals.wilson(successes, n)
     return KpiValue(successes / n, low, high, n, significant)
 
 

@@ -24,9 +24,9 @@ from streams.export.page.snapshot import live
 from streams.export.report_queries import Exports
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.registry.reader import RegistryReader
-from streams.kpis.effects import SHOWN
-from streams.kpis.turns import Turns
 from streams.kpis.view import Effect
+from streams.kpis.windows.change_effects import SHOWN
+from streams.kpis.windows.round_robin import Turns
 from tests.chaos import truth
 from tests.support.at_once import settled
 from tests.support.offline import (

@@ -22,9 +22,9 @@ from streams.export.page.snapshot import live
 from streams.export.report_queries import Exports
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.registry.reader import RegistryReader
-from streams.kpis.moments import Moments
-from streams.kpis.plans import Plan, Plans
+from streams.kpis.calculation.campaign_budgets import Plan, Plans
 from streams.kpis.view import Evaluation
+from streams.kpis.windows.campaign_timeline import Moments
 from tests.support.at_once import JudgeAtOnce, settled
 from tests.support.offline import NOON, Record, event, ingest_job, record
 from tests.unit.test_effects import UTC, Changed

@@ -21,10 +21,10 @@ from models.window import (
     first_end_after,
 )
 from streams.engine.steps import at_once
-from streams.kpis.buckets import DAY_LEVEL, KEPT_MS
-from streams.kpis.gaps import Gap
+from streams.kpis.coverage.gaps import Gap
+from streams.kpis.coverage.observation import Observation
 from streams.kpis.job import KpiJob
-from streams.kpis.observation import Observation
+from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS
 from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON, Path, event, taken_over
 from tests.unit.test_buckets import cell, numbers

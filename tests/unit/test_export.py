@@ -28,8 +28,8 @@ from streams.export.metrics.text_format import MetricsText
 from streams.export.page.snapshot import live
 from streams.export.report_queries import Exports
 from streams.export.worker_view import WorkerView
-from streams.kpis.comparing import KINDS
 from streams.kpis.view import Comparison, Evaluation, KpiView
+from streams.kpis.windows.comparisons import KINDS
 from tests.support.customers import context
 from tests.support.offline import NOON, Path, Record, ingest_job
 

@@ -17,10 +17,10 @@ from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.scope import Scope
 from streams.engine.contracts import Position
-from streams.kpis.completeness import Completeness
-from streams.kpis.intervals import wilson
+from streams.kpis.calculation.confidence_intervals import wilson
+from streams.kpis.coverage.frontier import Completeness
+from streams.kpis.intake.report_ledger import Ledger, Verdict
 from streams.kpis.job import KpiJob
-from streams.kpis.ledger import Ledger, Verdict
 from tests.support import oracle
 from tests.support.compare import differences
 from tests.support.offline import NOON, Path, Record, event, kpi_job, saved_from

@@ -21,12 +21,13 @@ from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, SO_FAR, WINDOWS, Window
 from streams.engine.steps import Steps, at_once
 from streams.ingest.registry.campaign_index import CampaignIndex
-from streams.kpis import last, plain
-from streams.kpis.evaluating import WindowEvaluator
+from streams.kpis.columnar import small_windows
 from streams.kpis.job import KpiJob
-from streams.kpis.last import Period
-from streams.kpis.prefixes import Prefixes
+from streams.kpis.storage.running_sums import Prefixes
 from streams.kpis.view import Evaluation
+from streams.kpis.windows import last_evaluations
+from streams.kpis.windows.last_evaluations import Period
+from streams.kpis.windows.window_evaluator import WindowEvaluator
 from tests.support.at_once import settled
 from tests.support.cells import to_wire
 from tests.support.offline import KINDS, NOON, Path, Record, event, kpi_job, saved_from
@@ -46,7 +47,7 @@ class Checked(WindowEvaluator):
         found = yield from super().evaluate(window, end, **options)
         buckets = self._buckets
         kept, sums = self._last, buckets._prefixes
-        self._last = last.LastEvaluations(buckets.holds)
+        self._last = last_evaluations.LastEvaluations(buckets.holds)
         buckets._prefixes = Prefixes(buckets._facets, buckets.cover)
         anew = at_once(super().evaluate(window, end, **options))
         self._last, buckets._prefixes = kept, sums
@@ -97,8 +98,8 @@ def events_of(made: list[tuple[int, str, str, int]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(("zone", "added_one_by_one"), [("UTC", 1_000), ("Europe/Berlin", 0)])
 def test_equal_to_all(zone: str, added_one_by_one: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window of which only what changed is calculated is equal to one calculated whole."""
-    monkeypatch.setattr(last, "FEW_SCOPES", 0)
-    monkeypatch.setattr(plain, "FEW", added_one_by_one)
+    monkeypatch.setattr(last_evaluations, "FEW_SCOPES", 0)
+    monkeypatch.setattr(small_windows, "FEW", added_one_by_one)
     monkeypatch.setattr("streams.kpis.job.WindowEvaluator", Checked)
     monkeypatch.setattr(Checked, "checked", 0)
 
@@ -200,8 +201,8 @@ def test_taken_back(seed: int, steps: int) -> None:
         kpi_job, zone="Europe/Berlin", campaigns=campaigns, top_campaigns=2, made=KpiJob
     )
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(last, "FEW_SCOPES", 0)
-        patched.setattr(plain, "FEW", rnd.choice([0, 1_000]))
+        patched.setattr(last_evaluations, "FEW_SCOPES", 0)
+        patched.setattr(small_windows, "FEW", rnd.choice([0, 1_000]))
         patched.setattr("streams.kpis.job.WindowEvaluator", Checked)
         job, snapshots, offset = job_of(), [], 0
         for _ in range(8):
@@ -232,7 +233,7 @@ def test_plan_read_once() -> None:
     path.feed([spend, event(at=NOON + 2 * HOUR_MS, campaign_id="c2", event_id="e1")])
     so_far = next(window for window in WINDOWS if window.name == SO_FAR)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(last, "FEW_SCOPES", 0)
+        patched.setattr(last_evaluations, "FEW_SCOPES", 0)
         first, second, third = (NOON + HOUR_MS + n * QUARTER_MS for n in range(3))
         at_once(path.kpis.windows.evaluate(so_far, first))
         halfway = path.kpis.windows.evaluate(so_far, second)

@@ -19,8 +19,8 @@ from models.kpi.measures import SUM_INDEX
 from models.scope import Scope
 from models.window import PANE_MS, BusinessDay
 from streams.engine.steps import at_once
-from streams.kpis.calculating import Cells, calculate, calculate_together
-from streams.kpis.values import Evaluator, KpiValues
+from streams.kpis.calculation.kpi_calculator import Evaluator, KpiValues
+from streams.kpis.calculation.scope_calculation import Cells, calculate, calculate_together
 from tests.support.at_once import BucketsAtOnce
 from tests.support.cells import to_wire
 from tests.support.offline import NOON

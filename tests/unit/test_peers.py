@@ -10,7 +10,7 @@ from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import KpiValue
 from models.scope import Scope
 from streams.analysis.peer_outliers import FEWEST_PEERS, Z_LIMIT, Peer, modified_z, outliers
-from streams.kpis.values import KpiValues
+from streams.kpis.calculation.kpi_calculator import KpiValues
 
 Z = pytest.approx
 KPIS = list(CATALOGUE.values())

@@ -15,8 +15,8 @@ from models.kpi.measures import SUM_INDEX
 from models.money.exchange_rates import Rate, Rates
 from models.scope import Scope
 from models.window import DAY_MS, MINUTE_MS, BusinessDay
-from streams.kpis.plans import NO_PLAN, Plan, Plans
-from streams.kpis.values import Evaluator
+from streams.kpis.calculation.campaign_budgets import NO_PLAN, Plan, Plans
+from streams.kpis.calculation.kpi_calculator import Evaluator
 from tests.support.offline import NOON, Path, event
 
 STARTS, ENDS = "2023-11-10T12:00:00Z", "2023-11-20T12:00:00Z"

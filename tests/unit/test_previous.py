@@ -19,7 +19,7 @@ from models.window import (
     WindowName,
     previous_period,
 )
-from streams.kpis.schedule import Schedule
+from streams.kpis.windows.due_windows import Schedule
 from tests.support import oracle
 from tests.support.compare import differences
 from tests.support.offline import NOON, Path, event

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streams.kpis.rhythm import FORGOTTEN_MS, Rhythm, SourceName, Voice
-from streams.kpis.shares import Shares
+from streams.kpis.coverage.source_rhythm import FORGOTTEN_MS, Rhythm, SourceName, Voice
+from streams.kpis.intake.shares import Shares
 from tests.support.offline import NOON
 
 CLICKS, TOPIC = ("clicks", 0), ("clicks", -1)

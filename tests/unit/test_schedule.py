@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.window import DAY_MS, PANE_MS, WINDOWS, BusinessDay, Window
-from streams.kpis import saved as saved_states
-from streams.kpis.schedule import Schedule
+from streams.kpis import state as saved_states
+from streams.kpis.windows.due_windows import Schedule
 
 DAY = BusinessDay(ZoneInfo("America/New_York"))
 BEGAN = 1_700_000_000_000

@@ -15,9 +15,9 @@ from models.alerts import RuleBook
 from models.kpi.measures import SourceKind
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.engine.contracts import BesideRecordsError, Position, Saved
-from streams.kpis import saved as saved_states
+from streams.kpis import state as saved_states
+from streams.kpis.coverage.silent_sources import Silences
 from streams.kpis.job import KpiJob
-from streams.kpis.silences import Silences
 from tests.support.at_once import settled
 from tests.support.offline import NOON, Path, Record, event, kpi_job
 

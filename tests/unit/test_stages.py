@@ -28,9 +28,9 @@ from streams.engine.contracts import Snapshot
 from streams.export.page.snapshot import live
 from streams.export.report_queries import Exports
 from streams.ingest.registry.campaign_index import CampaignIndex
-from streams.kpis.buckets import DAY_LEVEL, KEPT_MS, QUARTER_LEVEL
-from streams.kpis.moments import Moments
+from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS, QUARTER_LEVEL
 from streams.kpis.view import Evaluation
+from streams.kpis.windows.campaign_timeline import Moments
 from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON, Path, event, kpi_job, saved_from
 from tests.unit.test_buckets import cell, numbers

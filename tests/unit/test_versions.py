@@ -10,7 +10,7 @@ from models.aggregates.cell import CellWire
 from models.aggregates.ingest_report import FacetCell
 from models.kpi.measures import NEWEST_MEASURES, SUMS, WIDTH_BEFORE, known_since
 from models.window import HOUR_MS, MINUTE_MS, PANE_MS, WINDOWS
-from streams.kpis.observation import Observation
+from streams.kpis.coverage.observation import Observation
 from tests.support.customers import context
 from tests.support.offline import NOON, Path, event, taken_over
 

@@ -18,7 +18,7 @@ from streams.analysis.peer_outliers import Peer
 from streams.analysis.scorecard_points import IndicatorScore, Score
 from streams.export.report_queries import OUTLIERS_SHOWN, Exports
 from streams.export.worker_view import WorkerView
-from streams.kpis.values import KpiValues
+from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.view import Effect, KpiView
 
 CAMPAIGNS_SHOWN = 200

@@ -1,0 +1,1 @@
+"""From cells to KPI values with their intervals."""

@@ -1,0 +1,337 @@
+"""Cells to KPI values, by the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+
+from models.aggregates import histograms
+from models.aggregates.cell import Cell
+from models.kpi import formulas
+from models.kpi.definition import Catalogue, Kpi, KpiValue
+from models.kpi.formulas import (
+    Coefficient,
+    Growth,
+    Newest,
+    Quantile,
+    Quotient,
+    Spread,
+    Terms,
+    Total,
+)
+from models.kpi.measures import (
+    DISTRIBUTION_INDEX,
+    DISTRIBUTIONS,
+    LEVEL_INDEX,
+    MONEY,
+    NEWEST_MEASURES,
+    OLDEST_VERSION,
+    ORDER_CREDIT,
+    PLANNED,
+    SET_INDEX,
+    SUM_INDEX,
+    UNIONS,
+    USER_SETS,
+    WIDTH,
+    known_since,
+)
+from models.money.amounts import UNITS_PER_CURRENCY
+from streams.kpis.calculation import confidence_intervals
+from streams.kpis.calculation.campaign_budgets import NO_PLAN, Plan
+
+KpiValues = dict[str, KpiValue]
+
+Numbers = Sequence[int]
+"""A cell's sums, its counts of distinct users, those of the unions of sets, and what is
+planned; then those of the period before, of which nothing is planned."""
+
+_PLACE = {
+    **SUM_INDEX,
+    **{name: WIDTH + index for name, index in SET_INDEX.items()},
+    **{name: WIDTH + len(USER_SETS) + index for index, name in enumerate((*UNIONS, *PLANNED))},
+}
+_PLACE |= {formulas.previous(name): len(_PLACE) + place for name, place in _PLACE.items()}
+
+Coefficients = Mapping[Coefficient, float]
+
+_Sum = Callable[[Numbers], int]
+_Amount = Callable[[Numbers], int | float]
+_Compute = Callable[[Cell, Numbers, Cell], KpiValue | None]
+"""From the cell, the numbers, and the cell of the period before."""
+_Bounds = Callable[
+    [Cell, Numbers, int | float, int | float, float], confidence_intervals.Bounds | None
+]
+"""From the cell, its numbers, numerator, denominator and the value as it is shown."""
+
+
+class Evaluator:
+    """Computes all KPIs of a catalogue.
+
+    Args:
+        catalogue: the KPIs.
+        coefficients: what some are multiplied with; without theirs they are absent.
+    """
+
+    def __init__(self, catalogue: Catalogue, coefficients: Coefficients | None = None) -> None:
+        self.catalogue = catalogue
+        self.needed = catalogue.needed
+        self.looks_back = any(kpi.looks_back for kpi in catalogue.values())
+        self._needed_sums = [SUM_INDEX[name] for name in self.needed]
+        self._compiled = tuple(
+            (
+                kpi.name,
+                kpi.looks_back,
+                self._mask(kpi.needs),
+                _known_since(kpi),
+                _planned(kpi),
+                compute,
+            )
+            for kpi in catalogue.values()
+            if (compute := _compile(kpi, coefficients or {})) is not None
+        )
+        self._possible = lru_cache(maxsize=1_000)(self._choose)
+
+    def _mask(self, names: Sequence[str]) -> int:
+        return sum(1 << self.needed.index(name) for name in names)
+
+    def inputs_in(self, cell: Cell) -> int:
+        """Return which of the needed sums a cell shows: bit i for ``needed[i]``."""
+        sums = cell.sums
+        mask = 0
+        for bit, index in enumerate(self._needed_sums):
+            if sums[index]:
+                mask |= 1 << bit
+        return mask
+
+    def evaluate(
+        self,
+        cell: Cell,
+        *,
+        inputs: int,
+        version: int = NEWEST_MEASURES,
+        before: Cell | None = None,
+        version_before: int = NEWEST_MEASURES,
+        plan: Plan = NO_PLAN,
+    ) -> KpiValues:
+        """Return the KPIs that the cell and the inputs seen so far allow.
+
+        Args:
+            cell: everything in the window and scope.
+            inputs: the needed sums seen that day, as `inputs_in` returns them.
+            version: the oldest that measured a part of the window.
+            before: everything in the equal period before; None where that is not known.
+            version_before: the oldest that measured a part of that.
+            plan: of the campaign that the scope is.
+        """
+        values: KpiValues = {}
+        numbers = [*cell.sums, *cell.counts(), *plan]
+        since_before = None
+        if before is not None:
+            numbers += [*before.sums, *before.counts()]
+            since_before = version_before
+        planned = tuple(map(bool, plan))
+        for name, compute in self._possible(inputs, version, since_before, planned):
+            value = compute(cell, numbers, before or cell)
+            if value is not None:
+                values[name] = value
+        return values
+
+    def _choose(
+        self, inputs: int, version: int, version_before: int | None, planned: tuple[bool, ...]
+    ) -> list[tuple[str, _Compute]]:
+        """Return the KPIs for which there is what they need, and how each is computed."""
+        return [
+            (name, compute)
+            for name, looks_back, needs, since, plans, compute in self._compiled
+            if (not needs or needs & inputs)
+            and since <= version
+            and (not looks_back or (version_before is not None and since <= version_before))
+            and all(planned[place] for place in plans)
+        ]
+
+
+def _known_since(kpi: Kpi) -> int:
+    """Return the version from which on cells know everything that a KPI rests on."""
+    named = {*formulas.names_in(kpi.parsed), *kpi.needs} - PLANNED.keys()
+    if kpi.n is not None:
+        named |= {name for _, name in formulas.terms(kpi.n)}
+    if kpi.squares is not None:
+        named.add(kpi.squares)
+    return max(map(known_since, named), default=OLDEST_VERSION)
+
+
+def _planned(kpi: Kpi) -> tuple[int, ...]:
+    """Return the places of what a KPI names of a plan; without it the KPI is absent."""
+    named = formulas.names_in(kpi.parsed)
+    return tuple(place for place, name in enumerate(PLANNED) if name in named)
+
+
+def _summed(terms: Terms) -> _Sum:
+    indexed = [(sign, _PLACE[name]) for sign, name in terms]
+    if len(indexed) == 1 and indexed[0][0] == 1:
+        only = indexed[0][1]
+        return lambda numbers: numbers[only]
+    return lambda numbers: sum(sign * numbers[index] for sign, index in indexed)
+
+
+def _amount(terms: Terms) -> _Amount:
+    """A sum as it is shown; parts of orders as orders."""
+    total = _summed(terms)
+    return (lambda numbers: total(numbers) / ORDER_CREDIT) if formulas.in_parts(terms) else total
+
+
+def _count(terms: Terms) -> _Sum:
+    """A sum as n; of parts of orders, how many whole ones they make."""
+    total = _summed(terms)
+    return (lambda numbers: total(numbers) // ORDER_CREDIT) if formulas.in_parts(terms) else total
+
+
+def _compile(kpi: Kpi, coefficients: Coefficients) -> _Compute | None:
+    """Return how a KPI is computed; None where its coefficient is missing."""
+    formula = kpi.parsed
+    if isinstance(formula, Total):
+        return _total(kpi, formula)
+    if isinstance(formula, Quotient):
+        times = formula.times
+        factor = times if isinstance(times, int) else coefficients.get(times)
+        return None if factor is None else _quotient(kpi, formula, factor)
+    if isinstance(formula, Quantile):
+        return _quantile(kpi, formula)
+    if isinstance(formula, Growth):
+        return _growth(formula)
+    return _spread(kpi, formula) if isinstance(formula, Spread) else _newest(formula)
+
+
+def _total(kpi: Kpi, formula: Total) -> _Compute:
+    total = _amount(formula.terms)
+    n_of = _count(formula.terms if kpi.n is None else formulas.terms(kpi.n))
+
+    def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue:
+        n = n_of(numbers)
+        return KpiValue(total(numbers), None, None, n, n >= kpi.min_n)
+
+    return compute
+
+
+def _quotient(kpi: Kpi, formula: Quotient, factor: float) -> _Compute:
+    over_of, under_of = _amount(formula.over), _amount(formula.under)
+    n_of = _count(formula.under if kpi.n is None else formulas.terms(kpi.n))
+    money = kpi.unit == "money" and any(formulas.bare(name) in MONEY for _, name in formula.over)
+    scale = UNITS_PER_CURRENCY if money else 1
+    bounds_of = _bounds(kpi, factor=factor / scale)
+
+    def compute(cell: Cell, numbers: Numbers, _: Cell) -> KpiValue | None:
+        under = under_of(numbers)
+        if under <= 0:
+            return None
+        over = over_of(numbers)
+        n = n_of(numbers)
+        value = factor * over / under / scale
+        bounds = bounds_of(cell, numbers, over, under, value)
+        low, high = (None, None) if bounds is None else bounds
+        return KpiValue(value, low, high, n, n >= kpi.min_n)
+
+    return compute
+
+
+def _bounds(kpi: Kpi, *, factor: float) -> _Bounds:
+    if kpi.interval == "wilson":
+        return lambda _cell, _numbers, over, under, _value: (
+            confidence_intervals.wilson(over, under) if 0 <= over <= under else None
+        )
+    if kpi.interval == "poisson":
+        return lambda _cell, _numbers, over, under, _value: confidence_intervals.per_count(
+            over * factor, under
+        )
+    distribution = DISTRIBUTION_INDEX.get(kpi.squares or "")
+    if kpi.interval == "compound" and distribution is not None:
+        place = distribution
+
+        def compound(
+            cell: Cell, _numbers: Numbers, _over: float, under: float, value: float
+        ) -> confidence_intervals.Bounds | None:
+            amounts = cell.histograms[place]
+            if not amounts:
+                return None
+            squares = histograms.sum_of_squares(amounts)
+            return confidence_intervals.compound(value, squares=squares, under=under / factor)
+
+        return compound
+    if kpi.interval == "mean" and distribution is not None:
+        place = distribution
+
+        def mean_of(
+            cell: Cell, _numbers: Numbers, over: float, under: float, _value: float
+        ) -> confidence_intervals.Bounds | None:
+            bounds = confidence_intervals.mean_of(cell.histograms[place], around=over / under)
+            return None if bounds is None else (bounds[0] * factor, bounds[1] * factor)
+
+        return mean_of
+    if kpi.interval == "mean":
+        squares_of = _summed(formulas.terms(kpi.squares or ""))
+
+        def mean(
+            _cell: Cell, numbers: Numbers, over: float, under: float, _value: float
+        ) -> confidence_intervals.Bounds | None:
+            bounds = confidence_intervals.mean(over, squares_of(numbers), under)
+            return None if bounds is None else (bounds[0] * factor, bounds[1] * factor)
+
+        return mean
+    return lambda _cell, _numbers, _over, _under, _value: None
+
+
+def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
+    place = DISTRIBUTION_INDEX[formula.of]
+    scale = _SCALE_OF[DISTRIBUTIONS[place].name]
+
+    def compute(cell: Cell, _numbers: Numbers, _before: Cell) -> KpiValue | None:
+        values = cell.histograms[place]
+        if not values:
+            return None
+        n = histograms.count_of(values)
+        value, low, high = confidence_intervals.quantile(values, formula.share)
+        return KpiValue(value / scale, low / scale, high / scale, n, n >= kpi.min_n)
+
+    return compute
+
+
+def _spread(kpi: Kpi, formula: Spread) -> _Compute:
+    terms = [((1, name),) for name in formula.of]
+    sums = [_summed(one) for one in terms]
+    counts = [_count(one) for one in terms] if kpi.n is None else [_count(formulas.terms(kpi.n))]
+
+    def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue | None:
+        found = [total(numbers) for total in sums]
+        most = max(found)
+        if most <= 0:
+            return None
+        n = max(count(numbers) for count in counts)
+        return KpiValue((most - min(found)) / most, None, None, n, n >= kpi.min_n)
+
+    return compute
+
+
+def _newest(formula: Newest) -> _Compute:
+    place = LEVEL_INDEX[formula.of]
+
+    def compute(cell: Cell, _numbers: Numbers, _before: Cell) -> KpiValue | None:
+        level = cell.levels.get(place)
+        return None if level is None else KpiValue(level[1] / UNITS_PER_CURRENCY, None, None, 1)
+
+    return compute
+
+
+def _growth(formula: Growth) -> _Compute:
+    place = LEVEL_INDEX[formula.of]
+
+    def compute(cell: Cell, _: Numbers, before: Cell) -> KpiValue | None:
+        now, then = cell.levels.get(place), before.levels.get(place)
+        if now is None or then is None or then[1] <= 0:
+            return None
+        return KpiValue((now[1] - then[1]) / then[1], None, None, 1)
+
+    return compute
+
+
+_SCALE_OF = {"dwell_ms": 1000, "complaint_response_ms": 1000, "order_amount": UNITS_PER_CURRENCY}
+"""What is divided by to show a distribution's values: in seconds, or the currency."""

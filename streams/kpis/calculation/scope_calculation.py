@@ -1,0 +1,156 @@
+"""Cells of scopes to the KPIs of scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+from models.aggregates.cell import Cell
+from models.aggregates.distinct_users import Distinct
+from models.kpi.measures import NEWEST_MEASURES, SUM_INDEX, UNIONS, USER_SETS
+from models.scope import Scope
+from streams.engine.steps import Steps, in_groups
+from streams.kpis.calculation.campaign_budgets import NO_PLAN, Plan
+from streams.kpis.calculation.kpi_calculator import Evaluator, KpiValues
+from streams.kpis.columnar.scope_totals import Totals
+
+SCOPES_SINCE = 4
+"""The version that brought regions and segments."""
+SCOPES_A_STEP = 32
+"""So many scopes are calculated in one step, about 5 ms."""
+
+
+class _Nobody:
+    """No users, which need not be counted."""
+
+    counts = (0,) * (len(USER_SETS) + len(UNIONS))
+
+    def sets(self) -> list[Distinct]:
+        """Return empty sets."""
+        return [Distinct() for _ in USER_SETS]
+
+
+_NOTHING = Cell(counted=_Nobody())
+"""Shared by all scopes without events; never added to."""
+
+
+class Calculated(NamedTuple):
+    """The result of calculating a window.
+
+    Args:
+        values: the KPIs by scope.
+        volumes: of each campaign, how many clicks and orders it had.
+    """
+
+    values: Mapping[Scope, KpiValues]
+    volumes: Mapping[Scope, int]
+
+    def beyond_the_largest(self, count: int) -> list[Scope]:
+        """Return the campaigns that are not among so many of the largest."""
+        volumes = self.volumes
+        if len(volumes) <= count:
+            return []
+        return sorted(volumes, key=lambda scope: (-volumes[scope], scope))[count:]
+
+
+NOTHING_CALCULATED = Calculated({}, {})
+
+
+class Cells(NamedTuple):
+    """The input of a calculation.
+
+    Args:
+        totals: of the window.
+        version: the oldest that measured a part of the window.
+        before: of the equal period before; None where that is not known.
+        version_before: the oldest that measured a part of that.
+    """
+
+    totals: Totals
+    version: int = NEWEST_MEASURES
+    before: Totals | None = None
+    version_before: int = NEWEST_MEASURES
+
+
+def calculate(
+    cells: Cells,
+    inputs: Mapping[Scope, int],
+    *,
+    evaluator: Evaluator,
+    plan_of: Callable[[Scope], Plan] = lambda _: NO_PLAN,
+    last: Calculated = NOTHING_CALCULATED,
+    changed: Collection[Scope] = (),
+) -> Steps[Calculated]:
+    """Return the KPIs of every scope that had an event in the window or that day.
+
+    Args:
+        cells: what they are calculated from.
+        inputs: what was seen of each scope that day, as `Evaluator.inputs_in` returns it.
+        evaluator: computes the KPIs.
+        plan_of: what a scope may cost.
+        last: what is known already of scopes.
+        changed: those of which it does not hold any more; the cells and inputs are theirs, and
+            those that have neither are gone.
+    """
+    known: dict[tuple[int, int | None, int, Plan], KpiValues] = {}
+
+    def values_of(cell: Cell, seen: int, then: Cell | None, plan: Plan) -> KpiValues:
+        # Scopes that add up the same facets share a cell: one channel is all of its campaign.
+        same = id(cell), None if then is None else id(then), seen, plan
+        if same not in known:
+            known[same] = _evaluated(cell, then, cells, seen=seen, evaluator=evaluator, plan=plan)
+        return known[same]
+
+    values, volumes = dict(last.values), dict(last.volumes)
+    for scope in changed:
+        values.pop(scope, None)
+        volumes.pop(scope, None)
+    present = {**dict.fromkeys(inputs, _NOTHING), **cells.totals}
+    for group in in_groups(present.items(), of=SCOPES_A_STEP):
+        for scope, cell in group:
+            if scope.kind == "campaign":
+                volumes[scope] = cell.sums[SUM_INDEX["clicks"]] + cell.sums[SUM_INDEX["orders"]]
+            if cells.version >= SCOPES_SINCE or not (scope.region or scope.segment):
+                values[scope] = values_of(
+                    cell,
+                    inputs.get(scope, 0),
+                    None if cells.before is None else cells.before.get(scope, _NOTHING),
+                    plan_of(scope),
+                )
+        yield
+    return Calculated(values, volumes)
+
+
+def calculate_together(
+    scopes: Collection[Scope], cells: Cells, *, inputs: int, evaluator: Evaluator
+) -> Steps[KpiValues]:
+    """Return the KPIs of some scopes together; a user of several counts once.
+
+    Args:
+        scopes: whose totals are added up.
+        cells: what they are calculated from, whole.
+        inputs: what was seen of any of them that day.
+        evaluator: computes the KPIs.
+    """
+    cell = yield from cells.totals.together(scopes)
+    then = None if cells.before is None else (yield from cells.before.together(scopes))
+    return _evaluated(cell, then, cells, seen=inputs, evaluator=evaluator)
+
+
+def _evaluated(
+    cell: Cell,
+    before: Cell | None,
+    cells: Cells,
+    *,
+    seen: int,
+    evaluator: Evaluator,
+    plan: Plan = NO_PLAN,
+) -> KpiValues:
+    return evaluator.evaluate(
+        cell,
+        inputs=evaluator.inputs_in(cell) | seen,
+        version=cells.version,
+        before=before,
+        version_before=cells.version_before,
+        plan=plan,
+    )

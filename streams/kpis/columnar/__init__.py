@@ -1,0 +1,1 @@
+"""Cells of many scopes as columns."""

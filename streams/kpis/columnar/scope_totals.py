@@ -1,0 +1,97 @@
+"""What scopes had over a stretch of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from typing import NamedTuple
+
+import numpy as np
+
+from models.aggregates.cell import Cell
+from models.scope import Scope
+from streams.engine.steps import Steps
+from streams.kpis.columnar import small_windows
+from streams.kpis.columnar.cell_columns import Columns, Growing, together_in_steps
+from streams.kpis.columnar.facet_index import Facets
+
+
+class Summed(NamedTuple):
+    """Cells, and the columns that add up to them.
+
+    Args:
+        cells: by the number of their scope.
+        by_scope: columns by scope.
+        by_facet: columns by facet, where cells were added up one by one.
+    """
+
+    cells: Mapping[int, Cell]
+    by_scope: Sequence[Columns] = ()
+    by_facet: Growing | None = None
+
+
+def summed(
+    growing: Growing, facets: Facets, *, only: Collection[int] | None = None
+) -> Steps[Summed]:
+    """Return the cells of scopes that columns by facet add up to.
+
+    Args:
+        growing: the columns.
+        facets: what they are numbered by.
+        only: the numbers of the scopes whose cells are wanted; None wants all.
+    """
+    if growing.size <= small_windows.FEW:
+        few = small_windows.cells_of(growing.parts, facets.scopes_of, only=only)
+        yield
+        return Summed(few, by_facet=growing)
+    by_scope = yield from facets.by_scope(growing.whole())
+    wanted = by_scope if only is None else by_scope.of_rows(facets.chosen(only))
+    cells = yield from wanted.cells()
+    return Summed(cells, by_scope=[by_scope])
+
+
+class Totals(Mapping[Scope, Cell]):
+    """Each scope's cell; they are only to be read.
+
+    Args:
+        totals: by the number of their scope.
+        facets: what scopes are numbered by.
+    """
+
+    def __init__(self, totals: Summed, facets: Facets) -> None:
+        self._facets = facets
+        self._summed = totals
+        self._cells = {facets.scopes[row]: cell for row, cell in totals.cells.items()}
+
+    def __getitem__(self, scope: Scope) -> Cell:
+        """Return a scope's cell."""
+        return self._cells[scope]
+
+    def __iter__(self) -> Iterator[Scope]:
+        """Iterate over the scopes that had anything."""
+        return iter(self._cells)
+
+    def __len__(self) -> int:
+        """Return how many scopes had anything."""
+        return len(self._cells)
+
+    def only(self, wanted: Callable[[Scope], bool]) -> Totals:
+        """Return the same of some scopes."""
+        some = copy(self)
+        some._cells = {scope: cell for scope, cell in self._cells.items() if wanted(scope)}
+        return some
+
+    def together(self, scopes: Iterable[Scope]) -> Steps[Cell]:
+        """Return the sum over some scopes; a user of several counts once."""
+        row_of = np.full(len(self._facets.scopes), -1, np.int32)
+        row_of[list(self._facets.scope_numbers(scopes))] = 0
+        by_scope = [*self._summed.by_scope]
+        if self._summed.by_facet is not None:
+            by_scope.append((yield from self._facets.by_scope(self._summed.by_facet.whole())))
+        parts = []
+        for columns in by_scope:
+            parts.append(columns.by(row_of))
+            yield
+        whole = yield from together_in_steps(parts)
+        cells = yield from whole.cells()
+        return cells.get(0) or Cell()

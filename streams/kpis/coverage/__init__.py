@@ -1,0 +1,1 @@
+"""How much of the data is there: frontier, observation, gaps, silent sources."""

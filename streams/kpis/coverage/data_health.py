@@ -1,0 +1,43 @@
+"""How complete the data are at a moment."""
+
+from __future__ import annotations
+
+from models.window import MINUTE_MS
+from streams.kpis.coverage.frontier import Completeness
+from streams.kpis.coverage.observation import Observation
+from streams.kpis.coverage.silent_sources import Silences
+from streams.kpis.coverage.waits import Waits
+from streams.kpis.intake.shares import Shares
+from streams.kpis.view import Health
+
+GAP_TOLD_MS = 15 * MINUTE_MS
+"""For so long, in event time, a gap is an alert."""
+
+
+def health_at(
+    now_ms: int,
+    completeness: Completeness,
+    observation: Observation,
+    silences: Silences,
+    shares: Shares,
+    waits: Waits,
+    *,
+    reading_history: bool,
+) -> Health:
+    """Return how complete the data are at a moment of the clock."""
+    return Health(
+        now_ms=now_ms,
+        expected=completeness.expected,
+        reporting=completeness.reporting,
+        missing=completeness.missing,
+        read_up_to_ms=completeness.read_up_to_ms,
+        behind=completeness.behind,
+        reading_history=reading_history,
+        gaps=observation.gaps_after(completeness.frontier_ms - GAP_TOLD_MS),
+        silent=silences.silent,
+        waiting=waits.at(now_ms),
+        dead_letter_share=shares.share("dead_letters/", now_ms=now_ms),
+        mis_keyed_share=shares.share("mis_keyed", now_ms=now_ms),
+        late_share=shares.share("late", now_ms=now_ms),
+        duplicate_share=shares.share("duplicates", now_ms=now_ms),
+    )

@@ -1,0 +1,1 @@
+"""Reports as they come in: the ledger, counters, paces."""

@@ -1,0 +1,1 @@
+"""Windows: which are due, their evaluation, corrections and comparisons."""

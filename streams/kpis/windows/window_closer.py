@@ -1,0 +1,167 @@
+"""When windows are evaluated, and who is told: the view, the judge, the topic of values."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from models.scope import ALL
+from models.window import SO_FAR, WINDOWS, Window, WindowName, align_down
+from streams.engine.contracts import Output
+from streams.engine.steps import Steps
+from streams.kpis.calculation.kpi_calculator import KpiValues
+from streams.kpis.judging import Judge
+from streams.kpis.view import Evaluation
+from streams.kpis.windows.window_schedule import Closing
+
+SPARKLINE_POINTS = 60
+_SPARKLINE_WINDOW: WindowName = "1m"
+_ALL_WINDOWS = frozenset(window.name for window in WINDOWS)
+
+
+class Evaluate(Protocol):
+    """Returns the KPIs of a window that ends there."""
+
+    def __call__(self, window: Window, end: int, *, with_other: bool) -> Steps[Evaluation]:
+        """Return them, with or without the campaigns beyond the largest together."""
+
+
+Encode = Callable[[Evaluation, bool], Iterable[Output]]
+"""Writes a closed window record by record, given whether it is a correction."""
+
+
+class Evaluations:
+    """The windows that were evaluated.
+
+    Args:
+        evaluate: returns the KPIs of a window.
+        closing: knows what is due.
+        judge: decides on what closed.
+        encode: None publishes none.
+    """
+
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        *,
+        closing: Closing,
+        judge: Judge,
+        encode: Encode | None,
+    ) -> None:
+        self.latest: dict[WindowName, Evaluation] = {}
+        """Of each window the one that ends last."""
+        self.shown: dict[WindowName, Evaluation] = {}
+        """Of each window the last that has the campaigns beyond the largest together, if any."""
+        self.sparkline: deque[tuple[int, KpiValues]] = deque(maxlen=SPARKLINE_POINTS)
+        self.corrections = 0
+        self.closed = 0
+        """Windows that were evaluated since the stage was opened."""
+        self._evaluate = evaluate
+        self._closing = closing
+        self._judge = judge
+        self._encode = encode
+        self._outputs: list[Output] = []
+
+    @property
+    def small(self) -> frozenset[str]:
+        """The campaigns beyond the largest of everything so far."""
+        newest = self.latest.get(SO_FAR)
+        return frozenset() if newest is None else newest.small
+
+    @property
+    def unpublished(self) -> int:
+        """How many records wait to be published."""
+        return len(self._outputs)
+
+    def take_outputs(self) -> list[Output]:
+        """Return what is to be published since the last call."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def awaited(self, *, judged: bool) -> frozenset[WindowName]:
+        """Return the windows of which somebody waits for every end.
+
+        Args:
+            judged: whether rules are judged, and not held back by the health of the data.
+        """
+        if self._encode is not None:
+            return _ALL_WINDOWS
+        return self._judge.windows if judged else frozenset()
+
+    def correct_next(self) -> Steps[None] | None:
+        """Return the work of the next correction; None if there is none."""
+        correction = self._closing.take_correction()
+        return None if correction is None else self._correct(*correction)
+
+    def close_next(self, frontier_ms: int, *, judged: bool) -> Steps[None] | None:
+        """Return the work of closing the next window, in order of their ends; None if all are.
+
+        Ends of windows that nobody waits for are left out.
+
+        Args:
+            frontier_ms: event time up to which everything is complete.
+            judged: whether rules are judged, and not held back by the health of the data.
+        """
+        awaited = self.awaited(judged=judged)
+        while (due := self._closing.take_due(frontier_ms=frontier_ms)) is not None:
+            window, end = due
+            if window.name in awaited:
+                newest = end + window.step_ms > frontier_ms
+                return self._close(window, end, judged=judged, newest=newest)
+        return None
+
+    def close_newest(self, window: Window, frontier_ms: int) -> Steps[None]:
+        """Evaluate the newest end of a window, for people and rules to see."""
+        newest = align_down(frontier_ms, step_ms=window.step_ms)
+        latest = self.latest.get(window.name)
+        if frontier_ms > 0 and (latest is None or newest > latest.end_ms):
+            yield from self._close(window, newest, judged=not self._judge.held_back, newest=True)
+
+    def show_latest(self, window: Window) -> Steps[None]:
+        """Have what is shown of a window be its last evaluation, with everything."""
+        latest = self.latest.get(window.name)
+        if latest is not None and self.shown.get(window.name) is not latest:
+            evaluation = yield from self._evaluate(window, latest.end_ms, with_other=True)
+            self._note_latest(window.name, evaluation)
+
+    def _note_latest(self, window: WindowName, evaluation: Evaluation) -> None:
+        self.latest[window] = evaluation
+        if evaluation.other or not evaluation.small:
+            self.shown[window] = evaluation
+
+    def _close(self, window: Window, end: int, *, judged: bool, newest: bool) -> Steps[None]:
+        # An end that others follow at once is looked at by rules and the topic of values only.
+        evaluation = yield from self._evaluate(window, end, with_other=newest)
+        latest = self.latest.get(window.name)
+        if latest is None or end >= latest.end_ms:
+            if judged:
+                yield from self._judge.closed(evaluation)
+            self._note_latest(window.name, evaluation)
+            if window.name == _SPARKLINE_WINDOW:
+                self.sparkline.append((end, evaluation.values.get(ALL, {})))
+        yield from self._publish(evaluation, corrected=False)
+        self._closing.note_evaluated(window.name, end)
+        self.closed += 1
+
+    def _correct(self, window: Window, end: int) -> Steps[None]:
+        latest = self.latest.get(window.name)
+        is_latest = latest is not None and end == latest.end_ms
+        is_evidence = self._judge.awaits_correction(window.name, end)
+        if is_latest or is_evidence or self._encode is not None:
+            evaluation = yield from self._evaluate(window, end, with_other=is_latest)
+            if is_evidence:
+                self._judge.corrected(evaluation)
+            if is_latest:
+                self._note_latest(window.name, evaluation)
+            yield from self._publish(evaluation, corrected=True)
+            self._closing.note_evaluated(window.name, end)
+        self.corrections += 1
+
+    def _publish(self, evaluation: Evaluation, *, corrected: bool) -> Steps[None]:
+        if self._encode is not None:
+            records: list[Output] = []
+            for record in self._encode(evaluation, corrected):
+                records.append(record)
+                yield
+            self._outputs.extend(records)

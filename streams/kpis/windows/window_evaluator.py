@@ -1,0 +1,272 @@
+"""The KPIs of all scopes of one window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from functools import reduce
+from operator import or_
+
+from models.scope import Scope, ScopeKind
+from models.window import (
+    SO_FAR,
+    STAGE,
+    BusinessDay,
+    Window,
+    previous_period,
+    start_of_window,
+)
+from streams.engine.steps import Steps, in_groups
+from streams.kpis.calculation.campaign_budgets import CAMPAIGNS_A_STEP, Plans, PlansAt
+from streams.kpis.calculation.kpi_calculator import Evaluator, KpiValues
+from streams.kpis.calculation.scope_calculation import (
+    NOTHING_CALCULATED,
+    Calculated,
+    Cells,
+    calculate,
+    calculate_together,
+)
+from streams.kpis.coverage.observation import Observation
+from streams.kpis.coverage.seen_inputs import SeenInputs
+from streams.kpis.coverage.silent_sources import Silences
+from streams.kpis.storage.bucket_store import Buckets
+from streams.kpis.view import Evaluation
+from streams.kpis.windows.last_evaluations import Last, LastEvaluations, Period
+
+_OF_A_CAMPAIGN: tuple[ScopeKind, ...] = ("campaign", "campaign_channel")
+
+
+class WindowEvaluator:
+    """Evaluates windows on what is held and was observed.
+
+    Args:
+        evaluator: computes the KPIs of a cell.
+        day: the business day.
+        buckets: the cells.
+        seen: which inputs were seen on which day.
+        observation: from when on what is known.
+        silences: when sources were silent.
+        plans: what campaigns may cost.
+        top_campaigns: so many are shown one by one, the others together.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        *,
+        day: BusinessDay,
+        buckets: Buckets,
+        seen: SeenInputs,
+        observation: Observation,
+        silences: Silences,
+        plans: Plans,
+        top_campaigns: int,
+    ) -> None:
+        self._evaluator = evaluator
+        self._day = day
+        self._buckets = buckets
+        self._seen = seen
+        self._observation = observation
+        self._silences = silences
+        self._plans = plans
+        self._top_campaigns = top_campaigns
+        self._last = LastEvaluations(buckets.holds)
+
+    def evaluate(
+        self,
+        window: Window,
+        end: int,
+        *,
+        only: Callable[[Scope], bool] | None = None,
+        looking_back: bool = True,
+        with_other: bool = True,
+    ) -> Steps[Evaluation]:
+        """Return the KPIs of every scope that had an event in the window or that day.
+
+        Args:
+            window: which.
+            end: where it ends.
+            only: says which scopes are evaluated, one by one; None evaluates all.
+            looking_back: whether with the KPIs that look back.
+            with_other: whether with those of the campaigns beyond the largest together.
+        """
+        period = self._period(window, end, looking_back=looking_back)
+        cells, calculated = yield from self._calculated(window, period, only)
+        small = [] if only else calculated.beyond_the_largest(self._top_campaigns)
+        other: KpiValues = {}
+        if small and with_other:
+            inputs = yield from self._inputs(period, among=small)
+            other = yield from calculate_together(
+                small, cells, inputs=reduce(or_, inputs.values(), 0), evaluator=self._evaluator
+            )
+        observation, previous = self._observation, period.previous
+        evaluation = Evaluation(
+            window=window.name,
+            start_ms=period.start,
+            end_ms=end,
+            values=calculated.values,
+            observed_from_ms=observation.starts_of(window),
+            complete=observation.complete(period.start, end),
+            unsure=self._silences.unsure(max(period.start, observation.from_ms), end),
+            small=frozenset(scope.campaign for scope in small),
+            other=other,
+            previous=previous,
+            unsure_before=frozenset() if previous is None else self._silences.unsure(*previous),
+        )
+        if window.name == SO_FAR:
+            exhausted_ms = yield from self._exhausted(evaluation)
+            return replace(evaluation, exhausted_ms=exhausted_ms)
+        return evaluation
+
+    def _period(self, window: Window, end: int, *, looking_back: bool) -> Period:
+        start = start_of_window(window, end, day=self._day)
+        previous = self._previous(window, end) if looking_back else None
+        version_at = self._observation.version_at
+        return Period(
+            start=start,
+            end=end,
+            previous=previous,
+            day_start=self._day.start_of(end - 1),
+            version=version_at(start),
+            version_before=version_at(start if previous is None else previous[0]),
+        )
+
+    def _calculated(
+        self, window: Window, period: Period, only: Callable[[Scope], bool] | None
+    ) -> Steps[tuple[Cells, Calculated]]:
+        """Return the cells of a window and what they come to.
+
+        What was calculated of an earlier end is taken for scopes that did not change since;
+        the cells are of those that did.
+        """
+        repeats = only is None and self._seen.knows(period.day_start)
+        since = self._last.since(window.name, period) if repeats else None
+        plans = PlansAt(self._plans if window.name == SO_FAR else None, period.end)
+        changed: set[Scope] | None = None
+        if since is not None:
+            last, spans = since
+            changed = yield from plans.changed(last.plans, among=last.calculated.volumes)
+            changed |= self._seen.news(last.period.end, period.end, day_start=period.day_start)
+            for span in spans:
+                changed |= yield from self._buckets.scopes_in(*span)
+        cells = yield from self._cells(period, only=changed)
+        if only is not None:
+            cells = cells._replace(totals=cells.totals.only(only))
+        inputs = yield from self._inputs(period, among=changed, only=only)
+        calculated = yield from calculate(
+            cells,
+            inputs,
+            evaluator=self._evaluator,
+            plan_of=plans.of,
+            last=NOTHING_CALCULATED if since is None else since[0].calculated,
+            changed=changed or (),
+        )
+        if repeats:
+            self._last.note(window.name, Last(period, calculated, plans.used))
+        return cells, calculated
+
+    def _cells(self, period: Period, *, only: Collection[Scope] | None) -> Steps[Cells]:
+        """Return the cells of a window and of the period before, of all scopes or of some."""
+        totals = yield from self._buckets.totals(period.start, period.end, only=only)
+        before = None
+        if period.previous is not None:
+            before = yield from self._buckets.totals(*period.previous, only=only)
+        return Cells(totals, period.version, before, period.version_before)
+
+    def pane_changed(self, pane_start: int) -> None:
+        """Take note that a pane has other events than before."""
+        self._last.pane_changed(pane_start)
+
+    def knows(self, window: Window, period: tuple[int, int]) -> bool:
+        """Say whether all of a period was observed, with no gap, and is still held."""
+        return self._observation.knows(window, period) and self._buckets.holds(*period)
+
+    def _inputs(
+        self,
+        period: Period,
+        *,
+        among: Iterable[Scope] | None = None,
+        only: Callable[[Scope], bool] | None = None,
+    ) -> Steps[Mapping[Scope, int]]:
+        """Return what was seen of scopes on the day of an end.
+
+        Args:
+            period: the window.
+            among: the scopes that are asked for; None asks for all.
+            only: says which of them are wanted; None wants all.
+        """
+        day_start, end = period.day_start, period.end
+        if self._seen.knows(day_start):
+            scopes = self._seen.on(day_start) if among is None else among
+            wanted = scopes if only is None else filter(only, scopes)
+            return dict(self._seen.inputs(wanted, day_start=day_start, end=end))
+        if period.start <= day_start:
+            return {}  # the cells of the window show it themselves
+        totals = yield from self._buckets.totals(day_start, end)
+        named = None if among is None else frozenset(among)
+        return {
+            scope: self._evaluator.inputs_in(cell)
+            for scope, cell in totals.items()
+            if (named is None or scope in named) and (only is None or only(scope))
+        }
+
+    def _exhausted(self, evaluation: Evaluation) -> Steps[Mapping[str, int]]:
+        """Return when each campaign that is shown will have spent its budget at this pace."""
+        exhausted_ms: dict[str, int] = {}
+        for group in in_groups(evaluation.values.items(), of=CAMPAIGNS_A_STEP):
+            for scope, kpis in group:
+                spend = kpis.get("spend")
+                shown = scope.kind == "campaign" and scope.campaign not in evaluation.small
+                if not shown or spend is None:
+                    continue
+                moment = self._plans.exhausted_ms(
+                    scope.campaign, evaluation.end_ms, spent=int(spend.value)
+                )
+                if moment:
+                    exhausted_ms[scope.campaign] = moment
+            yield
+        return exhausted_ms
+
+    def evaluate_campaigns(
+        self, campaigns: Collection[str], start: int, end: int
+    ) -> Steps[Evaluation | None]:
+        """Return the KPIs of campaigns and of their channels over a time of their own.
+
+        Args:
+            campaigns: their ids.
+            start: from when on, a whole quarter of an hour.
+            end: up to when.
+
+        Returns:
+            None where the start was not observed or its quarters are not held any more.
+        """
+        observation = self._observation
+        observed_from_ms = max(observation.whole_from_ms, observation.days_from_ms)
+        if start < observed_from_ms or not self._buckets.holds(start, end):
+            return None
+
+        def concerned(scope: Scope) -> bool:
+            return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
+
+        version = observation.version_at(start)
+        period = Period(start, end, None, self._day.start_of(end - 1), version, version)
+        inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
+        inputs |= yield from self._inputs(period, only=concerned)
+        totals = yield from self._buckets.totals_of(campaigns, start, end)
+        calculated = yield from calculate(Cells(totals, version), inputs, evaluator=self._evaluator)
+        return Evaluation(
+            window=STAGE,
+            start_ms=start,
+            end_ms=end,
+            values=calculated.values,
+            observed_from_ms=observed_from_ms,
+            complete=observation.complete(start, end),
+            unsure=self._silences.unsure(start, end),
+        )
+
+    def _previous(self, window: Window, end: int) -> tuple[int, int] | None:
+        """Return the equal period before a window, if everything of it is known and held."""
+        if not self._evaluator.looks_back:
+            return None
+        period = previous_period(window, end, day=self._day)
+        return period if period is not None and self.knows(window, period) else None

@@ -1,0 +1,148 @@
+"""Which ends of windows are due, which were evaluated, and which are to be corrected."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+from models.window import (
+    WINDOWS,
+    BusinessDay,
+    Window,
+    WindowName,
+    previous_period,
+    start_of_window,
+)
+from streams.kpis.windows.due_windows import Ends, Schedule
+
+REMEMBERED = 200
+"""So many ends of each window, the last that were evaluated, are corrected by late data."""
+
+Holds = Callable[[int, int], bool]
+"""Says whether [start, end) can be summed up exactly from what is kept."""
+
+
+class Closing:
+    """The ends that wait for the frontier, and those that wait for a correction.
+
+    Args:
+        day: the business day.
+        holds: says whether a closed window can still be summed up.
+    """
+
+    def __init__(self, day: BusinessDay, holds: Holds) -> None:
+        self.uncorrected = 0
+        """Panes that changed closed windows of which none could be summed up any more."""
+        self._day = day
+        self._holds = holds
+        self._schedule = Schedule(day)
+        self._evaluated: dict[WindowName, deque[int]] = {
+            window.name: deque(maxlen=REMEMBERED) for window in WINDOWS
+        }
+        self._to_correct: dict[WindowName, set[int]] = {window.name: set() for window in WINDOWS}
+        """Closed windows whose value late data changed."""
+
+    def restore(
+        self,
+        ends: Mapping[WindowName, Ends],
+        evaluated: Mapping[WindowName, Iterable[int]],
+        to_correct: Iterable[tuple[WindowName, int]],
+    ) -> None:
+        """Take up what `ends`, `evaluated` and `to_correct` were."""
+        self._schedule = Schedule(self._day, ends)
+        for name, evaluated_ends in evaluated.items():
+            self._evaluated[name].extend(evaluated_ends)
+        for name, end in to_correct:
+            self._to_correct[name].add(end)
+
+    @property
+    def ends(self) -> dict[WindowName, Ends]:
+        """The ends that wait for the frontier, or have passed it and wait to be closed."""
+        return self._schedule.ends()
+
+    @property
+    def correcting(self) -> bool:
+        """Whether closed windows wait for their correction."""
+        return any(self._to_correct.values())
+
+    @property
+    def to_correct(self) -> list[tuple[WindowName, int]]:
+        """The closed windows that wait for their correction."""
+        return [(name, end) for name, ends in self._to_correct.items() for end in sorted(ends)]
+
+    @property
+    def evaluated(self) -> dict[WindowName, list[int]]:
+        """The ends that were evaluated last."""
+        return {name: list(ends) for name, ends in self._evaluated.items()}
+
+    def pane_changed(self, pane_start: int, *, frontier_ms: int) -> None:
+        """Note which ends a pane's events change, those to come and those that passed."""
+        passed = self._schedule.pane_changed(pane_start, frontier_ms=frontier_ms)
+        if not passed:
+            return
+        closed = {*passed, *self._closed_with(pane_start, frontier_ms=frontier_ms)}
+        corrected = [self._correct(window, end) for window, end in closed]
+        if not any(corrected):
+            self.uncorrected += 1
+
+    def _correct(self, window: Window, end: int) -> bool:
+        """Note that a closed window is to be corrected, if it can be."""
+        if not self._holds(start_of_window(window, end, day=self._day), end):
+            return False
+        self._to_correct[window.name].add(end)
+        return True
+
+    def _closed_with(self, pane_start: int, *, frontier_ms: int) -> Iterator[tuple[Window, int]]:
+        """Yield the closed windows that a pane belongs to: the last, and those of whole days."""
+        for window in WINDOWS:
+            for end in self._evaluated[window.name]:
+                if pane_start < end and self._belongs(pane_start, window, end):
+                    yield window, end
+            end = self._day.end_of(pane_start)
+            for _ in range(2 * window.days):
+                if end > frontier_ms:
+                    break
+                yield window, end
+                end = self._day.end_of(end)
+
+    def _belongs(self, pane_start: int, window: Window, end: int) -> bool:
+        """Say whether a pane is in a window, or in the period before that it is compared with."""
+        if pane_start >= start_of_window(window, end, day=self._day):
+            return True
+        period = previous_period(window, end, day=self._day)
+        return period is not None and period[0] <= pane_start < period[1]
+
+    def inputs_changed(self, pane_start: int) -> None:
+        """Correct the closed windows of the day in which a scope or an input was unknown."""
+        day_start = self._day.start_of(pane_start)
+        for window in WINDOWS:
+            for end in self._evaluated[window.name]:
+                if end > pane_start and self._day.start_of(end - 1) == day_start:
+                    self._correct(window, end)
+
+    def next_end(self, *, frontier_ms: int) -> int | None:
+        """Return the earliest end that waits to be closed; None if all are closed."""
+        return self._schedule.next_end(frontier_ms=frontier_ms)
+
+    def waiting(self, *, frontier_ms: int, windows: Collection[WindowName]) -> int:
+        """Return how many ends of these windows wait to be closed."""
+        return self._schedule.waiting(frontier_ms=frontier_ms, windows=windows)
+
+    def take_due(self, *, frontier_ms: int) -> tuple[Window, int] | None:
+        """Return the next end that the frontier has passed, in order of time."""
+        return self._schedule.take(frontier_ms=frontier_ms)
+
+    def take_correction(self) -> tuple[Window, int] | None:
+        """Return the next closed window that is to be corrected."""
+        for window in WINDOWS:
+            ends = self._to_correct[window.name]
+            if ends:
+                end = min(ends)
+                ends.discard(end)
+                return window, end
+        return None
+
+    def note_evaluated(self, window: WindowName, end: int) -> None:
+        """Note that a window was evaluated, also by a correction."""
+        if end not in self._evaluated[window]:
+            self._evaluated[window].append(end)
