@@ -20,7 +20,8 @@ ShownUnit = Unit | Literal["multiple"]
 Direction = Literal["more", "less", "neither"]
 """What is better: more or less of it, or neither."""
 Interval = Literal["none", "wilson", "mean", "compound", "poisson", "rank"]
-"""How the interval of 95 % is found; `streams.kpis.calculation.confidence_intervals` has the methods."""
+"""How the interval of 95 % is found: the methods are in
+`streams.kpis.calculation.confidence_intervals`."""
 
 
 class Kpi(BaseModel):

@@ -26,8 +26,9 @@ _KPIS = """# KPIs
 
 {generated}
 
-Each KPI is a definition in [models/kpi/catalogue.py](../models/kpi/catalogue.py); what is computed, exported, shown
-and documented follows from it. `kpi-monitor kpis` lists them on the command line. The sources are
+Each KPI is a definition in [models/kpi/catalogue.py](../models/kpi/catalogue.py); what is
+computed, exported, shown and documented follows from it. `kpi-monitor kpis` lists them on the
+command line. The sources are
 the papers on marketing KPIs that the product was built from: S0 on a digital marketing department,
 S1 on campaign operations, S2 on marketing appraisal, S3 on a marketing department's scorecard.
 

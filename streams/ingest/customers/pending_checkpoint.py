@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from models.customers.journal_entry import TOUCH, from_bytes
+from models.kpi.measures import DISTRIBUTION_INDEX, SET_INDEX, SUM_INDEX
 from streams.engine.contracts import NotYetError, OutsideAwayError, Snapshot
 from streams.ingest.customers.attribution import (
     Account,
@@ -20,12 +21,14 @@ from streams.ingest.customers.attribution import (
     changed_by_last,
 )
 from streams.ingest.customers.settlement_progress import Progress
-from streams.ingest.events.pane_aggregation import Panes, book
+from streams.ingest.events.pane_aggregation import Panes, add_to_histogram
 
 A_CALL = 1_000
 """Touches in one call: about 10 ms of Redis' time."""
 ORDER_WEIGHT = 10
 """An order, which brings a log with it, takes the room of so many touches."""
+
+_ORDER_AMOUNT = DISTRIBUTION_INDEX["order_amount"]
 
 Entries = Sequence[tuple[bytes, bytes]]
 """Entries, each with the hash of its customer before it, in 8 bytes."""
@@ -120,7 +123,7 @@ class UnsettledCut:
         )
         for one in told:
             changed = _changed_by(one, context.rules)
-            book(changed, self.panes, user=int.from_bytes(one.customer))
+            _add_account(changed, self.panes, user=int.from_bytes(one.customer))
         self._noted += len(call)
         self.known = True
         if self._noted < len(self.entries):
@@ -141,6 +144,16 @@ def calls(entries: Entries, *, first: int) -> Entries:
         weight += 1 if entries[upto][1][0] == TOUCH else ORDER_WEIGHT
         upto += 1
     return entries[first:upto]
+
+
+def _add_account(account: Account, panes: Panes, *, user: int) -> None:
+    """Add what a customer's entries change to the panes that it concerns."""
+    for (at_ms, place, measure), units in account.sums.items():
+        panes.cell(at_ms, *place).sums[SUM_INDEX[measure]] += units
+    for (at_ms, place, amount), times in account.amounts.items():
+        add_to_histogram(panes.cell(at_ms, *place).histograms[_ORDER_AMOUNT], amount, times)
+    for at_ms, place, name in account.stays:
+        panes.cell(at_ms, *place).users[SET_INDEX[name]].add(user)
 
 
 def _changed_by(told: Told, rules: AttributionRules) -> Account:

@@ -26,7 +26,6 @@ from models.kpi import measures
 from models.kpi.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
 from models.scope import NO_CHANNEL, Facet
 from models.window import PANE_MS
-from streams.ingest.customers.attribution import Account
 
 _IMPRESSIONS = SUM_INDEX["impressions"]
 _CLICKS = SUM_INDEX["clicks"]
@@ -80,16 +79,6 @@ class FoldingCell:
             list(self.histograms) if any(self.histograms) else [],
             self.levels,
         )
-
-
-def book(account: Account, panes: Panes, *, user: int) -> None:
-    """Add what a customer's entries change to the panes that it concerns."""
-    for (at_ms, place, measure), units in account.sums.items():
-        panes.cell(at_ms, *place).sums[SUM_INDEX[measure]] += units
-    for (at_ms, place, amount), times in account.amounts.items():
-        _add(panes.cell(at_ms, *place).histograms[_AMOUNT], amount, times)
-    for at_ms, place, name in account.stays:
-        panes.cell(at_ms, *place).users[SET_INDEX[name]].add(user)
 
 
 def _distinct(users: set[int]) -> bytes:
@@ -176,7 +165,7 @@ def fold_visit(cell: FoldingCell, event: Visit, user: int, _units: int) -> None:
     else:
         cell.users[_NATURAL].add(user)
     if event.dwell_ms is not None:
-        _add(cell.histograms[_DWELL], event.dwell_ms)
+        add_to_histogram(cell.histograms[_DWELL], event.dwell_ms)
 
 
 def fold_order(cell: FoldingCell, event: OrderPlaced, user: int, units: int) -> None:
@@ -185,7 +174,7 @@ def fold_order(cell: FoldingCell, event: OrderPlaced, user: int, units: int) -> 
     cell.sums[SUM_INDEX["revenue_gross"]] += units
     cell.sums[SUM_INDEX["items"]] += event.items
     cell.users[_BUYERS].add(user)
-    _add(cell.histograms[_AMOUNT], units)
+    add_to_histogram(cell.histograms[_AMOUNT], units)
 
 
 def fold_refund(cell: FoldingCell, _: OrderRefunded, _user: int, units: int) -> None:
@@ -235,14 +224,15 @@ def fold_measurement(cell: FoldingCell, event: Measurement, _user: int, figure: 
     if event.metric in measures.FLOW_METRICS:
         cell.sums[SUM_INDEX[event.metric]] += figure
     elif event.metric == measures.COMPLAINT_RESPONSE:
-        _add(cell.histograms[_RESPONSE], figure)
+        add_to_histogram(cell.histograms[_RESPONSE], figure)
     elif event.metric in LEVEL_INDEX:
         index = LEVEL_INDEX[event.metric]
         level = (int(event.event_time), figure)
         cell.levels[index] = max(level, cell.levels.get(index, level))
 
 
-def _add(histogram: Histogram, value: int, times: int = 1) -> None:
+def add_to_histogram(histogram: Histogram, value: int, times: int = 1) -> None:
+    """Count a value in its bucket."""
     bucket = bucket_of(value)
     histogram[bucket] = histogram.get(bucket, 0) + times
 
