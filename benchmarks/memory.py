@@ -37,11 +37,11 @@ from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.measures import SOURCE_KINDS, SourceKind
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, WINDOWS, BusinessDay, align_down
-from streams.engine.contracts import Position, Saved, Snapshot, Unsettled
+from streams.engine.contracts import PendingSnapshot, Position, Saved, Snapshot
 from streams.engine.memory import give_back
 from streams.engine.steps import at_once
 from streams.kpis.job import KpiJob
-from streams.kpis.storage.disk_cache import ColdStore
+from streams.kpis.storage.disk_cache import DiskCache
 from tests.support.at_once import settled
 from tests.support.offline import RULES, Record, ingest_job, kpi_job
 
@@ -133,7 +133,7 @@ class Stages:
         self.merging_s = 0.0
 
     def _kpi_job(self, name: str, saved: Saved | None = None) -> KpiJob:
-        cold = ColdStore(self._folder / f"cold-{name}.sqlite")
+        cold = DiskCache(self._folder / f"cold-{name}.sqlite")
         return kpi_job(partitions=PARTITIONS, zone=ZONE, publish=False, cold=cold, saved=saved)
 
     def restart(self) -> Table:
@@ -171,7 +171,7 @@ class Stages:
         self.merging_s += time.process_time() - began
         self._save(self.kpis.snapshot())
 
-    def _save(self, snapshot: Snapshot | Unsettled) -> None:
+    def _save(self, snapshot: Snapshot | PendingSnapshot) -> None:
         assert isinstance(snapshot, Snapshot)
         self._store.take(snapshot)
 

@@ -32,24 +32,24 @@ from streams.engine.process_fence import end_process
 from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD, TopicSpec
 from streams.errors import ConfigError
 from streams.export.page.redis_share import LiveShare
-from streams.export.report_queries import Exports
+from streams.export.report_queries import ReportQueries
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
 from streams.ingest import stage as ingest
 from streams.ingest.customers.attribution import AttributionRules
 from streams.ingest.customers.pending_checkpoint import CustomerContext
 from streams.ingest.customers.redis_store import CustomerStore
-from streams.ingest.customers.settlement_progress import Progress
-from streams.ingest.ingest_settings import IngestRules
+from streams.ingest.customers.settlement_progress import SettlementProgress
+from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.registry.reader import RegistryReader
 from streams.kpis import stage as kpis
-from streams.kpis.calculation.campaign_budgets import Plans
-from streams.kpis.calculation.kpi_calculator import Evaluator
+from streams.kpis.calculation.campaign_budgets import CampaignBudgets
+from streams.kpis.calculation.kpi_calculator import KpiCalculator
 from streams.kpis.job import KpiJob
 from streams.kpis.output_records import values_encoder
-from streams.kpis.storage.disk_cache import ColdStore
-from streams.kpis.windows.campaign_timeline import Moments
+from streams.kpis.storage.disk_cache import DiskCache
+from streams.kpis.windows.campaign_timeline import CampaignTimeline
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ def build(settings: Settings) -> Monitor:
         view,
         host=settings.web_host,
         port=settings.web_port,
-        exports=Exports(
+        exports=ReportQueries(
             day=settings.business_day,
             currency=settings.currency,
             kpis=book,
@@ -272,7 +272,7 @@ def _engine(
         customers=customer_context(settings),
         checkpoint_interval_s=settings.checkpoint_interval_s,
     )
-    evaluator = Evaluator(book.catalogue, book.coefficients)
+    evaluator = KpiCalculator(book.catalogue, book.coefficients)
     expected = [(topic, partition) for topic in kinds for partition in range(settings.partitions)]
 
     def new_kpi_job(saved: Saved | None) -> KpiJob:
@@ -283,8 +283,8 @@ def _engine(
             silent_after_ms=round(settings.silent_after_s * 1000),
             day=settings.business_day,
             top_campaigns=book.top_campaigns,
-            moments=Moments(campaigns, changes, day=settings.business_day),
-            plans=Plans(campaigns.get, rates=rates, day=settings.business_day),
+            moments=CampaignTimeline(campaigns, changes, day=settings.business_day),
+            plans=CampaignBudgets(campaigns.get, rates=rates, day=settings.business_day),
             judge=AlertJudge(
                 rules,
                 catalogue=evaluator.catalogue,
@@ -297,7 +297,7 @@ def _engine(
             encode_values=(
                 values_encoder(settings.values_topic) if settings.publish_values else None
             ),
-            cold=ColdStore(settings.data_dir / f"cold-{settings.instance_id}.sqlite"),
+            cold=DiskCache(settings.data_dir / f"cold-{settings.instance_id}.sqlite"),
             saved=saved,
         )
 
@@ -352,7 +352,7 @@ def customer_context(settings: Settings) -> CustomerContext | None:
         return None
     return CustomerContext(
         customers=store,
-        progress=Progress(
+        progress=SettlementProgress(
             horizon_ms=round((settings.correction_horizon_s + settings.allowed_disorder_s) * 1000)
         ),
         rules=AttributionRules(
@@ -362,9 +362,9 @@ def customer_context(settings: Settings) -> CustomerContext | None:
     )
 
 
-def ingest_rules(settings: Settings) -> IngestRules:
+def ingest_rules(settings: Settings) -> IngestSettings:
     """Return what ingest needs to know of the settings."""
-    return IngestRules(
+    return IngestSettings(
         day=settings.business_day,
         allowed_disorder_ms=round(settings.allowed_disorder_s * 1000),
         correction_horizon_ms=round(settings.correction_horizon_s * 1000),

@@ -44,7 +44,7 @@ class Changes:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Change] = {}
 
-    def note(self, change: Change) -> None:
+    def record(self, change: Change) -> None:
         """Take a change; one that comes again replaces itself."""
         self._known[change.campaign, change.event_id] = change
         if len(self._known) > KEPT:

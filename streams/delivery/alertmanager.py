@@ -127,7 +127,7 @@ class AlertmanagerDelivery:
             return True
         return alert.state is AlertState.FIRING and now_s - sent_at_s >= REPEAT_S
 
-    def note_sent(self, alerts: Sequence[Alert], *, now_s: float) -> None:
+    def record_sent(self, alerts: Sequence[Alert], *, now_s: float) -> None:
         """Remember what was sent."""
         for alert in alerts:
             self._sent[_identity(alert)] = (_told(alert), now_s)
@@ -141,7 +141,7 @@ class AlertmanagerDelivery:
                 now_ms = self._now_ms()
                 due = self.due(self._alerts() or (), now_s=now_ms / 1000)
                 if due and await self._post(session, due, now_ms=now_ms):
-                    self.note_sent(due, now_s=now_ms / 1000)
+                    self.record_sent(due, now_s=now_ms / 1000)
                 await asyncio.sleep(0.5)
 
     async def _post(

@@ -233,7 +233,7 @@ async def _watch(
         while True:
             with contextlib.suppress(OSError, ValueError):
                 observed.live = await asyncio.to_thread(_get_json, f"{url}api/live")
-                _note(observed, rule=rule, elapsed_s=time.monotonic() - started)
+                _record(observed, rule=rule, elapsed_s=time.monotonic() - started)
                 if screen is not None:
                     screen.update(_table(observed.live))
             await asyncio.sleep(0.5)
@@ -245,7 +245,7 @@ def _get_json(url: str) -> dict[str, Any]:
     return answer
 
 
-def _note(observed: Observed, *, rule: str, elapsed_s: float) -> None:
+def _record(observed: Observed, *, rule: str, elapsed_s: float) -> None:
     if observed.first_kpi_at_s is None and observed.live["totals"].get("1m", {}).get("clicks"):
         observed.first_kpi_at_s = elapsed_s
     states = {alert["state"] for alert in observed.live["alerts"] if alert["rule"] == rule}

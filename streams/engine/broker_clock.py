@@ -39,7 +39,7 @@ class BrokerClock:
         """Whether the broker has told its time."""
         return self._ahead_ms is not None
 
-    def note(self, broker_ms: int, *, sent_at: float, acked_at: float) -> None:
+    def record(self, broker_ms: int, *, sent_at: float, acked_at: float) -> None:
         """Take note of an acknowledgement. Moments are of the monotonic clock, in s."""
         ahead_ms = broker_ms - acked_at * 1000
         if self._ahead_ms is None or acked_at - self._since > FORGET_S:

@@ -77,11 +77,11 @@ class BesideRecordsError(MonitorError):
     """Work of a job failed that no record caused: none of them is to be set aside for it."""
 
 
-class OutsideAwayError(MonitorError):
+class ServiceAwayError(MonitorError):
     """A service that a snapshot needs does not answer; the message says which and why."""
 
 
-class Unsettled(Protocol):
+class PendingSnapshot(Protocol):
     """A snapshot that needs time, or an answer from outside, before it can be written.
 
     Until it has it nothing of it is saved or sent; its job goes on meanwhile.
@@ -159,7 +159,7 @@ class Job(Protocol):
     def tick(self, position: Position, *, now_ms: int) -> None:
         """Take note of the time and of how far the partition was read."""
 
-    def snapshot(self) -> Snapshot | Unsettled:
+    def snapshot(self) -> Snapshot | PendingSnapshot:
         """Return what to save and send; the job then counts as clean."""
 
     @property

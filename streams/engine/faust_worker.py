@@ -23,7 +23,7 @@ from streams.engine.contracts import SourcePartition, Stage
 from streams.engine.faust_adapter.table_store import REBUILDING_STORE
 from streams.engine.faust_adapter.transport import BatchThread, BatchTransport
 from streams.engine.process_fence import PauseFence, end_process
-from streams.engine.runtime.job_runner import Runner
+from streams.engine.runtime.job_runner import JobRunner
 from streams.engine.runtime.running_job import RecoveryProgress
 from streams.engine.runtime.watchdog import Watchdog
 from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD
@@ -78,7 +78,7 @@ class Engine:
     """A Faust app, the runner of its stages, and the broker's clock."""
 
     app: Any
-    runner: Runner
+    runner: JobRunner
     fence: PauseFence
     clock: BrokerClock
     recovery_records_per_s: float = 0.0
@@ -175,7 +175,7 @@ def build(
     )
     fence = PauseFence(limit_s=options.session_timeout_s)
     clock = BrokerClock()
-    runner = Runner(app, start_offsets=start_offsets, clock=clock, fence=fence)
+    runner = JobRunner(app, start_offsets=start_offsets, clock=clock, fence=fence)
     for stage in stages:
         table = app.Table(
             stage.name,
@@ -210,7 +210,7 @@ def _credentials(broker: Broker) -> Any:
     return None if context is None else SSLCredentials(context)
 
 
-def _add_agent(app: Any, stage: Stage, runner: Runner) -> None:
+def _add_agent(app: Any, stage: Stage, runner: JobRunner) -> None:
     topic = app.topic(
         *stage.topics,
         key_type=None,
@@ -230,7 +230,7 @@ def _add_agent(app: Any, stage: Stage, runner: Runner) -> None:
     app.agent(topic, name=f"{stage.name}-agent")(consume)
 
 
-def _add_housekeeping(app: Any, runner: Runner, *, watchdog: Watchdog) -> None:
+def _add_housekeeping(app: Any, runner: JobRunner, *, watchdog: Watchdog) -> None:
     @app.on_partitions_revoked.connect(weak=False)  # type: ignore[untyped-decorator]
     async def on_revoked(sender: Any, revoked: set[TP], **_: Any) -> None:
         del sender

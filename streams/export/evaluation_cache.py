@@ -11,7 +11,7 @@ from streams.kpis.view import Evaluation
 Result = TypeVar("Result")
 
 
-class Memo:
+class EvaluationCache:
     """The newest result of each computation, as long as its evaluations are the same objects.
 
     Evaluations are not kept alive. Threads that ask at once may each compute a result.

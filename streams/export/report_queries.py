@@ -14,7 +14,7 @@ from models.scorecards.scorecard import ScorecardBook
 from models.window import BusinessDay, Reference, ShownWindow, WindowName
 from streams.analysis import funnel, peer_outliers, scorecard_points
 from streams.analysis.differences import Difference, difference_of
-from streams.export.evaluation_cache import Memo
+from streams.export.evaluation_cache import EvaluationCache
 from streams.kpis.view import Comparison, Evaluation, KpiView
 
 Compared = tuple[ShownWindow, Reference]
@@ -28,7 +28,7 @@ OUTLIERS_SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exports:
+class ReportQueries:
     """The KPIs and which of their series are exported, alert rules, scorecards, the calendar."""
 
     day: BusinessDay
@@ -42,7 +42,9 @@ class Exports:
     _series: dict[tuple[ScopeKind, ShownWindow], Series] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
-    _memo: Memo = field(init=False, default_factory=Memo, repr=False, compare=False)
+    _memo: EvaluationCache = field(
+        init=False, default_factory=EvaluationCache, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "catalogue", self.kpis.catalogue)

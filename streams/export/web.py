@@ -20,7 +20,7 @@ from streams.errors import MonitorError
 from streams.export.metrics.text_format import MetricsText
 from streams.export.page.redis_share import LiveShare
 from streams.export.page.snapshot import live
-from streams.export.report_queries import Exports
+from streams.export.report_queries import ReportQueries
 from streams.export.worker_view import ViewSource
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class WebServer:
         *,
         host: str,
         port: int,
-        exports: Exports,
+        exports: ReportQueries,
         share: LiveShare | None,
     ) -> None:
         self._view = view

@@ -8,7 +8,7 @@ from models.window import BusinessDay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IngestRules:
+class IngestSettings:
     """What ingest needs to know of the settings. Durations in ms."""
 
     day: BusinessDay

@@ -34,13 +34,13 @@ from models.scope import UNKNOWN_CAMPAIGN
 from streams.engine.contracts import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime
-from streams.ingest.customers.journal import CUSTOMER_KINDS, REMEMBERED, Remembering
-from streams.ingest.customers.pending_checkpoint import CustomerContext, UnsettledCut
+from streams.ingest.customers.journal import CUSTOMER_KINDS, REMEMBERED, Journal
+from streams.ingest.customers.pending_checkpoint import CustomerContext, PendingCheckpoint
 from streams.ingest.events.decoding import EventDecoder, Rejected
 from streams.ingest.events.deduplication import SeenIds
 from streams.ingest.events.pane_aggregation import FOLDS, Panes
 from streams.ingest.events.validation import CARRIED, EPOCH, checked_time
-from streams.ingest.ingest_settings import IngestRules
+from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.watermark import Watermark
 
@@ -80,7 +80,7 @@ class IngestJob:
         source: SourcePartition,
         *,
         kind: str,
-        rules: IngestRules,
+        rules: IngestSettings,
         campaigns: CampaignIndex,
         rates: Rates,
         epoch: int,
@@ -113,9 +113,9 @@ class IngestJob:
                 newest_event_time=state.newest_event_time, last_append_ms=state.last_append_ms
             )
             self._known_customers = state.customers_known
-        self._remembering: Remembering | None = None
+        self._journal: Journal | None = None
         if customers is not None and kind in CUSTOMER_KINDS:
-            self._remembering = Remembering(
+            self._journal = Journal(
                 customers, source, kind=kind, watermark=self.watermark, known=self._known_customers
             )
 
@@ -233,8 +233,8 @@ class IngestJob:
             self._note_unknown(called)
         fold = FOLDS.get(kind)
         user = hash_user(owner)
-        if self._remembering is not None and kind in REMEMBERED:
-            self._remembering.add(
+        if self._journal is not None and kind in REMEMBERED:
+            self._journal.add(
                 event,
                 user,
                 offset=record.offset,
@@ -319,22 +319,22 @@ class IngestJob:
             )
         else:
             self.watermark.reading()
-        if self._remembering is not None and not self.dirty:
-            self._remembering.nothing_new()
+        if self._journal is not None and not self.dirty:
+            self._journal.nothing_new()
 
-    def snapshot(self) -> Snapshot | UnsettledCut:
+    def snapshot(self) -> Snapshot | PendingCheckpoint:
         """Return the state, the ids since the last snapshot, and the report.
 
         With entries of customers it is returned once these are settled.
         """
         panes, self._panes = self._panes, Panes()
-        remembering = self._remembering
-        if remembering is None:
+        journal = self._journal
+        if journal is None:
             return self._ended(panes)()
-        if not remembering.any:
-            remembering.nothing_new()
+        if not journal.any:
+            journal.nothing_new()
             return self._ended(panes)()
-        return remembering.cut(panes, finish=self._ended(panes))
+        return journal.cut(panes, finish=self._ended(panes))
 
     def _ended(self, panes: Panes) -> Callable[[], Snapshot]:
         """End what goes into this snapshot; it is written once the panes are whole."""
@@ -344,8 +344,8 @@ class IngestJob:
         early_outputs, self._outputs = self._outputs, []
         self._stats = SourceStats()
         self._reported_offset = self._offset
-        remembering = self._remembering
-        known = self._known_customers if remembering is None else remembering.known_by_now
+        journal = self._journal
+        known = self._known_customers if journal is None else journal.known_by_now
         state = _State(newest, self.watermark.last_append_ms, self._seen.counter, known)
 
         def finish() -> Snapshot:

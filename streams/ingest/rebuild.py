@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.broker import Broker
 from streams.engine import state_log
 from streams.engine.contracts import SourcePartition
-from streams.ingest.customers.pending_checkpoint import UnsettledCut, calls, source_name
+from streams.ingest.customers.pending_checkpoint import PendingCheckpoint, calls, source_name
 from streams.ingest.customers.redis_store import CustomerStore
 from streams.ingest.job import IngestJob
 
@@ -171,13 +171,13 @@ class _Reading:
                     _apply(job, record)
                 self.rebuilt.records += len(wanted)
                 cut = job.snapshot() if wanted else None
-                if isinstance(cut, UnsettledCut):
+                if isinstance(cut, PendingCheckpoint):
                     source = source_name(kinds[tp.topic], tp.partition)
                     await self._restore(cut, source, settled_ms=settled_ms.get(tp.partition, 0))
             self._progress(min(self.rebuilt.records, self.whole), self.whole)
         return {tp.partition: job.watermark.newest_event_time or 0 for tp, job in jobs.items()}
 
-    async def _restore(self, cut: UnsettledCut, source: str, *, settled_ms: int) -> None:
+    async def _restore(self, cut: PendingCheckpoint, source: str, *, settled_ms: int) -> None:
         first = 0
         while call := calls(cut.entries, first=first):
             await self._store.restore(call, source=source, token=self._token, settled_ms=settled_ms)

@@ -9,7 +9,7 @@ from models.aggregates.ingest_report import Waiting
 from models.money.exchange_rates import Rates
 from streams.engine.contracts import Output, Position, Saved, SourcePartition, Stage
 from streams.ingest.customers.pending_checkpoint import CustomerContext
-from streams.ingest.ingest_settings import IngestRules
+from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.job import IngestJob
 from streams.ingest.registry.campaign_index import CampaignIndex
 
@@ -22,7 +22,7 @@ def stage(
     *,
     kinds: Mapping[str, str],
     partitions: int,
-    rules: IngestRules,
+    rules: IngestSettings,
     campaigns: CampaignIndex,
     rates: Rates,
     customers: CustomerContext | None,

@@ -27,31 +27,31 @@ from streams.engine.contracts import (
 from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime, Steps, in_groups
 from streams.kpis import state as saved_states
-from streams.kpis.calculation.campaign_budgets import Plans
-from streams.kpis.calculation.kpi_calculator import Evaluator
+from streams.kpis.calculation.campaign_budgets import CampaignBudgets
+from streams.kpis.calculation.kpi_calculator import KpiCalculator
 from streams.kpis.coverage.data_health import health_at
-from streams.kpis.coverage.frontier import Completeness
+from streams.kpis.coverage.frontier import Frontier
 from streams.kpis.coverage.seen_inputs import SeenInputs
-from streams.kpis.coverage.silent_sources import Silences
-from streams.kpis.coverage.waits import Waits
+from streams.kpis.coverage.silent_sources import SilentSources
+from streams.kpis.coverage.waits import WaitingSources
 from streams.kpis.intake.pace import Pace
 from streams.kpis.intake.report_ledger import Ledger, Verdict, counts_of
 from streams.kpis.intake.shares import Shares
-from streams.kpis.intake.source_counters import Counted
+from streams.kpis.intake.source_counters import SourceCounters
 from streams.kpis.judging import Judge
 from streams.kpis.output_records import alert_outputs
 from streams.kpis.state import VERSION, KpiState, pack
-from streams.kpis.storage.bucket_store import KEPT_MS, PANES_A_STEP, Buckets, in_cells
-from streams.kpis.storage.spilled_buckets import Cold
+from streams.kpis.storage.bucket_store import KEPT_MS, PANES_A_STEP, BucketStore, in_cells
+from streams.kpis.storage.spilled_buckets import Spill
 from streams.kpis.unwritten_snapshot import UnwrittenSnapshot
 from streams.kpis.view import Health, KpiView, Progress
 from streams.kpis.windows.campaign_phases import STEP_MS, stages_in_turn
-from streams.kpis.windows.campaign_timeline import Moments
+from streams.kpis.windows.campaign_timeline import CampaignTimeline
 from streams.kpis.windows.change_effects import effects_in_turn
 from streams.kpis.windows.comparisons import comparisons_in_turn, shown
-from streams.kpis.windows.window_closer import Encode, Evaluations
+from streams.kpis.windows.window_closer import Encode, WindowCloser
 from streams.kpis.windows.window_evaluator import WindowEvaluator
-from streams.kpis.windows.window_schedule import Closing
+from streams.kpis.windows.window_schedule import WindowSchedule
 
 VIEW_EVERY_MS = 300
 VIEW_EVERY_CATCHING_UP_MS = 2_000
@@ -84,20 +84,20 @@ class KpiJob:
     def __init__(
         self,
         *,
-        evaluator: Evaluator,
+        evaluator: KpiCalculator,
         expected: Iterable[tuple[str, int]],
         kinds: Mapping[str, SourceKind],
         silent_after_ms: int,
         day: BusinessDay,
         top_campaigns: int,
-        moments: Moments,
-        plans: Plans,
+        moments: CampaignTimeline,
+        plans: CampaignBudgets,
         judge: Judge,
         source: SourcePartition,
         alerts_topic: str,
         dead_letters_topic: str,
         encode_values: Encode | None = None,
-        cold: Cold | None = None,
+        cold: Spill | None = None,
         saved: Saved | None = None,
     ) -> None:
         state = saved_states.nothing() if saved is None else saved_states.decode(saved.state)
@@ -109,17 +109,17 @@ class KpiJob:
         self._alerts_topic = alerts_topic
         self._dead_letters_topic = dead_letters_topic
         self._moments = moments
-        self._buckets = Buckets(day, cold)
+        self._buckets = BucketStore(day, cold)
         self._ledger = Ledger(state.ledger)
-        self._completeness = Completeness(expected, frontier_ms=state.frontier_ms)
+        self._frontier = Frontier(expected, frontier_ms=state.frontier_ms)
         self._observation = state.observation
         self._seen = SeenInputs(evaluator.needed, state.seen, wire_needed=state.needed)
         self._seen.expire(day_start=day.start_of(state.closed_ms))
-        self._silences = Silences(kinds, silent_after_ms=silent_after_ms)
+        self._silences = SilentSources(kinds, silent_after_ms=silent_after_ms)
         self._silences.restore(state.rhythm, state.silences, state.quiet_since)
-        self._counted = Counted(state.totals, state.unknown)
+        self._counted = SourceCounters(state.totals, state.unknown)
         self._shares = Shares()
-        self._waits = Waits()
+        self._waits = WaitingSources()
         self._records_pace, self._windows_pace, self._event_pace = Pace(), Pace(), Pace()
         self._overlapping = 0
         self._letters: list[Output] = []
@@ -135,10 +135,10 @@ class KpiJob:
             plans=plans,
             top_campaigns=top_campaigns,
         )
-        self._closing = Closing(day, self._buckets.holds)
+        self._closing = WindowSchedule(day, self._buckets.holds)
         self._closing.restore(state.ends, state.evaluated, state.to_correct)
         judge.restore(state.judge)
-        self._evaluations = evaluations = Evaluations(
+        self._evaluations = evaluations = WindowCloser(
             windows.evaluate, closing=self._closing, judge=judge, encode=encode_values
         )
         evaluations.sparkline.extend(state.sparkline)
@@ -169,9 +169,9 @@ class KpiJob:
             quarters_from_ms=state.quarters_whole_from_ms,
         )
         if state.version < VERSION:
-            self._take_over_older(state)
+            self._migrate(state)
 
-    def _take_over_older(self, state: KpiState) -> None:
+    def _migrate(self, state: KpiState) -> None:
         """Go on with the buckets of an older version, which kept fewer days, or none."""
         self._observation.days_begin(self._buckets.days_from_ms(partial=state.version < 4))
         for version in range(state.version + 1, VERSION + 1):
@@ -259,7 +259,7 @@ class KpiJob:
         """Whether reports wait to be merged, or windows to be corrected, closed or settled."""
         if self._unmerged or self._closing.correcting:
             return True
-        return self._settled_ms < self._completeness.frontier_ms
+        return self._settled_ms < self._frontier.frontier_ms
 
     def _next_work(self) -> Steps[None] | None:
         """Return what to work on next.
@@ -287,7 +287,7 @@ class KpiJob:
             return correction
         if (closed_ms := self._closed_ms) > self._settled_ms:
             return self._settle(closed_ms)
-        frontier_ms = self._completeness.frontier_ms
+        frontier_ms = self._frontier.frontier_ms
         if (closing := self._evaluations.close_next(frontier_ms, judged=self._judged)) is not None:
             self._changed = True
             return closing
@@ -299,13 +299,13 @@ class KpiJob:
         yield
         for report in told.reports:
             yield from self._take(report, at_offset=record.offset)
-        self._waits.note(told.waiting, at_ms=record.timestamp)
-        frontier_ms = self._completeness.advance()
+        self._waits.record(told.waiting, at_ms=record.timestamp)
+        frontier_ms = self._frontier.advance()
         if frontier_ms > 0:
-            self._observation.note_whole(
-                self._completeness.watermark_by_source.values(), frontier_ms=frontier_ms
+            self._observation.record_whole(
+                self._frontier.watermark_by_source.values(), frontier_ms=frontier_ms
             )
-            self._silences.listen(self._completeness.read_up_to_by_source, frontier_ms=frontier_ms)
+            self._silences.listen(self._frontier.read_up_to_by_source, frontier_ms=frontier_ms)
             # What these reports complete is judged by the health of the data as it is now.
             self._judged = not self.judge.held_back
 
@@ -317,11 +317,11 @@ class KpiJob:
         repeated = ruling.verdict in {Verdict.HEARTBEAT, Verdict.REPEATED}
         if ruling.missing or (report.stats.lost and not repeated):
             self._changed = True
-            self._observation.note_gap(report, frontier_ms=self._completeness.frontier_ms)
-        listened_ms = self._completeness.read_up_to(report.topic, report.partition)
-        self._completeness.note(report)
-        self._changed |= self._silences.note(
-            report, listened_ms=listened_ms, frontier_ms=self._completeness.frontier_ms
+            self._observation.record_gap(report, frontier_ms=self._frontier.frontier_ms)
+        listened_ms = self._frontier.read_up_to(report.topic, report.partition)
+        self._frontier.record(report)
+        self._changed |= self._silences.record(
+            report, listened_ms=listened_ms, frontier_ms=self._frontier.frontier_ms
         )
         if repeated:
             return
@@ -329,25 +329,25 @@ class KpiJob:
         yield from self._buckets.apply(report.panes, undo=ruling.undo, at_offset=at_offset)
         for pane_start in ruling.undo:
             self.windows.pane_changed(pane_start)
-        self._shares.note(counts_of(report.stats), at_ms=report.read_up_to_ms)
-        self._counted.note(report, undo=ruling.undo_counts)
+        self._shares.record(counts_of(report.stats), at_ms=report.read_up_to_ms)
+        self._counted.record(report, undo=ruling.undo_counts)
         for starts in in_groups(report.panes, of=PANES_A_STEP):
             for pane_start in starts:
-                self._closing.pane_changed(pane_start, frontier_ms=self._completeness.frontier_ms)
+                self._closing.pane_changed(pane_start, frontier_ms=self._frontier.frontier_ms)
                 self.windows.pane_changed(pane_start)
             yield
         for panes in in_cells(report.panes):
             for pane_start, cells in panes:
                 self._observation.pane_seen(pane_start, cells)
                 day_start = self._day.start_of(pane_start)
-                if self._seen.note_pane(cells, day_start=day_start, pane_start=pane_start):
+                if self._seen.record_pane(cells, day_start=day_start, pane_start=pane_start):
                     self._closing.inputs_changed(pane_start)
             yield
 
     @property
     def _closed_ms(self) -> int:
         """Event time up to which every window that somebody waits for is closed."""
-        frontier_ms = self._completeness.frontier_ms
+        frontier_ms = self._frontier.frontier_ms
         next_end = self._closing.next_end(frontier_ms=frontier_ms)
         return frontier_ms if next_end is None else next_end - PANE_MS
 
@@ -367,7 +367,7 @@ class KpiJob:
     def tick(self, position: Position, *, now_ms: int) -> None:
         """Judge the health of the data, have the newest windows evaluated, renew the view."""
         del position
-        completeness = self._completeness
+        completeness = self._frontier
         read_up_to_ms = completeness.read_up_to_ms
         current = read_up_to_ms is not None and now_ms - read_up_to_ms < CURRENT_WITHIN_MS
         every_ms = VIEW_EVERY_MS if current else VIEW_EVERY_CATCHING_UP_MS
@@ -399,10 +399,10 @@ class KpiJob:
         self._to_show.extend(partial(self._evaluations.show_latest, one) for one in WINDOWS)
         self._to_close = deque(work for waited_for, work in newest if waited_for)
         self._to_show.extend(work for waited_for, work in newest if not waited_for)
-        self._to_show.append(lambda: self._stages.make_one(self._closed_ms))
-        self._to_show.append(lambda: self._effects.make_one(self._closed_ms))
+        self._to_show.append(lambda: self._stages.compute_next(self._closed_ms))
+        self._to_show.append(lambda: self._effects.compute_next(self._closed_ms))
         if current:
-            self._to_show.append(lambda: self._comparisons.make_one(self._closed_ms))
+            self._to_show.append(lambda: self._comparisons.compute_next(self._closed_ms))
 
     def _close_newest(self, window: Window) -> Steps[None]:
         closed = self._evaluations.closed
@@ -410,7 +410,7 @@ class KpiJob:
         self._changed |= self._evaluations.closed > closed
 
     def _viewed(self, health: Health, progress: Progress) -> KpiView:
-        completeness, closed_ms = self._completeness, self._closed_ms
+        completeness, closed_ms = self._frontier, self._closed_ms
         return KpiView(
             frontier_ms=closed_ms,
             latest=dict(self._evaluations.shown),
@@ -434,7 +434,7 @@ class KpiJob:
         )
 
     def _progress(self, now_ms: int) -> Progress:
-        frontier_ms = self._completeness.frontier_ms
+        frontier_ms = self._frontier.frontier_ms
         awaited = self._evaluations.awaited(judged=self._judged)
         closed, closed_ms = self._evaluations.closed, self._closed_ms
         return Progress(
@@ -452,7 +452,7 @@ class KpiJob:
         self._pending = 0
         observation = self._observation
         state = KpiState(
-            frontier_ms=self._completeness.frontier_ms,
+            frontier_ms=self._frontier.frontier_ms,
             observed_from_ms=observation.from_ms,
             ledger=self._ledger.entries(),
             to_correct=self._closing.to_correct,

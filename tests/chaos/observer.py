@@ -60,9 +60,9 @@ class Observer:
                 self.peak_rss_mb = max(self.peak_rss_mb, rss_mb(pid))
             live = self.picture()
             if live and live.get("frontier") and live["phase"] == "running":
-                self._note(live)
+                self._record(live)
 
-    def _note(self, live: dict[str, Any]) -> None:
+    def _record(self, live: dict[str, Any]) -> None:
         self.latest = live
         self.samples.append(
             Sample(

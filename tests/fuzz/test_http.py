@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from models.window import BusinessDay
 from streams.engine.contracts import Position
 from streams.engine.runtime.running_job import EngineStats
-from streams.export.report_queries import Exports
+from streams.export.report_queries import ReportQueries
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
 from tests.fuzz import edits, fuzzed
@@ -49,7 +49,7 @@ def port() -> Iterator[int]:
         lambda: view,
         host="127.0.0.1",
         port=0,
-        exports=Exports(
+        exports=ReportQueries(
             day=BusinessDay(ZoneInfo("UTC")), currency="CNY", largest_series_count=1000
         ),
         share=None,

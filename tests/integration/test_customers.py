@@ -24,7 +24,7 @@ from models.customers.journal_entry import (
 from models.window import DAY_MS, HOUR_MS
 from streams.embedded.valkey import EmbeddedValkey
 from streams.ingest.customers.attribution import Account, account, as_declared, changed_by_last
-from streams.ingest.customers.pending_checkpoint import CustomersAwayError, Entries, Told
+from streams.ingest.customers.pending_checkpoint import ChangedEntry, CustomersAwayError, Entries
 from streams.ingest.customers.redis_store import MOST_ORDERS, OUTAGE_S, CustomerStore, mark_key
 from streams.redis_server import RedisServer
 from tests.support.customers import LAST_TOUCH, MemoryCustomers
@@ -72,7 +72,7 @@ def history(seed: int, *, customers: int = 8, count: int = 600) -> list[tuple[by
     return made
 
 
-def changes(told: Iterable[Told]) -> list[tuple[bytes, Account]]:
+def changes(told: Iterable[ChangedEntry]) -> list[tuple[bytes, Account]]:
     """Return what the entries change that change anything."""
     found = [
         (one.customer, changed_by_last([from_bytes(entry) for entry in one.log], LAST_TOUCH))
@@ -105,7 +105,7 @@ def test_crashes_and_replays_count_every_entry_once(
         customers, saved, at, settled_ms = store(valkey), Counter[object](), 0, 0
         while at < len(entries):
             batch = entries[at : at + rnd.randrange(1, 60)]
-            told = await customers.note(
+            told = await customers.record(
                 batch, source="clicks/0", known=at > 0, settled_ms=settled_ms
             )
             settled_ms = max(from_bytes(entry).at_ms for _, entry in batch) - HOUR_MS
@@ -131,8 +131,8 @@ def test_the_script_tells_what_memory_tells(valkey: EmbeddedValkey, client: redi
         customers, memory = store(valkey), MemoryCustomers()
         for first in range(0, len(entries), 50):
             batch = entries[first : first + 50] * 2
-            told = await customers.note(batch, source="s", known=False, settled_ms=0)
-            expected = await memory.note(batch, source="s", known=False, settled_ms=0)
+            told = await customers.record(batch, source="s", known=False, settled_ms=0)
+            expected = await memory.record(batch, source="s", known=False, settled_ms=0)
             assert changes(told) == changes(expected)
         await customers.close()
 
@@ -142,10 +142,10 @@ def test_the_script_tells_what_memory_tells(valkey: EmbeddedValkey, client: redi
 def test_lost_customers_are_noticed(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     async def play() -> None:
         customers = store(valkey)
-        await customers.note(history(1)[:5], source="s", known=False, settled_ms=0)
+        await customers.record(history(1)[:5], source="s", known=False, settled_ms=0)
         client.flushall()
         with pytest.raises(CustomersAwayError, match="--rebuild"):
-            await customers.note(history(1)[5:9], source="s", known=True, settled_ms=0)
+            await customers.record(history(1)[5:9], source="s", known=True, settled_ms=0)
         await customers.close()
 
     asyncio.run(play())
@@ -160,7 +160,7 @@ def test_a_redis_that_evicts_is_refused(tmp_path: Path) -> None:
     async def play(server: EmbeddedValkey) -> None:
         customers = store(server)
         with pytest.raises(CustomersAwayError, match="noeviction"):
-            await customers.note(history(1)[:5], source="s", known=False, settled_ms=0)
+            await customers.record(history(1)[:5], source="s", known=False, settled_ms=0)
         await customers.close()
 
     with Evicting(tmp_path / "evicting") as server:
@@ -174,7 +174,7 @@ def test_a_full_redis_makes_it_wait_without_telling_values(tmp_path: Path) -> No
     async def play(server: EmbeddedValkey) -> None:
         customers = store(server)
         with pytest.raises(CustomersAwayError, match="Redis is full") as caught:
-            await customers.note(history(1), source="s", known=False, settled_ms=0)
+            await customers.record(history(1), source="s", known=False, settled_ms=0)
         assert "search" not in str(caught.value)
         await customers.close()
 
@@ -188,7 +188,7 @@ def test_no_redis_makes_it_wait(tmp_path: Path) -> None:
     async def play() -> None:
         customers = store(gone)
         with pytest.raises(CustomersAwayError, match="does not answer"):
-            await customers.note(history(1)[:5], source="s", known=False, settled_ms=0)
+            await customers.record(history(1)[:5], source="s", known=False, settled_ms=0)
         await customers.close()
 
     asyncio.run(play())
@@ -199,11 +199,11 @@ def test_a_source_that_was_never_there_does_not_vouch_for_the_others(
 ) -> None:
     async def play() -> None:
         customers = store(valkey)
-        await customers.note(history(1)[:5], source="clicks/0", known=False, settled_ms=0)
+        await customers.record(history(1)[:5], source="clicks/0", known=False, settled_ms=0)
         client.flushall()
-        await customers.note(history(1)[5:6], source="clicks/1", known=False, settled_ms=0)
+        await customers.record(history(1)[5:6], source="clicks/1", known=False, settled_ms=0)
         with pytest.raises(CustomersAwayError, match="lost the customers"):
-            await customers.note(history(1)[6:9], source="clicks/0", known=True, settled_ms=0)
+            await customers.record(history(1)[6:9], source="clicks/0", known=True, settled_ms=0)
         await customers.close()
 
     asyncio.run(play())
@@ -222,7 +222,7 @@ def test_who_only_clicks_is_forgotten_sooner_than_who_orders(
             server, app_id=APP, lookback_ms=LAST_TOUCH.lookback_ms, kept_s=10**8
         )
         entries = [(one, click), (two, click), (two, order), (three, order)]
-        await customers.note(entries, source="s", known=False, settled_ms=0)
+        await customers.record(entries, source="s", known=False, settled_ms=0)
         assert await customers.count() == 3
         await customers.close()
 
@@ -243,12 +243,12 @@ def test_a_till_counts_where_it_says_once_its_log_is_full(
         for number in range(MOST_ORDERS + 2)
     ]
 
-    async def play() -> list[Told]:
+    async def play() -> list[ChangedEntry]:
         customers = store(valkey)
-        told: list[Told] = []
+        told: list[ChangedEntry] = []
         for first in range(0, len(entries), 100):
             call = entries[first : first + 100]
-            told = await customers.note(call, source="s", known=False, settled_ms=0)
+            told = await customers.record(call, source="s", known=False, settled_ms=0)
         await customers.close()
         return told
 
@@ -274,7 +274,7 @@ def test_of_two_that_make_customers_anew_the_later_one_does(
         for refused in (
             customers.restore(entries, source="s", token="anew-first", settled_ms=0),
             customers.end_anew("anew-first", sources=["s"]),
-            customers.note(entries, source="s", known=True, settled_ms=0),
+            customers.record(entries, source="s", known=True, settled_ms=0),
         ):
             with pytest.raises(CustomersAwayError, match="being made anew"):
                 await refused
@@ -283,7 +283,7 @@ def test_of_two_that_make_customers_anew_the_later_one_does(
         await customers.restore(entries, source="s", token="anew-second", settled_ms=0)
         await customers.end_anew("anew-second", sources=["s", "t"])
         for source in ("s", "t"):
-            await customers.note(entries, source=source, known=True, settled_ms=0)
+            await customers.record(entries, source=source, known=True, settled_ms=0)
         await customers.close()
 
     asyncio.run(play())

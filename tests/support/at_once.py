@@ -6,15 +6,15 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from streams.alerting.judge import AlertJudge
-from streams.engine.contracts import Position, Snapshot, Unsettled
+from streams.engine.contracts import PendingSnapshot, Position, Snapshot
 from streams.engine.steps import at_once
-from streams.kpis.columnar.scope_totals import Totals
+from streams.kpis.columnar.scope_totals import ScopeTotals
 from streams.kpis.job import KpiJob
-from streams.kpis.storage.bucket_store import Buckets
+from streams.kpis.storage.bucket_store import BucketStore
 from streams.kpis.view import Evaluation
 
 
-def settled(snapshot: Snapshot | Unsettled) -> Snapshot:
+def settled(snapshot: Snapshot | PendingSnapshot) -> Snapshot:
     """Return a snapshot whose customers answer at once."""
     while not isinstance(snapshot, Snapshot):
         try:
@@ -26,7 +26,7 @@ def settled(snapshot: Snapshot | Unsettled) -> Snapshot:
     return snapshot
 
 
-class BucketsAtOnce(Buckets):
+class BucketsAtOnce(BucketStore):
     """Buckets without steps."""
 
     def apply(self, *arguments: Any, **options: Any) -> None:  # type: ignore[override]
@@ -41,13 +41,13 @@ class BucketsAtOnce(Buckets):
         """Take up saved buckets."""
         at_once(super().restore(*arguments, **options))
 
-    def totals(self, start: int, end: int) -> Totals:  # type: ignore[override]
+    def totals(self, start: int, end: int) -> ScopeTotals:  # type: ignore[override]
         """Return what each scope had."""
         return at_once(super().totals(start, end))
 
     def totals_of(  # type: ignore[override]
         self, campaigns: Collection[str], start: int, end: int
-    ) -> Totals:
+    ) -> ScopeTotals:
         """Return what campaigns had."""
         return at_once(super().totals_of(campaigns, start, end))
 

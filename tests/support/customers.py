@@ -6,12 +6,12 @@ from models.customers.journal_entry import HEAD, from_bytes
 from models.window import DAY_MS
 from streams.ingest.customers.attribution import AttributionRules
 from streams.ingest.customers.pending_checkpoint import (
+    ChangedEntry,
     CustomerContext,
     CustomersAwayError,
     Entries,
-    Told,
 )
-from streams.ingest.customers.settlement_progress import Progress
+from streams.ingest.customers.settlement_progress import SettlementProgress
 
 LAST_TOUCH = AttributionRules(lookback_ms=7 * DAY_MS, model="last")
 
@@ -24,9 +24,9 @@ class MemoryCustomers:
         self.away = ""
         self.marks: set[str] = set()
 
-    async def note(
+    async def record(
         self, entries: Entries, *, source: str, known: bool, settled_ms: int
-    ) -> list[Told]:
+    ) -> list[ChangedEntry]:
         """Add entries that are not there yet; return those of logs with an order or a refund."""
         del settled_ms
         if self.away:
@@ -34,7 +34,7 @@ class MemoryCustomers:
         if known and source not in self.marks:
             raise CustomersAwayError("lost")
         self.marks.add(source)
-        told: list[Told] = []
+        told: list[ChangedEntry] = []
         for customer, entry in entries:
             log = self.logs.setdefault(customer, [])
             heads = [known[: HEAD.size] for known in log]
@@ -43,7 +43,7 @@ class MemoryCustomers:
                 heads.append(entry[: HEAD.size])
             upto = log[: heads.index(entry[: HEAD.size]) + 1]
             if any(from_bytes(known).kind for known in upto):
-                told.append(Told(customer, entry, upto))
+                told.append(ChangedEntry(customer, entry, upto))
         return told
 
 
@@ -53,6 +53,6 @@ def context(
     """Return what the jobs of a worker share."""
     return CustomerContext(
         customers=customers or MemoryCustomers(),
-        progress=Progress(horizon_ms=605_000),
+        progress=SettlementProgress(horizon_ms=605_000),
         rules=rules,
     )

@@ -22,23 +22,23 @@ from models.window import BusinessDay
 from streams.alerting.judge import AlertJudge
 from streams.engine.contracts import Output, Position, Saved, Snapshot, SourcePartition
 from streams.ingest.customers.pending_checkpoint import CustomerContext
-from streams.ingest.ingest_settings import IngestRules
+from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.job import IngestJob
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis import state as saved_states
-from streams.kpis.calculation.campaign_budgets import Plans
-from streams.kpis.calculation.kpi_calculator import Coefficients, Evaluator
+from streams.kpis.calculation.campaign_budgets import CampaignBudgets
+from streams.kpis.calculation.kpi_calculator import Coefficients, KpiCalculator
 from streams.kpis.job import VIEW_EVERY_MS, KpiJob
 from streams.kpis.output_records import values_encoder
-from streams.kpis.storage.spilled_buckets import Cold
+from streams.kpis.storage.spilled_buckets import Spill
 from streams.kpis.view import KpiView
-from streams.kpis.windows.campaign_timeline import Moments
+from streams.kpis.windows.campaign_timeline import CampaignTimeline
 from tests.support.at_once import KpiJobAtOnce, settled
 
 NOON = 1_699_963_200_000
 """2023-11-14T12:00Z, a multiple of every step."""
 
-RULES = IngestRules(
+RULES = IngestSettings(
     day=BusinessDay(ZoneInfo("UTC")),
     allowed_disorder_ms=5_000,
     correction_horizon_ms=600_000,
@@ -73,7 +73,7 @@ def ingest_job(
     *,
     epoch: int = 1,
     saved: Saved | None = None,
-    rules: IngestRules = RULES,
+    rules: IngestSettings = RULES,
     campaigns: Sequence[Campaign] = CAMPAIGNS,
     rates: Rates | None = None,
     customers: CustomerContext | None = None,
@@ -102,7 +102,7 @@ def kpi_job(
     saved: Saved | None = None,
     publish: bool = True,
     top_campaigns: int = 100,
-    cold: Cold | None = None,
+    cold: Spill | None = None,
     coefficients: Coefficients | None = None,
     campaigns: Iterable[Campaign] = CAMPAIGNS,
     rates: Rates | None = None,
@@ -112,14 +112,16 @@ def kpi_job(
     """Return a job of the KPI stage; an index of campaigns may be added to."""
     index = campaigns if isinstance(campaigns, CampaignIndex) else CampaignIndex(campaigns)
     job = made(
-        evaluator=Evaluator(CATALOGUE, coefficients),
+        evaluator=KpiCalculator(CATALOGUE, coefficients),
         expected=[(kind, number) for kind in KINDS for number in range(partitions)],
         kinds={kind: kind for kind in SOURCE_KINDS},
         silent_after_ms=20_000,
         day=BusinessDay(ZoneInfo(zone)),
         top_campaigns=top_campaigns,
-        moments=Moments(index, changes, day=BusinessDay(ZoneInfo(zone))),
-        plans=Plans(index.get, rates=rates or Rates("CNY"), day=BusinessDay(ZoneInfo(zone))),
+        moments=CampaignTimeline(index, changes, day=BusinessDay(ZoneInfo(zone))),
+        plans=CampaignBudgets(
+            index.get, rates=rates or Rates("CNY"), day=BusinessDay(ZoneInfo(zone))
+        ),
         judge=AlertJudge(
             rules or RuleBook(), catalogue=CATALOGUE, lag_limit_s=30, campaign_of=index.get
         ),

@@ -386,7 +386,7 @@ def due_states(sequence: list[tuple[float, Alert]]) -> list[str]:
     sent: list[str] = []
     for now_s, one in sequence:
         due = delivery.due([one], now_s=now_s)
-        delivery.note_sent(due, now_s=now_s)
+        delivery.record_sent(due, now_s=now_s)
         sent.append(due[0].state.value if due else "-")
     return sent
 

@@ -28,7 +28,7 @@ from models.kpi.user_catalogue import KpiBook
 from streams import config
 from streams.errors import ConfigError
 from streams.kpis.calculation import confidence_intervals
-from streams.kpis.calculation.kpi_calculator import Evaluator
+from streams.kpis.calculation.kpi_calculator import KpiCalculator
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def cell(**sums: int) -> Cell:
 
 
 def values(cell: Cell) -> dict[str, KpiValue]:
-    evaluator = Evaluator(CATALOGUE)
+    evaluator = KpiCalculator(CATALOGUE)
     return evaluator.evaluate(cell, inputs=evaluator.inputs_in(cell))
 
 
@@ -235,7 +235,7 @@ def test_a_quotient_of_parts_of_orders_has_its_interval_in_orders() -> None:
     share = kpi(formula="orders_first / orders_linear", unit="ratio", interval="wilson")
     plain = kpi(name="plain", formula="orders / clicks", unit="ratio", interval="wilson")
     made = cell(orders_first=30_000, orders_linear=80_000, orders=3, clicks=8)
-    found = Evaluator(Catalogue([share, plain])).evaluate(made, inputs=0)
+    found = KpiCalculator(Catalogue([share, plain])).evaluate(made, inputs=0)
     assert found["made_up"] == found["plain"]
 
 
@@ -324,7 +324,7 @@ def test_growth_is_against_the_period_before() -> None:
         cell.sums[SUM_INDEX["visits"]] = cell.sums[SUM_INDEX["likes"]] = likes
         cell.users[SET_INDEX["visitors_paid"]] = Distinct(range(visitors))
         cell.levels[LEVEL_INDEX["awareness"]] = (1, awareness)
-    evaluator = Evaluator(CATALOGUE, {"influence": 0.4})
+    evaluator = KpiCalculator(CATALOGUE, {"influence": 0.4})
     inputs = evaluator.inputs_in(now)
     values = evaluator.evaluate(now, inputs=inputs, before=then)
     assert values["traffic_uplift"] == KpiValue(3, None, None, 5, True)
@@ -344,7 +344,7 @@ def test_growth_is_against_the_period_before() -> None:
 def test_without_its_coefficient_a_kpi_is_absent() -> None:
     then, now = Cell(), Cell()
     then.sums[SUM_INDEX["revenue_gross"]] = now.sums[SUM_INDEX["revenue_gross"]] = 100
-    values = Evaluator(CATALOGUE).evaluate(now, inputs=0, before=then)
+    values = KpiCalculator(CATALOGUE).evaluate(now, inputs=0, before=then)
     assert "sales_growth" in values
     assert "sales_contribution" not in values
 

@@ -11,8 +11,8 @@ from models.aggregates.distinct_users import EXACT_LIMIT
 from models.aggregates.hyperloglog import REGISTERS
 from models.kpi.measures import USER_SETS
 from streams.engine.steps import at_once
-from streams.kpis.columnar.user_columns import NOBODY, Users, united
-from streams.kpis.columnar.user_counts import NOBODY_COUNTED
+from streams.kpis.columnar.user_columns import NO_USERS, UserColumns, united
+from streams.kpis.columnar.user_counts import NO_COUNTS
 
 ROWS = 4
 ALL_SETS = (1 << len(USER_SETS)) - 1
@@ -26,10 +26,10 @@ some = st.tuples(
 news = st.lists(st.lists(some, max_size=3), max_size=5)
 
 
-def users(several: list[tuple[int, int, int, int]]) -> Users:
+def users(several: list[tuple[int, int, int, int]]) -> UserColumns:
     """Return users, merged."""
     parts = [
-        Users.of(
+        UserColumns.of(
             np.arange(first, first + many, dtype=np.uint64) * np.uint64(0x9E37_79B9_7F4A_7C15),
             np.full(many, row, np.int32),
             np.full(many, sets, np.uint8),
@@ -38,7 +38,7 @@ def users(several: list[tuple[int, int, int, int]]) -> Users:
         )
         for row, sets, first, many in several
     ]
-    return united([NOBODY, *parts])
+    return united([NO_USERS, *parts])
 
 
 @settings(max_examples=80, deadline=None)
@@ -46,7 +46,7 @@ def users(several: list[tuple[int, int, int, int]]) -> Users:
 def test_counts_with_news_are_those_of_all_at_once(
     made: list[list[tuple[int, int, int, int]]],
 ) -> None:
-    census = NOBODY_COUNTED
+    census = NO_COUNTS
     for several in made:
         census = at_once(census.with_news(users(several)))
     together = users([one for several in made for one in several])
@@ -59,7 +59,7 @@ def test_news_whose_key_is_that_of_another_row_are_counted() -> None:
     # Keys are the hash and a multiple of the row: these two have the same.
     one, other = users([(0, 1, 1, 1)]), users([(1, 1, 0, 1)])
     assert one.keys.tolist() == other.keys.tolist()
-    census = at_once(at_once(NOBODY_COUNTED.with_news(one)).with_news(other))
+    census = at_once(at_once(NO_COUNTS.with_news(one)).with_news(other))
     assert census.counts[:, 0].tolist() == [1, 1]
     assert at_once(census.with_news(other)).counts[:, 0].tolist() == [1, 1]
 

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from streams.engine.contracts import (
     NotYetError,
     Output,
-    OutsideAwayError,
+    ServiceAwayError,
     Snapshot,
     SourcePartition,
     Stage,
 )
 from streams.engine.process_fence import PauseFence
 from streams.engine.runtime import checkpoint_writer
-from streams.engine.runtime.checkpoint_writer import AckedPrefix, Checkpoints
-from streams.engine.runtime.running_job import EngineStats, Running
+from streams.engine.runtime.checkpoint_writer import AckedPrefix, CheckpointWriter
+from streams.engine.runtime.running_job import EngineStats, RunningJob
 from streams.engine.state_log import StateLog
 from tests.unit.conftest import ProcessEndedError
 
@@ -69,7 +69,7 @@ class World:
         )
         topic = SimpleNamespace(get_topic_name=lambda: "log")
         self.stats = EngineStats()
-        self.checkpoints = Checkpoints(
+        self.checkpoints = CheckpointWriter(
             SimpleNamespace(producer=producer),
             {"t": SimpleNamespace(changelog_topic=topic, data=data)},
             fence=PauseFence(limit_s=60),
@@ -84,7 +84,7 @@ class World:
             records_at_once=1,
         )
         log = StateLog(SOURCE, 3, sequence=4, written={b"expired": 2}, obsolete=[b"head/clicks/2"])
-        self.running = Running(stage, FakeJob(), log, 5, 1)  # type: ignore[arg-type]
+        self.running = RunningJob(stage, FakeJob(), log, 5, 1)  # type: ignore[arg-type]
 
     async def send(self, topic: str, key: bytes | None, value: bytes | None, *_: object) -> Any:
         name = topic if topic != "log" else (key or b"").decode() + ("" if value else " removed")
@@ -149,7 +149,7 @@ class UnsettledJob(FakeJob):
     def __init__(self, *meets: Exception) -> None:
         self.meets = list(meets)
         self.waited: list[str] = []
-        self.running: Running | None = None
+        self.running: RunningJob | None = None
 
     def snapshot(self) -> Any:
         return SimpleNamespace(settle=self.settle)
@@ -173,7 +173,7 @@ def unsettled_world(monkeypatch: pytest.MonkeyPatch, *meets: Exception) -> tuple
 def test_a_checkpoint_waits_for_the_answer_that_it_needs_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    away = OutsideAwayError("Redis does not answer")
+    away = ServiceAwayError("Redis does not answer")
     world, job = unsettled_world(monkeypatch, NotYetError(), away, away)
     world.running.progressed_at = 0.0
     asyncio.run(world.write())
@@ -186,7 +186,7 @@ def test_a_checkpoint_waits_for_the_answer_that_it_needs_and_says_so(
 def test_a_job_that_was_revoked_while_it_waited_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world, job = unsettled_world(monkeypatch, *[OutsideAwayError("away")] * 1_000)
+    world, job = unsettled_world(monkeypatch, *[ServiceAwayError("away")] * 1_000)
 
     async def revoke() -> None:
         world.checkpoints.start(world.running)
@@ -220,14 +220,14 @@ def test_a_store_holds_the_changelog_only_up_to_the_first_hole(
     prefix = AckedPrefix(9)
     for offset in order:
         if offset not in by_others:
-            prefix.note(offset)
+            prefix.record(offset)
     assert prefix.last == min(by_others, default=20) - 1
 
 
 def test_a_hole_that_is_never_filled_costs_no_memory() -> None:
     prefix = AckedPrefix(9)
     for offset in range(11, 11 + 2 * AckedPrefix.MOST_BEYOND):
-        assert prefix.note(offset) == 9
+        assert prefix.record(offset) == 9
     assert not prefix._beyond
 
 

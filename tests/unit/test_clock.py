@@ -15,7 +15,7 @@ def test_the_broker_s_time_is_unknown_until_it_told_it() -> None:
     clock = BrokerClock(monotonic=lambda: 10.0)
     assert not clock.known
     assert clock.at_ms(10.0) is None
-    clock.note(EPOCH_MS, sent_at=9.9, acked_at=10.0)
+    clock.record(EPOCH_MS, sent_at=9.9, acked_at=10.0)
     assert clock.known
     assert clock.at_ms(12.5) == EPOCH_MS + 2_500
     assert clock.now_ms() == EPOCH_MS
@@ -33,7 +33,7 @@ def test_it_is_never_ahead_of_the_broker(steps: list[tuple[float, float, float]]
         sent_at = now + pause
         appended_at = sent_at + there
         now = appended_at + back
-        clock.note(int(EPOCH_MS + appended_at * 1000), sent_at=sent_at, acked_at=now)
+        clock.record(int(EPOCH_MS + appended_at * 1000), sent_at=sent_at, acked_at=now)
         shown = clock.at_ms(now)
         assert shown is not None
         assert shown <= EPOCH_MS + now * 1000 + 1e-3
@@ -41,19 +41,21 @@ def test_it_is_never_ahead_of_the_broker(steps: list[tuple[float, float, float]]
 
 def test_a_tight_bound_is_kept_and_an_old_one_forgotten() -> None:
     clock = BrokerClock()
-    clock.note(EPOCH_MS, sent_at=0.0, acked_at=0.0)
-    clock.note(EPOCH_MS + 1_000, sent_at=1.0, acked_at=1.5)
+    clock.record(EPOCH_MS, sent_at=0.0, acked_at=0.0)
+    clock.record(EPOCH_MS + 1_000, sent_at=1.0, acked_at=1.5)
     assert clock.at_ms(2.0) == EPOCH_MS + 2_000
     for acked_at in (FORGET_S + 2, 2 * FORGET_S + 4):
-        clock.note(EPOCH_MS + int(acked_at * 1000) - 500, sent_at=acked_at - 0.6, acked_at=acked_at)
+        clock.record(
+            EPOCH_MS + int(acked_at * 1000) - 500, sent_at=acked_at - 0.6, acked_at=acked_at
+        )
     assert clock.at_ms(100.0) == EPOCH_MS + 99_500
 
 
 def test_an_acknowledgement_that_took_long_tells_that_the_broker_was_away() -> None:
     clock = BrokerClock()
-    clock.note(EPOCH_MS, sent_at=0.0, acked_at=0.1)
+    clock.record(EPOCH_MS, sent_at=0.0, acked_at=0.1)
     assert clock.answering_since_ms == 0
-    clock.note(EPOCH_MS + 9_000, sent_at=1.0, acked_at=1.1 + SILENCE_S)
+    clock.record(EPOCH_MS + 9_000, sent_at=1.0, acked_at=1.1 + SILENCE_S)
     assert clock.answering_since_ms == EPOCH_MS + 9_000
 
 

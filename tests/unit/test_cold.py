@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from models.window import HOUR_MS, PANE_MS, BusinessDay
-from streams.kpis.storage.disk_cache import ColdStore
+from streams.kpis.storage.disk_cache import DiskCache
 from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON
 from tests.unit.test_buckets import FacetCell, cell
 
 
 def test_it_holds_what_was_put_last_and_begins_empty(tmp_path: Path) -> None:
-    store = ColdStore(tmp_path / "cold")
+    store = DiskCache(tmp_path / "cold")
     store[b"a"] = b"1"
     store[b"a"] = b"2"
     store[b"b"] = b"3"
@@ -26,7 +26,7 @@ def test_it_holds_what_was_put_last_and_begins_empty(tmp_path: Path) -> None:
         store[b"a"]
     with pytest.raises(KeyError):
         del store[b"a"]
-    assert list(ColdStore(tmp_path / "cold")) == []
+    assert list(DiskCache(tmp_path / "cold")) == []
 
 
 def test_what_the_disk_does_not_take_stays_in_memory(
@@ -38,7 +38,7 @@ def test_what_the_disk_does_not_take_stays_in_memory(
                 raise sqlite3.OperationalError("database or disk is full")
             return real.execute(statement, *_)
 
-    store = ColdStore(tmp_path / "cold")
+    store = DiskCache(tmp_path / "cold")
     store[b"old"] = b"0"
     real = store._file
     monkeypatch.setattr(store, "_file", Full())
@@ -51,7 +51,7 @@ def test_what_the_disk_does_not_take_stays_in_memory(
 
 def test_buckets_are_the_same_from_disk(tmp_path: Path) -> None:
     day = BusinessDay(ZoneInfo("UTC"))
-    warm, cold = BucketsAtOnce(day), BucketsAtOnce(day, ColdStore(tmp_path / "cold"))
+    warm, cold = BucketsAtOnce(day), BucketsAtOnce(day, DiskCache(tmp_path / "cold"))
     for buckets in (warm, cold):
         for number in range(300):
             panes = {NOON + number * 6 * PANE_MS: [FacetCell("c1", "search", cell({number}))]}

@@ -18,8 +18,14 @@ from models.kpi.measures import SUM_INDEX, WIDTH
 from models.scope import Facet
 from streams.engine.steps import at_once
 from streams.kpis.columnar import small_windows
-from streams.kpis.columnar.cell_columns import NOTHING, Columns, Growing, columns_of, together
-from streams.kpis.columnar.facet_index import Facets
+from streams.kpis.columnar.cell_columns import (
+    NOTHING,
+    CellColumns,
+    GrowingColumns,
+    columns_of,
+    together,
+)
+from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.storage import bucket_codec
 from tests.support.cells import to_wire
 from tests.unit.test_cells import cells, content
@@ -30,12 +36,12 @@ rows = st.lists(st.tuples(st.sampled_from(CAMPAIGNS), cells), max_size=4)
 Rows = list[tuple[str, Cell]]
 
 
-def columns(made: Rows, facets: Facets) -> Columns:
+def columns(made: Rows, facets: FacetIndex) -> CellColumns:
     faceted = [FacetCell(campaign, "search", to_wire(cell)) for campaign, cell in made]
     return columns_of(faceted, facets.number)
 
 
-def held(columns: Columns, facets: Facets) -> dict[str, tuple[Any, ...]]:
+def held(columns: CellColumns, facets: FacetIndex) -> dict[str, tuple[Any, ...]]:
     """Return what is in each cell, which is nothing where all is 0."""
     by_row = at_once(together([columns]).cells())
     return {facets.named[row].campaign: content(cell) for row, cell in by_row.items()}
@@ -52,12 +58,12 @@ def one_by_one(made: Rows) -> dict[str, tuple[Any, ...]]:
 @settings(max_examples=30, deadline=None)
 @given(rows, rows, rows)
 def test_columns_are_the_sums_of_cells_in_any_order_and_grouping(a: Rows, b: Rows, c: Rows) -> None:
-    facets = Facets()
+    facets = FacetIndex()
     parts = [columns(made, facets) for made in (a, b, c)]
     expected = one_by_one([*a, *b, *c])
     for one, two, three in permutations(parts):
         assert held(together([one, together([two, three])]), facets) == expected
-        assert held(together([one, one.taken_back, two, three, one]), facets) == expected
+        assert held(together([one, one.retraction, two, three, one]), facets) == expected
 
 
 @settings(max_examples=40, deadline=None)
@@ -65,9 +71,9 @@ def test_columns_are_the_sums_of_cells_in_any_order_and_grouping(a: Rows, b: Row
 def test_few_cells_add_up_one_by_one_as_they_do_in_columns(
     made: list[Rows], taken_back: list[Rows]
 ) -> None:
-    facets = Facets()
+    facets = FacetIndex()
     parts = [columns(several, facets) for several in (*made, *taken_back)]
-    parts += [columns(several, facets).taken_back for several in taken_back]
+    parts += [columns(several, facets).retraction for several in taken_back]
     expected = at_once(at_once(facets.by_scope(together([NOTHING, *parts]))).cells())
     one_by_one = small_windows.cells_of(parts, facets.scopes_of)
     assert {row: list(cell.counts()) for row, cell in one_by_one.items()} == {
@@ -81,9 +87,9 @@ def test_few_cells_add_up_one_by_one_as_they_do_in_columns(
 @settings(max_examples=30, deadline=None)
 @given(rows, rows)
 def test_what_is_taken_back_was_never_there_for_sums_and_distributions(a: Rows, b: Rows) -> None:
-    facets = Facets()
+    facets = FacetIndex()
     one, two = columns(a, facets), columns(b, facets)
-    left = together([one, two, two.taken_back])
+    left = together([one, two, two.retraction])
     assert (left.places.tolist(), left.values.tolist()) == (
         (alone := together([one])).places.tolist(),
         alone.values.tolist(),
@@ -93,7 +99,7 @@ def test_what_is_taken_back_was_never_there_for_sums_and_distributions(a: Rows, 
 @settings(max_examples=30, deadline=None)
 @given(rows)
 def test_columns_are_stored_and_read_by_facets_that_have_other_numbers(made: Rows) -> None:
-    facets, others = Facets(), Facets()
+    facets, others = FacetIndex(), FacetIndex()
     written = bucket_codec.encode(7, together([columns(made, facets)]), facets)
     others.number(Facet("another"))
     assert bucket_codec.offset_in(written) == 7
@@ -104,7 +110,7 @@ def test_columns_are_stored_and_read_by_facets_that_have_other_numbers(made: Row
 @given(rows)
 def test_a_bucket_of_cells_one_by_one_is_read(made: Rows) -> None:
     older = [FacetCell(campaign, "search", to_wire(cell)) for campaign, cell in made]
-    facets = Facets()
+    facets = FacetIndex()
     read = bucket_codec.decode(msgspec.msgpack.encode((7, older)), facets)
     assert held(read, facets) == one_by_one(made)
 
@@ -124,9 +130,9 @@ def users(numbers: range) -> Cell:
     st.integers(1, 5),
 )
 def test_many_users_are_sketched_as_they_are_one_by_one(numbers: list[range], step: int) -> None:
-    facets = Facets()
+    facets = FacetIndex()
     made = [("c1", users(several)) for several in numbers]
-    growing = Growing()
+    growing = GrowingColumns()
     for first in range(0, len(made), step):
         growing.add(together([columns(made[first : first + step], facets)]))
     assert held(growing.whole(), facets) == one_by_one(made)
@@ -138,7 +144,7 @@ def test_many_users_are_sketched_as_they_are_one_by_one(numbers: list[range], st
 
 @pytest.mark.parametrize("count", [EXACT_LIMIT, EXACT_LIMIT + 1, 5 * EXACT_LIMIT])
 def test_users_are_sketched_above_the_limit_only(count: int) -> None:
-    facets = Facets()
+    facets = FacetIndex()
     halves = [columns([("c1", users(range(first, count, 2)))], facets) for first in (0, 1)]
     ((_, cell),) = at_once(together(halves * 3).cells()).items()
     assert cell.users[0].is_exact == (count <= EXACT_LIMIT)
@@ -147,7 +153,7 @@ def test_users_are_sketched_above_the_limit_only(count: int) -> None:
 
 
 def test_users_of_two_rows_that_have_the_same_key_are_told_apart() -> None:
-    facets = Facets()
+    facets = FacetIndex()
     hashes = [0x9E37_79B9_7F4A_7C15, 0]
     made = []
     for campaign, user in zip(CAMPAIGNS, hashes, strict=False):
@@ -160,13 +166,13 @@ def test_users_of_two_rows_that_have_the_same_key_are_told_apart() -> None:
 
 
 def test_a_sum_that_leaves_64_bits_stays_at_their_end() -> None:
-    facets = Facets()
+    facets = FacetIndex()
     cell = Cell([2**62] * WIDTH)
     made = columns([("c1", cell)], facets)
     sums = partial(lambda columns: at_once(columns.cells())[0].sums[SUM_INDEX["spend"]])
     assert sums(together([made])) == 2**62
     assert sums(together([made] * 3)) == 2**63 - 1
-    assert sums(together([made.taken_back] * 3)) == -(2**63 - 1)
+    assert sums(together([made.retraction] * 3)) == -(2**63 - 1)
     assert sums(together([columns([("c1", Cell([2**64] * WIDTH))], facets)])) == 2**63 - 1
-    for parts, end in (([made] * 3, 2**63 - 1), ([made.taken_back] * 3, -(2**63 - 1))):
+    for parts, end in (([made] * 3, 2**63 - 1), ([made.retraction] * 3, -(2**63 - 1))):
         assert small_windows.cells_of(parts, [[0]])[0].sums[SUM_INDEX["spend"]] == end

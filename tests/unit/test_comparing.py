@@ -301,20 +301,20 @@ def test_one_comparison_is_made_at_a_time_and_of_the_newest_quarter() -> None:
     windows, latest = Windows(), {}
     turns = comparisons_in_turn(windows, day=UTC, latest=lambda: latest, small=frozenset)  # type: ignore[arg-type]
     for number in range(3):
-        at_once(turns.make_one(NOON + 10))
+        at_once(turns.compute_next(NOON + 10))
         assert len(shown(turns.latest, NOON)) == number + 1
     assert windows.asked == [
         *(("1h", NOON), ("1h", NOON - HOUR_MS), ("1h", NOON - 7 * DAY_MS)),
         *(("day", NOON), ("day", NOON - DAY_MS)),
     ]
     for _ in range(5):
-        at_once(turns.make_one(NOON + 10))
+        at_once(turns.compute_next(NOON + 10))
     # What is evaluated already is not evaluated again, and quarters in between are left out.
     later = NOON + 3 * QUARTER_MS
     latest["1h"] = Evaluation("1h", later - HOUR_MS, later, {ALL: {}})
     windows.asked.clear()
     for _ in range(8):
-        at_once(turns.make_one(later))
+        at_once(turns.compute_next(later))
     made = shown(turns.latest, later)
     assert len(made) == 8
     assert {one.now.end_ms for one in made.values()} == {later}

@@ -21,12 +21,12 @@ from streams.broker import Broker
 from streams.embedded import synthetic
 from streams.engine.steps import Steps, at_once
 from streams.export.page.snapshot import live
-from streams.export.report_queries import Exports
+from streams.export.report_queries import ReportQueries
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.registry.reader import RegistryReader
 from streams.kpis.view import Effect
 from streams.kpis.windows.change_effects import SHOWN
-from streams.kpis.windows.round_robin import Turns
+from streams.kpis.windows.round_robin import RoundRobin
 from tests.chaos import truth
 from tests.support.at_once import settled
 from tests.support.offline import (
@@ -60,7 +60,7 @@ class Changed(Fed):
     def __init__(self, *told: Change, zone: str = "UTC", **options: Any) -> None:
         self.changes = Changes()
         for one in told:
-            self.changes.note(one)
+            self.changes.record(one)
         super().__init__(*options.pop("campaigns", (Campaign(id="c1"),)), zone=zone, **options)
         self.path.kpis = kpi_job(campaigns=self.index, changes=self.changes, zone=zone)
         self.click(self.path.now_ms, user="again")
@@ -186,7 +186,7 @@ def test_the_last_changes_are_known_in_whatever_order_and_however_often_they_com
 ) -> None:
     changes = Changes()
     for number in (*order, *again):
-        changes.note(change(NOON + number, number=number))
+        changes.record(change(NOON + number, number=number))
     assert [one.at_ms - NOON for one in changes] == list(range(10, KEPT + 10))
 
 
@@ -201,16 +201,18 @@ def test_what_has_waited_longest_comes_first_and_what_is_over_is_forgotten(
         yield
         return key, end
 
-    turns: Turns[int, tuple[int, int]] = Turns(step_ms=100, due=lambda _: sorted(there), make=make)
+    turns: RoundRobin[int, tuple[int, int]] = RoundRobin(
+        step_ms=100, due=lambda _: sorted(there), make=make
+    )
     now_ms = 0
     for passed_ms, there in ticks:  # noqa: B007 - read by what is due
         now_ms += passed_ms
         known = dict(turns.latest)
-        at_once(turns.make_one(now_ms))
+        at_once(turns.compute_next(now_ms))
         made = dict(turns.latest)
         assert len({*made.items()} - {*known.items()}) <= 1
     for _ in range(6):
-        at_once(turns.make_one(now_ms + 100))
+        at_once(turns.compute_next(now_ms + 100))
     assert dict(turns.latest) == dict.fromkeys(sorted(there), (now_ms + 100) // 100 * 100)
 
 
@@ -218,7 +220,7 @@ def test_effects_are_exported_and_shown() -> None:
     fed = Changed(change(MOMENT), change(MOMENT - 5, number=1), campaigns=(campaign(),))
     fed.click(MOMENT - MINUTE_MS, user="before")
     fed.effects(MOMENT + HOUR_MS + MINUTE_MS)
-    view, exports = worker(fed.path.kpis.view), Exports(day=UTC, currency="CNY")
+    view, exports = worker(fed.path.kpis.view), ReportQueries(day=UTC, currency="CNY")
     text = metrics(view, exports)
     labels = 'campaign="c1",change="2023-11-15T18:00Z",kpi="clicks",period="before",what="budget"'
     assert f"kpi_monitor_effect{{{labels}}} 1.0" in text

@@ -19,12 +19,12 @@ from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.broker import Broker
 from streams.export.page.snapshot import live
-from streams.export.report_queries import Exports
+from streams.export.report_queries import ReportQueries
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.registry.reader import RegistryReader
-from streams.kpis.calculation.campaign_budgets import Plan, Plans
+from streams.kpis.calculation.campaign_budgets import CampaignBudget, CampaignBudgets
 from streams.kpis.view import Evaluation
-from streams.kpis.windows.campaign_timeline import Moments
+from streams.kpis.windows.campaign_timeline import CampaignTimeline
 from tests.support.at_once import JudgeAtOnce, settled
 from tests.support.offline import NOON, Record, event, ingest_job, record
 from tests.unit.test_effects import UTC, Changed
@@ -119,7 +119,7 @@ def test_a_campaign_may_have_whatever_id(name: str) -> None:
 
 def test_a_campaign_that_was_ended_before_its_start_never_started() -> None:
     cancelled = Campaign.model_validate(PLANNED | {"ended": at(NOON - 3 * DAY_MS)})
-    found = Moments([cancelled], [], day=UTC).changes(NOON - 7 * DAY_MS, NOON)
+    found = CampaignTimeline([cancelled], [], day=UTC).changes(NOON - 7 * DAY_MS, NOON)
     assert [change.what for change in found] == ["end"]
 
 
@@ -129,7 +129,7 @@ def test_an_effect_of_a_start_and_one_of_an_end_are_two() -> None:
     fed = Changed(campaigns=(Campaign.model_validate(plan),))
     fed.click(over + MINUTE_MS, user="one")
     fed.effects(over + HOUR_MS)
-    shown = live(worker(fed.path.kpis.view), Exports(day=UTC, currency="CNY"))["effects"]
+    shown = live(worker(fed.path.kpis.view), ReportQueries(day=UTC, currency="CNY"))["effects"]
     assert len({one["id"] for one in shown}) == len(shown) == 2
 
 
@@ -175,14 +175,18 @@ def test_a_campaign_is_over_at_its_planned_end_or_when_it_was_ended_before(
 
 def test_a_plan_stays_where_it_was_when_the_campaign_was_ended() -> None:
     one = Campaign.model_validate(PLANNED | {"ended": at(NOON)})
-    plans = Plans({"c1": one}.get, rates=Rates("CNY"), day=UTC)
-    assert plans.at("c1", NOON - DAY_MS) == Plan(10_000_000, 1_000_000)
-    assert plans.at("c1", NOON) == plans.at("c1", NOON + 9 * DAY_MS) == Plan(10_000_000, 2_000_000)
+    plans = CampaignBudgets({"c1": one}.get, rates=Rates("CNY"), day=UTC)
+    assert plans.at("c1", NOON - DAY_MS) == CampaignBudget(10_000_000, 1_000_000)
+    assert (
+        plans.at("c1", NOON)
+        == plans.at("c1", NOON + 9 * DAY_MS)
+        == CampaignBudget(10_000_000, 2_000_000)
+    )
     assert plans.exhausted_ms("c1", NOON - MINUTE_MS, spent=1_000_000) is not None
     assert plans.exhausted_ms("c1", NOON, spent=1_000_000) is None
     cancelled = Campaign.model_validate(PLANNED | {"ended": at(NOON - 3 * DAY_MS)})
-    plans = Plans({"c1": cancelled}.get, rates=Rates("CNY"), day=UTC)
-    assert plans.at("c1", NOON) == Plan(10_000_000, 0)
+    plans = CampaignBudgets({"c1": cancelled}.get, rates=Rates("CNY"), day=UTC)
+    assert plans.at("c1", NOON) == CampaignBudget(10_000_000, 0)
 
 
 def test_a_stage_so_far_is_gone_once_its_campaign_was_ended() -> None:
@@ -208,7 +212,7 @@ def test_the_end_of_a_campaign_is_a_change(told: dict[str, Any]) -> None:
 
 def test_a_campaign_that_goes_on_has_no_end() -> None:
     one = Campaign.model_validate(PLANNED)
-    found = Moments([one], [], day=UTC).changes(NOON - 7 * DAY_MS, NOON)
+    found = CampaignTimeline([one], [], day=UTC).changes(NOON - 7 * DAY_MS, NOON)
     assert [change.what for change in found] == ["start"]
 
 

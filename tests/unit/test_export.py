@@ -26,7 +26,7 @@ from streams.engine.contracts import Position
 from streams.engine.runtime.running_job import EngineStats
 from streams.export.metrics.text_format import MetricsText
 from streams.export.page.snapshot import live
-from streams.export.report_queries import Exports
+from streams.export.report_queries import ReportQueries
 from streams.export.worker_view import WorkerView
 from streams.kpis.view import Comparison, Evaluation, KpiView
 from streams.kpis.windows.comparisons import KINDS
@@ -78,12 +78,12 @@ def view() -> WorkerView:
     return worker(path.kpis.view)
 
 
-def metrics(view: WorkerView, exports: Exports) -> str:
+def metrics(view: WorkerView, exports: ReportQueries) -> str:
     return MetricsText(lambda: view, exports).answer(accept="", accept_encoding="").body.decode()
 
 
 def test_every_kpi_of_the_catalogue_has_a_value_in_the_synthetic_campaign(view: WorkerView) -> None:
-    text = metrics(view, Exports(day=UTC, currency="CNY"))
+    text = metrics(view, ReportQueries(day=UTC, currency="CNY"))
     without = [
         kpi.name
         for kpi in CATALOGUE.values()
@@ -98,7 +98,7 @@ def test_a_file_says_what_is_exported_and_adds_kpis(
     view: WorkerView, repository: pathlib.Path
 ) -> None:
     book = config.load_kpis(repository / "config" / "kpis.yaml")
-    text = metrics(view, Exports(day=UTC, currency="CNY", kpis=book))
+    text = metrics(view, ReportQueries(day=UTC, currency="CNY", kpis=book))
     assert not re.search(r'^kpi_ctr_ratio{[^}]*scope="region"', text, re.M)
     assert not re.search(r'^kpi_clicks_count{[^}]*scope="region"[^}]*window="1m"', text, re.M)
     assert re.search(r'^kpi_clicks_count{[^}]*region="east"[^}]*window="1h"', text, re.M)
@@ -106,7 +106,7 @@ def test_a_file_says_what_is_exported_and_adds_kpis(
 
 
 def test_the_limit_of_series_cuts_small_campaigns_and_says_so(view: WorkerView) -> None:
-    text = metrics(view, Exports(day=UTC, currency="CNY", largest_series_count=600))
+    text = metrics(view, ReportQueries(day=UTC, currency="CNY", largest_series_count=600))
     exported = float(re.findall(r"^kpi_monitor_series_exported (.*)$", text, re.M)[0])
     left_out = float(re.findall(r"^kpi_monitor_series_left_out (.*)$", text, re.M)[0])
     assert exported <= 600 < exported + left_out
@@ -117,7 +117,7 @@ def test_the_live_picture_is_json_with_scorecards_and_funnels(
     view: WorkerView, repository: pathlib.Path
 ) -> None:
     cards = config.load_scorecards(repository / "config" / "scorecards.yaml", catalogue=CATALOGUE)
-    exports = Exports(day=UTC, currency="CNY", scorecards=cards)
+    exports = ReportQueries(day=UTC, currency="CNY", scorecards=cards)
     picture = json.loads(json.dumps(live(view, exports)))
     assert {card["card"] for card in picture["scorecards"]} == {
         one.name for one in cards.scorecards
@@ -160,7 +160,7 @@ def compared(view: WorkerView) -> WorkerView:
 def test_comparisons_are_exported_as_the_reference_the_change_and_whether_it_is_chance(
     compared: WorkerView,
 ) -> None:
-    text = metrics(compared, Exports(day=UTC, currency="CNY"))
+    text = metrics(compared, ReportQueries(day=UTC, currency="CNY"))
     assert compared.kpis is not None
     orders = compared.kpis.latest["1h"].values[ALL]["orders"].value
     revenue = compared.kpis.latest["1h"].values[ALL]["revenue_gross"].value / 10_000
@@ -180,7 +180,7 @@ def test_comparisons_are_exported_as_the_reference_the_change_and_whether_it_is_
 def test_the_live_picture_tells_what_everything_together_is_compared_with(
     compared: WorkerView,
 ) -> None:
-    picture = json.loads(json.dumps(live(compared, Exports(day=UTC, currency="CNY"))))
+    picture = json.loads(json.dumps(live(compared, ReportQueries(day=UTC, currency="CNY"))))
     assert compared.kpis is not None
     now = compared.kpis.latest["1h"]
     assert picture["comparisons"].keys() == {"1h"}
@@ -203,27 +203,30 @@ def test_the_live_picture_tells_what_everything_together_is_compared_with(
 def test_comparisons_are_cut_before_kpis_and_go_by_what_is_exported(
     compared: WorkerView, view: WorkerView
 ) -> None:
-    def count(view: WorkerView, exports: Exports) -> tuple[int, int, float]:
+    def count(view: WorkerView, exports: ReportQueries) -> tuple[int, int, float]:
         text = metrics(view, exports)
         own = len(re.findall(r"^kpi_(?!monitor|min_n|scorecard|funnel)\w+{", text, re.M))
         changes = len(re.findall(r"^kpi_monitor_(?:reference|change_\w+){", text, re.M))
         told = float(re.findall(r"^kpi_monitor_series_exported (.*)$", text, re.M)[0])
         return own, changes, told
 
-    kpis, nothing, _ = count(view, Exports(day=UTC, currency="CNY"))
+    kpis, nothing, _ = count(view, ReportQueries(day=UTC, currency="CNY"))
     assert nothing == 0
-    all_kpis, all_changes, told = count(compared, Exports(day=UTC, currency="CNY"))
+    all_kpis, all_changes, told = count(compared, ReportQueries(day=UTC, currency="CNY"))
     assert (all_kpis, told) == (kpis, kpis + all_changes)
     limit = kpis + all_changes // 2
-    cut = count(compared, Exports(day=UTC, currency="CNY", largest_series_count=limit))
+    cut = count(compared, ReportQueries(day=UTC, currency="CNY", largest_series_count=limit))
     assert cut[0] == kpis
     assert 0 < cut[1] <= all_changes // 2
-    text = metrics(compared, Exports(day=UTC, currency="CNY", largest_series_count=limit))
+    text = metrics(compared, ReportQueries(day=UTC, currency="CNY", largest_series_count=limit))
     assert f"kpi_monitor_comparison_series_left_out {all_changes - cut[1]:.1f}" in text
     assert "kpi_monitor_series_left_out 0.0" in text
-    assert count(compared, Exports(day=UTC, currency="CNY", largest_series_count=kpis - 1))[1] == 0
+    assert (
+        count(compared, ReportQueries(day=UTC, currency="CNY", largest_series_count=kpis - 1))[1]
+        == 0
+    )
     book = KpiBook(export=(ExportRule(scopes=("all",), kpis=("orders",), windows=("1h", "day")),))
-    chosen = metrics(compared, Exports(day=UTC, currency="CNY", kpis=book))
+    chosen = metrics(compared, ReportQueries(day=UTC, currency="CNY", kpis=book))
     assert len(re.findall(r"^kpi_monitor_reference{", chosen, re.M)) == len(REFERENCES)
 
 
@@ -231,7 +234,7 @@ def test_scores_and_funnels_are_made_once_for_each_evaluation(
     view: WorkerView, repository: pathlib.Path
 ) -> None:
     cards = config.load_scorecards(repository / "config" / "scorecards.yaml", catalogue=CATALOGUE)
-    exports = Exports(day=UTC, currency="CNY", scorecards=cards)
+    exports = ReportQueries(day=UTC, currency="CNY", scorecards=cards)
     kpis = view.kpis
     assert kpis is not None
     later = replace(kpis, records_per_second=1.0)
@@ -242,7 +245,7 @@ def test_scores_and_funnels_are_made_once_for_each_evaluation(
 
 
 def test_differences_are_made_once_for_each_comparison(compared: WorkerView) -> None:
-    exports = Exports(day=UTC, currency="CNY")
+    exports = ReportQueries(day=UTC, currency="CNY")
     assert compared.kpis is not None
     made = exports.differences(compared.kpis)
     again = exports.differences(replace(compared.kpis, records_per_second=1.0))
@@ -258,7 +261,7 @@ def having(view: WorkerView, evaluation: Evaluation) -> WorkerView:
 
 def test_outliers_among_peers_are_exported(view: WorkerView) -> None:
     shown = having(view, Evaluation("1h", 0, NOON, RETURNS))
-    exports = Exports(day=UTC, currency="CNY")
+    exports = ReportQueries(day=UTC, currency="CNY")
     text = metrics(shown, exports)
     (outlier,) = re.findall(r"^kpi_monitor_peer_z({.*}) (.*)$", text, re.M)
     assert outlier[0] == (
@@ -274,7 +277,7 @@ def test_outliers_among_peers_are_exported(view: WorkerView) -> None:
 
 def test_outliers_are_in_the_live_picture(view: WorkerView) -> None:
     shown = having(view, Evaluation("1h", 0, NOON, RETURNS))
-    picture = json.loads(json.dumps(live(shown, Exports(day=UTC, currency="CNY"))))
+    picture = json.loads(json.dumps(live(shown, ReportQueries(day=UTC, currency="CNY"))))
     assert picture["peers"] == {
         "1h": {
             "count": 1,
@@ -306,7 +309,7 @@ def test_peers_are_judged_on_everything_only(
     view: WorkerView, changed: dict[str, Any], count: str | None
 ) -> None:
     evaluation = replace(Evaluation("1h", 0, NOON, RETURNS), **changed)
-    text = metrics(having(view, evaluation), Exports(day=UTC, currency="CNY"))
+    text = metrics(having(view, evaluation), ReportQueries(day=UTC, currency="CNY"))
     found = re.findall(r"^kpi_monitor_peer_outliers{.*} (.*)$", text, re.M)
     assert found == ([] if count is None else [count])
 
@@ -314,7 +317,7 @@ def test_peers_are_judged_on_everything_only(
 def test_campaigns_that_are_not_exported_are_no_peers(view: WorkerView) -> None:
     values = {Scope("campaign", scope.channel): of_scope for scope, of_scope in RETURNS.items()}
     evaluation = Evaluation("1h", 0, NOON, values, small=frozenset({"c0", "c1"}))
-    text = metrics(having(view, evaluation), Exports(day=UTC, currency="CNY"))
+    text = metrics(having(view, evaluation), ReportQueries(day=UTC, currency="CNY"))
     assert 'kpi_monitor_peer_outliers{window="1h"} 0.0' in text
 
 
@@ -324,14 +327,14 @@ def test_the_farthest_outliers_are_exported_and_all_are_counted(view: WorkerView
         for number, value in enumerate([*range(200), *range(1_000, 1_060)])
     }
     shown = having(view, Evaluation("24h", 0, NOON, values))
-    text = metrics(shown, Exports(day=UTC, currency="CNY"))
+    text = metrics(shown, ReportQueries(day=UTC, currency="CNY"))
     found = re.findall(r'^kpi_monitor_peer_z{.*region="r(.*)",scope="region"', text, re.M)
     assert sorted(map(int, found)) == [*range(210, 260)]
     assert 'kpi_monitor_peer_outliers{window="24h"} 60.0' in text
 
 
 def test_a_worker_without_the_kpis_shows_itself_only() -> None:
-    exports = Exports(day=UTC, currency="CNY", kpis=KpiBook(), scorecards=ScorecardBook())
+    exports = ReportQueries(day=UTC, currency="CNY", kpis=KpiBook(), scorecards=ScorecardBook())
     picture = live(worker(None), exports)
     assert picture["owner"] is False
     assert "kpi_monitor_running 1.0" in metrics(worker(None), exports)

@@ -18,7 +18,7 @@ from models.kpi.catalogue import CATALOGUE
 from models.scope import Scope
 from streams.engine.contracts import Position
 from streams.kpis.calculation.confidence_intervals import wilson
-from streams.kpis.coverage.frontier import Completeness
+from streams.kpis.coverage.frontier import Frontier
 from streams.kpis.intake.report_ledger import Ledger, Verdict
 from streams.kpis.job import KpiJob
 from tests.support import oracle
@@ -44,9 +44,9 @@ def report(topic: str = "clicks", **changed: Any) -> Report:
 
 
 def frontier(*marks: Report) -> int:
-    completeness = Completeness(SOURCES)
+    completeness = Frontier(SOURCES)
     for mark in marks:
-        completeness.note(mark)
+        completeness.record(mark)
     return completeness.advance()
 
 
@@ -69,31 +69,31 @@ def test_a_source_that_never_had_an_event_holds_nobody_back() -> None:
 
 
 def test_a_source_read_far_ahead_counts_as_it_stood_when_the_idle_one_was_read() -> None:
-    completeness = Completeness(SOURCES)
-    completeness.note(report(read_up_to_ms=1_000, watermark_ms=500))
-    completeness.note(report(read_up_to_ms=2_000, watermark_ms=9_000))
-    completeness.note(report("orders", read_up_to_ms=1_500, idle=True))
+    completeness = Frontier(SOURCES)
+    completeness.record(report(read_up_to_ms=1_000, watermark_ms=500))
+    completeness.record(report(read_up_to_ms=2_000, watermark_ms=9_000))
+    completeness.record(report("orders", read_up_to_ms=1_500, idle=True))
     assert completeness.advance() == 500
-    completeness.note(report("orders", read_up_to_ms=2_000, idle=True))
+    completeness.record(report("orders", read_up_to_ms=2_000, idle=True))
     assert completeness.advance() == 9_000
 
 
 def test_lag_is_unknown_until_something_was_read() -> None:
     """A source that reported and read nothing yet says nothing about how old its records are."""
-    completeness = Completeness([("clicks", 0), ("orders", 0)])
-    completeness.note(report(read_up_to_ms=1_000, watermark_ms=500))
-    completeness.note(report("orders", read_up_to_ms=0))
+    completeness = Frontier([("clicks", 0), ("orders", 0)])
+    completeness.record(report(read_up_to_ms=1_000, watermark_ms=500))
+    completeness.record(report("orders", read_up_to_ms=0))
     assert completeness.reporting == 2
     assert completeness.read_up_to_ms is None
     assert completeness.advance() == 0
-    completeness.note(report("orders", read_up_to_ms=900, idle=True))
+    completeness.record(report("orders", read_up_to_ms=900, idle=True))
     assert completeness.read_up_to_ms == 900
 
 
 def test_the_frontier_never_goes_back() -> None:
-    completeness = Completeness(SOURCES, frontier_ms=700)
-    completeness.note(report(watermark_ms=500))
-    completeness.note(report("orders", watermark_ms=500))
+    completeness = Frontier(SOURCES, frontier_ms=700)
+    completeness.record(report(watermark_ms=500))
+    completeness.record(report("orders", watermark_ms=500))
     assert completeness.advance() == 700
 
 

@@ -23,7 +23,7 @@ from streams.engine.steps import Steps, at_once
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis.columnar import small_windows
 from streams.kpis.job import KpiJob
-from streams.kpis.storage.running_sums import Prefixes
+from streams.kpis.storage.running_sums import RunningSums
 from streams.kpis.view import Evaluation
 from streams.kpis.windows import last_evaluations
 from streams.kpis.windows.last_evaluations import Period
@@ -46,11 +46,11 @@ class Checked(WindowEvaluator):
         """Return the first, when both are equal."""
         found = yield from super().evaluate(window, end, **options)
         buckets = self._buckets
-        kept, sums = self._last, buckets._prefixes
+        kept, sums = self._last, buckets._running_sums
         self._last = last_evaluations.LastEvaluations(buckets.holds)
-        buckets._prefixes = Prefixes(buckets._facets, buckets.cover)
+        buckets._running_sums = RunningSums(buckets._facets, buckets.cover)
         anew = at_once(super().evaluate(window, end, **options))
-        self._last, buckets._prefixes = kept, sums
+        self._last, buckets._running_sums = kept, sums
         assert found.values == anew.values
         assert (found.small, found.other) == (anew.small, anew.other)
         assert found.exhausted_ms == anew.exhausted_ms

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 from weakref import ref
 
-from streams.export.evaluation_cache import Memo
+from streams.export.evaluation_cache import EvaluationCache
 from streams.kpis.view import Evaluation
 
 ONE = Evaluation("1h", 0, 3_600_000, {})
@@ -25,12 +25,12 @@ class Counting:
 
 
 def test_a_result_is_computed_once_for_the_same_evaluations() -> None:
-    memo, compute = Memo(), Counting()
+    memo, compute = EvaluationCache(), Counting()
     assert [memo.of("scores", [ONE, ONE], compute) for _ in range(3)] == [1, 1, 1]
 
 
 def test_a_result_is_computed_anew_for_another_evaluation_even_if_it_says_the_same() -> None:
-    memo, compute = Memo(), Counting()
+    memo, compute = EvaluationCache(), Counting()
     same = replace(ONE)
     assert [memo.of("scores", [one], compute) for one in (ONE, same, same, ONE)] == [1, 2, 2, 3]
     assert memo.of("scores", [ONE, same], compute) == 4
@@ -38,20 +38,20 @@ def test_a_result_is_computed_anew_for_another_evaluation_even_if_it_says_the_sa
 
 
 def test_a_result_is_computed_anew_where_something_else_than_an_evaluation_differs() -> None:
-    memo, compute = Memo(), Counting()
+    memo, compute = EvaluationCache(), Counting()
     days = [date(2026, 6, day) for day in (17, 17, 18)]
     assert [memo.of("scores", [ONE], compute, besides=day) for day in days] == [1, 1, 2]
 
 
 def test_computations_are_kept_apart_by_name() -> None:
-    memo, one, two = Memo(), Counting(), Counting()
+    memo, one, two = EvaluationCache(), Counting(), Counting()
     two.times = 10
     found = [memo.of("one", [ONE], one), memo.of("two", [ONE], two), memo.of("one", [ONE], one)]
     assert found == [1, 11, 1]
 
 
 def test_an_evaluation_is_not_kept_alive() -> None:
-    memo, compute = Memo(), Counting()
+    memo, compute = EvaluationCache(), Counting()
     evaluation = replace(ONE)
     memo.of("scores", [evaluation], compute)
     gone = ref(evaluation)

@@ -16,7 +16,7 @@ from models.alerts import RuleBook
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.user_catalogue import ExportRule, KpiBook
 from streams.export.metrics.text_format import FORMATS_KEPT, MetricsText
-from streams.export.report_queries import Exports
+from streams.export.report_queries import ReportQueries
 from streams.export.worker_view import WorkerView
 from tests.unit.test_export import UTC, view
 
@@ -25,8 +25,8 @@ __all__ = ["view"]  # the fixture
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
 
 
-def exports(**more: Any) -> Exports:
-    return Exports(day=UTC, currency="CNY", **more)
+def exports(**more: Any) -> ReportQueries:
+    return ReportQueries(day=UTC, currency="CNY", **more)
 
 
 def text_of(made: MetricsText, accept: str = "") -> str:

@@ -19,7 +19,7 @@ from models.kpi.measures import SUM_INDEX
 from models.scope import Scope
 from models.window import PANE_MS, BusinessDay
 from streams.engine.steps import at_once
-from streams.kpis.calculation.kpi_calculator import Evaluator, KpiValues
+from streams.kpis.calculation.kpi_calculator import KpiCalculator, KpiValues
 from streams.kpis.calculation.scope_calculation import Cells, calculate, calculate_together
 from tests.support.at_once import BucketsAtOnce
 from tests.support.cells import to_wire
@@ -27,7 +27,7 @@ from tests.support.offline import NOON
 from tests.unit.test_cells import cells_of, content
 
 DAY = BusinessDay(ZoneInfo("UTC"))
-EVALUATOR = Evaluator(CATALOGUE)
+EVALUATOR = KpiCalculator(CATALOGUE)
 CAMPAIGNS = ("k0", "k1", "k2", "k3", "k4")
 
 

@@ -15,20 +15,20 @@ from models.kpi.measures import SUM_INDEX
 from models.money.exchange_rates import Rate, Rates
 from models.scope import Scope
 from models.window import DAY_MS, MINUTE_MS, BusinessDay
-from streams.kpis.calculation.campaign_budgets import NO_PLAN, Plan, Plans
-from streams.kpis.calculation.kpi_calculator import Evaluator
+from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget, CampaignBudgets
+from streams.kpis.calculation.kpi_calculator import KpiCalculator
 from tests.support.offline import NOON, Path, event
 
 STARTS, ENDS = "2023-11-10T12:00:00Z", "2023-11-20T12:00:00Z"
 """Ten days, four of which are over at NOON."""
 
 
-def plans(**fields: Any) -> Plans:
+def plans(**fields: Any) -> CampaignBudgets:
     campaign = Campaign.model_validate({"id": "c1"} | fields)
     rates = Rates(
         "CNY", [Rate.model_validate({"currency": "USD", "date": "2023-11-01", "rate": 7})]
     )
-    return Plans({"c1": campaign}.get, rates=rates, day=BusinessDay(ZoneInfo("UTC")))
+    return CampaignBudgets({"c1": campaign}.get, rates=rates, day=BusinessDay(ZoneInfo("UTC")))
 
 
 def budget(amount: str, currency: str = "CNY") -> dict[str, str]:
@@ -40,13 +40,13 @@ BUDGET = budget("1000")
 
 def test_a_plan_is_due_as_time_goes() -> None:
     made = plans(budget=budget("1000"), starts=STARTS, ends=ENDS)
-    assert made.at("c1", NOON) == Plan(10_000_000, 4_000_000)
-    assert made.at("c1", NOON - 30 * DAY_MS) == Plan(10_000_000, 0)
-    assert made.at("c1", NOON + 30 * DAY_MS) == Plan(10_000_000, 10_000_000)
+    assert made.at("c1", NOON) == CampaignBudget(10_000_000, 4_000_000)
+    assert made.at("c1", NOON - 30 * DAY_MS) == CampaignBudget(10_000_000, 0)
+    assert made.at("c1", NOON + 30 * DAY_MS) == CampaignBudget(10_000_000, 10_000_000)
 
 
 def test_a_budget_is_worth_what_its_currency_was_when_the_campaign_started() -> None:
-    assert plans(budget=budget("10", "USD")).at("c1", NOON) == Plan(700_000, 0)
+    assert plans(budget=budget("10", "USD")).at("c1", NOON) == CampaignBudget(700_000, 0)
     assert plans(budget=budget("10", "EUR"), starts=STARTS, ends=ENDS).at("c1", NOON) is None
 
 
@@ -88,7 +88,7 @@ def test_formulas_of_plans_are_absent_without_a_plan(
     cell = Cell()
     cell.sums[SUM_INDEX["spend"]] = 500
     plan = plans(**fields).at("c1", NOON) or NO_PLAN
-    values = Evaluator(Catalogue([kpi])).evaluate(cell, inputs=0, plan=plan)
+    values = KpiCalculator(Catalogue([kpi])).evaluate(cell, inputs=0, plan=plan)
     assert {name: one.value for name, one in values.items()} == (
         {} if value is None else {"left": value}
     )

@@ -19,7 +19,7 @@ from models.window import (
     WindowName,
     previous_period,
 )
-from streams.kpis.windows.due_windows import Schedule
+from streams.kpis.windows.due_windows import DueWindows
 from tests.support import oracle
 from tests.support.compare import differences
 from tests.support.offline import NOON, Path, event
@@ -86,7 +86,7 @@ def test_an_end_is_due_where_a_pane_enters_the_period_before(
 ) -> None:
     day = BusinessDay(ZoneInfo(zone))
     pane = ms(first) + panes * PANE_MS
-    schedule = Schedule(day)
+    schedule = DueWindows(day)
     schedule.pane_changed(pane, frontier_ms=0)
     due = schedule.ends()
     for window in WINDOWS:
@@ -145,7 +145,7 @@ def test_late_data_of_the_period_before_correct_what_is_compared_with_it() -> No
 def test_growth_is_absent_after_a_gap_and_back_once_the_period_before_is_whole() -> None:
     path = Path()
     path.feed(live(range(0, 6)), batch=1)
-    gap_ms = path.kpis._completeness.frontier_ms
+    gap_ms = path.kpis._frontier.frontier_ms
     # A report is missing: the ledger sees a hole in the offsets.
     path.offsets["clicks", 0] += 7
     source = path.sources["clicks", 0]

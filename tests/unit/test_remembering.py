@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.aggregates import ingest_report
 from models.kpi.measures import SUMS
 from models.window import DAY_MS
-from streams.engine.contracts import NotYetError, Position, Snapshot, Unsettled
+from streams.engine.contracts import NotYetError, PendingSnapshot, Position, Snapshot
 from streams.ingest.customers.pending_checkpoint import CustomersAwayError
 from streams.ingest.job import IngestJob
 from tests.support.at_once import settled
@@ -33,7 +33,7 @@ def counted(snapshot: Snapshot) -> Counted:
     return Counter({key: units for key, units in found.items() if units})
 
 
-def unsettled(job: IngestJob) -> Unsettled:
+def unsettled(job: IngestJob) -> PendingSnapshot:
     snapshot = job.snapshot()
     assert not isinstance(snapshot, Snapshot)
     return snapshot

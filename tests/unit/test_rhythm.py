@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from streams.kpis.coverage.source_rhythm import FORGOTTEN_MS, Rhythm, SourceName, Voice
+from streams.kpis.coverage.source_rhythm import FORGOTTEN_MS, Activity, SourceName, SourceRhythm
 from streams.kpis.intake.shares import Shares
 from tests.support.offline import NOON
 
 CLICKS, TOPIC = ("clicks", 0), ("clicks", -1)
 
 
-def spoken(*, every_ms: int, for_ms: int) -> Rhythm:
-    rhythm = Rhythm(silent_after_ms=20_000)
+def spoken(*, every_ms: int, for_ms: int) -> SourceRhythm:
+    rhythm = SourceRhythm(silent_after_ms=20_000)
     for at in range(NOON - for_ms, NOON + 1, every_ms):
         assert not rhythm.spoke("clicks", 0, at_ms=at, listened_ms=at)
     return rhythm
 
 
-def voices(rhythm: Rhythm, now_ms: int) -> dict[SourceName, Voice]:
+def voices(rhythm: SourceRhythm, now_ms: int) -> dict[SourceName, Activity]:
     return {name: voice for name, (voice, _) in rhythm.quiet({CLICKS: now_ms}).items()}
 
 
@@ -26,18 +26,18 @@ def voices(rhythm: Rhythm, now_ms: int) -> dict[SourceName, Voice]:
     ("every_ms", "silence_ms", "voice"),
     [
         (500, 1_900, None),
-        (500, 2_000, Voice.SUSPECT),
-        (500, 19_999, Voice.SUSPECT),
-        (500, 20_000, Voice.SILENT),
+        (500, 2_000, Activity.SUSPECT),
+        (500, 19_999, Activity.SUSPECT),
+        (500, 20_000, Activity.SILENT),
         (10_000, 29_000, None),
-        (10_000, 30_000, Voice.SUSPECT),
-        (10_000, 60_000, Voice.SILENT),
-        (500, 7_200_000, Voice.SILENT),
+        (10_000, 30_000, Activity.SUSPECT),
+        (10_000, 60_000, Activity.SILENT),
+        (500, 7_200_000, Activity.SILENT),
         (500, FORGOTTEN_MS, None),
     ],
 )
 def test_a_source_is_suspect_and_then_silent_by_its_longest_gap(
-    every_ms: int, silence_ms: int, voice: Voice | None
+    every_ms: int, silence_ms: int, voice: Activity | None
 ) -> None:
     rhythm = spoken(every_ms=every_ms, for_ms=120_000)
     expected = {} if voice is None else {CLICKS: voice, TOPIC: voice}
@@ -55,15 +55,15 @@ def test_a_silence_that_ended_is_told_once_and_then_part_of_the_rhythm_for_a_whi
     assert ended == [(CLICKS, 50_000), (TOPIC, 50_000)]
     assert not rhythm.spoke("clicks", 0, at_ms=back + 500, listened_ms=back + 500)
     assert not voices(rhythm, back + 500 + 149_000)
-    assert voices(rhythm, back + 500 + 300_000)[TOPIC] is Voice.SILENT
+    assert voices(rhythm, back + 500 + 300_000)[TOPIC] is Activity.SILENT
     later = back + 11 * 60_000
     for at in range(back + 1_000, later + 1, 500):
         rhythm.spoke("clicks", 0, at_ms=at, listened_ms=at)
-    assert voices(rhythm, later + 20_000)[TOPIC] is Voice.SILENT
+    assert voices(rhythm, later + 20_000)[TOPIC] is Activity.SILENT
 
 
 def test_a_source_that_speaks_once_an_hour_is_silent_once_and_then_known() -> None:
-    rhythm = Rhythm(silent_after_ms=20_000)
+    rhythm = SourceRhythm(silent_after_ms=20_000)
     told = 0
     for hour in range(6):
         for second in range(41):
@@ -80,18 +80,18 @@ def test_what_was_not_listened_to_is_no_silence() -> None:
     for at in range(NOON + 100_000, NOON + 700_000, 100_000):
         assert not rhythm.spoke("clicks", 0, at_ms=at, listened_ms=listened)
         listened = at
-    assert voices(rhythm, NOON + 620_000)[TOPIC] is Voice.SILENT
+    assert voices(rhythm, NOON + 620_000)[TOPIC] is Activity.SILENT
 
 
 def test_a_topic_speaks_while_any_of_its_partitions_does() -> None:
-    rhythm = Rhythm(silent_after_ms=20_000)
+    rhythm = SourceRhythm(silent_after_ms=20_000)
     for at in range(NOON - 120_000, NOON + 40_001, 500):
         rhythm.spoke("clicks", 1, at_ms=at, listened_ms=at)
         if at <= NOON:
             rhythm.spoke("clicks", 0, at_ms=at, listened_ms=at)
     read_up_to = {CLICKS: NOON + 40_000, ("clicks", 1): NOON + 40_000}
     quiet = rhythm.quiet(read_up_to)
-    assert {name: voice for name, (voice, _) in quiet.items()} == {CLICKS: Voice.SILENT}
+    assert {name: voice for name, (voice, _) in quiet.items()} == {CLICKS: Activity.SILENT}
 
 
 def test_silence_is_only_what_was_listened_to() -> None:
@@ -101,19 +101,19 @@ def test_silence_is_only_what_was_listened_to() -> None:
 
 def test_a_rhythm_survives_a_restart() -> None:
     rhythm = spoken(every_ms=500, for_ms=120_000)
-    again = Rhythm(silent_after_ms=20_000, wire=rhythm.to_wire())
+    again = SourceRhythm(silent_after_ms=20_000, wire=rhythm.to_wire())
     assert voices(again, NOON + 20_000) == voices(rhythm, NOON + 20_000) != {}
 
 
 def test_shares_are_those_of_the_last_minutes_and_need_records() -> None:
     shares = Shares()
-    shares.note({"records": 99, "late": 99}, at_ms=NOON)
+    shares.record({"records": 99, "late": 99}, at_ms=NOON)
     assert shares.share("late", now_ms=NOON) == 0.0
-    shares.note(
+    shares.record(
         {"records": 101, "dead_letters/not_json": 20, "dead_letters/empty": 30}, at_ms=NOON + 60_000
     )
     assert shares.share("dead_letters/", now_ms=NOON + 60_000) == 0.25
-    shares.note({"records": 200}, at_ms=NOON + 301_000)
+    shares.record({"records": 200}, at_ms=NOON + 301_000)
     assert shares.share("late", now_ms=NOON + 301_000) == 0.0
     assert shares.share("dead_letters/", now_ms=NOON + 301_000) == pytest.approx(50 / 301)
     assert shares.share("dead_letters/", now_ms=NOON + 601_000) == 0.0

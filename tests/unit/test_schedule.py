@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.window import DAY_MS, PANE_MS, WINDOWS, BusinessDay, Window
 from streams.kpis import state as saved_states
-from streams.kpis.windows.due_windows import Schedule
+from streams.kpis.windows.due_windows import DueWindows
 
 DAY = BusinessDay(ZoneInfo("America/New_York"))
 BEGAN = 1_700_000_000_000
@@ -18,14 +18,14 @@ NAMES = [window.name for window in WINDOWS]
 PANES = st.lists(st.integers(0, 40 * DAY_MS // PANE_MS).map(lambda n: BEGAN + n * PANE_MS))
 
 
-def scheduled(panes: list[int]) -> Schedule:
-    schedule = Schedule(DAY)
+def scheduled(panes: list[int]) -> DueWindows:
+    schedule = DueWindows(DAY)
     for pane in panes:
         schedule.pane_changed(pane, frontier_ms=0)
     return schedule
 
 
-def taken(schedule: Schedule, frontier_ms: int) -> list[tuple[Window, int]]:
+def taken(schedule: DueWindows, frontier_ms: int) -> list[tuple[Window, int]]:
     ends = []
     while (due := schedule.take(frontier_ms=frontier_ms)) is not None:
         ends.append(due)
@@ -41,7 +41,7 @@ def test_saved(panes: list[int], frontier_ms: int) -> None:
     read = saved_states.decode(saved_states.encode(state))
     pairs = [(name, int(end)) for name, ends in schedule.ends().items() for end in ends]
     older = msgspec.structs.replace(read, due=pairs, due_ends=None)
-    both = [Schedule(DAY, one.ends) for one in (read, older)]
+    both = [DueWindows(DAY, one.ends) for one in (read, older)]
 
     waiting = schedule.waiting(frontier_ms=frontier_ms, windows=NAMES)
     due = taken(schedule, frontier_ms)

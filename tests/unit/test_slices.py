@@ -16,7 +16,7 @@ from models.kpi.measures import SourceKind
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.engine.contracts import BesideRecordsError, Position, Saved
 from streams.kpis import state as saved_states
-from streams.kpis.coverage.silent_sources import Silences
+from streams.kpis.coverage.silent_sources import SilentSources
 from streams.kpis.job import KpiJob
 from tests.support.at_once import settled
 from tests.support.offline import NOON, Path, Record, event, kpi_job
@@ -292,7 +292,7 @@ def test_failure_beside_records(monkeypatch: pytest.MonkeyPatch) -> None:
         yield
         raise ValueError("of a stage")
 
-    monkeypatch.setattr(job._stages, "make_one", fail)
+    monkeypatch.setattr(job._stages, "compute_next", fail)
     job.tick(FULL, now_ms=NOON + 60 * DAY_MS)
     with pytest.raises(BesideRecordsError, match="of a stage"):
         job.work(lambda: False)
@@ -301,9 +301,9 @@ def test_failure_beside_records(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_quiet_sources_are_saved() -> None:
     """Windows that are closed after a restart know which sources were quiet before it."""
     kinds: dict[str, SourceKind] = {"clicks": "clicks", "orders": "orders"}
-    silences = Silences(kinds, silent_after_ms=20_000)
+    silences = SilentSources(kinds, silent_after_ms=20_000)
     silences.restore([], [], [("clicks", 0, NOON)])
-    again = Silences(kinds, silent_after_ms=20_000)
+    again = SilentSources(kinds, silent_after_ms=20_000)
     again.restore([], [], silences.quiet_since)
     assert again.unsure(NOON, NOON + MINUTE_MS) == {"clicks"}
     state = saved_states.nothing()

@@ -26,11 +26,11 @@ from models.window import (
 )
 from streams.engine.contracts import Snapshot
 from streams.export.page.snapshot import live
-from streams.export.report_queries import Exports
+from streams.export.report_queries import ReportQueries
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS, QUARTER_LEVEL
 from streams.kpis.view import Evaluation
-from streams.kpis.windows.campaign_timeline import Moments
+from streams.kpis.windows.campaign_timeline import CampaignTimeline
 from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON, Path, event, kpi_job, saved_from
 from tests.unit.test_buckets import cell, numbers
@@ -150,7 +150,7 @@ def test_a_moment_is_rounded_up_to_a_whole_quarter_of_an_hour() -> None:
 
 def test_a_campaign_is_in_the_last_stage_that_began_until_it_ends() -> None:
     one = campaign(NOON, NOON + HOUR_MS, ends=NOON + 3 * HOUR_MS)
-    moments = Moments([one, campaign(NOON, name="c2"), Campaign(id="c3")], (), day=DAY)
+    moments = CampaignTimeline([one, campaign(NOON, name="c2"), Campaign(id="c3")], (), day=DAY)
     assert moments.stages(NOON) == {}
     assert moments.stages(NOON + MINUTE_MS) == {NOON: {"c1", "c2"}}
     assert moments.stages(NOON + 2 * HOUR_MS) == {NOON: {"c2"}, NOON + HOUR_MS: {"c1"}}
@@ -304,14 +304,14 @@ def test_stages_are_exported_and_shown_but_not_published() -> None:
     fed.stages(START + HOUR_MS)
     view = worker(fed.path.kpis.view)
     everything = KpiBook(export=(ExportRule(),))
-    text = metrics(view, Exports(day=DAY, currency="CNY", kpis=everything))
+    text = metrics(view, ReportQueries(day=DAY, currency="CNY", kpis=everything))
     labels = 'campaign="c1",channel="",region="",scope="campaign",segment="",window="stage"'
     assert f"kpi_clicks_count{{{labels}}} 1.0" in text
     assert re.search(
         r'^kpi_clicks_count{.*scope="campaign_channel".*window="stage"} 1.0', text, re.M
     )
     assert 'kpi_monitor_window_complete{window="stage"} 1.0' in text
-    picture = live(view, Exports(day=DAY, currency="CNY"))
+    picture = live(view, ReportQueries(day=DAY, currency="CNY"))
     (row,) = [one for one in picture["campaigns"] if one["campaign"] == "c1"]
     assert row["windows"]["stage"]["clicks"]["value"] == 1
     assert "stage" not in {window for window, *_ in fed.path.closed}

@@ -323,7 +323,7 @@ class ClockedProducer(driver.Producer):  # type: ignore[misc]
             def note(done: Any) -> None:
                 if not done.cancelled() and done.exception() is None:
                     broker_ms = done.result().timestamp
-                    clock.note(broker_ms, sent_at=sent_at, acked_at=time.monotonic())
+                    clock.record(broker_ms, sent_at=sent_at, acked_at=time.monotonic())
 
             acknowledged.add_done_callback(note)
         return acknowledged

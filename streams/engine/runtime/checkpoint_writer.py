@@ -20,10 +20,16 @@ from aiokafka.errors import (
 )
 from faust.types import TP
 
-from streams.engine.contracts import NotYetError, Output, OutsideAwayError, Snapshot, Unsettled
+from streams.engine.contracts import (
+    NotYetError,
+    Output,
+    PendingSnapshot,
+    ServiceAwayError,
+    Snapshot,
+)
 from streams.engine.faust_adapter.table_store import writing_to
 from streams.engine.process_fence import PauseFence, end_process
-from streams.engine.runtime.running_job import EngineStats, Running
+from streams.engine.runtime.running_job import EngineStats, RunningJob
 from streams.engine.state_log import Write
 from streams.engine.steps import PAUSE_S, Slice, in_groups
 
@@ -62,7 +68,7 @@ class AckedPrefix:
         self._beyond: list[int] = []
         self._given_up = False
 
-    def note(self, offset: int) -> int:
+    def record(self, offset: int) -> int:
         """Take note of an acknowledged offset; return the last one without a hole before it."""
         if self._given_up:
             return self.last
@@ -75,7 +81,7 @@ class AckedPrefix:
         return self.last
 
 
-class Checkpoints:
+class CheckpointWriter:
     """Writes the checkpoints of all jobs, one at a time for each.
 
     Args:
@@ -97,9 +103,9 @@ class Checkpoints:
         self._tables = tables
         self._fence = fence
         self._stats = stats
-        self._prefixes: dict[TP, tuple[int, AckedPrefix]] = {}
+        self._running_sums: dict[TP, tuple[int, AckedPrefix]] = {}
 
-    def start(self, running: Running) -> None:
+    def start(self, running: RunningJob) -> None:
         """Take a snapshot now, and write it in the background."""
         running.checkpointed_at = time.monotonic()
         running.without_head = False
@@ -107,13 +113,15 @@ class Checkpoints:
         running.writing = asyncio.create_task(_until_over(running, work))
 
     async def _settle_and_write(
-        self, running: Running, snapshot: Snapshot | Unsettled, *, offset: int
+        self, running: RunningJob, snapshot: Snapshot | PendingSnapshot, *, offset: int
     ) -> None:
         settled = await self._settled(running, snapshot)
         if settled is not None:
             await self._write(running, settled, offset=offset)
 
-    async def _settled(self, running: Running, snapshot: Snapshot | Unsettled) -> Snapshot | None:
+    async def _settled(
+        self, running: RunningJob, snapshot: Snapshot | PendingSnapshot
+    ) -> Snapshot | None:
         """Return the snapshot once it is whole; None if the job was revoked."""
         turn = Slice()
         while not running.revoked:
@@ -125,7 +133,7 @@ class Checkpoints:
                 settled = await snapshot.settle()
             except NotYetError:
                 await asyncio.sleep(NOT_YET_S)
-            except OutsideAwayError as error:
+            except ServiceAwayError as error:
                 if running.waits_for != str(error):
                     running.waits_for = str(error)
                     log.warning("%s[%d] waits: %s", *running.source, error)
@@ -142,7 +150,7 @@ class Checkpoints:
                 snapshot = snapshot if settled is None else settled
         return None
 
-    async def _write(self, running: Running, snapshot: Snapshot, *, offset: int) -> None:
+    async def _write(self, running: RunningJob, snapshot: Snapshot, *, offset: int) -> None:
         """Write in the one right order: early outputs, segments, the head, outputs, removals."""
         if len(snapshot.segments) > A_GROUP:
             checkpoint = await asyncio.to_thread(running.log.checkpoint, snapshot, offset=offset)
@@ -162,12 +170,12 @@ class Checkpoints:
         await self._until_done(running, write)
         self._stats.checkpoints += 1
 
-    def resend(self, running: Running, outputs: Sequence[Output]) -> None:
+    def resend(self, running: RunningJob, outputs: Sequence[Output]) -> None:
         """Send the outputs of the last head again; the next checkpoint waits for it."""
         work = self._until_done(running, lambda: self._send(outputs))
         running.writing = asyncio.create_task(_until_over(running, work))
 
-    async def _until_done(self, running: Running, action: Callable[[], Any]) -> None:
+    async def _until_done(self, running: RunningJob, action: Callable[[], Any]) -> None:
         while not running.revoked:
             try:
                 await action()
@@ -191,14 +199,14 @@ class Checkpoints:
                 log.warning("checkpoint of %s[%d] failed, retrying: %s", *running.source, error)
                 await asyncio.sleep(RETRY_S)
 
-    async def _put(self, running: Running, items: Sequence[Write]) -> None:
+    async def _put(self, running: RunningJob, items: Sequence[Write]) -> None:
         """Write keys to the changelog and, once that is safe, to the local store."""
         for group in in_groups(items, of=A_GROUP):
             if running.revoked:
                 return
             await self._put_group(running, group)
 
-    async def _put_group(self, running: Running, items: Sequence[Write]) -> None:
+    async def _put_group(self, running: RunningJob, items: Sequence[Write]) -> None:
         self._fence.check()
         table = self._tables[running.stage.name]
         partition = running.source.partition
@@ -220,16 +228,16 @@ class Checkpoints:
             tp = acked[0].topic_partition
             prefix = self._prefix(table.data, tp, generation=running.generation)
             for ack in acked:
-                prefix.note(ack.offset)
+                prefix.record(ack.offset)
             table.data.set_persisted_offset(tp, prefix.last)
 
     def _prefix(self, store: Any, tp: TP, *, generation: int) -> AckedPrefix:
         """Return how far a changelog partition is whole; counted anew after each recovery."""
-        known = self._prefixes.get(tp)
+        known = self._running_sums.get(tp)
         if known is None or known[0] != generation:
             recovered = store.persisted_offset(tp)
             known = generation, AckedPrefix(-1 if recovered is None else recovered)
-            self._prefixes[tp] = known
+            self._running_sums[tp] = known
         return known[1]
 
     async def _send(self, outputs: Iterable[Output]) -> None:
@@ -243,12 +251,12 @@ class Checkpoints:
             output.topic, output.key, output.value, output.partition, None, None
         )
 
-    async def settled(self, running: Running) -> None:
+    async def settled(self, running: RunningJob) -> None:
         """Wait until nothing of a job that is given up is being written any more."""
         if running.writing is not None:
             await asyncio.wait({running.writing})
 
-    async def flush(self, chosen: Sequence[Running], *, within_s: float) -> None:
+    async def flush(self, chosen: Sequence[RunningJob], *, within_s: float) -> None:
         """Write what is not yet written, waiting at most that long."""
         deadline = time.monotonic() + within_s
         # What is whole goes first: what is not may take all the time that there is.
@@ -261,14 +269,14 @@ class Checkpoints:
             await _wait_for(one.writing, deadline)
 
 
-async def _until_over(running: Running, work: Coroutine[Any, Any, None]) -> None:
+async def _until_over(running: RunningJob, work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     finally:
         running.writing = None
 
 
-async def _until_whole(running: Running, deadline: float) -> None:
+async def _until_whole(running: RunningJob, deadline: float) -> None:
     """Have a job work until a snapshot may be taken; one that fails is left as it is."""
     try:
         while not running.job.whole and time.monotonic() < deadline:

@@ -16,9 +16,9 @@ from streams.engine.contracts import Position, Saved, SourcePartition, Stage
 from streams.engine.faust_adapter.table_store import discard, held_by_another
 from streams.engine.faust_adapter.transport import Batch, BatchThread
 from streams.engine.process_fence import PauseFence, end_process
-from streams.engine.runtime.checkpoint_writer import HANDOVER_S, Checkpoints
+from streams.engine.runtime.checkpoint_writer import HANDOVER_S, CheckpointWriter
 from streams.engine.runtime.poison_records import Isolation
-from streams.engine.runtime.running_job import EngineStats, Running
+from streams.engine.runtime.running_job import EngineStats, RunningJob
 from streams.engine.state_log import Found, StateLog
 from streams.engine.steps import PAUSE_S, Slice
 from streams.errors import StateError
@@ -26,7 +26,7 @@ from streams.errors import StateError
 log = logging.getLogger(__name__)
 
 
-class Runner:
+class JobRunner:
     """Owns the jobs of all stages on this worker.
 
     Args:
@@ -46,12 +46,12 @@ class Runner:
     ) -> None:
         self.app = app
         self.stats = EngineStats()
-        self.running: dict[SourcePartition, Running] = {}
+        self.running: dict[SourcePartition, RunningJob] = {}
         self._stages: dict[str, Stage] = {}
         self._tables: dict[str, Any] = {}
         self._start_offsets = start_offsets
         self._clock = clock
-        self._checkpoints = Checkpoints(app, self._tables, fence=fence, stats=self.stats)
+        self._checkpoints = CheckpointWriter(app, self._tables, fence=fence, stats=self.stats)
         self._isolation = Isolation(take=self._take, reopen=self._reopen, stats=self.stats)
         self._resuming = asyncio.Lock()
         self._complete_generation: int | None = None
@@ -180,7 +180,7 @@ class Runner:
                 *(stage.name, source.partition, error),
             )
 
-    def _open_saved(self, found: Found, saved: Saved) -> Running:
+    def _open_saved(self, found: Found, saved: Saved) -> RunningJob:
         source = found.log.source
         running = self._open(found.log, offset=saved.offset, saved=saved)
         running.saved_offset = running.offset
@@ -195,10 +195,10 @@ class Runner:
         running.without_head = True
         log.info("%s[%d] has no state and starts after offset %d", *state.source, offset)
 
-    def _open(self, state: StateLog, *, offset: int, saved: Saved | None = None) -> Running:
+    def _open(self, state: StateLog, *, offset: int, saved: Saved | None = None) -> RunningJob:
         stage = self._stages[state.source.topic]
         job = stage.open_job(state.source, epoch=state.epoch, saved=saved)
-        running = Running(stage, job, state, offset, self._generation)
+        running = RunningJob(stage, job, state, offset, self._generation)
         self.running[state.source] = running
         return running
 
@@ -220,7 +220,7 @@ class Runner:
             if not records:
                 return
         if batch.lost:
-            self._note_lost(running, batch.lost, before=records[0].offset)
+            self._record_lost(running, batch.lost, before=records[0].offset)
         elif running.fresh and not running.sought_again and records[0].offset > running.offset + 1:
             # Transaction markers, compaction or aborted records; but it costs little to ask again.
             running.sought_again = True
@@ -243,7 +243,7 @@ class Runner:
         self.stats.batches += 1
         self._hold()
 
-    async def _take(self, running: Running, records: Sequence[Any]) -> None:
+    async def _take(self, running: RunningJob, records: Sequence[Any]) -> None:
         """Give records to a job, and have it do what follows while others get their turn."""
         # A job that was opened with work left can't be saved while new records wait for that.
         await self._work_off(running)
@@ -255,7 +255,7 @@ class Runner:
         running.progressed_at = time.monotonic()
         await self._work_off(running)
 
-    async def _work_off(self, running: Running) -> None:
+    async def _work_off(self, running: RunningJob) -> None:
         """Have a job work until nothing is left of what was given to it."""
         if not self._work(running):
             return
@@ -269,7 +269,7 @@ class Runner:
         finally:
             running.at_work = False
 
-    def _work(self, running: Running) -> bool:
+    def _work(self, running: RunningJob) -> bool:
         """Have a job work for a slice of time, and write its checkpoint when that is due.
 
         Returns:
@@ -289,13 +289,13 @@ class Runner:
             TP(*source) for source, running in self.running.items() if running.full
         )
 
-    async def _seek_again(self, running: Running) -> None:
+    async def _seek_again(self, running: RunningJob) -> None:
         tp = TP(*running.source)
         thread: BatchThread = self.app.consumer._thread
         running.session = (await thread.seek_sources({tp: running.offset + 1}))[tp]
         self.app.consumer._read_offset[tp] = None
 
-    async def _reopen(self, running: Running) -> None:
+    async def _reopen(self, running: RunningJob) -> None:
         """Drop a job that failed, and open it from its last checkpoint."""
         running.revoked = True
         if self.running.get(running.source) is running:
@@ -316,7 +316,7 @@ class Runner:
                 self._open_new(found.log, offset=running.started_after)
             await self._seek_again(self.running[running.source])
 
-    def _note_lost(self, running: Running, lost: int, *, before: int) -> None:
+    def _record_lost(self, running: RunningJob, lost: int, *, before: int) -> None:
         self.stats.lost_records += lost
         running.job.lost(lost, before=before)
         running.offset = before - 1
@@ -358,14 +358,14 @@ class Runner:
                 self._heartbeat_due = time.monotonic() + heartbeat_s
                 await self._heartbeat(positions, now_ms=now_ms)
 
-    def _tell_loss_at_the_end(self, running: Running) -> None:
+    def _tell_loss_at_the_end(self, running: RunningJob) -> None:
         """Tell a job of lost records after which there is nothing to read yet."""
         thread: BatchThread = self.app.consumer._thread
         loss = thread.take_loss_at_the_end(
             TP(*running.source), session=running.session, applied=running.offset
         )
         if loss is not None:
-            self._note_lost(running, loss.records, before=loss.next_offset)
+            self._record_lost(running, loss.records, before=loss.next_offset)
 
     async def commit(self) -> None:
         """Commit the offsets of the last heads, for lag tools: what counts is in the state."""
@@ -403,7 +403,7 @@ class Runner:
             for output in stage.heartbeat(quiet, waiting, now_ms=now_ms):
                 self._heartbeat_acks.append(await self._checkpoints.send_soon(output))
 
-    def _maybe_checkpoint(self, running: Running) -> None:
+    def _maybe_checkpoint(self, running: RunningJob) -> None:
         if running.checkpoint_due and running.job.whole:
             self._checkpoints.start(running)
 
@@ -429,7 +429,7 @@ class Runner:
         await self.flush(within_s=within_s)
 
     async def flush(
-        self, running: Iterable[Running] | None = None, *, within_s: float = HANDOVER_S
+        self, running: Iterable[RunningJob] | None = None, *, within_s: float = HANDOVER_S
     ) -> None:
         """Write what is not yet written, waiting at most that long."""
         chosen = list(self.running.values()) if running is None else list(running)

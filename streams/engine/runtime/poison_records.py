@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from streams.engine.contracts import BesideRecordsError, SourcePartition
 from streams.engine.process_fence import end_process
-from streams.engine.runtime.running_job import EngineStats, Running
+from streams.engine.runtime.running_job import EngineStats, RunningJob
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ class Isolation:
     def __init__(
         self,
         *,
-        take: Callable[[Running, Sequence[Any]], Awaitable[None]],
-        reopen: Callable[[Running], Awaitable[None]],
+        take: Callable[[RunningJob, Sequence[Any]], Awaitable[None]],
+        reopen: Callable[[RunningJob], Awaitable[None]],
         stats: EngineStats,
     ) -> None:
         self._take = take
@@ -55,7 +55,7 @@ class Isolation:
         self._suspicions: dict[SourcePartition, _Suspicion] = {}
         self._found: dict[SourcePartition, deque[int]] = {}
 
-    async def apply(self, running: Running, records: Sequence[Any]) -> bool:
+    async def apply(self, running: RunningJob, records: Sequence[Any]) -> bool:
         """Apply the records; False if the job failed and was opened again."""
         source = running.source
         suspicion = self._suspicions.get(source)
@@ -80,7 +80,7 @@ class Isolation:
                 return False
         return True
 
-    async def _apply_one(self, running: Running, record: Any, suspicion: _Suspicion) -> bool:
+    async def _apply_one(self, running: RunningJob, record: Any, suspicion: _Suspicion) -> bool:
         why = suspicion.culprits.get(record.offset)
         if why is not None:
             running.job.skip(record, why=why)
@@ -112,6 +112,6 @@ class Isolation:
         suspicion.culprits[offset] = type(error).__name__
 
 
-def _end(running: Running, error: BesideRecordsError) -> NoReturn:
+def _end(running: RunningJob, error: BesideRecordsError) -> NoReturn:
     log.error("%s[%d]: a fault of the stage", *running.source, exc_info=error)
     end_process("%s[%d]: %s; this is a fault of the stage", *running.source, error)

@@ -14,7 +14,7 @@ PENDING_LIMIT = 200_000
 
 
 @dataclass
-class Running:
+class RunningJob:
     """A job and where it stands between snapshots.
 
     ``offset`` is the last applied one, ``saved_offset`` the last one in a head,

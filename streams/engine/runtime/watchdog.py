@@ -11,13 +11,13 @@ import time
 
 from streams.engine.contracts import Position, SourcePartition
 from streams.engine.process_fence import end_process
-from streams.engine.runtime.job_runner import Runner
+from streams.engine.runtime.job_runner import JobRunner
 
 
 class Watchdog:
     """Watches every source for lag without progress."""
 
-    def __init__(self, runner: Runner, *, limit_s: float) -> None:
+    def __init__(self, runner: JobRunner, *, limit_s: float) -> None:
         self.runner = runner
         self.limit_s = limit_s
 

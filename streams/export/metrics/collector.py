@@ -31,7 +31,7 @@ from streams.export.metrics.peers import SPECS as PEER_SPECS
 from streams.export.metrics.peers import peer_metrics
 from streams.export.metrics.scorecards import SPECS as SCORECARD_SPECS
 from streams.export.metrics.scorecards import funnel_metrics, scorecard_metrics
-from streams.export.report_queries import Exports, Series
+from streams.export.report_queries import ReportQueries, Series
 from streams.export.worker_view import WorkerView
 from streams.kpis.view import Evaluation, KpiView
 
@@ -155,7 +155,7 @@ class KpiMetrics:
         exports: the KPIs and which of their series are exported, and the scorecards.
     """
 
-    def __init__(self, exports: Exports) -> None:
+    def __init__(self, exports: ReportQueries) -> None:
         self._exports = exports
         self._catalogue = exports.catalogue
 

@@ -17,9 +17,9 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from streams.export.evaluation_cache import Memo
+from streams.export.evaluation_cache import EvaluationCache
 from streams.export.metrics.collector import Chosen, KpiMetrics, moment_metrics
-from streams.export.report_queries import Exports
+from streams.export.report_queries import ReportQueries
 from streams.export.worker_view import ViewSource
 from streams.kpis.view import Evaluation, KpiView
 
@@ -68,10 +68,10 @@ class MetricsText:
         exports: which series of KPIs there are.
     """
 
-    def __init__(self, view: ViewSource, exports: Exports) -> None:
+    def __init__(self, view: ViewSource, exports: ReportQueries) -> None:
         self._view = view
         self._kpis = KpiMetrics(exports)
-        self._memos: OrderedDict[str, Memo] = OrderedDict()
+        self._memos: OrderedDict[str, EvaluationCache] = OrderedDict()
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
 
@@ -94,15 +94,15 @@ class MetricsText:
             headers["Content-Encoding"] = "gzip"
         return Answer(body, headers)
 
-    def _memo_of(self, content_type: str) -> Memo:
+    def _memo_of(self, content_type: str) -> EvaluationCache:
         """Return what was written in a format; of those asked for last, as anybody may ask."""
-        memo = self._memos.pop(content_type, None) or Memo()
+        memo = self._memos.pop(content_type, None) or EvaluationCache()
         self._memos[content_type] = memo
         while len(self._memos) > FORMATS_KEPT:
             self._memos.popitem(last=False)
         return memo
 
-    def _text(self, encode: Encode, memo: Memo) -> bytes:
+    def _text(self, encode: Encode, memo: EvaluationCache) -> bytes:
         view = self._view()
         parts = [
             _families(encode, moment_metrics(view)),
@@ -120,7 +120,9 @@ class MetricsText:
             texts.append(_END)
         return b"".join(texts)
 
-    def _of_kpis(self, kpis: KpiView | None, encode: Encode, memo: Memo) -> Iterator[_Families]:
+    def _of_kpis(
+        self, kpis: KpiView | None, encode: Encode, memo: EvaluationCache
+    ) -> Iterator[_Families]:
         """Yield the text of closed windows, and of what is made of them."""
         if kpis is None:
             return

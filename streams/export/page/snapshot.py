@@ -16,7 +16,7 @@ from streams.analysis.differences import difference_of
 from streams.analysis.funnel import Step, worst
 from streams.analysis.peer_outliers import Peer
 from streams.analysis.scorecard_points import IndicatorScore, Score
-from streams.export.report_queries import OUTLIERS_SHOWN, Exports
+from streams.export.report_queries import OUTLIERS_SHOWN, ReportQueries
 from streams.export.worker_view import WorkerView
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.view import Effect, KpiView
@@ -29,7 +29,7 @@ CAMPAIGN_KPIS = (
 """What is sent of every campaign each second; /metrics has all of it."""
 
 
-def live(view: WorkerView, exports: Exports) -> dict[str, Any]:
+def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
     """Return the live picture; without the KPI stage, its parts are empty."""
     kpis = view.kpis
     catalogue = exports.catalogue

@@ -9,7 +9,7 @@ from models.aggregates.distinct_users import hash_user
 from models.customers.journal_entry import ORDER, REFUND, TOUCH, Order, Refund, Touch, to_bytes
 from models.events import Click, Event, OrderPlaced, OrderRefunded
 from streams.engine.contracts import Snapshot, SourcePartition
-from streams.ingest.customers.pending_checkpoint import CustomerContext, UnsettledCut
+from streams.ingest.customers.pending_checkpoint import CustomerContext, PendingCheckpoint
 from streams.ingest.events.pane_aggregation import Panes
 from streams.ingest.watermark import Watermark
 
@@ -19,7 +19,7 @@ REMEMBERED: frozenset[type[Event]] = frozenset({Click, OrderPlaced, OrderRefunde
 """What the log of a customer holds."""
 
 
-class Remembering:
+class Journal:
     """The entries since the last snapshot.
 
     Args:
@@ -105,7 +105,7 @@ class Remembering:
         """Whether there are entries since the last snapshot."""
         return bool(self._entries)
 
-    def cut(self, panes: Panes, *, finish: Callable[[], Snapshot]) -> UnsettledCut:
+    def cut(self, panes: Panes, *, finish: Callable[[], Snapshot]) -> PendingCheckpoint:
         """Return what is to be settled before ``finish`` makes the snapshot."""
         entries, self._entries = self._entries, []
         self._settling = True
@@ -115,7 +115,7 @@ class Remembering:
             return finish()
 
         known, self._known = self._known, True
-        return UnsettledCut(
+        return PendingCheckpoint(
             context=self._context,
             kind=self._kind,
             partition=self._partition,

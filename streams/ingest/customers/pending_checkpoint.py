@@ -13,14 +13,14 @@ from typing import NamedTuple, Protocol
 
 from models.customers.journal_entry import TOUCH, from_bytes
 from models.kpi.measures import DISTRIBUTION_INDEX, SET_INDEX, SUM_INDEX
-from streams.engine.contracts import NotYetError, OutsideAwayError, Snapshot
+from streams.engine.contracts import NotYetError, ServiceAwayError, Snapshot
 from streams.ingest.customers.attribution import (
     Account,
     AttributionRules,
     as_declared,
     changed_by_last,
 )
-from streams.ingest.customers.settlement_progress import Progress
+from streams.ingest.customers.settlement_progress import SettlementProgress
 from streams.ingest.events.pane_aggregation import Panes, add_to_histogram
 
 A_CALL = 1_000
@@ -34,7 +34,7 @@ Entries = Sequence[tuple[bytes, bytes]]
 """Entries, each with the hash of its customer before it, in 8 bytes."""
 
 
-class Told(NamedTuple):
+class ChangedEntry(NamedTuple):
     """An entry that changes something, and the log of its customer up to it.
 
     ``log`` is in order of arrival; None if the customer has so many orders that no
@@ -46,16 +46,16 @@ class Told(NamedTuple):
     log: list[bytes] | None
 
 
-class CustomersAwayError(OutsideAwayError):
+class CustomersAwayError(ServiceAwayError):
     """The customers can't be asked."""
 
 
 class Customers(Protocol):
     """Where the logs of customers are."""
 
-    async def note(
+    async def record(
         self, entries: Entries, *, source: str, known: bool, settled_ms: int
-    ) -> list[Told]:
+    ) -> list[ChangedEntry]:
         """Add entries and return those on which an order depends, each with its log.
 
         Args:
@@ -74,12 +74,12 @@ class CustomerContext:
     """What the jobs of a worker share: the logs, how far each job is, and the rules."""
 
     customers: Customers
-    progress: Progress
+    progress: SettlementProgress
     rules: AttributionRules
 
 
 @dataclass(slots=True, kw_only=True)
-class UnsettledCut:
+class PendingCheckpoint:
     """The entries since the last snapshot, and what is to become of them.
 
     ``event_ms`` is the newest event time that was read, ``appended_ms`` the
@@ -115,7 +115,7 @@ class UnsettledCut:
         ):
             raise NotYetError
         call = calls(self.entries, first=self._noted)
-        told = await context.customers.note(
+        told = await context.customers.record(
             call,
             source=source_name(self.kind, self.partition),
             known=self.known,
@@ -156,7 +156,7 @@ def _add_account(account: Account, panes: Panes, *, user: int) -> None:
         panes.cell(at_ms, *place).users[SET_INDEX[name]].add(user)
 
 
-def _changed_by(told: Told, rules: AttributionRules) -> Account:
+def _changed_by(told: ChangedEntry, rules: AttributionRules) -> Account:
     """Return what an entry changes.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any
 import redis.asyncio as redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from streams.ingest.customers.pending_checkpoint import CustomersAwayError, Entries, Told
+from streams.ingest.customers.pending_checkpoint import ChangedEntry, CustomersAwayError, Entries
 from streams.redis_server import RedisServer
 
 MOST_TOUCHES = 1_000
@@ -69,15 +69,15 @@ class CustomerStore:
         self._kept_s = kept_s
         self._keeps = False
 
-    async def note(
+    async def record(
         self, entries: Entries, *, source: str, known: bool, settled_ms: int
-    ) -> list[Told]:
+    ) -> list[ChangedEntry]:
         """Add entries and return what an order depends on."""
         await self._refuse_evicting()
         mode = "1" if known else ""
         answer = await self._call(entries, source=source, mode=mode, settled_ms=settled_ms)
         return [
-            Told(*entries[place], None if data == _NOT_KEPT else _log(data))
+            ChangedEntry(*entries[place], None if data == _NOT_KEPT else _log(data))
             for place, data in answer
         ]
 

@@ -18,7 +18,7 @@ class _Settled:
     read_ms: int = 0
 
 
-class Progress:
+class SettlementProgress:
     """The progress of clicks and orders.
 
     Args:

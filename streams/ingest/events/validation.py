@@ -24,7 +24,7 @@ from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
 from models.money.amounts import MoneyError, to_units
 from models.money.exchange_rates import NoRateError, Rates
 from streams.ingest.events.decoding import Rejected, event_time_ms
-from streams.ingest.ingest_settings import IngestRules
+from streams.ingest.ingest_settings import IngestSettings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_EVENT_TIME = 631_152_000_000
@@ -32,7 +32,7 @@ EARLIEST_EVENT_TIME = 631_152_000_000
 
 
 def checked_time(
-    event_time: int | str, *, newest: int | None, appended_ms: int, rules: IngestRules
+    event_time: int | str, *, newest: int | None, appended_ms: int, rules: IngestSettings
 ) -> int | Rejected:
     """Return an event time in ms that may be counted.
 
@@ -60,7 +60,7 @@ def checked_time(
 def units_of(
     event: OrderPlaced | OrderRefunded | SpendReported,
     event_time: int,
-    rules: IngestRules,
+    rules: IngestSettings,
     rates: Rates,
 ) -> int | Rejected:
     """Return an event's amount in units of 1/10,000 of the reporting currency."""
@@ -75,7 +75,7 @@ def units_of(
 
 
 def figure_of(
-    event: Measurement, event_time: int, _rules: IngestRules, _rates: Rates
+    event: Measurement, event_time: int, _rules: IngestSettings, _rates: Rates
 ) -> int | Rejected:
     """Return a measured figure: a whole number, ms, or a level in units of 1/10,000."""
     event.event_time = event_time  # of two measurements of a level the newer counts
@@ -95,7 +95,7 @@ def figure_of(
 
 
 def campaign_of(
-    event: CampaignDefined, _event_time: int, _rules: IngestRules, _rates: Rates
+    event: CampaignDefined, _event_time: int, _rules: IngestSettings, _rates: Rates
 ) -> Campaign | Rejected:
     """Return the campaign that an event defines."""
     times: list[datetime | None] = []

@@ -82,7 +82,7 @@ class RegistryReader:
                 if isinstance(definition, Rate):
                     self._rates.define(definition)
                 elif isinstance(definition, Change):
-                    self._changes.note(definition)
+                    self._changes.record(definition)
                 elif isinstance(definition, Ending):
                     self._campaigns.end(definition)
                 elif isinstance(definition, Campaign):

@@ -13,7 +13,7 @@ from models.window import BusinessDay
 from streams.engine.steps import Steps, in_groups
 
 
-class Plan(NamedTuple):
+class CampaignBudget(NamedTuple):
     """A campaign's budget at a moment, in units of 1/10,000 of the reporting currency.
 
     Args:
@@ -28,11 +28,11 @@ class Plan(NamedTuple):
 
 CAMPAIGNS_A_STEP = 200
 """The plans of so many are read in one step, about 2 ms."""
-NO_PLAN = Plan(0, 0)
+NO_PLAN = CampaignBudget(0, 0)
 """Of what is no campaign, or has no budget: KPIs about it are absent."""
 
 
-class Plans:
+class CampaignBudgets:
     """The plans of all campaigns, as they are defined now.
 
     Args:
@@ -48,7 +48,7 @@ class Plans:
         self._rates = rates
         self._day = day
 
-    def at(self, campaign_id: str, at_ms: int) -> Plan | None:
+    def at(self, campaign_id: str, at_ms: int) -> CampaignBudget | None:
         """Return a campaign's plan at a moment of event time.
 
         Without a budget, or without a rate for its currency on the day that the campaign
@@ -66,7 +66,7 @@ class Plans:
             return None
         elapsed = campaign.elapsed(at_ms)
         due = 0 if elapsed is None else budget * elapsed.so_far_ms // elapsed.whole_ms
-        return Plan(budget, due)
+        return CampaignBudget(budget, due)
 
     def exhausted_ms(self, campaign_id: str, at_ms: int, *, spent: int) -> int | None:
         """Return when a campaign will have spent its budget if it goes on as it has so far.
@@ -89,7 +89,7 @@ class Plans:
         return starts_ms + (at_ms - starts_ms) * plan.budget // spent
 
 
-class PlansAt:
+class BudgetsAt:
     """The plans of campaigns at one moment, each read once: they may be changed meanwhile.
 
     Args:
@@ -97,12 +97,12 @@ class PlansAt:
         at_ms: the moment.
     """
 
-    def __init__(self, plans: Plans | None, at_ms: int) -> None:
+    def __init__(self, plans: CampaignBudgets | None, at_ms: int) -> None:
         self._plans = plans
         self._at_ms = at_ms
-        self._read: dict[Scope, Plan] = {}
+        self._read: dict[Scope, CampaignBudget] = {}
 
-    def of(self, scope: Scope) -> Plan:
+    def of(self, scope: Scope) -> CampaignBudget:
         """Return the plan of a scope, which only a campaign has."""
         if self._plans is None or scope.kind != "campaign":
             return NO_PLAN
@@ -112,7 +112,9 @@ class PlansAt:
             self._read[scope] = plan
         return plan
 
-    def changed(self, before: Mapping[Scope, Plan], *, among: Iterable[Scope]) -> Steps[set[Scope]]:
+    def changed(
+        self, before: Mapping[Scope, CampaignBudget], *, among: Iterable[Scope]
+    ) -> Steps[set[Scope]]:
         """Return the campaigns whose plan is another than it was.
 
         Args:
@@ -129,6 +131,6 @@ class PlansAt:
         return changed
 
     @property
-    def used(self) -> Mapping[Scope, Plan]:
+    def used(self) -> Mapping[Scope, CampaignBudget]:
         """The plans that were asked for, of the campaigns that have one."""
         return {scope: plan for scope, plan in self._read.items() if plan != NO_PLAN}

@@ -37,7 +37,7 @@ from models.kpi.measures import (
 )
 from models.money.amounts import UNITS_PER_CURRENCY
 from streams.kpis.calculation import confidence_intervals
-from streams.kpis.calculation.campaign_budgets import NO_PLAN, Plan
+from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget
 
 KpiValues = dict[str, KpiValue]
 
@@ -64,7 +64,7 @@ _Bounds = Callable[
 """From the cell, its numbers, numerator, denominator and the value as it is shown."""
 
 
-class Evaluator:
+class KpiCalculator:
     """Computes all KPIs of a catalogue.
 
     Args:
@@ -111,7 +111,7 @@ class Evaluator:
         version: int = NEWEST_MEASURES,
         before: Cell | None = None,
         version_before: int = NEWEST_MEASURES,
-        plan: Plan = NO_PLAN,
+        plan: CampaignBudget = NO_PLAN,
     ) -> KpiValues:
         """Return the KPIs that the cell and the inputs seen so far allow.
 

@@ -10,9 +10,9 @@ from models.aggregates.distinct_users import Distinct
 from models.kpi.measures import NEWEST_MEASURES, SUM_INDEX, UNIONS, USER_SETS
 from models.scope import Scope
 from streams.engine.steps import Steps, in_groups
-from streams.kpis.calculation.campaign_budgets import NO_PLAN, Plan
-from streams.kpis.calculation.kpi_calculator import Evaluator, KpiValues
-from streams.kpis.columnar.scope_totals import Totals
+from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget
+from streams.kpis.calculation.kpi_calculator import KpiCalculator, KpiValues
+from streams.kpis.columnar.scope_totals import ScopeTotals
 
 SCOPES_SINCE = 4
 """The version that brought regions and segments."""
@@ -66,9 +66,9 @@ class Cells(NamedTuple):
         version_before: the oldest that measured a part of that.
     """
 
-    totals: Totals
+    totals: ScopeTotals
     version: int = NEWEST_MEASURES
-    before: Totals | None = None
+    before: ScopeTotals | None = None
     version_before: int = NEWEST_MEASURES
 
 
@@ -76,8 +76,8 @@ def calculate(
     cells: Cells,
     inputs: Mapping[Scope, int],
     *,
-    evaluator: Evaluator,
-    plan_of: Callable[[Scope], Plan] = lambda _: NO_PLAN,
+    evaluator: KpiCalculator,
+    plan_of: Callable[[Scope], CampaignBudget] = lambda _: NO_PLAN,
     last: Calculated = NOTHING_CALCULATED,
     changed: Collection[Scope] = (),
 ) -> Steps[Calculated]:
@@ -85,16 +85,16 @@ def calculate(
 
     Args:
         cells: what they are calculated from.
-        inputs: what was seen of each scope that day, as `Evaluator.inputs_in` returns it.
+        inputs: what was seen of each scope that day, as `KpiCalculator.inputs_in` returns it.
         evaluator: computes the KPIs.
         plan_of: what a scope may cost.
         last: what is known already of scopes.
         changed: those of which it does not hold any more; the cells and inputs are theirs, and
             those that have neither are gone.
     """
-    known: dict[tuple[int, int | None, int, Plan], KpiValues] = {}
+    known: dict[tuple[int, int | None, int, CampaignBudget], KpiValues] = {}
 
-    def values_of(cell: Cell, seen: int, then: Cell | None, plan: Plan) -> KpiValues:
+    def values_of(cell: Cell, seen: int, then: Cell | None, plan: CampaignBudget) -> KpiValues:
         # Scopes that add up the same facets share a cell: one channel is all of its campaign.
         same = id(cell), None if then is None else id(then), seen, plan
         if same not in known:
@@ -122,7 +122,7 @@ def calculate(
 
 
 def calculate_together(
-    scopes: Collection[Scope], cells: Cells, *, inputs: int, evaluator: Evaluator
+    scopes: Collection[Scope], cells: Cells, *, inputs: int, evaluator: KpiCalculator
 ) -> Steps[KpiValues]:
     """Return the KPIs of some scopes together; a user of several counts once.
 
@@ -143,8 +143,8 @@ def _evaluated(
     cells: Cells,
     *,
     seen: int,
-    evaluator: Evaluator,
-    plan: Plan = NO_PLAN,
+    evaluator: KpiCalculator,
+    plan: CampaignBudget = NO_PLAN,
 ) -> KpiValues:
     return evaluator.evaluate(
         cell,

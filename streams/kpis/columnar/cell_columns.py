@@ -21,13 +21,13 @@ from models.kpi.measures import DISTRIBUTIONS, WIDTH
 from models.scope import Facet
 from streams.engine.steps import Steps, at_once, in_groups
 from streams.kpis.columnar.user_columns import (
-    NOBODY,
+    NO_USERS,
     SET_BITS,
     Bools,
     ByRow,
     Integers,
     Rows,
-    Users,
+    UserColumns,
     UsersOfRow,
     runs,
     united_in_steps,
@@ -50,7 +50,7 @@ _ROWS_A_STEP = 500
 """So many cells are made in one step, up to 5 ms."""
 
 
-class Columns(NamedTuple):
+class CellColumns(NamedTuple):
     """Cells by row.
 
     Args:
@@ -62,7 +62,7 @@ class Columns(NamedTuple):
 
     places: Integers
     values: Integers
-    users: Users
+    users: UserColumns
     levels: Levels
 
     @property
@@ -71,33 +71,33 @@ class Columns(NamedTuple):
         return len(self.places) + self.users.size + len(self.levels)
 
     @property
-    def taken_back(self) -> Columns:
+    def retraction(self) -> CellColumns:
         """What takes the sums and distributions back when it is added.
 
         Users are a union and levels the newest: what comes in their place has them too.
         """
-        return Columns(self.places, -self.values, NOBODY, {})
+        return CellColumns(self.places, -self.values, NO_USERS, {})
 
-    def by(self, row_of: Rows) -> Columns:
+    def by(self, row_of: Rows) -> CellColumns:
         """Return the columns by other rows; those whose number is negative are left out."""
         rows = row_of[self.places >> _PLACE_BITS]
         kept = rows >= 0
         levels: Levels = {}
         for (row, index), level in self.levels.items():
             if row_of[row] >= 0:
-                _note(levels, (int(row_of[row]), index), level)
-        return Columns(
+                _record(levels, (int(row_of[row]), index), level)
+        return CellColumns(
             (rows[kept].astype(np.int64) << _PLACE_BITS) | (self.places[kept] & _PLACES),
             self.values[kept],
             self.users.by(row_of),
             levels,
         )
 
-    def of_rows(self, chosen: Bools) -> Columns:
+    def of_rows(self, chosen: Bools) -> CellColumns:
         """Return the columns of the chosen rows."""
         kept = chosen[self.places >> _PLACE_BITS]
         levels = {key: level for key, level in self.levels.items() if chosen[key[0]]}
-        return Columns(self.places[kept], self.values[kept], self.users.of_rows(chosen), levels)
+        return CellColumns(self.places[kept], self.values[kept], self.users.of_rows(chosen), levels)
 
     def rows(self) -> Integers:
         """Return the rows of which there is anything, in order."""
@@ -111,7 +111,9 @@ class Columns(NamedTuple):
         counts = yield from self.users.counts(height=height)
         return (yield from self.cells_with(counts, [self.users]))
 
-    def cells_with(self, counts: Integers, users: Sequence[Users]) -> Steps[Mapping[int, Cell]]:
+    def cells_with(
+        self, counts: Integers, users: Sequence[UserColumns]
+    ) -> Steps[Mapping[int, Cell]]:
         """Return each row's cell, with users that are held elsewhere.
 
         Args:
@@ -154,7 +156,7 @@ class Columns(NamedTuple):
 
 
 def row_and_place(at: int) -> tuple[int, int]:
-    """Return the two of which `Columns.places` makes one."""
+    """Return the two of which `CellColumns.places` makes one."""
     return at >> _PLACE_BITS, at & _PLACES
 
 
@@ -169,25 +171,25 @@ def bucket_at(place: int) -> tuple[int, int]:
     return index, bucket + ZERO_BUCKET
 
 
-NOTHING = Columns(np.empty(0, np.int64), np.empty(0, np.int64), NOBODY, {})
+NOTHING = CellColumns(np.empty(0, np.int64), np.empty(0, np.int64), NO_USERS, {})
 
 
-def together(parts: Sequence[Columns]) -> Columns:
+def together(parts: Sequence[CellColumns]) -> CellColumns:
     """Merge columns: each place, user and sketch comes once, in order."""
     return at_once(together_in_steps(parts))
 
 
-def together_in_steps(parts: Sequence[Columns]) -> Steps[Columns]:
+def together_in_steps(parts: Sequence[CellColumns]) -> Steps[CellColumns]:
     """Merge columns of many rows as `together` does."""
     places = np.concatenate([part.places for part in parts])
     values = np.concatenate([part.values for part in parts])
     places, values = _added(places, values)
     yield
     users = yield from united_in_steps([part.users for part in parts])
-    return Columns(places, values, users, _newest(parts))
+    return CellColumns(places, values, users, _newest(parts))
 
 
-def with_news(columns: Columns, news: Columns) -> Columns:
+def with_news(columns: CellColumns, news: CellColumns) -> CellColumns:
     """Merge columns and fewer others, both merged, but leave their users out.
 
     What is there already is not sorted again.
@@ -202,40 +204,40 @@ def with_news(columns: Columns, news: Columns) -> Columns:
     places = np.insert(places, at[~known], news.places[~known])
     values = np.insert(values, at[~known], news.values[~known])
     kept = values != 0
-    return Columns(places[kept], values[kept], NOBODY, _newest([columns, news]))
+    return CellColumns(places[kept], values[kept], NO_USERS, _newest([columns, news]))
 
 
-def _newest(parts: Iterable[Columns]) -> Levels:
+def _newest(parts: Iterable[CellColumns]) -> Levels:
     levels: Levels = {}
     for part in parts:
         for key, level in part.levels.items():
-            _note(levels, key, level)
+            _record(levels, key, level)
     return levels
 
 
-class Growing:
+class GrowingColumns:
     """Columns that are added to: they are merged when they have become twice as many."""
 
-    def __init__(self, columns: Columns = NOTHING) -> None:
+    def __init__(self, columns: CellColumns = NOTHING) -> None:
         self.parts = [columns]
         self.size = self._merged = columns.size
 
     @classmethod
-    def of(cls, parts: Sequence[Columns]) -> Growing:
+    def of(cls, parts: Sequence[CellColumns]) -> GrowingColumns:
         """Return columns that have these parts, not merged yet."""
         growing = cls()
         growing.parts = list(parts)
         growing.size = sum(part.size for part in parts)
         return growing
 
-    def add(self, columns: Columns) -> None:
+    def add(self, columns: CellColumns) -> None:
         """Add columns; they stay as they are."""
         self.parts.append(columns)
         self.size += columns.size
         if self.size > 2 * self._merged + _FEW:
             self.whole()
 
-    def whole(self) -> Columns:
+    def whole(self) -> CellColumns:
         """Return everything that was added, merged."""
         if len(self.parts) > 1:
             self.parts = [together(self.parts)]
@@ -271,7 +273,7 @@ def _at(counts: Integers, rows: Integers) -> Integers:
     return found
 
 
-def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> Columns:
+def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> CellColumns:
     """Take up cells as they travel; a facet may come twice."""
     rows: list[int] = []
     sums: list[list[int]] = []
@@ -294,10 +296,10 @@ def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> Co
             places.extend([first + bucket for bucket in histogram])
             counts.extend(histogram.values())
         for index, level in cell.levels.items():
-            _note(levels, (row, index), level)
+            _record(levels, (row, index), level)
     matrix = _whole(sums).reshape(-1, WIDTH)
     which, place = np.nonzero(matrix)
-    return Columns(
+    return CellColumns(
         np.append((_whole(rows)[which] << _PLACE_BITS) | place, _whole(places)),
         np.append(matrix[which, place], _whole(counts)),
         _users_of(users, sketches),
@@ -307,9 +309,9 @@ def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> Co
 
 def _users_of(
     users: Sequence[tuple[int, int, bytes]], sketches: Sequence[tuple[int, Registers]]
-) -> Users:
+) -> UserColumns:
     times = [len(hashes) // 8 for _, _, hashes in users]
-    return Users.of(
+    return UserColumns.of(
         np.frombuffer(b"".join(hashes for _, _, hashes in users), np.uint64),
         np.repeat(np.array([row for row, _, _ in users], np.int32), times),
         np.repeat(np.array([bit for _, bit, _ in users], np.uint8), times),
@@ -327,5 +329,5 @@ def _whole(numbers: list[int] | list[list[int]]) -> Integers:
         return ends
 
 
-def _note(levels: Levels, key: tuple[int, int], level: LevelWire) -> None:
+def _record(levels: Levels, key: tuple[int, int], level: LevelWire) -> None:
     levels[key] = max(level, levels.get(key, level))

@@ -9,14 +9,14 @@ import numpy as np
 
 from models.scope import Facet, Scope, scopes_of
 from streams.engine.steps import Steps
-from streams.kpis.columnar.cell_columns import Columns, together_in_steps
+from streams.kpis.columnar.cell_columns import CellColumns, together_in_steps
 from streams.kpis.columnar.user_columns import Bools, Rows
 
 _MOST_SCOPES = 4
 """Of one facet."""
 
 
-class Facets:
+class FacetIndex:
     """The numbers of facets and scopes, in the order in which they were first seen."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Facets:
         rows[numbers] = numbers
         return rows
 
-    def by_scope(self, columns: Columns) -> Steps[Columns]:
+    def by_scope(self, columns: CellColumns) -> Steps[CellColumns]:
         """Return merged columns by scope: each is the sum of its facets."""
         parts = []
         for rows in self._padded().T:

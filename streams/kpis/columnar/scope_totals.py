@@ -12,8 +12,8 @@ from models.aggregates.cell import Cell
 from models.scope import Scope
 from streams.engine.steps import Steps
 from streams.kpis.columnar import small_windows
-from streams.kpis.columnar.cell_columns import Columns, Growing, together_in_steps
-from streams.kpis.columnar.facet_index import Facets
+from streams.kpis.columnar.cell_columns import CellColumns, GrowingColumns, together_in_steps
+from streams.kpis.columnar.facet_index import FacetIndex
 
 
 class Summed(NamedTuple):
@@ -26,12 +26,12 @@ class Summed(NamedTuple):
     """
 
     cells: Mapping[int, Cell]
-    by_scope: Sequence[Columns] = ()
-    by_facet: Growing | None = None
+    by_scope: Sequence[CellColumns] = ()
+    by_facet: GrowingColumns | None = None
 
 
 def summed(
-    growing: Growing, facets: Facets, *, only: Collection[int] | None = None
+    growing: GrowingColumns, facets: FacetIndex, *, only: Collection[int] | None = None
 ) -> Steps[Summed]:
     """Return the cells of scopes that columns by facet add up to.
 
@@ -50,7 +50,7 @@ def summed(
     return Summed(cells, by_scope=[by_scope])
 
 
-class Totals(Mapping[Scope, Cell]):
+class ScopeTotals(Mapping[Scope, Cell]):
     """Each scope's cell; they are only to be read.
 
     Args:
@@ -58,7 +58,7 @@ class Totals(Mapping[Scope, Cell]):
         facets: what scopes are numbered by.
     """
 
-    def __init__(self, totals: Summed, facets: Facets) -> None:
+    def __init__(self, totals: Summed, facets: FacetIndex) -> None:
         self._facets = facets
         self._summed = totals
         self._cells = {facets.scopes[row]: cell for row, cell in totals.cells.items()}
@@ -75,7 +75,7 @@ class Totals(Mapping[Scope, Cell]):
         """Return how many scopes had anything."""
         return len(self._cells)
 
-    def only(self, wanted: Callable[[Scope], bool]) -> Totals:
+    def only(self, wanted: Callable[[Scope], bool]) -> ScopeTotals:
         """Return the same of some scopes."""
         some = copy(self)
         some._cells = {scope: cell for scope, cell in self._cells.items() if wanted(scope)}

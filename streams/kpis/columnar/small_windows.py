@@ -9,7 +9,13 @@ from models.aggregates import histograms
 from models.aggregates.cell import Cell, LevelWire
 from models.aggregates.distinct_users import EXACT_LIMIT, Distinct
 from models.kpi.measures import USER_SETS
-from streams.kpis.columnar.cell_columns import LARGEST, Columns, bucket_at, is_sum, row_and_place
+from streams.kpis.columnar.cell_columns import (
+    LARGEST,
+    CellColumns,
+    bucket_at,
+    is_sum,
+    row_and_place,
+)
 from streams.kpis.columnar.user_columns import COUNTED
 
 FEW = EXACT_LIMIT
@@ -91,7 +97,7 @@ class _Sum:
 
 
 def cells_of(
-    parts: Iterable[Columns],
+    parts: Iterable[CellColumns],
     rows_of: Sequence[Sequence[int]],
     *,
     only: Collection[int] | None = None,
@@ -112,7 +118,7 @@ def cells_of(
     return {row: cell for row, cell in cells.items() if cell is not None}
 
 
-def _by_facet(parts: Iterable[Columns]) -> Mapping[int, _Sum]:
+def _by_facet(parts: Iterable[CellColumns]) -> Mapping[int, _Sum]:
     sums: defaultdict[int, _Sum] = defaultdict(_Sum)
     values: dict[int, int] = {}
     for part in parts:

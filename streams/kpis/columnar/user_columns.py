@@ -42,7 +42,7 @@ def _key(hashes: Hashes, rows: Rows) -> Hashes:
 
 
 @dataclass(frozen=True, slots=True)
-class Users:
+class UserColumns:
     """Users by row, and in which sets they are.
 
     Args:
@@ -67,7 +67,7 @@ class Users:
         sets: npt.NDArray[np.uint8],
         sketches: Integers,
         registers: Registers,
-    ) -> Users:
+    ) -> UserColumns:
         """Return users by their hashes."""
         return cls(_key(hashes, rows), rows, sets, sketches, registers)
 
@@ -93,7 +93,7 @@ class Users:
         """Yield the row, the user and the sets of each key."""
         return zip(self.rows.tolist(), self.hashes.tolist(), self.sets.tolist(), strict=True)
 
-    def by(self, row_of: Rows) -> Users:
+    def by(self, row_of: Rows) -> UserColumns:
         """Return the users by other rows; those whose number is negative are left out."""
         rows = row_of[self.rows]
         kept = rows >= 0
@@ -103,12 +103,14 @@ class Users:
             drawn = sketched >= 0
             registers = registers[drawn]
             sketches = sketched[drawn].astype(np.int64) << SET_BITS | sketches[drawn] & _SET_MASK
-        return Users.of(self.hashes_at(kept), rows[kept], self.sets[kept], sketches, registers)
+        return UserColumns.of(
+            self.hashes_at(kept), rows[kept], self.sets[kept], sketches, registers
+        )
 
-    def of_rows(self, chosen: Bools) -> Users:
+    def of_rows(self, chosen: Bools) -> UserColumns:
         """Return the users of the chosen rows."""
         kept, drawn = chosen[self.rows], chosen[self.sketches >> SET_BITS]
-        return Users(
+        return UserColumns(
             self.keys[kept],
             self.rows[kept],
             self.sets[kept],
@@ -172,7 +174,7 @@ class UsersOfRow:
 class ByRow:
     """Users, ordered by row once somebody asks for the sets of one."""
 
-    def __init__(self, users: Users) -> None:
+    def __init__(self, users: UserColumns) -> None:
         self._users = users
         self._ordered = False
 
@@ -182,7 +184,7 @@ class ByRow:
         if not self._ordered:
             order = np.argsort(users.rows, kind="stable")
             ordered = (users.keys[order], users.rows[order], users.sets[order])
-            self._users = users = Users(*ordered, users.sketches, users.registers)
+            self._users = users = UserColumns(*ordered, users.sketches, users.registers)
             self._ordered = True
         places = slice(*np.searchsorted(users.rows, [row, row + 1]).tolist())
         hashes, sets = users.hashes_at(places), users.sets[places]
@@ -224,7 +226,7 @@ class Drawn(NamedTuple):
     of_key: Integers
 
 
-NOBODY = Users(
+NO_USERS = UserColumns(
     np.empty(0, np.uint64),
     np.empty(0, np.int32),
     np.empty(0, np.uint8),
@@ -233,15 +235,15 @@ NOBODY = Users(
 )
 
 
-def united(parts: Sequence[Users]) -> Users:
+def united(parts: Sequence[UserColumns]) -> UserColumns:
     """Merge users: each comes once in a row, in the order of keys; what is many is sketched."""
     return at_once(united_in_steps(parts))
 
 
-def united_in_steps(parts: Sequence[Users]) -> Steps[Users]:
+def united_in_steps(parts: Sequence[UserColumns]) -> Steps[UserColumns]:
     """Merge users as `united` does."""
     # One name for all that follows: with many users, what came before is freed meanwhile.
-    users = Users(
+    users = UserColumns(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.sets for part in parts]),
@@ -256,7 +258,7 @@ def united_in_steps(parts: Sequence[Users]) -> Steps[Users]:
     return (yield from _sketched(users, each_once=True))
 
 
-def _told_apart_in_steps(users: Users) -> Steps[Users]:
+def _told_apart_in_steps(users: UserColumns) -> Steps[UserColumns]:
     """Join the keys that are equal, those of a part of all numbers in one step."""
     many = len(users.keys)
     if many <= _KEYS_A_STEP:
@@ -279,7 +281,7 @@ def _told_apart_in_steps(users: Users) -> Steps[Users]:
     )
 
 
-def _told_apart(users: Users) -> Users:
+def _told_apart(users: UserColumns) -> UserColumns:
     """Join the keys that are equal."""
     keys = users.keys
     if (keys[1:] > keys[:-1]).all():
@@ -298,7 +300,7 @@ def _told_apart(users: Users) -> Users:
     )
 
 
-def _sketched(users: Users, *, each_once: bool) -> Steps[Users]:
+def _sketched(users: UserColumns, *, each_once: bool) -> Steps[UserColumns]:
     """Sketch the sets that surely are of over `EXACT_LIMIT` users."""
     left = users.sets.copy()
     sketches, registers = [], []
@@ -313,7 +315,7 @@ def _sketched(users: Users, *, each_once: bool) -> Steps[Users]:
         del drawn  # it is as large as all that comes of it
         yield
     kept = left != 0
-    return Users(
+    return UserColumns(
         users.keys[kept],
         users.rows[kept],
         left[kept],

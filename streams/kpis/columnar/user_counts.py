@@ -11,29 +11,29 @@ from models.aggregates.distinct_users import EXACT_LIMIT
 from streams.engine.steps import Steps
 from streams.kpis.columnar.user_columns import (
     COUNTED,
-    NOBODY,
+    NO_USERS,
     SET_BITS,
     Bools,
     Integers,
     Rows,
-    Users,
+    UserColumns,
     united_in_steps,
 )
 
 
-class Census(NamedTuple):
+class UserCounts(NamedTuple):
     """Users, merged, and their number by row in each set and union of sets."""
 
-    users: Users
+    users: UserColumns
     counts: Integers
 
-    def with_news(self, news: Users) -> Steps[Census]:
+    def with_news(self, news: UserColumns) -> Steps[UserCounts]:
         """Return the census of these and the news, which are merged."""
         counts = yield from self.counts_with(news)
         users = yield from united_in_steps([self.users, news])
-        return Census(users, counts)
+        return UserCounts(users, counts)
 
-    def counts_with(self, news: Users) -> Steps[Integers]:
+    def counts_with(self, news: UserColumns) -> Steps[Integers]:
         """Return the counts with the news, which are merged, among the users.
 
         Rows without news stay as they were counted. In the others, news are looked up
@@ -60,7 +60,7 @@ class Census(NamedTuple):
             counts[as_a_whole] = of_chosen[as_a_whole]
         return counts
 
-    def _known_sets(self, news: Users) -> tuple[npt.NDArray[np.uint8], Bools]:
+    def _known_sets(self, news: UserColumns) -> tuple[npt.NDArray[np.uint8], Bools]:
         """Return the sets in which each key is already, and whether another row has the key."""
         users = self.users
         if not len(users.keys):
@@ -71,7 +71,7 @@ class Census(NamedTuple):
         return np.where(same_key & same_row, users.sets[at], np.uint8(0)), same_key & ~same_row
 
 
-NOBODY_COUNTED = Census(NOBODY, np.zeros((0, len(COUNTED)), np.int64))
+NO_COUNTS = UserCounts(NO_USERS, np.zeros((0, len(COUNTED)), np.int64))
 
 
 def _in_any(height: int, *rows: Integers | Rows) -> Bools:

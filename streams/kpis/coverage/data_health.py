@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from models.window import MINUTE_MS
-from streams.kpis.coverage.frontier import Completeness
+from streams.kpis.coverage.frontier import Frontier
 from streams.kpis.coverage.observation import Observation
-from streams.kpis.coverage.silent_sources import Silences
-from streams.kpis.coverage.waits import Waits
+from streams.kpis.coverage.silent_sources import SilentSources
+from streams.kpis.coverage.waits import WaitingSources
 from streams.kpis.intake.shares import Shares
 from streams.kpis.view import Health
 
@@ -16,11 +16,11 @@ GAP_TOLD_MS = 15 * MINUTE_MS
 
 def health_at(
     now_ms: int,
-    completeness: Completeness,
+    completeness: Frontier,
     observation: Observation,
-    silences: Silences,
+    silences: SilentSources,
     shares: Shares,
-    waits: Waits,
+    waits: WaitingSources,
     *,
     reading_history: bool,
 ) -> Health:

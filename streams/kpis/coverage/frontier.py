@@ -15,7 +15,7 @@ from typing import NamedTuple
 from models.aggregates.ingest_report import Report
 
 
-class Mark(NamedTuple):
+class SourceWatermark(NamedTuple):
     """Having read up to a broker time, a source was complete to its watermark."""
 
     read_up_to_ms: int
@@ -25,11 +25,11 @@ class Mark(NamedTuple):
 
 @dataclass(slots=True)
 class _Source:
-    marks: deque[Mark]
+    marks: deque[SourceWatermark]
     behind: int = 0
 
 
-class Completeness:
+class Frontier:
     """The progress of all source partitions."""
 
     def __init__(self, expected: Iterable[tuple[str, int]], *, frontier_ms: int = 0) -> None:
@@ -92,9 +92,9 @@ class Completeness:
             return None
         return min(source.marks[-1].read_up_to_ms for source in self._sources.values()) or None
 
-    def note(self, report: Report) -> None:
+    def record(self, report: Report) -> None:
         """Take note of a source's progress; an older report changes nothing."""
-        mark = Mark(report.read_up_to_ms, report.watermark_ms, report.idle)
+        mark = SourceWatermark(report.read_up_to_ms, report.watermark_ms, report.idle)
         key = (report.topic, report.partition)
         source = self._sources.get(key)
         if source is None:

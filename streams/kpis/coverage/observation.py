@@ -67,7 +67,7 @@ class Observation:
         if self.from_ms < time_ms:
             self.days_from_ms = max(self.days_from_ms, time_ms)
 
-    def note_whole(self, watermarks: Iterable[int], *, frontier_ms: int) -> None:
+    def record_whole(self, watermarks: Iterable[int], *, frontier_ms: int) -> None:
         """Note where observation of all sources begins, once there is a frontier.
 
         It is the newest of where the sources stand: some may begin before others.
@@ -75,7 +75,7 @@ class Observation:
         if self.whole_from_ms == NOT_OBSERVED:
             self.whole_from_ms = max(frontier_ms, *watermarks) + PANE_MS
 
-    def note_gap(self, report: Report, *, frontier_ms: int) -> None:
+    def record_gap(self, report: Report, *, frontier_ms: int) -> None:
         """Note missing records: windows that may lack them never will be complete."""
         ends = [report.watermark_ms, *report.panes, frontier_ms]
         self.gaps.append(Gap(report.topic, report.partition, frontier_ms, max(ends) + PANE_MS))

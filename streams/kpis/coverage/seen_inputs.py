@@ -76,16 +76,16 @@ class SeenInputs:
         """The days as they are saved, but for those that changed since."""
         self._forgotten_before_ms = 0
 
-    def note_pane(self, cells: Iterable[FacetCell], *, day_start: int, pane_start: int) -> bool:
-        """Note what the cells of a pane show; say whether any is new, as `note` does."""
+    def record_pane(self, cells: Iterable[FacetCell], *, day_start: int, pane_start: int) -> bool:
+        """Note what the cells of a pane show; say whether any is new, as `record` does."""
         earlier = False
         for row in cells:
-            earlier |= self.note(
+            earlier |= self.record(
                 scopes_of(row.facet), row.cell.sums, day_start=day_start, pane_start=pane_start
             )
         return earlier
 
-    def note(
+    def record(
         self, scopes: Iterable[Scope], sums: Sequence[int], *, day_start: int, pane_start: int
     ) -> bool:
         """Note what the sums of a pane's cell show; the first entry is for any event.

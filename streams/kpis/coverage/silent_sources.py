@@ -8,7 +8,7 @@ from models.aggregates.ingest_report import Report
 from models.kpi.measures import SourceKind
 from models.window import PANE_MS
 from streams.kpis.coverage.gaps import Gap
-from streams.kpis.coverage.source_rhythm import Rhythm, RhythmWire, SourceName, Voice
+from streams.kpis.coverage.source_rhythm import Activity, RhythmWire, SourceName, SourceRhythm
 
 UNSURE_SHARE = 0.05
 """A source that was silent for more of a window than this leaves its KPIs unjudged."""
@@ -18,7 +18,7 @@ QuietSince = tuple[str, int, int]
 """Topic, partition, and event time in ms."""
 
 
-class Silences:
+class SilentSources:
     """The silences that last and those that ended.
 
     Args:
@@ -27,7 +27,7 @@ class Silences:
     """
 
     def __init__(self, kinds: Mapping[str, SourceKind], *, silent_after_ms: int) -> None:
-        self.rhythm = Rhythm(silent_after_ms=silent_after_ms)
+        self.rhythm = SourceRhythm(silent_after_ms=silent_after_ms)
         self.ended: list[Gap] = []
         self.silent: Sequence[SourceName] = ()
         """The sources that are silent now."""
@@ -39,7 +39,7 @@ class Silences:
         self, rhythm: RhythmWire, ended: Iterable[Gap], quiet_since: Iterable[QuietSince]
     ) -> None:
         """Take up a saved state."""
-        self.rhythm = Rhythm(silent_after_ms=self._silent_after_ms, wire=rhythm)
+        self.rhythm = SourceRhythm(silent_after_ms=self._silent_after_ms, wire=rhythm)
         self.ended = list(ended)
         self._quiet_since = {(topic, partition): ms for topic, partition, ms in quiet_since}
 
@@ -48,7 +48,7 @@ class Silences:
         """The sources that are quiet, and since which event time."""
         return [(*name, since_ms) for name, since_ms in self._quiet_since.items()]
 
-    def note(self, report: Report, *, listened_ms: int, frontier_ms: int) -> bool:
+    def record(self, report: Report, *, listened_ms: int, frontier_ms: int) -> bool:
         """Take note of a report; say whether a silence ended by it.
 
         Args:
@@ -74,7 +74,7 @@ class Silences:
             name: self._quiet_since.get(name, frontier_ms - silence_ms)
             for name, (_, silence_ms) in quiet.items()
         }
-        self.silent = tuple(name for name, (voice, _) in quiet.items() if voice is Voice.SILENT)
+        self.silent = tuple(name for name, (voice, _) in quiet.items() if voice is Activity.SILENT)
 
     def unsure(self, start_ms: int, end_ms: int) -> frozenset[SourceKind]:
         """Return the kinds of source that were quiet in a good part of a window."""

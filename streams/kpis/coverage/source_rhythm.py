@@ -28,7 +28,7 @@ SUSPECT_AFTER_MS = 2_000
 FORGOTTEN_MS = DAY_MS
 
 
-class Voice(Enum):
+class Activity(Enum):
     """What a source's silence says."""
 
     SPEAKS = auto()
@@ -58,7 +58,7 @@ SourceName = tuple[str, int]
 RhythmWire = list[tuple[str, int, _Source]]
 
 
-class Rhythm:
+class SourceRhythm:
     """The gaps between the records of every source.
 
     Args:
@@ -86,9 +86,9 @@ class Rhythm:
         """
         names = ((topic, partition), (topic, -1))
         until_ms = min(at_ms, listened_ms)
-        return [(name, ended) for name in names if (ended := self._note(name, at_ms, until_ms))]
+        return [(name, ended) for name in names if (ended := self._record(name, at_ms, until_ms))]
 
-    def _note(self, name: SourceName, at_ms: int, until_ms: int) -> int:
+    def _record(self, name: SourceName, at_ms: int, until_ms: int) -> int:
         """Return the length of the silence that ended; 0 if there was none."""
         source = self._sources.get(name)
         if source is None or until_ms - source.last_ms >= FORGOTTEN_MS:
@@ -97,23 +97,25 @@ class Rhythm:
         if at_ms <= source.last_ms:
             return 0
         gap_ms = max(0, until_ms - source.last_ms)
-        silent = self._voice(source, until_ms) is Voice.SILENT
+        silent = self._voice(source, until_ms) is Activity.SILENT
         source.learn(gap_ms, at_ms=at_ms)
         source.last_ms = at_ms
         return gap_ms if silent else 0
 
-    def _voice(self, source: _Source, now_ms: int) -> Voice:
+    def _voice(self, source: _Source, now_ms: int) -> Activity:
         silence_ms = now_ms - source.last_ms
         if source.last_ms - source.first_ms < OBSERVED_MS or silence_ms >= FORGOTTEN_MS:
-            return Voice.SPEAKS
+            return Activity.SPEAKS
         longest_ms = source.gaps[0][0] if source.gaps else 0
         if silence_ms >= max(self._silent_after_ms, 2 * SUSPECT_GAPS * longest_ms):
-            return Voice.SILENT
+            return Activity.SILENT
         if silence_ms >= max(SUSPECT_AFTER_MS, SUSPECT_GAPS * longest_ms):
-            return Voice.SUSPECT
-        return Voice.SPEAKS
+            return Activity.SUSPECT
+        return Activity.SPEAKS
 
-    def quiet(self, read_up_to_ms: Mapping[SourceName, int]) -> dict[SourceName, tuple[Voice, int]]:
+    def quiet(
+        self, read_up_to_ms: Mapping[SourceName, int]
+    ) -> dict[SourceName, tuple[Activity, int]]:
         """Return the sources that are suspect or silent, and for how long, in ms.
 
         Args:
@@ -122,11 +124,11 @@ class Rhythm:
         heard: dict[SourceName, int] = dict(read_up_to_ms)
         for (topic, _), up_to_ms in read_up_to_ms.items():
             heard[topic, -1] = min(up_to_ms, heard.get((topic, -1), up_to_ms))
-        found: dict[SourceName, tuple[Voice, int]] = {}
+        found: dict[SourceName, tuple[Activity, int]] = {}
         for name, source in self._sources.items():
             if name in heard:
                 voice = self._voice(source, heard[name])
-                if voice is not Voice.SPEAKS:
+                if voice is not Activity.SPEAKS:
                     found[name] = voice, heard[name] - source.last_ms
         return found
 

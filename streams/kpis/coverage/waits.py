@@ -10,13 +10,13 @@ TOLD_MS = 3_000
 """Workers tell it with every heartbeat; it is over when they do not any more."""
 
 
-class Waits:
+class WaitingSources:
     """What workers told lately."""
 
     def __init__(self) -> None:
         self._told: dict[tuple[str, int], tuple[int, str]] = {}
 
-    def note(self, told: Iterable[Waiting], *, at_ms: int) -> None:
+    def record(self, told: Iterable[Waiting], *, at_ms: int) -> None:
         """Take note of who waits, as told at a time of the broker."""
         for waiting in told:
             self._told[waiting.topic, waiting.partition] = (at_ms, waiting.why)

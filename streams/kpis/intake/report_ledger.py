@@ -124,7 +124,7 @@ class Ledger:
         if report.from_offset == report.to_offset:
             return self._beat(report, last)
         if last is None:
-            return self._note(key, report, Ruling(Verdict.APPLIED, {}, {}))
+            return self._record(key, report, Ruling(Verdict.APPLIED, {}, {}))
         if (
             report.epoch > last.epoch
             and report.from_offset == last.from_offset
@@ -132,14 +132,14 @@ class Ledger:
         ):
             replaced = last.entry
             undone = Ruling(Verdict.REPLACED, replaced.panes, replaced.counts)
-            return self._note(key, report, undone)
+            return self._record(key, report, undone)
         if report.to_offset <= last.to_offset:
             return Ruling(Verdict.REPEATED, {}, {})
         stale = report.epoch < last.epoch and report.from_offset != last.to_offset
         if stale or report.from_offset < last.to_offset:
             return Ruling(Verdict.OVERLAPPING, {}, {})
         missing = report.from_offset > last.to_offset
-        return self._note(key, report, Ruling(Verdict.APPLIED, {}, {}, missing))
+        return self._record(key, report, Ruling(Verdict.APPLIED, {}, {}, missing))
 
     def _beat(self, report: Report, last: _Last | None) -> Ruling:
         """Rule on a heartbeat: one that is past what was applied shows that reports are missing."""
@@ -153,7 +153,7 @@ class Ledger:
             self._last[key] = _Last.of(_encode(entry))
         return Ruling(Verdict.HEARTBEAT, {}, {}, missing)
 
-    def _note(self, key: tuple[str, int], report: Report, ruling: Ruling) -> Ruling:
+    def _record(self, key: tuple[str, int], report: Report, ruling: Ruling) -> Ruling:
         entry = Entry(
             report.epoch,
             report.from_offset,

@@ -18,7 +18,7 @@ class Shares:
     def __init__(self) -> None:
         self._minutes: dict[int, Counter[str]] = {}
 
-    def note(self, counts: Mapping[str, int], *, at_ms: int) -> None:
+    def record(self, counts: Mapping[str, int], *, at_ms: int) -> None:
         """Take note of a report's counts, read up to that broker time."""
         minute = at_ms // MINUTE_MS
         self._minutes.setdefault(minute, Counter()).update(counts)

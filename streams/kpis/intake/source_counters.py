@@ -10,7 +10,7 @@ from streams.kpis.intake.report_ledger import counts_of
 UNKNOWN_SAMPLES = 20
 
 
-class Counted:
+class SourceCounters:
     """Counts by topic, and samples of unknown campaigns.
 
     Args:
@@ -29,7 +29,7 @@ class Counted:
         """How many records were read."""
         return sum(counts.get("records", 0) for counts in self.totals.values())
 
-    def note(self, report: Report, *, undo: Mapping[str, int]) -> None:
+    def record(self, report: Report, *, undo: Mapping[str, int]) -> None:
         """Add what a report counted, less what it replaces."""
         totals = self.totals.setdefault(report.topic, {})
         for name, count in counts_of(report.stats).items():

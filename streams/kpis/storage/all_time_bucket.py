@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streams.kpis.storage.bucket import Bucket, Segment
-from streams.kpis.storage.spilled_buckets import Frozen
+from streams.kpis.storage.spilled_buckets import SpilledBuckets
 
-ERA_LEVEL = 4
-_PREFIX = b"bucket/%d/" % ERA_LEVEL
+ALL_TIME_LEVEL = 4
+_PREFIX = b"bucket/%d/" % ALL_TIME_LEVEL
 
 
-class Era:
+class AllTimeBucket:
     """What days had that are not kept any more.
 
     Its key says up to when it has everything: where it is newer than the rest of a
     state, the days that it took already are still there, and must not be taken twice.
     """
 
-    def __init__(self, frozen: Frozen) -> None:
+    def __init__(self, frozen: SpilledBuckets) -> None:
         self.until_ms = 0
         self.bucket = Bucket(_key(0), frozen)
-        self._frozen = frozen
+        self._spilled = frozen
         self._stored_as: bytes | None = None
 
     def holds(self, time_ms: int) -> bool:
@@ -59,7 +59,7 @@ class Era:
             return [key]
         older = [] if self._stored_as is None else [self._stored_as]
         self.until_ms, self._stored_as = until_ms, key
-        self.bucket = Bucket.from_bytes(_key(0), data, self._frozen)
+        self.bucket = Bucket.from_bytes(_key(0), data, self._spilled)
         return older
 
 

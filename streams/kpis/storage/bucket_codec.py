@@ -13,9 +13,9 @@ from models.aggregates.cell import LevelWire
 from models.aggregates.hyperloglog import REGISTERS
 from models.aggregates.ingest_report import FacetCell
 from models.scope import Facet
-from streams.kpis.columnar.cell_columns import Columns, columns_of
-from streams.kpis.columnar.facet_index import Facets
-from streams.kpis.columnar.user_columns import Users
+from streams.kpis.columnar.cell_columns import CellColumns, columns_of
+from streams.kpis.columnar.facet_index import FacetIndex
+from streams.kpis.columnar.user_columns import UserColumns
 
 
 class _ColumnsWire(msgspec.Struct, array_like=True):
@@ -56,7 +56,7 @@ def offset_in(data: bytes) -> int:
     return _decode_offset(data).offset
 
 
-def encode(offset: int, columns: Columns, facets: Facets) -> bytes:
+def encode(offset: int, columns: CellColumns, facets: FacetIndex) -> bytes:
     """Write a bucket."""
     rows = columns.rows()
     number_of = np.full(int(rows.max(initial=-1)) + 1, -1, np.int32)
@@ -76,16 +76,16 @@ def encode(offset: int, columns: Columns, facets: Facets) -> bytes:
     return _encode(_BucketWire(offset, [], wire))
 
 
-def decode(data: bytes, facets: Facets) -> Columns:
+def decode(data: bytes, facets: FacetIndex) -> CellColumns:
     """Read what `encode`, or an older version, wrote."""
     bucket = _decode(data)
     wire = bucket.columns
     if wire is None:
         return columns_of(bucket.cells, facets.number)
-    own = Columns(
+    own = CellColumns(
         _unpacked(wire.places).astype(np.int64),
         _unpacked(wire.values).astype(np.int64),
-        Users.of(
+        UserColumns.of(
             np.frombuffer(wire.hashes, np.uint64),
             _unpacked(wire.rows).astype(np.int32),
             np.frombuffer(wire.sets, np.uint8),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from streams.kpis.storage.bucket import Bucket
 
 
-class Level(dict[int, Bucket]):
+class BucketLevel(dict[int, Bucket]):
     """Buckets by their start; `put` them."""
 
     def __init__(self) -> None:

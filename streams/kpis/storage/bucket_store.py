@@ -29,15 +29,15 @@ from models.window import (
     align_down,
 )
 from streams.engine.steps import StepOf, Steps, in_groups
-from streams.kpis.columnar.cell_columns import Columns, Growing, columns_of
-from streams.kpis.columnar.facet_index import Facets
-from streams.kpis.columnar.scope_totals import Summed, Totals, summed
-from streams.kpis.storage.all_time_bucket import ERA_LEVEL, Era
+from streams.kpis.columnar.cell_columns import CellColumns, GrowingColumns, columns_of
+from streams.kpis.columnar.facet_index import FacetIndex
+from streams.kpis.columnar.scope_totals import ScopeTotals, Summed, summed
+from streams.kpis.storage.all_time_bucket import ALL_TIME_LEVEL, AllTimeBucket
 from streams.kpis.storage.bucket import Bucket, Segment
-from streams.kpis.storage.bucket_level import Level
+from streams.kpis.storage.bucket_level import BucketLevel
 from streams.kpis.storage.campaign_sums import CampaignSums
-from streams.kpis.storage.running_sums import Prefixes
-from streams.kpis.storage.spilled_buckets import Cold, Frozen
+from streams.kpis.storage.running_sums import RunningSums
+from streams.kpis.storage.spilled_buckets import Spill, SpilledBuckets
 
 QUARTER_LEVEL, DAY_LEVEL = 2, 3
 STEPS = (PANE_MS, MINUTE_MS, QUARTER_MS, DAY_MS)
@@ -84,7 +84,7 @@ LONG_MS = 3 * HOUR_MS
 """Longer windows that begin with a business day are summed from where they were summed before."""
 
 
-class Buckets:
+class BucketStore:
     """All cells that windows may still need.
 
     Args:
@@ -92,15 +92,15 @@ class Buckets:
         cold: where buckets are kept that are seldom looked at.
     """
 
-    def __init__(self, day: BusinessDay, cold: Cold | None = None) -> None:
+    def __init__(self, day: BusinessDay, cold: Spill | None = None) -> None:
         self._frontier_ms = 0
         self._day = day
-        self._facets = Facets()
-        self._frozen = Frozen(self._facets, {} if cold is None else cold)
-        self._levels = tuple(Level() for _ in STEPS)
+        self._facets = FacetIndex()
+        self._spilled = SpilledBuckets(self._facets, {} if cold is None else cold)
+        self._levels = tuple(BucketLevel() for _ in STEPS)
         self._expired: list[bytes] = []
-        self._era = Era(self._frozen)
-        self._prefixes = Prefixes(self._facets, self.cover)
+        self._all_time = AllTimeBucket(self._spilled)
+        self._running_sums = RunningSums(self._facets, self.cover)
         self._campaign_sums = CampaignSums(self._facets, self.cover)
         self._days_until = 0
         self.quarters_from_ms = 0
@@ -121,10 +121,10 @@ class Buckets:
             for group in in_cells(cells_of):
                 for start, cells in group:
                     delta = columns_of(cells, self._facets.number)
-                    self._add(start, delta.taken_back if sign < 0 else delta, at_offset, taking)
+                    self._add(start, delta.retraction if sign < 0 else delta, at_offset, taking)
                 yield
 
-    def _add(self, start: int, delta: Columns, at_offset: int, taking: set[Bucket]) -> None:
+    def _add(self, start: int, delta: CellColumns, at_offset: int, taking: set[Bucket]) -> None:
         """Add a pane to the buckets that hold it.
 
         Args:
@@ -137,7 +137,7 @@ class Buckets:
             if bucket.offset < at_offset or bucket in taking:
                 taking.add(bucket)
                 bucket.add(delta, at_offset=at_offset)
-        self._prefixes.changed(start)
+        self._running_sums.changed(start)
         self._campaign_sums.changed(start)
 
     def _holding(self, start: int) -> Iterator[Bucket]:
@@ -148,21 +148,21 @@ class Buckets:
             if bucket is None:
                 if not self._keeps(level, aligned):
                     continue
-                bucket = Bucket(_key(level, aligned), self._frozen)
+                bucket = Bucket(_key(level, aligned), self._spilled)
                 buckets.put(aligned, bucket)
             elif bucket.frozen:
                 buckets.thawed(aligned)
             yield bucket
-        if self._era.holds(start):
-            yield self._era.bucket
+        if self._all_time.holds(start):
+            yield self._all_time.bucket
 
     def _keeps(self, level: int, start: int) -> bool:
         """Say whether buckets of a level are kept of that time; days are once they are settled."""
-        if level == ERA_LEVEL:
+        if level == ALL_TIME_LEVEL:
             return True
         if level == DAY_LEVEL and self._day.end_of(start) > self._frontier_ms - SETTLED_AFTER_MS:
             return False
-        if self._era.holds(start):
+        if self._all_time.holds(start):
             return False
         return start >= self._kept_from_ms(level) or self._is_pinned(level, start)
 
@@ -195,7 +195,7 @@ class Buckets:
         return self._pinned != before
 
     def _pin(self, days: Iterable[int]) -> None:
-        pinned = frozenset(day for day in days if not self._era.holds(day))
+        pinned = frozenset(day for day in days if not self._all_time.holds(day))
         if pinned != self._pinned:
             self._pinned = pinned
             self._pinned_quarters = frozenset(
@@ -206,7 +206,7 @@ class Buckets:
 
     def _keeps_days_from(self, start: int) -> bool:
         """Say whether a business day begins there, from which on all days are kept."""
-        kept = start >= self._kept_from_ms(DAY_LEVEL) and not self._era.holds(start)
+        kept = start >= self._kept_from_ms(DAY_LEVEL) and not self._all_time.holds(start)
         return kept and self._day.start_of(start) == start
 
     def holds(self, start: int, end: int) -> bool:
@@ -221,7 +221,7 @@ class Buckets:
         in_quarters = self._day.start_of(end) >= in_quarters_from_ms and not end % QUARTER_MS
         if in_quarters and self._keeps_days_from(start):
             return True
-        return end >= self._era.until_ms and all(
+        return end >= self._all_time.until_ms and all(
             self._keeps(level, at) for level, at in self._pieces(start, end)
         )
 
@@ -236,7 +236,9 @@ class Buckets:
     def cover(self, start: int, end: int) -> Iterator[Bucket]:
         """Yield the buckets that together are [start, end), coarse where possible."""
         for level, at in self._pieces(start, end):
-            bucket = self._era.bucket if level == ERA_LEVEL else self._levels[level].get(at)
+            bucket = (
+                self._all_time.bucket if level == ALL_TIME_LEVEL else self._levels[level].get(at)
+            )
             if bucket is not None:
                 yield bucket
 
@@ -244,8 +246,8 @@ class Buckets:
         """Yield the level and the start of each bucket that [start, end) is made of."""
         at = start
         if start == BEGINNING_MS:
-            yield ERA_LEVEL, start
-            at = max(self._era.until_ms, self._oldest_day(before=end))
+            yield ALL_TIME_LEVEL, start
+            at = max(self._all_time.until_ms, self._oldest_day(before=end))
         turn = at if self._day.start_of(at) == at else self._day.end_of(at)
         while at < end:
             if at == turn:
@@ -273,7 +275,7 @@ class Buckets:
 
     def totals(
         self, start: int, end: int, *, only: Collection[Scope] | None = None
-    ) -> Steps[Totals]:
+    ) -> Steps[ScopeTotals]:
         """Return what each scope had over [start, end).
 
         Args:
@@ -283,7 +285,7 @@ class Buckets:
         """
         numbers = None if only is None else self._facets.scope_numbers(only)
         found = yield from self._summed(start, end, only=numbers)
-        return Totals(found, self._facets)
+        return ScopeTotals(found, self._facets)
 
     def scopes_in(self, start: int, end: int) -> Steps[set[Scope]]:
         """Return the scopes that had anything over [start, end)."""
@@ -293,25 +295,25 @@ class Buckets:
         )
         return self._facets.scopes_with(facets)
 
-    def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Steps[Totals]:
+    def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Steps[ScopeTotals]:
         """Return what campaigns and their channels had over [start, end)."""
         settled = max(start, self._settled_before(end))
         growing = yield from self._campaign_sums.over(campaigns, start, settled, end)
         found = yield from summed(growing, self._facets)
-        totals = Totals(found, self._facets)
+        totals = ScopeTotals(found, self._facets)
         return totals.only(lambda scope: scope.campaign in campaigns)
 
     def _summed(self, start: int, end: int, *, only: Collection[int] | None) -> Steps[Summed]:
         settled = self._settled_before(end)
         grows = start == BEGINNING_MS or self._day.start_of(start) == start
         if end - start > LONG_MS and grows and self.holds(start, settled):
-            found = yield from self._prefixes.over(start, settled, end, only=only)
+            found = yield from self._running_sums.over(start, settled, end, only=only)
             return found
-        growing = Growing()
+        growing = GrowingColumns()
         yield from self._read(start, end, take=growing.add)
         return (yield from summed(growing, self._facets, only=only))
 
-    def _read(self, start: int, end: int, *, take: Callable[[Columns], None]) -> Steps[None]:
+    def _read(self, start: int, end: int, *, take: Callable[[CellColumns], None]) -> Steps[None]:
         """Hand over the columns of the buckets that together are [start, end)."""
         step = StepOf(BUCKETS_READ_A_STEP, entries=ENTRIES_A_STEP)
         for bucket in self.cover(start, end):
@@ -342,13 +344,13 @@ class Buckets:
         yield from self._sum_up_days(before=frontier_ms - SETTLED_AFTER_MS)
         yield from self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
         self._pin(self._pinned)
-        self._era.freeze()
+        self._all_time.freeze()
         for level, step_ms in enumerate(LOOKED_THROUGH_EVERY_MS):
             if looked_at_ms // step_ms != frontier_ms // step_ms:
                 yield from self._expire_level(level, frontier_ms)
         oldest_ms = frontier_ms - KEPT_MS[QUARTER_LEVEL]
-        self._prefixes.forget_before(oldest_ms)
-        self._prefixes.expire()
+        self._running_sums.forget_before(oldest_ms)
+        self._running_sums.expire()
         self._campaign_sums.expire(frontier_ms, oldest_ms=oldest_ms)
 
     def _expire_level(self, level: int, frontier_ms: int) -> Steps[None]:
@@ -372,11 +374,11 @@ class Buckets:
         """Add the days that began before that time to the era."""
         days = self._levels[DAY_LEVEL]
         for start in days.older_than(before, kept=lambda _: False):
-            self._era.take(days[start])
+            self._all_time.take(days[start])
             self._forget(DAY_LEVEL, start)
             yield
         until_ms = self._day.start_of(before)
-        self._era.extend(until_ms if until_ms == before else self._day.end_of(before))
+        self._all_time.extend(until_ms if until_ms == before else self._day.end_of(before))
 
     def _forget(self, level: int, start: int) -> None:
         self._levels[level].pop(start).forget()
@@ -393,7 +395,7 @@ class Buckets:
                     bucket.dirty = False
                     yield Segment(_key(level, start), bucket.as_it_is())
             buckets.stored()
-        yield from self._era.take_segments()
+        yield from self._all_time.take_segments()
 
     def restore(
         self,
@@ -418,14 +420,14 @@ class Buckets:
         for group in in_groups(segments.items(), of=BUCKETS_A_STEP):
             for key, data in group:
                 level, start = map(int, key.split(b"/")[1:])
-                if level == ERA_LEVEL:
-                    self._expired.extend(self._era.restore(start, data))
+                if level == ALL_TIME_LEVEL:
+                    self._expired.extend(self._all_time.restore(start, data))
                 else:
-                    self._levels[level].put(start, Bucket.from_bytes(key, data, self._frozen))
+                    self._levels[level].put(start, Bucket.from_bytes(key, data, self._spilled))
             yield
-        for day in [start for start in self._levels[DAY_LEVEL] if self._era.holds(start)]:
+        for day in [start for start in self._levels[DAY_LEVEL] if self._all_time.holds(start)]:
             self._forget(DAY_LEVEL, day)
-        held = [self._era.bucket, *(one for level in self._levels for one in level.values())]
+        held = [self._all_time.bucket, *(one for level in self._levels for one in level.values())]
         self._stored_up_to = max(bucket.offset for bucket in held)
         yield from self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
         self._pin(pinned)
@@ -440,9 +442,9 @@ class Buckets:
             if self._day.end_of(start) <= before:
                 ended[self._day.start_of(start)].append(quarter)
         for day, quarters in ended.items():
-            if day in days or self._era.holds(day):
+            if day in days or self._all_time.holds(day):
                 continue  # after a crash its quarters may still be there
-            bucket = Bucket(_key(DAY_LEVEL, day), self._frozen)
+            bucket = Bucket(_key(DAY_LEVEL, day), self._spilled)
             days.put(day, bucket)
             for quarter in quarters:
                 bucket.add(quarter.columns(), at_offset=max(bucket.offset, quarter.offset))

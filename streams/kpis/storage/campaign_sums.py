@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from models.window import HOUR_MS
 from streams.engine.steps import Steps
-from streams.kpis.columnar.cell_columns import Growing
-from streams.kpis.columnar.facet_index import Facets
+from streams.kpis.columnar.cell_columns import GrowingColumns
+from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.storage.running_sums import Cover
 
 KEPT_MS = HOUR_MS
@@ -25,7 +25,7 @@ class _Settled:
 
     end: int
     asked_ms: int = 0
-    sums: Growing = field(default_factory=Growing)
+    sums: GrowingColumns = field(default_factory=GrowingColumns)
 
 
 class CampaignSums:
@@ -36,7 +36,7 @@ class CampaignSums:
         cover: finds the buckets.
     """
 
-    def __init__(self, facets: Facets, cover: Cover) -> None:
+    def __init__(self, facets: FacetIndex, cover: Cover) -> None:
         self._facets = facets
         self._cover = cover
         self._settled: dict[tuple[int, frozenset[str]], _Settled] = {}
@@ -44,7 +44,7 @@ class CampaignSums:
 
     def over(
         self, campaigns: Collection[str], start: int, settled: int, end: int
-    ) -> Steps[Growing]:
+    ) -> Steps[GrowingColumns]:
         """Return what campaigns had over [start, end), which is settled up to a moment."""
         key = start, frozenset(campaigns)
         known = self._settled.get(key)
@@ -53,12 +53,12 @@ class CampaignSums:
         yield from self._add(known.sums, campaigns, known.end, settled)
         known.end, known.asked_ms = settled, end
         self._newest_end = max(self._newest_end, settled)
-        growing = Growing(known.sums.whole())
+        growing = GrowingColumns(known.sums.whole())
         yield from self._add(growing, campaigns, settled, end)
         return growing
 
     def _add(
-        self, growing: Growing, campaigns: Collection[str], start: int, end: int
+        self, growing: GrowingColumns, campaigns: Collection[str], start: int, end: int
     ) -> Steps[None]:
         rows = self._facets.of_campaigns(campaigns)
         for bucket in self._cover(start, end):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 
-class ColdStore(MutableMapping[bytes, bytes]):
+class DiskCache(MutableMapping[bytes, bytes]):
     """Bytes by key in an SQLite file that begins empty.
 
     Should the disk take no more, what is put stays in memory: the worker ends by

@@ -12,10 +12,10 @@ from typing import Protocol
 
 from streams.engine.steps import Steps
 from streams.kpis.columnar import small_windows
-from streams.kpis.columnar.cell_columns import NOTHING, Columns, Growing, with_news
-from streams.kpis.columnar.facet_index import Facets
+from streams.kpis.columnar.cell_columns import NOTHING, CellColumns, GrowingColumns, with_news
+from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.columnar.scope_totals import Summed, summed
-from streams.kpis.columnar.user_counts import NOBODY_COUNTED
+from streams.kpis.columnar.user_counts import NO_COUNTS
 
 KEPT = 9
 """Windows whose sums are kept: one of each sort that grows, its period before, yesterday, and
@@ -28,7 +28,7 @@ _PARTS = 16
 class Summand(Protocol):
     """A bucket, to be read."""
 
-    def columns(self) -> Columns:
+    def columns(self) -> CellColumns:
         """Return the cells."""
 
 
@@ -36,7 +36,7 @@ Cover = Callable[[int, int], Iterable[Summand]]
 """Returns the buckets that together are [start, end)."""
 
 
-class Prefix:
+class RunningSum:
     """The sum from the start of a window up to a moment, by scope, with how many users are in it.
 
     What was settled lately is kept by facet, and made a part of it when it is more than few.
@@ -44,11 +44,11 @@ class Prefix:
 
     def __init__(self, start: int) -> None:
         self.end = start
-        self._lately = Growing()
+        self._lately = GrowingColumns()
         self._columns = NOTHING
-        self._census = NOBODY_COUNTED
+        self._census = NO_COUNTS
 
-    def extend(self, end: int, *, cover: Cover, facets: Facets) -> Steps[None]:
+    def extend(self, end: int, *, cover: Cover, facets: FacetIndex) -> Steps[None]:
         """Take what is between its end and the new one."""
         for bucket in cover(self.end, end):
             self._lately.add(bucket.columns())
@@ -58,15 +58,15 @@ class Prefix:
             self._lately.whole()
         if self._lately.size > small_windows.FEW:
             news = yield from facets.by_scope(self._lately.whole())
-            self._lately = Growing()
+            self._lately = GrowingColumns()
             self._columns = with_news(self._columns, news)
             self._census = yield from self._census.with_news(news.users)
 
     def summed_with(
-        self, buckets: Iterable[Summand], *, facets: Facets, only: Collection[int] | None
+        self, buckets: Iterable[Summand], *, facets: FacetIndex, only: Collection[int] | None
     ) -> Steps[Summed]:
         """Return the cells of scopes, or only of some, with what comes after."""
-        news = Growing()
+        news = GrowingColumns()
         for columns in (*self._lately.parts, *(bucket.columns() for bucket in buckets)):
             news.add(columns)
         if not (self._columns.size or self._census.users.size):
@@ -88,7 +88,7 @@ class Prefix:
         return Summed(cells, by_scope=[settled, by_scope])
 
 
-class Prefixes:
+class RunningSums:
     """The sums of the settled parts of windows, by where they start.
 
     Args:
@@ -96,10 +96,10 @@ class Prefixes:
         cover: finds the buckets.
     """
 
-    def __init__(self, facets: Facets, cover: Cover) -> None:
+    def __init__(self, facets: FacetIndex, cover: Cover) -> None:
         self._facets = facets
         self._cover = cover
-        self._by_start: dict[int, Prefix] = {}
+        self._by_start: dict[int, RunningSum] = {}
 
     def over(
         self, start: int, settled: int, end: int, *, only: Collection[int] | None
@@ -115,10 +115,10 @@ class Prefixes:
             end: of the stretch.
             only: the numbers of the scopes whose cells are wanted; None wants all.
         """
-        prefix = self._by_start.pop(start, None) or Prefix(start)
+        prefix = self._by_start.pop(start, None) or RunningSum(start)
         self._by_start[start] = prefix  # the latest asked is the last
         if prefix.end > settled:
-            prefix = Prefix(start)
+            prefix = RunningSum(start)
         yield from prefix.extend(settled, cover=self._cover, facets=self._facets)
         after = self._cover(settled, end)
         return (yield from prefix.summed_with(after, facets=self._facets, only=only))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import MutableMapping
 
-from streams.kpis.columnar.cell_columns import Columns
-from streams.kpis.columnar.facet_index import Facets
+from streams.kpis.columnar.cell_columns import CellColumns
+from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.storage import bucket_codec
 
-Cold = MutableMapping[bytes, bytes]
+Spill = MutableMapping[bytes, bytes]
 """Where frozen buckets are kept, by their key."""
 
 DECODED_ENTRIES = 1_000_000
@@ -17,7 +17,7 @@ DECODED_ENTRIES = 1_000_000
 mostly the same buckets."""
 
 
-class Frozen:
+class SpilledBuckets:
     """Bytes of buckets by key, and their columns.
 
     Args:
@@ -25,10 +25,10 @@ class Frozen:
         cold: keeps the bytes.
     """
 
-    def __init__(self, facets: Facets, cold: Cold) -> None:
+    def __init__(self, facets: FacetIndex, cold: Spill) -> None:
         self.facets = facets
         self._cold = cold
-        self._decoded: OrderedDict[bytes, Columns] = OrderedDict()
+        self._decoded: OrderedDict[bytes, CellColumns] = OrderedDict()
         self._entries = 0
 
     def put(self, key: bytes, data: bytes) -> None:
@@ -40,7 +40,7 @@ class Frozen:
         """Return the bytes of a bucket."""
         return self._cold[key]
 
-    def columns(self, key: bytes) -> Columns:
+    def columns(self, key: bytes) -> CellColumns:
         """Return the columns of a bucket, only to be read."""
         known = self._decoded.get(key)
         if known is not None:
@@ -53,7 +53,7 @@ class Frozen:
             self._forget(next(iter(self._decoded)))
         return columns
 
-    def take(self, key: bytes) -> Columns:
+    def take(self, key: bytes) -> CellColumns:
         """Return the columns of a bucket and keep nothing of it."""
         columns = self.columns(key)
         self.remove(key)

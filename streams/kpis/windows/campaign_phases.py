@@ -8,8 +8,8 @@ from typing import NamedTuple
 from models.window import MINUTE_MS
 from streams.engine.steps import Steps
 from streams.kpis.view import Evaluation
-from streams.kpis.windows.campaign_timeline import Moments
-from streams.kpis.windows.round_robin import Turns
+from streams.kpis.windows.campaign_timeline import CampaignTimeline
+from streams.kpis.windows.round_robin import RoundRobin
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 
 STEP_MS = MINUTE_MS
@@ -24,8 +24,8 @@ class _Begun(NamedTuple):
 
 
 def stages_in_turn(
-    windows: WindowEvaluator, moments: Moments, *, small: Callable[[], Collection[str]]
-) -> Turns[_Begun, Evaluation]:
+    windows: WindowEvaluator, moments: CampaignTimeline, *, small: Callable[[], Collection[str]]
+) -> RoundRobin[_Begun, Evaluation]:
     """Return what evaluates stages, those together that began at one moment.
 
     Args:
@@ -44,4 +44,4 @@ def stages_in_turn(
     def make(begun: _Begun, end: int) -> Steps[Evaluation | None]:
         return windows.evaluate_campaigns(begun.campaigns, begun.start_ms, end)
 
-    return Turns(step_ms=STEP_MS, due=due, make=make)
+    return RoundRobin(step_ms=STEP_MS, due=due, make=make)

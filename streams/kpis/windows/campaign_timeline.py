@@ -13,7 +13,7 @@ STARTED, ENDED = "start", "end"
 """What the start and the end of a campaign are called among its changes."""
 
 
-class Moments:
+class CampaignTimeline:
     """Finds when stages of campaigns begin, as these are defined now, and when they changed.
 
     Every moment is rounded up to a whole quarter of an hour: windows of weeks are

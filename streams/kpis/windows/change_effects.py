@@ -9,8 +9,8 @@ from models.window import DAY_MS, QUARTER_MS, whole_quarter
 from streams.engine.steps import Steps
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.view import Effect, Evaluation
-from streams.kpis.windows.campaign_timeline import Moments
-from streams.kpis.windows.round_robin import Turns
+from streams.kpis.windows.campaign_timeline import CampaignTimeline
+from streams.kpis.windows.round_robin import RoundRobin
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 
 LOOKBACK_MS = 7 * DAY_MS
@@ -22,8 +22,8 @@ SHOWN = 20
 
 
 def effects_in_turn(
-    windows: WindowEvaluator, moments: Moments, *, catalogue: Catalogue
-) -> Turns[Change, Effect]:
+    windows: WindowEvaluator, moments: CampaignTimeline, *, catalogue: Catalogue
+) -> RoundRobin[Change, Effect]:
     """Return what compares the time before each change with that after it.
 
     Args:
@@ -50,7 +50,7 @@ def effects_in_turn(
             after=_told(after, change.campaign, catalogue),
         )
 
-    return Turns(step_ms=QUARTER_MS, due=due, make=make)
+    return RoundRobin(step_ms=QUARTER_MS, due=due, make=make)
 
 
 def _told(evaluation: Evaluation, campaign: str, catalogue: Catalogue) -> KpiValues:

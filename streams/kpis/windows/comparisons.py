@@ -23,7 +23,7 @@ from models.window import (
 )
 from streams.engine.steps import Steps
 from streams.kpis.view import Comparison, Evaluation
-from streams.kpis.windows.round_robin import Turns
+from streams.kpis.windows.round_robin import RoundRobin
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 
 SHOWN_MS = 2 * QUARTER_MS
@@ -46,7 +46,7 @@ def comparisons_in_turn(
     day: BusinessDay,
     latest: Callable[[], Mapping[WindowName, Evaluation]],
     small: Callable[[], Collection[str]],
-) -> Turns[tuple[Window, Reference], Comparison]:
+) -> RoundRobin[tuple[Window, Reference], Comparison]:
     """Return what compares each window with each of its reference periods.
 
     Where a reference period is not known whole, there is no comparison.
@@ -84,7 +84,7 @@ def comparisons_in_turn(
         then = yield from evaluate(window, period[1])
         return Comparison(reference, now, then)
 
-    return Turns(step_ms=QUARTER_MS, due=lambda _: _PAIRS, make=make)
+    return RoundRobin(step_ms=QUARTER_MS, due=lambda _: _PAIRS, make=make)
 
 
 def shown(

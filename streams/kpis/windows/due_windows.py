@@ -32,7 +32,7 @@ _PLACES_MASK = (1 << _PLACE_BITS) - 1
 assert len(WINDOWS) <= 1 << _PLACE_BITS
 
 
-class Schedule:
+class DueWindows:
     """The ends that wait for the frontier, or have passed it and wait to be closed.
 
     A year of history that is read at once has hundreds of thousands.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from models.scope import Scope
 from models.window import WindowName
-from streams.kpis.calculation.campaign_budgets import Plan
+from streams.kpis.calculation.campaign_budgets import CampaignBudget
 from streams.kpis.calculation.scope_calculation import Calculated
 
 Span = tuple[int, int]
@@ -76,7 +76,7 @@ class Last(NamedTuple):
 
     period: Period
     calculated: Calculated
-    plans: Mapping[Scope, Plan]
+    plans: Mapping[Scope, CampaignBudget]
 
 
 class LastEvaluations:
@@ -90,7 +90,7 @@ class LastEvaluations:
         self._holds = holds
         self._by_window: dict[WindowName, Last] = {}
 
-    def note(self, window: WindowName, last: Last) -> None:
+    def record(self, window: WindowName, last: Last) -> None:
         """Note an evaluation."""
         self._by_window[window] = last
 

@@ -12,7 +12,7 @@ Key = TypeVar("Key", bound=Hashable)
 Made = TypeVar("Made")
 
 
-class Turns(Generic[Key, Made]):
+class RoundRobin(Generic[Key, Made]):
     """Values that are made anew once the frontier has passed a step, one in a tick.
 
     They are for people: the newest end counts, ends in between are left out.
@@ -41,7 +41,7 @@ class Turns(Generic[Key, Made]):
         """The newest values of what there is."""
         return tuple(made for _, made in self._made.values() if made is not None)
 
-    def make_one(self, frontier_ms: int) -> Steps[None]:
+    def compute_next(self, frontier_ms: int) -> Steps[None]:
         """Make the value that has waited longest, if any waits.
 
         Args:

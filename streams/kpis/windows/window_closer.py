@@ -13,7 +13,7 @@ from streams.engine.steps import Steps
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.judging import Judge
 from streams.kpis.view import Evaluation
-from streams.kpis.windows.window_schedule import Closing
+from streams.kpis.windows.window_schedule import WindowSchedule
 
 SPARKLINE_POINTS = 60
 _SPARKLINE_WINDOW: WindowName = "1m"
@@ -31,7 +31,7 @@ Encode = Callable[[Evaluation, bool], Iterable[Output]]
 """Writes a closed window record by record, given whether it is a correction."""
 
 
-class Evaluations:
+class WindowCloser:
     """The windows that were evaluated.
 
     Args:
@@ -45,7 +45,7 @@ class Evaluations:
         self,
         evaluate: Evaluate,
         *,
-        closing: Closing,
+        closing: WindowSchedule,
         judge: Judge,
         encode: Encode | None,
     ) -> None:
@@ -123,9 +123,9 @@ class Evaluations:
         latest = self.latest.get(window.name)
         if latest is not None and self.shown.get(window.name) is not latest:
             evaluation = yield from self._evaluate(window, latest.end_ms, with_other=True)
-            self._note_latest(window.name, evaluation)
+            self._record_latest(window.name, evaluation)
 
-    def _note_latest(self, window: WindowName, evaluation: Evaluation) -> None:
+    def _record_latest(self, window: WindowName, evaluation: Evaluation) -> None:
         self.latest[window] = evaluation
         if evaluation.other or not evaluation.small:
             self.shown[window] = evaluation
@@ -137,11 +137,11 @@ class Evaluations:
         if latest is None or end >= latest.end_ms:
             if judged:
                 yield from self._judge.closed(evaluation)
-            self._note_latest(window.name, evaluation)
+            self._record_latest(window.name, evaluation)
             if window.name == _SPARKLINE_WINDOW:
                 self.sparkline.append((end, evaluation.values.get(ALL, {})))
         yield from self._publish(evaluation, corrected=False)
-        self._closing.note_evaluated(window.name, end)
+        self._closing.record_evaluated(window.name, end)
         self.closed += 1
 
     def _correct(self, window: Window, end: int) -> Steps[None]:
@@ -153,9 +153,9 @@ class Evaluations:
             if is_evidence:
                 self._judge.corrected(evaluation)
             if is_latest:
-                self._note_latest(window.name, evaluation)
+                self._record_latest(window.name, evaluation)
             yield from self._publish(evaluation, corrected=True)
-            self._closing.note_evaluated(window.name, end)
+            self._closing.record_evaluated(window.name, end)
         self.corrections += 1
 
     def _publish(self, evaluation: Evaluation, *, corrected: bool) -> Steps[None]:

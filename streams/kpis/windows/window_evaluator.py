@@ -17,8 +17,8 @@ from models.window import (
     start_of_window,
 )
 from streams.engine.steps import Steps, in_groups
-from streams.kpis.calculation.campaign_budgets import CAMPAIGNS_A_STEP, Plans, PlansAt
-from streams.kpis.calculation.kpi_calculator import Evaluator, KpiValues
+from streams.kpis.calculation.campaign_budgets import CAMPAIGNS_A_STEP, BudgetsAt, CampaignBudgets
+from streams.kpis.calculation.kpi_calculator import KpiCalculator, KpiValues
 from streams.kpis.calculation.scope_calculation import (
     NOTHING_CALCULATED,
     Calculated,
@@ -28,8 +28,8 @@ from streams.kpis.calculation.scope_calculation import (
 )
 from streams.kpis.coverage.observation import Observation
 from streams.kpis.coverage.seen_inputs import SeenInputs
-from streams.kpis.coverage.silent_sources import Silences
-from streams.kpis.storage.bucket_store import Buckets
+from streams.kpis.coverage.silent_sources import SilentSources
+from streams.kpis.storage.bucket_store import BucketStore
 from streams.kpis.view import Evaluation
 from streams.kpis.windows.last_evaluations import Last, LastEvaluations, Period
 
@@ -52,14 +52,14 @@ class WindowEvaluator:
 
     def __init__(
         self,
-        evaluator: Evaluator,
+        evaluator: KpiCalculator,
         *,
         day: BusinessDay,
-        buckets: Buckets,
+        buckets: BucketStore,
         seen: SeenInputs,
         observation: Observation,
-        silences: Silences,
-        plans: Plans,
+        silences: SilentSources,
+        plans: CampaignBudgets,
         top_campaigns: int,
     ) -> None:
         self._evaluator = evaluator
@@ -141,7 +141,7 @@ class WindowEvaluator:
         """
         repeats = only is None and self._seen.knows(period.day_start)
         since = self._last.since(window.name, period) if repeats else None
-        plans = PlansAt(self._plans if window.name == SO_FAR else None, period.end)
+        plans = BudgetsAt(self._plans if window.name == SO_FAR else None, period.end)
         changed: set[Scope] | None = None
         if since is not None:
             last, spans = since
@@ -162,7 +162,7 @@ class WindowEvaluator:
             changed=changed or (),
         )
         if repeats:
-            self._last.note(window.name, Last(period, calculated, plans.used))
+            self._last.record(window.name, Last(period, calculated, plans.used))
         return cells, calculated
 
     def _cells(self, period: Period, *, only: Collection[Scope] | None) -> Steps[Cells]:

@@ -13,7 +13,7 @@ from models.window import (
     previous_period,
     start_of_window,
 )
-from streams.kpis.windows.due_windows import Ends, Schedule
+from streams.kpis.windows.due_windows import DueWindows, Ends
 
 REMEMBERED = 200
 """So many ends of each window, the last that were evaluated, are corrected by late data."""
@@ -22,7 +22,7 @@ Holds = Callable[[int, int], bool]
 """Says whether [start, end) can be summed up exactly from what is kept."""
 
 
-class Closing:
+class WindowSchedule:
     """The ends that wait for the frontier, and those that wait for a correction.
 
     Args:
@@ -35,7 +35,7 @@ class Closing:
         """Panes that changed closed windows of which none could be summed up any more."""
         self._day = day
         self._holds = holds
-        self._schedule = Schedule(day)
+        self._schedule = DueWindows(day)
         self._evaluated: dict[WindowName, deque[int]] = {
             window.name: deque(maxlen=REMEMBERED) for window in WINDOWS
         }
@@ -49,7 +49,7 @@ class Closing:
         to_correct: Iterable[tuple[WindowName, int]],
     ) -> None:
         """Take up what `ends`, `evaluated` and `to_correct` were."""
-        self._schedule = Schedule(self._day, ends)
+        self._schedule = DueWindows(self._day, ends)
         for name, evaluated_ends in evaluated.items():
             self._evaluated[name].extend(evaluated_ends)
         for name, end in to_correct:
@@ -142,7 +142,7 @@ class Closing:
                 return window, end
         return None
 
-    def note_evaluated(self, window: WindowName, end: int) -> None:
+    def record_evaluated(self, window: WindowName, end: int) -> None:
         """Note that a window was evaluated, also by a correction."""
         if end not in self._evaluated[window]:
             self._evaluated[window].append(end)
