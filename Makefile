@@ -9,16 +9,20 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-annotate --n
            --no-emit-index-url --no-emit-find-links --quiet
 SOURCE := $(shell find streams models dashboards config -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test check unit integration proof chaos fuzz audit lock generated benchmark soak clean
+.PHONY: demo test test-slow check unit integration proof chaos fuzz audit lock generated benchmark soak clean
 
 demo: $(VENV)/.run ## Kafka, a worker and a feed on this machine, with a live page
 	$(BIN)/kpi-monitor demo $(ARGS)
 
-test: $(VENV)/.dev ## Everything that CI runs
+test: $(VENV)/.dev ## Checks, the fast tests, one monitor end to end, two faults: some ten minutes
 	sh scripts/debian-packages.sh
 	$(MAKE) check
 	$(MAKE) audit
-	sh scripts/tests.sh
+	sh scripts/tests.sh 'not slow'
+
+test-slow: $(VENV)/.dev ## The rest of what CI runs: services, faults, reconciliation with SQL
+	sh scripts/debian-packages.sh
+	sh scripts/tests.sh slow
 
 check: $(VENV)/.dev ## Format, lint, types, architecture, generated files
 	$(BIN)/ruff format --check .
@@ -36,7 +40,7 @@ integration: $(VENV)/.dev ## The tests on real services
 	$(BIN)/pytest tests/integration tests/e2e $(ARGS)
 
 proof: $(VENV)/.dev ## The long variants of the proofs: whole data sets, all models, more workers
-	ARGS="-m full --timeout 1800 $(ARGS)" sh scripts/tests.sh
+	ARGS="-m full --timeout 1800 $(ARGS)" sh scripts/tests.sh slow
 
 chaos: $(VENV)/.dev ## Faults against the real path, compared with the truth; ARGS=--list names them
 	sh scripts/test-data.sh

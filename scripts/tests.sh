@@ -1,7 +1,12 @@
 #!/bin/sh
-# Runs all tests against the installed wheel: they run from a copy of tests/, so
-# that the checkout's packages are not importable.
+# Runs tests against the installed wheel: they run from a copy of tests/, so that
+# the checkout's packages are not importable.
+#
+#   sh scripts/tests.sh 'not slow'    # what `make test` runs
+#   sh scripts/tests.sh slow          # what `make test-slow` runs
 set -eu
+
+chosen="not full and ($1)"
 
 root=$(pwd)
 bin="$root/${VENV:-.venv}/bin"
@@ -17,7 +22,7 @@ cd "$away"
 failed=0
 pass() {
     # shellcheck disable=SC2086
-    KPI_REPOSITORY="$root" "$bin/python" -m pytest "$@" ${ARGS:-} && return
+    KPI_REPOSITORY="$root" "$bin/python" -m pytest -m "$chosen" "$@" ${ARGS:-} && return
     code=$?
     # 5: ARGS select nothing of this part.
     [ "$code" = 5 ] && [ -n "${ARGS:-}" ] || failed=$code

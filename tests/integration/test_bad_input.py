@@ -13,7 +13,7 @@ from streams.embedded.kafka import EmbeddedKafka
 from tests.support.cluster import Cluster
 from tests.support.offline import event
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """The scenarios of the fault harness that CI plays, and that the harness can fail.
 
-`make chaos` plays all of them. Here they are played before the first test, two at
-a time, each in a process of its own with its own Kafka.
+`make chaos` plays all of them. `make test` plays the sabotage and two faults, `make
+test-slow` the others that CI plays. Those that the chosen tests are about are played before
+the first of them, two at a time, each in a process of its own with its own Kafka.
 """
 
 from __future__ import annotations
@@ -16,17 +17,27 @@ from tests.chaos.scenario import SCENARIOS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
-PLAYED = [one for one in SCENARIOS.values() if one.in_ci]
-SABOTAGE = SCENARIOS["sabotage"]
+FAST = ("broker-killed", "workers-killed-again-and-again")
+SABOTAGE = "sabotage"
+PLAYED = [
+    pytest.param(one.name, marks=() if one.name in FAST else pytest.mark.slow)
+    for one in SCENARIOS.values()
+    if one.in_ci
+]
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> dict[str, Outcome]:
-    made = play([*PLAYED, SABOTAGE], jobs=2, keep=False, console=Console())
+def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
+    chosen = [
+        item.callspec.params["name"] if hasattr(item, "callspec") else SABOTAGE
+        for item in request.session.items
+        if item.path == request.path
+    ]
+    made = play([SCENARIOS[name] for name in chosen], jobs=2, keep=False, console=Console())
     return {outcome.scenario: outcome for outcome in made}
 
 
-@pytest.mark.parametrize("name", [one.name for one in PLAYED])
+@pytest.mark.parametrize("name", PLAYED)
 def test_nothing_is_lost_or_counted_twice_or_said_that_is_not_so(
     name: str, outcomes: dict[str, Outcome]
 ) -> None:
@@ -43,6 +54,6 @@ def test_nothing_is_lost_or_counted_twice_or_said_that_is_not_so(
 
 
 def test_the_harness_sees_a_worker_that_forgets_events(outcomes: dict[str, Outcome]) -> None:
-    outcome = outcomes[SABOTAGE.name]
+    outcome = outcomes[SABOTAGE]
     assert outcome.windows_wrong > 0
     assert any("values differ" in why for why in outcome.failures)

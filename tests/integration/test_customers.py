@@ -29,6 +29,8 @@ from streams.ingest.customers.redis_store import MOST_ORDERS, OUTAGE_S, Customer
 from streams.redis_server import RedisServer
 from tests.support.customers import LAST_TOUCH, MemoryCustomers
 
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
 NOW = 1_700_000_000_000
 APP = "customers-test"
 

@@ -13,7 +13,7 @@ import yaml
 from streams.settings import Settings
 from tests.conftest import program
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from streams.embedded.kafka import EmbeddedKafka, resolve_jars
 from streams.embedded.valkey import EmbeddedValkey
 from streams.errors import EmbeddedError
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def test_valkey_speaks_the_protocol_of_redis(valkey: EmbeddedValkey) -> None:

@@ -16,7 +16,7 @@ from streams.embedded.synthetic import Truth
 from tests.support.backlog import assert_exact, fill
 from tests.support.cluster import Cluster
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.support.forwarder import Forwarder
 from tests.support.secure_kafka import PASSWORD, USER, Certificates, SecureKafka
 from tests.support.secure_redis import UserValkey
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

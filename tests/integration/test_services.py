@@ -14,7 +14,7 @@ import redis
 
 from streams.embedded import processes
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 class Services:

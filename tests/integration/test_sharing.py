@@ -12,7 +12,7 @@ from streams.export.page import redis_share
 from streams.export.page.redis_share import LiveShare
 from streams.redis_server import RedisServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def test_a_picture_that_fails_does_not_end_the_sharing(

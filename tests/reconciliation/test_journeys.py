@@ -30,6 +30,8 @@ from tests.support.customers import MemoryCustomers, context
 from tests.support.journeys import MEASURES, SPAN_MS, START_MS, Journeys, Key, expected, journeys
 from tests.support.offline import Record, ingest_job, kind_of, record
 
+pytestmark = pytest.mark.slow
+
 BATCH = 4_000
 PARTITIONS = 2
 

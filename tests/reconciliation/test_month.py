@@ -32,6 +32,8 @@ from tests.support.compare import differences, near
 from tests.support.customers import context
 from tests.support.offline import Path
 
+pytestmark = pytest.mark.slow
+
 INFLUENCE = 0.35
 LOOKS = 10
 """So often what is shown beside the windows is looked at on the way."""

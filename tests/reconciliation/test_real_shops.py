@@ -24,7 +24,7 @@ from tests.support.attribution_sql import Customers
 from tests.support.cluster import Cluster
 from tests.support.compare import Published, differences, published
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture
