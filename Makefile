@@ -67,18 +67,19 @@ lock: ## Pin every dependency with its hashes
 	build/lock/bin/pip --quiet install uv==0.13.9
 	build/lock/bin/uv pip compile requirements/audit.in $(COMPILE) -o requirements/audit.lock
 	build/lock/bin/uv pip compile requirements/build.in $(COMPILE) -o requirements/build.lock
-	build/lock/bin/uv pip compile pyproject.toml $(COMPILE) -o requirements/run.lock
-	build/lock/bin/uv pip compile pyproject.toml --extra dev $(COMPILE) -c requirements/run.lock -o requirements/dev.lock
+	build/lock/bin/uv pip compile pyproject.toml --all-extras $(COMPILE) -o requirements/dev.lock
+	build/lock/bin/uv pip compile pyproject.toml --extra demo $(COMPILE) -c requirements/dev.lock -o requirements/demo.lock
+	build/lock/bin/uv pip compile pyproject.toml $(COMPILE) -c requirements/dev.lock -o requirements/run.lock
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) build dist
 
 # The wheel is built from the sources without fetching anything that is not in
 # the lock file, and it is the wheel that runs and is tested.
-$(VENV)/.run: requirements/run.lock pyproject.toml $(SOURCE)
+$(VENV)/.run: requirements/demo.lock pyproject.toml $(SOURCE)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --require-hashes -r requirements/build.lock
-	$(PIP) install --require-hashes -r requirements/run.lock
+	$(PIP) install --require-hashes -r requirements/demo.lock
 	$(PIP) install --no-deps --no-build-isolation --force-reinstall .
 	touch $@
 
