@@ -1,1 +1,1 @@
-"""Answers derived from evaluations: funnels, outliers among peers, points, differences."""
+"""Analyses of evaluations, made on request: funnel, peer outliers, points, differences."""

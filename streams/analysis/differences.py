@@ -1,4 +1,4 @@
-"""How a KPI differs from its reference period, and whether chance explains that."""
+"""Computes how a KPI differs from its reference period, and whether that is significant."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from streams.kpis.view import Comparison
 
 
 class Difference(NamedTuple):
-    """A KPI's value in a window beside that in the reference period.
+    """A KPI's value in a window and in the reference period.
 
     Args:
-        now: None where the KPI is absent in the window.
-        then: in the reference period.
-        ratio: now / then - 1; None where that says nothing, as then is not above 0.
-        significant: whether chance does not explain it, at 95 %; None where that is not told.
+        now: the value in the window; None if the KPI is absent there.
+        then: the value in the reference period.
+        ratio: now / then - 1, such as 0.25 for 25 % more; None if ``then`` is not above 0.
+        significant: whether the difference is statistically significant at the 95% level; None
+            if it is not tested.
     """
 
     now: KpiValue | None
@@ -27,7 +28,7 @@ class Difference(NamedTuple):
 
 
 def difference_of(kpi: Kpi, scope: Scope, comparison: Comparison) -> Difference | None:
-    """Return the difference of a KPI in a scope; None where the reference period has no value."""
+    """Return the difference of a KPI in a scope; None if the reference period has no value."""
     then = comparison.then.values.get(scope, {}).get(kpi.name)
     if then is None:
         return None
@@ -41,7 +42,11 @@ def difference_of(kpi: Kpi, scope: Scope, comparison: Comparison) -> Difference 
 
 
 def _significant(kpi: Kpi, now: KpiValue, then: KpiValue) -> bool | None:
-    """Say whether two values differ; of counts, and of what has an interval in both."""
+    """Return whether two values differ at the 95% level, and both rest on enough.
+
+    Tested are values that both have an interval, and counts of events or users that are not
+    negative. Returns None for others.
+    """
     bounds, bounds_then = _bounds(now), _bounds(then)
     if bounds is not None and bounds_then is not None:
         differ = confidence_intervals.differ(now.value, bounds, then.value, bounds_then)

@@ -1,12 +1,21 @@
-"""Outliers among peers: who is far from what is usual among others of the same kind.
+"""Finds outliers among peers: scopes whose KPI is far from the median of their kind.
 
-Peers are the channels, the channels of one campaign, the campaigns, and the regions.
-A member's modified z-score is 0.6745 * (x - median) / MAD, with MAD the median of the
-distances from the median; it is an outlier where that exceeds 3.5 either way (B. Iglewicz
-and D. C. Hoaglin, "How to Detect and Handle Outliers", ASQC Quality Press, 1993). Where
-half of the peers are alike, MAD is 0, and 1.2533 times the mean distance stands for the
-standard deviation, as 1.4826 (1 / 0.6745) times MAD does otherwise; both are so for
-normal values.
+Groups of peers are the channels, the channels of one campaign, the campaigns, and the regions.
+The modified z-score of a value is 0.6745 * (x - median) / MAD. MAD is the median of the
+distances from the median. A value is an outlier if its score is above 3.5 or below -3.5
+(B. Iglewicz and D. C. Hoaglin, "How to Detect and Handle Outliers", ASQC Quality Press, 1993).
+
+For normally distributed values, 1.4826 * MAD (1 / 0.6745) estimates the standard deviation. MAD
+is 0 if more than half of the peers are alike; then 1.2533 times the mean distance, which
+estimates it as well, takes its place.
+
+Example:
+    Five channels have conversion rates of 2.0, 2.1, 2.2, 2.3 and 6.0 %. The median is 2.2, the
+    distances are 0.2, 0.1, 0, 0.1 and 3.8, and MAD is 0.1. The channel with 6.0 % has the score
+    0.6745 * 3.8 / 0.1 = 25.6 and is an outlier, if the interval of its rate excludes 2.2 %. The
+    one with 2.0 % has -1.3 and is not.
+    With 2, 2, 2, 2 and 6 %, MAD is 0 and the mean distance 0.8. The score of 6 % is
+    4 / (1.2533 * 0.8) = 4.0.
 """
 
 from __future__ import annotations
@@ -25,10 +34,11 @@ from models.window import WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues
 
 WINDOWS: Final[tuple[WindowName, ...]] = ("1h", "24h", "day")
-"""The windows in which peers are compared; shorter ones hold too little of most of them."""
+"""The windows in which peers are compared; shorter ones have too few events of most peers."""
 FEWEST_PEERS: Final = 5
-"""Of fewer, nobody can say what is usual."""
+"""Smaller groups are not compared: their median says little about what is usual."""
 Z_LIMIT: Final = 3.5
+"""Modified z-score beyond which a value is an outlier."""
 
 _KINDS: Final[frozenset[ScopeKind]] = frozenset(
     {"channel", "campaign_channel", "campaign", "region"}
@@ -36,19 +46,25 @@ _KINDS: Final[frozenset[ScopeKind]] = frozenset(
 _NO_CAMPAIGNS: Final = frozenset({UNKNOWN_CAMPAIGN, NO_CAMPAIGN})
 _NO_CHANNELS: Final = frozenset({NO_CHANNEL, DIRECT})
 _MAD_TO_SD: Final = 1 / 0.6745
+"""Standard deviation per MAD of a normal distribution."""
 _MEAN_DISTANCE_TO_SD: Final = 1.2533
-"""The square root of pi / 2."""
+"""Standard deviation per mean distance of a normal distribution: sqrt(pi / 2)."""
 _ROUNDING: Final = 1e-9
-"""Quotients of other numbers that come to the same may differ by so much of themselves."""
+"""Relative difference up to which values are equal: equal quotients may be rounded apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
     """A scope that is an outlier among its peers by one KPI.
 
-    ``value`` and ``median`` are in the units people see, ``z`` is the modified z-score,
-    negative below the median. ``peers`` counts the members that were compared, itself
-    among them. ``better`` says whether it is on the side that the KPI calls better.
+    Args:
+        kpi: name of the KPI.
+        scope: the outlier.
+        value: its value, in the unit people see.
+        median: the median of the group, in the same unit.
+        z: its modified z-score; negative below the median.
+        peers: number of peers that were compared, the outlier included.
+        better: whether the outlier is on the better side of the median.
     """
 
     kpi: str
@@ -61,16 +77,17 @@ class Peer:
 
 
 def outliers(values: Mapping[Scope, KpiValues], kpis: Iterable[Kpi]) -> list[Peer]:
-    """Return the outliers among all groups of peers, the largest scores first.
+    """Return the outliers among all groups of peers, the largest absolute scores first.
 
-    Only significant values are compared, of at least `FEWEST_PEERS` peers. Volumes, levels
-    and KPIs of which neither more nor less is better are left out: that peers differ
-    in size says nothing. Where a KPI has an interval of 95 %, an outlier's excludes the median.
-    What names no campaign or channel, or an unknown campaign, is nobody's peer.
+    Only significant values are compared, in groups with at least `FEWEST_PEERS` of them. If a
+    KPI has a 95% interval, that of an outlier must exclude the median. Not compared are volumes,
+    newest levels and KPIs without a better direction: peers may differ in size. Scopes of
+    events without a campaign or channel, or with an unknown campaign, belong to no group, nor
+    does the channel of orders without a touch.
 
     Args:
-        values: the KPIs of each scope, all of one window.
-        kpis: those that may be judged in that window.
+        values: the KPIs of each scope in one window.
+        kpis: the KPIs that are complete in that window.
     """
     groups = _groups(values)
     found = [
@@ -84,12 +101,13 @@ def outliers(values: Mapping[Scope, KpiValues], kpis: Iterable[Kpi]) -> list[Pee
 
 
 def modified_z(values: Sequence[float]) -> tuple[float, list[float]] | None:
-    """Return the median and every value's modified z-score, in the order of the values.
-
-    None where the values do not differ.
+    """Return the median and the modified z-score of each value, in the order of the values.
 
     Args:
-        values: at least one, in any unit.
+        values: at least one value, in any unit.
+
+    Returns:
+        None if all values are equal.
     """
     middle = median(values)
     off = [0.0 if isclose(one, middle, rel_tol=_ROUNDING) else one - middle for one in values]
@@ -141,7 +159,7 @@ def _outliers_of(kpi: Kpi, group: Iterable[_Member]) -> Iterator[Peer]:
 
 
 def _excludes(value: KpiValue, middle: float) -> bool:
-    """Say whether the bound of the interval that is nearer to the median is beyond it."""
+    """Return whether a value's interval excludes the median; True if it has no such bound."""
     if value.value > middle:
         return value.low is None or value.low > middle
     return value.high is None or value.high < middle

@@ -1,4 +1,4 @@
-"""Values to scores: how far a campaign is between base and stretch.
+"""Converts KPI values to scorecard points: where they are between base and stretch value.
 
 ==================================  ================================================
 at the stretch value (挑战)          100 points
@@ -8,11 +8,20 @@ below the base, more is better      60 * value / base
 below the base, less is better      60 * base / value
 ==================================  ================================================
 
-Points are never negative. The attainment of a target is value / target where more
-is better and target / value where less is, from 0 to 100. A target of 0 or under,
-such as a return of 0, has no such ratio: there the attainment falls, or grows, by 1
-for each distance from base to stretch. Points follow the papers' ladder of base and
-stretch values (S1); 60 as the pass mark is this project's choice.
+Points are never negative. The attainment of a target is value / target if more is better, and
+target / value if less is, limited to 0 to 100. If the target is 0 or negative, such as a return
+of 0, there is no such ratio: the attainment is then 1 at the target, and changes by 1 for each
+distance from base to stretch. Points follow the papers' ladder of base and stretch values (S1);
+60 as the pass mark is this project's choice.
+
+Example:
+    More is better, base 0.02, stretch 0.03: a conversion rate of 0.03 has 100 points, 0.025 has
+    80, 0.02 has 60, and 0.015 has 60 * 0.015 / 0.02 = 45. A rate of 0.04 would have 140; the
+    limit is 120.
+    Less is better, base 50, stretch 40: a cost of 45 an order has 80 points, and a cost of 60
+    has 60 * 50 / 60 = 50.
+    A dimension with the indicators above at 80 and 50 points, and weights of 0.75 and 0.25, has
+    0.75 * 80 + 0.25 * 50 = 72.5. If the second has no data, it has 80, with a coverage of 0.75.
 """
 
 from __future__ import annotations
@@ -34,11 +43,11 @@ BASE_POINTS: Final = 60.0
 STRETCH_POINTS: Final = 100.0
 MOST_POINTS: Final = 120.0
 LARGEST_ATTAINMENT: Final = 100.0
-"""Costs near 0 would attain without end."""
+"""Limit of an attainment: that of a cost near 0 would be unbounded."""
 
 
 class IndicatorState(StrEnum):
-    """Where an indicator stands; only the last three count."""
+    """State of an indicator; only `BELOW_BASE`, `BASE_MET` and `STRETCH_MET` count."""
 
     NO_DATA = "no_data"
     NOT_SIGNIFICANT = "not_significant"
@@ -50,10 +59,22 @@ class IndicatorState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndicatorScore:
-    """A KPI on a card; values are in the units people see.
+    """The score of a KPI on a card. Values are in the units people see.
 
-    ``weight`` is its share of the dimension. ``value`` and the attainments are None
-    without data, ``points`` also where it does not count.
+    Args:
+        kpi: name of the KPI.
+        direction: whether more or less is better.
+        weight: its share of the dimension's weight, 0 to 1.
+        base: the base value.
+        stretch: the stretch value.
+        state: the state of the indicator.
+        value: the KPI's value; None without data.
+        n: the number that the value rests on.
+        attainment_base: attainment of the base value, 0 to 100; None without data.
+        attainment_stretch: attainment of the stretch value, 0 to 100; None without data.
+        points: 0 to 120; None if the indicator does not count.
+        exempt_until: the first day on which it counts again; None if it is not exempt now.
+        exempt_reason: why it is exempt; empty if it is not exempt now.
     """
 
     kpi: str
@@ -73,10 +94,16 @@ class IndicatorScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DimensionScore:
-    """A dimension of a card, one spoke of its profile.
+    """The score of a dimension of a card.
 
-    ``weight`` is its share of the card, ``coverage`` the share of its own weight
-    that counted; ``points`` is None when nothing did.
+    Args:
+        name: name of the dimension.
+        title_en: its English title.
+        title_zh: its Chinese title.
+        weight: its share of the card's weight, 0 to 1.
+        points: weighted mean of its indicators' points, 0 to 120; None if none counted.
+        coverage: the share of its indicators' weight that counted, 0 to 1.
+        indicators: the scores of its indicators.
     """
 
     name: str
@@ -90,9 +117,20 @@ class DimensionScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A card's score in one scope, of 0 to 120 points; None when nothing counted.
+    """The score of a card in one scope.
 
-    ``coverage`` is the share of the card's weight that counted, 0 to 1.
+    Args:
+        card: name of the card.
+        title_en: its English title.
+        title_zh: its Chinese title.
+        owner: who answers for the card.
+        scope: the scope.
+        window: name of the window that the values are from.
+        lifecycle: stage of life that chose the weights of the dimensions; empty for none.
+        points: weighted mean of its dimensions' points, 0 to 120; None if nothing counted.
+        coverage: the share of the card's weight that counted, 0 to 1.
+        dimensions: the scores of its dimensions.
+        notes: remarks on the card, such as that its weights were normalised.
     """
 
     card: str
@@ -118,10 +156,10 @@ def scores(
     """Return the scores of every card in every scope that it matches.
 
     Args:
-        book: checked against the catalogue.
-        evaluations: KPI values by the window's name and the scope.
-        catalogue: where the KPIs are defined.
-        today: the business day, for exemptions.
+        book: the cards, checked against the catalogue.
+        evaluations: KPI values by window name, scope and KPI name.
+        catalogue: the definitions of the KPIs.
+        today: date of the business day, which decides on exemptions.
     """
     found: list[Score] = []
     for card in book.scorecards:
@@ -149,12 +187,14 @@ def score(
 ) -> Score:
     """Return a card's score in a scope.
 
-    What has no data, rests on too little or is exempt takes its weight out of the
-    card: it is not 0.
+    An indicator without data, with a value that is not significant, or with an exemption does
+    not count as 0: its weight is left out of the means, which lowers the coverage.
 
     Raises:
-        KeyError: the card was not checked against the catalogue.
-        ValueError: likewise.
+        KeyError: a KPI is not in the catalogue.
+        ValueError: an indicator's direction is missing or contradicts that of its KPI.
+
+    Neither is raised for a card that was checked against the catalogue.
     """
     dimensions = tuple(
         _score_dimension(
@@ -182,7 +222,7 @@ def score(
 
 
 def points_of(value: float, *, base: float, stretch: float, direction: Better) -> float:
-    """Return the points, 0 to 120, of a value between base and stretch."""
+    """Return the points, 0 to 120, of a value, given its base and stretch value."""
     reached = (value - base) / (stretch - base)
     if reached >= 0:
         return min(MOST_POINTS, BASE_POINTS + (STRETCH_POINTS - BASE_POINTS) * reached)
@@ -191,12 +231,12 @@ def points_of(value: float, *, base: float, stretch: float, direction: Better) -
 
 
 def attainment_of(value: float, *, target: float, span: float, direction: Better) -> float:
-    """Return how much of a target is attained: 1 at the target, 0 to 100.
+    """Return the attainment of a target, 0 to 100; it is 1 at the target.
 
     Args:
-        value: in the units of the target.
+        value: the value, in the unit of the target.
         target: the base or stretch value.
-        span: the distance from base to stretch, the unit where the target is not over 0.
+        span: the distance from base to stretch; used if the target is not above 0.
         direction: whether more or less is better.
     """
     if target <= 0:
@@ -287,7 +327,7 @@ def _score_indicator(
 
 
 def _mean(weighted: Iterable[tuple[float, float | None]]) -> float | None:
-    """Return the weighted mean of the points that there are; None without any weight."""
+    """Return the weighted mean of the points that are not None; None if their weights sum to 0."""
     counted = [(weight, points) for weight, points in weighted if points is not None]
     total = math.fsum(weight for weight, _ in counted)
     if not total:

@@ -1,1 +1,1 @@
-"""Stage 2: reports to complete rolling windows and their KPIs."""
+"""Stage 2: merges reports into buckets, closes rolling windows and calculates their KPIs."""

@@ -1,8 +1,35 @@
-"""The state machine of the KPI stage: reports in, closed windows out.
+"""State machine of the KPI stage: merges reports, closes windows and has them judged.
 
-Merges reports, finds out how far they are complete, evaluates the windows that
-closed, and hands them to the judge. A pure function of its state, the batch
-and the clock it is given.
+The job does no I/O and has no clock: it works on its saved state, the records of `apply` and the
+time given to `tick`. It also reads the campaigns, their changes and the exchange rates, which
+other tasks may change while it runs.
+
+`work` takes one record of reports at a time, and completes these steps before the next record:
+
+1. Merge: add the reports' cells to the buckets, schedule the ends that their panes change, and
+   queue corrections of windows that are closed already.
+2. Advance: move the frontier as far as all sources are complete.
+3. Correct: evaluate queued closed windows again, if they are published, shown, or an alert
+   fired on them.
+4. Close: evaluate the ends that the frontier has passed, in order of time, if rules or the topic
+   of values await them.
+5. Settle: when all ends up to some time are closed, sum up the days that are over and expire
+   what later windows do not need.
+
+Example:
+    All windows are awaited, and the frontier is 12:00:04. A record has events of 12:00:07 and a
+    late one of 11:59:36.
+    Merge       The pane 12:00:00 schedules the ends 12:00:10, 12:01:00 and later ones. The pane
+                11:59:30 changes closed windows: of 1m and 5m those that ended at 11:59:40,
+                11:59:50 and 12:00:00, of the longer windows those that ended at 12:00:00.
+    Advance     The watermarks of the record move the frontier to 12:00:14.
+    Correct     Those windows are evaluated again, and published again with `corrected`.
+    Close       The 1m and 5m windows that end at 12:00:10 are evaluated, judged and published.
+    Settle      Everything up to 12:00:14 is closed. The next record is merged.
+
+What `tick` queues for the view alternates with these steps: the newest ends of windows that are
+not awaited, phases, effects, comparisons. The newest ends of awaited windows are evaluated when
+no step is left.
 """
 
 from __future__ import annotations
@@ -54,31 +81,35 @@ from streams.kpis.windows.window_evaluator import WindowEvaluator
 from streams.kpis.windows.window_schedule import WindowSchedule
 
 VIEW_EVERY_MS = 300
+"""Time between two views while sources are read up to now."""
 VIEW_EVERY_CATCHING_UP_MS = 2_000
-"""While there is much to read, reading goes before showing."""
+"""Time between two views while there is much to read: reading goes first."""
 CURRENT_WITHIN_MS = 3_000
+"""Sources count as read up to now if they were read up to this long ago."""
 MANY_OUTPUTS = 2_000
-"""So many records of closed windows, some 20 MB at most, are published before more are made."""
+"""With this many unpublished records, some 20 MB at most, a checkpoint is taken early."""
 
 
 class KpiJob:
-    """The one partition of the topic of reports.
+    """The job of the only partition of the topic of reports.
 
     Args:
         evaluator: computes the KPIs.
-        expected: all source partitions; windows are complete once all reported.
+        expected: all source partitions, as (topic, partition); the frontier does not move until
+            all of them have reported.
         kinds: the kind of each source topic.
-        silent_after_ms: a source that is silent for a shorter time is no alert.
+        silent_after_ms: shorter silences of a source are never reported.
         day: the business day.
-        top_campaigns: so many are exported one by one, the others as one.
-        moments: when stages of campaigns begin, and when campaigns were changed.
-        plans: what campaigns may cost.
-        judge: decides on what closed.
-        source: where the reports come from.
-        alerts_topic: where changes of alerts go.
-        dead_letters_topic: where reports go that can't be applied.
-        cold: where buckets are kept that are seldom looked at; without it, in memory.
-        encode_values: writes a closed window as a record; None publishes none.
+        top_campaigns: number of campaigns that are exported one by one; the others are one.
+        moments: finds when phases of campaigns begin, and when campaigns were changed.
+        plans: the campaigns' budgets.
+        judge: judges closed windows and the health of the data.
+        source: the source partition that the reports come from.
+        alerts_topic: topic of the changes of alerts.
+        dead_letters_topic: topic of records that can't be applied.
+        encode_values: writes a closed window as records; None publishes none.
+        cold: storage for spilled buckets; None keeps them in memory.
+        saved: the state to resume from; None starts without any.
     """
 
     def __init__(
@@ -172,7 +203,7 @@ class KpiJob:
             self._migrate(state)
 
     def _migrate(self, state: KpiState) -> None:
-        """Go on with the buckets of an older version, which kept fewer days, or none."""
+        """Adopt the buckets of an older state version, which has fewer days, or none."""
         self._observation.days_begin(self._buckets.days_from_ms(partial=state.version < 4))
         for version in range(state.version + 1, VERSION + 1):
             newest = max(self._buckets.panes(), default=state.frontier_ms - PANE_MS)
@@ -187,11 +218,11 @@ class KpiJob:
 
     @property
     def pending(self) -> int:
-        """How many records were applied since the last snapshot."""
+        """Number of records that were applied since the last snapshot."""
         return self._pending
 
     def skip(self, record: Record, *, why: str) -> None:
-        """Leave reports out on which `apply` failed; the ledger will miss them."""
+        """Send a record that can't be applied to the dead letters; the ledger will find the gap."""
         self._letters.append(
             dead_letter(
                 record,
@@ -204,40 +235,43 @@ class KpiJob:
         self._changed = True
 
     def lost(self, records: int, *, before: int) -> None:
-        """Take no note of lost reports: the ledger will miss them."""
+        """Do nothing about lost records: the ledger will find the gap in the reports' offsets."""
         del records, before
 
     def apply(self, records: Sequence[Record]) -> None:
-        """Take the next reports; `work` merges them, one after the other."""
+        """Queue the next records; `work` merges them one after the other."""
         self._unmerged.extend(records)
         self._pending += len(records)
 
     @property
     def large(self) -> bool:
-        """Whether much waits to be published."""
+        """Whether at least `MANY_OUTPUTS` records wait to be published."""
         return self._evaluations.unpublished >= MANY_OUTPUTS
 
     @property
     def whole(self) -> bool:
-        """Whether everything that was applied is merged and no window is half closed."""
+        """Whether all applied records are merged and no work is half done; only then `snapshot`."""
         return self._work is None and not self._unmerged and self._failure is None
 
     def work(self, out_of_time: OutOfTime, *, until_whole: bool = False) -> bool:
-        """Merge reports and close windows, in order, for a slice of time.
+        """Merge records and close windows, in order, for a slice of time.
 
-        Each report is merged, and every window that it completes is closed, before the next
-        one is merged: what is computed does not depend on where slices end. What is only
-        shown is evaluated in between.
+        A record is merged, and all windows that it completes are closed, before the next one is
+        merged: what these steps compute does not depend on where slices end. What is only shown
+        is evaluated in between.
 
         Args:
             out_of_time: asked after each step.
             until_whole: whether to stop as soon as a snapshot may be taken.
 
         Returns:
-            Whether reports or windows are left.
+            Whether records are left to merge, or windows to correct, close or settle.
+
+        Raises:
+            Exception: the work failed. Further calls raise the same: the job must be opened again.
         """
         if self._failure is not None:
-            raise self._failure  # its work was done in part: this job is of no use any more
+            raise self._failure  # half of its work is done: the job must be opened again
         while True:
             if self._work is None:
                 self._work = self._next_work()
@@ -256,16 +290,16 @@ class KpiJob:
 
     @property
     def _behind(self) -> bool:
-        """Whether reports wait to be merged, or windows to be corrected, closed or settled."""
+        """Whether records wait to be merged, or windows to be corrected, closed or settled."""
         if self._unmerged or self._closing.correcting:
             return True
         return self._settled_ms < self._frontier.frontier_ms
 
     def _next_work(self) -> Steps[None] | None:
-        """Return what to work on next.
+        """Return the next work; None if there is none.
 
-        What is only shown takes turns with the rest. Windows that somebody waits for are
-        evaluated at their newest end once all ends before it are closed.
+        Work that is only shown alternates with merging and closing. Awaited windows are
+        evaluated at their newest end once nothing is left to merge or close before it.
         """
         behind = self._behind
         if self._to_show and not (self._shown_last and behind):
@@ -277,11 +311,12 @@ class KpiJob:
         return self._next_in_order()
 
     def _shown(self, queue: deque[Callable[[], Steps[None]]]) -> Steps[None]:
-        """Do the first work of a queue; with the last one the view has news."""
+        """Do the first work of a queue; after the last one the view is due for renewal."""
         yield from _beside_records(queue.popleft()())
         self._news = not (self._to_show or self._to_close)
 
     def _next_in_order(self) -> Steps[None] | None:
+        """Return the next work by priority: correct, settle, close, merge a record."""
         if (correction := self._evaluations.correct_next()) is not None:
             self._changed = True
             return correction
@@ -294,7 +329,7 @@ class KpiJob:
         return self._merge(self._unmerged.popleft()) if self._unmerged else None
 
     def _merge(self, record: Record) -> Steps[None]:
-        """Merge the reports of a record, and move the frontier."""
+        """Merge the reports of a record, and advance the frontier."""
         told = ingest_report.decode(record.value or b"")  # up to 900 kB, some 30 ms
         yield
         for report in told.reports:
@@ -306,7 +341,8 @@ class KpiJob:
                 self._frontier.watermark_by_source.values(), frontier_ms=frontier_ms
             )
             self._silences.listen(self._frontier.read_up_to_by_source, frontier_ms=frontier_ms)
-            # What these reports complete is judged by the health of the data as it is now.
+            # Whether rules judge the windows that these reports complete is decided now, by the
+            # current health of the data.
             self._judged = not self.judge.held_back
 
     def _take(self, report: Report, *, at_offset: int) -> Steps[None]:
@@ -346,13 +382,20 @@ class KpiJob:
 
     @property
     def _closed_ms(self) -> int:
-        """Event time up to which every window that somebody waits for is closed."""
+        """Event time, in ms, up to which every due window is closed.
+
+        Without an end that waits it is the frontier. Otherwise it is one pane before the earliest
+        one: ends are whole panes, so that all ends up to there are closed.
+        """
         frontier_ms = self._frontier.frontier_ms
         next_end = self._closing.next_end(frontier_ms=frontier_ms)
         return frontier_ms if next_end is None else next_end - PANE_MS
 
     def _settle(self, closed_ms: int) -> Steps[None]:
-        """Sum up and forget what lies far enough behind the windows that are closed."""
+        """Record that windows are closed up to a time, and expire what later windows do not need.
+
+        Expiry runs when the time passes a whole minute.
+        """
         passed = self._settled_ms // STEP_MS < closed_ms // STEP_MS
         self._settled_ms = closed_ms
         if not passed:
@@ -365,7 +408,14 @@ class KpiJob:
         self._seen.expire(day_start=self._day.start_of(closed_ms))
 
     def tick(self, position: Position, *, now_ms: int) -> None:
-        """Judge the health of the data, have the newest windows evaluated, renew the view."""
+        """Judge the health of the data, queue the newest windows to be evaluated, renew the view.
+
+        Does nothing if the view is recent and nothing in it has changed.
+
+        Args:
+            position: not used.
+            now_ms: broker time in ms.
+        """
         del position
         completeness = self._frontier
         read_up_to_ms = completeness.read_up_to_ms
@@ -391,7 +441,11 @@ class KpiJob:
         self.view = self._viewed(health, progress)
 
     def _show_and_close(self, *, current: bool) -> None:
-        """Note the work that brings what is shown up to date."""
+        """Queue the work that brings the view up to date.
+
+        Args:
+            current: whether sources are read up to now; comparisons are computed only then.
+        """
         awaited = self._evaluations.awaited(judged=self._judged)
         newest = [
             (window.name in awaited, partial(self._close_newest, window)) for window in WINDOWS
@@ -446,7 +500,7 @@ class KpiJob:
         )
 
     def snapshot(self) -> UnwrittenSnapshot:
-        """Return the changed buckets, the rest of the state, and what is to be sent."""
+        """Return the changed buckets, the rest of the state, and the records to send."""
         letters, self._letters = self._letters, []
         self._changed = False
         self._pending = 0
@@ -488,10 +542,10 @@ class KpiJob:
 
 
 def _beside_records(work: Steps[None]) -> Steps[None]:
-    """Do work that no record is to blame for.
+    """Do work whose failure is not caused by a record.
 
     Raises:
-        BesideRecordsError: it failed.
+        BesideRecordsError: the work failed. The engine then sets no record aside for it.
     """
     try:
         yield from work

@@ -1,4 +1,4 @@
-"""What the KPI stage asks of whoever judges its windows."""
+"""Defines the interface through which closed windows are judged; alerting implements it."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from streams.kpis.view import Evaluation, Health
 
 
 class Judge(Protocol):
-    """Decides on closed windows and on the health of the data."""
+    """Judges closed windows and the health of the data, and keeps the alerts."""
 
     def closed(self, evaluation: Evaluation) -> Steps[None]:
         """Judge a window that closed."""
 
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
-        """Say whether an alert rests on a closed window, so that late data may change it."""
+        """Return whether an alert fired on a closed window, whose late data may change it."""
 
     def corrected(self, evaluation: Evaluation) -> None:
-        """Take note of a closed window that late data changed."""
+        """Record the new evaluation of a closed window that late data changed."""
 
     def health(self, health: Health) -> bool:
-        """Judge how complete the data are; say whether an alert changed."""
+        """Judge how complete the data are; return whether an alert changed."""
 
     @property
     def windows(self) -> frozenset[WindowName]:
-        """The windows of which every one that closes is to be judged."""
+        """Names of the windows whose every end is to be judged."""
 
     @property
     def held_back(self) -> bool:
-        """Whether the health of the data allows no judgement now."""
+        """Whether a data-health alert holds back judgements of windows."""
 
     def alerts(self) -> Sequence[Alert]:
-        """Return the alerts that are open or were resolved lately."""
+        """Return the open alerts and those that were resolved lately."""
 
     def take_changes(self) -> Sequence[Alert]:
         """Return every change of an alert's state since the last call."""
 
     def to_bytes(self) -> bytes:
-        """Return the state that is to be saved."""
+        """Return the state to save."""
 
     def restore(self, data: bytes) -> None:
-        """Take up a saved state."""
+        """Restore a saved state."""

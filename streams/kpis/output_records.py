@@ -1,4 +1,4 @@
-"""Closed windows as records of the topic of KPI values, and alerts as those of theirs."""
+"""Writes closed windows as records of the topic of values, and alerts as records of theirs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from streams.engine.contracts import Output
 from streams.kpis.view import Evaluation
 
 SCOPES_PER_RECORD = 500
+"""A window with more scopes is split into several records."""
 
 
 class ScopeValues(msgspec.Struct, kw_only=True):
@@ -27,11 +28,20 @@ class ScopeValues(msgspec.Struct, kw_only=True):
 
 
 class ClosedWindow(msgspec.Struct, kw_only=True):
-    """One record: a part of the scopes of a closed window. Sums of money in 1/10,000.
+    """One record of the topic of values: up to `SCOPES_PER_RECORD` scopes of a closed window.
 
-    ``complete`` is false where records were lost; ``unsure`` names the kinds of
-    source that were silent against their rhythm in the window. ``previous`` is the
-    period that growth refers to, [start, end), null where it is not known whole.
+    Times are event times in ms. Sums of money are in 1/10,000 of the reporting currency.
+
+    Args:
+        window: name of the window.
+        start: start of the window.
+        end: end of the window.
+        corrected: whether late data changed the window after it was closed.
+        complete: whether no records of the window were lost.
+        unsure: kinds of source that were silent for unusually long in the window.
+        previous: the period that growth refers to, [start, end); null if not known whole.
+        part: number of this record among those of the window, from 0.
+        scopes: the KPIs by scope.
     """
 
     window: str
@@ -49,7 +59,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def alert_outputs(changes: Iterable[Alert], topic: str) -> list[Output]:
-    """Return the changes of alerts as records."""
+    """Return the changes of alerts as records with the alert's id as their key."""
     return [
         Output(topic=topic, key=alert.id.encode(), value=alert.model_dump_json().encode())
         for alert in changes
@@ -57,7 +67,7 @@ def alert_outputs(changes: Iterable[Alert], topic: str) -> list[Output]:
 
 
 def values_encoder(topic: str) -> Callable[[Evaluation, bool], Iterable[Output]]:
-    """Return the function that writes a closed window for the topic."""
+    """Return the function that encodes a closed window as records of the topic."""
 
     def encode(evaluation: Evaluation, corrected: bool) -> Iterable[Output]:
         return _records(topic, evaluation, corrected=corrected)
@@ -67,7 +77,7 @@ def values_encoder(topic: str) -> Callable[[Evaluation, bool], Iterable[Output]]
 
 def _records(topic: str, evaluation: Evaluation, *, corrected: bool) -> Iterator[Output]:
     rows = sorted(evaluation.values.items())
-    # A window without scopes is told too: it closed, and it is empty.
+    # A window without scopes is published as well: it is closed and empty.
     for part, chunk in enumerate(_chunks(rows) or [[]]):
         closed = ClosedWindow(
             window=evaluation.window,

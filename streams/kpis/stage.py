@@ -1,4 +1,4 @@
-"""The KPI stage as the engine runs it."""
+"""Declares the KPI stage to the engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ def stage(
     checkpoint_interval_s: float,
     new_job: Callable[[Saved | None], KpiJob],
 ) -> Stage:
-    """Return the stage; its topic has one partition, so one worker runs it."""
+    """Return the KPI stage. Its topic has one partition, so one worker at a time runs its job.
+
+    Args:
+        reports_topic: topic of the reports of ingest.
+        checkpoint_interval_s: time between checkpoints in s.
+        new_job: returns the job with a saved state, or a new one for None.
+    """
 
     def open_job(source: SourcePartition, *, epoch: int, saved: Saved | None) -> KpiJob:
         del source, epoch

@@ -1,4 +1,4 @@
-"""The state of the KPI stage as it is saved."""
+"""Defines and encodes the saved state of the KPI stage, without its buckets."""
 
 from __future__ import annotations
 
@@ -17,32 +17,55 @@ from streams.kpis.coverage.source_rhythm import RhythmWire
 from streams.kpis.windows.due_windows import Ends
 
 VERSION = 5
-"""Of the state of this stage: that of the schema with which the era came.
+"""Version of the saved state. Version 5 added the all-time bucket.
 
-4: no era, days of a month only. 3: no days, and fewer measures.
+Version 4 has no all-time bucket, and buckets of days for one month only. Version 3 has no
+buckets of days, and fewer measures.
 """
 
 _STEP = np.dtype("<i8")
 
 _QUARTERS_KEPT_MS = DAY_MS + 3 * HOUR_MS
-"""How long version 4 kept quarters of an hour, which did not say from when on it has them."""
+"""How long version 4 kept quarters of an hour. Its state lacks `KpiState.quarters_from_ms`."""
 
 
 class KpiState(msgspec.Struct, array_like=True, kw_only=True):
-    """Everything but the buckets; append only, with defaults for what older states lack.
+    """The state of the KPI stage without its buckets. Times are event times in ms.
 
-    What is large and seldom changes is written when it changes, not with every checkpoint:
-    each entry of ``ledger`` and each day of ``seen``.
-    ``needed`` names the sums that ``seen`` is about; ``days_from_ms`` is from when
-    on the buckets of business days are whole, when that is later than observation;
-    before ``measured_from_ms`` cells may be of a version before 4, before
-    ``customers_from_ms`` of one before 5; up to ``lost_until_ms`` there were gaps that
-    are forgotten; ``pinned`` are the days whose quarters are kept; buckets of quarters are
-    whole from ``quarters_from_ms`` on. ``due_ends`` has the packed ends of each window that
-    wait to be closed, also those before the frontier; an older state has them in ``due``.
-    ``judged`` says whether rules are judged on them; ``to_correct`` has the closed windows
-    that late data changed; ``quiet_since`` says which sources are quiet, for the windows that
-    are still to be closed.
+    Fields are encoded by their position: new ones are appended, with defaults for older states.
+    Entries of ``ledger`` and days of ``seen`` are large and seldom change: each is kept in its
+    encoded form, and encoded again only when it changes.
+
+    Args:
+        frontier_ms: the frontier.
+        observed_from_ms: start of the oldest pane that was reported.
+        ledger: topic, partition and the last applied report of each source partition.
+        due: the ends that wait to be closed, in states without ``due_ends``.
+        seen: the inputs that scopes showed, by business day.
+        totals: counts of records and dead letters by topic.
+        unknown: samples of campaign ids that are not defined.
+        sparkline: ends and KPIs of the sparkline.
+        evaluated: the last evaluated ends of each window.
+        judge: the judge's state.
+        gaps: stretches of time in which records were lost.
+        rhythm: how often each source has events.
+        silences: silences that ended.
+        seen_whole_from_ms: since when all sources were observed; None: ``observed_from_ms``.
+        needed: names of the sums that ``seen`` is about.
+        days_from_ms: since when buckets of business days are whole, if that is later than
+            ``observed_from_ms``.
+        version: the state's version, see `VERSION`.
+        measured_from_ms: before this time, cells may be of a version before 4.
+        lost_until_ms: up to this time there were gaps that are no longer in ``gaps``.
+        customers_from_ms: before this time, cells may be of a version before 5.
+        pinned: starts of the business days whose quarters are kept as long as days are.
+        quarters_from_ms: since when buckets of quarters are whole; None in older states.
+        to_correct: closed windows that late data changed, and their ends.
+        closed_up_to_ms: see `closed_ms`; None: ``frontier_ms``.
+        judged: whether rules judge the windows that wait to be closed.
+        quiet_since: the sources that are quiet now, and since when.
+        due_ends: the ends of each window that wait to be closed, also those that the frontier
+            has passed, as `pack` writes them; None in older states.
     """
 
     frontier_ms: int
@@ -75,7 +98,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
 
     @property
     def ends(self) -> dict[WindowName, Ends]:
-        """The ends of each window that wait to be closed."""
+        """The ends of each window that wait to be closed, ascending."""
         if self.due_ends is not None:
             return {
                 name: np.cumsum(np.frombuffer(packed, _STEP))
@@ -88,19 +111,19 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
 
     @property
     def closed_ms(self) -> int:
-        """Event time up to which windows are closed: they may lie behind the frontier."""
+        """Event time up to which windows are closed; it may be behind the frontier."""
         return self.frontier_ms if self.closed_up_to_ms is None else self.closed_up_to_ms
 
     @property
     def quarters_whole_from_ms(self) -> int:
-        """From when on all buckets of quarters are there that are not too old."""
+        """Event time since which buckets of quarters are whole, unless they have expired."""
         if self.quarters_from_ms is None:
             return self.frontier_ms - _QUARTERS_KEPT_MS
         return self.quarters_from_ms
 
     @property
     def observation(self) -> Observation:
-        """From when on what was observed is whole."""
+        """Since when data are whole, and where records are missing."""
         whole_from_ms = self.seen_whole_from_ms
         return Observation(
             from_ms=self.observed_from_ms,
@@ -113,9 +136,13 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
 
 
 def pack(ends: dict[WindowName, Ends]) -> dict[WindowName, bytes]:
-    """Return ends of windows as `KpiState.due_ends` has them.
+    """Return ends of windows as `KpiState.due_ends` stores them.
 
-    Eight bytes for each: by how much it is later than the one before it, which compresses well.
+    Each end takes eight bytes (little-endian): the difference from the end before it. These
+    differences repeat, and compress well.
+
+    Example:
+        The ends 60_000, 70_000 and 80_000 are written as 60_000, 10_000 and 10_000.
     """
     return {
         name: np.diff(of_window, prepend=0).astype(_STEP).tobytes()
@@ -128,7 +155,7 @@ decode: Callable[[bytes], KpiState] = msgspec.msgpack.Decoder(KpiState).decode
 
 
 def nothing() -> KpiState:
-    """Return the state of a stage that has seen nothing."""
+    """Return the state of a stage without any reports."""
     return KpiState(
         frontier_ms=0,
         observed_from_ms=NOT_OBSERVED,

@@ -1,4 +1,4 @@
-"""A snapshot of the KPI stage whose buckets are written as bytes while the stage goes on."""
+"""A snapshot of the KPI stage whose buckets are encoded while the stage goes on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from streams.kpis.storage.bucket import Segment
 
 @dataclass(slots=True, kw_only=True)
 class UnwrittenSnapshot:
-    """What the stage held at one moment; later changes do not show in it.
+    """The state of the stage at one moment; later changes do not affect it.
 
-    After months of history were read at once there are tens of thousands of buckets to
-    write, so one is written at a time.
+    After months of history were read at once, tens of thousands of buckets have to be encoded.
+    Each call of `settle` encodes one.
+
+    Args:
+        segments: the buckets that changed or expired since the last snapshot.
+        state: the encoded `KpiState`.
+        early_outputs: dead letters and records of closed windows, sent before the state.
+        outputs: changes of alerts, saved with the state and sent after it.
     """
 
     segments: Sequence[Segment]
@@ -24,7 +30,7 @@ class UnwrittenSnapshot:
     _written: list[tuple[bytes, bytes | None]] = field(default_factory=list, init=False)
 
     async def settle(self) -> Snapshot | None:
-        """Write one more bucket; return the snapshot once there is none left."""
+        """Encode the next bucket; return the snapshot after the last one, None before."""
         if len(self._written) < len(self.segments):
             key, write = self.segments[len(self._written)]
             self._written.append((key, None if write is None else write()))

@@ -1,4 +1,4 @@
-"""What the export side sees of the KPI stage: immutable pictures of it."""
+"""Immutable snapshots of the KPI stage, from which the page and the metrics are made."""
 
 from __future__ import annotations
 
@@ -14,22 +14,34 @@ from models.window import DAY_MS, STAGE, Reference, ShownWindow, WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues
 
 HISTORY_PACE = 10.0
-"""Seconds of event time in a second of the clock; after an outage it is seldom as much."""
+"""Seconds of event time closed per second of the clock; from here on, history is being read.
+
+Catching up after an outage is seldom as fast.
+"""
 HISTORY_AGE_MS = DAY_MS
+"""Windows that are closed later than this after their time are history."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Evaluation:
-    """The KPIs of all scopes in one closed window; equal to itself only.
+    """The KPIs of all scopes in one closed window. Compared and hashed by identity.
 
-    ``observed_from_ms`` is where observation began: of windows that reach back
-    before it nobody knows what is missing. ``complete`` is
-    False where records were lost. ``unsure`` names the kinds of source of which
-    a part was silent against its rhythm in the window, or may be. ``small`` names the
-    campaigns that are not exported one by one but as ``other``. ``exhausted_ms`` is when
-    each campaign will have spent its budget if it goes on as it did. ``previous`` is the
-    equal period before, [start, end), None where it is not known whole; ``unsure_before``
-    is for that what ``unsure`` is for the window.
+    Args:
+        window: name of the window.
+        start_ms: start of the window, event time in ms.
+        end_ms: end of the window, event time in ms.
+        values: the KPIs by scope.
+        observed_from_ms: since when events were observed. Of a window that begins before, an
+            unknown part is missing.
+        complete: False if records of the window were lost.
+        unsure: kinds of source with a partition, or a whole topic, that was silent for unusually
+            long in the window; KPIs made of them may be too low.
+        small: ids of the campaigns that are not exported one by one, but together as ``other``.
+        other: the KPIs of the ``small`` campaigns as one; empty if they were not calculated.
+        exhausted_ms: when each campaign will have spent its budget if it keeps its pace, in ms;
+            only in the all-time window.
+        previous: the equal period before, [start, end) in ms; None if it is not known whole.
+        unsure_before: what ``unsure`` is, for the period before.
     """
 
     window: ShownWindow
@@ -46,21 +58,30 @@ class Evaluation:
     unsure_before: frozenset[SourceKind] = frozenset()
 
     def tells(self, kpi: Kpi) -> bool:
-        """Whether a KPI's value here rests on everything that it should rest on."""
+        """Return whether a KPI's value is complete: no record lost, none of its sources silent.
+
+        Of a KPI that looks back, the sources must not be silent in the period before, either.
+        """
         unsure = self.unsure | self.unsure_before if kpi.looks_back else self.unsure
         return self.complete and unsure.isdisjoint(kpi.sources)
 
     @property
     def observed(self) -> bool:
-        """Whether the monitor saw the whole window."""
+        """Whether the whole window was observed."""
         return self.start_ms >= self.observed_from_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A window beside its reference period, which is known whole.
+    """A window and its reference period, which was observed completely.
 
-    ``then`` has no KPIs that look back themselves.
+    Args:
+        reference: which reference period it is.
+        now: the evaluation of the window.
+        then: the evaluation of the reference period.
+
+    ``then`` has only the kinds of scope that are compared, and no KPIs that look back. ``now``
+    may be the window's regular evaluation, which has all scopes and KPIs.
     """
 
     reference: Reference
@@ -68,17 +89,23 @@ class Comparison:
     then: Evaluation
 
     def tells(self, kpi: Kpi) -> bool:
-        """Whether both values of a KPI rest on everything that they should rest on."""
+        """Return whether both values of a KPI are complete."""
         return self.now.tells(kpi) and self.then.tells(kpi)
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a change of a campaign did, as far as time before and after tells.
+    """The KPIs of a campaign before and after one of its changes.
 
-    ``before`` are the KPIs of the campaign over the ``length_ms`` before the moment of the
-    change, rounded up to a whole quarter of an hour, and ``after`` over as much after it.
-    Both are empty where one of them was not observed whole or is not held any more.
+    They differ also for reasons other than the change.
+
+    Args:
+        change: the change.
+        moment_ms: its event time in ms, rounded up to a whole quarter of an hour.
+        length_ms: length of the period before the moment and of that after it, in ms.
+        before: the campaign's complete KPIs in the period before the moment.
+        after: the campaign's complete KPIs in the period after the moment. Both are empty if one
+            of the periods was not observed, lacks records, or is no longer held.
     """
 
     change: Change
@@ -90,13 +117,23 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How complete the data are at a moment of the clock.
+    """Completeness of the data at a moment. Sources are (topic, partition).
 
-    ``gaps`` counts the stretches of event time, ended lately, that lack records;
-    ``silent`` names the sources that are silent against their rhythm, partition
-    -1 being the topic as a whole; ``waiting`` says which wait for a service outside, and
-    why. Shares are of the records of the last minutes. ``reading_history`` says that windows
-    of days ago are closed, much faster than they came.
+    Args:
+        now_ms: the moment, broker time in ms.
+        expected: number of source partitions that should report.
+        reporting: number of source partitions that have reported.
+        missing: the source partitions that have not.
+        read_up_to_ms: broker time up to which all sources were read, in ms; None if unknown.
+        behind: number of records that wait in the broker.
+        reading_history: whether windows of days ago are being closed much faster than live.
+        gaps: number of stretches of event time that lack records and ended lately.
+        silent: sources that are silent for unusually long; partition -1 is the topic as a whole.
+        waiting: sources that wait for a service outside, and why.
+        dead_letter_share: share of dead letters among the records of the last minutes, 0 to 1.
+        mis_keyed_share: share of records in another partition than that of their key.
+        late_share: share of late events.
+        duplicate_share: share of events that were seen before.
     """
 
     now_ms: int
@@ -116,7 +153,7 @@ class Health:
 
     @property
     def lag_s(self) -> float | None:
-        """How long ago the oldest unread record was appended; None if unknown."""
+        """Age, in s, of the broker time up to which all sources were read; None if unknown."""
         if self.read_up_to_ms is None:
             return None
         return max(0.0, (self.now_ms - self.read_up_to_ms) / 1000)
@@ -124,13 +161,15 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far windows are closed, while more are complete than were closed yet.
+    """Progress of closing windows, which may be behind the frontier.
 
-    ``complete_ms`` is the event time up to which everything is complete,
-    ``windows_waiting`` how many windows end before it that wait to be closed,
-    ``windows_closed`` how many were closed since the stage was opened. ``event_pace`` is how
-    many seconds of event time were closed in a second of the clock: 1 where events are
-    followed live, more while history is read, 0 where nothing moves.
+    Args:
+        complete_ms: the frontier, event time in ms.
+        windows_waiting: number of awaited windows that end up to the frontier and are not closed.
+        windows_closed: number of windows closed since the stage was opened.
+        windows_per_second: windows closed per second of the clock, over the last seconds.
+        event_pace: seconds of event time closed per second of the clock: about 1 when events
+            are followed live, more while history is read, 0 when nothing moves.
     """
 
     complete_ms: int
@@ -140,18 +179,39 @@ class Progress:
     event_pace: float
 
     def reads_history(self, *, closed_ms: int, now_ms: int) -> bool:
-        """Say whether windows of days ago are closed, much faster than they came."""
+        """Return whether windows of more than a day ago are being closed, much faster than live.
+
+        Args:
+            closed_ms: event time up to which windows are closed, in ms.
+            now_ms: broker time in ms.
+        """
         return self.event_pace >= HISTORY_PACE and now_ms - closed_ms > HISTORY_AGE_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KpiView:
-    """Everything that is shown of the KPI stage.
+    """Everything that is shown of the KPI stage. Sources are (topic, partition).
 
-    ``frontier_ms`` is the event time up to which all windows are closed.
-
-    ``stages`` are the stages of campaigns so far, an evaluation for each moment at which
-    some began; ``effects`` are the last changes of campaigns, the last first.
+    Args:
+        frontier_ms: event time up to which windows are closed, in ms.
+        latest: the newest evaluation of each window that has ``other``, or needs none.
+        comparisons: comparisons by window and reference.
+        stages: current phases of campaigns, one evaluation for each moment at which some began.
+        effects: effects of the last changes of campaigns, the newest first.
+        sparkline: ends of the last 1m windows, in ms, and the KPIs of the scope ``all``.
+        totals: counts by topic and name, since the beginning.
+        health: how complete the data are.
+        behind: number of records that wait in the broker, by source.
+        watermarks: newest watermark of each source that had events, event time in ms.
+        incomplete_panes: number of panes with events that end after ``frontier_ms``.
+        records_per_second: records read per second, over the last seconds.
+        progress: how far and how fast windows are closed.
+        alerts: the open alerts and those resolved lately.
+        unknown_campaigns: samples of campaign ids that are not defined.
+        overlapping_reports: number of refused reports since the stage was opened.
+        uncorrected_panes: number of late panes whose windows could not be corrected any more.
+        buckets: number of buckets.
+        corrections: number of corrections of closed windows since the stage was opened.
     """
 
     frontier_ms: int
@@ -176,7 +236,7 @@ class KpiView:
 
     @property
     def by_window(self) -> Mapping[ShownWindow, Sequence[Evaluation]]:
-        """The newest evaluations: one of each window, and of stages one for each start."""
+        """The newest evaluations: one of each window, and for `stage` one for each start."""
         found: dict[ShownWindow, Sequence[Evaluation]] = {
             name: (latest,) for name, latest in self.latest.items()
         }
@@ -185,7 +245,7 @@ class KpiView:
         return found
 
     def total(self, name: str) -> int:
-        """Return a count summed over the topics; a name ending in / sums its members."""
+        """Return a count summed over topics; a name that ends in / sums all that begin with it."""
         if name.endswith("/"):
             return sum(
                 count

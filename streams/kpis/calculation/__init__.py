@@ -1,1 +1,1 @@
-"""From cells to KPI values with their intervals."""
+"""Calculates KPI values and their confidence intervals from cells."""

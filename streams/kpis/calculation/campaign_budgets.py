@@ -1,4 +1,9 @@
-"""What campaigns were planned to cost: in all, and up to a moment."""
+"""Computes a campaign's budget, the part of it that is due, and when it will be spent.
+
+Example:
+    A campaign runs 30 days on a budget of 900. After 10 days, 300 are due. If it has spent 400
+    by then, it spends 40 a day, and its budget is exhausted 22.5 days after its start.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +22,10 @@ class CampaignBudget(NamedTuple):
     """A campaign's budget at a moment, in units of 1/10,000 of the reporting currency.
 
     Args:
-        budget: in all.
-        due: up to the moment, spread evenly from the campaign's start to its end; 0
-            without these.
+        budget: the whole budget.
+        due: the part that is due at the moment, with the budget spread evenly from the
+            campaign's start to its planned end; 0 if one of these is not defined. It stays what
+            it is once the campaign is over.
     """
 
     budget: int
@@ -27,18 +33,18 @@ class CampaignBudget(NamedTuple):
 
 
 CAMPAIGNS_A_STEP = 200
-"""The plans of so many are read in one step, about 2 ms."""
+"""Number of campaigns whose budgets are read in one step, about 2 ms."""
 NO_PLAN = CampaignBudget(0, 0)
-"""Of what is no campaign, or has no budget: KPIs about it are absent."""
+"""Used for scopes that have no budget: KPIs about it are absent there."""
 
 
 class CampaignBudgets:
-    """The plans of all campaigns, as they are defined now.
+    """The budgets of all campaigns, as these are defined at the time of the call.
 
     Args:
-        campaign_of: finds a campaign by its id.
-        rates: what other currencies are worth.
-        day: the business day, by whose date a budget is converted.
+        campaign_of: returns the campaign with an id; None if it is not defined.
+        rates: exchange rates to the reporting currency.
+        day: the business day; a budget is converted by the rate of its date.
     """
 
     def __init__(
@@ -49,10 +55,13 @@ class CampaignBudgets:
         self._day = day
 
     def at(self, campaign_id: str, at_ms: int) -> CampaignBudget | None:
-        """Return a campaign's plan at a moment of event time.
+        """Return a campaign's budget at a moment of event time, in ms.
 
-        Without a budget, or without a rate for its currency on the day that the campaign
-        starts, there is none.
+        The budget is converted by the rate of the business day on which the campaign starts; of
+        a campaign without a start, by the rate of the moment's.
+
+        Returns:
+            None without a budget, or without a rate for its currency on that day.
         """
         campaign = self._campaign_of(campaign_id)
         if campaign is None or campaign.budget is None:
@@ -69,16 +78,16 @@ class CampaignBudgets:
         return CampaignBudget(budget, due)
 
     def exhausted_ms(self, campaign_id: str, at_ms: int, *, spent: int) -> int | None:
-        """Return when a campaign will have spent its budget if it goes on as it has so far.
+        """Return when a campaign will have spent its budget if it keeps its average pace.
 
         Args:
-            campaign_id: whose.
-            at_ms: event time up to which ``spent`` was spent.
-            spent: units of 1/10,000 of the reporting currency since the campaign's start.
+            campaign_id: id of the campaign.
+            at_ms: event time up to which ``spent`` was spent, in ms.
+            spent: 1/10,000 of the reporting currency, spent since the campaign's start.
 
         Returns:
-            A moment in ms, which may be past; None if it spent nothing, is not running
-            yet or any more, or has no plan.
+            A moment in ms, which may be past. None if the campaign has spent nothing, has not
+            started or is over, or has no start or no budget.
         """
         campaign, plan = self._campaign_of(campaign_id), self.at(campaign_id, at_ms)
         if campaign is None or campaign.starts is None or plan is None or spent <= 0:
@@ -90,11 +99,13 @@ class CampaignBudgets:
 
 
 class BudgetsAt:
-    """The plans of campaigns at one moment, each read once: they may be changed meanwhile.
+    """The budgets of campaigns at one moment.
+
+    Each is read once and kept, since definitions may change while a window is calculated.
 
     Args:
-        plans: the plans; None where there are none in this window.
-        at_ms: the moment.
+        plans: the budgets; None for windows in which no KPI about budgets is computed.
+        at_ms: the moment, event time in ms.
     """
 
     def __init__(self, plans: CampaignBudgets | None, at_ms: int) -> None:
@@ -103,7 +114,7 @@ class BudgetsAt:
         self._read: dict[Scope, CampaignBudget] = {}
 
     def of(self, scope: Scope) -> CampaignBudget:
-        """Return the plan of a scope, which only a campaign has."""
+        """Return the budget of a scope; `NO_PLAN` for scopes other than campaigns."""
         if self._plans is None or scope.kind != "campaign":
             return NO_PLAN
         plan = self._read.get(scope)
@@ -115,11 +126,11 @@ class BudgetsAt:
     def changed(
         self, before: Mapping[Scope, CampaignBudget], *, among: Iterable[Scope]
     ) -> Steps[set[Scope]]:
-        """Return the campaigns whose plan is another than it was.
+        """Return the campaigns whose budget differs from the one used before.
 
         Args:
-            before: what `used` was.
-            among: the campaigns.
+            before: `used` of the last evaluation.
+            among: the campaigns to compare.
         """
         changed: set[Scope] = set()
         if self._plans is not None:
@@ -132,5 +143,5 @@ class BudgetsAt:
 
     @property
     def used(self) -> Mapping[Scope, CampaignBudget]:
-        """The plans that were asked for, of the campaigns that have one."""
+        """The budgets that were read, of campaigns that have one."""
         return {scope: plan for scope, plan in self._read.items() if plan != NO_PLAN}

@@ -1,4 +1,7 @@
-"""Cells to KPI values, by the catalogue."""
+"""Calculates KPI values from cells, as the catalogue defines them.
+
+Each formula is compiled once, when the calculator is made, into a function of a cell's numbers.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,11 @@ from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget
 KpiValues = dict[str, KpiValue]
 
 Numbers = Sequence[int]
-"""A cell's sums, its counts of distinct users, those of the unions of sets, and what is
-planned; then those of the period before, of which nothing is planned."""
+"""A cell's numbers in the order of `_PLACE`.
+
+First the sums, the counts of distinct users, the counts of the unions of sets, and the budget
+and its due part; then the sums and counts of the period before, if that is known.
+"""
 
 _PLACE = {
     **SUM_INDEX,
@@ -57,11 +63,11 @@ Coefficients = Mapping[Coefficient, float]
 _Sum = Callable[[Numbers], int]
 _Amount = Callable[[Numbers], int | float]
 _Compute = Callable[[Cell, Numbers, Cell], KpiValue | None]
-"""From the cell, the numbers, and the cell of the period before."""
+"""Computes a KPI from the cell, its numbers, and the cell of the period before."""
 _Bounds = Callable[
     [Cell, Numbers, int | float, int | float, float], confidence_intervals.Bounds | None
 ]
-"""From the cell, its numbers, numerator, denominator and the value as it is shown."""
+"""Computes an interval from the cell, its numbers, numerator, denominator and the shown value."""
 
 
 class KpiCalculator:
@@ -69,7 +75,7 @@ class KpiCalculator:
 
     Args:
         catalogue: the KPIs.
-        coefficients: what some are multiplied with; without theirs they are absent.
+        coefficients: configured factors by name; KPIs whose coefficient is missing are absent.
     """
 
     def __init__(self, catalogue: Catalogue, coefficients: Coefficients | None = None) -> None:
@@ -95,7 +101,7 @@ class KpiCalculator:
         return sum(1 << self.needed.index(name) for name in names)
 
     def inputs_in(self, cell: Cell) -> int:
-        """Return which of the needed sums a cell shows: bit i for ``needed[i]``."""
+        """Return a bit mask of the needed sums that are not 0 in a cell: bit i is ``needed[i]``."""
         sums = cell.sums
         mask = 0
         for bit, index in enumerate(self._needed_sums):
@@ -113,15 +119,20 @@ class KpiCalculator:
         version_before: int = NEWEST_MEASURES,
         plan: CampaignBudget = NO_PLAN,
     ) -> KpiValues:
-        """Return the KPIs that the cell and the inputs seen so far allow.
+        """Return the KPIs of one scope in one window, by name.
+
+        A KPI is absent, not 0, if none of the sums it needs was seen, if a part of its window
+        was measured by a version without its measures, or if it has no value, such as a
+        quotient by 0.
 
         Args:
-            cell: everything in the window and scope.
+            cell: the measures of the scope in the window.
             inputs: the needed sums seen that day, as `inputs_in` returns them.
-            version: the oldest that measured a part of the window.
-            before: everything in the equal period before; None where that is not known.
-            version_before: the oldest that measured a part of that.
-            plan: of the campaign that the scope is.
+            version: the oldest state version that measured a part of the window.
+            before: the measures in the equal period before. None if it is not known whole: KPIs
+                that look back are then absent.
+            version_before: the oldest state version that measured a part of the period before.
+            plan: the campaign's budget; KPIs that name a part of it that is 0 are absent.
         """
         values: KpiValues = {}
         numbers = [*cell.sums, *cell.counts(), *plan]
@@ -139,7 +150,7 @@ class KpiCalculator:
     def _choose(
         self, inputs: int, version: int, version_before: int | None, planned: tuple[bool, ...]
     ) -> list[tuple[str, _Compute]]:
-        """Return the KPIs for which there is what they need, and how each is computed."""
+        """Return the names and functions of the KPIs whose inputs, versions and budget suffice."""
         return [
             (name, compute)
             for name, looks_back, needs, since, plans, compute in self._compiled
@@ -151,7 +162,7 @@ class KpiCalculator:
 
 
 def _known_since(kpi: Kpi) -> int:
-    """Return the version from which on cells know everything that a KPI rests on."""
+    """Return the first state version whose cells have every measure that a KPI uses."""
     named = {*formulas.names_in(kpi.parsed), *kpi.needs} - PLANNED.keys()
     if kpi.n is not None:
         named |= {name for _, name in formulas.terms(kpi.n)}
@@ -161,7 +172,7 @@ def _known_since(kpi: Kpi) -> int:
 
 
 def _planned(kpi: Kpi) -> tuple[int, ...]:
-    """Return the places of what a KPI names of a plan; without it the KPI is absent."""
+    """Return the indices, in `PLANNED`, of the budget figures that a KPI's formula names."""
     named = formulas.names_in(kpi.parsed)
     return tuple(place for place, name in enumerate(PLANNED) if name in named)
 
@@ -175,19 +186,19 @@ def _summed(terms: Terms) -> _Sum:
 
 
 def _amount(terms: Terms) -> _Amount:
-    """A sum as it is shown; parts of orders as orders."""
+    """Return how to compute a sum as it is shown; credits for parts of orders become orders."""
     total = _summed(terms)
     return (lambda numbers: total(numbers) / ORDER_CREDIT) if formulas.in_parts(terms) else total
 
 
 def _count(terms: Terms) -> _Sum:
-    """A sum as n; of parts of orders, how many whole ones they make."""
+    """Return how to compute a sum as n; credits for parts of orders become whole orders."""
     total = _summed(terms)
     return (lambda numbers: total(numbers) // ORDER_CREDIT) if formulas.in_parts(terms) else total
 
 
 def _compile(kpi: Kpi, coefficients: Coefficients) -> _Compute | None:
-    """Return how a KPI is computed; None where its coefficient is missing."""
+    """Return the function that computes a KPI; None if its coefficient is not configured."""
     formula = kpi.parsed
     if isinstance(formula, Total):
         return _total(kpi, formula)
@@ -334,4 +345,4 @@ def _growth(formula: Growth) -> _Compute:
 
 
 _SCALE_OF = {"dwell_ms": 1000, "complaint_response_ms": 1000, "order_amount": UNITS_PER_CURRENCY}
-"""What is divided by to show a distribution's values: in seconds, or the currency."""
+"""Divisors by distribution: its values are shown in seconds or in the currency."""

@@ -1,4 +1,7 @@
-"""Cells of scopes to the KPIs of scopes."""
+"""Calculates the KPIs of all scopes of a window from their cells.
+
+Scopes that are sums of the same facets share one cell, and are calculated once.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from streams.kpis.calculation.kpi_calculator import KpiCalculator, KpiValues
 from streams.kpis.columnar.scope_totals import ScopeTotals
 
 SCOPES_SINCE = 4
-"""The version that brought regions and segments."""
+"""The state version that added regions and segments."""
 SCOPES_A_STEP = 32
-"""So many scopes are calculated in one step, about 5 ms."""
+"""Number of scopes that are calculated in one step, about 5 ms."""
 
 
 class _Nobody:
-    """No users, which need not be counted."""
+    """Empty sets of users, with their counts known to be 0."""
 
     counts = (0,) * (len(USER_SETS) + len(UNIONS))
 
@@ -31,7 +34,7 @@ class _Nobody:
 
 
 _NOTHING = Cell(counted=_Nobody())
-"""Shared by all scopes without events; never added to."""
+"""The cell of all scopes without events; never modified."""
 
 
 class Calculated(NamedTuple):
@@ -39,14 +42,14 @@ class Calculated(NamedTuple):
 
     Args:
         values: the KPIs by scope.
-        volumes: of each campaign, how many clicks and orders it had.
+        volumes: clicks plus orders of each campaign, by which campaigns are ranked.
     """
 
     values: Mapping[Scope, KpiValues]
     volumes: Mapping[Scope, int]
 
     def beyond_the_largest(self, count: int) -> list[Scope]:
-        """Return the campaigns that are not among so many of the largest."""
+        """Return the campaigns that are not among the ``count`` largest, the largest first."""
         volumes = self.volumes
         if len(volumes) <= count:
             return []
@@ -60,10 +63,10 @@ class Cells(NamedTuple):
     """The input of a calculation.
 
     Args:
-        totals: of the window.
-        version: the oldest that measured a part of the window.
-        before: of the equal period before; None where that is not known.
-        version_before: the oldest that measured a part of that.
+        totals: cells of the window, by scope.
+        version: the oldest state version that measured a part of the window.
+        before: cells of the equal period before, by scope; None if that is not known whole.
+        version_before: the oldest state version that measured a part of the period before.
     """
 
     totals: ScopeTotals
@@ -81,21 +84,23 @@ def calculate(
     last: Calculated = NOTHING_CALCULATED,
     changed: Collection[Scope] = (),
 ) -> Steps[Calculated]:
-    """Return the KPIs of every scope that had an event in the window or that day.
+    """Return the KPIs of every scope that had an event in the window or on that business day.
 
     Args:
-        cells: what they are calculated from.
-        inputs: what was seen of each scope that day, as `KpiCalculator.inputs_in` returns it.
+        cells: the cells of the window and of the period before.
+        inputs: the inputs that each scope showed that day, as `KpiCalculator.inputs_in` returns
+            them.
         evaluator: computes the KPIs.
-        plan_of: what a scope may cost.
-        last: what is known already of scopes.
-        changed: those of which it does not hold any more; the cells and inputs are theirs, and
-            those that have neither are gone.
+        plan_of: returns the budget of a scope.
+        last: results of an earlier end, which are kept for scopes that did not change.
+        changed: scopes whose earlier results are dropped. With ``last``, ``cells`` and
+            ``inputs`` are those of the changed scopes; a changed scope in neither has no result.
     """
     known: dict[tuple[int, int | None, int, CampaignBudget], KpiValues] = {}
 
     def values_of(cell: Cell, seen: int, then: Cell | None, plan: CampaignBudget) -> KpiValues:
-        # Scopes that add up the same facets share a cell: one channel is all of its campaign.
+        # Scopes that are sums of the same facets share a cell, such as a campaign with a single
+        # channel and that channel of it.
         same = id(cell), None if then is None else id(then), seen, plan
         if same not in known:
             known[same] = _evaluated(cell, then, cells, seen=seen, evaluator=evaluator, plan=plan)
@@ -124,12 +129,13 @@ def calculate(
 def calculate_together(
     scopes: Collection[Scope], cells: Cells, *, inputs: int, evaluator: KpiCalculator
 ) -> Steps[KpiValues]:
-    """Return the KPIs of some scopes together; a user of several counts once.
+    """Return the KPIs of several scopes as one; a user in several of them counts once.
 
     Args:
-        scopes: whose totals are added up.
-        cells: what they are calculated from, whole.
-        inputs: what was seen of any of them that day.
+        scopes: the scopes that are added up.
+        cells: the cells of the window and of the period before; users are counted from their
+            columns, which cover all scopes also if cells were made of some only.
+        inputs: the inputs that any of the scopes showed that day.
         evaluator: computes the KPIs.
     """
     cell = yield from cells.totals.together(scopes)

@@ -1,4 +1,15 @@
-"""The stages of campaigns so far."""
+"""Evaluates the current phase of each campaign, from the phase's start until now.
+
+A phase is one of the `stages` of a campaign's plan, such as warm-up or peak, and its window is
+named `stage`. Campaigns whose phases start at the same moment are evaluated together, one
+moment at a time.
+
+Example:
+    Campaign A is in a phase since 10:07, which is rounded up to 10:15, campaign B since 10:15,
+    and campaign C since midnight. At 12:04 two evaluations are due: C over [00:00, 12:04), then
+    A and B over [10:15, 12:04). `RoundRobin` computes one of them at a time, the one that has
+    waited longest first. From 12:05 on both are due again.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +24,11 @@ from streams.kpis.windows.round_robin import RoundRobin
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 
 STEP_MS = MINUTE_MS
-"""A stage so far closes as often as the business day so far."""
+"""Phases are evaluated as often as the window `day`: once a minute of event time."""
 
 
 class _Begun(NamedTuple):
-    """The campaigns whose stages began at a moment."""
+    """Campaigns whose current phases began at the same moment, in ms."""
 
     start_ms: int
     campaigns: frozenset[str]
@@ -26,12 +37,12 @@ class _Begun(NamedTuple):
 def stages_in_turn(
     windows: WindowEvaluator, moments: CampaignTimeline, *, small: Callable[[], Collection[str]]
 ) -> RoundRobin[_Begun, Evaluation]:
-    """Return what evaluates stages, those together that began at one moment.
+    """Return a round-robin that evaluates current phases, one evaluation for each start.
 
     Args:
-        windows: evaluates them.
-        moments: knows when stages begin.
-        small: returns the campaigns that are not shown one by one.
+        windows: evaluates campaigns over a period.
+        moments: finds the current phases and their starts.
+        small: returns the ids of the campaigns that are not shown one by one; they are left out.
     """
 
     def due(end: int) -> Iterable[_Begun]:

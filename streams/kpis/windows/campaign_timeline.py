@@ -1,4 +1,4 @@
-"""Moments of campaigns at which windows of their own begin."""
+"""Finds the moments of campaigns at which phases begin and changes take effect."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from models.campaigns.campaign_change import Change
 from models.window import BusinessDay, whole_quarter
 
 STARTED, ENDED = "start", "end"
-"""What the start and the end of a campaign are called among its changes."""
+"""Names of the changes that are the start and the end of a campaign."""
 
 
 class CampaignTimeline:
-    """Finds when stages of campaigns begin, as these are defined now, and when they changed.
+    """Finds when phases of campaigns begin and when campaigns were changed.
 
-    Every moment is rounded up to a whole quarter of an hour: windows of weeks are
-    summed up from quarters.
+    Campaigns are read as they are defined at the time of the call. Every moment is rounded up
+    to a whole quarter of an hour, because windows of weeks are summed up from quarters.
 
     Args:
-        campaigns: all of them; it may grow and change.
-        changes: the last that were told; it may grow.
+        campaigns: all campaigns; other tasks may add to it and change it.
+        changes: the last reported changes; other tasks may add to it.
         day: the business day.
     """
 
@@ -33,7 +33,7 @@ class CampaignTimeline:
         self._day = day
 
     def days(self, from_ms: int, until_ms: int) -> set[int]:
-        """Return the starts of the business days on which a stage begins in [from, until]."""
+        """Return the starts, in ms, of business days on which a phase begins in [from, until]."""
         moments = {
             whole_quarter(milliseconds(stage.starts))
             for campaign in self._campaigns
@@ -42,10 +42,10 @@ class CampaignTimeline:
         return {self._day.start_of(at_ms) for at_ms in moments if from_ms <= at_ms <= until_ms}
 
     def stages(self, at_ms: int) -> Mapping[int, Collection[str]]:
-        """Return the ids of the campaigns that are in a stage, by when that began.
+        """Return the ids of the campaigns that are in a phase, by the phase's rounded start in ms.
 
         Args:
-            at_ms: event time, in ms. A stage that begins after it, rounded, is left out.
+            at_ms: event time in ms. A phase whose rounded start is not before it is left out.
         """
         found: defaultdict[int, set[str]] = defaultdict(set)
         for campaign in self._campaigns:
@@ -55,9 +55,9 @@ class CampaignTimeline:
         return {start: ids for start, ids in found.items() if start < at_ms}
 
     def changes(self, after_ms: int, until_ms: int) -> list[Change]:
-        """Return the changes whose moment is in (after, until], the last first.
+        """Return the changes whose rounded moment is in (after, until], the newest first.
 
-        The start and the end of a campaign are among them.
+        The start and the end of a campaign count as changes.
         """
         found = [
             change
@@ -69,7 +69,8 @@ class CampaignTimeline:
     def _starts_and_ends(self) -> Iterator[Change]:
         for campaign in self._campaigns:
             starts_ms = None if campaign.starts is None else milliseconds(campaign.starts)
-            # Who ended it is not told.
+            # A campaign that was over before its start never started. Who ended a campaign
+            # is not reported.
             begun = starts_ms is not None and not campaign.is_over(starts_ms)
             for what, at_ms, who in (
                 (STARTED, starts_ms if begun else None, campaign.owner),

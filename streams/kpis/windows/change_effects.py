@@ -1,4 +1,8 @@
-"""What changes of campaigns did: their KPIs before and after."""
+"""Compares a campaign's KPIs before and after each of its changes.
+
+A change at 10:07 counts from 10:15 on. At 12:15 its campaign is evaluated over [08:15, 10:15) and
+over [10:15, 12:15); the two periods grow with the time since, up to a day each.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +18,24 @@ from streams.kpis.windows.round_robin import RoundRobin
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 
 LOOKBACK_MS = 7 * DAY_MS
-"""Changes that are older are not shown."""
+"""Older changes are not shown."""
 COMPARED_MS = DAY_MS
-"""At most so much time before a change is compared with as much after it."""
+"""Longest period before a change that is compared with an equal one after it."""
 SHOWN = 20
-"""So many changes are shown, the last of all campaigns."""
+"""Number of changes that are shown: the newest of all campaigns."""
 
 
 def effects_in_turn(
     windows: WindowEvaluator, moments: CampaignTimeline, *, catalogue: Catalogue
 ) -> RoundRobin[Change, Effect]:
-    """Return what compares the time before each change with that after it.
+    """Return a round-robin that compares the time before each change with the time after it.
+
+    An effect has no KPIs if one of its periods was not observed, is no longer held, or lacks
+    records.
 
     Args:
-        windows: evaluates both.
-        moments: knows the changes.
+        windows: evaluates both periods.
+        moments: finds the changes.
         catalogue: the KPIs.
     """
 
@@ -54,7 +61,7 @@ def effects_in_turn(
 
 
 def _told(evaluation: Evaluation, campaign: str, catalogue: Catalogue) -> KpiValues:
-    """Return the KPIs of a campaign that rest on everything."""
+    """Return the KPIs of a campaign that are complete in an evaluation."""
     return {
         name: value
         for name, value in evaluation.values[Scope("campaign", campaign)].items()

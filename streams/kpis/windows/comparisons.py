@@ -1,8 +1,18 @@
-"""Windows beside their reference periods: the equal one before, and the same a week before.
+"""Compares windows with the equal period before and with the same window a week before.
 
-Comparisons are for people: only the newest quarter of an hour is compared, for at its end
-last week's period can be summed from quarters. Nothing of it is saved; after a restart they
-are made anew.
+Comparisons are made for the page and the metrics only, at the newest quarter of an hour: there,
+last week's period can be summed up from buckets of quarters. They are not saved, but rebuilt
+after a restart.
+
+Example:
+    At 12:15 on Tuesday the 14th there are eight comparisons, computed one at a time:
+
+    window   now                       previous                  last_week
+    1h       14th [11:15, 12:15)       14th [10:15, 11:15)       7th [11:15, 12:15)
+    day      14th [00:00, 12:15)       13th [00:00, 12:15)       7th [00:00, 12:15)
+    24h      to the 14th, 12:15        to the 13th, 12:15        to the 7th, 12:15
+    week     8th to 14th, 12:15        1st to 7th, 12:15         -
+    month    30 days to 14th, 12:15    the 30 days before        -
 """
 
 from __future__ import annotations
@@ -27,10 +37,10 @@ from streams.kpis.windows.round_robin import RoundRobin
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 
 SHOWN_MS = 2 * QUARTER_MS
-"""A comparison is shown until it is made anew, but while catching up not for longer than this."""
+"""A comparison that is not rebuilt is shown until this long after its end, in event time."""
 
 KINDS: tuple[ScopeKind, ...] = ("all", "channel", "campaign")
-"""Of the scopes that are compared."""
+"""The kinds of scope that are compared."""
 
 _PAIRS = [
     (window, reference)
@@ -47,15 +57,16 @@ def comparisons_in_turn(
     latest: Callable[[], Mapping[WindowName, Evaluation]],
     small: Callable[[], Collection[str]],
 ) -> RoundRobin[tuple[Window, Reference], Comparison]:
-    """Return what compares each window with each of its reference periods.
+    """Return a round-robin that compares each window with each of its reference periods.
 
-    Where a reference period is not known whole, there is no comparison.
+    There is no comparison if the reference period was not observed completely or its buckets
+    are no longer held.
 
     Args:
         windows: evaluates windows.
         day: the business day.
-        latest: returns what was evaluated already.
-        small: returns the campaigns that are not shown one by one.
+        latest: returns the newest evaluations; one with the wanted end is used again.
+        small: returns the ids of the campaigns that are not shown one by one.
     """
 
     def evaluate(window: Window, end: int) -> Steps[Evaluation]:
@@ -67,7 +78,7 @@ def comparisons_in_turn(
             looking_back=False,
         )
 
-    newest: dict[Window, Evaluation] = {}  # the references of a window follow each other
+    newest: dict[Window, Evaluation] = {}  # shared by both references of a window
 
     def make(pair: tuple[Window, Reference], end: int) -> Steps[Comparison | None]:
         window, reference = pair
@@ -90,7 +101,7 @@ def comparisons_in_turn(
 def shown(
     comparisons: Iterable[Comparison], frontier_ms: int
 ) -> dict[tuple[ShownWindow, Reference], Comparison]:
-    """Return the comparisons that are not out of date, by window and reference."""
+    """Return the comparisons that ended less than `SHOWN_MS` before the frontier, by their key."""
     return {
         (one.now.window, one.reference): one
         for one in comparisons

@@ -1,9 +1,20 @@
-"""Which ends of which windows are due.
+"""Schedules the window ends at which a value changes, and hands them out once they are due.
 
-A window's value changes where events enter it and where they leave it, and where
-they enter and leave the period before it that it is compared with. Only those ends
-are evaluated, so that empty time costs nothing when years of sparse history are read
-in seconds.
+A window's value changes at the end at which an event enters it or leaves it, and at the end at
+which the event leaves the period before, which growth refers to. Only such ends are scheduled,
+so that empty time costs nothing when years of sparse history are read in seconds.
+
+Example:
+    A click at 12:03:04 on Monday is in the pane [12:03:00, 12:03:10). It schedules:
+
+    1m, 5m      12:03:10 it enters; 12:04:10 (5m: 12:08:10) it leaves for the period before;
+                12:05:10 (5m: 12:13:10) it leaves that, too
+    1h          12:04, 13:04, 14:04
+    24h         12:15 on Monday, Tuesday and Wednesday
+    day         12:04 on Monday, it enters; 12:04 on Tuesday, it enters the period before
+    week        12:15 on Monday, and 12:15 seven business days later
+    month       12:15 on Monday, and 12:15 thirty business days later
+    so_far      12:15 on Monday
 """
 
 from __future__ import annotations
@@ -24,7 +35,7 @@ from models.window import (
 )
 
 Ends = npt.NDArray[np.int64]
-"""Ends of one window, ascending."""
+"""Ends of one window: event times in ms, ascending; shape (ends,)."""
 
 _PLACES = {window.name: place for place, window in enumerate(WINDOWS)}
 _PLACE_BITS = 4
@@ -33,19 +44,21 @@ assert len(WINDOWS) <= 1 << _PLACE_BITS
 
 
 class DueWindows:
-    """The ends that wait for the frontier, or have passed it and wait to be closed.
+    """Queue of window ends, ordered by time and then as in `WINDOWS`; holds each end once.
 
-    A year of history that is read at once has hundreds of thousands.
+    It holds ends that the frontier has not reached, and ends that it has passed but that are
+    not closed yet. A year of history that is read at once has hundreds of thousands of them.
 
     Args:
         day: the business day.
-        ends: what `ends` returned.
+        ends: the ends to start with, as `ends` returned them; None for no ends.
     """
 
     def __init__(self, day: BusinessDay, ends: Mapping[WindowName, Ends] | None = None) -> None:
         self._day = day
-        # An end and the place of its window among `WINDOWS`, the order in which they close, as
-        # one number: a hundred thousand tuples are slow to compare, to keep and to write.
+        # Each entry packs an end and the index of its window in `WINDOWS` into one integer,
+        # `end << 4 | index`. Entries sort by end, then by index. A hundred thousand tuples would
+        # be slow to compare, to keep and to write.
         self._heap: list[int] = []
         for name, of_window in (ends or {}).items():
             self._heap += (of_window << _PLACE_BITS | _PLACES[name]).tolist()
@@ -53,10 +66,14 @@ class DueWindows:
         self._due = set(self._heap)
 
     def pane_changed(self, pane_start: int, *, frontier_ms: int) -> list[tuple[Window, int]]:
-        """Schedule the ends that a pane's events change.
+        """Schedule the ends at which a pane's events change a window.
+
+        Args:
+            pane_start: start of the pane, event time in ms.
+            frontier_ms: event time up to which everything is complete.
 
         Returns:
-            The ends that were passed already: closed windows to correct.
+            The ends that the frontier has passed already: closed windows to correct.
         """
         passed: list[tuple[Window, int]] = []
         for place, window in enumerate(WINDOWS):
@@ -68,9 +85,12 @@ class DueWindows:
         return passed
 
     def _changed(self, window: Window, pane_start: int) -> list[int]:
-        """Return the ends at which a pane enters a window, leaves it, and leaves what was before.
+        """Return the ends at which a pane's events change a window or the period before it.
 
-        It leaves a window of business days for the period before at midnight, with all others.
+        For windows of a fixed length: where the pane enters the window, leaves it for the period
+        before, and leaves that. For windows of business days: where it enters the window, and
+        where it enters the period before, at the same local time so many business days later.
+        Such windows lose whole days at midnight; no end is scheduled for that.
         """
         entering = first_end_after(pane_start, step_ms=window.step_ms)
         if window.length_ms is not None:
@@ -80,7 +100,8 @@ class DueWindows:
         compared = self._day.same_time(entering, days=window.days)
         period = previous_period(window, compared, day=self._day)
         if period is not None and period[1] <= pane_start:
-            # The clock was put forward to here, or back before: at the next end it is past.
+            # Because of a change of the clock, the period before ends at or before the pane
+            # at this end. The pane enters it at the next one.
             compared += window.step_ms
         return [entering, compared]
 
@@ -92,7 +113,7 @@ class DueWindows:
         return end if end <= frontier_ms else None
 
     def take(self, *, frontier_ms: int) -> tuple[Window, int] | None:
-        """Return the next end that the frontier has passed, in order of time."""
+        """Remove and return the earliest end that the frontier has passed; None without one."""
         if self.next_end(frontier_ms=frontier_ms) is None:
             return None
         due = heapq.heappop(self._heap)
@@ -107,7 +128,7 @@ class DueWindows:
         return sum(int(np.searchsorted(ends[name], frontier_ms, "right")) for name in windows)
 
     def ends(self) -> dict[WindowName, Ends]:
-        """Return what is to be saved: the ends of each window."""
+        """Return all ends by window, ascending: the state to save."""
         due = np.sort(np.array(self._heap, dtype=np.int64))
         ends, places = due >> _PLACE_BITS, (due & _PLACES_MASK).astype(np.int8)
         return {window.name: ends[places == place] for place, window in enumerate(WINDOWS)}

@@ -1,8 +1,17 @@
-"""The last evaluation of each window, kept so that the next one calculates only what changed.
+"""Keeps the last evaluation of each window, so that the next one recalculates only what changed.
 
-A window that closes a step later differs by the events that entered it and those that left
-it. Of a thousand campaigns with a click a day most had none in between: their KPIs are what
-they were.
+When a window closes a step later, its KPIs change only by events that entered or left the window
+or the period before it. Of a thousand campaigns with a click a day, most have no such event;
+their KPIs are copied from the last evaluation.
+
+Example:
+    The 5m window is evaluated at 12:05 for 1,000 campaigns, and again at 12:06.
+    At 12:05 it is [12:00, 12:05), and the period before it [11:55, 12:00).
+    At 12:06 it is [12:01, 12:06), and the period before it [11:56, 12:01).
+    `Period.changed_since` returns [11:55, 11:56), [12:00, 12:01) and [12:05, 12:06). If 12
+    campaigns have events there, `WindowEvaluator` calculates these and the scopes beside them
+    (all, their channels, regions), and keeps the KPIs of the other 988.
+    A late click at 12:04:30 drops the evaluation: the next one calculates all scopes.
 """
 
 from __future__ import annotations
@@ -19,19 +28,20 @@ Span = tuple[int, int]
 """A stretch of event time, [start, end)."""
 
 FEW_SCOPES = 32
-"""So many are calculated in less time than it takes to find those that changed."""
+"""Up to this many scopes, calculating all is faster than finding those that changed."""
 
 
 class Period(NamedTuple):
-    """A window, and what makes its KPIs comparable with those of another end.
+    """A window at one end, and what its KPIs depend on besides events. Times are in ms.
 
     Args:
-        start: of the window.
-        end: of the window.
-        previous: the equal period before, if it is known.
-        day_start: the business day of the end, whose inputs count.
-        version: the oldest that measured a part of the window.
-        version_before: the oldest that measured a part of the period before.
+        start: start of the window.
+        end: end of the window.
+        previous: the equal period before, [start, end); None if it is not known whole.
+        day_start: start of the business day of the end; the inputs seen on that day decide
+            which KPIs are present.
+        version: the oldest state version that measured a part of the window.
+        version_before: the oldest state version that measured a part of the period before.
     """
 
     start: int
@@ -42,12 +52,12 @@ class Period(NamedTuple):
     version_before: int
 
     def changed_since(self, last: Period) -> list[Span] | None:
-        """Return where events entered or left since an earlier end; None if it can't be said.
+        """Return the stretches of time whose events entered or left since an earlier end.
 
-        Example:
-            The five minutes that end at 12:06 differ from those that end at 12:05 by what
-            entered in [12:05, 12:06) and by what left in [12:00, 12:01); and as the five
-            minutes before differ by [12:00, 12:01) and [11:55, 11:56), by those, too.
+        Returns:
+            Stretches [start, end) in ms, ascending. None if all scopes must be calculated: the
+            business day or a version is another, only one of the two periods has a known period
+            before it, or one of the bounds lies before its earlier value.
         """
         if (self.day_start, self.version, self.version_before) != (
             last.day_start,
@@ -69,9 +79,9 @@ class Last(NamedTuple):
     """The last evaluation of a window.
 
     Args:
-        period: what was evaluated.
-        calculated: what came of it.
-        plans: what the campaigns may cost that have a plan.
+        period: the window that was evaluated.
+        calculated: the KPIs by scope.
+        plans: the budgets that were used, of campaigns that have one.
     """
 
     period: Period
@@ -80,10 +90,11 @@ class Last(NamedTuple):
 
 
 class LastEvaluations:
-    """The last evaluation of each window, as long as late data did not change it.
+    """The last evaluation of each window, until late data change it.
 
     Args:
-        holds: says whether the events of a stretch of time are still told apart from others.
+        holds: returns whether the buckets can still sum up a stretch of time [start, end), in
+            ms, exactly.
     """
 
     def __init__(self, holds: Callable[[int, int], bool]) -> None:
@@ -91,19 +102,21 @@ class LastEvaluations:
         self._by_window: dict[WindowName, Last] = {}
 
     def record(self, window: WindowName, last: Last) -> None:
-        """Note an evaluation."""
+        """Record the newest evaluation of a window."""
         self._by_window[window] = last
 
     def pane_changed(self, pane_start: int) -> None:
-        """Forget the evaluations that may rest on a pane."""
+        """Drop the evaluations of windows that end after the start of a changed pane."""
         stale = [name for name, last in self._by_window.items() if pane_start < last.period.end]
         for name in stale:
             del self._by_window[name]
 
     def since(self, window: WindowName, period: Period) -> tuple[Last, list[Span]] | None:
-        """Return the last evaluation, and in which stretches of time the difference lies.
+        """Return the last evaluation and the stretches of time whose events changed since.
 
-        None where all is to be calculated.
+        Returns:
+            None if all scopes are to be calculated: there is no last evaluation, it has at most
+            `FEW_SCOPES` scopes, or the difference can't be found exactly.
         """
         last = self._by_window.get(window)
         if last is None or len(last.calculated.values) <= FEW_SCOPES:

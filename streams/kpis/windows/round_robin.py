@@ -1,4 +1,4 @@
-"""What is made anew in turn, so that records do not wait for all of it."""
+"""Recomputes expensive values one at a time, so that ingestion is not delayed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ Made = TypeVar("Made")
 
 
 class RoundRobin(Generic[Key, Made]):
-    """Values that are made anew once the frontier has passed a step, one in a tick.
+    """Values by key, recomputed when the frontier passes a step, one in each call.
 
-    They are for people: the newest end counts, ends in between are left out.
+    The values are only shown to people, so only the newest end counts: a value that was not
+    computed before the next end is computed for that one. Values computed for an earlier end
+    stay in `latest` until they are recomputed or their key is no longer due.
 
     Args:
-        step_ms: ends are multiples of it.
-        due: returns what there is at an end, in the order in which it is shown.
-        make: returns the value of one at an end; None where it is not known.
+        step_ms: ends are multiples of this, event time in ms.
+        due: returns the keys at an end, in the order in which they are shown.
+        make: computes the value of a key at an end; None if it is not known.
     """
 
     def __init__(
@@ -38,11 +40,11 @@ class RoundRobin(Generic[Key, Made]):
 
     @property
     def latest(self) -> tuple[Made, ...]:
-        """The newest values of what there is."""
+        """The newest known values, in the order of their keys."""
         return tuple(made for _, made in self._made.values() if made is not None)
 
     def compute_next(self, frontier_ms: int) -> Steps[None]:
-        """Make the value that has waited longest, if any waits.
+        """Compute the value that was computed longest ago, if one is out of date.
 
         Args:
             frontier_ms: event time up to which everything is complete.

@@ -1,4 +1,4 @@
-"""When windows are evaluated, and who is told: the view, the judge, the topic of values."""
+"""Closes and corrects windows, and passes them to the view, the judge and the topic of values."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _ALL_WINDOWS = frozenset(window.name for window in WINDOWS)
 
 
 class Evaluate(Protocol):
-    """Returns the KPIs of a window that ends there."""
+    """Evaluates a window at an end, event time in ms."""
 
     def __call__(self, window: Window, end: int, *, with_other: bool) -> Steps[Evaluation]:
-        """Return them, with or without the campaigns beyond the largest together."""
+        """Return its KPIs, with or without the sum of the smaller campaigns."""
 
 
 Encode = Callable[[Evaluation, bool], Iterable[Output]]
-"""Writes a closed window record by record, given whether it is a correction."""
+"""Yields the records of an evaluation; the bool says whether it is a correction."""
 
 
 class WindowCloser:
-    """The windows that were evaluated.
+    """Evaluates due windows and corrections, and holds the newest evaluations.
 
     Args:
         evaluate: returns the KPIs of a window.
-        closing: knows what is due.
-        judge: decides on what closed.
-        encode: None publishes none.
+        closing: the ends that are due and those to correct.
+        judge: judges the windows that close.
+        encode: writes closed windows as records; None publishes none.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class WindowCloser:
         encode: Encode | None,
     ) -> None:
         self.latest: dict[WindowName, Evaluation] = {}
-        """Of each window the one that ends last."""
+        """The evaluation of each window that ends last."""
         self.shown: dict[WindowName, Evaluation] = {}
-        """Of each window the last that has the campaigns beyond the largest together, if any."""
+        """The newest evaluation of each window that has `other`, or needs none."""
         self.sparkline: deque[tuple[int, KpiValues]] = deque(maxlen=SPARKLINE_POINTS)
         self.corrections = 0
         self.closed = 0
-        """Windows that were evaluated since the stage was opened."""
+        """Number of windows that were closed since the stage was opened, without corrections."""
         self._evaluate = evaluate
         self._closing = closing
         self._judge = judge
@@ -65,25 +65,25 @@ class WindowCloser:
 
     @property
     def small(self) -> frozenset[str]:
-        """The campaigns beyond the largest of everything so far."""
+        """Ids of the campaigns that are not among the largest in the all-time window."""
         newest = self.latest.get(SO_FAR)
         return frozenset() if newest is None else newest.small
 
     @property
     def unpublished(self) -> int:
-        """How many records wait to be published."""
+        """Number of records that wait to be published."""
         return len(self._outputs)
 
     def take_outputs(self) -> list[Output]:
-        """Return what is to be published since the last call."""
+        """Remove and return the records that wait to be published."""
         outputs, self._outputs = self._outputs, []
         return outputs
 
     def awaited(self, *, judged: bool) -> frozenset[WindowName]:
-        """Return the windows of which somebody waits for every end.
+        """Return the windows of which every due end is evaluated, for rules or the topic of values.
 
         Args:
-            judged: whether rules are judged, and not held back by the health of the data.
+            judged: whether rules are judged: a data-health alert may hold them back.
         """
         if self._encode is not None:
             return _ALL_WINDOWS
@@ -95,13 +95,13 @@ class WindowCloser:
         return None if correction is None else self._correct(*correction)
 
     def close_next(self, frontier_ms: int, *, judged: bool) -> Steps[None] | None:
-        """Return the work of closing the next window, in order of their ends; None if all are.
+        """Return the work of closing the window that is due next; None if none is.
 
-        Ends of windows that nobody waits for are left out.
+        Windows close in the order of their ends. Ends of windows that are not awaited are dropped.
 
         Args:
             frontier_ms: event time up to which everything is complete.
-            judged: whether rules are judged, and not held back by the health of the data.
+            judged: whether rules are judged: a data-health alert may hold them back.
         """
         awaited = self.awaited(judged=judged)
         while (due := self._closing.take_due(frontier_ms=frontier_ms)) is not None:
@@ -112,14 +112,21 @@ class WindowCloser:
         return None
 
     def close_newest(self, window: Window, frontier_ms: int) -> Steps[None]:
-        """Evaluate the newest end of a window, for people and rules to see."""
+        """Evaluate the newest end of a window, unless that was done already.
+
+        Rules judge it unless a data-health alert holds them back.
+
+        Args:
+            window: the window.
+            frontier_ms: event time up to which windows are closed; 0 evaluates nothing.
+        """
         newest = align_down(frontier_ms, step_ms=window.step_ms)
         latest = self.latest.get(window.name)
         if frontier_ms > 0 and (latest is None or newest > latest.end_ms):
             yield from self._close(window, newest, judged=not self._judge.held_back, newest=True)
 
     def show_latest(self, window: Window) -> Steps[None]:
-        """Have what is shown of a window be its last evaluation, with everything."""
+        """Evaluate the newest end of a window again with `other`, if it is not shown yet."""
         latest = self.latest.get(window.name)
         if latest is not None and self.shown.get(window.name) is not latest:
             evaluation = yield from self._evaluate(window, latest.end_ms, with_other=True)
@@ -131,7 +138,8 @@ class WindowCloser:
             self.shown[window] = evaluation
 
     def _close(self, window: Window, end: int, *, judged: bool, newest: bool) -> Steps[None]:
-        # An end that others follow at once is looked at by rules and the topic of values only.
+        # Only rules and the topic of values read an end that another one follows at once. They do
+        # not need `other`.
         evaluation = yield from self._evaluate(window, end, with_other=newest)
         latest = self.latest.get(window.name)
         if latest is None or end >= latest.end_ms:

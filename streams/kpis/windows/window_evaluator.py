@@ -1,4 +1,8 @@
-"""The KPIs of all scopes of one window."""
+"""Evaluates a window: sums up its buckets and calculates the KPIs of all scopes.
+
+Where possible only the scopes are calculated that changed since the window's last evaluation
+(`last_evaluations`).
+"""
 
 from __future__ import annotations
 
@@ -37,17 +41,17 @@ _OF_A_CAMPAIGN: tuple[ScopeKind, ...] = ("campaign", "campaign_channel")
 
 
 class WindowEvaluator:
-    """Evaluates windows on what is held and was observed.
+    """Evaluates windows from the buckets, and states how complete they are.
 
     Args:
         evaluator: computes the KPIs of a cell.
         day: the business day.
-        buckets: the cells.
-        seen: which inputs were seen on which day.
-        observation: from when on what is known.
+        buckets: the cells of all facets, by time.
+        seen: the inputs that each scope showed on each business day.
+        observation: since when data are whole, and where records are missing.
         silences: when sources were silent.
-        plans: what campaigns may cost.
-        top_campaigns: so many are shown one by one, the others together.
+        plans: the campaigns' budgets.
+        top_campaigns: number of campaigns that are shown one by one; the others are shown as one.
     """
 
     def __init__(
@@ -81,14 +85,15 @@ class WindowEvaluator:
         looking_back: bool = True,
         with_other: bool = True,
     ) -> Steps[Evaluation]:
-        """Return the KPIs of every scope that had an event in the window or that day.
+        """Return the KPIs of every scope that had an event in the window or on that business day.
 
         Args:
-            window: which.
-            end: where it ends.
-            only: says which scopes are evaluated, one by one; None evaluates all.
-            looking_back: whether with the KPIs that look back.
-            with_other: whether with those of the campaigns beyond the largest together.
+            window: the window.
+            end: its end, event time in ms.
+            only: returns whether a scope is evaluated; None evaluates all. With it, no campaigns
+                are set apart as small.
+            looking_back: whether to include KPIs that refer to the period before.
+            with_other: whether to calculate `Evaluation.other`, the sum of the small campaigns.
         """
         period = self._period(window, end, looking_back=looking_back)
         cells, calculated = yield from self._calculated(window, period, only)
@@ -134,10 +139,10 @@ class WindowEvaluator:
     def _calculated(
         self, window: Window, period: Period, only: Callable[[Scope], bool] | None
     ) -> Steps[tuple[Cells, Calculated]]:
-        """Return the cells of a window and what they come to.
+        """Return the cells of a window and the KPIs calculated from them.
 
-        What was calculated of an earlier end is taken for scopes that did not change since;
-        the cells are of those that did.
+        The KPIs of scopes without changes since the last evaluation are copied from it. The
+        cells are then those of the changed scopes only.
         """
         repeats = only is None and self._seen.knows(period.day_start)
         since = self._last.since(window.name, period) if repeats else None
@@ -166,7 +171,7 @@ class WindowEvaluator:
         return cells, calculated
 
     def _cells(self, period: Period, *, only: Collection[Scope] | None) -> Steps[Cells]:
-        """Return the cells of a window and of the period before, of all scopes or of some."""
+        """Return the cells of a window and of the period before; `only` None takes all scopes."""
         totals = yield from self._buckets.totals(period.start, period.end, only=only)
         before = None
         if period.previous is not None:
@@ -174,11 +179,11 @@ class WindowEvaluator:
         return Cells(totals, period.version, before, period.version_before)
 
     def pane_changed(self, pane_start: int) -> None:
-        """Take note that a pane has other events than before."""
+        """Record that the events of a pane changed."""
         self._last.pane_changed(pane_start)
 
     def knows(self, window: Window, period: tuple[int, int]) -> bool:
-        """Say whether all of a period was observed, with no gap, and is still held."""
+        """Return whether a period was observed without a gap and can still be summed up exactly."""
         return self._observation.knows(window, period) and self._buckets.holds(*period)
 
     def _inputs(
@@ -188,12 +193,15 @@ class WindowEvaluator:
         among: Iterable[Scope] | None = None,
         only: Callable[[Scope], bool] | None = None,
     ) -> Steps[Mapping[Scope, int]]:
-        """Return what was seen of scopes on the day of an end.
+        """Return the inputs that scopes showed on the business day of the end, before the end.
 
         Args:
             period: the window.
-            among: the scopes that are asked for; None asks for all.
-            only: says which of them are wanted; None wants all.
+            among: the scopes to look up; None looks up all.
+            only: returns whether one of them is wanted; None takes all.
+
+        Returns:
+            A bit mask by scope, as `KpiCalculator.inputs_in` returns it.
         """
         day_start, end = period.day_start, period.end
         if self._seen.knows(day_start):
@@ -201,7 +209,7 @@ class WindowEvaluator:
             wanted = scopes if only is None else filter(only, scopes)
             return dict(self._seen.inputs(wanted, day_start=day_start, end=end))
         if period.start <= day_start:
-            return {}  # the cells of the window show it themselves
+            return {}  # the window contains that day: its cells show the inputs
         totals = yield from self._buckets.totals(day_start, end)
         named = None if among is None else frozenset(among)
         return {
@@ -211,7 +219,10 @@ class WindowEvaluator:
         }
 
     def _exhausted(self, evaluation: Evaluation) -> Steps[Mapping[str, int]]:
-        """Return when each campaign that is shown will have spent its budget at this pace."""
+        """Return when each campaign that is shown will have spent its budget, in ms.
+
+        Campaigns without such a moment are left out.
+        """
         exhausted_ms: dict[str, int] = {}
         for group in in_groups(evaluation.values.items(), of=CAMPAIGNS_A_STEP):
             for scope, kpis in group:
@@ -230,15 +241,16 @@ class WindowEvaluator:
     def evaluate_campaigns(
         self, campaigns: Collection[str], start: int, end: int
     ) -> Steps[Evaluation | None]:
-        """Return the KPIs of campaigns and of their channels over a time of their own.
+        """Return the KPIs of campaigns and of their channels over any period.
 
         Args:
-            campaigns: their ids.
-            start: from when on, a whole quarter of an hour.
-            end: up to when.
+            campaigns: ids of the campaigns.
+            start: start of the period, event time in ms, a whole quarter of an hour.
+            end: end of the period, event time in ms.
 
         Returns:
-            None where the start was not observed or its quarters are not held any more.
+            An evaluation of the window `stage`, without KPIs that look back. None if the start
+            was not observed or the buckets of the period are no longer held.
         """
         observation = self._observation
         observed_from_ms = max(observation.whole_from_ms, observation.days_from_ms)
@@ -265,7 +277,7 @@ class WindowEvaluator:
         )
 
     def _previous(self, window: Window, end: int) -> tuple[int, int] | None:
-        """Return the equal period before a window, if everything of it is known and held."""
+        """Return the equal period before a window; None if unknown, or if no KPI looks back."""
         if not self._evaluator.looks_back:
             return None
         period = previous_period(window, end, day=self._day)

@@ -1,4 +1,8 @@
-"""Which ends of windows are due, which were evaluated, and which are to be corrected."""
+"""Keeps the window ends that are due, those that were evaluated, and those to correct.
+
+A late event changes windows that are closed already. The schedule finds them among the last
+evaluated ends and queues those that can still be summed up exactly.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,23 @@ from models.window import (
 from streams.kpis.windows.due_windows import DueWindows, Ends
 
 REMEMBERED = 200
-"""So many ends of each window, the last that were evaluated, are corrected by late data."""
+"""Late data correct the last 200 evaluated ends of each window."""
 
 Holds = Callable[[int, int], bool]
-"""Says whether [start, end) can be summed up exactly from what is kept."""
+"""Returns whether [start, end), in ms, can still be summed up exactly from the buckets."""
 
 
 class WindowSchedule:
-    """The ends that wait for the frontier, and those that wait for a correction.
+    """The ends that wait to be closed, and the closed ends that wait for a correction.
 
     Args:
         day: the business day.
-        holds: says whether a closed window can still be summed up.
+        holds: returns whether a closed window can still be summed up.
     """
 
     def __init__(self, day: BusinessDay, holds: Holds) -> None:
         self.uncorrected = 0
-        """Panes that changed closed windows of which none could be summed up any more."""
+        """Number of late panes for which no closed window could be summed up any more."""
         self._day = day
         self._holds = holds
         self._schedule = DueWindows(day)
@@ -40,7 +44,7 @@ class WindowSchedule:
             window.name: deque(maxlen=REMEMBERED) for window in WINDOWS
         }
         self._to_correct: dict[WindowName, set[int]] = {window.name: set() for window in WINDOWS}
-        """Closed windows whose value late data changed."""
+        """Ends of closed windows whose value late data changed."""
 
     def restore(
         self,
@@ -48,7 +52,7 @@ class WindowSchedule:
         evaluated: Mapping[WindowName, Iterable[int]],
         to_correct: Iterable[tuple[WindowName, int]],
     ) -> None:
-        """Take up what `ends`, `evaluated` and `to_correct` were."""
+        """Restore the saved `ends`, `evaluated` and `to_correct`."""
         self._schedule = DueWindows(self._day, ends)
         for name, evaluated_ends in evaluated.items():
             self._evaluated[name].extend(evaluated_ends)
@@ -57,7 +61,7 @@ class WindowSchedule:
 
     @property
     def ends(self) -> dict[WindowName, Ends]:
-        """The ends that wait for the frontier, or have passed it and wait to be closed."""
+        """The ends that are not closed yet, also those that the frontier has passed; in ms."""
         return self._schedule.ends()
 
     @property
@@ -67,16 +71,21 @@ class WindowSchedule:
 
     @property
     def to_correct(self) -> list[tuple[WindowName, int]]:
-        """The closed windows that wait for their correction."""
+        """The closed windows that wait for their correction, as (window, end in ms)."""
         return [(name, end) for name, ends in self._to_correct.items() for end in sorted(ends)]
 
     @property
     def evaluated(self) -> dict[WindowName, list[int]]:
-        """The ends that were evaluated last."""
+        """The last evaluated ends of each window, at most `REMEMBERED`, in ms."""
         return {name: list(ends) for name, ends in self._evaluated.items()}
 
     def pane_changed(self, pane_start: int, *, frontier_ms: int) -> None:
-        """Note which ends a pane's events change, those to come and those that passed."""
+        """Schedule the ends that a pane's events change, and queue corrections of closed ones.
+
+        Args:
+            pane_start: start of the pane, event time in ms.
+            frontier_ms: event time up to which everything is complete.
+        """
         passed = self._schedule.pane_changed(pane_start, frontier_ms=frontier_ms)
         if not passed:
             return
@@ -86,14 +95,18 @@ class WindowSchedule:
             self.uncorrected += 1
 
     def _correct(self, window: Window, end: int) -> bool:
-        """Note that a closed window is to be corrected, if it can be."""
+        """Queue the correction of a closed window; return False if it can't be summed up."""
         if not self._holds(start_of_window(window, end, day=self._day), end):
             return False
         self._to_correct[window.name].add(end)
         return True
 
     def _closed_with(self, pane_start: int, *, frontier_ms: int) -> Iterator[tuple[Window, int]]:
-        """Yield the closed windows that a pane belongs to: the last, and those of whole days."""
+        """Yield closed windows that a pane changes.
+
+        These are the last evaluated ends, and for windows of business days also the ends of the
+        days that have the pane in the window or in the period before it.
+        """
         for window in WINDOWS:
             for end in self._evaluated[window.name]:
                 if pane_start < end and self._belongs(pane_start, window, end):
@@ -106,14 +119,18 @@ class WindowSchedule:
                 end = self._day.end_of(end)
 
     def _belongs(self, pane_start: int, window: Window, end: int) -> bool:
-        """Say whether a pane is in a window, or in the period before that it is compared with."""
+        """Return whether a pane, before the end, is in a window or in the period before it."""
         if pane_start >= start_of_window(window, end, day=self._day):
             return True
         period = previous_period(window, end, day=self._day)
         return period is not None and period[0] <= pane_start < period[1]
 
     def inputs_changed(self, pane_start: int) -> None:
-        """Correct the closed windows of the day in which a scope or an input was unknown."""
+        """Queue corrections of the day's evaluated windows that end after a pane.
+
+        Called when late data show a scope or an input earlier than it was known that day: KPIs
+        that were absent in those windows may have a value then.
+        """
         day_start = self._day.start_of(pane_start)
         for window in WINDOWS:
             for end in self._evaluated[window.name]:
@@ -129,11 +146,11 @@ class WindowSchedule:
         return self._schedule.waiting(frontier_ms=frontier_ms, windows=windows)
 
     def take_due(self, *, frontier_ms: int) -> tuple[Window, int] | None:
-        """Return the next end that the frontier has passed, in order of time."""
+        """Remove and return the earliest end that the frontier has passed; None without one."""
         return self._schedule.take(frontier_ms=frontier_ms)
 
     def take_correction(self) -> tuple[Window, int] | None:
-        """Return the next closed window that is to be corrected."""
+        """Remove and return the next closed window to correct; None if there is none."""
         for window in WINDOWS:
             ends = self._to_correct[window.name]
             if ends:
@@ -143,6 +160,6 @@ class WindowSchedule:
         return None
 
     def record_evaluated(self, window: WindowName, end: int) -> None:
-        """Note that a window was evaluated, also by a correction."""
+        """Record that a window was evaluated, also by a correction."""
         if end not in self._evaluated[window]:
             self._evaluated[window].append(end)
