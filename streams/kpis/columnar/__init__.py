@@ -1,1 +1,1 @@
-"""Cells of many scopes as columns."""
+"""Cells of many facets or scopes as NumPy arrays."""

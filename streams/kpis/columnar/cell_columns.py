@@ -1,8 +1,21 @@
-"""The cells of many facets, or scopes, in columns: what adds up is added for all at once.
+"""Cells of many facets or scopes as sparse columns, so that sums are added for all at once.
 
-A row is a facet or a scope, by its number. What is 0 takes no room: sums and
-distributions are (row, place, value). To merge is to sort and to add up neighbours,
-so that the order and grouping of what is merged does not show.
+A row is the number of a facet or a scope (`FacetIndex`). A place is a measure within a row: places
+below 1,024 are sums, by their index in `models.kpi.measures.SUMS`; the others are buckets of
+distributions. An entry is a row, a place and a value; entries of value 0 are not stored. Row and
+place are packed into one integer, ``row << 16 | place``.
+
+Example: row 0 has 3 clicks, row 1 has 2 clicks and a visit of 1,000 ms. Clicks are sum 1 and visits
+are sum 2. The length of the visit is in bucket 346 of distribution 0, which is place
+1,024 + 346 + 1, because the first bucket is -1.
+
+    places  1        65537    65538    66907        row << 16 | place
+    values  3        2        1        1
+
+To merge columns, entries are sorted by place and neighbours of the same place are added up. After 4
+more clicks in row 0, ``values`` is 7, 2, 1, 1. If both facets add to scope 0, ``by([0, 0])`` gives
+them the same row: the places are 1, 2, 1371 and the values 9, 1, 1 once merged. Any order and
+grouping of merges gives the same columns, as long as no sum leaves 64 bits.
 """
 
 from __future__ import annotations
@@ -34,30 +47,31 @@ from streams.kpis.columnar.user_columns import (
 )
 
 Levels = dict[tuple[int, int], LevelWire]
-"""The newest measurement by row and level."""
+"""The newest measurement by row and by index of the level."""
 
 _PLACE_BITS = 16
 _PLACES = (1 << _PLACE_BITS) - 1
-"""A place is a sum or a bucket of a distribution."""
+"""The largest place, and the mask for it."""
 _SUMS = 1 << 10
-"""Places of sums, more than there are: those of buckets stay where they are when some are added."""
+"""Places reserved for sums. There are fewer sums, so adding one does not shift the buckets."""
 _BUCKETS = 1 << 12
+"""Places reserved for each distribution."""
 LARGEST = 2**63 - 1
-"""Sums stay at it, and at its negative, rather than leave 64 bits."""
+"""Sums saturate at this value and at its negative."""
 _FEW = 10_000
-"""Entries, which are merged all at once."""
+"""`GrowingColumns` collects at least so many new entries before it merges."""
 _ROWS_A_STEP = 500
-"""So many cells are made in one step, up to 5 ms."""
+"""The most cells built in one step of up to 5 ms."""
 
 
 class CellColumns(NamedTuple):
-    """Cells by row.
+    """Cells by row. Merged columns have each place once, ascending, and no value of 0.
 
     Args:
-        places: row and place in one.
-        values: what is there.
+        places: ``row << 16 | place`` of each entry, shape (entries,).
+        values: the value of each entry, shape (entries,); money in 1/10,000 of the currency.
         users: the distinct users.
-        levels: the newest measurements.
+        levels: the newest measurements, values in 1/10,000.
     """
 
     places: Integers
@@ -67,19 +81,24 @@ class CellColumns(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many entries there are."""
+        """The number of entries, of users' keys and registers, and of levels."""
         return len(self.places) + self.users.size + len(self.levels)
 
     @property
     def retraction(self) -> CellColumns:
-        """What takes the sums and distributions back when it is added.
+        """Columns that retract the sums and distributions of these when they are added.
 
-        Users are a union and levels the newest: what comes in their place has them too.
+        Users and levels can't be retracted. They need not be: the reports that replace this one
+        cover the same records, so they have them too.
         """
         return CellColumns(self.places, -self.values, NO_USERS, {})
 
     def by(self, row_of: Rows) -> CellColumns:
-        """Return the columns by other rows; those whose number is negative are left out."""
+        """Return the columns with other rows, not merged.
+
+        Args:
+            row_of: the new row of each present row; a negative one drops the row.
+        """
         rows = row_of[self.places >> _PLACE_BITS]
         kept = rows >= 0
         levels: Levels = {}
@@ -94,19 +113,19 @@ class CellColumns(NamedTuple):
         )
 
     def of_rows(self, chosen: Bools) -> CellColumns:
-        """Return the columns of the chosen rows."""
+        """Return the entries of the chosen rows; ``chosen`` has a bool for each row."""
         kept = chosen[self.places >> _PLACE_BITS]
         levels = {key: level for key, level in self.levels.items() if chosen[key[0]]}
         return CellColumns(self.places[kept], self.values[kept], self.users.of_rows(chosen), levels)
 
     def rows(self) -> Integers:
-        """Return the rows of which there is anything, in order."""
+        """Return the rows that have entries, ascending."""
         of_levels = np.array([row for row, _ in self.levels], np.int64)
         rows = np.concatenate([self.places >> _PLACE_BITS, self.users.all_rows(), of_levels])
         return np.flatnonzero(np.bincount(rows))
 
     def cells(self) -> Steps[Mapping[int, Cell]]:
-        """Return each row's cell; the columns were merged before."""
+        """Return the cell of each row. The columns must be merged."""
         height = int(self.users.all_rows().max(initial=-1)) + 1
         counts = yield from self.users.counts(height=height)
         return (yield from self.cells_with(counts, [self.users]))
@@ -114,11 +133,12 @@ class CellColumns(NamedTuple):
     def cells_with(
         self, counts: Integers, users: Sequence[UserColumns]
     ) -> Steps[Mapping[int, Cell]]:
-        """Return each row's cell, with users that are held elsewhere.
+        """Return the cell of each row, with users that are held elsewhere.
 
         Args:
-            counts: how many users each row has in each set and union of sets.
-            users: who they are.
+            counts: the number of users of each row in each set and union of sets, shape
+                (rows, len(COUNTED)).
+            users: the users, in one or more parts.
         """
         rows = np.union1d(self.rows(), np.flatnonzero(counts.any(axis=1)))
         sums, rest = np.zeros((len(rows), WIDTH), np.int64), self.places & _PLACES
@@ -156,17 +176,17 @@ class CellColumns(NamedTuple):
 
 
 def row_and_place(at: int) -> tuple[int, int]:
-    """Return the two of which `CellColumns.places` makes one."""
+    """Unpack the row and the place from an item of `CellColumns.places`."""
     return at >> _PLACE_BITS, at & _PLACES
 
 
 def is_sum(place: int) -> bool:
-    """Say whether a place is that of a sum, and not of a bucket."""
+    """Return whether a place is a sum, and not a bucket of a distribution."""
     return place < _SUMS
 
 
 def bucket_at(place: int) -> tuple[int, int]:
-    """Return the distribution and the bucket of a place."""
+    """Return the index of the distribution and the bucket of a place."""
     index, bucket = divmod(place - _SUMS, _BUCKETS)
     return index, bucket + ZERO_BUCKET
 
@@ -175,12 +195,12 @@ NOTHING = CellColumns(np.empty(0, np.int64), np.empty(0, np.int64), NO_USERS, {}
 
 
 def together(parts: Sequence[CellColumns]) -> CellColumns:
-    """Merge columns: each place, user and sketch comes once, in order."""
+    """Merge columns: the result has each place, user and sketch once, ascending."""
     return at_once(together_in_steps(parts))
 
 
 def together_in_steps(parts: Sequence[CellColumns]) -> Steps[CellColumns]:
-    """Merge columns of many rows as `together` does."""
+    """Merge columns as `together` does, in steps."""
     places = np.concatenate([part.places for part in parts])
     values = np.concatenate([part.values for part in parts])
     places, values = _added(places, values)
@@ -190,9 +210,9 @@ def together_in_steps(parts: Sequence[CellColumns]) -> Steps[CellColumns]:
 
 
 def with_news(columns: CellColumns, news: CellColumns) -> CellColumns:
-    """Merge columns and fewer others, both merged, but leave their users out.
+    """Merge columns with fewer new ones, both merged before, without their users.
 
-    What is there already is not sorted again.
+    The new entries are inserted into the sorted columns, which are not sorted again.
     """
     places = columns.places
     at = np.searchsorted(places, news.places)
@@ -216,7 +236,10 @@ def _newest(parts: Iterable[CellColumns]) -> Levels:
 
 
 class GrowingColumns:
-    """Columns that are added to: they are merged when they have become twice as many."""
+    """Columns to which others are appended. They are merged when they have grown twofold.
+
+    `parts` holds the columns, merged or not, and `size` is the number of their entries.
+    """
 
     def __init__(self, columns: CellColumns = NOTHING) -> None:
         self.parts = [columns]
@@ -224,21 +247,21 @@ class GrowingColumns:
 
     @classmethod
     def of(cls, parts: Sequence[CellColumns]) -> GrowingColumns:
-        """Return columns that have these parts, not merged yet."""
+        """Return growing columns with these parts, without merging them."""
         growing = cls()
         growing.parts = list(parts)
         growing.size = sum(part.size for part in parts)
         return growing
 
     def add(self, columns: CellColumns) -> None:
-        """Add columns; they stay as they are."""
+        """Append columns, which are not modified."""
         self.parts.append(columns)
         self.size += columns.size
         if self.size > 2 * self._merged + _FEW:
             self.whole()
 
     def whole(self) -> CellColumns:
-        """Return everything that was added, merged."""
+        """Merge everything that was appended, and return it."""
         if len(self.parts) > 1:
             self.parts = [together(self.parts)]
             self.size = self._merged = self.parts[0].size
@@ -246,9 +269,9 @@ class GrowingColumns:
 
 
 def _added(places: Integers, values: Integers) -> tuple[Integers, Integers]:
-    """Add up the values that have the same place, and leave out what is 0."""
+    """Sort by place, add up the values of the same place, and drop zeros."""
     if not (places[1:] > places[:-1]).all():
-        order = np.argsort(places, kind="stable")  # quick where sorted columns follow each other
+        order = np.argsort(places, kind="stable")  # fast: the input is a few sorted runs
         places, values = places[order], values[order]
         first = np.flatnonzero(np.append(True, places[1:] != places[:-1]))
         places, values = places[first], _sums(values, first)
@@ -257,7 +280,10 @@ def _added(places: Integers, values: Integers) -> tuple[Integers, Integers]:
 
 
 def _sums(values: Integers, first: Integers) -> Integers:
-    """Return the sums of the stretches that begin at these; beyond 64 bits they stay at the end."""
+    """Return the sums of the stretches of ``values`` that begin at ``first``, saturated.
+
+    The sum in float64 tells which stretches leave 64 bits. It is computed only if any could.
+    """
     totals = np.add.reduceat(values, first)
     if int(np.abs(values).max()) > LARGEST // len(values):
         roughly = np.add.reduceat(values.astype(np.float64), first)
@@ -266,7 +292,7 @@ def _sums(values: Integers, first: Integers) -> Integers:
 
 
 def _at(counts: Integers, rows: Integers) -> Integers:
-    """Return the counts of these rows; those beyond the last are 0."""
+    """Return the counts of these rows; 0 for rows beyond the last one."""
     found = np.zeros((len(rows), counts.shape[1]), np.int64)
     counted = rows < len(counts)
     found[counted] = counts[rows[counted]]
@@ -274,7 +300,14 @@ def _at(counts: Integers, rows: Integers) -> Integers:
 
 
 def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> CellColumns:
-    """Take up cells as they travel; a facet may come twice."""
+    """Convert the cells of a report to columns.
+
+    The result is not merged: a facet may occur twice.
+
+    Args:
+        cells: the cells of a report or of an old bucket.
+        row_of: returns the row of a facet.
+    """
     rows: list[int] = []
     sums: list[list[int]] = []
     places: list[int] = []
@@ -321,7 +354,7 @@ def _users_of(
 
 
 def _whole(numbers: list[int] | list[list[int]]) -> Integers:
-    """Return numbers as a column; what takes more than 64 bits stays at their end."""
+    """Return numbers as an array of int64; larger ones are clipped to `LARGEST`."""
     try:
         return np.array(numbers, np.int64)
     except OverflowError:

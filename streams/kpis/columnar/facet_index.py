@@ -1,4 +1,4 @@
-"""Facets and scopes by number, so that cells can be held in columns."""
+"""Numbering of facets and scopes, which are the rows of columns."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from streams.kpis.columnar.cell_columns import CellColumns, together_in_steps
 from streams.kpis.columnar.user_columns import Bools, Rows
 
 _MOST_SCOPES = 4
-"""Of one facet."""
+"""The most scopes that one facet adds to (`scopes_of`)."""
 
 
 class FacetIndex:
-    """The numbers of facets and scopes, in the order in which they were first seen."""
+    """Numbers facets and scopes from 0, in the order in which they are first seen.
+
+    `named` and `scopes` list them by number; `scopes_of` lists the scopes that each facet adds to.
+    Numbers are valid within one worker only: stored buckets name their facets.
+    """
 
     def __init__(self) -> None:
         self.named: list[Facet] = []
@@ -29,7 +33,7 @@ class FacetIndex:
         self._channels_of: defaultdict[str, list[int]] = defaultdict(list)
 
     def number(self, facet: Facet) -> int:
-        """Return the number of a facet."""
+        """Return the number of a facet; a new facet gets the next one."""
         number = self._numbers.get(facet)
         if number is None:
             number = self._numbers[facet] = len(self.named)
@@ -40,17 +44,23 @@ class FacetIndex:
         return number
 
     def numbers(self, facets: Sequence[Facet]) -> Rows:
-        """Return the number of each facet."""
-        numbers = list(map(self._numbers.get, facets))  # quicker than one by one
+        """Return the number of each facet, shape (facets,)."""
+        numbers = list(map(self._numbers.get, facets))  # faster than a call of `number` for each
         if None in numbers:
             numbers = list(map(self.number, facets))
         return np.array(numbers, np.int32)
 
     def of_campaigns(self, campaigns: Collection[str]) -> Rows:
-        """Return the number of each facet of campaigns and their channels; -1 for the others.
+        """Return a mapping of rows, for `CellColumns.by`, that keeps the facets of some campaigns.
+
+        Facets of a campaign and a region are dropped: their events are also in the facets of the
+        campaign and its channels.
 
         Args:
-            campaigns: their ids.
+            campaigns: the ids of the campaigns.
+
+        Returns:
+            For each facet its own number, or -1 to drop it; shape (facets,).
         """
         rows = np.full(len(self.named), -1, np.int32)
         numbers = [
@@ -60,7 +70,7 @@ class FacetIndex:
         return rows
 
     def by_scope(self, columns: CellColumns) -> Steps[CellColumns]:
-        """Return merged columns by scope: each is the sum of its facets."""
+        """Convert columns by facet to merged columns by scope: a scope is the sum of its facets."""
         parts = []
         for rows in self._padded().T:
             parts.append(columns.by(rows))
@@ -68,22 +78,22 @@ class FacetIndex:
         return (yield from together_in_steps(parts))
 
     def scopes_with(self, facets: Iterable[int]) -> set[Scope]:
-        """Return the scopes that any of these facets adds to."""
+        """Return the scopes to which any of these facets adds."""
         return {self.scopes[number] for facet in facets for number in self.scopes_of[facet]}
 
     def scope_numbers(self, scopes: Iterable[Scope]) -> set[int]:
-        """Return the numbers of these scopes; those that were never seen have none."""
+        """Return the numbers of these scopes, without those that were never seen."""
         numbers = self._scope_numbers
         return {numbers[scope] for scope in scopes if scope in numbers}
 
     def chosen(self, scopes: Collection[int]) -> Bools:
-        """Return for each scope, by its number, whether it is among these."""
+        """Return a mask of the scopes with these numbers, shape (scopes,)."""
         chosen = np.zeros(len(self.scopes), np.bool_)
         chosen[list(scopes)] = True
         return chosen
 
     def _padded(self) -> Rows:
-        """Return the scopes of each facet, -1 where it has fewer than the most."""
+        """Return the scopes of each facet, shape (facets, 4), padded with -1."""
         known = len(self._scopes_of_facets)
         if known < len(self.scopes_of):
             news = [

@@ -1,4 +1,4 @@
-"""What scopes had over a stretch of time."""
+"""Totals: the cells of scopes over a stretch of time, summed from cells by facet."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from streams.kpis.columnar.facet_index import FacetIndex
 
 
 class Summed(NamedTuple):
-    """Cells, and the columns that add up to them.
+    """Cells of scopes, and the columns that they were summed from.
 
     Args:
-        cells: by the number of their scope.
+        cells: the cells by number of the scope.
         by_scope: columns by scope.
-        by_facet: columns by facet, where cells were added up one by one.
+        by_facet: columns by facet, if the window was small (`small_windows`); else None.
     """
 
     cells: Mapping[int, Cell]
@@ -33,12 +33,12 @@ class Summed(NamedTuple):
 def summed(
     growing: GrowingColumns, facets: FacetIndex, *, only: Collection[int] | None = None
 ) -> Steps[Summed]:
-    """Return the cells of scopes that columns by facet add up to.
+    """Sum columns by facet to cells of scopes.
 
     Args:
-        growing: the columns.
-        facets: what they are numbered by.
-        only: the numbers of the scopes whose cells are wanted; None wants all.
+        growing: the columns by facet.
+        facets: the numbering of facets and scopes.
+        only: the numbers of the scopes to calculate; None for all.
     """
     if growing.size <= small_windows.FEW:
         few = small_windows.cells_of(growing.parts, facets.scopes_of, only=only)
@@ -51,11 +51,11 @@ def summed(
 
 
 class ScopeTotals(Mapping[Scope, Cell]):
-    """Each scope's cell; they are only to be read.
+    """The cell of each scope that has any entries. Cells must not be modified.
 
     Args:
-        totals: by the number of their scope.
-        facets: what scopes are numbered by.
+        totals: the cells by number of the scope.
+        facets: the numbering of scopes.
     """
 
     def __init__(self, totals: Summed, facets: FacetIndex) -> None:
@@ -64,25 +64,29 @@ class ScopeTotals(Mapping[Scope, Cell]):
         self._cells = {facets.scopes[row]: cell for row, cell in totals.cells.items()}
 
     def __getitem__(self, scope: Scope) -> Cell:
-        """Return a scope's cell."""
+        """Return the cell of a scope.
+
+        Raises:
+            KeyError: the scope has no entries.
+        """
         return self._cells[scope]
 
     def __iter__(self) -> Iterator[Scope]:
-        """Iterate over the scopes that had anything."""
+        """Iterate over the scopes that have a cell."""
         return iter(self._cells)
 
     def __len__(self) -> int:
-        """Return how many scopes had anything."""
+        """Return the number of scopes that have a cell."""
         return len(self._cells)
 
     def only(self, wanted: Callable[[Scope], bool]) -> ScopeTotals:
-        """Return the same of some scopes."""
+        """Return totals of the wanted scopes only."""
         some = copy(self)
         some._cells = {scope: cell for scope, cell in self._cells.items() if wanted(scope)}
         return some
 
     def together(self, scopes: Iterable[Scope]) -> Steps[Cell]:
-        """Return the sum over some scopes; a user of several counts once."""
+        """Return the sum of some scopes as one cell. A user of several scopes counts once."""
         row_of = np.full(len(self._facets.scopes), -1, np.int32)
         row_of[list(self._facets.scope_numbers(scopes))] = 0
         by_scope = [*self._summed.by_scope]

@@ -1,7 +1,21 @@
-"""The distinct users of many rows in columns: row, user and which sets, and sketches of many.
+"""Distinct users of many rows as columns: exact up to 1,024 users of a set, sketches above.
 
-A row is a facet or a scope, by its number. To merge is to sort and to join
-neighbours, so that the order and grouping of what is merged does not show.
+A row is the number of a facet or a scope. Users are known by a 64-bit hash. An entry is a user in a
+row, with a bit for each set of `USER_SETS` that the user is in. Its key is the hash plus the row
+times an odd constant c, modulo 2^64: one integer to sort by, unique but for rare collisions.
+
+Example: user 5 is a buyer (bit 1) in row 0 and a natural visitor (bit 0) in row 1, with user 9.
+
+    rows    0      1      1
+    hashes  5      5      9          kept as keys 5, 5 + c, 9 + c
+    sets    0b10   0b01   0b01
+
+To merge columns, entries are sorted by key and the bits of equal keys are joined. If user 5 also
+visits in row 0, its sets there become 0b11. ``by([0, 0])`` moves both rows into one: user 5 (0b11)
+and user 9 (0b01), which is 2 natural visitors, 1 buyer and 2 participants.
+
+Once a set of a row has more than 1,024 users, its bit is removed from the keys, and a HyperLogLog
+sketch of 4,096 registers takes their place. Any order and grouping of merges gives the same result.
 """
 
 from __future__ import annotations
@@ -26,31 +40,35 @@ Bools = npt.NDArray[np.bool_]
 COUNTED = [1 << index for index in range(len(USER_SETS))] + [
     sum(1 << SET_INDEX[name] for name in names) for names in UNIONS.values()
 ]
-"""Each set and each union of sets, as bits."""
+"""The bits of each set, and then of each union of sets: the columns of all counts."""
 
 SET_BITS = 3
+"""A sketch is named by ``row << SET_BITS | set``, where set is the index in `USER_SETS`."""
 _SET_MASK = (1 << SET_BITS) - 1
 _KEYS_A_STEP = 50_000
-"""More are sorted in parts, each in some ms."""
+"""More keys than this are sorted in parts, each in one step of a few ms."""
 _PART_BITS = 4
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 
 
 def _key(hashes: Hashes, rows: Rows) -> Hashes:
-    """Return one number for a user and a row, which hardly another pair has."""
+    """Return a 64-bit key for each user and row. Two pairs rarely have the same key."""
     return hashes + rows.astype(np.uint64) * _SPREAD
 
 
 @dataclass(frozen=True, slots=True)
 class UserColumns:
-    """Users by row, and in which sets they are.
+    """Users by row, and the sets that they are in.
+
+    Merged columns have each user of a row once, in ascending order of keys.
 
     Args:
-        keys: the user's hash and the row in one.
-        rows: the row of each key.
-        sets: the sets that the user is in, a bit for each.
-        sketches: row and set of each sketch; keys are not in sets that are sketched.
-        registers: of each sketch.
+        keys: hash and row in one, shape (keys,).
+        rows: the row of each key, shape (keys,).
+        sets: the sets that the user is in, one bit each, shape (keys,).
+        sketches: ``row << SET_BITS | set`` of each sketch, shape (sketches,). Merged, a row's keys
+            do not have the bits of sets that are sketched.
+        registers: of each sketch, shape (sketches, `REGISTERS`).
     """
 
     keys: Hashes
@@ -68,21 +86,21 @@ class UserColumns:
         sketches: Integers,
         registers: Registers,
     ) -> UserColumns:
-        """Return users by their hashes."""
+        """Return columns of users, given their hashes instead of keys."""
         return cls(_key(hashes, rows), rows, sets, sketches, registers)
 
     @property
     def hashes(self) -> Hashes:
-        """The user of each key."""
+        """The user's hash of each key."""
         return self.hashes_at(slice(None))
 
     def hashes_at(self, places: Integers | Bools | slice) -> Hashes:
-        """Return the users of some keys."""
+        """Return the users' hashes of some keys."""
         return self.keys[places] - self.rows[places].astype(np.uint64) * _SPREAD
 
     @property
     def size(self) -> int:
-        """How many keys and registers there are."""
+        """The number of keys and of registers."""
         return len(self.keys) + self.registers.size
 
     def all_rows(self) -> Integers:
@@ -90,11 +108,15 @@ class UserColumns:
         return np.append(self.rows, self.sketches >> SET_BITS)
 
     def listed(self) -> Iterator[tuple[int, int, int]]:
-        """Yield the row, the user and the sets of each key."""
+        """Yield the row, the user's hash and the sets of each key."""
         return zip(self.rows.tolist(), self.hashes.tolist(), self.sets.tolist(), strict=True)
 
     def by(self, row_of: Rows) -> UserColumns:
-        """Return the users by other rows; those whose number is negative are left out."""
+        """Return the users with other rows, not merged.
+
+        Args:
+            row_of: the new row of each present row; a negative one drops the row.
+        """
         rows = row_of[self.rows]
         kept = rows >= 0
         sketches, registers = self.sketches, self.registers
@@ -108,7 +130,7 @@ class UserColumns:
         )
 
     def of_rows(self, chosen: Bools) -> UserColumns:
-        """Return the users of the chosen rows."""
+        """Return the users of the chosen rows; ``chosen`` has a bool for each row."""
         kept, drawn = chosen[self.rows], chosen[self.sketches >> SET_BITS]
         return UserColumns(
             self.keys[kept],
@@ -119,7 +141,15 @@ class UserColumns:
         )
 
     def counted(self, sets: int, *, height: int) -> Integers:
-        """Return how many distinct users each of the first rows has in any of the sets."""
+        """Count the distinct users of each row that are in any of the sets.
+
+        Args:
+            sets: the sets, one bit each.
+            height: the number of rows.
+
+        Returns:
+            Counts of shape (height,): exact up to `EXACT_LIMIT`, estimates above.
+        """
         counts = np.bincount(self.rows[self.sets & sets != 0], minlength=height)
         if not len(self.sketches) and counts.max(initial=0) <= EXACT_LIMIT:
             return counts
@@ -128,7 +158,12 @@ class UserColumns:
         return counts
 
     def drawn(self, sets: int, *, over: int) -> Drawn:
-        """Return the registers of the rows that have a sketch, or more keys, in any of the sets."""
+        """Return the HyperLogLog registers of rows that have many users in any of the sets.
+
+        Args:
+            sets: the sets, one bit each.
+            over: a row without a sketch is included if it has more keys than this.
+        """
         keys = np.flatnonzero(self.sets & sets)
         sketches = np.flatnonzero(1 << (self.sketches & _SET_MASK) & sets)
         rows_of_sketches = self.sketches[sketches] >> SET_BITS
@@ -147,7 +182,7 @@ class UserColumns:
         return Drawn(np.flatnonzero(many), registers, sketched, keys, of_key)
 
     def counts(self, *, height: int) -> Steps[Integers]:
-        """Return how many users each of the first rows has in each set and union of sets."""
+        """Return the number of users in each set and union, shape (height, len(COUNTED))."""
         counts = []
         for sets in COUNTED:
             counts.append(self.counted(sets, height=height))
@@ -156,7 +191,13 @@ class UserColumns:
 
 
 class UsersOfRow:
-    """The users of one row, as a cell takes them."""
+    """The users of one row as `CountedUsers` of a cell: the sets are built when they are needed.
+
+    Args:
+        columns: where the users are, in one or more parts.
+        row: the row.
+        counts: the number of users in each of `COUNTED`.
+    """
 
     __slots__ = ("_columns", "_row", "counts")
 
@@ -166,20 +207,20 @@ class UsersOfRow:
         self._row = row
 
     def sets(self) -> list[Distinct]:
-        """Return the sets, in their order."""
+        """Return the sets of users, in the order of `USER_SETS`."""
         several = [by_row.sets(self._row) for by_row in self._columns]
         return [Distinct.union_of(parts) for parts in zip(*several, strict=True)]
 
 
 class ByRow:
-    """Users, ordered by row once somebody asks for the sets of one."""
+    """Users, sorted by row when the sets of a row are first requested."""
 
     def __init__(self, users: UserColumns) -> None:
         self._users = users
         self._ordered = False
 
     def sets(self, row: int) -> list[Distinct]:
-        """Return the sets of a row, in their order."""
+        """Return the sets of a row, in the order of `USER_SETS`."""
         users = self._users
         if not self._ordered:
             order = np.argsort(users.rows, kind="stable")
@@ -197,26 +238,26 @@ class ByRow:
 
 
 def runs(numbers: npt.NDArray[np.integer[Any]]) -> Iterator[tuple[int, int, int]]:
-    """Yield each number of a column in which equal ones are neighbours, and from where to where."""
+    """Yield each run of equal numbers in a column: the number, its first index, and its end."""
     first = np.flatnonzero(_changes(numbers))
     ends = np.append(first[1:], len(numbers))
     yield from zip(numbers[first].tolist(), first.tolist(), ends.tolist(), strict=False)
 
 
 def _changes(numbers: npt.NDArray[Any]) -> Bools:
-    """Return where another number begins."""
+    """Return a mask of the positions at which a new number begins."""
     return np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]
 
 
 class Drawn(NamedTuple):
-    """Registers of some rows.
+    """HyperLogLog registers of some rows, and the keys that were counted in them.
 
     Args:
-        rows: their numbers.
-        registers: of each of them.
-        sketched: whether a sketch is among what they were drawn from.
-        keys: the places of the keys that they were drawn from.
-        of_key: the place among the rows of each of these.
+        rows: the rows, shape (n,).
+        registers: of each row, shape (n, `REGISTERS`).
+        sketched: whether the row had a sketch already, shape (n,).
+        keys: indices of the counted keys in `UserColumns.keys`, shape (m,).
+        of_key: for each of these the index of its row in ``rows``, shape (m,).
     """
 
     rows: Integers
@@ -236,13 +277,13 @@ NO_USERS = UserColumns(
 
 
 def united(parts: Sequence[UserColumns]) -> UserColumns:
-    """Merge users: each comes once in a row, in the order of keys; what is many is sketched."""
+    """Merge users: a row has each user once, and sets above `EXACT_LIMIT` users are sketched."""
     return at_once(united_in_steps(parts))
 
 
 def united_in_steps(parts: Sequence[UserColumns]) -> Steps[UserColumns]:
-    """Merge users as `united` does."""
-    # One name for all that follows: with many users, what came before is freed meanwhile.
+    """Merge users as `united` does, in steps."""
+    # The same name is reused, so that the arrays of the stage before are freed.
     users = UserColumns(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.rows for part in parts]),
@@ -252,14 +293,14 @@ def united_in_steps(parts: Sequence[UserColumns]) -> Steps[UserColumns]:
     )
     if len(users.keys) <= EXACT_LIMIT and not len(users.sketches):
         return _told_apart(users)
-    # What is very many shows it before users are told apart, which takes longer.
+    # Sets that surely are above the limit are sketched first: fewer keys are left to be sorted.
     users = yield from _sketched(users, each_once=False)
     users = yield from _told_apart_in_steps(users)
     return (yield from _sketched(users, each_once=True))
 
 
 def _told_apart_in_steps(users: UserColumns) -> Steps[UserColumns]:
-    """Join the keys that are equal, those of a part of all numbers in one step."""
+    """Join equal keys; many keys are split by their upper 4 bits, and each part is one step."""
     many = len(users.keys)
     if many <= _KEYS_A_STEP:
         return _told_apart(users)
@@ -282,11 +323,14 @@ def _told_apart_in_steps(users: UserColumns) -> Steps[UserColumns]:
 
 
 def _told_apart(users: UserColumns) -> UserColumns:
-    """Join the keys that are equal."""
+    """Sort by key, and join the sets of equal keys.
+
+    Keys that are equal but of different rows have collided; both are kept, in the order of rows.
+    """
     keys = users.keys
     if (keys[1:] > keys[:-1]).all():
         return users
-    order = np.argsort(keys, kind="stable")  # quick where sorted columns follow each other
+    order = np.argsort(keys, kind="stable")  # fast: the input is a few sorted runs
     fresh, moved = _changes(keys[order]), _changes(users.rows[order])
     if (moved & ~fresh).any():  # two pairs have the same key
         order = np.lexsort((users.rows, keys))
@@ -301,7 +345,14 @@ def _told_apart(users: UserColumns) -> UserColumns:
 
 
 def _sketched(users: UserColumns, *, each_once: bool) -> Steps[UserColumns]:
-    """Sketch the sets that surely are of over `EXACT_LIMIT` users."""
+    """Replace the keys of sets that surely have more than `EXACT_LIMIT` users by sketches.
+
+    Args:
+        users: the users.
+        each_once: whether each key occurs once. If not, the number of keys says little, and a set
+            is sketched only if more than `EXACT_LIMIT` of its registers are filled: it then has at
+            least as many users.
+    """
     left = users.sets.copy()
     sketches, registers = [], []
     for index in range(len(USER_SETS)):
@@ -312,7 +363,7 @@ def _sketched(users: UserColumns, *, each_once: bool) -> Steps[UserColumns]:
         left[drawn.keys[sure[drawn.of_key]]] &= ~np.uint8(1 << index)
         sketches.append(drawn.rows[sure] << SET_BITS | index)
         registers.append(drawn.registers[sure])
-        del drawn  # it is as large as all that comes of it
+        del drawn  # frees registers as large as all results together
         yield
     kept = left != 0
     return UserColumns(

@@ -1,4 +1,4 @@
-"""How many distinct users each row has, and how many once a few more have come."""
+"""Counts of distinct users by row, updated incrementally when a few users are added."""
 
 from __future__ import annotations
 
@@ -22,23 +22,31 @@ from streams.kpis.columnar.user_columns import (
 
 
 class UserCounts(NamedTuple):
-    """Users, merged, and their number by row in each set and union of sets."""
+    """Merged users, and their counts.
+
+    Args:
+        users: the users, merged.
+        counts: the number of users in each set and union of sets, shape (rows, len(COUNTED)).
+    """
 
     users: UserColumns
     counts: Integers
 
     def with_news(self, news: UserColumns) -> Steps[UserCounts]:
-        """Return the census of these and the news, which are merged."""
+        """Return the counts of these users together with new ones, which must be merged."""
         counts = yield from self.counts_with(news)
         users = yield from united_in_steps([self.users, news])
         return UserCounts(users, counts)
 
     def counts_with(self, news: UserColumns) -> Steps[Integers]:
-        """Return the counts with the news, which are merged, among the users.
+        """Return the counts that result when new users, which must be merged, are added.
 
-        Rows without news stay as they were counted. In the others, news are looked up
-        among the users that are known; rows that have sketches, or might need some, are
-        counted as a whole.
+        Rows without new users keep their counts. In other rows each new user is looked up among
+        the known ones, and counts in the sets that it was not in yet. Rows that have sketches,
+        or may need one by now, or whose keys collide, are counted as a whole.
+
+        Example: A is known as a buyer in row 0. New are A as a visitor and B as a buyer. Visitors
+        grow by one (A) and buyers by one (B). The union of both grows by one (B): A was in it.
         """
         height = max(len(self.counts), int(news.all_rows().max(initial=-1)) + 1)
         counts = np.zeros((height, len(COUNTED)), np.int64)
@@ -61,7 +69,12 @@ class UserCounts(NamedTuple):
         return counts
 
     def _known_sets(self, news: UserColumns) -> tuple[npt.NDArray[np.uint8], Bools]:
-        """Return the sets in which each key is already, and whether another row has the key."""
+        """Look new keys up among the known ones.
+
+        Returns:
+            The sets in which each key is known already, and whether its key collides with that of
+            a user in another row.
+        """
         users = self.users
         if not len(users.keys):
             return np.zeros(len(news.keys), np.uint8), np.zeros(len(news.keys), np.bool_)
@@ -75,7 +88,7 @@ NO_COUNTS = UserCounts(NO_USERS, np.zeros((0, len(COUNTED)), np.int64))
 
 
 def _in_any(height: int, *rows: Integers | Rows) -> Bools:
-    """Return which of the first rows are named."""
+    """Return a mask of the rows that are listed, shape (height,)."""
     named = np.zeros(height, np.bool_)
     for several in rows:
         named[several] = True

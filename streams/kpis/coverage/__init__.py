@@ -1,1 +1,1 @@
-"""How much of the data is there: frontier, observation, gaps, silent sources."""
+"""Completeness of the data: the frontier, observation, gaps and silent sources."""

@@ -1,4 +1,4 @@
-"""How complete the data are at a moment."""
+"""Health of the data: collects all that is known of their completeness."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.kpis.intake.shares import Shares
 from streams.kpis.view import Health
 
 GAP_TOLD_MS = 15 * MINUTE_MS
-"""For so long, in event time, a gap is an alert."""
+"""A gap is counted until the frontier is this far past its end, in ms of event time."""
 
 
 def health_at(
@@ -24,7 +24,17 @@ def health_at(
     *,
     reading_history: bool,
 ) -> Health:
-    """Return how complete the data are at a moment of the clock."""
+    """Return the health of the data at present.
+
+    Args:
+        now_ms: the present time.
+        completeness: the frontier.
+        observation: the gaps.
+        silences: the silent sources.
+        shares: the shares of unusual records.
+        waits: the partitions that wait for a service.
+        reading_history: whether windows of days ago are closed much faster than live.
+    """
     return Health(
         now_ms=now_ms,
         expected=completeness.expected,

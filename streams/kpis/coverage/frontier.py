@@ -1,8 +1,20 @@
-"""How far all source partitions together are complete.
+"""Frontier: the event time up to which all source partitions are complete.
 
-The frontier is the event time up to which every window is complete. Sources
-are compared at one broker time: the earliest ``read_up_to`` of all of them. A
-source that is far ahead of the others in reading is taken as it stood then.
+Each report has a mark: its partition was read up to broker time A (``read_up_to_ms``), and was then
+complete up to event time W (``watermark_ms``). All partitions are compared at the same broker time,
+the smallest A of all. A partition that was read further counts with the mark that it had then. The
+frontier is the smallest W of those marks. So history closes the same windows at any reading speed.
+
+Example: partition 1 is slower than partition 0.
+
+    report                              smallest A  marks at that A             frontier
+    0: A 12:00:10, W 12:00:04           none        partition 1 is missing      none
+    0: A 12:00:20, W 12:00:14           none        partition 1 is missing      none
+    1: A 12:00:12, W 12:00:05           12:00:12    W 12:00:04 and W 12:00:05   12:00:04
+    1: A 12:00:20, W 12:00:15           12:00:20    W 12:00:14 and W 12:00:15   12:00:14
+
+At 12:00:04 the windows that end at 12:00:00 are closed, at 12:00:14 those that end at 12:00:10. A
+partition whose mark is idle does not delay the frontier: its W is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +28,13 @@ from models.aggregates.ingest_report import Report
 
 
 class SourceWatermark(NamedTuple):
-    """Having read up to a broker time, a source was complete to its watermark."""
+    """The progress of a source partition in one report.
+
+    Args:
+        read_up_to_ms: broker time before which everything was read.
+        watermark_ms: event time up to which the partition is then complete; 0 without events.
+        idle: whether it was read to its end and had no records for a while.
+    """
 
     read_up_to_ms: int
     watermark_ms: int
@@ -30,7 +48,14 @@ class _Source:
 
 
 class Frontier:
-    """The progress of all source partitions."""
+    """The progress of all source partitions.
+
+    `frontier_ms` is the frontier, in ms of event time; 0 until there is one. It never moves back.
+
+    Args:
+        expected: topic and partition of all source partitions.
+        frontier_ms: the saved frontier.
+    """
 
     def __init__(self, expected: Iterable[tuple[str, int]], *, frontier_ms: int = 0) -> None:
         self._expected = frozenset(expected)
@@ -39,32 +64,32 @@ class Frontier:
 
     @property
     def expected(self) -> int:
-        """How many source partitions there should be."""
+        """The number of source partitions that are expected to report."""
         return len(self._expected)
 
     @property
     def reporting(self) -> int:
-        """How many source partitions have reported."""
+        """The number of expected source partitions that have reported."""
         return len(self._sources.keys() & self._expected)
 
     @property
     def missing(self) -> list[tuple[str, int]]:
-        """The source partitions that have not reported."""
+        """The expected source partitions that have not reported, sorted."""
         return sorted(self._expected - self._sources.keys())
 
     @property
     def behind(self) -> int:
-        """How many records wait in the broker."""
+        """The number of records that wait in the broker, unread."""
         return sum(source.behind for source in self._sources.values())
 
     @property
     def behind_by_source(self) -> dict[tuple[str, int], int]:
-        """How many records wait, by source partition."""
+        """The number of unread records by source partition."""
         return {key: source.behind for key, source in self._sources.items()}
 
     @property
     def watermark_by_source(self) -> dict[tuple[str, int], int]:
-        """The newest watermark of each source partition that had events, ms."""
+        """The newest watermark of each source partition that had events, in ms of event time."""
         return {
             key: source.marks[-1].watermark_ms
             for key, source in self._sources.items()
@@ -73,27 +98,27 @@ class Frontier:
 
     @property
     def read_up_to_by_source(self) -> dict[tuple[str, int], int]:
-        """Broker time up to which each source partition was read."""
+        """The broker time up to which each source partition was read, in ms."""
         return {key: source.marks[-1].read_up_to_ms for key, source in self._sources.items()}
 
     def read_up_to(self, topic: str, partition: int) -> int:
-        """Return the broker time up to which a source partition was read; 0 if it was not."""
+        """Return the broker time, in ms, up to which a source partition was read; 0 if unknown."""
         source = self._sources.get((topic, partition))
         return source.marks[-1].read_up_to_ms if source else 0
 
     @property
     def read_up_to_ms(self) -> int | None:
-        """Broker time up to which everything was read.
+        """The broker time, in ms, up to which all source partitions were read.
 
-        None until all source partitions reported that they read anything: a fresh worker
-        whose topics hold history does not know how old what it has not read is.
+        None until every expected partition has reported that it read something. Until then the age
+        of the unread records is unknown.
         """
         if self.reporting < self.expected:
             return None
         return min(source.marks[-1].read_up_to_ms for source in self._sources.values()) or None
 
     def record(self, report: Report) -> None:
-        """Take note of a source's progress; an older report changes nothing."""
+        """Record the progress of a source partition; marks older than its newest are ignored."""
         mark = SourceWatermark(report.read_up_to_ms, report.watermark_ms, report.idle)
         key = (report.topic, report.partition)
         source = self._sources.get(key)
@@ -106,7 +131,10 @@ class Frontier:
         source.behind = report.behind
 
     def advance(self) -> int:
-        """Return the frontier, after moving it as far as the marks allow."""
+        """Move the frontier as far as the marks allow, and return it.
+
+        If all partitions with events are idle, the frontier is the newest of their watermarks.
+        """
         read_up_to_ms = self.read_up_to_ms
         if read_up_to_ms is None:
             return self.frontier_ms
@@ -118,7 +146,7 @@ class Frontier:
                 marks.popleft()
             mark = marks[0]
             if mark.read_up_to_ms > read_up_to_ms:
-                # Nothing is known of the source as it stood then.
+                # The oldest mark of this partition is newer: its watermark at that time is unknown.
                 return self.frontier_ms
             if mark.watermark_ms:
                 (silent if mark.idle else active).append(mark.watermark_ms)

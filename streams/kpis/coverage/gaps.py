@@ -1,4 +1,4 @@
-"""Stretches of event time in which something is missing."""
+"""Gaps: stretches of event time in which records of a source are missing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import msgspec
 
 
 class Gap(msgspec.Struct, array_like=True, frozen=True):
-    """Event time in which records of a source partition are missing: [start, end).
+    """Event time [start, end), in ms, in which a source has no records or its records were lost.
 
-    Partition -1 is the topic as a whole.
+    Partition -1 stands for the whole topic.
     """
 
     topic: str

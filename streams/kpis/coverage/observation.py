@@ -1,4 +1,7 @@
-"""From when on what was observed is whole, and where records are missing."""
+"""Observation: since when the data are complete, and where records are missing.
+
+A window is fully observed if it begins after observation did and overlaps no gap.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,22 @@ from models.window import PANE_MS, Window
 from streams.kpis.coverage.gaps import Gap
 
 NOT_OBSERVED = 2**62
+"""The beginning of observation, as an event time, while there is none."""
 
 
 class Observation:
-    """What windows have to reach back to at most, to rest on everything.
+    """Where observation begins for each kind of window, and the gaps in it.
+
+    All times are event times in ms.
 
     Args:
-        from_ms: the oldest pane that was reported.
-        whole_from_ms: from when on every source was followed live.
-        days_from_ms: from when on buckets of days are whole, if later than observation.
-        measured_from_ms: for a version, before when cells may be of an older one.
-        lost_until_ms: up to where gaps were forgotten.
+        from_ms: the start of the oldest pane that was reported before `whole_from_ms` was known.
+        whole_from_ms: from then on all sources are observed together.
+        days_from_ms: from then on the buckets of business days are complete. It is 0 unless an
+            older version of the state had dropped days.
+        measured_from_ms: for a version of the state, the time before which cells may have been
+            measured by an older version.
+        lost_until_ms: records before that time may be missing, in gaps that were dropped.
         gaps: where records are missing.
     """
 
@@ -42,7 +50,10 @@ class Observation:
         self.gaps = list(gaps)
 
     def pane_seen(self, pane_start: int, cells: Iterable[FacetCell]) -> None:
-        """Note a pane that was reported; what comes late begins no observation."""
+        """Record a reported pane, and the versions that measured its cells.
+
+        Once all sources are observed, an older pane is late data and does not move `from_ms` back.
+        """
         if self.whole_from_ms == NOT_OBSERVED:
             self.from_ms = min(self.from_ms, pane_start)
         narrowest = min(
@@ -53,39 +64,47 @@ class Observation:
                 self.measured_before(version, pane_start)
 
     def measured_before(self, version: int, pane_start: int) -> None:
-        """Note that a pane has a cell of a version before that one."""
+        """Record that a pane has a cell that was measured before ``version``."""
         from_ms = self.measured_from_ms
         from_ms[version] = max(from_ms[version], pane_start + PANE_MS)
 
     def version_at(self, start: int) -> int:
-        """Return the oldest version that measured anything from that time on."""
+        """Return the oldest version that may have measured cells at or after ``start``."""
         older = [version for version, from_ms in self.measured_from_ms.items() if start < from_ms]
         return min(older, default=NEWEST_MEASURES + 1) - 1
 
     def days_begin(self, time_ms: int) -> None:
-        """Note from when on days are held that are whole; those before it are forgotten."""
+        """Record that day buckets are complete only from then on.
+
+        This has no effect if observation began later.
+        """
         if self.from_ms < time_ms:
             self.days_from_ms = max(self.days_from_ms, time_ms)
 
     def record_whole(self, watermarks: Iterable[int], *, frontier_ms: int) -> None:
-        """Note where observation of all sources begins, once there is a frontier.
+        """Record where observation of all sources begins, once there is a frontier.
 
-        It is the newest of where the sources stand: some may begin before others.
+        That is one pane after the newest watermark: sources may begin at different times.
         """
         if self.whole_from_ms == NOT_OBSERVED:
             self.whole_from_ms = max(frontier_ms, *watermarks) + PANE_MS
 
     def record_gap(self, report: Report, *, frontier_ms: int) -> None:
-        """Note missing records: windows that may lack them never will be complete."""
+        """Record a gap for lost records.
+
+        Their event times are unknown. The gap is assumed to begin at the frontier and to end one
+        pane after the newest of the frontier, the report's watermark and its panes. Windows that
+        overlap it stay incomplete.
+        """
         ends = [report.watermark_ms, *report.panes, frontier_ms]
         self.gaps.append(Gap(report.topic, report.partition, frontier_ms, max(ends) + PANE_MS))
 
     def starts_of(self, window: Window) -> int:
-        """Return where observation begins for windows of that name.
+        """Return the event time, in ms, at which observation begins for a kind of window.
 
-        The first panes may hold what came late of a time that was not seen; a day so
-        far is seen from where reading began. Everything so far is whole, unless an
-        older version had forgotten days.
+        Windows of a fixed length need all sources from their start. Those of business days count
+        from the first pane that was read. The all-time window counts everything, unless an older
+        version had dropped days.
         """
         if window.length_ms is not None:
             return self.whole_from_ms
@@ -94,22 +113,22 @@ class Observation:
         return max(self.from_ms, self.days_from_ms) if window.days > 1 else self.from_ms
 
     def knows(self, window: Window, period: tuple[int, int]) -> bool:
-        """Say whether all of a period, [start, end), was observed, with no gap."""
+        """Return whether all of a period, [start, end), was observed without a gap."""
         start, end = period
         return start >= self.starts_of(window) and self.complete(start, end)
 
     def complete(self, start: int, end: int) -> bool:
-        """Say whether no records of [start, end) are missing."""
+        """Return whether no records of [start, end) are missing."""
         return start >= self.lost_until_ms and not any(
             gap.start_ms < end and start < gap.end_ms for gap in self.gaps
         )
 
     def gaps_after(self, time_ms: int) -> int:
-        """Return how many gaps end after that event time."""
+        """Return the number of gaps that end after that event time."""
         return sum(gap.end_ms > time_ms for gap in self.gaps)
 
     def expire(self, oldest_ms: int) -> None:
-        """Forget the gaps that ended before that event time, but that there were some."""
+        """Drop gaps older than ``oldest_ms``; `lost_until_ms` keeps up to when there were any."""
         forgotten = [gap.end_ms for gap in self.gaps if gap.end_ms <= oldest_ms]
         self.lost_until_ms = max(self.lost_until_ms, *forgotten, 0)
         self.gaps = [gap for gap in self.gaps if gap.end_ms > oldest_ms]

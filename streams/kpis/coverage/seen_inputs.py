@@ -1,7 +1,11 @@
-"""Which inputs a scope has shown on a business day.
+"""Seen inputs: the sums that each scope has had on a business day, and since when.
 
-A KPI without its inputs is absent, not 0; once an input was seen that day, 0
-is the truth.
+A KPI is absent, not 0, while none of the sums that it needs was seen that day. Once one was seen,
+the KPI of a window without any is 0.
+
+Example: the campaign `summer` has its first click of a day at 08:00:10 and its first visit at
+09:30:00. The KPI `visits` of the 5 minutes that end at 09:00 is absent. That of the 5 minutes that
+end at 10:00 is 0 if there were no visits in them.
 """
 
 from __future__ import annotations
@@ -17,11 +21,17 @@ from models.scope import Scope, ScopeKind, scopes_of
 from models.window import DAY_MS, PANE_MS
 
 _NEVER = 2**62
+"""The first pane of a sum that was not seen."""
 KEPT_DAYS = 3
+"""The number of days before the present one that are kept."""
 
 
 class SeenScope(msgspec.Struct, array_like=True):
-    """The first pane of any event and of each needed sum, in one scope and day."""
+    """One scope of a day, as it is saved.
+
+    ``firsts`` has the start of the first pane with any event, in ms, and then that of each needed
+    sum; 2^62 for a sum that was not seen.
+    """
 
     kind: ScopeKind
     campaign: str
@@ -32,7 +42,7 @@ class SeenScope(msgspec.Struct, array_like=True):
 
 
 SeenWire = tuple[int, list[SeenScope]]
-"""The start of a business day, and the scopes that had an event on it."""
+"""The start of a business day, in ms, and the scopes that had an event on it."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(SeenWire).decode
@@ -42,9 +52,10 @@ class SeenInputs:
     """The first pane of each needed sum, by business day and scope.
 
     Args:
-        needed: names of the sums.
-        wire: what `to_wire` returned.
-        wire_needed: the names of the sums at that time.
+        needed: the names of the sums that KPIs need.
+        wire: the saved state, from `to_wire`.
+        wire_needed: the names of the needed sums when the state was saved. Sums that were not
+            among them count as not seen.
     """
 
     def __init__(
@@ -67,17 +78,17 @@ class SeenInputs:
             for day, rows in map(_decode, wire)
         }
         self._news: dict[int, defaultdict[int, set[Scope]]] = {}
-        """Of each day, by pane: the scopes that showed anything for the first time."""
+        """By day and pane, the scopes in which any event or sum was first seen."""
         for day_start, scopes in self._days.items():
             for scope, firsts in scopes.items():
                 for first in set(firsts) - {_NEVER}:
                     self._note_news(day_start, first, scope)
         self._written: dict[int, msgspec.Raw] = {}
-        """The days as they are saved, but for those that changed since."""
+        """The encoded days, without those that changed since they were encoded."""
         self._forgotten_before_ms = 0
 
     def record_pane(self, cells: Iterable[FacetCell], *, day_start: int, pane_start: int) -> bool:
-        """Note what the cells of a pane show; say whether any is new, as `record` does."""
+        """Record the cells of a pane by facet; return whether any is news, as `record` does."""
         earlier = False
         for row in cells:
             earlier |= self.record(
@@ -88,11 +99,18 @@ class SeenInputs:
     def record(
         self, scopes: Iterable[Scope], sums: Sequence[int], *, day_start: int, pane_start: int
     ) -> bool:
-        """Note what the sums of a pane's cell show; the first entry is for any event.
+        """Record which sums a cell of a pane has.
+
+        Args:
+            scopes: the scopes that the cell adds to.
+            sums: the sums of the cell, in the order of `SUMS`; older versions have fewer.
+            day_start: the start of the pane's business day, in ms.
+            pane_start: the start of the pane, in ms.
 
         Returns:
-            Whether a scope or an input of it was seen for the first time, or earlier
-            than known: windows that do not hold the pane itself may change by that.
+            Whether a scope or one of its sums was first seen in this pane, or seen earlier than
+            known. Later windows of the day may change by that, even if they do not contain the
+            pane.
         """
         earlier = False
         width = len(sums)
@@ -115,7 +133,7 @@ class SeenInputs:
         return earlier
 
     def knows(self, day_start: int) -> bool:
-        """Say whether everything that was seen on a day is still known."""
+        """Return whether the records of a day are still kept."""
         return day_start >= self._forgotten_before_ms
 
     def on(self, day_start: int) -> Collection[Scope]:
@@ -125,9 +143,15 @@ class SeenInputs:
     def inputs(
         self, scopes: Iterable[Scope], *, day_start: int, end: int
     ) -> Iterator[tuple[Scope, int]]:
-        """Yield those of the scopes that had an event on a day before ``end``, and their inputs.
+        """Yield the scopes that had an event on a day before ``end``, and the sums seen by then.
 
-        Bit i of the inputs is for the i-th needed sum.
+        Args:
+            scopes: the scopes to look up.
+            day_start: the start of the business day, in ms.
+            end: event time, in ms; what was first seen at or after it is ignored.
+
+        Yields:
+            A scope and a bit mask. Bit i is set if the i-th needed sum was seen.
         """
         day = self._days.get(day_start, {})
         for scope in scopes:
@@ -143,9 +167,9 @@ class SeenInputs:
         self._news.setdefault(day_start, defaultdict(set))[pane_start].add(scope)
 
     def news(self, start: int, end: int, *, day_start: int) -> set[Scope]:
-        """Return the scopes that showed anything of a day for the first time in [start, end).
+        """Return the scopes in which an event or a sum of the day was first seen in [start, end).
 
-        They may have nothing in that time any more: what was reported can be taken back.
+        Such a scope may have no events there any more, because a report can be retracted.
         """
         by_pane: Mapping[int, set[Scope]] = self._news.get(day_start, {})
         panes: Sequence[int] = range(max(start, day_start), end, PANE_MS)
@@ -154,7 +178,7 @@ class SeenInputs:
         return set().union(*(by_pane.get(pane_start, ()) for pane_start in panes))
 
     def expire(self, *, day_start: int) -> None:
-        """Forget days long before the given one."""
+        """Drop the days more than `KEPT_DAYS` before the one that begins at ``day_start``."""
         self._forgotten_before_ms = day_start - KEPT_DAYS * DAY_MS
         for day in [day for day in self._days if day < self._forgotten_before_ms]:
             del self._days[day]
@@ -162,7 +186,7 @@ class SeenInputs:
             self._news.pop(day, None)
 
     def to_wire(self) -> list[msgspec.Raw]:
-        """Return what is to be saved."""
+        """Return the days to be saved; only those that changed are encoded again."""
         for day, rows in self._days.items():
             if day not in self._written:
                 self._written[day] = msgspec.Raw(_encode((day, _on_wire(rows))))

@@ -1,4 +1,8 @@
-"""In which event time sources were silent, and what that leaves unsure."""
+"""Silent sources: when sources were silent, in event time, and which windows that affects.
+
+`SourceRhythm` measures silences in broker time. In event time, a silence of n ms that is found when
+the frontier is at F began at F - n.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +15,26 @@ from streams.kpis.coverage.gaps import Gap
 from streams.kpis.coverage.source_rhythm import Activity, RhythmWire, SourceName, SourceRhythm
 
 UNSURE_SHARE = 0.05
-"""A source that was silent for more of a window than this leaves its KPIs unjudged."""
+"""KPIs of a source that was quiet for a larger share of a window are not judged."""
 
 
 QuietSince = tuple[str, int, int]
-"""Topic, partition, and event time in ms."""
+"""Topic, partition, and the event time in ms since when the source is quiet."""
 
 
 class SilentSources:
-    """The silences that last and those that ended.
+    """Sources that are quiet (suspect or silent) now, and silences that have ended.
 
     Args:
         kinds: the kind of each source topic.
-        silent_after_ms: a shorter silence is never an alert.
+        silent_after_ms: a shorter silence, in ms of broker time, never raises an alert.
     """
 
     def __init__(self, kinds: Mapping[str, SourceKind], *, silent_after_ms: int) -> None:
         self.rhythm = SourceRhythm(silent_after_ms=silent_after_ms)
         self.ended: list[Gap] = []
         self.silent: Sequence[SourceName] = ()
-        """The sources that are silent now."""
+        """The sources that are silent now; suspect ones are not among them."""
         self._kinds = kinds
         self._silent_after_ms = silent_after_ms
         self._quiet_since: dict[SourceName, int] = {}
@@ -38,23 +42,23 @@ class SilentSources:
     def restore(
         self, rhythm: RhythmWire, ended: Iterable[Gap], quiet_since: Iterable[QuietSince]
     ) -> None:
-        """Take up a saved state."""
+        """Restore a saved state: `rhythm`, `ended` and `quiet_since`."""
         self.rhythm = SourceRhythm(silent_after_ms=self._silent_after_ms, wire=rhythm)
         self.ended = list(ended)
         self._quiet_since = {(topic, partition): ms for topic, partition, ms in quiet_since}
 
     @property
     def quiet_since(self) -> list[QuietSince]:
-        """The sources that are quiet, and since which event time."""
+        """The sources that are quiet now, and since which event time."""
         return [(*name, since_ms) for name, since_ms in self._quiet_since.items()]
 
     def record(self, report: Report, *, listened_ms: int, frontier_ms: int) -> bool:
-        """Take note of a report; say whether a silence ended by it.
+        """Record a report, and return whether it ended a silence.
 
         Args:
             report: of a source partition.
-            listened_ms: how far that partition was read before, in broker time.
-            frontier_ms: event time up to which everything is complete.
+            listened_ms: the broker time up to which that partition was read before the report.
+            frontier_ms: the frontier, in ms of event time.
         """
         if not report.last_append_ms:
             return False
@@ -68,7 +72,12 @@ class SilentSources:
         return bool(ended)
 
     def listen(self, read_up_to_ms: Mapping[SourceName, int], *, frontier_ms: int) -> None:
-        """Note which sources are quiet, and since which event time."""
+        """Find the sources that are quiet, and since which event time.
+
+        Args:
+            read_up_to_ms: the broker time up to which each source partition was read.
+            frontier_ms: the frontier, in ms of event time.
+        """
         quiet = self.rhythm.quiet(read_up_to_ms)
         self._quiet_since = {
             name: self._quiet_since.get(name, frontier_ms - silence_ms)
@@ -77,7 +86,10 @@ class SilentSources:
         self.silent = tuple(name for name, (voice, _) in quiet.items() if voice is Activity.SILENT)
 
     def unsure(self, start_ms: int, end_ms: int) -> frozenset[SourceKind]:
-        """Return the kinds of source that were quiet in a good part of a window."""
+        """Return the kinds of source that were quiet for over 5 % of [start_ms, end_ms).
+
+        KPIs of the window that rest on these kinds are affected by a silent source.
+        """
         least_ms = (end_ms - start_ms) * UNSURE_SHARE
         quiet = [(topic, since_ms, end_ms) for (topic, _), since_ms in self._quiet_since.items()]
         ended = [(one.topic, one.start_ms, one.end_ms) for one in self.ended]
@@ -88,5 +100,5 @@ class SilentSources:
         )
 
     def expire(self, oldest_ms: int) -> None:
-        """Forget silences that ended before that event time."""
+        """Drop the silences that ended at or before that event time."""
         self.ended = [one for one in self.ended if one.end_ms > oldest_ms]

@@ -1,11 +1,21 @@
-"""Which sources are silent against their own rhythm.
+"""Source rhythm: finds sources that are silent for unusually long, measured by their own gaps.
 
-Silence is measured in the broker's time, by topic and by partition, and only as
-far as was listened: what waits unread is not silence. A source that was never
-silent for more than a second is suspect after a few and silent after
-`silent_after_ms`; one that speaks once an hour needs hours. While a source is
-suspect, what depends on it is not judged; once it is silent, that is an alert of
-its own, until it speaks again or a day has passed.
+The gaps between records are measured for each partition and each topic, in broker time. Time counts
+only as far as the source was read: unread records are not silence. A source is *suspect* after 3
+times its longest recent gap, at least 2 s, and *silent* after 6 times that gap, at least
+`silent_after_ms`. In both cases its KPIs are not judged. A silent source also raises an alert,
+until it has a record again or a day has passed.
+
+Example, with `silent_after_ms` of 20 s:
+
+    longest recent gap          suspect after   silent after
+    0.5 s                       2 s             20 s
+    1 s                         3 s             20 s
+    90 s (an order a minute)    4.5 min         9 min
+    1 h                         3 h             6 h
+
+A gap counts for 10 minutes or 4 times its length, whichever is longer: one of 90 s for 10 minutes,
+one of 1 h for 4 h.
 """
 
 from __future__ import annotations
@@ -18,18 +28,21 @@ import msgspec
 from models.window import DAY_MS, MINUTE_MS
 
 OBSERVED_MS = 30_000
-"""A source must have spoken for so long before its silence says anything."""
+"""The least time between a source's first and last record before its silence is judged."""
 REMEMBERED_MS = 10 * MINUTE_MS
+"""The shortest time for which a gap counts."""
 REMEMBERED_GAPS = 4
-"""A gap counts for ten minutes, or for so many times its own length."""
+"""A long gap counts for this multiple of its own length."""
 SUSPECT_GAPS = 3
-"""So many times the longest gap of late is suspect, twice as many is silence."""
+"""A source is suspect after this multiple of its longest gap, and silent after twice as much."""
 SUSPECT_AFTER_MS = 2_000
+"""A shorter silence is never suspect."""
 FORGOTTEN_MS = DAY_MS
+"""After so long a silence the source is forgotten, and its rhythm is learned again."""
 
 
 class Activity(Enum):
-    """What a source's silence says."""
+    """The state of a source."""
 
     SPEAKS = auto()
     SUSPECT = auto()
@@ -37,14 +50,23 @@ class Activity(Enum):
 
 
 class _Source(msgspec.Struct, array_like=True):
-    """``gaps`` has the gaps that count, each with when it ended, in ms; the longest first."""
+    """The rhythm of one source, in ms of broker time.
+
+    Args:
+        first_ms: when its first record was appended.
+        last_ms: when its newest record was appended.
+        gaps: the length and the end of each gap that counts, the longest and oldest first.
+    """
 
     first_ms: int
     last_ms: int
     gaps: list[tuple[int, int]]
 
     def learn(self, gap_ms: int, *, at_ms: int) -> None:
-        """Remember a gap, and forget those that are over or shorter."""
+        """Add a gap, and drop those that have expired or are not longer.
+
+        A gap that is not longer than a newer one can never be the longest again.
+        """
         kept = [
             (gap, ended)
             for gap, ended in self.gaps
@@ -54,15 +76,17 @@ class _Source(msgspec.Struct, array_like=True):
 
 
 SourceName = tuple[str, int]
-"""Topic and partition; partition -1 is the topic as a whole."""
+"""Topic and partition; partition -1 stands for the whole topic."""
 RhythmWire = list[tuple[str, int, _Source]]
+"""The saved state: topic, partition and rhythm of each source."""
 
 
 class SourceRhythm:
-    """The gaps between the records of every source.
+    """The gaps between the records of each source.
 
     Args:
-        silent_after_ms: a shorter silence is never an alert.
+        silent_after_ms: a shorter silence never raises an alert, in ms.
+        wire: the saved state, from `to_wire`.
     """
 
     def __init__(self, *, silent_after_ms: int, wire: RhythmWire | None = None) -> None:
@@ -72,24 +96,24 @@ class SourceRhythm:
     def spoke(
         self, topic: str, partition: int, *, at_ms: int, listened_ms: int
     ) -> list[tuple[SourceName, int]]:
-        """Take note that a source partition's newest record came at that broker time.
+        """Record when the newest record of a source partition was appended.
 
         Args:
             topic: the source topic.
             partition: its partition.
-            at_ms: when the broker appended that record.
-            listened_ms: how far the partition was read before, in broker time. What
-                came between then and now may hold more than its newest record.
+            at_ms: the broker time at which that record was appended.
+            listened_ms: the broker time up to which the partition was read before. Gaps are
+                measured up to there: more records than the newest one may have come since.
 
         Returns:
-            The silences that ended by it, and how long they were, in ms.
+            The sources whose silence ended with it, and how long it was, in ms.
         """
         names = ((topic, partition), (topic, -1))
         until_ms = min(at_ms, listened_ms)
         return [(name, ended) for name in names if (ended := self._record(name, at_ms, until_ms))]
 
     def _record(self, name: SourceName, at_ms: int, until_ms: int) -> int:
-        """Return the length of the silence that ended; 0 if there was none."""
+        """Return the length, in ms, of the silence that ended; 0 if there was none."""
         source = self._sources.get(name)
         if source is None or until_ms - source.last_ms >= FORGOTTEN_MS:
             self._sources[name] = _Source(at_ms, at_ms, [])
@@ -118,8 +142,10 @@ class SourceRhythm:
     ) -> dict[SourceName, tuple[Activity, int]]:
         """Return the sources that are suspect or silent, and for how long, in ms.
 
+        A topic as a whole is heard up to the smallest time of its partitions.
+
         Args:
-            read_up_to_ms: how far each source partition was read, in broker time.
+            read_up_to_ms: the broker time up to which each source partition was read.
         """
         heard: dict[SourceName, int] = dict(read_up_to_ms)
         for (topic, _), up_to_ms in read_up_to_ms.items():
@@ -133,5 +159,5 @@ class SourceRhythm:
         return found
 
     def to_wire(self) -> RhythmWire:
-        """Return what is to be saved."""
+        """Return the state to be saved."""
         return [(topic, partition, source) for (topic, partition), source in self._sources.items()]

@@ -1,4 +1,4 @@
-"""Source partitions that can't go on because a service outside does not answer."""
+"""Source partitions that wait for an external service, e.g. Redis."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Iterable
 from models.aggregates.ingest_report import Waiting
 
 TOLD_MS = 3_000
-"""Workers tell it with every heartbeat; it is over when they do not any more."""
+"""A partition waits until this long after the last heartbeat that reported it as waiting."""
 
 
 class WaitingSources:
-    """What workers told lately."""
+    """The partitions that workers recently reported as waiting."""
 
     def __init__(self) -> None:
         self._told: dict[tuple[str, int], tuple[int, str]] = {}
 
     def record(self, told: Iterable[Waiting], *, at_ms: int) -> None:
-        """Take note of who waits, as told at a time of the broker."""
+        """Record the partitions that wait, as reported at broker time ``at_ms``."""
         for waiting in told:
             self._told[waiting.topic, waiting.partition] = (at_ms, waiting.why)
 
     def at(self, now_ms: int) -> dict[tuple[str, int], str]:
-        """Return what each source that waits now waits for."""
+        """Return the source partitions that wait now, and the reason of each."""
         return {
             source: why
             for source, (at_ms, why) in sorted(self._told.items())

@@ -1,1 +1,1 @@
-"""Reports as they come in: the ledger, counters, paces."""
+"""Intake of reports: the ledger, and counters, shares and rates of what was read."""

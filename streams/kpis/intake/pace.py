@@ -1,19 +1,25 @@
-"""How much is done in a second: records read, windows closed."""
+"""Rates per second, e.g. of records read or windows closed."""
 
 from __future__ import annotations
 
 MEASURED_OVER_MS = 3_000
+"""The shortest time over which a rate is measured."""
 
 
 class Pace:
-    """What a count grows by per second, over the last few seconds."""
+    """The growth of a count per second, measured every few seconds."""
 
     def __init__(self) -> None:
         self._since: tuple[int, int] | None = None
         self._per_second = 0.0
 
     def at(self, now_ms: int, *, count: int) -> float:
-        """Return the pace, given the count by now."""
+        """Return the growth per second that was measured last; 0 before the first measurement.
+
+        Args:
+            now_ms: the present time.
+            count: the count at that time.
+        """
         if self._since is None:
             self._since = (now_ms, count)
         since_ms, before = self._since

@@ -1,10 +1,19 @@
-"""Applies every report once.
+"""Report ledger: applies every report exactly once.
 
-Each report covers the offsets (from, to] of one source partition, so a report
-that was sent again is known by where it ends. A worker that was taken for dead
-and came back may have reported offsets that its successor reports too: the
-successor's epoch is higher and its report starts where the other did, so
-the other's sums are taken back.
+A report covers the offsets (from, to] of one source partition. The ledger keeps the last applied
+report of each partition, and recognises a repeated report by its end. A worker that was taken for
+dead may have reported offsets that its successor reports too. The successor has a higher epoch and
+starts from the same checkpoint, so its report replaces the other one, which is retracted.
+
+Example: worker A is paused after its report of (41, 51], before its checkpoint. B succeeds it.
+
+    worker  epoch  report    verdict
+    A       3      (41, 51]  APPLIED
+    B       4      (41, 49]  REPLACED     A's cells are retracted, B's are added
+    B       4      (41, 49]  REPEATED     sent again: ignored
+    A       3      (51, 60]  OVERLAPPING  A wakes up: older epoch, does not follow on 49: refused
+    B       4      (49, 60]  APPLIED
+    B       4      (65, 70]  APPLIED      and `missing`: the report of (60, 65] was lost
 """
 
 from __future__ import annotations
@@ -19,19 +28,22 @@ from models.aggregates.ingest_report import PanesWire, Report, SourceStats
 
 
 class Verdict(Enum):
-    """What becomes of a report."""
+    """The treatment of a report."""
 
     HEARTBEAT = auto()
+    """Covers no offsets; it has only the progress of the partition."""
     APPLIED = auto()
+    """To be added."""
     REPLACED = auto()
-    """Applied, after the report that it overlaps was taken back."""
+    """To be added, after the report that it replaces is retracted."""
     REPEATED = auto()
+    """Ignored: the offsets up to its end were applied already."""
     OVERLAPPING = auto()
-    """Refused: it can't be split from what was applied before."""
+    """Refused: it overlaps applied offsets in part, or an older epoch does not follow on them."""
 
 
 def counts_of(stats: SourceStats) -> dict[str, int]:
-    """Return a report's counts by name; dead letters by ``dead_letters/reason``."""
+    """Return a report's counts by name; those of dead letters as ``dead_letters/<reason>``."""
     counts = {
         "records": stats.records,
         "counted": stats.counted,
@@ -46,7 +58,7 @@ def counts_of(stats: SourceStats) -> dict[str, int]:
 
 
 class Entry(msgspec.Struct, array_like=True):
-    """The last report that was applied of one source partition."""
+    """The last applied report of one source partition, as it is saved."""
 
     epoch: int
     from_offset: int
@@ -56,7 +68,7 @@ class Entry(msgspec.Struct, array_like=True):
 
 
 class _EntryHead(msgspec.Struct, array_like=True):
-    """The head of a written `Entry`; the rest is skipped."""
+    """The first fields of an encoded `Entry`; the others are not decoded."""
 
     epoch: int
     from_offset: int
@@ -70,7 +82,10 @@ _decode_head = msgspec.msgpack.Decoder(_EntryHead).decode
 
 @dataclass(slots=True)
 class _Last:
-    """The last report of a source partition, whose panes and counts are seldom asked for."""
+    """The last applied report of a source partition.
+
+    It is kept encoded: its panes and counts are needed only if the report is replaced.
+    """
 
     epoch: int
     from_offset: int
@@ -79,21 +94,25 @@ class _Last:
 
     @classmethod
     def of(cls, written: bytes) -> _Last:
-        """Take a written entry, of which only the head is read."""
+        """Wrap an encoded entry, of which only the first fields are decoded."""
         head = _decode_head(written)
         return cls(head.epoch, head.from_offset, head.to_offset, written)
 
     @property
     def entry(self) -> Entry:
-        """The entry as it was applied."""
+        """The whole entry, decoded."""
         return _decode(self.written)
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A verdict, and the panes and counts that must be taken back first.
+    """The ledger's decision on a report.
 
-    ``missing`` says that reports between the last one and this were lost.
+    Args:
+        verdict: how the report is treated.
+        undo: cells to retract before the report is added, by the start of their pane.
+        undo_counts: counts to subtract, by name.
+        missing: whether reports between the last applied one and this one were lost.
     """
 
     verdict: Verdict
@@ -103,7 +122,11 @@ class Ruling:
 
 
 class Ledger:
-    """The last applied report of every source partition."""
+    """The last applied report of each source partition.
+
+    Args:
+        entries: what `entries` returned when the state was saved.
+    """
 
     def __init__(self, entries: Iterable[tuple[str, int, msgspec.Raw]] = ()) -> None:
         self._last = {
@@ -111,14 +134,14 @@ class Ledger:
         }
 
     def entries(self) -> list[tuple[str, int, msgspec.Raw]]:
-        """Return what is to be saved."""
+        """Return the entries to be saved: topic, partition, and encoded `Entry`."""
         return [
             (topic, partition, msgspec.Raw(last.written))
             for (topic, partition), last in self._last.items()
         ]
 
     def rule(self, report: Report) -> Ruling:
-        """Decide on a report and, if it is to be applied, note it."""
+        """Decide how a report is treated; record it as the last one if it is to be applied."""
         key = (report.topic, report.partition)
         last = self._last.get(key)
         if report.from_offset == report.to_offset:
@@ -142,12 +165,12 @@ class Ledger:
         return self._record(key, report, Ruling(Verdict.APPLIED, {}, {}, missing))
 
     def _beat(self, report: Report, last: _Last | None) -> Ruling:
-        """Rule on a heartbeat: one that is past what was applied shows that reports are missing."""
+        """Rule on a heartbeat. If it is ahead of the last applied offset, reports were lost."""
         missing = (
             last is not None and report.epoch >= last.epoch and report.from_offset > last.to_offset
         )
         if missing and last is not None:
-            # Told once; what comes next follows on from here.
+            # Reported once: the next report follows on from this offset.
             key = (report.topic, report.partition)
             entry = msgspec.structs.replace(last.entry, to_offset=report.from_offset)
             self._last[key] = _Last.of(_encode(entry))

@@ -1,4 +1,4 @@
-"""What was counted of the sources: records, dead letters and campaigns that nobody knows."""
+"""Counters of source topics: records, dead letters, and samples of unknown campaigns."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from models.aggregates.ingest_report import Report
 from streams.kpis.intake.report_ledger import counts_of
 
 UNKNOWN_SAMPLES = 20
+"""The number of ids of unknown campaigns that are kept: the newest ones."""
 
 
 class SourceCounters:
-    """Counts by topic, and samples of unknown campaigns.
+    """Counts of all records by topic, and ids of campaigns that are not defined.
 
     Args:
-        totals: the counts of each topic.
-        unknown: the samples.
+        totals: saved counts by topic and name (`counts_of`).
+        unknown: saved ids of unknown campaigns, the newest last.
     """
 
     def __init__(
@@ -26,11 +27,16 @@ class SourceCounters:
 
     @property
     def records(self) -> int:
-        """How many records were read."""
+        """The number of records read of all topics."""
         return sum(counts.get("records", 0) for counts in self.totals.values())
 
     def record(self, report: Report, *, undo: Mapping[str, int]) -> None:
-        """Add what a report counted, less what it replaces."""
+        """Add the counts of a report, and subtract those of a report that it replaces.
+
+        Args:
+            report: the applied report.
+            undo: the counts to subtract (`Ruling.undo_counts`).
+        """
         totals = self.totals.setdefault(report.topic, {})
         for name, count in counts_of(report.stats).items():
             totals[name] = totals.get(name, 0) + count

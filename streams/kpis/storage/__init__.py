@@ -1,1 +1,1 @@
-"""Buckets of panes, quarters and days; what is seldom read is spilled to disk."""
+"""Cells in buckets, from 10 s to all time; buckets that are seldom read are spilled to disk."""

@@ -1,4 +1,9 @@
-"""Everything before the days that are kept, in one bucket that never expires."""
+"""The all-time bucket: everything before the days that are kept. It never expires.
+
+Its key in the state is ``bucket/4/<until_ms>``. A crash can leave a newer all-time bucket beside
+an older head, so that days that the bucket already contains are still in the state. ``until_ms``
+tells which days these are, and they are not added twice.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +17,12 @@ _PREFIX = b"bucket/%d/" % ALL_TIME_LEVEL
 
 
 class AllTimeBucket:
-    """What days had that are not kept any more.
+    """The sum of the business days that have expired.
 
-    Its key says up to when it has everything: where it is newer than the rest of a
-    state, the days that it took already are still there, and must not be taken twice.
+    `until_ms` is the event time, in ms, before which everything belongs to this bucket.
+
+    Args:
+        frozen: where the bucket is spilled while nobody reads it.
     """
 
     def __init__(self, frozen: SpilledBuckets) -> None:
@@ -25,24 +32,24 @@ class AllTimeBucket:
         self._stored_as: bytes | None = None
 
     def holds(self, time_ms: int) -> bool:
-        """Say whether events of that time belong to it."""
+        """Return whether events of that time belong to this bucket."""
         return time_ms < self.until_ms
 
     def take(self, day: Bucket) -> None:
-        """Add what a day had."""
+        """Add the cells of a business day."""
         self.bucket.add(day.columns(), at_offset=max(self.bucket.offset, day.offset))
 
     def extend(self, until_ms: int) -> None:
-        """Let everything before that time be its own from now on."""
+        """Move the bucket's end to ``until_ms``; it never moves back."""
         self.until_ms = max(self.until_ms, until_ms)
 
     def freeze(self) -> None:
-        """Keep it in the cold store while nobody looks at it, once it was stored."""
+        """Spill the bucket, unless it has changes that are not stored yet."""
         if self._stored_as is not None and not self.bucket.dirty and not self.bucket.frozen:
             self.bucket.freeze()
 
     def take_segments(self) -> Iterator[Segment]:
-        """Yield what is to be stored since the last call."""
+        """Yield the bucket if it changed since the last call, and the removal of its former key."""
         if not self.bucket.dirty:
             return
         self.bucket.dirty = False
@@ -53,7 +60,15 @@ class AllTimeBucket:
         yield Segment(key, self.bucket.as_it_is())
 
     def restore(self, until_ms: int, data: bytes) -> list[bytes]:
-        """Take up what was stored, if it is the newest; return the keys of what is older."""
+        """Restore a stored bucket, unless a newer one was restored before.
+
+        Args:
+            until_ms: the end of the bucket, from its key.
+            data: the value of the segment.
+
+        Returns:
+            The keys of older versions of this bucket, which are to be removed.
+        """
         key = _key(until_ms)
         if until_ms < self.until_ms:
             return [key]

@@ -1,4 +1,4 @@
-"""The cells of one stretch of time, in memory or in the cold store."""
+"""A bucket: the cells of one stretch of time, in memory or spilled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from streams.kpis.storage.spilled_buckets import SpilledBuckets
 
 
 class Segment(NamedTuple):
-    """A key of the stage's state that changed, and what writes its value; None removes it."""
+    """A changed key of the stage's state.
+
+    Args:
+        key: the key.
+        write: returns the value to be stored; None removes the key.
+    """
 
     key: bytes
     write: Callable[[], bytes] | None = None
@@ -20,7 +25,13 @@ class Segment(NamedTuple):
 class Bucket:
     """The cells of one stretch of time.
 
-    A frozen bucket has them in the cold store, as the bytes that are stored.
+    A spilled bucket (`frozen`) has no cells in memory: `SpilledBuckets` holds its bytes as they are
+    stored in the state. `offset` is that of the last record of reports that was added;
+    -1 if there is none. `dirty` says that the bucket changed since it was last stored.
+
+    Args:
+        key: the bucket's key in the state.
+        frozen: where it is spilled.
     """
 
     __slots__ = ("_columns", "_key", "_spilled", "dirty", "offset")
@@ -33,7 +44,7 @@ class Bucket:
         self.dirty = False
 
     def add(self, columns: CellColumns, *, at_offset: int) -> None:
-        """Take what was reported at an offset."""
+        """Add cells that were reported at an offset; a spilled bucket is loaded first."""
         if self._columns is None:
             self._columns = GrowingColumns(self._spilled.take(self._key))
         self._columns.add(columns)
@@ -41,28 +52,28 @@ class Bucket:
         self.dirty = True
 
     def columns(self) -> CellColumns:
-        """Return the cells, only to be read."""
+        """Return the cells, merged. Callers must not modify them."""
         if self._columns is None:
             return self._spilled.columns(self._key)
         return self._columns.whole()
 
     @property
     def frozen(self) -> bool:
-        """Whether it is in the cold store."""
+        """Whether the bucket is spilled."""
         return self._columns is None
 
     def freeze(self) -> None:
-        """Keep it in the cold store from now on."""
+        """Spill the bucket, and free its memory."""
         self._spilled.put(self._key, self.to_bytes())
         self._columns = None
 
     def forget(self) -> None:
-        """Leave nothing in the cold store."""
+        """Remove the bucket's spilled bytes, if there are any."""
         if self.frozen:
             self._spilled.remove(self._key)
 
     def as_it_is(self) -> Callable[[], bytes]:
-        """Return what writes the bucket as it is now, whatever is added to it later."""
+        """Return a function that encodes the bucket as it is now, whatever is added later."""
         if self._columns is None:
             data = self._spilled.data(self._key)
             return lambda: data
@@ -74,12 +85,12 @@ class Bucket:
         return lambda: bucket_codec.encode(offset, parts.whole(), facets)
 
     def to_bytes(self) -> bytes:
-        """Write it as it is stored."""
+        """Encode the bucket as it is stored."""
         return self.as_it_is()()
 
     @classmethod
     def from_bytes(cls, key: bytes, data: bytes, frozen: SpilledBuckets) -> Bucket:
-        """Take up what `to_bytes` wrote; it is frozen until somebody looks at it."""
+        """Restore a bucket from the bytes of `to_bytes`. It stays spilled until cells are added."""
         bucket = cls(key, frozen)
         bucket.offset = bucket_codec.offset_in(data)
         frozen.put(key, data)

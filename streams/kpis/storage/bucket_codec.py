@@ -1,4 +1,9 @@
-"""A bucket as it is stored: the offset that it last took, and its cells in columns."""
+"""Encoding of a bucket: MessagePack of its last applied offset and its cells in columns.
+
+The facets of a bucket are numbered from 0 in the order of its own list ``facets``, because the
+numbers of a `FacetIndex` differ from worker to worker. Integer columns are stored in the smallest
+width that holds all their values; HyperLogLog registers are compressed with zlib.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ from streams.kpis.columnar.user_columns import UserColumns
 
 
 class _ColumnsWire(msgspec.Struct, array_like=True):
-    """Columns whose rows are numbered by ``facets``; append only."""
+    """Columns; row i is ``facets[i]``. Fields are appended, never reordered or removed."""
 
     facets: list[Facet]
     places: bytes
@@ -33,7 +38,10 @@ class _ColumnsWire(msgspec.Struct, array_like=True):
 
 
 class _BucketWire(msgspec.Struct, array_like=True):
-    """Versions before 0.2 wrote ``cells``, one by one; append only."""
+    """A stored bucket; fields are appended, never reordered or removed.
+
+    Versions before 0.2 wrote a list of ``cells`` instead of ``columns``.
+    """
 
     offset: int
     cells: list[FacetCell]
@@ -41,7 +49,7 @@ class _BucketWire(msgspec.Struct, array_like=True):
 
 
 class _Offset(msgspec.Struct, array_like=True):
-    """The head of what is stored of a bucket; the rest is skipped."""
+    """The first field of a stored bucket; the others are not decoded."""
 
     offset: int
 
@@ -52,12 +60,18 @@ _decode_offset = msgspec.msgpack.Decoder(_Offset).decode
 
 
 def offset_in(data: bytes) -> int:
-    """Return the offset of what `encode` wrote."""
+    """Return the offset of an encoded bucket, without decoding its cells."""
     return _decode_offset(data).offset
 
 
 def encode(offset: int, columns: CellColumns, facets: FacetIndex) -> bytes:
-    """Write a bucket."""
+    """Encode a bucket.
+
+    Args:
+        offset: of the last record of reports that the bucket contains.
+        columns: its cells by facet, merged.
+        facets: the numbering of the rows of ``columns``.
+    """
     rows = columns.rows()
     number_of = np.full(int(rows.max(initial=-1)) + 1, -1, np.int32)
     number_of[rows] = np.arange(len(rows))
@@ -77,7 +91,12 @@ def encode(offset: int, columns: CellColumns, facets: FacetIndex) -> bytes:
 
 
 def decode(data: bytes, facets: FacetIndex) -> CellColumns:
-    """Read what `encode`, or an older version, wrote."""
+    """Decode the cells of a bucket that this or an older version encoded.
+
+    Args:
+        data: the encoded bucket.
+        facets: the numbering of the rows of the result; unknown facets get a number.
+    """
     bucket = _decode(data)
     wire = bucket.columns
     if wire is None:
@@ -98,7 +117,11 @@ def decode(data: bytes, facets: FacetIndex) -> CellColumns:
 
 
 def _packed(column: npt.NDArray[np.signedinteger[Any]]) -> bytes:
-    """Write whole numbers as narrow as they are: how many bytes each, and the bytes."""
+    """Encode integers in the smallest width that holds all of them.
+
+    The first byte is the width in bytes as an ASCII digit (1, 2, 4 or 8). The integers follow,
+    signed and little-endian.
+    """
     for width in (1, 2, 4):
         bits = 8 * width - 1
         if -1 << bits <= column.min(initial=0) and column.max(initial=0) < 1 << bits:
@@ -107,5 +130,5 @@ def _packed(column: npt.NDArray[np.signedinteger[Any]]) -> bytes:
 
 
 def _unpacked(data: bytes) -> npt.NDArray[np.signedinteger[Any]]:
-    """Read what `_packed` wrote."""
+    """Decode the integers that `_packed` encoded."""
     return np.frombuffer(data, f"<i{data[:1].decode()}", offset=1)

@@ -1,13 +1,20 @@
-"""Cells by facet in buckets of 10 s, a minute, a quarter of an hour, a business day, an era.
+"""Bucket store: cells by facet in buckets of 10 s, 1 min, 15 min, a business day, and all time.
 
-A delta is added at once to the buckets that hold its pane, of those levels that
-are kept of its time, so that late data need nothing special, and a long window is
-the sum of few coarse buckets and the fine ones at its edges. Every bucket
-remembers the offset of the report it last took, so that a replay adds nothing
-twice. A business day is summed up from its quarters once it is settled: while it
-goes on, it would be written anew with every checkpoint. The era takes the days
-that are not kept any more. Days on which windows begin at a moment of their own
-are pinned: their quarters are kept as long as days are.
+A reported pane is added to its bucket of every level that is still kept for its time. Late data
+therefore need no special handling. A window is the sum of the coarsest buckets that fit into it:
+
+    1h ending at 12:07        8 minutes, 3 quarters, 7 minutes     [11:07, 12:07)
+    5m ending at 12:07:30     3 panes, 4 minutes, 3 panes          [12:02:30, 12:07:30)
+    week ending at 12:15      6 business days, 49 quarters         today is not summed up yet
+    so_far ending at 12:15    all time, the days kept, 49 quarters
+
+Each bucket stores the offset of the last record of reports that it contains. After a crash, buckets
+may be newer than the head. A replayed report is added only to buckets with a smaller offset.
+
+The bucket of a business day is built from its quarters once the day is settled. Before that it
+would change, and be rewritten, with every checkpoint. Days that expire are added to the all-time
+bucket. Days on which the stage of a campaign begins are *pinned*: their quarters are kept as long
+as days are, so that a window that begins within such a day stays exact.
 """
 
 from __future__ import annotations
@@ -41,7 +48,7 @@ from streams.kpis.storage.spilled_buckets import Spill, SpilledBuckets
 
 QUARTER_LEVEL, DAY_LEVEL = 2, 3
 STEPS = (PANE_MS, MINUTE_MS, QUARTER_MS, DAY_MS)
-"""How long a bucket of a level is; business days may be an hour off."""
+"""The length of a bucket of each level, in ms; business days may be an hour longer or shorter."""
 
 _LONGEST_DAYS = max(window.days for window in WINDOWS)
 KEPT_MS = (
@@ -50,46 +57,49 @@ KEPT_MS = (
     8 * DAY_MS + 4 * HOUR_MS,
     (2 * _LONGEST_DAYS + 2) * DAY_MS,
 )
-"""How long before the frontier the buckets of a level are kept: their longest window and
-the period before it, its edge, and the longest correction horizon of the default
-settings. Minutes are the edge of the day before, up to the same time of day. Quarters are
-the edges of the same 24 hours a week before, and of the day before a change of a campaign
-that long ago, and an hour for a change of the clock; they are in the cold store, so a week
-of them takes little memory."""
+"""The time before the frontier for which buckets of each level are kept, in ms.
+
+Each covers the longest window that needs the level, the period before that window, its edges, and
+the longest correction horizon of the default settings. Minutes are needed for the day before, up to
+the same time of day. Quarters are needed for the same 24 hours a week before, for the day before a
+change of a campaign at that time, and for one hour of daylight saving time. Old quarters are
+spilled, so a week of them takes little memory."""
 
 
 LONGEST_FINE_MS = 5 * MINUTE_MS + PANE_MS
-"""The longest window that closes every pane, and one pane."""
+"""The longest window that closes every pane, plus one pane, in ms."""
 
 
 FROZEN_AFTER_MS = (LONGEST_FINE_MS + PANE_MS, LONGEST_FINE_MS, QUARTER_MS, QUARTER_MS)
-"""So long after its end a bucket of a level is seldom looked at: it is kept in the cold store."""
+"""The time after its end at which a bucket of each level is spilled, in ms: it is seldom read."""
 
 SETTLED_AFTER_MS = 2 * QUARTER_MS
-"""So long before a window's end its buckets do not change any more, but for very late data."""
+"""Buckets that end so long before a window's end are settled: only very late data change them."""
 LOOKED_THROUGH_EVERY_MS = (MINUTE_MS, MINUTE_MS, QUARTER_MS, QUARTER_MS)
-"""How often, in event time, the buckets of a level are looked through for those to expire."""
+"""The interval at which buckets of each level are checked for expiry and spilling, in ms."""
 PANES_A_STEP = 10
-"""So many panes of a report, or parts of them, are added in one step, up to 5 ms."""
+"""The most panes of a report, or parts of panes, added in one step of up to 5 ms."""
 CELLS_A_STEP = 300
-"""So many cells of a pane are added in one step, up to 5 ms."""
+"""The most cells added in one step of up to 5 ms."""
 BUCKETS_READ_A_STEP = 8
-"""So many buckets are added up in one step."""
+"""The most buckets read for a window in one step."""
 BUCKETS_A_STEP = 50
-"""So many buckets are restored, forgotten or frozen in one step, up to 5 ms."""
+"""The most buckets restored, removed or spilled in one step of up to 5 ms."""
 ENTRIES_A_STEP = 20_000
-"""Fewer buckets are, if they have more entries than that together."""
+"""A step of reading or spilling ends early once its buckets have this many entries."""
 
 LONG_MS = 3 * HOUR_MS
-"""Longer windows that begin with a business day are summed from where they were summed before."""
+"""Longer windows that begin with a business day, or with all time, use running sums."""
 
 
 class BucketStore:
     """All cells that windows may still need.
 
+    All times are event times in ms. Long work is returned as `Steps`.
+
     Args:
-        day: the business day.
-        cold: where buckets are kept that are seldom looked at.
+        day: where business days begin and end.
+        cold: stores spilled buckets; None for a dict in memory.
     """
 
     def __init__(self, day: BusinessDay, cold: Spill | None = None) -> None:
@@ -104,16 +114,22 @@ class BucketStore:
         self._campaign_sums = CampaignSums(self._facets, self.cover)
         self._days_until = 0
         self.quarters_from_ms = 0
-        """An older version may have forgotten quarters before that time."""
+        """Quarters before that event time, in ms, may have been dropped by an older version."""
         self._pinned: frozenset[int] = frozenset()
         self._pinned_quarters: frozenset[int] = frozenset()
         self._applied = -1
         self._stored_up_to = -1
 
     def apply(self, panes: PanesWire, *, undo: PanesWire, at_offset: int) -> Steps[None]:
-        """Take ``undo`` back and add ``panes``, unless this offset was applied before.
+        """Retract ``undo`` and add ``panes`` in all buckets that do not have this offset yet.
 
-        Until the last step some buckets have a part of it only, and are not to be stored.
+        Until the last step some buckets contain only a part of the report. No snapshot may be
+        taken before.
+
+        Args:
+            panes: cells by the start of their pane.
+            undo: the cells of a replaced report, by the start of their pane.
+            at_offset: of the record of reports.
         """
         self._applied = at_offset
         taking: set[Bucket] = set()
@@ -125,13 +141,14 @@ class BucketStore:
                 yield
 
     def _add(self, start: int, delta: CellColumns, at_offset: int, taking: set[Bucket]) -> None:
-        """Add a pane to the buckets that hold it.
+        """Add cells of a pane to the buckets that contain the pane.
 
         Args:
-            start: of the pane.
-            delta: what it has.
-            at_offset: where it was reported.
-            taking: the buckets that have another part of the same report already.
+            start: the start of the pane.
+            delta: its cells.
+            at_offset: the offset of the record of reports.
+            taking: the buckets to which a part of the same report was added already. Their offset
+                is ``at_offset`` because of that part, and not because of a replay.
         """
         for bucket in self._holding(start):
             if bucket.offset < at_offset or bucket in taking:
@@ -141,7 +158,7 @@ class BucketStore:
         self._campaign_sums.changed(start)
 
     def _holding(self, start: int) -> Iterator[Bucket]:
-        """Yield the buckets that hold a pane."""
+        """Yield the buckets that contain a pane, and create those that are missing."""
         for level, buckets in enumerate(self._levels):
             aligned = self._aligned(level, start)
             bucket = buckets.get(aligned)
@@ -157,7 +174,7 @@ class BucketStore:
             yield self._all_time.bucket
 
     def _keeps(self, level: int, start: int) -> bool:
-        """Say whether buckets of a level are kept of that time; days are once they are settled."""
+        """Return whether a level keeps buckets of that time; of days, only settled ones."""
         if level == ALL_TIME_LEVEL:
             return True
         if level == DAY_LEVEL and self._day.end_of(start) > self._frontier_ms - SETTLED_AFTER_MS:
@@ -175,20 +192,20 @@ class BucketStore:
 
     @property
     def pinned(self) -> list[int]:
-        """The starts of the days whose quarters are kept as long as days are."""
+        """The starts of the days whose quarters are kept as long as days are, ascending."""
         return sorted(self._pinned)
 
     def pin(self, days: Iterable[int]) -> bool:
-        """Keep the quarters of these business days, and no others, as long as days are kept.
+        """Keep the quarters of these business days, and of no others, as long as days are kept.
 
-        A day whose quarters are gone already is left out: late data would make a part of it
-        look like all.
+        A day whose quarters have expired already is not pinned: late data would recreate some of
+        them, and the part would pass for the whole day.
 
         Args:
-            days: their starts.
+            days: the starts of the days.
 
         Returns:
-            Whether others are pinned than before.
+            Whether the set of pinned days changed.
         """
         before = self._pinned
         self._pin(day for day in days if day in before or self._keeps(QUARTER_LEVEL, day))
@@ -205,14 +222,14 @@ class BucketStore:
             )
 
     def _keeps_days_from(self, start: int) -> bool:
-        """Say whether a business day begins there, from which on all days are kept."""
+        """Return whether a business day begins at ``start``, and days are kept from there on."""
         kept = start >= self._kept_from_ms(DAY_LEVEL) and not self._all_time.holds(start)
         return kept and self._day.start_of(start) == start
 
     def holds(self, start: int, end: int) -> bool:
-        """Say whether [start, end) can still be summed up exactly."""
+        """Return whether the buckets kept still add up to exactly [start, end)."""
         for level in range(DAY_LEVEL):
-            # From here on it is made of buckets of this level or coarser ones.
+            # Start and end are multiples of this step: no finer level is needed.
             if start >= self._kept_from_ms(level):
                 return True
             if start % STEPS[level + 1] or end % STEPS[level + 1]:
@@ -234,7 +251,10 @@ class BucketStore:
         return self._day.end_of(start) if level == DAY_LEVEL else start + STEPS[level]
 
     def cover(self, start: int, end: int) -> Iterator[Bucket]:
-        """Yield the buckets that together are [start, end), coarse where possible."""
+        """Yield the buckets that together cover [start, end), as coarse as possible.
+
+        Stretches without events have no bucket.
+        """
         for level, at in self._pieces(start, end):
             bucket = (
                 self._all_time.bucket if level == ALL_TIME_LEVEL else self._levels[level].get(at)
@@ -243,7 +263,7 @@ class BucketStore:
                 yield bucket
 
     def _pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield the level and the start of each bucket that [start, end) is made of."""
+        """Yield the level and the start of each bucket that [start, end) consists of."""
         at = start
         if start == BEGINNING_MS:
             yield ALL_TIME_LEVEL, start
@@ -265,30 +285,30 @@ class BucketStore:
             at += STEPS[level]
 
     def _oldest_day(self, *, before: int) -> int:
-        """Return where the oldest day begins that has anything before that time."""
+        """Return the start of the oldest day held, or of the day of ``before`` if it is earlier."""
         oldest = (self._levels[QUARTER_LEVEL].oldest, self._levels[DAY_LEVEL].oldest)
         return self._day.start_of(min([start for start in oldest if start is not None] + [before]))
 
     def _in_quarters(self, day: int) -> bool:
-        """Say whether a day is not summed up, or empty, so that its quarters say what it has."""
+        """Return whether a day must be read from its quarters: it has no bucket of its own."""
         return day not in self._levels[DAY_LEVEL] and self._keeps(QUARTER_LEVEL, day)
 
     def totals(
         self, start: int, end: int, *, only: Collection[Scope] | None = None
     ) -> Steps[ScopeTotals]:
-        """Return what each scope had over [start, end).
+        """Return the cell of each scope over [start, end).
 
         Args:
-            start: a multiple of a pane.
-            end: as well.
-            only: the scopes that are wanted; None wants all.
+            start: a multiple of `PANE_MS`.
+            end: a multiple of `PANE_MS`.
+            only: the scopes to calculate; None for all.
         """
         numbers = None if only is None else self._facets.scope_numbers(only)
         found = yield from self._summed(start, end, only=numbers)
         return ScopeTotals(found, self._facets)
 
     def scopes_in(self, start: int, end: int) -> Steps[set[Scope]]:
-        """Return the scopes that had anything over [start, end)."""
+        """Return the scopes that have cells in [start, end)."""
         facets: set[int] = set()
         yield from self._read(
             start, end, take=lambda columns: facets.update(columns.rows().tolist())
@@ -296,7 +316,7 @@ class BucketStore:
         return self._facets.scopes_with(facets)
 
     def totals_of(self, campaigns: Collection[str], start: int, end: int) -> Steps[ScopeTotals]:
-        """Return what campaigns and their channels had over [start, end)."""
+        """Return the cells of campaigns and of their channels over [start, end)."""
         settled = max(start, self._settled_before(end))
         growing = yield from self._campaign_sums.over(campaigns, start, settled, end)
         found = yield from summed(growing, self._facets)
@@ -314,7 +334,7 @@ class BucketStore:
         return (yield from summed(growing, self._facets, only=only))
 
     def _read(self, start: int, end: int, *, take: Callable[[CellColumns], None]) -> Steps[None]:
-        """Hand over the columns of the buckets that together are [start, end)."""
+        """Pass the columns of the buckets of [start, end) to ``take``."""
         step = StepOf(BUCKETS_READ_A_STEP, entries=ENTRIES_A_STEP)
         for bucket in self.cover(start, end):
             columns = bucket.columns()
@@ -325,7 +345,7 @@ class BucketStore:
 
     @staticmethod
     def _settled_before(end: int) -> int:
-        """Return up to where buckets do not change any more, a whole quarter of an hour."""
+        """Return the end of a window's settled part, a multiple of a quarter of an hour."""
         return align_down(end - SETTLED_AFTER_MS, step_ms=QUARTER_MS)
 
     def panes(self) -> Iterable[int]:
@@ -333,13 +353,13 @@ class BucketStore:
         return self._levels[0].keys()
 
     def panes_after(self, frontier_ms: int) -> int:
-        """Return how many panes have events and end after the frontier."""
+        """Return the number of panes that have events and end after the frontier."""
         return sum(start + PANE_MS > frontier_ms for start in self._levels[0])
 
     def expire(self, frontier_ms: int) -> Steps[None]:
-        """Sum up what is over, forget what no window will need, freeze what is seldom looked at."""
+        """Sum up settled days, drop expired buckets, and spill buckets that are seldom read."""
         if self._applied < self._stored_up_to:
-            return  # what was applied before a crash is read again, and may miss in what is summed
+            return  # reports are being replayed after a crash: some buckets still lack them
         looked_at_ms, self._frontier_ms = self._frontier_ms, frontier_ms
         yield from self._sum_up_days(before=frontier_ms - SETTLED_AFTER_MS)
         yield from self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
@@ -371,7 +391,7 @@ class BucketStore:
                 yield
 
     def _move_to_the_era(self, *, before: int) -> Steps[None]:
-        """Add the days that began before that time to the era."""
+        """Add the days that began before that time to the all-time bucket."""
         days = self._levels[DAY_LEVEL]
         for start in days.older_than(before, kept=lambda _: False):
             self._all_time.take(days[start])
@@ -385,7 +405,7 @@ class BucketStore:
         self._expired.append(_key(level, start))
 
     def take_segments(self) -> Iterator[Segment]:
-        """Yield the buckets changed since the last call, and the expired ones, to be written."""
+        """Yield the buckets that changed since the last call, and removals of the expired ones."""
         for key in self._expired:
             yield Segment(key)
         self._expired = []
@@ -406,14 +426,15 @@ class BucketStore:
         quarters_from_ms: int = 0,
         pinned: Iterable[int] = (),
     ) -> Steps[None]:
-        """Take up saved buckets.
+        """Restore stored buckets. All of them are spilled until they change.
 
         Args:
-            segments: what `take_segments` yielded; some may be newer than the rest.
-            frontier_ms: up to where everything was complete.
-            offset: the last that was applied.
-            quarters_from_ms: what it was.
-            pinned: the days that were pinned then.
+            segments: the segments of `take_segments`; after a crash some may be newer than the
+                head.
+            frontier_ms: up to which expiry had advanced, from the head.
+            offset: the last applied offset, from the head.
+            quarters_from_ms: the saved `quarters_from_ms`.
+            pinned: the saved `pinned`.
         """
         self._frontier_ms, self._applied = frontier_ms, offset
         self.quarters_from_ms = quarters_from_ms
@@ -433,7 +454,7 @@ class BucketStore:
         self._pin(pinned)
 
     def _sum_up_days(self, *, before: int) -> Steps[None]:
-        """Make the days that ended before that time, from their quarters."""
+        """Build the buckets of the days that ended before that time from their quarters."""
         if before < self._days_until:
             return
         days = self._levels[DAY_LEVEL]
@@ -443,7 +464,7 @@ class BucketStore:
                 ended[self._day.start_of(start)].append(quarter)
         for day, quarters in ended.items():
             if day in days or self._all_time.holds(day):
-                continue  # after a crash its quarters may still be there
+                continue  # summed up already; its quarters have not expired yet
             bucket = Bucket(_key(DAY_LEVEL, day), self._spilled)
             days.put(day, bucket)
             for quarter in quarters:
@@ -452,17 +473,25 @@ class BucketStore:
         self._days_until = self._day.end_of(before)
 
     def days_from_ms(self, *, partial: bool) -> int:
-        """Return where the oldest whole day begins that is held; the first may be partial."""
+        """Return the start of the oldest whole business day that is held, in ms.
+
+        Args:
+            partial: whether the oldest day may be incomplete; then the day after it is returned.
+        """
         day = self._oldest_day(before=self._frontier_ms)
         return self._day.end_of(day) if partial else day
 
     def __len__(self) -> int:
-        """Return how many buckets are held."""
+        """Return the number of buckets, without the all-time bucket."""
         return sum(len(buckets) for buckets in self._levels)
 
 
 def in_cells(panes: PanesWire) -> Iterator[list[tuple[int, list[FacetCell]]]]:
-    """Yield what is added in one step: some panes of few cells, or a part of a larger one."""
+    """Split panes into groups, each of which is added in one step.
+
+    A group has at most `PANES_A_STEP` panes and `CELLS_A_STEP` cells; larger panes are split. A
+    pane without cells is yielded with an empty list.
+    """
     group: list[tuple[int, list[FacetCell]]] = []
     room = CELLS_A_STEP
     for start, cells in panes.items():

@@ -1,7 +1,7 @@
-"""Where buckets are kept that are seldom looked at: on disk, out of memory.
+"""Disk cache for spilled buckets.
 
-The truth is in the changelog; this is a copy that is made anew whenever the stage
-is opened, so it needs neither to be synced nor to survive.
+The changelog is the source of truth. The file is a copy, rebuilt each time the stage is opened, so
+it is neither synced nor expected to survive a crash.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from pathlib import Path
 
 
 class DiskCache(MutableMapping[bytes, bytes]):
-    """Bytes by key in an SQLite file that begins empty.
+    """Bytes by key in an SQLite file; an existing file is deleted first.
 
-    Should the disk take no more, what is put stays in memory: the worker ends by
-    its own table store anyway, and not by this.
+    If SQLite can't write, for example because the disk is full, new entries stay in memory. This
+    cache does not end the worker: its table store does, when its own writes fail.
+
+    Args:
+        path: the file.
     """
 
     def __init__(self, path: Path) -> None:
         path.unlink(missing_ok=True)
-        # The stage is reopened, and may be closed, from another thread than it was made in.
+        # The stage may be reopened or closed in another thread than the one that created it.
         self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._file.execute("PRAGMA journal_mode = OFF")
         self._file.execute("PRAGMA synchronous = OFF")
@@ -29,7 +32,7 @@ class DiskCache(MutableMapping[bytes, bytes]):
         self._kept: dict[bytes, bytes] = {}
 
     def __setitem__(self, key: bytes, value: bytes) -> None:
-        """Put bytes, in place of what was there."""
+        """Store a value, in place of any earlier one; in memory if the file can't be written."""
         try:
             self._file.execute("INSERT OR REPLACE INTO cold VALUES (?, ?)", (key, value))
         except sqlite3.Error:
@@ -38,7 +41,7 @@ class DiskCache(MutableMapping[bytes, bytes]):
             self._kept.pop(key, None)
 
     def __getitem__(self, key: bytes) -> bytes:
-        """Return what was put last."""
+        """Return the value that was stored last."""
         if key in self._kept:
             return self._kept[key]
         row = self._file.execute("SELECT value FROM cold WHERE key = ?", (key,)).fetchone()
@@ -48,7 +51,7 @@ class DiskCache(MutableMapping[bytes, bytes]):
         return value
 
     def __delitem__(self, key: bytes) -> None:
-        """Remove what was put."""
+        """Remove a value."""
         found = self._file.execute("DELETE FROM cold WHERE key = ?", (key,)).rowcount
         if self._kept.pop(key, None) is None and not found:
             raise KeyError(key)
@@ -61,5 +64,5 @@ class DiskCache(MutableMapping[bytes, bytes]):
                 yield key
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of keys. This iterates over all of them."""
         return sum(1 for _ in self)

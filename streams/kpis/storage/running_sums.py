@@ -1,8 +1,18 @@
-"""Long windows that grow: their settled part is summed once, and then added to.
+"""Running sums: cache the sum of the settled part of long windows, and extend it.
 
-A business day, a week or a month so far starts where it started a minute ago.
-Its buckets up to shortly before its end do not change any more, so that the sum
-over them is kept, and only what was settled since is added.
+The windows of business days and of all time keep their start for a day or longer while their end
+moves on. Their buckets up to half an hour before the end are settled: they change only by late
+data. The sum over settled buckets is cached, and each call adds what was settled since.
+
+Example: the day to date at 12:05, which started at 00:00. It is settled up to 11:30.
+
+    at     cached sum       extended by         added from buckets
+    12:05  none             [00:00, 11:30) 46q  [11:30, 12:05)  2 quarters, 5 minutes
+    12:06  [00:00, 11:30)   nothing             [11:30, 12:06)  2 quarters, 6 minutes
+    12:15  [00:00, 11:30)   [11:30, 11:45) 1q   [11:45, 12:15)  2 quarters
+
+An event of 09:20 that arrives at 12:06 changes the cached sum: `RunningSums.changed` drops it, and
+the next call sums the day from its buckets again.
 """
 
 from __future__ import annotations
@@ -18,28 +28,30 @@ from streams.kpis.columnar.scope_totals import Summed, summed
 from streams.kpis.columnar.user_counts import NO_COUNTS
 
 KEPT = 9
-"""Windows whose sums are kept: one of each sort that grows, its period before, yesterday, and
-the day a week before."""
+"""The number of sums kept: one for each window that grows, one for the period before it, one for
+yesterday, and one for the same day a week before."""
 
 _PARTS = 16
-"""More than so many are merged, so that they are not gone through each time."""
+"""More parts than this are merged into one, so that reading them stays fast."""
 
 
 class Summand(Protocol):
-    """A bucket, to be read."""
+    """A bucket as a source of cells."""
 
     def columns(self) -> CellColumns:
-        """Return the cells."""
+        """Return the cells by facet. Callers must not modify them."""
 
 
 Cover = Callable[[int, int], Iterable[Summand]]
-"""Returns the buckets that together are [start, end)."""
+"""Returns the buckets that together cover [start, end), ms of event time."""
 
 
 class RunningSum:
-    """The sum from the start of a window up to a moment, by scope, with how many users are in it.
+    """The cached sum of a window's settled part: cells by scope, and counts of distinct users.
 
-    What was settled lately is kept by facet, and made a part of it when it is more than few.
+    Recently settled buckets are collected by facet. Once they have more than `small_windows.FEW`
+    entries, they are converted to scopes and merged into the sum. `end` is the event time, in ms,
+    up to which buckets were added.
     """
 
     def __init__(self, start: int) -> None:
@@ -49,7 +61,7 @@ class RunningSum:
         self._census = NO_COUNTS
 
     def extend(self, end: int, *, cover: Cover, facets: FacetIndex) -> Steps[None]:
-        """Take what is between its end and the new one."""
+        """Add the buckets from the present end up to the new one."""
         for bucket in cover(self.end, end):
             self._lately.add(bucket.columns())
             yield
@@ -65,7 +77,13 @@ class RunningSum:
     def summed_with(
         self, buckets: Iterable[Summand], *, facets: FacetIndex, only: Collection[int] | None
     ) -> Steps[Summed]:
-        """Return the cells of scopes, or only of some, with what comes after."""
+        """Return the cells of scopes over the cached sum and further buckets.
+
+        Args:
+            buckets: those after `end`.
+            facets: the numbering of facets and scopes.
+            only: the numbers of the scopes to calculate; None for all.
+        """
         news = GrowingColumns()
         for columns in (*self._lately.parts, *(bucket.columns() for bucket in buckets)):
             news.add(columns)
@@ -89,11 +107,11 @@ class RunningSum:
 
 
 class RunningSums:
-    """The sums of the settled parts of windows, by where they start.
+    """The running sums of windows, by the start of the window.
 
     Args:
-        facets: what they are numbered by.
-        cover: finds the buckets.
+        facets: the numbering of facets and scopes.
+        cover: finds the buckets of a stretch of time.
     """
 
     def __init__(self, facets: FacetIndex, cover: Cover) -> None:
@@ -104,19 +122,20 @@ class RunningSums:
     def over(
         self, start: int, settled: int, end: int, *, only: Collection[int] | None
     ) -> Steps[Summed]:
-        """Return the cells of scopes over [start, end), which is settled up to a moment.
+        """Return the cells of scopes over [start, end).
 
-        Where a later one was asked before, there is no sum to go on from: what is over is
-        asked seldom.
+        The cached sum of ``start`` is extended to ``settled`` and kept. If it already ends after
+        ``settled``, the window is summed from its buckets, without the cache; such earlier ends
+        are requested seldom.
 
         Args:
-            start: of the stretch.
-            settled: up to where it does not change any more.
-            end: of the stretch.
-            only: the numbers of the scopes whose cells are wanted; None wants all.
+            start: where the window begins, ms of event time.
+            settled: buckets that end at or before it do not change any more, save for late data.
+            end: where the window ends, ms.
+            only: the numbers of the scopes to calculate; None for all.
         """
         prefix = self._by_start.pop(start, None) or RunningSum(start)
-        self._by_start[start] = prefix  # the latest asked is the last
+        self._by_start[start] = prefix  # moved to the end: `expire` drops the least recently used
         if prefix.end > settled:
             prefix = RunningSum(start)
         yield from prefix.extend(settled, cover=self._cover, facets=self._facets)
@@ -124,18 +143,18 @@ class RunningSums:
         return (yield from prefix.summed_with(after, facets=self._facets, only=only))
 
     def changed(self, time_ms: int) -> None:
-        """Forget the sums that hold that time."""
+        """Drop the sums that contain that event time, because late data changed it."""
         for start in [
             start for start, prefix in self._by_start.items() if start <= time_ms < prefix.end
         ]:
             del self._by_start[start]
 
     def forget_before(self, oldest_ms: int) -> None:
-        """Forget the sums that end before that time: what follows them is not kept so finely."""
+        """Drop the sums that end before that event time: the quarters after them have expired."""
         for start in [start for start, prefix in self._by_start.items() if prefix.end < oldest_ms]:
             del self._by_start[start]
 
     def expire(self) -> None:
-        """Forget the sums that were not asked for lately."""
+        """Drop all but the `KEPT` most recently used sums."""
         for start in list(self._by_start)[:-KEPT]:
             del self._by_start[start]

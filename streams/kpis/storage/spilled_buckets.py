@@ -1,4 +1,4 @@
-"""The cells of frozen buckets, as bytes in the cold store; those that were read last as columns."""
+"""Spilled buckets: their encoded bytes, and an LRU cache of decoded columns."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.storage import bucket_codec
 
 Spill = MutableMapping[bytes, bytes]
-"""Where frozen buckets are kept, by their key."""
+"""Encoded buckets by key: a `DiskCache`, or a dict in tests."""
 
 DECODED_ENTRIES = 1_000_000
-"""So many entries of columns are kept decoded, about 16 MB: one window after another reads
+"""The size of the cache of decoded columns, in entries; about 16 MB. Consecutive windows read
 mostly the same buckets."""
 
 
 class SpilledBuckets:
-    """Bytes of buckets by key, and their columns.
+    """The encoded buckets by key, with the most recently read ones decoded.
 
     Args:
-        facets: what the rows of columns are numbered by.
-        cold: keeps the bytes.
+        facets: the numbering of the rows of columns.
+        cold: stores the bytes.
     """
 
     def __init__(self, facets: FacetIndex, cold: Spill) -> None:
@@ -32,16 +32,24 @@ class SpilledBuckets:
         self._entries = 0
 
     def put(self, key: bytes, data: bytes) -> None:
-        """Keep what a bucket has."""
+        """Store the bytes of a bucket, in place of any earlier ones."""
         self._forget(key)
         self._cold[key] = data
 
     def data(self, key: bytes) -> bytes:
-        """Return the bytes of a bucket."""
+        """Return the bytes of a bucket.
+
+        Raises:
+            KeyError: the bucket is not spilled.
+        """
         return self._cold[key]
 
     def columns(self, key: bytes) -> CellColumns:
-        """Return the columns of a bucket, only to be read."""
+        """Return the columns of a bucket. Callers must not modify them.
+
+        Raises:
+            KeyError: the bucket is not spilled.
+        """
         known = self._decoded.get(key)
         if known is not None:
             self._decoded.move_to_end(key)
@@ -54,13 +62,17 @@ class SpilledBuckets:
         return columns
 
     def take(self, key: bytes) -> CellColumns:
-        """Return the columns of a bucket and keep nothing of it."""
+        """Return the columns of a bucket and remove it.
+
+        Raises:
+            KeyError: the bucket is not spilled.
+        """
         columns = self.columns(key)
         self.remove(key)
         return columns
 
     def remove(self, key: bytes) -> None:
-        """Keep nothing of a bucket, if anything was kept."""
+        """Remove a bucket, if it is spilled."""
         self._forget(key)
         self._cold.pop(key, None)
 
