@@ -1,1 +1,1 @@
-"""What travels between the rooms: frozen values, no I/O, no Faust."""
+"""The values that packages exchange: mostly frozen, without I/O and without Faust."""

@@ -1,4 +1,4 @@
-"""Alert rules as they are configured, and alerts as they are told."""
+"""Alert rules as they are configured, and alerts as they are sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Category = Literal["kpi", "data_health"]
 
 
 class AlertState(StrEnum):
-    """Where an alert stands."""
+    """The state of an alert."""
 
     PENDING = "pending"
     FIRING = "firing"
@@ -26,7 +26,7 @@ class AlertState(StrEnum):
 
 
 class Match(BaseModel):
-    """Which campaigns, channels, regions and segments a rule is about; shell patterns."""
+    """Shell patterns for the campaigns, channels, regions and segments of a rule."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,13 +36,13 @@ class Match(BaseModel):
     segment: tuple[str, ...] = ("*",)
 
     def matches(self, scope: Scope) -> bool:
-        """Say whether the scope is meant."""
+        """Return whether all parts that a scope uses match."""
         return all(
             not name or _any(getattr(self, part), name) for part, name in scope.labels.items()
         )
 
     def named(self, kind: ScopeKind) -> tuple[Scope, ...]:
-        """Return the scopes that are named outright, without a pattern."""
+        """Return the scopes of a kind whose parts are named without a pattern."""
         used = [part for part in PARTS if part in kind.split("_")]
         named = [[name for name in getattr(self, part) if not _is_pattern(name)] for part in used]
         return tuple(
@@ -59,7 +59,11 @@ def _is_pattern(name: str) -> bool:
 
 
 class Rule(BaseModel):
-    """What every rule has. Durations are seconds of event time."""
+    """The fields of every rule. Durations are in s of event time.
+
+    ``for`` is how long an alert is pending before it fires; ``keep_firing_for`` is how long it
+    still fires once its reason is gone.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -85,11 +89,13 @@ class Rule(BaseModel):
 
 
 class ThresholdRule(Rule):
-    """Fires while a value is beyond a limit and rests on at least ``min_n``.
+    """Fires while a value is below or above a limit and its n is at least ``min_n``.
 
-    A KPI with an interval fires only when the interval excludes the limit. A
-    firing alert resolves once the value is back by ``hysteresis``, a fraction
-    of the limit.
+    If the KPI has an interval, all of it must be beyond the limit. A firing alert resolves once the
+    value is back inside the limit by ``hysteresis``, a fraction of the limit.
+
+    Example: ``below: 0.02`` with ``hysteresis: 0.1``. A value of 0.015 with the interval 0.011 to
+    0.019 fires, one with 0.012 to 0.022 does not. It resolves at 0.022 or more.
     """
 
     kind: Literal["threshold"]
@@ -106,7 +112,7 @@ class ThresholdRule(Rule):
 
 
 class AbsenceRule(Rule):
-    """Fires while a named scope that should be live has no traffic."""
+    """Fires while a scope that should be live has no traffic; names its scopes without patterns."""
 
     kind: Literal["absence"]
 
@@ -124,7 +130,7 @@ AnyRule = Annotated[ThresholdRule | AbsenceRule, Field(discriminator="kind")]
 
 
 class RuleBook(BaseModel):
-    """A file of rules; names are unique."""
+    """The content of a file of rules; names are unique."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -140,9 +146,10 @@ class RuleBook(BaseModel):
 
 
 class Correction(BaseModel):
-    """What late data made of the value on which an alert fired.
+    """The value on which an alert fired, as late data corrected it.
 
-    ``holds`` says whether the rule would have held with it.
+    ``value`` is None if there is none any more. ``holds`` is whether the corrected value does not
+    break the rule.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -155,9 +162,9 @@ class Correction(BaseModel):
 class Alert(BaseModel):
     """One alert: a rule that does not hold in a scope.
 
-    Times are event time in ms. There is one alert per (rule, scope) at a time.
-    ``value`` is the newest, ``fired_value`` the one on which it fired;
-    ``correction`` is there once late data changed that one.
+    Times are event time in ms. There is at most one alert for a rule and scope at a time.
+    ``value`` is the newest value, ``fired_value`` the one on which the alert fired. ``correction``
+    is None until late data changes the latter.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -188,11 +195,11 @@ class Alert(BaseModel):
 
     @property
     def id(self) -> str:
-        """What identifies the alert: its rule and scope."""
+        """The id of the alert, made of its rule and scope."""
         return alert_id(self.rule, self.scope)
 
 
 def alert_id(rule: str, scope: Scope) -> str:
-    """Return what identifies the one alert of a rule and scope."""
+    """Return the id of the alert of a rule and scope."""
     parts = (rule, scope.kind, scope.campaign, scope.channel)
     return "/".join([*parts, *filter(None, (scope.region, scope.segment))])

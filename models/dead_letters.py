@@ -1,4 +1,4 @@
-"""Why a record was not counted, and the record as it is kept."""
+"""Dead letters: records that were not counted, with the reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.aggregates.safe_decode import refusing
 
 
 class Reason(StrEnum):
-    """Reasons for a dead letter; bounded, so that it can be a metric's label."""
+    """The reason for a dead letter. The set is closed, so that it can be the label of a metric."""
 
     NOT_JSON = "not_json"
     INVALID_UTF8 = "invalid_utf8"
@@ -29,10 +29,10 @@ class Reason(StrEnum):
 
 
 class DeadLetter(msgspec.Struct, kw_only=True):
-    """A record that was not counted, with everything needed to send it again.
+    """A record that was not counted, with everything that is needed to send it again.
 
-    ``value`` and ``key`` are the original bytes (base64 in JSON); ``detail``
-    says what was wrong in words, without the value itself.
+    ``value`` and ``key`` are the original bytes, in JSON as base64. ``detail`` explains the
+    reason in words, without the value itself. ``appended_ms`` is the broker time of the record.
     """
 
     topic: str
@@ -46,7 +46,7 @@ class DeadLetter(msgspec.Struct, kw_only=True):
 
     @property
     def id(self) -> str:
-        """Where the record stood: what makes a repetition of the letter harmless."""
+        """The position of the record, by which a repeated letter is recognised."""
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
@@ -55,12 +55,12 @@ _decode = refusing(msgspec.json.Decoder(DeadLetter).decode)
 
 
 def encode(letter: DeadLetter) -> bytes:
-    """Write a dead letter as JSON."""
+    """Encode a dead letter as JSON."""
     return _encoder.encode(letter)
 
 
 def decode(data: bytes) -> DeadLetter:
-    """Read a dead letter.
+    """Decode a dead letter.
 
     Raises:
         msgspec.DecodeError: the bytes are not a dead letter.

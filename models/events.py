@@ -15,9 +15,9 @@ import msgspec
 EventTime = int | str
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Label = Annotated[str, msgspec.Meta(max_length=100)]
-"""Becomes a metric's label; long ones are broken input."""
+"""Text that becomes the label of a metric; a longer one is broken input."""
 Text = Annotated[str, msgspec.Meta(max_length=1_000)]
-"""Is shown as it is."""
+"""Text that is only shown."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**10)]
 
@@ -180,4 +180,4 @@ SHAPES: dict[str, object] = {
     "orders": OrdersTopic,
     "campaigns": CampaignsTopic,
 }
-"""What each source topic may carry."""
+"""The types of event that each source topic may carry."""

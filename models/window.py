@@ -1,7 +1,7 @@
-"""Rolling windows: how long, how often they close, and when one starts.
+"""Defines the rolling windows, their starts and ends, and the business day.
 
-All times are event time in milliseconds since the epoch, UTC; every interval
-is half-open, ``[start, end)``. A window closes at every multiple of its step.
+All times are event time in ms since the epoch, UTC. Every interval is half-open,
+``[start, end)``. A window closes at every multiple of its step.
 """
 
 from __future__ import annotations
@@ -17,31 +17,36 @@ HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
 
 PANE_MS: Final = 10 * SECOND_MS
-"""The finest stretch of time that is kept apart."""
+"""The length of a pane, the finest stretch of event time that is kept."""
 
 QUARTER_MS: Final = 15 * MINUTE_MS
-"""Offsets from UTC are whole quarters of an hour, so days are sums of them."""
+"""A quarter of an hour. Offsets from UTC are multiples of it, so that days are sums of quarters."""
 
 BEGINNING_MS: Final = 0
-"""Where the window starts that holds everything so far."""
+"""The start of the all-time window."""
 
 WindowName = Literal["1m", "5m", "1h", "24h", "day", "week", "month", "so_far"]
 
 SO_FAR: Final = "so_far"
-"""The window of everything so far."""
+"""The name of the all-time window."""
 
 STAGE: Final = "stage"
-"""The window of a campaign's stage so far: every campaign's begins where its stage does."""
+"""The window of a campaign's current stage, from the stage's start until now."""
 
 ShownWindow = WindowName | Literal["stage"]
-"""What is shown and exported; rules and scorecards rest on windows that all scopes share."""
+"""All windows that are shown and exported. Rules and scorecards do not use `STAGE`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window of ``length_ms``, or so many business days, the last of them so far.
+    """A rolling window of a fixed length, of business days, or of all time.
 
-    Without either it holds everything so far; of a campaign, that is since it began.
+    Args:
+        name: the name of the window.
+        step_ms: it closes at every multiple of this, in ms.
+        length_ms: its length in ms, or None.
+        days: without a length, its number of business days. The last of them is the current
+            day, from its start to date. If 0, the window covers all time.
     """
 
     name: WindowName
@@ -62,65 +67,83 @@ WINDOWS: Final = (
 )
 
 SHOWN_WINDOWS: Final[tuple[ShownWindow, ...]] = (*(window.name for window in WINDOWS), STAGE)
-"""The names of all windows that are shown and exported."""
+"""The names of all windows that are shown and exported, the stage last."""
 
 
 def align_down(time_ms: int, *, step_ms: int) -> int:
-    """Return the largest multiple of the step that is not after the time."""
+    """Return the largest multiple of the step that is at or before a time."""
     return time_ms - time_ms % step_ms
 
 
 def first_end_after(time_ms: int, *, step_ms: int) -> int:
-    """Return the first end of a step whose interval holds the time."""
+    """Return the smallest multiple of the step that is after a time."""
     return time_ms - time_ms % step_ms + step_ms
 
 
 def whole_quarter(moment_ms: int) -> int:
-    """Return a moment, rounded up to a whole quarter of an hour."""
+    """Return a time in ms, rounded up to a quarter of an hour."""
     return moment_ms + -moment_ms % QUARTER_MS
 
 
 _KNOWN_QUARTERS = 10_000
-"""Over three months of them, about 2 MB."""
+"""The size of the cache of quarters: over three months, about 2 MB."""
 
 
 class BusinessDay:
-    """Finds where business days start and end, daylight saving time included.
+    """Finds the start and end of business days in a time zone with daylight saving time.
+
+    Example, in Europe/Berlin with days that start at 0:00. Clocks go forward from 2:00 to 3:00 on
+    2024-03-31 and back from 3:00 to 2:00 on 2024-10-27:
+
+        day 2024-03-31    from 2024-03-30T23:00Z to 2024-03-31T22:00Z, 23 hours
+        day 2024-10-27    from 2024-10-26T22:00Z to 2024-10-27T23:00Z, 25 hours
+
+        same_time(2024-04-01 12:00, days=-1)    2024-03-31 12:00, 11 hours after its start
+        same_time(2024-04-01 02:30, days=-1)    2024-03-31 03:00: there is no 2:30
+        same_time(2024-10-28 02:30, days=-1)    2024-10-27 02:30, the first of two
+        same_time(2024-10-27 02:10, days=-1)    2024-10-26 03:00, for the second 2:10: the clock
+                                                had shown almost 3:00 already
 
     Args:
-        zone: whose calendar it is.
-        starts_at: the local time at which a day starts, a whole quarter of an hour.
+        zone: the time zone of the calendar.
+        starts_at: the local time at which a day starts, a multiple of a quarter of an hour.
     """
 
     def __init__(self, zone: ZoneInfo, *, starts_at: time = time()) -> None:
         self.zone = zone
         self.starts_at = starts_at
         self._known: dict[int, tuple[int, int, date]] = {}
-        """The day of each quarter of an hour that was asked for: days are whole quarters."""
+        """Cache: start, end and date of the business day, by quarter of an hour."""
 
     def start_of(self, time_ms: int) -> int:
-        """Return the start of the business day that holds the time."""
+        """Return the start of the business day that contains a time."""
         return self._holding(time_ms)[0]
 
     def end_of(self, time_ms: int) -> int:
-        """Return the start of the business day after the one that holds the time."""
+        """Return the end of the business day that contains a time."""
         return self._holding(time_ms)[1]
 
     def date_of(self, time_ms: int) -> date:
-        """Return the date of the business day that holds the time."""
+        """Return the date of the business day that contains a time."""
         return self._holding(time_ms)[2]
 
     def start_before(self, time_ms: int, *, days: int) -> int:
-        """Return the start of the business day so many days before the one that holds the time."""
+        """Return the start of the business day ``days`` before the one that contains a time."""
         return self._start(self.date_of(time_ms) - timedelta(days=days))
 
     def same_time(self, end_ms: int, *, days: int) -> int:
-        """Return when, so many business days later, the clock shows what it shows at an end.
+        """Return the end with the same local time, a number of business days later.
 
-        The day of an end is that of the last moment before it. Where the clock was put
-        back on that day, what counts is the latest that it had shown. What the other
-        day's clock shows twice is meant the first time; what it leaves out is the
-        moment at which it is put forward.
+        An end belongs to the day of the last moment before it, so that the end of a day maps to
+        the end of the other day. The class has examples of the rules below:
+
+        - If clocks went back earlier on the day, the latest local time shown to date counts.
+        - A local time that the other day shows twice is its first.
+        - A local time that the other day skips is the moment at which clocks go forward.
+
+        Args:
+            end_ms: the end of a window, in ms.
+            days: the number of business days; negative for earlier days.
         """
         start_ms, after_ms, day = self._holding(end_ms - 1)
         other = day + timedelta(days=days)
@@ -138,7 +161,7 @@ class BusinessDay:
         return other_after_ms
 
     def _clock(self, day: date, time_ms: int) -> int:
-        """Return how long, by the clock, a business day has lasted at a time."""
+        """Return the local time at ``time_ms``, in ms after the local time of the day's start."""
         shown = datetime.fromtimestamp(time_ms / 1000, self.zone).replace(tzinfo=None)
         return (shown - datetime.combine(day, self.starts_at)) // timedelta(milliseconds=1)
 
@@ -160,10 +183,10 @@ class BusinessDay:
 
 
 def start_of_window(window: Window, end_ms: int, *, day: BusinessDay) -> int:
-    """Return where the window that ends at ``end_ms`` starts.
+    """Return the start of the window that ends at ``end_ms``.
 
-    A business day that ends at ``end_ms`` is shown whole, not as an empty new
-    one: the last day is that of the last moment inside the window.
+    The last day of a window is that of the last moment before its end. A window that ends when
+    a business day does covers that whole day, and is not an empty window of the next day.
     """
     if window.length_ms is not None:
         return end_ms - window.length_ms
@@ -175,10 +198,13 @@ def start_of_window(window: Window, end_ms: int, *, day: BusinessDay) -> int:
 
 
 def previous_period(window: Window, end_ms: int, *, day: BusinessDay) -> tuple[int, int] | None:
-    """Return the equal period before a window, [start, end); everything so far has none.
+    """Return the equal period before a window, [start, end); None for all time.
 
-    Of business days, the last of them so far, it is as many days before, the last up to
-    the same local time.
+    For a window of business days it is the same number of days before. Its last day ends at the
+    same local time as the window.
+
+    Example: ``week`` that ends on Thursday 12:00 starts on Friday 0:00, six days before. The
+    period before it is from the Friday before that, 0:00, to Thursday of last week, 12:00.
     """
     if window.length_ms is not None:
         return end_ms - 2 * window.length_ms, end_ms - window.length_ms
@@ -189,23 +215,26 @@ def previous_period(window: Window, end_ms: int, *, day: BusinessDay) -> tuple[i
 
 
 Reference = Literal["previous", "last_week"]
-"""What a window is compared with: the equal period before, or the same one a week before."""
+"""The period a window is compared with: the equal one before, or the same one a week before."""
 
 COMPARED: Final[dict[Reference, tuple[WindowName, ...]]] = {
     "previous": ("1h", "day", "24h", "week", "month"),
     "last_week": ("1h", "day", "24h"),
 }
-"""The windows that are compared; of everything so far there is nothing else."""
+"""The windows that are compared. For all time there is no other period."""
 
 
 def reference_period(
     reference: Reference, window: Window, end_ms: int, *, day: BusinessDay
 ) -> tuple[int, int] | None:
-    """Return what a window that ends at ``end_ms`` is compared with, [start, end); None if nothing.
+    """Return the period that a window is compared with, [start, end), or None.
 
-    Last week's period ends seven business days before by the local clock, and is as long, or
-    as many business days. It is always a window of that name; where the clock is put forward
-    at midnight, nothing of its last day may be left, and there is none.
+    The period of last week ends at the same local time seven business days before. It has the
+    same length, or the same number of business days.
+
+    Returns:
+        None if this window is not compared, or if the period is not itself a window of that
+        name. That happens where clocks go forward at midnight, and its last day would be empty.
     """
     if window.name not in COMPARED[reference]:
         return None

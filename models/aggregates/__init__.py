@@ -1,1 +1,1 @@
-"""What is measured: cells, sets of users, distributions, and the reports that carry them."""
+"""Aggregates: cells, sets of distinct users, histograms, and the reports that carry them."""

@@ -1,4 +1,19 @@
-"""A cell: all that is measured of one scope in one stretch of time."""
+"""Cells: the measures of one facet or scope over a stretch of event time.
+
+Cells merge: sums and histograms add up, sets of users are united, and of a level the newest
+measurement is kept. Ratios are computed from the result, never merged.
+
+Example: two panes of one campaign, of which user u1 is in both. Money is in 1/10,000.
+
+                            12:00:00               12:00:10               sum
+    clicks                  2                      3                      5
+    revenue_gross           900,000                0                      900,000
+    visitors_paid           {u1, u2}               {u1, u3, u4}           {u1, u2, u3, u4}: 4
+    order_amount            {bucket 686: 1}        {}                     {bucket 686: 1}
+    followers (time, value) (12:00:02, 10,000)     (12:00:15, 20,000)     (12:00:15, 20,000)
+
+Visitors of the sum are 4, not 2 + 3. Clicks per visitor are 5 / 4, not a mean of 2 / 2 and 3 / 3.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +28,15 @@ from models.aggregates.histograms import Histogram
 from models.kpi.measures import DISTRIBUTIONS, SET_INDEX, UNIONS, USER_SETS, WIDTH
 
 LevelWire = tuple[int, int]
-"""A level's newest measurement: event time in ms, value in 1/10,000; of two the larger counts."""
+"""The newest measurement of a level: event time in ms, value in 1/10,000. The larger is kept."""
 
 
 class CellWire(msgspec.Struct, array_like=True, gc=False):
-    """A cell as it travels and is stored; append only.
+    """A cell as it is sent and stored. Fields may only be appended.
 
-    ``natural`` and ``buyers`` are the first two sets of users, ``users`` the others,
-    ``levels`` by their index. Before version 4 ``natural`` held all visitors.
+    ``sums`` are in the order of `SUMS`. ``natural`` and ``buyers`` are the first two sets of
+    users and ``users`` the others, each as `Distinct.to_bytes` writes it. ``levels`` are by
+    their index. Before version 4, ``natural`` held all visitors.
     """
 
     sums: list[int]
@@ -32,22 +48,27 @@ class CellWire(msgspec.Struct, array_like=True, gc=False):
 
 
 _NOBODY = Distinct()
-"""Shared by all cells without users of a kind; never added to."""
+"""The empty set, shared by all cells; it is never added to."""
 
 
 class CountedUsers(Protocol):
-    """Sets of users that were counted already, and are made when somebody asks for them."""
+    """Sets of users that are counted already, and built only when they are asked for."""
 
     @property
     def counts(self) -> Sequence[int]:
-        """How many users are in each set, and then in each union of sets."""
+        """The number of users in each of `USER_SETS`, then in each of `UNIONS`."""
 
     def sets(self) -> list[Distinct]:
-        """Return the sets, in their order."""
+        """Return the sets, in the order of `USER_SETS`."""
 
 
 class Cell:
-    """The sums, distinct users, distributions and levels of one scope and stretch of time."""
+    """The sums, distinct users, histograms and levels of a scope over a stretch of time.
+
+    Args:
+        sums: in the order of `SUMS`; zeros if None. The list is kept, not copied.
+        counted: sets of users that are counted already; None for empty sets.
+    """
 
     __slots__ = ("_counted", "_users", "histograms", "levels", "sums")
 
@@ -60,13 +81,13 @@ class Cell:
 
     @property
     def users(self) -> list[Distinct]:
-        """The sets of distinct users, in their order."""
+        """The sets of distinct users, in the order of `USER_SETS`."""
         if self._counted is not None:
             self._users, self._counted = self._counted.sets(), None
         return self._users
 
     def counts(self) -> Sequence[int]:
-        """Return how many users are in each set, and then in each union of sets."""
+        """Return the number of users in each of `USER_SETS`, then in each of `UNIONS`."""
         if self._counted is not None:
             return self._counted.counts
         unions = (self.users_in(map(SET_INDEX.__getitem__, names)) for names in UNIONS.values())
@@ -74,7 +95,7 @@ class Cell:
 
     @classmethod
     def total(cls, cells: Sequence[Cell]) -> Cell:
-        """Return the sum of at least one cell; they stay as they are."""
+        """Return the sum of one or more cells, which are not changed."""
         total = cls(list(map(sum, zip(*(cell.sums for cell in cells), strict=True))))
         by_set = zip(*(cell.users for cell in cells), strict=True)
         total._users = [Distinct.union_of(users) for users in by_set]
@@ -86,5 +107,5 @@ class Cell:
         return total
 
     def users_in(self, indices: Iterable[int]) -> Distinct:
-        """Return the users in any of the sets."""
+        """Return the union of some of the sets, by index."""
         return Distinct.union_of(self.users[index] for index in indices)

@@ -1,11 +1,11 @@
-"""HyperLogLog: 4,096 registers, from which the number of distinct users is estimated.
+"""HyperLogLog: estimates the number of distinct users from 4,096 registers.
 
-P. Flajolet, E. Fusy, O. Gandouet, F. Meunier, "HyperLogLog: the analysis of a
-near-optimal cardinality estimation algorithm", 2007. A union is the larger of
-each register, so that the same users give the same registers in any order and
-grouping, and so the same estimate: a relative standard error of
-1.04/sqrt(4096) = 1.6 %. Registers are those of Apache DataSketches, whose
-sketches are read.
+P. Flajolet, E. Fusy, O. Gandouet, F. Meunier, "HyperLogLog: the analysis of a near-optimal
+cardinality estimation algorithm", 2007. The relative standard error is 1.04/sqrt(4096) = 1.6 %.
+
+A union takes the larger of each pair of registers. The same users therefore give the same
+registers, and the same estimate, in any order and grouping. Users are hashed to registers as in
+Apache DataSketches, so that its sketches can be read and merged.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ LOG2_REGISTERS: Final = 12
 REGISTERS: Final = 1 << LOG2_REGISTERS
 
 Hashes = npt.NDArray[np.uint64]
-"""Users, by their 64-bit hash."""
+"""The 64-bit hashes of users, one-dimensional."""
 Registers = npt.NDArray[np.uint8]
-"""Of one set of users, or a row for each of several."""
+"""Registers of one set of users, shape (4096,), or of several, shape (sets, 4096)."""
 
 _AT_ONCE: Final = 8_192
-"""So many users are counted at once: the numbers on the way stay in the processor's cache."""
+"""The number of users hashed at once, so that intermediate arrays stay in the processor's cache."""
 _SEED: Final = np.uint64(9001)
 _RANKS: Final = 64
 _SCALE: Final = REGISTERS**2 / (2 * log(2))
@@ -34,7 +34,13 @@ _WEIGHTS: Final = np.append(0.0, 0.5 ** np.arange(1, _RANKS))
 
 
 def fill(registers: Registers, rows: npt.NDArray[np.int64], hashes: Hashes) -> None:
-    """Count users in the registers of their rows."""
+    """Add users to registers, in place.
+
+    Args:
+        registers: shape (sets, 4096), contiguous; or (4096,) for one set.
+        rows: the row of each user.
+        hashes: the hash of each user, of the same length.
+    """
     flat = registers.reshape(-1)
     for first in range(0, len(hashes), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
@@ -50,11 +56,13 @@ def registers_of(hashes: Hashes) -> Registers:
 
 
 def estimates(registers: Registers) -> npt.NDArray[np.int64]:
-    """Return how many users each row of registers stands for.
+    """Return the estimated number of users of each row of registers, shape (sets,).
 
-    By the improved raw estimator, which needs no correction for small sets:
-    O. Ertl, "New cardinality estimation algorithms for HyperLogLog sketches",
-    2017, arXiv:1702.01284, section 2.
+    Uses the improved raw estimator, which needs no correction for small sets: O. Ertl, "New
+    cardinality estimation algorithms for HyperLogLog sketches", 2017, arXiv:1702.01284, section 2.
+
+    Args:
+        registers: shape (sets, 4096).
     """
     rows = np.arange(len(registers))[:, np.newaxis] * _RANKS
     counts = np.bincount((rows + registers).reshape(-1), minlength=len(registers) * _RANKS)
@@ -65,7 +73,7 @@ def estimates(registers: Registers) -> npt.NDArray[np.int64]:
 
 
 def registers_of_datasketch(data: bytes) -> Registers:
-    """Read a sketch that `datasketches` wrote."""
+    """Decode a sketch of the `datasketches` library."""
     union = datasketches.hll_union(LOG2_REGISTERS)
     union.update(datasketches.hll_sketch.deserialize(data))
     plain = union.get_result(datasketches.tgt_hll_type.HLL_8).serialize_updatable()
@@ -73,7 +81,7 @@ def registers_of_datasketch(data: bytes) -> Registers:
 
 
 def _sigma(empty: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return Ertl's correction for empty registers, of their share below 1."""
+    """Return Ertl's sigma for the share of empty registers of each row, which is below 1."""
     share, weight, total = empty, 1.0, empty.copy()
     while True:
         share = share * share
@@ -84,10 +92,10 @@ def _sigma(empty: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _slots_and_ranks(hashes: Hashes) -> tuple[npt.NDArray[np.int64], Registers]:
-    """Return each user's register and what it holds at least, as DataSketches finds them.
+    """Return each user's register and the least value of that register, as DataSketches does.
 
-    MurmurHash3 (x64, 128 bits) of 8 bytes; its Python binding takes what is 2^63 or
-    more as a floating-point number.
+    Hashes by MurmurHash3 (x64, 128 bits) of 8 bytes. The Python binding of DataSketches treats
+    values from 2^63 on as floating-point numbers, and so does this function.
     """
     key = np.where(hashes >> np.uint64(63), hashes.astype(np.float64).view(np.uint64), hashes)
     key = _rotated(key * np.uint64(0x87C37B91114253D5)) * np.uint64(0x4CF5AD432745937F)

@@ -1,8 +1,11 @@
-"""What ingest tells the KPI stage about one source partition.
+"""Reports that ingest sends to the KPI stage.
 
-A report is a delta: the cells of the events between two offsets of one source
-partition. It is applied once, because each names the offsets it starts and
-ends at and the receiver keeps the end of the last one it applied.
+A report is a delta: the cells and counts of the events between two offsets of one source
+partition. The KPI stage keeps the end of the last report that it applied, so that it applies
+each one once.
+
+Example: after (41, 51] is applied, the report (51, 60] is next. If (41, 51] is sent again, it is
+ignored. (60, 60] is a heartbeat: it has no events, and only moves the watermark.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from models.scope import Facet
 
 
 class SourceStats(msgspec.Struct, array_like=True):
-    """What became of the records between a report's offsets.
+    """Counts of the records between a report's offsets.
 
-    ``lost`` were removed from the broker before they were read.
+    ``records`` is the number read, of which ``counted`` are neither duplicates nor dead letters.
+    ``dead_letters`` are by reason. ``unknown_samples`` are some names of unknown campaigns.
+    ``lost`` records were removed from the broker before they were read.
     """
 
     records: int = 0
@@ -34,7 +39,7 @@ class SourceStats(msgspec.Struct, array_like=True):
 
 
 class FacetCell(msgspec.Struct, array_like=True, gc=False):
-    """The cell of one facet, as it travels and is stored; append only."""
+    """The cell of one facet, as it is sent and stored. Fields may only be appended."""
 
     campaign: str
     channel: str
@@ -44,25 +49,32 @@ class FacetCell(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def facet(self) -> Facet:
-        """What the cell is about."""
+        """The facet of the cell."""
         return Facet(self.campaign, self.channel, self.region, self.segment)
 
 
 PanesWire = dict[int, list[FacetCell]]
-"""Cells by the start of their pane."""
+"""Cells by the start of their pane, in ms."""
 
 
 class Report(msgspec.Struct, array_like=True, kw_only=True):
-    """Progress and counts of one source partition.
+    """Cells, counts and progress of one source partition.
 
-    ``from_offset`` is the last offset of the report before, ``to_offset`` the
-    last offset covered: the report is about offsets in (from, to]. A report
-    with both equal is a heartbeat. ``read_up_to_ms`` is a broker time: all that
-    was appended before it has been read. ``watermark_ms`` is the event time up
-    to which the partition is then complete; ``idle`` says that it was read to
-    its end and has been silent, so that it holds nobody back.
-    ``last_append_ms`` is when, in the broker's time, the last record came.
-    ``epoch`` grows with every opening of the source partition by a worker.
+    Args:
+        topic: the source topic.
+        partition: the number of the source partition.
+        epoch: the number of the job's opening; each opening by a worker has a higher one.
+        from_offset: the last offset of the report before.
+        to_offset: the last offset that is covered: the report is about (from, to]. If both are
+            equal, it is a heartbeat.
+        read_up_to_ms: broker time in ms before which all appended records have been read.
+        watermark_ms: event time in ms up to which the partition is then complete.
+        idle: whether the partition is read to its end and has been silent. It then does not
+            delay the frontier.
+        behind: the number of records that wait in the broker.
+        stats: the counts of the records.
+        panes: the cells.
+        last_append_ms: broker time in ms of the last record.
     """
 
     topic: str
@@ -80,7 +92,7 @@ class Report(msgspec.Struct, array_like=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, array_like=True):
-    """A source partition that can't go on, and what it waits for."""
+    """A source partition that can't go on, and the reason."""
 
     topic: str
     partition: int
@@ -88,7 +100,7 @@ class Waiting(msgspec.Struct, array_like=True):
 
 
 class Reports(msgspec.Struct, array_like=True):
-    """One record of the topic of reports."""
+    """The value of one record in the topic of reports."""
 
     reports: list[Report]
     waiting: list[Waiting] = []
@@ -99,12 +111,12 @@ _decode = refusing(msgspec.msgpack.Decoder(Reports).decode)
 
 
 def encode(reports: list[Report], waiting: Sequence[Waiting] = ()) -> bytes:
-    """Write reports as one record's value."""
+    """Encode reports as the value of one record."""
     return _encoder.encode(Reports(reports, list(waiting)))
 
 
 def decode(data: bytes) -> Reports:
-    """Read the value of one record.
+    """Decode the value of one record.
 
     Raises:
         msgspec.DecodeError: the bytes are not reports.

@@ -1,4 +1,4 @@
-"""Decoding with one kind of error."""
+"""Wraps decoders so that they raise one kind of error for any broken input."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 def refusing(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
-    """Return a decoder that raises msgspec.DecodeError whatever is wrong with the bytes.
+    """Return a decoder that raises only msgspec.DecodeError for broken bytes.
 
-    msgspec's own raise UnicodeDecodeError too, for text that is not UTF-8, and
-    RecursionError for what is nested too deeply.
+    The decoders of msgspec also raise UnicodeDecodeError for text that is not UTF-8, and
+    RecursionError for values that are nested too deeply.
     """
 
     def decode_or_refuse(data: bytes) -> T:

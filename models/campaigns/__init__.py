@@ -1,1 +1,1 @@
-"""Campaigns, and what changes of them."""
+"""Campaigns, their plans and their changes."""

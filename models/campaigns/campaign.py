@@ -1,4 +1,4 @@
-"""Campaigns: who they are, what events may call them, what they may cost, and when they run."""
+"""Campaigns: their names, budgets, stages, and the times at which they run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CampaignKind = Literal["routine", "strategic", "ad_hoc"]
 
 
 class Budget(BaseModel):
-    """What a campaign's advertising may cost in all."""
+    """The whole budget of a campaign's advertising, in a currency of ISO 4217."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,11 +27,11 @@ Moment = Annotated[
     AwareDatetime,
     Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
 ]
-"""A time in the reach of calendars and of clocks in ms."""
+"""A time from 1970 until 2200, which calendars and clocks in ms can hold."""
 
 
 class Stage(BaseModel):
-    """A part of a campaign (warm-up, peak, encore): from its start to that of the next."""
+    """A part of a campaign's run (warm-up, peak, encore), from its start to that of the next."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,9 +40,9 @@ class Stage(BaseModel):
 
 
 class Campaign(BaseModel):
-    """A campaign by its id, with the names it is also known by and its plan.
+    """A campaign with its other names and its plan.
 
-    ``ends`` is what was planned, ``ended`` when somebody ended it.
+    ``ends`` is its planned end, ``ended`` the time at which somebody ended it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,37 +78,38 @@ class Campaign(BaseModel):
 
     @property
     def run(self) -> Run:
-        """The campaign with its times, as they are planned."""
+        """The campaign with its planned times."""
         return Run.of(self.id, self.starts, self.ends)
 
     @property
     def over_ms(self) -> int | None:
-        """When a campaign is over, in ms: at its planned end, or when it was ended before."""
+        """The end of the campaign in ms: ``ends`` or ``ended``, the earlier; None if neither."""
         known = [milliseconds(at) for at in (self.ends, self.ended) if at is not None]
         return min(known, default=None)
 
     def is_over(self, at_ms: int) -> bool:
-        """Say whether a campaign is over at a moment of event time, in ms."""
+        """Return whether the campaign is over at an event time in ms."""
         return self.over_ms is not None and self.over_ms <= at_ms
 
     def runs(self, from_ms: int, until_ms: int) -> bool:
-        """Say whether a campaign should run in all of [from, until); without times it always does.
+        """Return whether the campaign should run during all of [from, until).
 
-        Everything so far is, of a campaign, since it began.
+        A campaign without times always runs. An interval that starts at `BEGINNING_MS`, as the
+        all-time window does, need only end while the campaign runs.
 
         Args:
-            from_ms: event time, in ms.
-            until_ms: likewise.
+            from_ms: event time in ms.
+            until_ms: event time in ms.
         """
         starts_ms = BEGINNING_MS if self.starts is None else milliseconds(self.starts)
         begun = starts_ms <= (until_ms - 1 if from_ms == BEGINNING_MS else from_ms)
         return begun and not self.is_over(until_ms - 1)
 
     def stage_at(self, at_ms: int) -> Stage | None:
-        """Return the stage a campaign is in; None before the first and once it is over.
+        """Return the current stage; None before the first one and after the campaign's end.
 
         Args:
-            at_ms: event time, in ms.
+            at_ms: event time in ms.
         """
         if self.is_over(at_ms):
             return None
@@ -116,12 +117,12 @@ class Campaign(BaseModel):
         return begun[-1] if begun else None
 
     def elapsed(self, at_ms: int) -> Elapsed | None:
-        """Return how much of the plan has passed at a moment; None without its times.
+        """Return how much of the planned run has passed; None without a planned start and end.
 
-        A campaign that was ended before stays where it was then.
+        Once the campaign is over, the result no longer changes.
 
         Args:
-            at_ms: event time, in ms.
+            at_ms: event time in ms.
         """
         if self.starts is None or self.ends is None:
             return None
@@ -131,7 +132,7 @@ class Campaign(BaseModel):
 
 
 class Run(NamedTuple):
-    """A campaign with certain times, in ms; with others it is another run."""
+    """A campaign with its planned times in ms. With other times it is another run."""
 
     campaign: str
     starts_ms: int | None
@@ -139,19 +140,19 @@ class Run(NamedTuple):
 
     @classmethod
     def of(cls, campaign: str, starts: datetime | None, ends: datetime | None) -> Run:
-        """Return a campaign's run with these times."""
+        """Return the run of a campaign with these times."""
         return cls(campaign, *(None if at is None else milliseconds(at) for at in (starts, ends)))
 
 
 class Elapsed(NamedTuple):
-    """How long a campaign has run, and how long it runs in all, in ms."""
+    """The time that a campaign has run to date, and the length of its whole run, in ms."""
 
     so_far_ms: int
     whole_ms: int
 
 
 class Ending(BaseModel):
-    """Somebody ended a campaign with these times; with others it is not over by that."""
+    """The end of one run of a campaign. Defined with other times, the campaign goes on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -162,12 +163,12 @@ class Ending(BaseModel):
 
     @property
     def run(self) -> Run:
-        """What it ended."""
+        """The run that was ended."""
         return Run.of(self.campaign, self.starts, self.ends)
 
 
 class CampaignBook(BaseModel):
-    """A file of campaigns."""
+    """The content of a file of campaigns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -175,5 +176,5 @@ class CampaignBook(BaseModel):
 
 
 def milliseconds(moment: datetime) -> int:
-    """Return a moment in ms since the epoch."""
+    """Return a time in ms since the epoch."""
     return round(moment.timestamp() * 1000)

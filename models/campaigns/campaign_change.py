@@ -1,4 +1,4 @@
-"""Changes that people make to campaigns while these run."""
+"""Changes that people make to campaigns while they run."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 KEPT = 100
-"""So many changes are known, the last of all campaigns."""
+"""The number of changes that are kept, the newest of all campaigns."""
 
 EFFECT_KPIS = ("orders", "conversion_rate", "revenue_gross", "roas", "spend")
-"""What is shown of the time before and after a change; /metrics has all KPIs."""
+"""The KPIs that are shown before and after a change; /metrics has all of them."""
 
 
 class Change(BaseModel):
-    """What was changed of a campaign, from what to what, when and by whom.
+    """A change of a campaign.
 
     Args:
         campaign: the campaign's id.
-        event_id: of the event that told it; a change that comes again has the same.
-        at_ms: event time.
-        what: budget, bid, creative, landing page, stage or the like.
-        from_value: what it was, None where that was not told.
-        to_value: what it is since.
-        who: the person or system that did it.
+        event_id: the id of the event that reported it; a repetition has the same.
+        at_ms: event time in ms.
+        what: the kind of change: budget, bid, creative, landing page, stage or the like.
+        from_value: the value before; None if it was not reported.
+        to_value: the value since; None if it was not reported.
+        who: the person or system that made it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,20 +39,20 @@ class Change(BaseModel):
 
 
 class Changes:
-    """The last changes of all campaigns, in the order of their time."""
+    """The newest changes of all campaigns, by event time."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Change] = {}
 
     def record(self, change: Change) -> None:
-        """Take a change; one that comes again replaces itself."""
+        """Add a change. A repeated one replaces itself; the oldest is dropped beyond `KEPT`."""
         self._known[change.campaign, change.event_id] = change
         if len(self._known) > KEPT:
             oldest = next(iter(self))
             del self._known[oldest.campaign, oldest.event_id]
 
     def __iter__(self) -> Iterator[Change]:
-        """Iterate over them, the oldest first."""
+        """Iterate over the changes, the oldest first."""
         return iter(sorted(self._known.values(), key=_in_time))
 
 

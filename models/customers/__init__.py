@@ -1,1 +1,1 @@
-"""What is remembered of customers."""
+"""The entries in the logs of customers."""

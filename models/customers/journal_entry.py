@@ -1,8 +1,8 @@
-"""What is remembered of a customer: touches, orders and refunds, as they are stored.
+"""Encodes the entries in the logs of customers: touches, orders and refunds.
 
-An entry is a head of fixed length, by which it is found again, and a body. The
-head says which record of which source partition it comes from, and when it
-happened.
+An entry is a head of 19 bytes and a body in MessagePack. The head holds the kind, the partition
+and offset of the record, and the event time. It identifies the entry: the log holds an entry
+once, however often it is added.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from typing import Literal, NamedTuple
 import msgspec
 
 DefaultModel = Literal["declared", "first", "last", "linear"]
-"""The model that places orders which name no campaign."""
+"""The model of attribution that places orders which name no campaign."""
 HEAD = struct.Struct(">BHQQ")
-"""Kind (0 touch, 1 order, 2 refund), partition, offset, event time in ms."""
+"""The head: kind (0 touch, 1 order, 2 refund), partition, offset, event time in ms."""
 TOUCH, ORDER, REFUND = 0, 1, 2
 
 
 class Touch(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A click, and what led to it."""
+    """A click: the campaign and the channel that led to it."""
 
     campaign: str
     channel: str
 
 
 class Placed(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What an order and a refund have in common: the order, money and where they say they belong.
+    """The fields that an order and a refund share.
 
-    ``order`` is the hash of the order's id. Money is in 1/10,000 of the reporting currency.
+    ``order`` is the 64-bit hash of the order's id, ``units`` money in 1/10,000 of the reporting
+    currency. The others are the place that the event names itself.
     """
 
     order: int
@@ -41,7 +42,7 @@ class Placed(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Order(Placed, array_like=True, frozen=True, gc=False):
-    """An order."""
+    """An order of ``items`` items."""
 
     items: int
 
@@ -51,7 +52,7 @@ class Refund(Placed, array_like=True, frozen=True, gc=False):
 
 
 class Entry(NamedTuple):
-    """Something that a customer did. Entries sort by time, then by where they were read."""
+    """An entry of a log, at an event time in ms. Sorts by time, then by partition and offset."""
 
     at_ms: int
     partition: int
@@ -69,12 +70,12 @@ _decode = (
 
 
 def to_bytes(kind: int, partition: int, offset: int, at_ms: int, what: object) -> bytes:
-    """Return an entry as it is stored."""
+    """Encode an entry."""
     return HEAD.pack(kind, partition, offset, at_ms) + _encode(what)
 
 
 def from_bytes(data: bytes) -> Entry:
-    """Read an entry.
+    """Decode an entry.
 
     Raises:
         ValueError: the bytes are no entry.

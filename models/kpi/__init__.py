@@ -1,1 +1,1 @@
-"""KPIs as data: measures, formulas, definitions, the catalogue and the user's choice."""
+"""KPIs as data: measures, formulas, definitions, the catalogue and the user's additions."""

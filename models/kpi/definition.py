@@ -1,4 +1,7 @@
-"""What a KPI is: a definition, from which everything else about it follows."""
+"""Defines KPIs as data: formula, unit, interval and what a value rests on; and the catalogue.
+
+Calculation, metrics, boards and docs are all derived from a definition.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +19,28 @@ from models.money.amounts import to_currency
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
 ShownUnit = Unit | Literal["multiple"]
-"""How people read a value: ratios as percentages, but for those that are multiples."""
+"""The unit in which a value is shown: ratios as percentages, or as multiples if so defined."""
 Direction = Literal["more", "less", "neither"]
-"""What is better: more or less of it, or neither."""
+"""The direction that is better: more of it, less of it, or neither."""
 Interval = Literal["none", "wilson", "mean", "compound", "poisson", "rank"]
-"""How the interval of 95 % is found: the methods are in
+"""The method of the 95 % confidence interval, see
 `streams.kpis.calculation.confidence_intervals`."""
 
 
 class Kpi(BaseModel):
-    """One KPI, as the catalogue or a file of configuration defines it.
+    """The definition of one KPI, in the catalogue or in a file of configuration.
 
     Args:
-        formula: see `models.kpi.formulas`.
-        multiple: of a ratio, whether people read it as 1.5 times and not as 150 %.
-        needs: sums; without having seen any of them that day the KPI is absent, not 0.
-        n: the sum or set of users that the value rests on; without it the value itself.
-        squares: for a mean, the sum of the squares of what is averaged; for compound,
-            the distribution of the amounts that are summed.
-        min_n: below it the value is not significant.
-        outcome: the KPI that a volume is there for, by which it is to be judged.
-        objective: what it serves; every KPI serves something.
-        source: the paper, S0 to S3, that names it.
+        formula: the formula, in the language of `models.kpi.formulas`.
+        multiple: whether a ratio is shown as 1.5 times and not as 150 %.
+        needs: names of sums. If none of their events was seen on the day, the KPI is absent, not 0.
+        n: the sum or set of users that the value rests on; if None, the value itself.
+        squares: for ``mean``, the sum of the squares of what is averaged; for ``compound``, the
+            distribution of the amounts that are summed.
+        min_n: a value with a smaller n is not significant.
+        outcome: the KPI by which a volume is to be judged, such as orders for clicks.
+        objective: the objective that the KPI serves.
+        source: the paper that names it, S0 to S3.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,46 +88,47 @@ class Kpi(BaseModel):
 
     @cached_property
     def parsed(self) -> Formula:
-        """The formula as it is computed."""
+        """The parsed formula."""
         return formulas.parse(self.formula)
 
     @property
     def metric(self) -> str:
-        """The name of its Prometheus metric, with the unit."""
+        """The name of its Prometheus metric, which ends with the unit."""
         if self.name.endswith(f"_{self.unit}"):
             return f"kpi_{self.name}"
         return f"kpi_{self.name}_{self.unit}"
 
     @property
     def shown_unit(self) -> ShownUnit:
-        """How people read a value."""
+        """The unit in which a value is shown."""
         return "multiple" if self.multiple else self.unit
 
     @cached_property
     def sources(self) -> frozenset[SourceKind]:
-        """The source topics that it is made of."""
+        """The kinds of source topics that it is computed from."""
         found = (sources_of(name) for name in formulas.names_in(self.parsed))
         return frozenset().union(*found)
 
     @cached_property
     def looks_back(self) -> bool:
-        """Whether it needs the equal period before its window."""
+        """Whether its formula uses the equal period before its window."""
         return formulas.looks_back(self.parsed)
 
     @property
     def volume(self) -> bool:
-        """Whether it grows with the events of its window, so that a part of one says less."""
+        """Whether it is a sum, which grows with the events of its window."""
         return isinstance(self.parsed, Total)
 
     @property
     def has_n(self) -> bool:
-        """Whether what it rests on is something else than its value."""
+        """Whether its n differs from its value."""
         return self.n is not None or isinstance(self.parsed, Quotient | Quantile | Spread)
 
     def shown(self, value: int | float) -> int | float:
-        """Return a value as people and rules see it: sums of money in the currency.
+        """Return a value in the unit that people and rules use.
 
-        Sums of money are whole units of 1/10,000, averages are in the currency already.
+        A sum of money is an int in units of 1/10,000 and is converted to the currency. An average
+        of money is a float in the currency already. Other values are returned as they are.
         """
         if self.unit == "money" and isinstance(value, int):
             return to_currency(value)
@@ -134,10 +138,13 @@ class Kpi(BaseModel):
 class KpiValue(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A KPI's value in one window and scope.
 
-    ``value`` is in whole units of 1/10,000 for sums of money (an int), in the
-    currency for averages of money (a float). ``low`` and ``high`` bound the
-    95 % interval where the KPI has one; ``n`` is what the value rests on, and
-    ``significant`` says whether that is enough.
+    Args:
+        value: the value. Sums of money are an int in units of 1/10,000, averages of money a float
+            in the currency.
+        low: the lower bound of the 95 % interval; None if there is none.
+        high: the upper bound, likewise.
+        n: the number of events or users that the value rests on.
+        significant: whether n is large enough for the value to be judged.
     """
 
     value: int | float
@@ -153,10 +160,10 @@ class KpiValue(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Catalogue(Mapping[str, Kpi]):
-    """KPIs by name, in their order.
+    """KPIs by name, in the order of their definition.
 
     Raises:
-        ValueError: two of them have the same name or metric.
+        ValueError: two KPIs have the same name or metric.
     """
 
     def __init__(self, kpis: Iterable[Kpi]) -> None:
@@ -165,7 +172,7 @@ class Catalogue(Mapping[str, Kpi]):
         for kpi in kpis:
             if kpi.name in self._by_name:
                 raise ValueError(f"two KPIs have the name {kpi.name!r}")
-            # A KPI's n is a series of its own beside it.
+            # The n of a KPI is exported as a metric of its own.
             for metric in (kpi.metric, f"kpi_{kpi.name}_n"):
                 if metric in metrics:
                     raise ValueError(f"{kpi.name} and {metrics[metric]} share a metric, {metric}")
@@ -173,36 +180,36 @@ class Catalogue(Mapping[str, Kpi]):
             self._by_name[kpi.name] = kpi
 
     def __getitem__(self, name: str) -> Kpi:
-        """Return a KPI by its name."""
+        """Return the KPI with a name."""
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the names, in their order."""
+        """Iterate over the names, in the order of definition."""
         return iter(self._by_name)
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of KPIs."""
         return len(self._by_name)
 
     def with_more(self, kpis: Iterable[Kpi]) -> Catalogue:
-        """Return a catalogue that has these as well.
+        """Return a catalogue with these KPIs added.
 
         Raises:
-            ValueError: one of them has a name that is taken.
+            ValueError: one of them has a name or metric that is taken.
         """
         return Catalogue([*self.values(), *kpis])
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The sums that some KPI needs, in their order."""
+        """The sums that some KPI needs, in the order of `SUMS`."""
         wanted = {name for kpi in self.values() for name in kpi.needs}
         return tuple(name for name in SUM_INDEX if name in wanted)
 
     def lint(self) -> list[str]:
-        """Return what is questionable about the definitions, in words.
+        """Return a message for each questionable definition.
 
-        A volume that names no outcome invites being driven for its own sake; a KPI
-        without an objective is watched by nobody (S0).
+        A volume without an outcome tends to be maximised for its own sake. A KPI without an
+        objective has nobody who acts on it (S0).
         """
         found: list[str] = []
         for kpi in self.values():

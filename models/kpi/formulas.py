@@ -1,16 +1,16 @@
-"""Formulas of KPIs: text that people read, and what is computed from it.
+"""Parses the formulas of KPIs.
 
 ======================================  =============================================
 ``orders``, ``revenue_gross - spend``   a sum of measures or distinct users
-``visitors - previous(visitors)``       … ``previous``: of the equal period before
+``visitors - previous(visitors)``       the same; ``previous`` is the equal period before
 ``clicks / impressions``                a quotient of two such sums
-``spend / budget``                      … ``budget``, ``budget_due``: of a campaign's plan
-``1000 * spend / impressions``          … times a whole number
-``influence * clicks / impressions``    … times a coefficient of the configuration
+``spend / budget``                      with ``budget``, ``budget_due`` of a campaign's plan
+``1000 * spend / impressions``          a quotient times an integer
+``influence * clicks / impressions``    … or times a coefficient of the configuration
 ``median(dwell_ms)``, ``p90(dwell_ms)`` a quantile of a distribution
 ``newest(followers)``                   the newest measurement of a level
+``growth(followers)``                   (newest - newest before) / newest before
 ``spread(orders_first, orders_last)``   how far sums differ: (max - min) / max
-``growth(followers)``                   … less the newest before, per that one
 ======================================  =============================================
 """
 
@@ -34,10 +34,10 @@ from models.kpi.measures import (
 )
 
 Terms = tuple[tuple[int, str], ...]
-"""Signed names of sums, sets of users or unions of sets, as they are or as `previous` has them."""
+"""Signs (1 or -1) and names of sums, sets, unions or plans; `previous` may wrap a name."""
 
 Coefficient = Literal["influence"]
-"""What the configuration may set: how much of the growth of sales is due to marketing (S3)."""
+"""A factor of the configuration: the share of the growth of sales that is due to marketing (S3)."""
 
 _COUNTABLE = {*SUM_INDEX, *SET_INDEX, *UNIONS, *PLANNED}
 _CALL = re.compile(r"(median|p\d{1,2}|newest|growth)\(\s*(\w+)\s*\)")
@@ -48,12 +48,12 @@ _PREVIOUS = re.compile(r"previous\((\w+)\)")
 
 
 def previous(name: str) -> str:
-    """Return the name of the same sum in the equal period before."""
+    """Return the name of a sum in the equal period before: ``previous(orders)``."""
     return f"previous({name})"
 
 
 def bare(name: str) -> str:
-    """Return the name of a sum that may be of the period before."""
+    """Return a name without the ``previous`` around it, if there is one."""
     return _PREVIOUS.sub(r"\1", name)
 
 
@@ -66,7 +66,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Quotient:
-    """``times`` a sum, over another; ``times`` may be a coefficient."""
+    """``times * over / under``, of two sums. ``times`` is an integer or a coefficient."""
 
     over: Terms
     under: Terms
@@ -75,7 +75,7 @@ class Quotient:
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
-    """The value of a distribution below which a share of it lies."""
+    """The value of a distribution below which a share of its values lies, 0 to 1."""
 
     of: str
     share: float
@@ -90,14 +90,14 @@ class Newest:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How far sums differ: the greatest less the least, over the greatest."""
+    """The relative difference of sums: (max - min) / max."""
 
     of: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The newest measurement of a level less that of the period before, per the latter."""
+    """The growth of a level: (newest - newest before) / newest before."""
 
     of: str
 
@@ -106,7 +106,7 @@ Formula = Total | Quotient | Quantile | Newest | Growth | Spread
 
 
 class FormulaError(ValueError):
-    """A formula can't be read, or names what is not measured."""
+    """A formula can't be parsed, or names something that is not measured."""
 
 
 def names_in(formula: Formula) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def names_in(formula: Formula) -> tuple[str, ...]:
 
 
 def looks_back(formula: Formula) -> bool:
-    """Say whether a formula needs the equal period before."""
+    """Return whether a formula uses the equal period before."""
     if isinstance(formula, Total | Quotient):
         return any(name != bare(name) for _, name in _terms_of(formula))
     return isinstance(formula, Growth)
@@ -131,10 +131,10 @@ def _terms_of(formula: Total | Quotient) -> Terms:
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Formula:
-    """Read a formula.
+    """Parse a formula.
 
     Raises:
-        FormulaError: it can't be read, or names what is not measured.
+        FormulaError: it can't be parsed, or names something that is not measured.
     """
     call = _CALL.fullmatch(text.strip())
     if call is not None:
@@ -163,10 +163,10 @@ def _times(text: str) -> int | Coefficient:
 
 
 def terms(text: str) -> Terms:
-    """Read a sum of signed names, with or without parentheses around it.
+    """Parse a sum of signed names, with or without parentheses around it.
 
     Raises:
-        FormulaError: it can't be read, or names what does not add up.
+        FormulaError: it can't be parsed, or names something that is not additive.
     """
     inner = text.strip()
     if inner.startswith("(") and inner.endswith(")"):
@@ -191,7 +191,7 @@ def terms(text: str) -> Terms:
 
 
 def in_parts(terms: Terms) -> bool:
-    """Say whether a sum counts parts of orders, `models.kpi.measures.ORDER_CREDIT` to an order."""
+    """Return whether a sum is in parts of orders, see `models.kpi.measures.ORDER_CREDIT`."""
     return bare(terms[0][1]) in CREDITS
 
 

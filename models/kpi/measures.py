@@ -1,9 +1,9 @@
-"""What is measured: the additive sums, distinct users, distributions and levels of a scope.
+"""Measures: the sums, sets of distinct users, distributions and levels that a cell holds.
 
-Everything here merges: sums and distributions add up over panes, partitions
-and campaigns, distinct users by union, and of levels the newest stays. Ratios
-are formed last. The tables below are data, and their order is that on the
-wire: append only.
+All measures merge over panes, partitions and campaigns: sums and distributions add up, sets of
+users are united, and of a level the newest measurement is kept. Ratios are computed last.
+
+The order of these tables is that of the stored and sent cells: entries may only be appended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SOURCE_KINDS: Final[tuple[SourceKind, ...]] = ("clicks", "orders", "campaigns")
 
 
 class Measure(NamedTuple):
-    """A quantity that formulas may name, and the source topic it comes from."""
+    """A quantity that formulas can name, and the kind of source topic it comes from."""
 
     name: str
     source: SourceKind
@@ -93,14 +93,14 @@ UNIONS: Final[dict[str, tuple[str, ...]]] = {
     "participants": ("visitors_natural", "visitors_paid", "buyers", "engaged"),
     "active": ("visitors_natural", "visitors_paid", "buyers", "engaged", "reached"),
 }
-"""Distinct users of any of several sets, which formulas may name as well."""
+"""Unions of sets of distinct users by name; formulas can name them, too."""
 
 DISTRIBUTIONS: Final = (
     Measure("dwell_ms", "clicks", "how long visits last, in ms"),
     Measure("order_amount", "orders", "what orders are worth"),
     Measure("complaint_response_ms", "campaigns", "time from complaint to answer, in ms"),
 )
-"""What medians and percentiles are taken of; money in units of 1/10,000."""
+"""The distributions, of which quantiles are computed. Money is in units of 1/10,000."""
 
 LEVELS: Final = (
     Measure("followers", "campaigns", "followers"),
@@ -108,7 +108,7 @@ LEVELS: Final = (
     Measure("awareness", "campaigns", "share of people who know the brand, 0 to 1"),
     Measure("stock", "campaigns", "items in stock"),
 )
-"""What is measured as it stands: the newest measurement counts. In units of 1/10,000."""
+"""The levels, of which the newest measurement counts. Values are in units of 1/10,000."""
 
 FLOW_METRICS: Final = frozenset(
     {
@@ -116,9 +116,9 @@ FLOW_METRICS: Final = frozenset(
         *("sentiment_positive", "sentiment_neutral", "sentiment_negative"),
     }
 )
-"""Metrics of a ``measurement`` that count something: whole numbers that add up."""
+"""Metrics of a ``measurement`` that are counts: integers that add up to a sum."""
 COMPLAINT_RESPONSE: Final = "complaint_response_s"
-"""The metric of a ``measurement`` that says how many seconds a complaint waited."""
+"""The metric of a ``measurement`` that is the time to answer a complaint, in s."""
 
 SUM_INDEX: Final = {measure.name: index for index, measure in enumerate(SUMS)}
 SET_INDEX: Final = {measure.name: index for index, measure in enumerate(USER_SETS)}
@@ -127,25 +127,25 @@ LEVEL_INDEX: Final = {measure.name: index for index, measure in enumerate(LEVELS
 WIDTH: Final = len(SUMS)
 
 WIDTH_BEFORE: Final[dict[int, int]] = {4: 13, 5: 39}
-"""How many sums a cell of a state before that version has."""
+"""By version, the number of sums in the cells of the version before it."""
 _SETS_BEFORE: Final = {4: {"buyers", "visitors"}, 5: {measure.name for measure in USER_SETS[:5]}}
 OLDEST_VERSION: Final = 3
-"""Of the state of the KPI stage that is still read."""
+"""The oldest version of the KPI stage's state that can be read."""
 NEWEST_MEASURES: Final = max(WIDTH_BEFORE)
-"""The version that brought the newest measures."""
+"""The version that added the newest measures."""
 
 PLANNED: Final[dict[str, str]] = {
     "budget": "what the campaign's advertising may cost in all",
     "budget_due": "what the plan has for it by now, spread evenly from its start to its end",
 }
-"""Money that a campaign's plan says; known of campaigns in the window so far only."""
+"""Amounts from a campaign's plan, available only for campaigns and in the all-time window."""
 
 MODELS: Final = ("declared", "first", "last", "linear")
-"""The ways to attribute an order: as it says itself, or to its touches (S1)."""
+"""The models of attribution: as the order declares, or by its touches (S1)."""
 CREDITS: Final = frozenset(f"orders_{model}" for model in MODELS)
-"""The sums that count parts of orders."""
+"""The sums that are in parts of an order, see `ORDER_CREDIT`."""
 ORDER_CREDIT: Final = 10_000
-"""The parts of an order."""
+"""The number of parts of an order: half an order is 5,000."""
 
 MONEY: Final = frozenset(
     {
@@ -162,15 +162,15 @@ _SOURCE_OF: Final = {
 
 
 def sources_of(name: str) -> frozenset[SourceKind]:
-    """Return the source topics of a sum, a set of users, a distribution or a level."""
+    """Return the kinds of source topics of a sum, set or union of users, distribution or level."""
     return frozenset(_SOURCE_OF[part] for part in UNIONS.get(name, (name,)))
 
 
 def known_since(name: str) -> int:
-    """Return the version of the state from which on cells know a measure.
+    """Return the first version of the KPI stage's state whose cells have a measure.
 
-    What a cell does not know is not 0. Of unions, distributions and levels, only visitors
-    were known before version 4.
+    A measure that a cell does not have is absent, not 0. Of unions, distributions and levels,
+    only the union ``visitors`` is older than version 4.
     """
     for version, width in WIDTH_BEFORE.items():
         place = SUM_INDEX.get(name)

@@ -1,4 +1,4 @@
-"""Which KPI series are exported, and what a file may add to the catalogue."""
+"""The user's file of KPIs: additions to the catalogue, and which series are exported."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from models.scope import SCOPE_KINDS, ScopeKind
 from models.window import SHOWN_WINDOWS, ShownWindow
 
 Extra = Literal["n", "bounds", "comparisons"]
-"""What may be exported beside a KPI's value: what it rests on, its interval of 95 %, and its
+"""Series that can be exported with a KPI's value: its n, the bounds of its 95 % interval, and its
 differences from reference periods."""
 
 EXTRAS: tuple[Extra, ...] = get_args(Extra)
 
 
 class ExportRule(BaseModel):
-    """The KPIs and windows of some scopes, and what is exported beside; KPIs by shell patterns."""
+    """Selects KPIs (by shell patterns), windows and extras to export for some kinds of scopes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,9 +32,9 @@ class ExportRule(BaseModel):
 
 
 HEADLINES = ("clicks", "orders", "revenue_gross", "conversion_rate", "roas")
-"""What the live board shows of each campaign and channel, in the window that is chosen."""
+"""The KPIs that the live board shows of each campaign and channel."""
 ATTRIBUTION = ("orders_*_touch", "orders_linear", "orders_declared", "roas_*", "attribution_spread")
-"""And the models of attribution beside each other."""
+"""Patterns of the KPIs that compare the models of attribution."""
 SHORT_WINDOWS: tuple[ShownWindow, ...] = ("5m", "1h", "day")
 DEFAULT_EXPORT = (
     ExportRule(scopes=("all",)),
@@ -43,15 +43,19 @@ DEFAULT_EXPORT = (
     ExportRule(scopes=("campaign", "channel"), windows=SHORT_WINDOWS, extras=()),
     ExportRule(scopes=("region", "segment"), kpis=HEADLINES, windows=SHORT_WINDOWS, extras=()),
 )
-"""What is exported without a file that says so: what the boards show, by default. Three
-campaigns and six channels are some thousand series; everything would be ten times as many."""
+"""The default export: the series that the boards show. Three campaigns and six channels give some
+thousand series; an export of everything would have ten times as many."""
 
 
 class KpiBook(BaseModel):
-    """A file of KPIs: more of them, and which are exported.
+    """The content of a file of KPIs.
 
-    ``top_campaigns`` keep series of their own, by volume; the others are ``other``.
-    ``coefficients`` are what some KPIs are multiplied with, which are absent without.
+    Args:
+        kpis: additions to the catalogue.
+        export: the series to export; a series is exported if any rule selects it.
+        top_campaigns: the number of campaigns, by volume, with series of their own. All others
+            share the series ``other``.
+        coefficients: factors for formulas. A KPI whose coefficient is missing is absent.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,7 +73,7 @@ class KpiBook(BaseModel):
 
     @property
     def catalogue(self) -> Catalogue:
-        """The built-in KPIs and those of the file."""
+        """The built-in KPIs, followed by those of the file."""
         return CATALOGUE.with_more(self.kpis)
 
     def exports(self, kpi: str, scope: ScopeKind, window: str) -> bool:
@@ -77,11 +81,11 @@ class KpiBook(BaseModel):
         return self._extras(kpi, scope, window) is not None
 
     def extras(self, kpi: str, scope: ScopeKind, window: str) -> frozenset[Extra]:
-        """Return what is exported beside a KPI's value."""
+        """Return the extras that are exported with a KPI's value."""
         return self._extras(kpi, scope, window) or frozenset()
 
     def _extras(self, kpi: str, scope: ScopeKind, window: str) -> frozenset[Extra] | None:
-        """Return what is exported beside a value; None where the value is not exported either."""
+        """Return the extras of all matching rules; None if no rule exports the value."""
         matching = [
             rule.extras
             for rule in self.export
@@ -93,7 +97,7 @@ class KpiBook(BaseModel):
 
 
 def catalogue_of(info: ValidationInfo) -> Catalogue:
-    """Return the catalogue that a file is checked against: that of the context, or the built-in."""
+    """Return the catalogue to check a file against: that of the context, else the built-in one."""
     context = info.context if isinstance(info.context, dict) else {}
     found = context.get("catalogue", CATALOGUE)
     assert isinstance(found, Catalogue)

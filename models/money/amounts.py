@@ -1,4 +1,4 @@
-"""Money as integers of 1/10,000 of the currency: sums are exact, never floats."""
+"""Money as integers in units of 1/10,000 of the currency, so that sums are exact."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from decimal import Decimal
 
 UNITS_PER_CURRENCY = 10_000
 LARGEST_AMOUNT = 10**15
-"""Larger amounts, in units of 1/10,000, are taken for broken input."""
+"""The largest amount, in units of 1/10,000; a larger one is broken input."""
 
 _SCALE = Decimal(UNITS_PER_CURRENCY)
 
 
 class MoneyError(ValueError):
-    """An amount is not finite, has over four decimals or is absurdly large."""
+    """An amount is not finite, has more than four decimals, or is over `LARGEST_AMOUNT`."""
 
 
 def to_units(amount: Decimal) -> int:
-    """Turn a decimal amount into integer units of 1/10,000.
+    """Convert a decimal amount to integer units of 1/10,000: 19.99 is 199,900.
 
     Raises:
-        MoneyError: the amount can't be held exactly.
+        MoneyError: the amount is not finite, not exact in these units, or too large.
     """
     if not amount.is_finite():
         raise MoneyError("not a finite number")
@@ -35,5 +35,5 @@ def to_units(amount: Decimal) -> int:
 
 
 def to_currency(units: int | float) -> float:
-    """Turn units of 1/10,000 into the currency, for showing."""
+    """Convert units of 1/10,000 to the currency, for display."""
     return units / UNITS_PER_CURRENCY

@@ -1,4 +1,15 @@
-"""Rates of exchange, by the date from which they hold."""
+"""Converts amounts to the reporting currency by the exchange rate of a date.
+
+A rate holds from its date until the date of the next rate of the same currency.
+
+Example, with the reporting currency EUR and the rates USD 0.92 from March 1 and 0.90 from March 4:
+
+    19.99 USD on March 3       199,900 units * 0.92 = 183,908 units, which is 18.3908 EUR
+    19.99 USD on March 4       199,900 units * 0.90 = 179,910 units
+    0.0025 USD on March 4      25 units * 0.90 = 22.5, half to even: 22 units
+    19.99 USD on February 29   NoRateError
+    19.99 EUR on any date      199,900 units
+"""
 
 from __future__ import annotations
 
@@ -16,7 +27,7 @@ _WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
 class Rate(BaseModel):
-    """What one unit of a currency is worth in the reporting currency, from a date on."""
+    """The value of 1 of a currency in the reporting currency, from a date on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,7 +37,7 @@ class Rate(BaseModel):
 
 
 class RateBook(BaseModel):
-    """A file of rates."""
+    """The content of a file of rates."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,14 +45,15 @@ class RateBook(BaseModel):
 
 
 class NoRateError(MoneyError):
-    """Nobody said what a currency was worth on that date."""
+    """No rate of the currency holds on the date."""
 
 
 class Rates:
-    """All rates that are known; grows.
+    """All known rates. Rates are added or replaced, never removed.
 
     Args:
         currency: the reporting currency, ISO 4217.
+        rates: the first rates.
     """
 
     def __init__(self, currency: str, rates: Iterable[Rate] = ()) -> None:
@@ -52,24 +64,29 @@ class Rates:
             self.define(rate)
 
     def __len__(self) -> int:
-        """Return how many rates are known."""
+        """Return the number of rates."""
         return len(self._rates)
 
     def define(self, rate: Rate) -> None:
-        """Add a rate, or replace the one of the same currency and date."""
+        """Add a rate, or replace the one with the same currency and date."""
         key = (rate.currency, rate.date)
         if key not in self._rates:
             insort(self._dates.setdefault(rate.currency, []), rate.date)
         self._rates[key] = rate.rate
 
     def to_units(self, amount: Decimal, currency: str, *, on: date) -> int:
-        """Return an amount in units of 1/10,000 of the reporting currency, half to even.
+        """Convert an amount to units of 1/10,000 of the reporting currency.
 
-        The rate is the newest that holds on the date.
+        Uses the newest rate whose date is not after ``on``, and rounds half to even.
+
+        Args:
+            amount: in the given currency, with up to four decimals.
+            currency: the currency of the amount, ISO 4217.
+            on: the business day of the event.
 
         Raises:
-            NoRateError: there is none.
-            MoneyError: the amount can't be held exactly.
+            NoRateError: no rate holds on the date.
+            MoneyError: the amount is not finite, has more than four decimals, or is too large.
         """
         units = to_units(amount)
         if currency == self.currency:

@@ -1,1 +1,1 @@
-"""Scorecards: indicators, their weights, and the points they give."""
+"""Scorecards: indicators, their target values and their weights."""

@@ -1,9 +1,11 @@
-"""Weights from judgements in pairs: the Analytic Hierarchy Process.
+"""Computes weights from pairwise judgements by the Analytic Hierarchy Process.
 
-T. L. Saaty, "The Analytic Hierarchy Process", McGraw-Hill, 1980. A judgement
-``a/b`` says how many times as important as ``b`` is ``a``, from 1 (equally) to 9
-(extremely), or a fraction when ``b`` matters more. The weights are the principal
-eigenvector of the matrix of judgements.
+T. L. Saaty, "The Analytic Hierarchy Process", McGraw-Hill, 1980. The judgement ``a/b`` is how many
+times as important ``a`` is as ``b``: 1 is equally, 9 is extremely, and a fraction means that ``b``
+matters more. The weights are the principal eigenvector of the matrix of judgements.
+
+Example: a/b is 2, b/c is 2, and a/c is 4. The judgements agree, and the weights of a, b and c are
+4/7, 2/7 and 1/7. Were a/c 1/4, the judgements would contradict each other, and be refused.
 """
 
 from __future__ import annotations
@@ -18,20 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST_JUDGEMENT: Final = 9.0
-"""The end of Saaty's scale."""
+"""The largest value of Saaty's scale."""
 LARGEST_RATIO: Final = 0.1
-"""Judgements with a larger consistency ratio contradict each other too much (Saaty)."""
+"""The largest consistency ratio that is accepted (Saaty)."""
 RANDOM_INDICES: Final = (0.0, 0.0, 0.58, 0.90, 1.12, 1.24, 1.32, 1.41, 1.45, 1.49)
 """The mean consistency index of random matrices of 1 to 10 names (Saaty)."""
 ROUNDING: Final = 0.05
-"""How far from 1 ``a/b`` times ``b/a`` may be: people write 0.33 for 1/3."""
+"""The tolerance of ``a/b`` times ``b/a`` from 1, since people write 0.33 for 1/3."""
 
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Priorities:
-    """What the judgements come to; the weights sum to 1, in the order of the names."""
+    """The weights, which sum to 1 and are in the order of the names, and their consistency."""
 
     weights: Mapping[str, float]
     largest_eigenvalue: float
@@ -44,9 +46,9 @@ class InconsistentError(ValueError):
 
     Args:
         ratio: the consistency ratio.
-        judgement: the one that disagrees most with the weights, as ``a/b``.
+        judgement: the name, ``a/b``, of the judgement that disagrees most with the weights.
         given: its value.
-        fitting: the value that the others imply for it.
+        fitting: the value that the other judgements imply for it.
     """
 
     def __init__(self, *, ratio: float, judgement: str, given: float, fitting: float) -> None:
@@ -62,10 +64,10 @@ class InconsistentError(ValueError):
 
 
 def parse_judgement(value: object) -> float:
-    """Return a judgement that is written as a number or as a fraction, such as 1/3.
+    """Parse a judgement, written as a number or as a fraction such as 1/3.
 
     Raises:
-        ValueError: it is neither, or beyond Saaty's scale of 1/9 to 9.
+        ValueError: it is neither, or outside Saaty's scale of 1/9 to 9.
     """
     parsed = _positive(value)
     if not 1 / (LARGEST_JUDGEMENT + 1e-9) <= parsed <= LARGEST_JUDGEMENT + 1e-9:
@@ -74,15 +76,15 @@ def parse_judgement(value: object) -> float:
 
 
 def as_text(judgement: float) -> str:
-    """Return a judgement as people write it: 3, or 1/3."""
+    """Format a judgement as people write it: 3, or 1/3."""
     return f"{judgement:.3g}" if judgement >= 1 else f"1/{1 / judgement:.3g}"
 
 
 def weigh_judgements(names: Sequence[str], judgements: Mapping[str, object]) -> Priorities:
     """Return the weights from one judgement for each pair of names.
 
-    A judgement is called ``a/b``, either way round; if both are given, they must
-    be each other's reciprocals.
+    A judgement is named ``a/b`` or ``b/a``. If both are given, they must be each other's
+    reciprocals.
 
     Raises:
         ValueError: a pair is missing, unknown or given twice, or a value is wrong.
@@ -124,10 +126,10 @@ def weigh_judgements(names: Sequence[str], judgements: Mapping[str, object]) -> 
 
 
 def weigh_matrix(names: Sequence[str], rows: Sequence[Sequence[object]]) -> Priorities:
-    """Return the weights from a full matrix; a row compares its name with each other one.
+    """Return the weights from a full matrix, in which a row compares its name with every other.
 
-    Unlike single judgements, which are opinions on Saaty's scale, the entries may
-    be any positive numbers or fractions, such as ratios that were measured.
+    Unlike judgements, which are opinions on Saaty's scale, the entries may be any positive numbers
+    or fractions, such as measured ratios.
 
     Raises:
         ValueError: the matrix does not fit the names, or is not reciprocal.
@@ -155,11 +157,11 @@ def _weigh(
     size = len(names)
     values, vectors = np.linalg.eig(matrix)
     principal = int(np.argmax(values.real))
-    # A positive matrix has one eigenvector of one sign (Perron), found up to its sign.
+    # The principal eigenvector of a positive matrix has one sign (Perron), which `eig` may flip.
     vector = np.abs(vectors[:, principal].real)
     weights = vector / vector.sum()
     largest = float(values[principal].real)
-    # With one or two names nothing can contradict; rounding must not go below 0.
+    # One or two names are always consistent. Rounding must not make the index negative.
     index = max(0.0, (largest - size) / (size - 1)) if size > 2 else 0.0
     ratio = index / RANDOM_INDICES[size - 1] if size > 2 else 0.0
     if ratio > LARGEST_RATIO:
@@ -182,10 +184,10 @@ def _inconsistent(
 ) -> InconsistentError:
     """Return the error that names the judgement furthest from the weights.
 
-    What would fit is the geometric mean of what the others say by way of each
-    third name, within the scale; a judgement that is there already is passed over.
-    Among equals, as all are in a matrix of three, it is the one whose fitting value
-    is the least extreme.
+    The fitting value of ``a/b`` is the geometric mean of ``a/c * c/b`` over each third name c,
+    limited to the scale. A judgement that has its fitting value already is passed over. If several
+    are equally far, as all are in a matrix of three, the one with the least extreme fitting value
+    is named.
     """
     logs = np.log(matrix)
     off = np.abs(logs + np.log(weights)[None, :] - np.log(weights)[:, None])

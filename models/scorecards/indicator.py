@@ -1,4 +1,4 @@
-"""Indicators: KPIs on a scorecard, with the values that are to be reached."""
+"""Indicators: KPIs on a scorecard, with their target values."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ Amount = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def hint(name: str, names: list[str]) -> str:
-    """Return what might have been meant, or what is known, as the end of a message."""
+    """Return the end of an error message: the nearest known name, or all known names."""
     near = get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names)}"
 
 
 class Indicator(BaseModel):
-    """A KPI on a card, in the units people see: the currency, ratios of 0 to 1.
+    """A KPI on a scorecard. Values are in the units shown: the currency, ratios as 0 to 1.
 
     Args:
-        base: what must be reached (保底).
-        stretch: what is aimed at (挑战).
-        direction: what is better, for a KPI that leaves it open.
-        exempt_until: the first day on which it counts; before, it is shown only.
+        kpi: the name of the KPI.
+        weight: its weight in its dimension; normalised. Either all indicators have one or none.
+        base: the value that must be reached (保底).
+        stretch: the value that is aimed at (挑战).
+        direction: the better direction, required for a KPI whose own is ``neither``.
+        exempt_until: the first day on which the indicator counts. Before, it is only shown.
+        exempt_reason: required with ``exempt_until``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,10 +72,10 @@ class Indicator(BaseModel):
             raise ValueError(f"{self.kpi}: {highest:g} is more than all of it; write 5 % as 0.05")
 
     def better(self, kpi: Kpi) -> Better:
-        """Return what is better, more of the KPI or less.
+        """Return the better direction of a KPI.
 
         Raises:
-            ValueError: nothing says so, or the indicator contradicts the KPI.
+            ValueError: neither the KPI nor the indicator has one, or they contradict each other.
         """
         if kpi.direction == "neither":
             if self.direction is None:
@@ -86,7 +89,7 @@ class Indicator(BaseModel):
         return kpi.direction
 
     def exempt(self, today: date) -> bool:
-        """Say whether it does not count yet."""
+        """Return whether the indicator does not count yet."""
         return self.exempt_until is not None and today < self.exempt_until
 
     def _check_order(self, better: Better) -> None:

@@ -1,9 +1,10 @@
-"""Scorecards as they are configured: KPIs in dimensions, with base and stretch values.
+"""The configuration of scorecards: dimensions of KPIs with base and stretch values.
 
-A balanced scorecard (S0; R. S. Kaplan and D. P. Norton, 1992) has four dimensions,
-that of S3 five. Weights need not sum to 1: they are normalised, and `notes` says so.
-Where the catalogue is given as the context of validation, a KPI that does not exist
-is found with its place in the file; otherwise `ScorecardBook.check` finds it.
+A balanced scorecard (S0; R. S. Kaplan and D. P. Norton, 1992) has four dimensions, that of S3 has
+five. Weights need not sum to 1: they are normalised, and `Scorecard.notes` reports it.
+
+Unknown KPIs are found during validation, with their place in the file, if the catalogue is given
+as its context. Otherwise `ScorecardBook.check` finds them.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _unique(found: tuple[Named, ...]) -> tuple[Named, ...]:
 
 
 class Dimension(BaseModel):
-    """Indicators that belong together; without weights they count the same."""
+    """A group of indicators. Without weights all of them count the same."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -71,19 +72,22 @@ class Dimension(BaseModel):
 
     @cached_property
     def weights(self) -> Mapping[str, float]:
-        """The indicators' weights by KPI; they sum to 1."""
+        """The weights of the indicators by KPI, normalised to sum to 1."""
         return _normalised({one.kpi: one.weight or 1.0 for one in self.indicators})
 
 
 class Scorecard(BaseModel):
-    """A card for each scope that it matches.
+    """The configuration of a card, which is made for each scope that it matches.
 
     Args:
-        owner: the team or person who answers for it.
-        match: names of the scope's kind, such as campaigns; shell patterns.
-        judgements: the dimensions in pairs, ``a/b``, in place of their weights.
-        lifecycle: where what it is about stands.
-        profiles: by lifecycle, the dimensions' weights in place of the usual ones.
+        owner: the team or person who is responsible.
+        scope: the kind of scope that it is about.
+        match: shell patterns of names, such as those of campaigns.
+        window: the window whose values are scored.
+        dimensions: the groups of indicators.
+        judgements: pairwise judgements ``a/b`` of the dimensions, instead of their weights.
+        lifecycle: the stage of life of its scopes, which selects a profile.
+        profiles: by lifecycle, weights of the dimensions that replace the others.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -95,7 +99,7 @@ class Scorecard(BaseModel):
     scope: CardScope = "campaign"
     match: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
     window: WindowName = "day"
-    # Before what refers to them, so that an error there is found there.
+    # Validated before the fields that refer to it, so that an error is reported here.
     dimensions: Annotated[tuple[Dimension, ...], Field(min_length=1), AfterValidator(_unique)]
     judgements: dict[str, Judgement] = {}
     profiles: dict[Lifecycle, dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] = {}
@@ -147,14 +151,14 @@ class Scorecard(BaseModel):
 
     @cached_property
     def priorities(self) -> Priorities | None:
-        """What the judgements come to, with their consistency; None without any."""
+        """The weights from the judgements, with their consistency; None without judgements."""
         if not self.judgements:
             return None
         return weigh_judgements([one.name for one in self.dimensions], self.judgements)
 
     @cached_property
     def weights(self) -> Mapping[str, float]:
-        """The dimensions' weights, by the lifecycle if it is given; they sum to 1."""
+        """The weights of the dimensions, by the lifecycle's profile if any; they sum to 1."""
         return _normalised(self._given_weights)
 
     @property
@@ -167,7 +171,7 @@ class Scorecard(BaseModel):
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the card should know about its weights, in words."""
+        """Notes about the weights for a reader of the card: which of them were normalised."""
         found = _sum_note("dimensions", self._given_weights.values())
         for one in self.dimensions:
             given = [each.weight for each in one.indicators if each.weight is not None]
@@ -175,10 +179,10 @@ class Scorecard(BaseModel):
         return found
 
     def scopes(self, present: Iterable[Scope]) -> tuple[Scope, ...]:
-        """Return the scopes that get a card, in their order.
+        """Return the scopes that get a card, sorted by name.
 
-        What is named outright gets one even while it is not present; a pattern
-        does not match what stands for unknown, none and other.
+        A name without a pattern gets a card even if it is not present. Patterns do not match
+        ``unknown``, ``none`` and ``other``.
         """
         if self.scope == "all":
             return (Scope("all"),)
@@ -209,7 +213,7 @@ class Scorecard(BaseModel):
 
 
 class ScorecardBook(BaseModel):
-    """A file of scorecards; names are unique."""
+    """The content of a file of scorecards; names are unique."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,1 +1,1 @@
-"""Stage 1: bytes to events, events to panes, panes to reports."""
+"""Stage 1: decodes records into events, folds events into panes, and sends panes as reports."""

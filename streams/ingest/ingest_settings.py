@@ -1,4 +1,4 @@
-"""What ingest needs to know of the settings."""
+"""The settings that ingest uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,23 @@ from models.window import BusinessDay
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSettings:
-    """What ingest needs to know of the settings. Durations in ms."""
+    """The settings that ingest uses.
+
+    Durations are in ms, ``largest_record_bytes`` is in bytes.
+
+    Args:
+        day: finds business days; exchange rates hold by their date.
+        allowed_disorder_ms: an event may be so much older than the newest before it without
+            being late.
+        correction_horizon_ms: a later event than this is a dead letter (``too_late``).
+        dedupe_horizon_ms: for how much event time event ids are kept.
+        future_tolerance_ms: an event may be so much newer than the broker time of its record.
+        idle_after_ms: a partition without records for so long is idle.
+        largest_record_bytes: larger records become dead letters without being decoded.
+        reports_topic: receives the reports.
+        registry_topic: receives the definitions, changes and ends of campaigns.
+        dead_letters_topic: receives the records that are not counted.
+    """
 
     day: BusinessDay
     allowed_disorder_ms: int

@@ -1,8 +1,10 @@
 """The state machine of one source partition of clicks, orders or campaigns.
 
-Records become events, events are checked, named, and folded into panes; every
-snapshot reports what was folded since the one before. A pure function of its
-state, the batch and the clock it is given.
+A record is decoded into an event; the event is validated, deduplicated, resolved to its campaign,
+and folded into the cell of its pane. Each snapshot reports the panes since the one before.
+
+The job does no I/O and reads no clock of its own. Campaigns and exchange rates are shared by all
+jobs of a worker: jobs add campaigns, and the reader of the registry adds both while the job runs.
 """
 
 from __future__ import annotations
@@ -46,9 +48,9 @@ from streams.ingest.watermark import Watermark
 
 UNKNOWN_SAMPLES = 5
 LARGE_REPORT_PANES = 1_000
-"""A report of so many panes takes the KPI stage about 0.3 s."""
+"""Panes from which a report is large; the KPI stage takes about 0.3 s for it."""
 LARGE_REPORT_CELLS = 5_000
-"""A report of so many cells has a megabyte; the KPI stage keeps the last of each source."""
+"""Cells from which a report is large, about 1 MB; the KPI stage keeps the last of each source."""
 USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
 
 
@@ -64,15 +66,18 @@ _decode_state = msgspec.msgpack.Decoder(_State).decode
 
 
 class IngestJob:
-    """One source partition.
+    """The job of one source partition.
 
     Args:
         source: the topic and partition.
         kind: ``clicks``, ``orders`` or ``campaigns``.
-        campaigns: all campaigns; added to.
-        rates: what other currencies are worth.
-        customers: how customers are asked; None counts orders where they say they belong.
-        epoch: grows with every opening of the job.
+        rules: the settings of ingest.
+        campaigns: all campaigns; the job adds to them.
+        rates: the exchange rates.
+        epoch: the number of this opening of the job; each opening has a higher one.
+        customers: access to the logs of customers. If None, orders count for the campaign and
+            channel that they name, and nothing is attributed.
+        saved: the state and segments of the last checkpoint; None for a new partition.
     """
 
     def __init__(
@@ -126,27 +131,27 @@ class IngestJob:
 
     @property
     def pending(self) -> int:
-        """How many records were applied since the last snapshot."""
+        """The number of records applied since the last snapshot."""
         return self._stats.records
 
     @property
     def whole(self) -> bool:
-        """A snapshot may be taken at any time: `apply` leaves nothing to do."""
+        """Always true: `apply` leaves no work behind, so a snapshot may be taken at any time."""
         return True
 
     @property
     def large(self) -> bool:
-        """Whether there is a large report to write: history has many panes in few records."""
+        """Whether the next report is large already: in history, few records fill many panes."""
         panes = self._panes
         return len(panes) >= LARGE_REPORT_PANES or panes.cells >= LARGE_REPORT_CELLS
 
     def work(self, out_of_time: OutOfTime, *, until_whole: bool = False) -> bool:
-        """Do nothing: `apply` leaves nothing to do."""
+        """Do nothing, since `apply` leaves no work behind."""
         del out_of_time, until_whole
         return False
 
     def apply(self, records: Sequence[Record]) -> None:
-        """Take the next records, in offset order."""
+        """Count the next records, in offset order; at least one."""
         if self._reported_offset is None:
             self._offset = self._reported_offset = records[0].offset - 1
         before = self._stats.duplicates + sum(self._stats.dead_letters.values())
@@ -173,17 +178,21 @@ class IngestJob:
         self.watermark.appended(record.timestamp)
 
     def lost(self, records: int, *, before: int) -> None:
-        """Take note that the next records, up to offset ``before``, are gone from the broker."""
+        """Record that the next records, up to offset ``before``, are gone from the broker."""
         if self._reported_offset is None:
             self._reported_offset = before - records - 1
         self._stats.lost += records
         self._offset = before - 1
 
     def _count(self, record: Record) -> Rejected | None:
-        """Fold a record's event, or say why it can't be counted. A duplicate is neither.
+        """Count a record's event.
 
-        This is the hot path, about 4 µs: it branches on exact types and calls
-        only what most events need.
+        This is the hot path, about 4 µs a record. It compares exact types, and calls functions
+        only where most events need them. An event time that is a number and within the allowed
+        disorder before the newest needs no further check.
+
+        Returns:
+            The reason why the record is rejected; None if it was counted or is a duplicate.
         """
         event: Any = self._decode(record.value)
         kind = type(event)
@@ -243,7 +252,7 @@ class IngestJob:
                 place=(campaign, channel, region, segment),
             )
             if kind is not Click:
-                fold = None  # The customer's history says where it counts.
+                fold = None  # Counted from the customer's log, once it is settled.
         if fold is not None:
             cell = self._panes.cell(event_time, campaign, channel, region, segment)
             fold(cell, event, user, carried)
@@ -265,7 +274,7 @@ class IngestJob:
         self._tell_registry(campaign.id, campaign)
 
     def _note_end(self, event: CampaignEnded, event_time: int) -> None:
-        """End a campaign, and tell the registry; one that is not known is left out."""
+        """End a campaign and send its end to the registry; ignore an unknown campaign."""
         known = self.campaigns.called(event.campaign_id)
         if known is None:
             return
@@ -275,7 +284,7 @@ class IngestJob:
         self._tell_registry(key, self.campaigns.end(ending))
 
     def _note_change(self, event: CampaignChanged, event_time: int) -> None:
-        """Tell the registry of a change; one of no known campaign is left out."""
+        """Send a change of a campaign to the registry; ignore an unknown campaign."""
         campaign = self.campaigns.called(event.campaign_id)
         if campaign is None:
             return
@@ -292,7 +301,7 @@ class IngestJob:
 
     def _tell_registry(self, key: str, definition: BaseModel) -> None:
         topic = self.rules.registry_topic
-        # Without defaults: a worker of 0.1.0 refuses fields that it does not know.
+        # Defaults are left out: a worker of 0.1.0 refuses fields that it does not know.
         value = definition.model_dump_json(exclude_defaults=True).encode()
         self._outputs.append(Output(topic=topic, key=key.encode(), value=value))
 
@@ -310,7 +319,7 @@ class IngestJob:
         )
 
     def tick(self, position: Position, *, now_ms: int) -> None:
-        """Take note of how far the partition was read."""
+        """Update the watermark with how far the partition was read."""
         del now_ms
         self._behind = position.behind
         if position.caught_up_at_ms is not None:
@@ -325,7 +334,7 @@ class IngestJob:
     def snapshot(self) -> Snapshot | PendingCheckpoint:
         """Return the state, the ids since the last snapshot, and the report.
 
-        With entries of customers it is returned once these are settled.
+        With entries for the logs of customers it is a pending checkpoint until these are settled.
         """
         panes, self._panes = self._panes, Panes()
         journal = self._journal
@@ -337,7 +346,10 @@ class IngestJob:
         return journal.cut(panes, finish=self._ended(panes))
 
     def _ended(self, panes: Panes) -> Callable[[], Snapshot]:
-        """End what goes into this snapshot; it is written once the panes are whole."""
+        """Freeze all of this snapshot except its panes, and return a function that makes it.
+
+        The function is called once the customers have added to the panes, if there are any.
+        """
         report = self.report(panes={}, stats=self._stats)
         newest = self.watermark.newest_event_time
         segments = list(self._seen.take_segments(newest_event_time=newest or 0))
@@ -361,7 +373,7 @@ class IngestJob:
         return finish
 
     def report(self, *, panes: PanesWire | None = None, stats: SourceStats | None = None) -> Report:
-        """Return a report; without panes it is a heartbeat."""
+        """Return a report. Without panes it is a heartbeat, which covers no offsets."""
         from_offset = -1 if self._reported_offset is None else self._reported_offset
         mark = self.watermark
         return Report(

@@ -1,10 +1,16 @@
-"""Makes the logs of customers anew from Kafka, up to where the workers' state stands.
+"""Rebuilds the logs of customers in Redis from the source topics.
 
-Workers that run wait meanwhile. Records are read by the same job as theirs, from
-the beginning of their topics; what the workers' state does not hold yet they add
-themselves. Campaigns and rates are those of now: an order that counted under
-another name then keeps that place, and what changes it later is booked by the new
-one. Orders come first, so that touches of no use are forgotten as they come.
+Each source partition is read from its beginning up to the offset that the workers' state
+has reached. Later records are added by the workers themselves. Workers that run meanwhile
+wait until the rebuild has ended.
+
+Records go through the same `IngestJob` as in a worker, but with the campaigns and exchange
+rates of today. If the name that an order gives resolves to another campaign than it did when
+the order was counted, the order stays where it was counted; later corrections of it are booked
+under the campaign of today.
+
+Orders are read before clicks. The times up to which orders are complete are then known when
+clicks arrive, so that clicks which no order can look back to are trimmed at once.
 """
 
 from __future__ import annotations
@@ -26,19 +32,19 @@ from streams.ingest.customers.redis_store import CustomerStore
 from streams.ingest.job import IngestJob
 
 SETTLE_S = 3.0
-"""So long workers may take to write what Redis answered before it was closed to them."""
+"""Wait after closing Redis to the workers, so that they write what it has already answered, s."""
 
 
 @dataclass(slots=True)
 class Rebuilt:
-    """How many records were read and entries made."""
+    """The number of records read and of entries written to the logs."""
 
     records: int = 0
     entries: int = 0
 
 
 Progress = Callable[[int, int], None]
-"""Is told how many of how many records are read."""
+"""Callback, called with the number of records read and the number of records in all."""
 
 
 async def rebuild(
@@ -52,21 +58,21 @@ async def rebuild(
     open_job: Callable[[SourcePartition], IngestJob],
     progress: Progress,
 ) -> Rebuilt:
-    """Make all logs anew.
+    """Rebuild all logs of customers.
 
     Args:
-        store: where the logs are.
-        broker: how Kafka is reached.
-        changelog: the topic that has the state of ingest.
+        store: the logs in Redis.
+        broker: the connection settings of Kafka.
+        changelog: the changelog topic of ingest, which holds the workers' state.
         kinds: ``clicks`` and ``orders`` by topic name.
-        partitions: how many each of them has.
-        horizon_ms: an event is at most so much older than the newest before it.
-        open_job: makes a job as the workers have it, without state.
-        progress: is told how many of how many records are read.
+        partitions: the number of partitions of each of these topics.
+        horizon_ms: the largest time by which an event may be older than the newest before it.
+        open_job: opens a job as the workers do, without state.
+        progress: called with the number of records read and the number in all.
 
     Raises:
         StateError: the workers' state can't be read.
-        CustomersAwayError: Redis does not answer, or somebody else began to make them anew.
+        CustomersAwayError: Redis does not answer, or another rebuild was started.
     """
     token = f"anew-{uuid.uuid4()}"
     await store.begin_anew(token)
@@ -91,7 +97,7 @@ async def rebuild(
 
 @asynccontextmanager
 async def _consumer(broker: Broker, chosen: Sequence[TopicPartition]) -> AsyncIterator[Any]:
-    """Yield a consumer at the beginning of some partitions."""
+    """Yield a consumer that is assigned some partitions, at their beginning."""
     consumer = AIOKafkaConsumer(
         **broker.client_options(),
         enable_auto_commit=False,
@@ -110,7 +116,7 @@ async def _consumer(broker: Broker, chosen: Sequence[TopicPartition]) -> AsyncIt
 async def _ends(
     broker: Broker, changelog: str, sources: Iterable[SourcePartition]
 ) -> dict[SourcePartition, int]:
-    """Return the offset after the last that the state of each source has read."""
+    """Return for each source the offset after the last that the workers' state has applied."""
     by_partition: dict[int, list[SourcePartition]] = {}
     for source in sources:
         by_partition.setdefault(source.partition, []).append(source)
@@ -133,7 +139,7 @@ async def _ends(
 
 
 class _Reading:
-    """Reads records and restores their entries."""
+    """Reads source partitions, writes their entries to the logs, and reports progress."""
 
     def __init__(
         self,
@@ -159,7 +165,7 @@ class _Reading:
         kinds: Mapping[str, str],
         settled_ms: Mapping[int, int],
     ) -> dict[int, int]:
-        """Read the assigned partitions to their ends; return the newest event time of each."""
+        """Read the assigned partitions to ``ends``; return the newest event time of each, in ms."""
         left = {tp: ends[SourcePartition(*tp)] for tp in consumer.assignment()}
         jobs = {tp: self._open_job(SourcePartition(*tp)) for tp in left}
         while left := {tp: end for tp, end in left.items() if await consumer.position(tp) < end}:
@@ -186,7 +192,7 @@ class _Reading:
 
 
 def _apply(job: IngestJob, record: Any) -> None:
-    """Apply a record; one on which the stage fails was set aside by the workers, too."""
+    """Apply a record, or skip it if the job fails: the workers made it a dead letter, too."""
     try:
         job.apply([record])
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the record's

@@ -1,4 +1,4 @@
-"""Ingest as the engine runs it."""
+"""Defines the ingest stage for the engine: its topics, its jobs and its heartbeat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.ingest.registry.campaign_index import CampaignIndex
 
 TABLE = "ingest"
 RECORDS_AT_ONCE = 500
-"""About 2 ms where panes are shared by many events, 20 ms where every event has its own."""
+"""Records in one call of `apply`: about 2 ms of work if events share panes, 20 ms if none do."""
 
 
 def stage(
@@ -28,16 +28,17 @@ def stage(
     customers: CustomerContext | None,
     checkpoint_interval_s: float,
 ) -> Stage:
-    """Return the stage.
+    """Return the ingest stage.
 
     Args:
         kinds: ``clicks``, ``orders`` or ``campaigns`` by topic name.
-        partitions: the number that all source topics have.
-        rules: what ingest needs to know of the settings.
-        campaigns: all campaigns; shared by the jobs, and added to by them.
-        rates: what other currencies are worth; shared by the jobs.
-        customers: how customers are asked; None counts orders where they say they belong.
-        checkpoint_interval_s: how often state and reports are written.
+        partitions: the number of partitions, the same for all source topics.
+        rules: the settings of ingest.
+        campaigns: all campaigns; shared by the jobs, which add to them.
+        rates: the exchange rates; shared by the jobs.
+        customers: access to the logs of customers. If None, orders count for the campaign and
+            channel that they name, and nothing is attributed.
+        checkpoint_interval_s: seconds between checkpoints.
     """
 
     def open_job(source: SourcePartition, *, epoch: int, saved: Saved | None) -> IngestJob:

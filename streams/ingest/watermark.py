@@ -1,23 +1,39 @@
-"""How far a source partition is complete, in event time.
+"""Watermark: the event time up to which one source partition is complete.
 
-``read_up_to_ms`` is a time of the broker: everything appended before it was
-read. ``watermark_ms`` is the event time up to which the partition is complete
-then: the newest event time less the allowed disorder, carried on at the
-broker's pace once the partition is read to its end. Time in which the broker
-did not answer is not carried on: what producers held back meanwhile is still to
-come. A partition that was silent for a while is idle and holds nobody back; how
-far the others may then go is decided by ``read_up_to_ms``, so that history read
-at full speed closes the same windows as it would have live.
+A watermark is a pair. ``read_up_to_ms`` is a broker time: every record appended before it
+was read. ``watermark_ms`` is an event time: with those records the partition is complete up
+to it. It is the newest event time less the allowed disorder. Once the partition is read to
+its end, ``watermark_ms`` advances with the broker's clock. Time in which the broker did not
+answer is left out, because producers still hold back the events of that time.
+
+A partition that has been silent for ``idle_after_ms`` is idle and does not delay the
+frontier. The frontier compares partitions at equal ``read_up_to_ms``, so that history read
+at full speed closes the same windows as it would have closed live.
+
+Example, with 5 s of allowed disorder, idle after 5 s, and 0.2 s of clock slack:
+
+    record appended 12:00:10.0, event 12:00:09   read up to 12:00:10, watermark 12:00:04
+    record appended 12:00:10.0, event 12:00:06   unchanged: 3 s out of order is not late
+    poll at 12:00:13.2 finds nothing             read up to 12:00:13, watermark 12:00:07
+    poll at 12:00:15.2 finds nothing             read up to 12:00:15, watermark 12:00:09, idle
+    record appended 12:00:16.0, event 12:00:16   read up to 12:00:16, watermark 12:00:11
 """
 
 from __future__ import annotations
 
 CLOCK_SLACK_MS = 200
-"""How far the worker's clock and the broker's may differ."""
+"""The difference that is allowed between the clocks of the worker and the broker, in ms."""
 
 
 class Watermark:
-    """The progress of one source partition."""
+    """The progress of one source partition. All times are in ms since the epoch.
+
+    ``newest_event_time`` is set by the job, and None before the first event.
+
+    Args:
+        allowed_disorder_ms: how much older than the newest an event may be without being late.
+        idle_after_ms: after so long without a record the partition is idle.
+    """
 
     def __init__(self, *, allowed_disorder_ms: int, idle_after_ms: int) -> None:
         self._allowed_disorder_ms = allowed_disorder_ms
@@ -26,24 +42,30 @@ class Watermark:
         self.last_append_ms = 0
         self.read_up_to_ms = 0
         self._silent_ms = 0
-        """For how long nothing came although the broker answered."""
+        """Broker time without a record, while the broker answered, in ms."""
         self._caught_up = False
 
     def appended(self, append_ms: int) -> None:
-        """Take note of the broker time of the last record that was read."""
+        """Record the broker time of the last record that was read."""
         self._silent_ms = 0
         self.last_append_ms = max(self.last_append_ms, append_ms)
         self.read_up_to_ms = max(self.read_up_to_ms, append_ms)
 
     def caught_up(self, *, at_ms: int, answering_since_ms: int = 0) -> None:
-        """The partition was read to its end by a poll at that time."""
+        """Record that a poll found nothing more to read.
+
+        Args:
+            at_ms: broker time of the poll.
+            answering_since_ms: broker time since when the broker has answered without a break;
+                silence before it does not count.
+        """
         self._caught_up = True
         before_ms = max(self.read_up_to_ms, answering_since_ms)
         self.read_up_to_ms = max(self.read_up_to_ms, at_ms - CLOCK_SLACK_MS)
         self._silent_ms += max(0, self.read_up_to_ms - before_ms)
 
     def reading(self) -> None:
-        """There is more to read."""
+        """Record that the partition is not read to its end."""
         self._caught_up = False
 
     @property
@@ -56,12 +78,12 @@ class Watermark:
 
     @property
     def idle(self) -> bool:
-        """Whether the partition is read to its end and was silent for a while."""
+        """Whether the partition is read to its end, and empty or silent for ``idle_after_ms``."""
         return self._caught_up and (
             self.newest_event_time is None or self._silent_ms >= self._idle_after_ms
         )
 
     def restore(self, *, newest_event_time: int | None, last_append_ms: int) -> None:
-        """Take up a saved state."""
+        """Continue from a saved state."""
         self.newest_event_time = newest_event_time
         self.last_append_ms = self.read_up_to_ms = last_append_ms

@@ -1,12 +1,30 @@
-"""What a customer's history counts for, and what one more entry changes.
+"""Attributes a customer's orders to clicks, and computes the difference that an entry makes.
 
-`account` is a function of the set of entries: their order of arrival does not
-matter. What an entry adds is the account with it less the one without it, so
-that the sum over all entries is the account of all of them, however late each
-came, and a replay of an entry adds the same as the first time.
+`account` computes what a set of entries counts for; their order of arrival does not matter. An
+entry that arrives adds the account with it less the account without it. These differences sum to
+the account of all entries, however late each came, and a replay of an entry gives the same
+difference as the first time.
 
-First, last and linear touch as in S1; a touch is a click not longer before the
-order than the lookback.
+Orders are credited by first touch, last touch and linearly, as in S1, and as they declare
+themselves. A touch is a click of the customer before the order, or at its time, and within the
+lookback. An order is split into `ORDER_CREDIT` = 10,000 parts.
+
+Example: a customer clicks A at 9:00, B at 10:00 and C at 11:00, and at 12:00 orders for 100.00,
+which is 1,000,000 units, without naming a campaign. Parts of the order and units of its revenue
+are all booked at 12:00:
+
+    model       A                    B                  C                    none
+    first       10,000 / 1,000,000
+    last                                                10,000 / 1,000,000
+    linear      3,333 / 333,333      3,333 / 333,333    3,334 / 333,334
+    declared                                                                 10,000 / 1,000,000
+
+The order itself (``orders``, ``revenue_gross``, ``buyers``) counts in one place: C, if the rule
+for orders that name no campaign is ``last`` or ``linear``.
+
+If the click on A arrives last, the three others gave 10,000 parts to B by first touch and 5,000
+each to B and C linearly. The click then adds A +10,000 and B -10,000 by first touch, and
+A +3,333, B -1,667, C -1,666 linearly.
 """
 
 from __future__ import annotations
@@ -36,7 +54,7 @@ _place_in_time = itemgetter(0, 1, 2, 3)
 
 
 class Place(NamedTuple):
-    """Where something counts."""
+    """The campaign, channel, region and segment that something counts for; empty if none."""
 
     campaign: str
     channel: str
@@ -45,7 +63,7 @@ class Place(NamedTuple):
 
 
 class Booking(NamedTuple):
-    """A sum of a place in the pane of a moment."""
+    """A sum of a place, in the pane of an event time in ms."""
 
     at_ms: int
     place: Place
@@ -53,7 +71,7 @@ class Booking(NamedTuple):
 
 
 class Stay(NamedTuple):
-    """A buyer in a place in the pane of a moment; ``name`` is the set of users."""
+    """A customer in a set of users of a place, in the pane of an event time in ms."""
 
     at_ms: int
     place: Place
@@ -61,7 +79,7 @@ class Stay(NamedTuple):
 
 
 class Amount(NamedTuple):
-    """An order of so much money in a place in the pane of a moment."""
+    """An order amount in 1/10,000 of the currency, in a place and the pane of an event time."""
 
     at_ms: int
     place: Place
@@ -70,7 +88,13 @@ class Amount(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributionRules:
-    """How far back touches count, in ms, and which model places orders that name no campaign."""
+    """The rules of attribution.
+
+    Args:
+        lookback_ms: how long before an order a click counts as a touch, in ms.
+        model: the model that places an order which names no campaign. An order counts in one
+            place, so ``linear`` places it at its last touch, as ``last`` does.
+    """
 
     lookback_ms: int
     model: DefaultModel
@@ -78,14 +102,14 @@ class AttributionRules:
 
 @dataclass(slots=True)
 class Account:
-    """Sums, amounts of orders and sets of users."""
+    """Sums, order amounts with how often each occurs, and members of sets of users."""
 
     sums: Counter[Booking] = field(default_factory=Counter)
     amounts: Counter[Amount] = field(default_factory=Counter)
     stays: set[Stay] = field(default_factory=set)
 
     def less(self, other: Account) -> Account:
-        """Return what this one has more, or less; users can only be more."""
+        """Return the difference to another account. Users are only added, never retracted."""
         sums, amounts = Counter(self.sums), Counter(self.amounts)
         sums.subtract(other.sums)
         amounts.subtract(other.amounts)
@@ -97,18 +121,18 @@ class Account:
 
 
 def changed_by_last(log: Sequence[Entry], rules: AttributionRules) -> Account:
-    """Return what the last entry of a log, in order of arrival, changes."""
+    """Return the difference that the last entry makes to a log in order of arrival."""
     before, last = log[:-1], log[-1]
     concerns = _concerned_by(last, before, rules)
     return account(log, rules, concerns).less(account(before, rules, concerns))
 
 
 class Concerns(NamedTuple):
-    """What is of interest in a log.
+    """Selects the part of an account that is computed; the rest can't have changed.
 
     Args:
-        counts: says of an order whether what it counts for is.
-        refunds: says of the hash of an order's id whether its refunds are.
+        counts: returns for an order entry whether its sales and credits are computed.
+        refunds: returns for the hash of an order's id whether its refunds are computed.
     """
 
     counts: Callable[[Entry], bool] = lambda _: True
@@ -119,7 +143,12 @@ ALL_CONCERNS = Concerns()
 
 
 def _concerned_by(last: Entry, before: Sequence[Entry], rules: AttributionRules) -> Concerns:
-    """Return what the last entry may change."""
+    """Return the part of the account that the last entry may change.
+
+    A click concerns the orders that look back to it, and their refunds. A refund concerns the
+    refunds of its order. An order concerns itself, its refunds, and the order that was the first
+    before, since that may have become a returning one.
+    """
     if last.kind == TOUCH:
 
         def looks_back_to_it(entry: Entry) -> bool:
@@ -131,7 +160,7 @@ def _concerned_by(last: Entry, before: Sequence[Entry], rules: AttributionRules)
     refunded = cast(Placed, last.what).order
     if last.kind == REFUND:
         return Concerns(lambda _: False, refunded.__eq__)
-    # The first order may not be the first any more; other orders count for what they did.
+    # The order that was the first may not be any more; all others count as before.
     orders = [entry for entry in before if entry.kind == ORDER]
     concerned = [last, *([min(orders, key=_place_in_time)] if orders else [])]
     return Concerns(lambda entry: any(entry is one for one in concerned), refunded.__eq__)
@@ -144,8 +173,11 @@ def account(
 ) -> Account:
     """Return what a customer's entries count for.
 
-    Of orders and refunds that are of no concern, only the lifetime value is booked. The first
-    order is always booked.
+    Args:
+        log: entries of one customer, in any order.
+        rules: the lookback and the model.
+        concerns: selects the part to compute. The first order, and the lifetime value that is
+            booked in its place, are always computed.
     """
     touches: list[tuple[int, Touch]] = []
     orders: list[Entry] = []
@@ -190,7 +222,7 @@ def account(
 
 
 def as_declared(entry: Entry) -> Account:
-    """Return what an order or a refund counts for by what it says itself, without its customer."""
+    """Return what an order or a refund counts for where it says it belongs, without a log."""
     book, placed = Account(), cast(Placed, entry.what)
     place = declared_place(placed)
     if entry.kind == REFUND:
@@ -201,7 +233,7 @@ def as_declared(entry: Entry) -> Account:
 
 
 def declared_place(placed: Placed) -> Place:
-    """Return where an order or a refund says that it belongs."""
+    """Return the place that an order or a refund names itself."""
     return Place(placed.campaign, placed.channel or NO_CHANNEL, placed.region, placed.segment)
 
 
@@ -259,14 +291,22 @@ def _book_credits(book: Account, at_ms: int, order: Order, touches: Sequence[Tou
 
 
 def _parts(whole: int, count: int) -> list[int]:
-    """Split a whole into equal parts of whole numbers that sum to it."""
+    """Split a whole into integers that differ by at most 1 and sum to it: 10 by 3 is 3, 3, 4."""
     return [(part + 1) * whole // count - part * whole // count for part in range(count)]
 
 
 def _book_refund(
     book: Account, at_ms: int, refund: Refund, known: tuple[int, Place] | None
 ) -> None:
-    """Book a refund where and when its order was placed, and what was paid when it was."""
+    """Book a refund twice: against its order, and as money paid back when it was paid.
+
+    Args:
+        book: the account to add to.
+        at_ms: event time of the refund.
+        refund: the refund.
+        known: event time and place of its order; None if the order is not known. The refund
+            then counts at its own time in the place that it names.
+    """
     ordered_ms, place = known or (at_ms, declared_place(refund))
     book.sums[Booking(ordered_ms, place, "refunds")] += 1
     book.sums[Booking(ordered_ms, place, "revenue_refunded")] += refund.units

@@ -1,4 +1,17 @@
-"""What the records of one source partition add to the logs of customers."""
+"""Journal: collects the entries of one source partition for the logs of customers.
+
+A click, an order or a refund becomes an entry of its customer. At each snapshot the journal
+hands its entries to a `PendingCheckpoint`, which sends them to Redis, and starts empty.
+
+Example: a partition of orders holds an order at offset 41, a registration at 42 and a refund at
+43. The registration is no entry.
+
+    41 to 43 are applied        the journal holds 2 entries
+    cut                         a pending checkpoint takes them, the journal is empty
+    44 is applied, an order     the journal holds 1 entry
+    Redis has answered          the checkpoint up to offset 43 is written, with its report
+    cut                         the next pending checkpoint takes the entry of offset 44
+"""
 
 from __future__ import annotations
 
@@ -14,20 +27,21 @@ from streams.ingest.events.pane_aggregation import Panes
 from streams.ingest.watermark import Watermark
 
 CUSTOMER_KINDS = frozenset({"clicks", "orders"})
-"""The kinds of source that tell of customers."""
+"""The kinds of source whose events enter the logs of customers."""
 REMEMBERED: frozenset[type[Event]] = frozenset({Click, OrderPlaced, OrderRefunded})
-"""What the log of a customer holds."""
+"""The types of event that the log of a customer holds."""
 
 
 class Journal:
     """The entries since the last snapshot.
 
     Args:
-        context: how customers are asked.
+        context: the logs of customers, and what the jobs of a worker share.
         source: the topic and partition.
         kind: ``clicks`` or ``orders``.
-        watermark: how far the source partition is.
-        known: whether its entries were ever settled.
+        watermark: the watermark of the source partition.
+        known: whether entries of this source were ever sent to Redis. If so, Redis must know
+            the source; otherwise it has lost the logs.
     """
 
     def __init__(
@@ -65,12 +79,12 @@ class Journal:
         """Add a click, an order or a refund.
 
         Args:
-            event: it.
-            user: the hash of the customer.
-            offset: of the record.
-            event_time: in ms.
+            event: the event.
+            user: the 64-bit hash of the customer.
+            offset: the offset of the record.
+            event_time: event time in ms.
             units: money in 1/10,000 of the reporting currency.
-            place: campaign, channel, region and segment as it says itself.
+            place: campaign, channel, region and segment that the event names.
         """
         kind = type(event)
         what: Touch | Order | Refund
@@ -86,7 +100,7 @@ class Journal:
         self._entries.append((user.to_bytes(8), entry))
 
     def nothing_new(self) -> None:
-        """Take note that everything read so far is in snapshots."""
+        """Record that all that was read is settled; do nothing while a checkpoint is pending."""
         if not self._settling:
             self._context.progress.settled(
                 self._kind,
@@ -97,7 +111,7 @@ class Journal:
 
     @property
     def known_by_now(self) -> bool:
-        """Whether its entries were ever settled, once those it has are."""
+        """Whether Redis knows this source once the entries of the journal are settled."""
         return self._known or bool(self._entries)
 
     @property
@@ -106,7 +120,12 @@ class Journal:
         return bool(self._entries)
 
     def cut(self, panes: Panes, *, finish: Callable[[], Snapshot]) -> PendingCheckpoint:
-        """Return what is to be settled before ``finish`` makes the snapshot."""
+        """Take all entries into a pending checkpoint.
+
+        Args:
+            panes: the panes of this snapshot; settling adds to them.
+            finish: makes the snapshot once the entries are settled.
+        """
         entries, self._entries = self._entries, []
         self._settling = True
 

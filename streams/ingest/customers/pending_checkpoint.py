@@ -1,8 +1,20 @@
-"""A snapshot of an ingest job that must hear about customers before it can be written.
+"""Pending checkpoint: a snapshot of an ingest job that waits for answers from Redis.
 
-The job goes on with the records behind it meanwhile. Until Redis has answered,
-nothing of the cut is reported or saved: the stream waits, and nothing wrong is
-shown.
+The job goes on with later records meanwhile. Until Redis has answered for all entries, nothing
+of the checkpoint is reported or saved, so that no wrong number is shown.
+
+Entries are sent in calls of limited size, one for each `PendingCheckpoint.settle`. A touch
+weighs 1, an order or a refund 10, and a call ends at a weight of 1,000.
+
+Example: a checkpoint of 2,500 clicks is settled in three calls.
+
+    settle    entries 0 to 999 are sent; returns None
+    settle    1,000 to 1,999; Redis returns one log: a click that is older than an order of its
+              customer. The difference that it makes is added to the panes. Returns None
+    settle    2,000 to 2,499; returns the snapshot, whose report holds the panes
+
+If Redis fails in the second call, `settle` raises, and the next one repeats entries 1,000 to
+1,999. An entry that is in its log already is not added twice, and its log is returned again.
 """
 
 from __future__ import annotations
@@ -24,21 +36,21 @@ from streams.ingest.customers.settlement_progress import SettlementProgress
 from streams.ingest.events.pane_aggregation import Panes, add_to_histogram
 
 A_CALL = 1_000
-"""Touches in one call: about 10 ms of Redis' time."""
+"""The weight of one call, in touches: about 10 ms of Redis' time."""
 ORDER_WEIGHT = 10
-"""An order, which brings a log with it, takes the room of so many touches."""
+"""The weight of an order or a refund, in touches: Redis returns its customer's log."""
 
 _ORDER_AMOUNT = DISTRIBUTION_INDEX["order_amount"]
 
 Entries = Sequence[tuple[bytes, bytes]]
-"""Entries, each with the hash of its customer before it, in 8 bytes."""
+"""Pairs of the hash of a customer, 8 bytes, and an entry of its log."""
 
 
 class ChangedEntry(NamedTuple):
-    """An entry that changes something, and the log of its customer up to it.
+    """An entry that changes what is counted, and the log of its customer up to the entry.
 
-    ``log`` is in order of arrival; None if the customer has so many orders that no
-    more are kept.
+    ``log`` is in order of arrival and ends with the entry. It is None if the entry was not
+    kept because the customer has too many orders.
     """
 
     customer: bytes
@@ -47,31 +59,31 @@ class ChangedEntry(NamedTuple):
 
 
 class CustomersAwayError(ServiceAwayError):
-    """The customers can't be asked."""
+    """Redis does not answer, refuses, or has lost the logs of customers."""
 
 
 class Customers(Protocol):
-    """Where the logs of customers are."""
+    """The logs of customers."""
 
     async def record(
         self, entries: Entries, *, source: str, known: bool, settled_ms: int
     ) -> list[ChangedEntry]:
-        """Add entries and return those on which an order depends, each with its log.
+        """Add entries and return those that change what is counted, each with its log.
 
         Args:
-            entries: the entries; those that are there already are not added again.
-            source: where they come from.
-            known: whether entries of the source were added before: then they must be there.
-            settled_ms: before this time no order comes any more.
+            entries: the entries; one that is in its log already is not added again.
+            source: the name of the source partition that they come from.
+            known: whether entries of the source were added before; then they must still be there.
+            settled_ms: event time in ms before which no more orders come; 0 if unknown.
 
         Raises:
-            CustomersAwayError: they can't be asked, or are lost.
+            CustomersAwayError: the logs can't be reached, or are lost.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerContext:
-    """What the jobs of a worker share: the logs, how far each job is, and the rules."""
+    """Shared by the jobs of a worker: the logs, the progress of each job, and the rules."""
 
     customers: Customers
     progress: SettlementProgress
@@ -80,11 +92,19 @@ class CustomerContext:
 
 @dataclass(slots=True, kw_only=True)
 class PendingCheckpoint:
-    """The entries since the last snapshot, and what is to become of them.
+    """A snapshot whose entries must be settled before it can be written.
 
-    ``event_ms`` is the newest event time that was read, ``appended_ms`` the
-    broker's time of the last record, ``read_ms`` that before which all were read,
-    ``known`` whether entries were added before. ``finish`` makes the snapshot.
+    Args:
+        context: the logs, the progress and the rules.
+        kind: ``clicks`` or ``orders``.
+        partition: the number of the source partition.
+        entries: the entries since the last snapshot.
+        panes: the panes of this snapshot; what the entries change is added to them.
+        event_ms: the newest event time that was read, 0 without any.
+        appended_ms: broker time of the last record.
+        read_ms: broker time before which all records were read.
+        known: whether entries of this source were sent to Redis before.
+        finish: makes the snapshot.
     """
 
     context: CustomerContext
@@ -100,14 +120,14 @@ class PendingCheckpoint:
     _noted: int = field(default=0, init=False)
 
     async def settle(self) -> Snapshot | None:
-        """Ask for the customers of some entries and add what these change to the panes.
+        """Send the next entries to the logs and add what they change to the panes.
 
         Returns:
-            The snapshot; None while there are entries left, to be called again.
+            The snapshot; None while entries are left: call it again.
 
         Raises:
             NotYetError: clicks before these orders are not settled yet.
-            CustomersAwayError: the customers can't be asked; what was asked before counts.
+            CustomersAwayError: the logs can't be reached. Earlier calls stay settled.
         """
         context, progress = self.context, self.context.progress
         if self.kind == "orders" and not progress.clicks_settled(
@@ -133,12 +153,12 @@ class PendingCheckpoint:
 
 
 def source_name(kind: str, partition: int) -> str:
-    """Return how a source partition is called where the logs are."""
+    """Return the name of a source partition in Redis, such as ``clicks/2``."""
     return f"{kind}/{partition}"
 
 
 def calls(entries: Entries, *, first: int) -> Entries:
-    """Return the entries from ``first`` on that go into one call."""
+    """Return the entries of one call, from index ``first`` on; empty at the end."""
     weight, upto = 0, first
     while upto < len(entries) and weight < A_CALL:
         weight += 1 if entries[upto][1][0] == TOUCH else ORDER_WEIGHT
@@ -147,7 +167,7 @@ def calls(entries: Entries, *, first: int) -> Entries:
 
 
 def _add_account(account: Account, panes: Panes, *, user: int) -> None:
-    """Add what a customer's entries change to the panes that it concerns."""
+    """Add the sums, order amounts and users of an account to the panes of their times."""
     for (at_ms, place, measure), units in account.sums.items():
         panes.cell(at_ms, *place).sums[SUM_INDEX[measure]] += units
     for (at_ms, place, amount), times in account.amounts.items():
@@ -157,7 +177,7 @@ def _add_account(account: Account, panes: Panes, *, user: int) -> None:
 
 
 def _changed_by(told: ChangedEntry, rules: AttributionRules) -> Account:
-    """Return what an entry changes.
+    """Return the difference that an entry makes to what is counted.
 
     Raises:
         CustomersAwayError: the log can't be read.

@@ -1,8 +1,9 @@
-"""The logs of customers in Redis: one script call adds many entries and tells what they touch.
+"""Stores the logs of customers in Redis, one log under the 64-bit hash of each user.
 
-A log is under the 64-bit hash of the user: touches, which are many, in a hash, orders
-and refunds in a list, all numbered in order of arrival. Redis Cluster is not
-supported, since a call concerns many customers.
+A log has two keys: a Redis hash of touches, which are many, and a list of orders and refunds.
+Entries are numbered in order of arrival. One call of a Lua script adds many entries and returns
+the logs of those that change what is counted. A call concerns many customers, so Redis Cluster
+is not supported.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from streams.ingest.customers.pending_checkpoint import ChangedEntry, CustomersA
 from streams.redis_server import RedisServer
 
 MOST_TOUCHES = 1_000
-"""A customer with more of them is no customer: further ones are not kept."""
+"""Touches kept of a customer. More clicks than this are a bot or a test; the rest is dropped."""
 MOST_ORDERS = 1_000
-"""A customer with more orders and refunds is a test or a till: further ones are not kept."""
+"""Orders and refunds kept of a customer. More are a test or a till; the rest is dropped."""
 OUTAGE_S = 7 * 86_400
-"""Touches outlive the lookback by so much: orders may be read that much later than clicks."""
+"""Touches are kept so many seconds beyond the lookback: orders may be read later than clicks."""
 CUSTOMER_BYTES = 8
-"""How long the hash of a user is."""
+"""The length of a user's hash in a key, in bytes."""
 
 _PAIR = struct.Struct(">H")
 _NUMBER = struct.Struct(">Q")
@@ -45,18 +46,19 @@ for n = 2, #ARGV do redis.call('HSET', KEYS[1], ARGV[n], '1') end
 
 
 def mark_key(app_id: str) -> str:
-    """Return the key that says which sources have entries here."""
+    """Return the key of the Redis hash that marks the sources which have entries."""
     return f"{app_id}:customers"
 
 
 class CustomerStore:
-    """Adds entries to logs.
+    """Adds entries to the logs of customers, and rebuilds them.
 
     Args:
-        server: how Redis is reached.
+        server: the connection settings of Redis.
         app_id: prefix of all keys.
-        lookback_ms: for how long before an order a touch counts.
-        kept_s: a customer of whom nothing is heard for so long is forgotten.
+        lookback_ms: how long before an order a click counts as a touch, in ms.
+        kept_s: a log to which nothing was added for so many seconds expires. A log without
+            orders expires after the lookback and `OUTAGE_S`, if that is sooner.
     """
 
     def __init__(self, server: RedisServer, *, app_id: str, lookback_ms: int, kept_s: int) -> None:
@@ -72,7 +74,7 @@ class CustomerStore:
     async def record(
         self, entries: Entries, *, source: str, known: bool, settled_ms: int
     ) -> list[ChangedEntry]:
-        """Add entries and return what an order depends on."""
+        """Add entries and return those that change what is counted; see `Customers.record`."""
         await self._refuse_evicting()
         mode = "1" if known else ""
         answer = await self._call(entries, source=source, mode=mode, settled_ms=settled_ms)
@@ -82,17 +84,17 @@ class CustomerStore:
         ]
 
     async def restore(self, entries: Entries, *, source: str, token: str, settled_ms: int) -> None:
-        """Add entries while logs are made anew.
+        """Add entries during a rebuild.
 
         Raises:
-            CustomersAwayError: Redis does not answer, or refuses, or somebody else began.
+            CustomersAwayError: Redis does not answer, refuses, or another rebuild was started.
         """
         await self._call(entries, source=source, mode=token, settled_ms=settled_ms)
 
     async def _call(
         self, entries: Entries, *, source: str, mode: str, settled_ms: int
     ) -> list[tuple[int, bytes]]:
-        """Return the places of the entries that change anything, and what is said of each."""
+        """Return the indices of the entries that change anything, each with its packed log."""
         touches_kept_s = min(self._kept_s, self._lookback_ms // 1000 + OUTAGE_S)
         arguments = [
             *(self._prefix, source, mode, self._kept_s, touches_kept_s, self._lookback_ms),
@@ -102,10 +104,10 @@ class CustomerStore:
         return list(zip(answer[::2], answer[1::2], strict=True))
 
     async def _refuse_evicting(self) -> None:
-        """Refuse a Redis that throws keys away when its memory is full; asked once.
+        """Refuse a Redis that evicts keys when its memory is full; checked until it passes once.
 
         Raises:
-            CustomersAwayError: it does.
+            CustomersAwayError: Redis evicts keys, does not answer, or refuses.
         """
         if self._keeps:
             return
@@ -119,7 +121,7 @@ class CustomerStore:
         self._keeps = True
 
     async def begin_anew(self, token: str) -> None:
-        """Let nobody but the holder of the token use the logs until they are made anew.
+        """Begin a rebuild: refuse all calls without this token until `end_anew`.
 
         Raises:
             CustomersAwayError: Redis does not answer, or refuses.
@@ -133,15 +135,15 @@ class CustomerStore:
             await _answer(self._client.unlink(*keys))
 
     async def end_anew(self, token: str, *, sources: Iterable[str]) -> None:
-        """Let the logs be used again, by sources that all have their entries there.
+        """End a rebuild: open the logs to the workers, and mark the sources as present.
 
         Raises:
-            CustomersAwayError: Redis does not answer, or refuses, or somebody else began.
+            CustomersAwayError: Redis does not answer, refuses, or another rebuild was started.
         """
         await _answer(self._end_anew(keys=[self._mark], args=[token, *sources]))
 
     async def count(self) -> int:
-        """Return how many customers are remembered.
+        """Return the number of customers that have a log.
 
         Raises:
             CustomersAwayError: Redis does not answer, or refuses.
@@ -151,7 +153,7 @@ class CustomerStore:
         async for keys in self._all_keys():
             touched = {key for key in keys if len(key) == width}
             others = [key[:width] for key in keys if len(key) > width]
-            # Who has touches as well is counted where these are.
+            # A customer who has touches, too, is counted with their key.
             found += len(touched) + len(others)
             found -= await _answer(self._client.exists(*others)) if others else 0
         return found
@@ -166,15 +168,15 @@ class CustomerStore:
                 yield keys
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         await self._client.aclose()
 
 
 async def _answer(call: Awaitable[Any]) -> Any:
-    """Return Redis' answer.
+    """Await the answer of Redis.
 
     Raises:
-        CustomersAwayError: there is none, it refuses, or it lost the logs.
+        CustomersAwayError: Redis does not answer, refuses, or has lost the logs.
     """
     try:
         return await call
@@ -190,7 +192,7 @@ async def _answer(call: Awaitable[Any]) -> Any:
                 "kpi-monitor customers --rebuild"
             )
         else:
-            # The kind of error and no more: it could hold values.
+            # Only the kind of error: its text could contain values of customers.
             why = f"Redis refuses: {type(error).__name__} {word if word.isupper() else ''}".rstrip()
         raise CustomersAwayError(why) from None
     except (RedisError, OSError) as error:
@@ -205,7 +207,7 @@ def _pairs(entries: Entries) -> bytes:
 
 
 def _log(data: bytes) -> list[bytes]:
-    """Return the entries up to that in question, in order of arrival."""
+    """Unpack a log and return its entries, up to the one that was added, in order of arrival."""
     (upto,) = _NUMBER.unpack_from(data)
     numbered: list[tuple[int, bytes]] = []
     at = _NUMBER.size

@@ -1,4 +1,4 @@
-"""Bytes to events: what is broken is told apart, never raised."""
+"""Decodes the bytes of records into events; returns `Rejected` for broken ones, never raises."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.events import SHAPES, Event
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that can't be counted, and why."""
+    """The reason why a record is not counted, and a detail for people to read."""
 
     reason: Reason
     detail: str
@@ -26,7 +26,7 @@ class EventDecoder:
 
     Args:
         kind: ``clicks``, ``orders`` or ``campaigns``.
-        largest_bytes: larger records are refused unread.
+        largest_bytes: larger records, in bytes, are rejected without being decoded.
     """
 
     def __init__(self, kind: str, *, largest_bytes: int) -> None:
@@ -35,7 +35,7 @@ class EventDecoder:
         self._largest_bytes = largest_bytes
 
     def decode(self, value: bytes | None) -> Event | Rejected:
-        """Return the event, or why there is none."""
+        """Return the event, or the reason why the record is rejected."""
         if not value:
             return Rejected(Reason.EMPTY, "the record has no value")
         if len(value) > self._largest_bytes:
@@ -67,9 +67,9 @@ def _has_nul(event: Event) -> bool:
 
 
 def event_time_ms(value: int | str) -> int | Rejected:
-    """Return an event time in ms since the epoch.
+    """Return an event time in ms since the epoch, or the reason why it is rejected.
 
-    Text is RFC 3339 and must carry its offset from UTC.
+    Integers are ms already. Text is RFC 3339 and must carry its offset from UTC.
     """
     if isinstance(value, int):
         return value

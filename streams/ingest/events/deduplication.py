@@ -1,10 +1,25 @@
-"""Counts every event id once within a horizon of event time.
+"""Deduplication: finds events whose id was counted before, within a horizon of event time.
 
-Ids are kept as 64-bit hashes, by the minute of their event time: a repetition
-carries the same time, so one minute is looked at. The minutes that are being
-filled are sets, of about 70 bytes an id; those that are over are sorted arrays,
-of 8, with a small set beside each for what comes late. With ten million ids
-held, the chance that a new one is taken for another is 5e-13.
+Ids are kept as 64-bit hashes in the minute of their event time. A repeated event carries the
+same event time, so one lookup in one minute finds it. An id that comes again with a time in
+another minute is a new event.
+
+The newest minutes are sets, at about 70 bytes an id. At a checkpoint, older minutes of at least
+1,000 ids are sealed: their ids move to a sorted array, at 8 bytes an id. Ids that arrive late for
+a sealed minute are kept in a small set beside its array until they are a sixteenth of it. With ten
+million ids held, the chance that a new id is taken for another is 5e-13.
+
+Example, with a horizon of 12 minutes and thousands of ids a minute:
+
+    c1 at 12:00:30                   new; added to the set of minute 12:00
+    c1 at 12:00:30, sent again       duplicate
+    checkpoint at 12:05:10           the sets of 12:04 and 12:05 stay, older ones are sealed
+    c1 at 12:00:30, sent again       duplicate, found in the array of 12:00
+    c2 at 12:00:40, late             new; added to a set beside the array of 12:00
+    checkpoint at 12:13:05           minute 12:00 has expired and is dropped
+
+The segments of a checkpoint hold only the ids added since the one before, a segment for each
+minute. They are removed when their minute expires.
 """
 
 from __future__ import annotations
@@ -19,17 +34,21 @@ import xxhash
 from models.window import MINUTE_MS
 
 FILLING_MINUTES = 2
-"""The newest so many minutes are sets: most events fall into them."""
+"""The number of newest minutes that are kept as sets, because most events fall into them."""
 SEAL_LEAST = 1_000
-"""Fewer ids stay a set."""
+"""A set with fewer ids is not sealed."""
 SEAL_SHARE = 16
-"""What came late is sorted in once it is a sixteenth of its minute."""
+"""Late ids are merged into their array once there is one for each so many ids in it."""
 
 _Hashes = npt.NDArray[np.uint64]
 
 
 class SeenIds:
-    """The event ids of one source partition within the horizon."""
+    """The event ids of one source partition within the horizon.
+
+    Args:
+        horizon_ms: how long before the newest event time ids are kept, in ms.
+    """
 
     def __init__(self, *, horizon_ms: int) -> None:
         self._horizon_ms = horizon_ms
@@ -40,11 +59,11 @@ class SeenIds:
         self._counter = 0
 
     def __len__(self) -> int:
-        """Return how many ids are held."""
+        """Return the number of ids held."""
         return sum(len(ids) for kept in (self._minutes, self._sealed) for ids in kept.values())
 
     def first_time(self, event_id: str, event_time: int) -> bool:
-        """Note the id; say whether it was new."""
+        """Record an id and return whether it is new. ``event_time`` is in ms."""
         hashed = xxhash.xxh3_64_intdigest(event_id.encode())
         minute = event_time // MINUTE_MS
         if minute in self._sealed and _holds(self._sealed[minute], hashed):
@@ -65,7 +84,7 @@ class SeenIds:
         return True
 
     def take_segments(self, *, newest_event_time: int) -> Iterator[tuple[bytes, bytes | None]]:
-        """Yield what was added since the last call, and what expired (None)."""
+        """Yield new segments by key, and the keys of expired ones with None; seal older minutes."""
         self._counter += 1
         for minute, hashes in self._fresh.items():
             key = b"ids/%d/%d" % (minute, self._counter)
@@ -82,7 +101,7 @@ class SeenIds:
                 yield key, None
 
     def _seal(self, *, before: int) -> None:
-        """Sort the ids of minutes that are over into arrays."""
+        """Move the ids of minutes before ``before`` from their sets to sorted arrays."""
         for minute in [minute for minute in self._minutes if minute < before]:
             ids, sealed = self._minutes[minute], self._sealed.get(minute)
             known = 0 if sealed is None else len(sealed)
@@ -94,11 +113,11 @@ class SeenIds:
 
     @property
     def counter(self) -> int:
-        """The number of the last segments, to be kept in the state."""
+        """The number in the keys of the newest segments; it is part of the state."""
         return self._counter
 
     def restore(self, segments: dict[bytes, bytes], *, counter: int) -> None:
-        """Take up saved segments."""
+        """Continue from saved segments."""
         self._counter = counter
         parts: dict[int, list[_Hashes]] = {}
         for key, data in segments.items():
@@ -115,6 +134,6 @@ def _sorted(parts: Sequence[_Hashes]) -> _Hashes:
 
 
 def _holds(hashes: _Hashes, wanted: int) -> bool:
-    """Say whether a sorted array has a hash; about 2 µs."""
+    """Return whether a sorted array contains a hash; takes about 2 µs."""
     place = int(hashes.searchsorted(np.uint64(wanted)))
     return place < len(hashes) and int(hashes[place]) == wanted

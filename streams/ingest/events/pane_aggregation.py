@@ -1,4 +1,10 @@
-"""Folds events into the cells of their panes, between two reports."""
+"""Folds events into the cells of their panes, from one report to the next.
+
+An event is folded once, into the cell of its pane, campaign, channel, region and segment. When a
+report is made, these cells are merged into facets: an event with a region or a segment is then in
+two or three of them. The fold functions take the cell, the event, the hash of its user, and its
+money or figure as `validation.CARRIED` returns it.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +54,7 @@ _LEAD_STAGE = {
 
 
 class FoldingCell:
-    """A cell that is being folded: sums, hashes of users, distributions and levels."""
+    """A cell that events are folded into: sums, hashes of users, histograms and levels."""
 
     __slots__ = ("histograms", "levels", "sums", "users")
 
@@ -69,7 +75,7 @@ class FoldingCell:
             self.levels[index] = max(level, self.levels.get(index, level))
 
     def to_wire(self) -> CellWire:
-        """Return the cell as it travels."""
+        """Return the cell as it is sent in a report."""
         natural, buyers, *others = [_distinct(users) for users in self.users]
         return CellWire(
             self.sums,
@@ -90,17 +96,17 @@ class Panes:
 
     def __init__(self) -> None:
         self.cells = 0
-        """The number of cells in all panes."""
+        """The number of cells in all panes, before they are merged into facets."""
         self._panes: dict[int, dict[tuple[str, str, str, str], FoldingCell]] = {}
 
     def __len__(self) -> int:
-        """Return how many panes have events."""
+        """Return the number of panes that have events."""
         return len(self._panes)
 
     def cell(
         self, event_time: int, campaign: str, channel: str, region: str = "", segment: str = ""
     ) -> FoldingCell:
-        """Return the cell that an event with these names belongs to."""
+        """Return the cell of an event with this time, in ms, and these names; make it if needed."""
         start = event_time - event_time % PANE_MS
         cells = self._panes.get(start)
         if cells is None:
@@ -113,7 +119,7 @@ class Panes:
         return cell
 
     def take(self) -> PanesWire:
-        """Return the panes as they travel, and start anew."""
+        """Return the panes as they are sent in a report, and empty them."""
         taken = {start: list(_facets(cells)) for start, cells in self._panes.items()}
         self._panes = {}
         self.cells = 0
@@ -121,7 +127,11 @@ class Panes:
 
 
 def _facets(cells: dict[tuple[str, str, str, str], FoldingCell]) -> Iterable[FacetCell]:
-    """Yield the cells by facet: each is in one of campaign and channel, and in others it names."""
+    """Merge the cells of a pane by facet.
+
+    A cell is in the facet of its campaign and channel. It is also in that of its campaign and
+    region if it has a region, and in that of its segment if it has a segment.
+    """
     parts: dict[Facet, list[FoldingCell]] = {}
     for (campaign, channel, region, segment), cell in cells.items():
         parts.setdefault(Facet(campaign, channel), []).append(cell)
@@ -139,7 +149,7 @@ def _facets(cells: dict[tuple[str, str, str, str], FoldingCell]) -> Iterable[Fac
 
 
 def fold_impression(cell: FoldingCell, event: Impression, user: int, _units: int) -> None:
-    """Add an impression's count, and whom it reached."""
+    """Add an impression's count and the user it reached."""
     cell.sums[_IMPRESSIONS] += event.count
     cell.users[_REACHED].add(user)
 
@@ -155,7 +165,7 @@ def fold_click(cell: FoldingCell, event: Click, user: int, _units: int) -> None:
 
 
 def fold_visit(cell: FoldingCell, event: Visit, user: int, _units: int) -> None:
-    """Add a visit, its pages, how long it lasted and its user."""
+    """Add a visit, its pages, its duration and its user."""
     sums = cell.sums
     sums[_VISITS] += 1
     sums[_PAGE_VIEWS] += event.pages
@@ -178,14 +188,14 @@ def fold_order(cell: FoldingCell, event: OrderPlaced, user: int, units: int) -> 
 
 
 def fold_refund(cell: FoldingCell, _: OrderRefunded, _user: int, units: int) -> None:
-    """Add a refund and its amount where it says that it belongs: nobody knows its order."""
+    """Add a refund and its amount in the place that it names, since its order is not known."""
     for count, money in (("refunds", "revenue_refunded"), ("refunds_made", "refund_outflow")):
         cell.sums[SUM_INDEX[count]] += 1
         cell.sums[SUM_INDEX[money]] += units
 
 
 def fold_spend(cell: FoldingCell, event: SpendReported, _user: int, units: int) -> None:
-    """Add what was spent on advertising, or for a channel or labour."""
+    """Add a cost: of advertising, or of a channel or labour."""
     cell.sums[SUM_INDEX["spend" if event.cost == "ads" else "other_cost"]] += units
     cell.sums[SUM_INDEX["spend_reports"]] += 1
 
@@ -197,7 +207,7 @@ def fold_registration(cell: FoldingCell, _: Registration, user: int, _units: int
 
 
 def fold_lead(cell: FoldingCell, event: Lead, user: int, _units: int) -> None:
-    """Add the stage that a lead reached, and its user."""
+    """Add a lead's new stage and its user."""
     cell.sums[SUM_INDEX["lead_changes"]] += 1
     cell.sums[_LEAD_STAGE[event.stage]] += 1
     cell.users[_ENGAGED].add(user)
@@ -219,7 +229,7 @@ def fold_survey(cell: FoldingCell, event: Survey, user: int, _units: int) -> Non
 
 
 def fold_measurement(cell: FoldingCell, event: Measurement, _user: int, figure: int) -> None:
-    """Add a measured figure: to a sum, a distribution, or as the newest of a level."""
+    """Add a measured figure to a sum or a histogram, or keep it if it is the newest of a level."""
     cell.sums[SUM_INDEX["measurements"]] += 1
     if event.metric in measures.FLOW_METRICS:
         cell.sums[SUM_INDEX[event.metric]] += figure
@@ -232,7 +242,7 @@ def fold_measurement(cell: FoldingCell, event: Measurement, _user: int, figure: 
 
 
 def add_to_histogram(histogram: Histogram, value: int, times: int = 1) -> None:
-    """Count a value in its bucket."""
+    """Count a value ``times`` times in its bucket; negative times retract it."""
     bucket = bucket_of(value)
     histogram[bucket] = histogram.get(bucket, 0) + times
 
@@ -249,4 +259,4 @@ FOLDS: dict[type[Event], Callable[..., None]] = {
     Survey: fold_survey,
     Measurement: fold_measurement,
 }
-"""How each type of event is folded; types without an entry carry no measure."""
+"""The fold function of each type of event. Types without one carry no measure."""

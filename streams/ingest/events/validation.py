@@ -1,4 +1,4 @@
-"""What is asked of an event beyond its shape: its time, its money, its figures."""
+"""Validates what the shape of an event does not cover: times, amounts, figures, campaign plans."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ from streams.ingest.ingest_settings import IngestSettings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_EVENT_TIME = 631_152_000_000
-"""1990-01-01T00:00Z; an event before it is broken input."""
+"""1990-01-01T00:00Z in ms; earlier event times are broken input."""
 
 
 def checked_time(
     event_time: int | str, *, newest: int | None, appended_ms: int, rules: IngestSettings
 ) -> int | Rejected:
-    """Return an event time in ms that may be counted.
+    """Return an event time in ms, or the reason why it is rejected.
 
-    The broker's clock decides and not this worker's, so that a replay decides the same.
+    The future begins at the broker time of the record, not at the worker's clock, so that a
+    replay gives the same result.
 
     Args:
-        event_time: as it came.
-        newest: the newest event time of the source partition before it.
-        appended_ms: when the broker appended the record.
+        event_time: the event time in ms or as RFC 3339 text.
+        newest: the newest event time of the source partition to date, in ms; None without any.
+        appended_ms: broker time at which the record was appended, in ms.
         rules: the limits.
     """
     parsed = event_time_ms(event_time)
@@ -63,7 +64,7 @@ def units_of(
     rules: IngestSettings,
     rates: Rates,
 ) -> int | Rejected:
-    """Return an event's amount in units of 1/10,000 of the reporting currency."""
+    """Return an event's amount in 1/10,000 of the reporting currency, or why it is rejected."""
     on = rules.day.date_of(event_time)
     try:
         units = rates.to_units(event.amount, event.currency, on=on)
@@ -77,8 +78,12 @@ def units_of(
 def figure_of(
     event: Measurement, event_time: int, _rules: IngestSettings, _rates: Rates
 ) -> int | Rejected:
-    """Return a measured figure: a whole number, ms, or a level in units of 1/10,000."""
-    event.event_time = event_time  # of two measurements of a level the newer counts
+    """Return a measured figure, or the reason why it is rejected.
+
+    A level is in units of 1/10,000, the time to answer a complaint in ms, and all others are
+    whole numbers. Also replaces the event's time by ms since the epoch.
+    """
+    event.event_time = event_time  # `fold_measurement` keeps the newest of a level
     try:
         units = to_units(event.value)
     except MoneyError as error:
@@ -97,7 +102,7 @@ def figure_of(
 def campaign_of(
     event: CampaignDefined, _event_time: int, _rules: IngestSettings, _rates: Rates
 ) -> Campaign | Rejected:
-    """Return the campaign that an event defines."""
+    """Return the campaign that an event defines, or the reason why it is rejected."""
     times: list[datetime | None] = []
     for told in (event.starts, event.ends, *(stage.starts for stage in event.stages)):
         moment = None if told is None else _moment(told)
@@ -139,4 +144,4 @@ CARRIED: dict[type[Event], Callable[..., int | Campaign | Rejected]] = {
     Measurement: figure_of,
     CampaignDefined: campaign_of,
 }
-"""What an event carries beyond its shape: money, a figure, a campaign; or why it can't count."""
+"""By type of event, the function that returns its money, figure or campaign, or rejects it."""

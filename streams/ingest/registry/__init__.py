@@ -1,1 +1,1 @@
-"""Campaigns as ingest knows them."""
+"""Campaigns and exchange rates, as the registry topic defines them."""

@@ -1,4 +1,4 @@
-"""Finds the campaign that an event means: by id, then by name or alias."""
+"""Resolves the name that an event gives to a campaign: by id, then by name or alias."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from models.scope import NO_CAMPAIGN, UNKNOWN_CAMPAIGN
 
 
 def normalised(name: str) -> str:
-    """Return a name without differences of width, case and space."""
+    """Return a name with Unicode width, case and white space normalised."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 class CampaignIndex:
-    """All campaigns, by id and by every name; grows, and never guesses.
+    """All campaigns, by id and by each of their names. Campaigns are never removed.
 
-    A name that two campaigns share means neither of them.
+    A name that two campaigns share resolves to neither of them.
     """
 
     def __init__(self, campaigns: Iterable[Campaign] = ()) -> None:
@@ -29,17 +29,18 @@ class CampaignIndex:
             self.define(campaign)
 
     def __len__(self) -> int:
-        """Return how many campaigns are defined."""
+        """Return the number of campaigns."""
         return len(self._by_id)
 
     def __iter__(self) -> Iterator[Campaign]:
-        """Iterate over the campaigns, as they are defined now."""
+        """Iterate over the campaigns as they are defined now."""
         return iter(self._by_id.values())
 
     def define(self, campaign: Campaign) -> None:
-        """Add a campaign, or replace the one of the same id.
+        """Add a campaign, or replace the one with the same id.
 
-        One that was ended goes on if it has other times than then.
+        An end applies to a run, that is to planned times: a campaign that was ended goes on if it
+        is defined with other times.
         """
         self._by_id[campaign.id] = self._as_ended(campaign)
         self._by_name = {}
@@ -48,9 +49,9 @@ class CampaignIndex:
                 self._by_name[name] = known.id if name not in self._by_name else None
 
     def end(self, ending: Ending) -> Ending:
-        """Note when a campaign ended, and return the first end that is known of it.
+        """Record the end of a campaign's run, and return the earliest end known of that run.
 
-        It does not matter in which order ends and definitions come, nor how often.
+        The order and the repetition of ends and definitions do not matter.
         """
         ended = min(ending.ended, self._ended.get(ending.run, ending.ended))
         self._ended[ending.run] = ended
@@ -60,22 +61,26 @@ class CampaignIndex:
         return ending.model_copy(update={"ended": ended})
 
     def _as_ended(self, campaign: Campaign) -> Campaign:
-        """Return a campaign with the end that is told of it, or its own if that was before."""
+        """Return a campaign with the earlier of its own end and the one reported for its run."""
         told = self._ended.get(campaign.run)
         if told is None:
             return campaign
         return campaign.model_copy(update={"ended": min(told, campaign.ended or told)})
 
     def get(self, campaign_id: str) -> Campaign | None:
-        """Return the campaign of that id."""
+        """Return the campaign with an id; None if there is none."""
         return self._by_id.get(campaign_id)
 
     def called(self, name: str) -> Campaign | None:
-        """Return the campaign called by id, name or alias."""
+        """Return the campaign with an id, name or alias; None if there is none."""
         return self._by_id.get(self.resolve(name))
 
     def resolve(self, called: str | None) -> str:
-        """Return the id of the campaign called by id, name or alias; ``none`` or ``unknown``."""
+        """Return the id of the campaign with an id, name or alias.
+
+        Returns:
+            ``none`` if no name is given, ``unknown`` if no campaign or more than one has it.
+        """
         if called in self._by_id:
             return called
         if not called:

@@ -1,4 +1,7 @@
-"""Definitions that every worker reads whole, outside of any consumer group."""
+"""Reads the registry topic: campaigns, their ends and changes, and exchange rates.
+
+Every worker reads the whole topic, without a consumer group.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ _KINDS: dict[bytes, type[Ending | Change | Rate]] = {
     b"change/": Change,
     b"rate/": Rate,
 }
-"""What stands under keys that begin so; a campaign stands under its id."""
+"""The kind of definition by the prefix of its key. The key of a campaign is its id."""
 
 log = logging.getLogger(__name__)
 
 
 class RegistryReader:
-    """Keeps campaigns, their changes and ends and rates up to date from the registry topic."""
+    """Keeps campaigns, changes and exchange rates up to date with the registry topic."""
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class RegistryReader:
         self._consumer: AIOKafkaConsumer | None = None
 
     async def read_all(self) -> None:
-        """Read the topic to its present end; events are only named after that."""
+        """Read the topic to its present end. Campaigns are resolved only after that."""
         consumer = AIOKafkaConsumer(**self._broker.client_options(), enable_auto_commit=False)
         self._consumer = consumer
         await consumer.start()
@@ -57,7 +60,7 @@ class RegistryReader:
         log.info("%d campaigns, %d rates are defined", len(self._campaigns), len(self._rates))
 
     async def read_once(self) -> None:
-        """Read the topic to its present end, and no further."""
+        """Read the topic to its present end, then stop the consumer."""
         try:
             await self.read_all()
         finally:
@@ -65,7 +68,7 @@ class RegistryReader:
                 await self._consumer.stop()
 
     async def follow(self) -> None:
-        """Read what is added, for ever."""
+        """Read new definitions until cancelled; `read_all` comes first."""
         assert self._consumer is not None, "read_all comes first"
         try:
             while True:
@@ -92,7 +95,7 @@ class RegistryReader:
 
 
 def _definition(key: bytes, value: bytes) -> Campaign | Ending | Change | Rate | None:
-    """Read a record, without what only a later version knows; None if it is none of these."""
+    """Decode a record, ignoring fields of later versions; None if it is no definition."""
     kind = _KINDS.get(b"".join(key.partition(b"/")[:2]), Campaign)
     try:
         definition = kind.model_validate_json(value, extra="ignore")
@@ -104,7 +107,7 @@ def _definition(key: bytes, value: bytes) -> Campaign | Ending | Change | Rate |
 
 
 async def publish(rates: Iterable[Rate], *, broker: Broker, topic: str) -> None:
-    """Send rates to the registry topic, for every worker to read."""
+    """Send exchange rates to the registry topic, which every worker reads."""
     producer = AIOKafkaProducer(**broker.client_options(), acks="all")
     await producer.start()
     try:
