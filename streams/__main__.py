@@ -1,4 +1,4 @@
-"""The entry of the command: Ctrl-C ends it quietly, also while the rest is still imported."""
+"""Entry point of the command. Ctrl-C ends it quietly, also while modules are being imported."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import signal
 from types import FrameType
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 
 def _end(signal_number: int, frame: FrameType | None) -> None:
     del signal_number, frame
-    os._exit(INTERRUPTED)  # nothing was begun that would have to be ended
+    os._exit(INTERRUPTED)  # nothing has started that would need cleaning up
 
 
 def main() -> None:
-    """Import the command, and run it."""
+    """Import the command and run it."""
     signal.signal(signal.SIGINT, _end)
     from streams import cli  # noqa: PLC0415 - half a second, in which Ctrl-C may come
 

@@ -1,4 +1,4 @@
-"""The one place where the parts are put together into a worker."""
+"""Assembles a worker from its parts; no other module does."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 
 NARRATED_EVERY_S = 5.0
 MANY_WINDOWS = 1_000
-"""So many windows that wait to be closed are worth a line in the log."""
+"""With more windows waiting to be closed, the progress is logged."""
 
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
@@ -92,11 +92,11 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
 
 
 def ensure_topics(settings: Settings) -> dict[str, int]:
-    """Make missing topics and check the others; return partitions by topic.
+    """Create missing topics and check the others; return the partitions by topic.
 
     Raises:
         BrokerUnreachableError: no broker answers.
-        TopicError: a topic does not fit.
+        TopicError: a topic can't be created or configured, or has another number of partitions.
     """
     return topics.ensure(
         settings.broker, topic_specs(settings), replication_factor=settings.replication_factor
@@ -105,7 +105,7 @@ def ensure_topics(settings: Settings) -> dict[str, int]:
 
 @dataclass(slots=True)
 class Monitor:
-    """A worker that is put together and not yet started."""
+    """A worker that is assembled and not started yet."""
 
     settings: Settings
     engine: Engine
@@ -144,7 +144,7 @@ class Monitor:
             self.web.stop()
 
     async def _narrate_closing(self) -> None:
-        """Log how far windows are closed while many wait for it, for ever."""
+        """Log up to when windows are closed while many are waiting, for ever."""
         while True:
             await asyncio.sleep(NARRATED_EVERY_S)
             job = _kpi_job(self.engine, self.settings)
@@ -159,17 +159,19 @@ class Monitor:
 
 
 def _end_with_it(task: asyncio.Task[None]) -> None:
-    """End the process if something beside the engine failed: it would look as if it were well."""
+    """End the process if a background task failed: otherwise the worker would look healthy."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("%s failed", task.get_name(), exc_info=error)
         end_process("%s failed (%s); start it again", task.get_name(), type(error).__name__)
 
 
 def build(settings: Settings) -> Monitor:
-    """Put a worker together.
+    """Assemble a worker, and create missing topics.
 
     Raises:
-        MonitorError: a file, a folder, a topic or the broker is not as it must be.
+        ConfigError: a configuration file, a certificate or the data folder can't be used.
+        BrokerUnreachableError: no broker answers.
+        TopicError: a topic can't be created or configured, or has another number of partitions.
     """
     book = config.load_kpis(settings.kpis_file)
     rules = config.load_rules(settings.rules_file, catalogue=book.catalogue)
@@ -325,10 +327,10 @@ def _engine(
 
 
 def customer_store(settings: Settings) -> CustomerStore | None:
-    """Return where customers are kept; None without Redis, or if nobody wants it.
+    """Return the store of customers; None without Redis, or if ``KPI_CUSTOMERS`` is off.
 
     Raises:
-        ConfigError: a file can't be read.
+        ConfigError: a certificate or password file of Redis can't be read.
     """
     server = settings.redis_server
     if server is None or not settings.customers:
@@ -342,10 +344,10 @@ def customer_store(settings: Settings) -> CustomerStore | None:
 
 
 def customer_context(settings: Settings) -> CustomerContext | None:
-    """Return how ingest asks for customers; None without Redis, or if nobody wants it.
+    """Return what ingest jobs need for customers; None without a store of customers.
 
     Raises:
-        ConfigError: a file can't be read.
+        ConfigError: a certificate or password file of Redis can't be read.
     """
     store = customer_store(settings)
     if store is None:
@@ -363,7 +365,7 @@ def customer_context(settings: Settings) -> CustomerContext | None:
 
 
 def ingest_rules(settings: Settings) -> IngestSettings:
-    """Return what ingest needs to know of the settings."""
+    """Return the settings of ingest, with times in ms."""
     return IngestSettings(
         day=settings.business_day,
         allowed_disorder_ms=round(settings.allowed_disorder_s * 1000),
@@ -379,7 +381,7 @@ def ingest_rules(settings: Settings) -> IngestSettings:
 
 
 def _start_offsets(settings: Settings) -> faust_worker.StartOffsets:
-    """Return where topics without state are read from: an offset for each partition."""
+    """Return a function that finds, for partitions without state, the offset to start from."""
 
     async def find(tps: set[TP], thread: BatchThread) -> Mapping[TP, int]:
         first = await thread.earliest_offsets(*tps)

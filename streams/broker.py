@@ -1,4 +1,4 @@
-"""How Kafka is reached: address, encryption and credentials, for every client."""
+"""Connection settings of Kafka: address, encryption and credentials, for every client."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """A Kafka cluster and how this deployment may speak with it.
+    """A Kafka cluster, and how this deployment connects to it.
 
-    Without a ``ca_file`` the system's certificate authorities are trusted;
-    ``cert_file`` and ``key_file`` are this client's own, for mutual TLS.
+    Attributes:
+        servers: bootstrap address, host:port.
+        security: whether TLS and SASL are used.
+        mechanism: the SASL mechanism.
+        username: user name, with SASL.
+        password: password, with SASL.
+        ca_file: certificate authorities to trust, as PEM; None trusts those of the system.
+        cert_file: this client's certificate, for mutual TLS.
+        key_file: the private key of that certificate.
     """
 
     servers: str
@@ -32,11 +39,11 @@ class Broker:
 
     @property
     def with_sasl(self) -> bool:
-        """Whether clients name themselves by user and password."""
+        """Whether clients authenticate with a user name and password."""
         return self.security.startswith("sasl")
 
     def client_options(self) -> dict[str, Any]:
-        """Return what both aiokafka's and kafka-python's clients take.
+        """Return the options that clients of aiokafka and kafka-python both take.
 
         Raises:
             ConfigError: a certificate can't be read.

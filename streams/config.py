@@ -1,4 +1,4 @@
-"""Files of configuration: YAML, checked, with errors that name line and key."""
+"""Loads configuration files: YAML, validated, with errors that name the line and key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_kpis(path: Path | None) -> KpiBook:
-    """Read more KPIs and what is exported; without a file it is the built-in, all of it.
+    """Read additional KPIs and what to export; without a file, export all built-in KPIs.
 
     Raises:
         ConfigError: the file is missing or wrong.
@@ -30,7 +30,7 @@ def load_kpis(path: Path | None) -> KpiBook:
 
 
 def load_scorecards(path: Path | None, *, catalogue: Catalogue) -> ScorecardBook:
-    """Read scorecards about the catalogue's KPIs; without a file there are none.
+    """Read scorecards on KPIs of the catalogue; without a file there are none.
 
     Raises:
         ConfigError: the file is missing or wrong.
@@ -39,7 +39,7 @@ def load_scorecards(path: Path | None, *, catalogue: Catalogue) -> ScorecardBook
 
 
 def load_rates(path: Path | None) -> RateBook:
-    """Read rates of exchange; without a file there are none.
+    """Read exchange rates; without a file there are none.
 
     Raises:
         ConfigError: the file is missing or wrong.
@@ -48,7 +48,7 @@ def load_rates(path: Path | None) -> RateBook:
 
 
 def load_rules(path: Path | None, *, catalogue: Catalogue = CATALOGUE) -> RuleBook:
-    """Read alert rules about the catalogue's KPIs; without a file there are none.
+    """Read alert rules on KPIs of the catalogue; without a file there are none.
 
     Raises:
         ConfigError: the file is missing or wrong.
@@ -66,10 +66,15 @@ def load_campaigns(path: Path | None) -> CampaignBook:
 
 
 def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) -> Model:
-    """Read a YAML file as the model; names of KPIs are checked against the catalogue.
+    """Read a YAML file as a model.
+
+    Args:
+        path: the file.
+        model: the model that it must fit.
+        catalogue: the KPIs that the file may name; None without one.
 
     Raises:
-        ConfigError: it can't be read, is not YAML, or does not fit the model.
+        ConfigError: the file can't be read, is not YAML, or does not fit the model.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -96,7 +101,7 @@ def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) 
 
 
 def _find(root: yaml.Node | None, location: tuple[int | str, ...]) -> tuple[str, int]:
-    """Return the key as it is written, and the line of the nearest node."""
+    """Return the key as written in the file, and the line of the nearest node."""
     node = root
     line = 1 if root is None else root.start_mark.line + 1
     named: list[str] = []
@@ -104,7 +109,7 @@ def _find(root: yaml.Node | None, location: tuple[int | str, ...]) -> tuple[str,
         if isinstance(node, yaml.MappingNode):
             found = next(((key, value) for key, value in node.value if key.value == part), None)
             if found is None:
-                # Part of the model, such as a union's tag, or a missing key.
+                # Either a part of the model only, such as a union's tag, or a missing key.
                 if part is location[-1]:
                     named.append(str(part))
                 continue

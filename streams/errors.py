@@ -1,4 +1,4 @@
-"""Errors that a person can act on: what, where, why, and what to do."""
+"""Errors that a person can act on: their messages say what, where, why, and what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class MonitorError(Exception):
 
 
 class ConfigError(MonitorError):
-    """A setting or a file of configuration is wrong.
+    """A setting or a configuration file is wrong.
 
     Args:
         source: the file, or the environment.
@@ -24,7 +24,7 @@ class ConfigError(MonitorError):
 
 
 class BrokerUnreachableError(MonitorError):
-    """Kafka does not answer at the address."""
+    """No Kafka broker answers at the address."""
 
     def __init__(self, address: str, *, security: str, why: str) -> None:
         self.address = address
@@ -39,7 +39,7 @@ class BrokerUnreachableError(MonitorError):
 
 
 class TopicError(MonitorError):
-    """A topic is missing or does not have the shape that the state was made for."""
+    """A topic is missing, or does not have the shape that the state needs."""
 
     def __init__(self, topic: str, *, why: str, remedy: str) -> None:
         self.topic = topic
@@ -51,11 +51,11 @@ class EmbeddedError(MonitorError):
 
 
 class StateError(MonitorError):
-    """Stored state can't be read by this version."""
+    """The stored state is damaged, incomplete, or of a version that this worker can't read."""
 
 
 class CustomersError(MonitorError):
-    """The customers can't be made anew."""
+    """The customers can't be counted or rebuilt, because none are kept."""
 
 
 class FeedError(MonitorError):

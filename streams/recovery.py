@@ -1,4 +1,4 @@
-"""What a person does after Redis lost its data: count the customers, and make them anew."""
+"""Counts the customers in Redis, and rebuilds them from Kafka after Redis lost its data."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from streams.settings import Settings
 
 
 async def count_customers(settings: Settings) -> int:
-    """Return how many customers are kept.
+    """Return how many customers Redis keeps.
 
     Raises:
-        CustomersError: nobody keeps customers.
-        OutsideAwayError: Redis does not answer.
+        CustomersError: no customers are kept.
+        CustomersAwayError: Redis does not answer.
     """
     store = _store(settings)
     try:
@@ -33,16 +33,16 @@ async def count_customers(settings: Settings) -> int:
 
 
 async def rebuild_customers(settings: Settings, *, progress: Callable[[int, int], None]) -> Rebuilt:
-    """Make the customers anew from Kafka.
+    """Rebuild the customers from Kafka.
 
     Args:
-        settings: those of the workers.
-        progress: is told how many of how many records are read.
+        settings: the settings of the workers.
+        progress: called with the number of records that are read, and of all records.
 
     Raises:
-        CustomersError: nobody keeps customers.
+        CustomersError: no customers are kept.
         StateError: the workers' state can't be read.
-        OutsideAwayError: Redis does not answer.
+        CustomersAwayError: Redis does not answer, or another rebuild began.
     """
     customers = app.customer_context(settings)
     rates = Rates(settings.currency, config.load_rates(settings.rates_file).rates)

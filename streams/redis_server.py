@@ -1,4 +1,4 @@
-"""How Redis is reached: address, encryption and credentials."""
+"""Connection settings of Redis: address, encryption and credentials."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 2.0
-"""A Redis that answers later is treated as away: nothing waits for it."""
+"""A Redis that takes longer to answer, in s, counts as not answering."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisServer:
-    """A Redis or Valkey and how this deployment may speak with it.
+    """A Redis or Valkey server, and how this deployment connects to it.
 
-    ``url`` may name a user (``redis://monitor@host``); ``rediss://`` is TLS.
-    ``password`` stands before one in the URL. Without a ``ca_file`` the system's
-    authorities are trusted; ``cert_file`` and ``key_file`` are this client's own.
+    Attributes:
+        url: its address. It may name a user (``redis://monitor@host``); ``rediss://`` is TLS.
+        password: used if the URL has none.
+        ca_file: certificate authorities to trust, as PEM; None trusts those of the system.
+        cert_file: this client's certificate, for mutual TLS.
+        key_file: the private key of that certificate.
     """
 
     url: str = field(repr=False)
@@ -26,7 +29,7 @@ class RedisServer:
     key_file: Path | None = None
 
     def client_options(self) -> dict[str, Any]:
-        """Return what redis-py's `from_url` takes beside the URL."""
+        """Return the options that redis-py's `from_url` takes beside the URL."""
         options: dict[str, Any] = {
             "socket_timeout": TIMEOUT_S,
             "socket_connect_timeout": TIMEOUT_S,

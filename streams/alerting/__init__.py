@@ -1,1 +1,1 @@
-"""Stage 3: KPI values to verdicts and alert states."""
+"""Stage 3: turns KPI values into verdicts and alert states."""

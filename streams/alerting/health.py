@@ -1,4 +1,4 @@
-"""Data health: what is wrong with the data is one alert of its own, never a flood."""
+"""Rules about the health of the data: one alert for a fault, instead of a flood of KPI alerts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ from streams.alerting.verdicts import Verdict
 from streams.kpis.view import Health
 
 STARTUP_MS = 20_000
-"""For so long after a start, sources may still be missing."""
+"""Time after a start during which missing sources are no reason to alert, in ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthRule:
-    """A rule about the data themselves: it is broken while ``value`` is over ``limit``.
+    """A rule about the data themselves. It is broken while ``value`` is above ``limit``.
 
-    Times are of the broker's clock, in ms. ``value`` None is no judgement.
+    Attributes:
+        name: name of the rule.
+        value: returns the value to judge; if it is None, the alert keeps its state.
+        limit: the limit, in the unit of ``value``; `LAGGING` has it from the settings.
+        severity: severity of the alert.
+        for_ms: how long the rule is broken before the alert fires, in ms of broker time.
+        keep_firing_for_ms: how long the rule holds before the alert resolves, likewise.
+        summary_en: what is wrong, in English.
+        summary_zh: what is wrong, in Chinese.
+        next_step: what a person should do.
     """
 
     name: str
@@ -30,7 +39,7 @@ class HealthRule:
     summary_zh: str
     next_step: str
     holds_kpi_alerts: bool = False
-    """Whether all KPI rules wait while it fires."""
+    """Whether no KPI rule is judged while the alert fires."""
 
 
 LAGGING = HealthRule(
@@ -120,13 +129,20 @@ HEALTH_RULES = (
     *(DEAD_LETTERS, MIS_KEYED, LATE, DUPLICATES),
 )
 HOLDING = frozenset(rule.name for rule in HEALTH_RULES if rule.holds_kpi_alerts)
-"""The rules whose alerts hold all KPI alerts back; others only concern their own windows."""
+"""Names of the rules that inhibit all KPI rules while they fire."""
 
 
 def judge(
     rule: HealthRule, health: Health, *, started_ms: int, lag_limit_s: float
 ) -> tuple[Verdict, float | None, float]:
-    """Return the verdict, the value and the limit of a rule."""
+    """Return the verdict, the value and the limit of a rule.
+
+    Args:
+        rule: the rule.
+        health: the health of the data now.
+        started_ms: broker time at which judging began.
+        lag_limit_s: the limit of `LAGGING`, in s.
+    """
     limit = lag_limit_s if rule is LAGGING else rule.limit
     value = rule.value(health)
     if value is None:
@@ -134,7 +150,7 @@ def judge(
     if value <= limit:
         return Verdict.HOLDS, value, limit
     if rule is LAGGING and health.reading_history:
-        # Records wait until the windows before them are closed: nobody has to do anything.
+        # Records wait until the windows before them are closed: nobody has to act.
         return Verdict.BETWEEN, value, limit
     starting = rule is INCOMPLETE and health.now_ms - started_ms < STARTUP_MS
     return (Verdict.BETWEEN if starting else Verdict.BROKEN), value, limit

@@ -1,4 +1,7 @@
-"""Keeps all alerts: one for each rule and scope, in state over restarts."""
+"""Judges windows and the health of the data, and keeps one alert for each rule and scope.
+
+Alerts are part of the saved state, so they survive restarts.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,9 @@ from streams.engine.steps import Steps, in_groups
 from streams.kpis.view import Evaluation, Health
 
 RESOLVED_KEPT = 20
-"""So many resolved alerts stay in view."""
+"""Number of resolved alerts that stay in view."""
 SCOPES_A_STEP = 200
-"""So many scopes are judged by one rule in one step, 1 to 2 ms."""
+"""Scopes that one rule judges in one step, 1 to 2 ms."""
 _HOLDING_ALERTS = [alert_id(rule, ALL) for rule in HOLDING]
 
 _alerts = TypeAdapter(list[tuple[Alert, int | None]])
@@ -40,15 +43,15 @@ _alerts = TypeAdapter(list[tuple[Alert, int | None]])
 class AlertJudge:
     """Judges closed windows by a book of rules, and the health of the data.
 
-    While a data-health alert fires that holds back KPI rules, the caller does not ask for
-    judgements of windows: open alerts stay as they are and are marked as inhibited.
+    While a data-health alert inhibits KPI rules (`held_back`), the caller does not have windows
+    judged. Open alerts keep their state and are marked as inhibited.
 
     Args:
-        rules: the book.
-        lag_limit_s: from how many seconds on the data lag behind.
-        catalogue: the KPIs that rules are about.
-        campaign_of: finds a campaign by its id; of one that is not running too little is
-            no reason to alert.
+        rules: the rule book.
+        lag_limit_s: the lag above which the data are late, in s.
+        catalogue: the KPIs that the rules are about.
+        campaign_of: returns a campaign by its id, None if it is unknown. Rules about too few
+            events hold for a campaign that does not run in all of the window.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class AlertJudge:
         self._started_ms: int | None = None
 
     def closed(self, evaluation: Evaluation) -> Steps[None]:
-        """Judge every rule about the window that closed whose KPI lacks nothing in it."""
+        """Judge all rules about a closed window; leave out those whose KPI is incomplete in it."""
         scopes_of: defaultdict[ScopeKind, list[Scope]] = defaultdict(list)
         rules = self._rules_about.get(evaluation.window, ())
         for scope in evaluation.values if rules else ():
@@ -91,7 +94,7 @@ class AlertJudge:
                 yield
 
     def _forget_pending(self, rule: AnyRule) -> None:
-        """Begin ``for`` anew after a window that says nothing."""
+        """Drop a rule's pending alerts, so that ``for`` begins again after an incomplete window."""
         for key, (alert, _) in list(self._open.items()):
             if alert.rule == rule.name and alert.state is AlertState.PENDING:
                 del self._open[key]
@@ -102,7 +105,7 @@ class AlertJudge:
         if isinstance(rule, AbsenceRule):
             return rule.match.named(rule.scope)
         present = filter(rule.match.matches, of_its_kind)
-        # An open alert whose scope is gone has no value any more, and is not forgotten.
+        # Open alerts whose scope is gone have no value, and must be judged to resolve.
         gone = [
             alert.scope
             for alert, _ in self._open.values()
@@ -111,13 +114,17 @@ class AlertJudge:
         return [*present, *gone]
 
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
-        """Say whether an alert fired on that window, so that its evidence may change."""
+        """Return whether an alert fired on that window: late data may change its evidence."""
         return any(
             alert.window == window and alert.fired_at_ms == end_ms for alert in self._kpi_alerts()
         )
 
     def corrected(self, evaluation: Evaluation) -> None:
-        """Let the alerts that fired on a window say what late data made of it."""
+        """Update the alerts that fired on a window which late data changed.
+
+        Each gets a `Correction`: the new value, and whether the rule would have held with it.
+        Alerts whose value did not change are left as they are.
+        """
         rules = {rule.name: rule for rule in self._rules.rules}
         for alert in list(self._kpi_alerts()):
             rule = rules.get(alert.rule)
@@ -127,7 +134,7 @@ class AlertJudge:
             if rule is None or not fired_here:
                 continue
             if alert.fired_value is None and not isinstance(rule, AbsenceRule):
-                # An older version did not note the value it fired on.
+                # An older version did not record the value on which the alert fired.
                 continue
             kpi = self._catalogue[rule.kpi]
             shown = _shown(kpi, evaluation.values.get(alert.scope, {}).get(rule.kpi))
@@ -219,7 +226,7 @@ class AlertJudge:
             if campaign is not None and not campaign.runs(evaluation.start_ms, evaluation.end_ms):
                 return Verdict.HOLDS
             if not evaluation.observed:
-                # The part of a window that was seen says nothing about too little of something.
+                # Only a part of this window was observed, so a low count proves nothing.
                 return Verdict.NO_JUDGEMENT
         return absence(shown) if isinstance(rule, AbsenceRule) else threshold(rule, shown)
 
@@ -229,7 +236,7 @@ class AlertJudge:
         return frozenset(rule.window for rule in self._rules.rules)
 
     def health(self, health: Health) -> bool:
-        """Judge the rules about the data themselves; say whether an alert changed."""
+        """Judge the rules about the data themselves; return whether an alert changed its state."""
         before = len(self._changes)
         if self._started_ms is None:
             self._started_ms = health.now_ms
@@ -276,14 +283,17 @@ class AlertJudge:
 
     @property
     def held_back(self) -> bool:
-        """Whether a data-health alert fires that holds back KPI rules."""
+        """Whether a data-health alert fires that inhibits KPI rules."""
         return any(
             known is not None and known[0].state is AlertState.FIRING
             for known in map(self._open.get, _HOLDING_ALERTS)
         )
 
     def alerts(self) -> Sequence[Alert]:
-        """Return open alerts, the most severe first, then those resolved lately."""
+        """Return open alerts, then those resolved lately, the newest first.
+
+        Of the open ones, alerts about data health come first, then the most severe.
+        """
         return [*self._shown(), *reversed(self._resolved)]
 
     def _shown(self) -> Iterator[Alert]:
@@ -296,18 +306,21 @@ class AlertJudge:
             yield alert.model_copy(update={"inhibited": inhibited and alert.category == "kpi"})
 
     def take_changes(self) -> Sequence[Alert]:
-        """Return every change of state since the last call."""
+        """Return the alerts that became pending, firing, resolved or corrected since the last call.
+
+        A pending alert that ends without firing is not among them.
+        """
         changes, self._changes = self._changes, []
         return changes
 
     def to_bytes(self) -> bytes:
-        """Return the alerts as they are saved."""
+        """Return all alerts, encoded to be saved."""
         rows = [(alert, standing.held_since_ms) for alert, standing in self._open.values()]
         rows += [(alert, None) for alert in self._resolved]
         return _alerts.dump_json(rows)
 
     def restore(self, data: bytes) -> None:
-        """Take up saved alerts; those whose rule is gone are left out."""
+        """Restore saved alerts, without those whose rule no longer exists."""
         names = {rule.name for rule in self._rules.rules} | {rule.name for rule in HEALTH_RULES}
         for alert, held_since_ms in _alerts.validate_json(data):
             if alert.rule not in names:
@@ -322,7 +335,7 @@ class AlertJudge:
 
 
 def _shown(kpi: Kpi, value: KpiValue | None) -> KpiValue | None:
-    """Return a value in the units that rules are written in."""
+    """Return a value in the unit of the rules: sums of money in the currency, not in 1/10,000."""
     if value is None:
         return None
     units = kpi.shown(value.value)
@@ -338,7 +351,7 @@ def _limit(rule: AnyRule) -> float | None:
 def _fired_value(
     standing: Standing, before: Alert | None, shown: KpiValue | None, *, at_ms: int
 ) -> float | None:
-    """Return the value on which an alert fired, which later values do not change."""
+    """Return the value on which an alert fired; later values do not change it."""
     if standing.fired_at_ms == at_ms:
         return None if shown is None else float(shown.value)
     return None if before is None else before.fired_value

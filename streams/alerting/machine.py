@@ -1,8 +1,22 @@
-"""The states of one alert: inactive, pending, firing, resolved.
+"""State machine of one alert: inactive, pending, firing, resolved.
 
-As Prometheus does it: a broken rule makes the alert pending, and firing once it
-was broken for ``for``; a firing alert resolves once the rule held for
-``keep_firing_for``. Times are event time in ms.
+As in Prometheus, a broken rule makes the alert pending, and firing once it was broken for
+``for``. A firing alert resolves once the rule held for ``keep_firing_for``. A pending alert
+ends if the rule holds or can't be judged, and stays pending on BETWEEN. A firing alert goes on
+firing on every verdict but HOLDS. Times are in ms: event time for rules on KPIs, broker time
+for rules on the health of the data.
+
+Example: a rule with ``for: 60`` and ``keep_firing_for: 120``, in s::
+
+    12:00  BROKEN   pending, active since 12:00
+    12:01  BROKEN   firing: broken for 60 s
+    12:02  HOLDS    firing, held since 12:02
+    12:03  BETWEEN  firing, not held any more
+    12:04  HOLDS    firing, held since 12:04
+    12:06  HOLDS    resolved: held for 120 s
+    12:07  BROKEN   pending: a new alert, active since 12:07
+
+HOLDS at 12:01 would have made the alert inactive. With ``for: 0`` it fires at 12:00.
 """
 
 from __future__ import annotations
@@ -15,7 +29,15 @@ from streams.alerting.verdicts import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where an alert stands. ``held_since_ms``: since when the rule holds again."""
+    """The state of an alert that is not inactive.
+
+    Attributes:
+        state: pending, firing or resolved.
+        active_since_ms: when it became pending.
+        fired_at_ms: when it fired; None before that.
+        held_since_ms: since when the rule holds again; None if it does not.
+        resolved_at_ms: when it resolved; None before that.
+    """
 
     state: AlertState
     active_since_ms: int
@@ -27,7 +49,18 @@ class Standing:
 def step(
     standing: Standing | None, verdict: Verdict, *, at_ms: int, for_ms: int, keep_firing_for_ms: int
 ) -> Standing | None:
-    """Return where the alert stands after a verdict; None is inactive."""
+    """Return the state of an alert after a verdict.
+
+    Args:
+        standing: the state before; None is inactive.
+        verdict: what the rule says at ``at_ms``.
+        at_ms: time of the verdict.
+        for_ms: how long the rule must be broken before the alert fires.
+        keep_firing_for_ms: how long the rule must hold before the alert resolves.
+
+    Returns:
+        The new state; None is inactive.
+    """
     if standing is not None and standing.state is AlertState.RESOLVED:
         standing = None
     if standing is None:

@@ -1,4 +1,4 @@
-"""Rules applied to a value: does the rule hold, and if not, by what evidence."""
+"""Verdicts of alert rules on single values."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from models.kpi.definition import KpiValue
 
 
 class Verdict(Enum):
-    """What a rule says of a closed window."""
+    """Result of judging a closed window, or the health of the data, by a rule."""
 
     BROKEN = auto()
-    """The rule does not hold: reason to alert."""
+    """A reason to alert: the value is beyond the limit, or there is no traffic."""
     HOLDS = auto()
-    """The rule holds."""
+    """No reason to alert: the value is within the limit by the hysteresis, or there is traffic."""
     BETWEEN = auto()
-    """Neither: inside the hysteresis, or the interval includes the limit."""
+    """Neither: the value is inside the hysteresis, or its interval includes the limit."""
     NO_JUDGEMENT = auto()
-    """There is no value, or too few events to judge by."""
+    """No value, too few events, or only a part of the window was observed."""
 
 
 def threshold(rule: ThresholdRule, value: KpiValue | None) -> Verdict:
     """Judge a value against the rule's limit.
 
-    A value with an interval breaks the rule only when the whole interval is
-    beyond the limit.
+    A value with an interval breaks the rule only if the whole interval is beyond the limit.
+    The rule holds once the value itself is back by ``hysteresis``, a fraction of the limit.
+
+    Args:
+        rule: the rule.
+        value: the value in the unit of the rule; None if the KPI is absent.
     """
     if value is None or value.n < rule.min_n:
         return Verdict.NO_JUDGEMENT
@@ -44,5 +48,5 @@ def threshold(rule: ThresholdRule, value: KpiValue | None) -> Verdict:
 
 
 def absence(value: KpiValue | None) -> Verdict:
-    """Judge whether there is any traffic in a complete window."""
+    """Judge whether there is traffic in a complete window; None and 0 break the rule."""
     return Verdict.HOLDS if value is not None and value.value else Verdict.BROKEN

@@ -1,1 +1,1 @@
-"""Stage 4: alerts to their receivers; one file a receiver."""
+"""Stage 4: delivers alerts; one module per receiver."""

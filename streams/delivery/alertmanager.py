@@ -1,7 +1,7 @@
-"""Alerts to Prometheus' Alertmanager, API v2.
+"""Delivers alerts to Prometheus' Alertmanager, through its API v2.
 
-Alertmanager expects open alerts again and again: one that is not repeated ends
-by itself, so a monitor that died leaves no alert behind for ever.
+Alertmanager expects firing alerts to be sent repeatedly. One that is not repeated ends by
+itself, so that a monitor that died leaves no alert behind.
 """
 
 from __future__ import annotations
@@ -19,14 +19,20 @@ from models.alerts import Alert, AlertState, Correction
 log = logging.getLogger(__name__)
 
 REPEAT_S = 15.0
-"""How often open alerts are sent again."""
+"""Time after which a firing alert is sent again, in s."""
 ENDS_AFTER_S = 90.0
-"""An open alert that is not sent again for so long ends."""
+"""Time after which a firing alert that is not sent again ends in Alertmanager, in s."""
 TIMEOUT_S = 5.0
 
 
 def payload(alert: Alert, *, now_ms: int, page_url: str) -> dict[str, Any]:
-    """Return an alert as Alertmanager's API takes it."""
+    """Return an alert in the form of Alertmanager's API.
+
+    Args:
+        alert: the alert.
+        now_ms: broker time; a firing alert ends `ENDS_AFTER_S` later.
+        page_url: where alerts can be looked at.
+    """
     labels = {
         "alertname": alert.rule,
         "category": alert.category,
@@ -58,7 +64,7 @@ def payload(alert: Alert, *, now_ms: int, page_url: str) -> dict[str, Any]:
 
 
 def evidence(alert: Alert) -> str:
-    """Return value, interval, limit and n in one line."""
+    """Return the value, interval, limit and n of an alert in one line."""
     if alert.value is None:
         return f"no value in a complete window ({alert.window})" if alert.window else "no value"
     text = f"{alert.kpi or 'value'} {alert.value:.6g}"
@@ -72,7 +78,7 @@ def evidence(alert: Alert) -> str:
 
 
 def corrected(alert: Alert) -> str:
-    """Return what late data made of the evidence, in one line; empty if nothing."""
+    """Return in one line how late data changed the evidence; an empty string if they did not."""
     correction = alert.correction
     if correction is None:
         return ""
@@ -87,12 +93,16 @@ def _rfc3339(time_ms: int) -> str:
 
 
 class AlertmanagerDelivery:
-    """Sends changes at once and open alerts again and again.
+    """Sends alerts when they change, and firing ones every `REPEAT_S`.
+
+    Pending and inhibited alerts are not sent. An alert that is inhibited for longer than
+    `ENDS_AFTER_S` ends in Alertmanager, and is sent again afterwards.
 
     Args:
-        url: where Alertmanager listens.
-        page_url: returns where alerts can be looked at.
+        url: base URL of Alertmanager.
+        page_url: returns the URL where alerts can be looked at.
         alerts: returns the alerts in view, or None while this worker judges none.
+        now_ms: returns the broker time, in ms.
     """
 
     def __init__(
@@ -112,7 +122,12 @@ class AlertmanagerDelivery:
         self.failures = 0
 
     def due(self, alerts: Sequence[Alert], *, now_s: float) -> list[Alert]:
-        """Return the alerts that must be sent now."""
+        """Return the alerts that must be sent now.
+
+        Args:
+            alerts: the alerts in view.
+            now_s: broker time, in s.
+        """
         return [alert for alert in alerts if self._is_due(alert, now_s)]
 
     def _is_due(self, alert: Alert, now_s: float) -> bool:
@@ -120,7 +135,7 @@ class AlertmanagerDelivery:
             return False
         sent = self._sent.get(_identity(alert))
         if sent is None:
-            # A resolved alert that was never sent while it fired is no news.
+            # The end of an alert that was never sent while it fired is of no interest.
             return alert.state is AlertState.FIRING
         told, sent_at_s = sent
         if told != _told(alert):
@@ -128,13 +143,13 @@ class AlertmanagerDelivery:
         return alert.state is AlertState.FIRING and now_s - sent_at_s >= REPEAT_S
 
     def record_sent(self, alerts: Sequence[Alert], *, now_s: float) -> None:
-        """Remember what was sent."""
+        """Record what was sent at ``now_s``, broker time in s."""
         for alert in alerts:
             self._sent[_identity(alert)] = (_told(alert), now_s)
         self.delivered += len(alerts)
 
     async def run(self) -> None:
-        """Deliver for ever; an Alertmanager that is down is tried again."""
+        """Deliver alerts for ever; try again while Alertmanager does not take them."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
@@ -164,7 +179,7 @@ _Told = tuple[AlertState, Correction | None]
 
 
 def _told(alert: Alert) -> _Told:
-    """Return what must be told anew when it changes."""
+    """Return the part of an alert whose change makes it due again."""
     return alert.state, alert.correction
 
 

@@ -1,1 +1,1 @@
-"""Faust made fast and safe: batches, state that knows its offsets, a watchdog."""
+"""Runs stream jobs on Faust: record batches, checkpoints with their offsets, a watchdog."""

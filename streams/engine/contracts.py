@@ -1,8 +1,9 @@
-"""What a stage is to the engine: pure jobs, one for each source partition.
+"""Contracts between the engine and the stages: a stage has one job for each source partition.
 
-A job is a synchronous state machine. The engine feeds it batches in offset
-order, asks it for snapshots, and gives it back its saved state after a restart;
-no job sees Faust, Kafka or a clock of its own.
+A job is a synchronous state machine without I/O. The engine feeds it batches in offset order,
+asks it for snapshots, and hands its saved state back after a restart. A job uses no Faust, no
+Kafka and no clock of its own. Jobs may share indexes that a background task updates, such
+as campaigns and exchange rates; the engine does not see these.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ from streams.errors import MonitorError
 
 
 class Record(Protocol):
-    """What a job reads of a Kafka record."""
+    """A Kafka record, as far as jobs read it."""
 
     @property
     def offset(self) -> int:
-        """Its place in the partition."""
+        """Offset in the partition."""
 
     @property
     def timestamp(self) -> int:
-        """When the broker appended it, ms since the epoch."""
+        """Broker time at which the record was appended, in ms since 1970."""
 
     @property
     def key(self) -> bytes | None:
-        """Its key."""
+        """Key, or None without one."""
 
     @property
     def value(self) -> bytes | None:
-        """Its value."""
+        """Value, or None without one."""
 
 
 class SourcePartition(NamedTuple):
@@ -44,7 +45,7 @@ class SourcePartition(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """A record to send. ``partition`` None leaves the choice to the key."""
+    """A record to send. With ``partition`` None the producer chooses it by the key."""
 
     topic: str
     value: bytes
@@ -56,11 +57,15 @@ class Output:
 class Snapshot:
     """A consistent picture of a job after its last batch.
 
-    ``early_outputs`` are sent first; after a crash they may be sent again with
-    other bounds, so their keys must make a repetition harmless. ``segments``
-    are keys added or, with None, expired since the snapshot before; they are
-    written before ``state``. ``outputs`` are kept with ``state``, sent after it
-    is safe, and sent again, the same, after a crash in between.
+    Attributes:
+        state: the encoded state without its segments; the head stores it.
+        segments: keys that were added or changed since the snapshot before, written before
+            the head. None expires a key, which is removed after the head; if the worker dies
+            in between, the job gets the expired segment back.
+        early_outputs: records that are sent before everything else. After a crash other
+            batches may lead to them again, so their keys must make a repetition harmless.
+        outputs: records that the head stores and that are sent once the head is safe. After
+            a crash they are sent again, unchanged.
     """
 
     state: bytes
@@ -70,37 +75,41 @@ class Snapshot:
 
 
 class NotYetError(Exception):
-    """Another job must come first; it is asked again at once."""
+    """Another job must come first. The engine asks again a moment later."""
 
 
 class BesideRecordsError(MonitorError):
-    """Work of a job failed that no record caused: none of them is to be set aside for it."""
+    """Work of a job failed that no record caused. No record is set aside; the worker ends."""
 
 
 class ServiceAwayError(MonitorError):
-    """A service that a snapshot needs does not answer; the message says which and why."""
+    """A service that a snapshot needs does not answer. The message says which one and why."""
 
 
 class PendingSnapshot(Protocol):
-    """A snapshot that needs time, or an answer from outside, before it can be written.
+    """A snapshot that needs time, or an answer from a service, before it can be written.
 
-    Until it has it nothing of it is saved or sent; its job goes on meanwhile.
+    Nothing of it is saved or sent before that. Its job goes on with later records meanwhile.
     """
 
     def settle(self) -> Coroutine[Any, Any, Snapshot | None]:
-        """Go on for a short while, and return the snapshot; None if there is more to do.
+        """Work on the snapshot for a short while.
 
-        It is called again after that, and after an error.
+        The engine calls it again after None and after the errors below. Any other error ends
+        the worker.
+
+        Returns:
+            The snapshot; None if there is more to do.
 
         Raises:
             NotYetError: another job must come first.
-            OutsideAwayError: there is no answer.
+            ServiceAwayError: the service does not answer.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """What a job gets back: its last state and all its segments."""
+    """Saved state of a job, handed back after a restart, with the last applied offset."""
 
     offset: int
     state: bytes
@@ -109,12 +118,15 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far a source partition has been read. Times are of the broker's clock.
+    """Read progress of a source partition. Times are broker time, in ms.
 
-    ``caught_up_at_ms`` is the time of the last poll that found nothing more,
-    None while there is more to read. ``behind`` is the number of records that
-    wait in the broker. ``answering_since_ms`` is since when the broker has
-    answered without a break: what producers could not send before may still come.
+    Attributes:
+        caught_up_at_ms: everything that was appended before this time is applied. None while
+            there is more to read, or while the time is not known.
+        behind: number of records in the broker that are not applied yet, without those behind
+            the first open transaction.
+        answering_since_ms: since when the broker has answered without a break. Records that
+            producers could not send before that may still come.
     """
 
     caught_up_at_ms: int | None
@@ -123,59 +135,69 @@ class Position:
 
 
 class Job(Protocol):
-    """One source partition's state machine.
+    """The state machine of one source partition.
 
-    No call takes long: what may, `apply` and `tick` leave to `work`.
+    No call takes long: `apply` and `tick` leave long work to `work`.
     """
 
     def apply(self, records: Sequence[Any]) -> None:
-        """Take the next records, in offset order, each once."""
+        """Take the next records, in offset order. Each record is given once."""
 
     def work(self, out_of_time: OutOfTime, *, until_whole: bool = False) -> bool:
-        """Go on with what `apply` and `tick` left to do, for a slice of time.
+        """Do work that `apply` and `tick` left, for a slice of time.
 
         Args:
-            out_of_time: asked after each step of a few milliseconds.
+            out_of_time: called after each step of a few milliseconds.
             until_whole: whether to stop as soon as a snapshot may be taken.
 
         Returns:
-            Whether something of `apply` is left; then no more records are given to it.
+            Whether work of `apply` is left. The job gets no more records until it is done.
         """
 
     @property
     def whole(self) -> bool:
-        """Whether a snapshot may be taken: nothing of `apply` is half done."""
+        """Whether a snapshot may be taken: no work of `apply` is half done."""
 
     @property
     def large(self) -> bool:
-        """Whether a snapshot should be taken before its time: its report is large enough."""
+        """Whether a snapshot should be taken before it is due, because much waits to be sent."""
 
     def skip(self, record: Any, *, why: str) -> None:
-        """Take note of the next record without applying it: it made `apply` fail."""
+        """Pass over the next record, on which the job failed, and make a dead letter of it.
+
+        Args:
+            record: the record.
+            why: the type of the error.
+        """
 
     def lost(self, records: int, *, before: int) -> None:
-        """Take note that the next records, up to offset ``before``, are gone from the broker."""
+        """Record that the broker removed the next records before they were read.
+
+        Args:
+            records: how many.
+            before: the first offset after them.
+        """
 
     def tick(self, position: Position, *, now_ms: int) -> None:
-        """Take note of the time and of how far the partition was read."""
+        """Record the broker's time and how far the partition has been read."""
 
     def snapshot(self) -> Snapshot | PendingSnapshot:
-        """Return what to save and send; the job then counts as clean."""
+        """Return what to save and send. The job is not `dirty` after that."""
 
     @property
     def dirty(self) -> bool:
-        """Whether a snapshot would hold anything that the last one did not."""
+        """Whether a snapshot would differ from the last one."""
 
     @property
     def pending(self) -> int:
-        """How many records were applied since the last snapshot."""
+        """Number of records applied since the last snapshot."""
 
 
 class OpenJob(Protocol):
-    """Makes a job from its saved state, or a new one without."""
+    """Creates a job from its saved state, or a new one without it."""
 
     def __call__(self, source: SourcePartition, *, epoch: int, saved: Saved | None) -> Job:
-        """Return the job of a source partition; each opening has a higher epoch."""
+        """Return the job of a source partition. Each opening has a higher epoch."""
 
 
 def no_heartbeat(
@@ -184,17 +206,25 @@ def no_heartbeat(
     *,
     now_ms: int,
 ) -> Sequence[Output]:
-    """Say nothing: for stages that have no one to tell."""
+    """Return no records: the default of stages without a heartbeat."""
     del quiet, waiting, now_ms
     return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stage: its table, its topics, and how its jobs are made.
+    """A stage: its table, its topics, and how its jobs are created.
 
-    ``heartbeat`` gets the jobs that have nothing to save, and for what the others
-    wait that wait for a service outside, and returns what is to be sent for them.
+    Attributes:
+        name: name of the stage and of its table.
+        topics: the source topics.
+        partitions: number of partitions of each source topic.
+        checkpoint_interval_s: least time between two checkpoints of a job that is not
+            `Job.large`, in s.
+        open_job: creates a job.
+        heartbeat: gets the jobs that have nothing to save, with their positions, and for
+            each source whose checkpoint waits for a service, the reason. Returns the records
+            to send.
     """
 
     name: str
@@ -203,8 +233,11 @@ class Stage:
     checkpoint_interval_s: float
     open_job: OpenJob
     records_at_once: int
-    """So many records are given to `Job.apply` at a time, 20 ms of work at most."""
+    """Most records in one call of `Job.apply`: 20 ms of work or less."""
     segments_know_offsets: bool = False
-    """Whether each segment says itself up to where it holds: one newer than the
-    head is then kept, because its keys are written over and its older value is gone."""
+    """Whether each segment stores the offset up to which it holds.
+
+    Such a segment is overwritten in place. If it is newer than the head it is kept, because
+    its older value is gone.
+    """
     heartbeat: Callable[..., Sequence[Output]] = field(default=no_heartbeat)

@@ -1,4 +1,4 @@
-"""A record that a job could not count, as the record that is sent of it."""
+"""Makes the dead letter of a record that a job could not count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from streams.engine.contracts import Output, Record, SourcePartition
 def dead_letter(
     record: Record, *, source: SourcePartition, reason: Reason, detail: str, topic: str
 ) -> Output:
-    """Return the dead letter of a record, keyed by where that stood."""
+    """Return the dead letter of a record, keyed by the record's topic, partition and offset.
+
+    Args:
+        record: the record.
+        source: the source partition that it comes from.
+        reason: why it is not counted.
+        detail: more about the reason, for people.
+        topic: the topic of dead letters.
+    """
     letter = DeadLetter(
         topic=source.topic,
         partition=source.partition,

@@ -1,4 +1,4 @@
-"""Puts a Faust app together with batching, stages and their tables."""
+"""Builds and runs the Faust app: batching transport, stages with their tables, housekeeping."""
 
 from __future__ import annotations
 
@@ -31,32 +31,45 @@ from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD
 log = logging.getLogger(__name__)
 
 GC_THRESHOLD = (50_000, 20, 100)
-"""Batches make many short-lived objects and hardly any cycles."""
+"""Batches create many short-lived objects and hardly any reference cycles."""
 
 STOP_S = 4.5
-"""So long a stop waits for the broker; an idempotent producer would wait for ever. What could
-not be written is read again at the next start."""
+"""How long a stop waits for the broker, in s; an idempotent producer would wait for ever.
+
+Records of which nothing could be written are read again at the next start.
+"""
 LAST_CHECKPOINT_S = 2.5
-"""Of that, so long the last checkpoints may take."""
+"""The part of `STOP_S` that the last checkpoints may take."""
 COMMIT_S = 0.5
-"""And so long the commit of their offsets, which is for lag tools."""
+"""The part of `STOP_S` that the commit of their offsets may take; it is for lag tools only."""
 
 METADATA_AGE_MS = 15_000
-"""How soon a worker hears that a topic was changed."""
+"""Age at which metadata is read again, in ms: how soon a worker notices a changed topic."""
 
 _STORE_OPTIONS = {
     "block_cache_size": 8 << 20,
     "write_buffer_size": 8 << 20,
     "max_write_buffer_number": 2,
 }
-"""Faust's defaults hold 2 GiB of cache for each partition."""
+"""Options of RocksDB. Faust's defaults hold 2 GiB of cache for each partition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """What the engine needs to know of the deployment.
+    """Settings of the deployment that the engine needs.
 
-    ``clock_topic`` has the broker's time and is written to by every worker.
+    Attributes:
+        app_id: the consumer group, and prefix of the changelog topics.
+        clock_topic: a topic with ``LogAppendTime`` that every worker writes to. Its
+            acknowledgements carry the broker's time.
+        instance_id: name of this worker, stable over restarts.
+        broker: how Kafka is reached.
+        data_dir: folder of the local table store.
+        poll_records: most records in one fetch.
+        session_timeout_s: silence after which the group replaces a worker, in s.
+        watchdog_s: time without progress after which a source with waiting records is stuck,
+            in s.
+        replication_factor: copies of each topic.
     """
 
     app_id: str
@@ -85,14 +98,14 @@ class Engine:
 
     @property
     def phase(self) -> str:
-        """``starting``, ``recovering`` or ``running``."""
+        """Phase of the worker: ``starting``, ``recovering`` or ``running``."""
         if self.app.in_recovery:
             return "recovering"
         return "starting" if self.app.rebalancing or not self.runner.running else "running"
 
     @property
     def recovery(self) -> RecoveryProgress | None:
-        """How far the state is rebuilt, while it is."""
+        """Progress of rebuilding the state; None unless it is being rebuilt."""
         if not self.app.in_recovery:
             return None
         recovery = self.app.tables.recovery
@@ -108,7 +121,7 @@ class Engine:
         )
 
     async def narrate_recovery(self, *, every_s: float = 1.0) -> None:
-        """Measure the pace at which the state is rebuilt, and log it, for ever."""
+        """Measure and log how fast the state is rebuilt, for ever."""
         before: int | None = None
         while True:
             await asyncio.sleep(every_s)
@@ -129,7 +142,7 @@ class Engine:
 
 
 def _known(offsets: Mapping[TP, int | None]) -> dict[TP, int]:
-    """Copy what Faust may be changing; None is what it has not asked the broker yet."""
+    """Copy offsets that Faust may be changing, without those that it does not know yet (None)."""
     return {tp: offset for tp, offset in dict(offsets).items() if offset is not None}
 
 
@@ -139,7 +152,13 @@ def build(
     *,
     start_offsets: StartOffsets,
 ) -> Engine:
-    """Make the Faust app of this worker; nothing is connected yet."""
+    """Build the Faust app of this worker, without connecting to anything.
+
+    Args:
+        options: the deployment.
+        stages: the stages to run.
+        start_offsets: returns the offsets from which sources without state are read.
+    """
     app: Any = faust.App(
         options.app_id,
         broker=f"kafka://{options.broker.servers}",
@@ -198,7 +217,7 @@ def build(
 
 
 def _credentials(broker: Broker) -> Any:
-    """Return Faust's own form of how Kafka is reached; None without TLS and SASL."""
+    """Return the credentials in Faust's form; None without TLS and SASL."""
     context = broker.ssl_context()
     if broker.with_sasl:
         return SASLCredentials(
@@ -260,9 +279,14 @@ def _add_housekeeping(app: Any, runner: JobRunner, *, watchdog: Watchdog) -> Non
 
 
 async def run(engine: Engine, *, before_start: Callable[[], Any] | None = None) -> None:
-    """Run the worker until it is cancelled, then write the last checkpoint."""
+    """Run the worker until it is cancelled, then write the last checkpoints.
+
+    Args:
+        engine: the worker.
+        before_start: awaited before the app starts.
+    """
     app = engine.app
-    # What is there now stays; the collector need not look at it again and again.
+    # Objects that exist now stay for good; the garbage collector need not scan them.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)

@@ -1,7 +1,7 @@
-"""Memory that is free in the process goes back to the operating system.
+"""Returns free memory of the process to the operating system.
 
-The allocator keeps what lies between blocks that are in use: after windows of many scopes were
-closed, a quarter of what a worker holds. It gives that back when it is asked to.
+glibc's allocator keeps free memory that lies between blocks in use. After windows with many
+scopes were closed, that is a quarter of a worker's memory. ``malloc_trim`` releases it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ GIVEN_BACK_EVERY_S = 10.0
 
 
 def give_back() -> None:
-    """Give free memory back, in some milliseconds; does nothing where glibc is not."""
+    """Release free memory, which takes some milliseconds; do nothing without glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 async def keep_giving_back() -> None:
-    """Give free memory back every few seconds."""
+    """Release free memory every `GIVEN_BACK_EVERY_S` seconds, for ever."""
     while True:
         await asyncio.sleep(GIVEN_BACK_EVERY_S)
         await asyncio.to_thread(give_back)

@@ -1,8 +1,8 @@
 """Ends a worker that was paused for longer than its session.
 
-While a process is stopped or its machine suspended, the group gives its
-partitions to another. When it comes back it does not know that yet, and must
-write nothing: it ends, and its supervisor starts it anew.
+While a process is stopped or its machine is suspended, the consumer group gives its
+partitions to another worker. When the process goes on it does not know that yet, and must
+not write. It ends, and its supervisor starts it again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NoReturn
 log = logging.getLogger(__name__)
 
 EXIT_CODE = 70
-"""BSD's EX_SOFTWARE: this worker can't go on, another may."""
+"""BSD's EX_SOFTWARE: this worker can't go on, another one may."""
 
 BEAT_S = 0.25
 
@@ -24,26 +24,30 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def end_process(why: str, *details: object) -> NoReturn:
-    """Say why and end at once: nothing more is written, not even a checkpoint."""
+    """Log the reason and end at once: nothing more is written, not even a checkpoint."""
     log.critical(why, *details)
     logging.shutdown()
     os._exit(EXIT_CODE)
 
 
 class PauseFence:
-    """Notices a pause of the whole process by a thread whose beats stop with it."""
+    """Detects a pause of the whole process: a thread beats every `BEAT_S`, and it pauses too.
+
+    Args:
+        limit_s: the longest pause after which the worker may go on, in s.
+    """
 
     def __init__(self, *, limit_s: float) -> None:
         self._limit_s = limit_s
         self._beat_at = _now()
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start the thread that beats."""
         self._beat_at = _now()
         threading.Thread(target=self._beat, name="pause-fence", daemon=True).start()
 
     def paused_s(self) -> float:
-        """Return how long the process was paused, if that is over the limit, else 0."""
+        """Return how long the process was paused, in s; 0 if that is within the limit."""
         silent_s = _now() - self._beat_at
         return silent_s if silent_s > self._limit_s else 0.0
 

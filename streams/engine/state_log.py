@@ -1,11 +1,31 @@
-"""How a job's state stands in its table: a head and its segments, by epoch.
+"""Stores a job's state in its table: one head and many segments, written under an epoch.
 
-All keys of a source partition live in that partition of the table's changelog,
-in order. Each opening of a job has an *epoch*, higher than any before it, and
-writes keys of its own epoch only. So a worker that was replaced and does not
-know it writes beside its successor, never over it: the head of the highest
-epoch is the state, and it names, for each epoch before it, up to which
-sequence number that one's segments belong to it.
+A *segment* is one part of the state, rewritten only when it changes. The *head* holds the
+last applied offset, the rest of the state and the outputs of the checkpoint. All keys of a
+source partition are in the table's changelog partition of the same number, so that they
+are ordered.
+
+Each opening of a job gets an *epoch* that is higher than any before it, and writes keys of
+that epoch only. A worker that was replaced and does not know it writes beside its successor,
+never over it. The head of the highest epoch is the state. Each checkpoint has a sequence
+number. The head's ``lineage`` names, for each earlier epoch that still has segments, the
+last sequence number that belongs to the state.
+
+Example: worker A runs ``clicks[0]`` in epoch 7 and writes one checkpoint at offset 41::
+
+    segments/clicks/7/a   sequence 1
+    segments/clicks/7/b   sequence 1
+    head/clicks/7         sequence 1, offset 41, lineage {}, standing 2
+
+A then writes ``segments/clicks/7/c`` with sequence 2 and is paused before it writes the head.
+Worker B opens the job in epoch 8. Head 7 ends at sequence 1, so ``c`` does not count. B goes
+on after offset 41 with ``a`` and ``b``, changes ``b``, and writes a checkpoint at offset 49::
+
+    segments/clicks/8/b   sequence 2
+    head/clicks/8         sequence 2, offset 49, lineage {7: 1}, standing 1
+    removed               head/clicks/7, segments/clicks/7/c, segments/clicks/7/b
+
+If A wakes up and writes ``head/clicks/7`` with sequence 2, head 8 is still the state.
 """
 
 from __future__ import annotations
@@ -21,18 +41,21 @@ from streams.engine.contracts import Output, Saved, Snapshot, SourcePartition
 from streams.errors import StateError
 
 SCHEMA_VERSION = 5
-"""Raise it with every change of a stored shape, and say below how it is migrated.
+"""Version of the stored shapes. Raise it with every change, and describe the old version here.
 
-1: one head and one set of segments without epochs; read as epoch 0. Its head is
-   replaced by one of a later version without a state, so that an older worker refuses it.
+1: one head and one set of segments, without epochs; read as epoch 0. Its head is replaced
+   by one of the current version without a state, so that an older worker refuses it.
 2: cells with theta sketches of users; `models.aggregates.distinct_users` reads them.
-3: cells of campaign and channel only, with two sets of users, and no buckets of days;
-   defaults stand for what is not there, and the KPI stage sums the days up.
-4: days of the last month, and no era before them; the KPI stage begins it.
+3: cells of campaign and channel only, with two sets of users and no day buckets; missing
+   fields take their defaults, and the KPI stage sums up the days.
+4: day buckets of the last month and no all-time bucket; the KPI stage creates it.
 """
 
 _GENERATION_BITS = 20
-"""Openings in one generation of the group are far fewer than two to that power."""
+"""Bits of an epoch below those of the group's generation.
+
+One generation has far fewer openings than two to that power.
+"""
 
 Key = bytes
 Write = tuple[Key, bytes | None]
@@ -41,9 +64,16 @@ Write = tuple[Key, bytes | None]
 class Head(msgspec.Struct, array_like=True, kw_only=True):
     """The value under a head's key.
 
-    ``lineage`` has, for each earlier epoch with segments, the last sequence
-    number that belongs to this state; ``standing`` is the number of segments of
-    this epoch, which nobody else may have removed, and -1 where it was not written.
+    Attributes:
+        version: schema version of the worker that wrote the head.
+        sequence: number of the checkpoint; it goes on counting in later epochs.
+        offset: last applied offset of the source partition.
+        state: the job's state without its segments, as the job encoded it.
+        outputs: topic, key, value and partition of each output of the checkpoint.
+        lineage: for each earlier epoch that still has segments, the last sequence number
+            that belongs to this state.
+        standing: number of live segments of this epoch. If fewer are found, the changelog was
+            truncated. -1 if the writer did not record it.
     """
 
     version: int
@@ -80,18 +110,18 @@ _decode_segment_v1 = refusing(msgspec.msgpack.Decoder(_SegmentV1).decode)
 
 
 HEADS = b"head/"
-"""What the keys of heads start with."""
+"""Prefix of the keys of all heads."""
 
 
 def prefixes(source: SourcePartition) -> tuple[bytes, ...]:
-    """Return what the keys of a source's heads and segments start with."""
+    """Return the key prefixes of a source's heads, its segments of epoch 0, and all others."""
     topic = source.topic.encode()
     return (HEADS + topic, b"segment/" + topic + b"/", b"segments/" + topic + b"/")
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """What one checkpoint writes: segments, then the head, then what that makes obsolete."""
+    """The writes of one checkpoint, in order; its head makes the keys in ``removals`` obsolete."""
 
     segments: list[Write]
     head: Write
@@ -100,10 +130,17 @@ class Checkpoint:
 
 @dataclass(slots=True)
 class StateLog:
-    """Where a source partition's state stands, and how the next is written.
+    """Tracks which keys hold a source partition's state, and makes the next checkpoint.
 
-    ``written`` has the epoch under which each segment stands, ``obsolete`` the
-    keys that the next head makes superfluous.
+    Attributes:
+        source: the source partition.
+        epoch: the epoch of this opening; all checkpoints are written under it.
+        sequence: number of the last checkpoint.
+        lineage: for each earlier epoch that still has segments, the last sequence number
+            that belongs to the state.
+        written: for each live segment, the epoch under which it is stored.
+        obsolete: keys that the next checkpoint removes, after its head.
+        migrated: whether a head of version 1 is still to be replaced.
     """
 
     source: SourcePartition
@@ -115,7 +152,12 @@ class StateLog:
     migrated: bool = False
 
     def checkpoint(self, snapshot: Snapshot, *, offset: int) -> Checkpoint:
-        """Return what is to be written for a snapshot."""
+        """Return the writes that store a snapshot, and count it as the next checkpoint.
+
+        Args:
+            snapshot: what the job returned.
+            offset: the last offset that is applied in it.
+        """
         self.sequence += 1
         removals: list[Write] = [(key, None) for key in self.obsolete]
         self.obsolete = []
@@ -150,9 +192,12 @@ class StateLog:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A state as it was found: what the job gets, what to send again, where it stands.
+    """A state that was read from the table.
 
-    ``saved`` is None without a head.
+    Attributes:
+        saved: what the job gets back; None if there is no head.
+        outputs: the outputs of the head, to be sent again.
+        log: continues the state under a new epoch.
     """
 
     saved: Saved | None
@@ -168,17 +213,21 @@ def read(
     above: int = 0,
     keep_newer: bool = False,
 ) -> Found:
-    """Put a source's state together from its keys, under a new epoch.
+    """Assemble a source's state from its keys, and choose a new epoch.
 
     Args:
-        items: every key with one of the `prefixes`, and others.
+        items: keys and values of the table. Every key with one of the `prefixes` must be
+            among them; all others are ignored.
         source: the source partition.
-        generation: of the consumer group; two of them never give the same epoch.
-        above: an epoch that was used and may not show in the table.
-        keep_newer: whether segments that are newer than their head count too.
+        generation: generation of the consumer group. It forms the high bits of the epoch, so
+            that workers of two generations never choose the same one.
+        above: an epoch that is used already but may not be in the table.
+        keep_newer: whether segments that are newer than their head count too; see
+            `Stage.segments_know_offsets`.
 
     Raises:
-        StateError: it was written by a later version, or is broken.
+        StateError: the state was written by a later version, can't be decoded, or lacks
+            segments because the changelog was truncated.
     """
     heads: dict[int, Head] = {}
     segments: list[tuple[int, bytes, bytes]] = []
@@ -237,14 +286,15 @@ def read(
 
 
 def last_offset(items: Iterable[tuple[bytes, bytes]], *, source: SourcePartition) -> int:
-    """Return the last offset that a source's state has read, -1 without a state.
+    """Return the last offset that is applied in a source's state, -1 without a head.
 
     Args:
-        items: every key of the table, and others.
+        items: keys and values of the table. Every head of the source must be among them;
+            all other keys are ignored.
         source: the source partition.
 
     Raises:
-        StateError: it was written by a later version, or is broken.
+        StateError: a head was written by a later version, or can't be decoded.
     """
     prefix, _, _ = prefixes(source)
     newest, offset = -1, -1
@@ -268,7 +318,7 @@ def _segment_key(source: SourcePartition, epoch: int, key: bytes) -> bytes:
 
 
 def _segment_place(source: SourcePartition, name: bytes) -> tuple[int, bytes] | None:
-    """Return a segment's epoch and key."""
+    """Return the epoch and key of a segment of the source; None for any other name."""
     _, first, now = prefixes(source)
     if name.startswith(first):
         return 0, name[len(first) :]

@@ -1,4 +1,4 @@
-"""Topics: made when missing, and checked before anything else starts."""
+"""Creates missing topics and checks the others, before anything else starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.broker import Broker
 from streams.errors import BrokerUnreachableError, TopicError
 
 LARGEST_INTERNAL_RECORD = 32 << 20
-"""Bytes; state and reports of a busy second must fit into one record."""
+"""Bytes. The state or the reports of a busy second must fit into one record."""
 
 CHANGELOG_CONFIG: dict[str, str] = {
     "cleanup.policy": "compact",
@@ -25,15 +25,23 @@ CHANGELOG_CONFIG: dict[str, str] = {
     "delete.retention.ms": "60000",
     "max.message.bytes": str(LARGEST_INTERNAL_RECORD),
 }
-"""Short segments and an eager cleaner: the active segment is never compacted. A
-segment must hold the largest record: the broker refuses one that does not fit into it."""
+"""Configuration of the changelog topics.
+
+The active segment is never compacted, so segments are short and the cleaner is eager. A
+segment must hold the largest record: the broker refuses a record that does not fit into one.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicSpec:
-    """A topic as it should be.
+    """The shape that a topic must have.
 
-    ``owned`` says that it is the monitor's own: its configuration is kept as it is here.
+    Attributes:
+        name: name of the topic.
+        partitions: number of partitions.
+        config: configuration with which it is created.
+        owned: whether only the monitor uses the topic. Its configuration is then set at
+            each start, also if the topic exists.
     """
 
     name: str
@@ -44,12 +52,12 @@ class TopicSpec:
 
 @contextlib.contextmanager
 def admin(broker: Broker) -> Iterator[KafkaAdminClient]:
-    """Connect for administration.
+    """Connect an admin client, and close it afterwards.
 
     Raises:
-        BrokerUnreachableError: nothing answers.
+        BrokerUnreachableError: no broker answers.
     """
-    # The client logs every attempt to connect; the error below says it once.
+    # The client logs every attempt to connect; one error is enough.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:
         client = KafkaAdminClient(**broker.client_options(), bootstrap_timeout_ms=5000)
@@ -70,7 +78,7 @@ def describe(client: KafkaAdminClient) -> dict[str, int]:
 
 
 def _configure(client: KafkaAdminClient, spec: TopicSpec) -> None:
-    """Give a topic that an older version made the configuration that it needs now."""
+    """Set the configuration of a topic, which an older version may have created with another."""
     wanted = ConfigResource(ConfigResourceType.TOPIC, spec.name, configs=dict(spec.config))
     try:
         client.alter_configs([wanted])
@@ -86,14 +94,15 @@ def _configure(client: KafkaAdminClient, spec: TopicSpec) -> None:
 def ensure(
     broker: Broker, specs: Iterable[TopicSpec], *, replication_factor: int
 ) -> dict[str, int]:
-    """Make missing topics and check the others.
+    """Create missing topics and check the others.
 
     Returns:
         The number of partitions by topic.
 
     Raises:
-        BrokerUnreachableError: nothing answers.
-        TopicError: a topic has another number of partitions than the state.
+        BrokerUnreachableError: no broker answers.
+        TopicError: a topic can't be created or configured, or has another number of
+            partitions than its spec.
     """
     wanted = list(specs)
     with admin(broker) as client:

@@ -1,1 +1,1 @@
-"""What replaces parts of Faust: transport, table store and instance fencing."""
+"""Replacements for parts of Faust: transport, table store and instance fencing."""

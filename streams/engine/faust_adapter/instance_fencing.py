@@ -1,9 +1,9 @@
-"""Notices that another process joined the group under this worker's instance id.
+"""Detects that another process joined the group under this worker's instance id.
 
-Kafka gives the newer one the older one's place. aiokafka does not name its
-instance id in heartbeats, so the older one only hears that it is unknown, joins
-again, and takes the place back, for ever. Asked with the instance id (version 3
-of the request, KIP-345), the broker tells the two cases apart.
+Kafka gives the newer process the older one's place. aiokafka's heartbeats do not name the
+instance id, so the older process only learns that its member id is unknown. It joins again
+and takes the place back, and so on for ever. A heartbeat that names the instance id (version
+3 of the request, KIP-345) lets the broker tell the two cases apart.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _HeartbeatRequest(RequestStruct):  # type: ignore[misc]
 
 
 class _InstanceHeartbeat(Request[_HeartbeatRequest]):  # type: ignore[misc]
-    """A heartbeat that names the instance."""
+    """A heartbeat request that names the instance id."""
 
     API_KEY = 12
 
@@ -48,7 +48,12 @@ class _InstanceHeartbeat(Request[_HeartbeatRequest]):  # type: ignore[misc]
 
 
 def watch(coordinator: Any, *, on_taken: Callable[[], None]) -> None:
-    """Call ``on_taken`` once another process has the place of this member."""
+    """Call ``on_taken`` once another process has taken this member's place.
+
+    Args:
+        coordinator: aiokafka's group coordinator, whose requests are watched from now on.
+        on_taken: called without arguments.
+    """
     send = coordinator._send_req
 
     async def send_and_look(request: Any) -> Any:
@@ -70,7 +75,7 @@ def watch(coordinator: Any, *, on_taken: Callable[[], None]) -> None:
 
 
 def _error_codes(response: Any) -> frozenset[int]:
-    """Return a response's error codes; a commit's are by topic and partition."""
+    """Return the error codes of a response; that of a commit has one for each partition."""
     if hasattr(response, "error_code"):
         return frozenset({response.error_code})
     return frozenset(

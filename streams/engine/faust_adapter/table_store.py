@@ -1,7 +1,7 @@
-"""The local table store: what is broken there is rebuilt from the changelog.
+"""Faust's local table store, made to rebuild damaged files from the changelog.
 
-A store that can't be written (a full disk, a folder that became read-only) ends
-the worker: its state is safe in the changelog, and another worker takes over.
+A store that can't be written (a full disk, a folder that became read-only) ends the worker.
+Its state is safe in the changelog, and another worker takes over.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from streams.engine.process_fence import end_process
 log = logging.getLogger(__name__)
 
 REBUILDING_STORE = "rebuilding://"
-"""The URL under which Faust finds the store below."""
+"""The URL under which Faust finds `RebuildingStore`."""
 
 stores.STORES.aliases["rebuilding"] = f"{__name__}:RebuildingStore"
 
 
 class RebuildingStore(rocksdb.Store):  # type: ignore[misc]
-    """Faust's RocksDB store, which removes a partition's files if they can't be opened."""
+    """Faust's RocksDB store that removes a partition's files if they can't be opened."""
 
     def _open_for_partition(self, partition: int) -> Any:
         try:
@@ -43,14 +43,17 @@ class RebuildingStore(rocksdb.Store):  # type: ignore[misc]
                 return super()._open_for_partition(partition)
 
     def apply_changelog_batch(self, *args: Any, **options: Any) -> None:
-        """Take what the changelog tells during recovery."""
+        """Write records of the changelog to the store, during recovery."""
         with writing_to(self):
             super().apply_changelog_batch(*args, **options)
 
 
 @contextlib.contextmanager
 def writing_to(store: Any, partition: int | None = None) -> Iterator[None]:
-    """End the worker if its store can't be written."""
+    """End the worker if its store can't be written.
+
+    An error that another process has the store open is passed on.
+    """
     try:
         yield
     except Exception as error:
@@ -65,11 +68,11 @@ def writing_to(store: Any, partition: int | None = None) -> Iterator[None]:
 
 
 def held_by_another(error: Exception) -> bool:
-    """Say whether a store can't be opened because somebody has it open."""
+    """Return whether the error says that another process has the store open."""
     said = str(error).lower()
     return "lock file" in said or "lock hold by" in said
 
 
 def discard(store: Any, partition: int) -> None:
-    """Remove the files of a partition, so that the next start rebuilds them."""
+    """Remove the files of a partition; they are rebuilt from the changelog."""
     shutil.rmtree(store.partition_path(partition), ignore_errors=True)

@@ -1,9 +1,9 @@
-"""Faust's Kafka transport, changed to hand over whole batches.
+"""Kafka transport for Faust that hands over whole batches.
 
-Faust passes every record through four asyncio tasks. Here a fetch becomes one
-pseudo-record for each source partition, whose value is the list of records;
-changelogs and Faust's own topics pass as they are. The private methods that
-this overrides are held by tests/unit/test_faust_contract.py.
+Faust passes every record through four asyncio tasks. Here a fetch becomes one pseudo-record
+for each source partition, whose value is a `Batch`. Changelogs and Faust's own topics are
+passed on unchanged. tests/unit/test_faust_contract.py checks the private methods of Faust
+that are overridden or called here.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ from streams.engine.process_fence import end_process
 log = logging.getLogger(__name__)
 
 FETCH_MAX_WAIT_MS = 250
-"""How long the broker may hold an empty fetch; Faust's 1,500 would delay the watermark."""
+"""How long the broker may hold an empty fetch, in ms; Faust's 1,500 would delay the watermark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The records of one fetch and partition.
 
-    ``session`` counts the seeks of the partition: a batch fetched before a
-    seek is told apart from those after it. ``lost`` records that should have
-    come before were removed by the broker.
+    Attributes:
+        session: number of seeks of the partition before the fetch. It shows whether a batch
+            was fetched before a certain seek or after it.
+        records: the records, in offset order; never empty.
+        lost: number of records before these that the broker removed before they were read.
     """
 
     session: int
@@ -45,12 +47,18 @@ class Batch:
 
 
 class _Mark(NamedTuple):
-    """How far a partition is read, and since when that is sure.
+    """Read position of a partition, and the moment up to which it is certain.
 
-    ``stable`` is where the first open transaction begins, the end without one.
-    ``answer`` tells answers apart; ``answered_at``, ``since`` and ``resumed_at``
-    are moments of the monotonic clock, in s. The last is when an answer came after
-    a time without any.
+    Attributes:
+        position: the next offset to fetch.
+        highwater: the end of the partition.
+        stable: the offset at which the first open transaction begins; the end without one.
+        answer: the client's timestamp of the broker's last answer, to tell answers apart.
+        answered_at: when that answer arrived. Moments are of the monotonic clock, in s.
+        since: when the answer before it arrived: everything that was appended before then is
+            covered. None without an answer before it.
+        resumed_at: when an answer last arrived after more than `SILENCE_S` without any; None
+            if that has not happened.
     """
 
     position: int
@@ -66,33 +74,33 @@ _NOTHING = TP("", -1)
 
 
 class Loss(NamedTuple):
-    """Records that the broker removed before they were read."""
+    """Records that the broker removed before they were read; ``next_offset`` follows them."""
 
     records: int
     next_offset: int
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Runs the consumer; collapses what it fetches."""
+    """Consumer thread that turns each fetch into batches."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.sessions: dict[TP, int] = {}
         self.last_fetched: dict[TP, int] = {}
         self.held: frozenset[TP] = frozenset()
-        """Sources of which no more is fetched for now; set by the thread that applies batches."""
+        """Partitions that are not fetched for now; set by the thread that applies batches."""
         self._marks: dict[TP, _Mark] = {}
         self._lost: dict[TP, Loss] = {}
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
-        # What a producer aborted did not happen; what it has not committed is not there yet.
+        # Aborted transactions are not counted, and open ones are not read yet.
         consumer._isolation_level = "read_committed"
         return consumer
 
     async def on_start(self) -> None:
-        """Start the consumer, and watch for another one with its instance id."""
+        """Start the consumer, and watch for another worker with its instance id."""
         await super().on_start()
         instance_id = self.consumer.app.conf.consumer_group_instance_id
         instance_fencing.watch(
@@ -115,18 +123,18 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         try:
             fetched = await super()._fetch_records(
                 consumer,
-                # Without any it would return those of all partitions.
+                # With an empty set, Faust would return records of all partitions.
                 wanted or {_NOTHING},
                 timeout=timeout,
                 max_records=max_records,
             )
         except NoOffsetForPartitionError:
-            # Nothing was committed, and the seek to the state is on its way.
+            # No offset is committed, and the seek to the state's offset is still to come.
             return {}
         except OffsetOutOfRangeError as error:
             await self._go_to_what_is_left(consumer, error.args[0])
             return {}
-        # No await from here on: a seek can't come between a fetch and its session.
+        # No await from here on, so that no seek comes between a fetch and reading its session.
         sources = self.consumer.app.batch_topics
         collapsed = {
             tp: [self._collapse(tp, records)] if records and tp.topic in sources else records
@@ -136,7 +144,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return collapsed
 
     async def _go_to_what_is_left(self, consumer: Any, positions: Mapping[TP, int]) -> None:
-        """Seek partitions whose records were removed to their first one, and note the loss."""
+        """Seek partitions whose next records were removed to the first one left; keep the loss."""
         first = await consumer.beginning_offsets(list(positions))
         for tp, position in positions.items():
             if position > first[tp]:
@@ -151,7 +159,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self._lost[tp] = Loss(before + first[tp] - position, first[tp])
 
     def _note_positions(self, consumer: Any, sources: frozenset[str]) -> None:
-        """Publish how far each source is read, for other threads to see at once."""
+        """Publish how far each source is read, for other threads."""
         assigned = consumer._subscription.subscription
         if assigned is None:
             return
@@ -164,12 +172,12 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 answered_at, since = before.answered_at, before.since
                 resumed_at = before.resumed_at
             else:
-                # The client notes when an answer came by the machine's clock; its age is
-                # short, and taken from there to a clock that does not step.
+                # The client stamps an answer with the machine's clock. Its age is short, and
+                # is carried over to the monotonic clock, which does not step.
                 age_s = max(0.0, time.time() - state.timestamp / 1000)
                 answered_at = time.monotonic() - age_s
-                # This answer was asked for after the one before it was here, so
-                # that is the time up to which it surely tells everything.
+                # This answer was requested after the one before it had arrived, so it
+                # covers everything that was appended before that moment.
                 since = None if before is None else before.answered_at
                 resumed_at = None if before is None else before.resumed_at
                 if since is not None and answered_at - since > SILENCE_S:
@@ -206,9 +214,13 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return 0 if loss is None else loss.records
 
     def take_loss_at_the_end(self, tp: TP, *, session: int, applied: int) -> Loss | None:
-        """Return a loss that no batch can tell, because nothing came after it yet.
+        """Return a loss that no batch can report, because no record came after it yet.
 
-        Batches that were fetched before it must be applied first.
+        Args:
+            tp: the source partition.
+            session: the session of its job; None is returned if it is an older one.
+            applied: the last applied offset; None is returned until every batch that was
+                fetched is applied.
         """
         loss, mark = self._lost.get(tp), self._marks.get(tp)
         if loss is None or mark is None or session != self.sessions.get(tp):
@@ -220,12 +232,12 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return self._lost.pop(tp, None)
 
     def partition_count(self, topic: str) -> int:
-        """Return how many partitions a topic has, as far as the client knows; 0 if not at all."""
+        """Return how many partitions a topic has in the client's metadata; 0 if it is not there."""
         cluster = self._ensure_consumer()._client.cluster
         return len(cluster.partitions_for_topic(topic) or ())
 
     async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """Return the committed offsets of those partitions that have one."""
+        """Return the committed offsets of the partitions that have one."""
         return await self.call_thread(self._committed_offsets, tuple(tps))  # type: ignore[no-any-return]
 
     async def _committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
@@ -234,7 +246,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return {tp: offset for tp, offset in offsets.items() if offset}
 
     async def seek_sources(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
-        """Seek source partitions and return each one's session from now on."""
+        """Seek source partitions, and return the new session of each."""
         return await self.call_thread(self._seek_sources, offsets)  # type: ignore[no-any-return]
 
     async def _seek_sources(self, offsets: Mapping[TP, int]) -> dict[TP, int]:
@@ -248,21 +260,21 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return {tp: self.sessions[tp] for tp in offsets}
 
     async def offsets_for_time(self, times: Mapping[TP, int]) -> Mapping[TP, Any]:
-        """Return the first offset at or after a broker time in ms, per partition."""
+        """Return the first offset at or after a broker time in ms, for each partition."""
         return await self.call_thread(  # type: ignore[no-any-return]
             self._ensure_consumer().offsets_for_times, times
         )
 
     def position_of(self, source: SourcePartition, *, applied: int) -> Position:
-        """Say how far a source has been read, given the last applied offset."""
+        """Return how far a source has been read, given its last applied offset."""
         tp = TP(*source)
         mark = self._marks.get(tp)
         if mark is None:
             return Position(caught_up_at_ms=None, behind=0)
-        # Read after the mark: what was fetched since can only make this less bold.
+        # Read after the mark: a fetch in between can only understate how far the source is read.
         applied_all = self.last_fetched.get(tp, -1) <= applied
         fetched_all = mark.position >= mark.stable and applied_all
-        # A loss that no batch has told yet must not pass for completeness.
+        # A loss that no batch has reported yet must not look like completeness.
         read_to_end = mark.position >= mark.highwater and applied_all and tp not in self._lost
         clock: BrokerClock = self.consumer.app.broker_clock
         return Position(
@@ -273,13 +285,13 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 clock.answering_since_ms,
                 (mark.resumed_at is not None and clock.at_ms(mark.resumed_at)) or 0,
             ),
-            # What is in an open transaction is not there to be read yet.
+            # Records behind the first open transaction can't be read yet.
             behind=0 if fetched_all else max(0, mark.stable - applied - 1),
         )
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
-    """Seeks every source to what its state says, whatever was committed."""
+    """Consumer that seeks every source to its state's offset, whatever is committed."""
 
     _thread: BatchThread
 
@@ -287,11 +299,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
-        """Seek sources by their state; changelogs were sought by the recovery.
+        """Seek the sources to the offsets of their state; recovery has sought the changelogs.
 
-        Faust would seek to the committed offsets here. It may do so from two
-        tasks at a time, and the later one would move a source that the earlier
-        had put where its state is.
+        Faust would seek to the committed offsets here. Two of its tasks may call this at the
+        same time, and the later one would move sources away from the offsets of their state.
         """
         sources = {tp for tp in self.assignment() if tp.topic in self.app.batch_topics}
         resume: ResumeSources = self.app.resume_sources
@@ -304,17 +315,17 @@ ResumeSources = Callable[[set[TP], BatchThread], Awaitable[None]]
 
 
 class ClockedProducer(driver.Producer):  # type: ignore[misc]
-    """Sends each record once, and learns the broker's time from its acknowledgements.
+    """Idempotent producer that learns the broker's time from acknowledgements.
 
-    Without idempotence, a request that the broker takes up after its client gave
-    it up (a broker that was paused) could put an older head after a newer one.
+    Without idempotence, a broker that was paused could process a request that its client had
+    given up, and so put an older head after a newer one.
     """
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
 
     async def send(self, topic: str, *fields: Any, **options: Any) -> Any:
-        """Send a record and return its acknowledgement to come."""
+        """Send a record, and return the future of its acknowledgement."""
         acknowledged = await super().send(topic, *fields, **options)
         if topic == self.app.clock_topic:
             clock: BrokerClock = self.app.broker_clock
@@ -330,7 +341,7 @@ class ClockedProducer(driver.Producer):  # type: ignore[misc]
 
 
 class BatchTransport(driver.Transport):  # type: ignore[misc]
-    """The transport with the consumer and the producer above."""
+    """Faust's transport with `BatchConsumer` and `ClockedProducer`."""
 
     Consumer = BatchConsumer
     Producer = ClockedProducer

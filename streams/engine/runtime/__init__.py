@@ -1,1 +1,1 @@
-"""What runs jobs: batches in, checkpoints out, poison records set aside."""
+"""Runs jobs: feeds them batches, writes their checkpoints, sets poison records aside."""

@@ -1,4 +1,22 @@
-"""Writes checkpoints: state and outputs, in the one order that loses nothing."""
+"""Writes checkpoints: state and outputs, in the one order that loses nothing.
+
+A checkpoint has five steps. The broker acknowledges each step before the next one begins. If
+one fails, all of them are repeated.
+
+Example: the last head says offset 41. The job applies records 42 to 51 and takes a snapshot::
+
+    1. early outputs   a dead letter of record 45
+    2. segments        the event ids of records 42 to 51
+    3. head            offset 51, the state, and the report (41, 51] as an output
+    4. outputs         the report (41, 51]
+    5. removals        keys that are obsolete now
+
+If the worker dies before step 3 is acknowledged, its successor finds 41 and reads 42 to 51
+again. It sends the dead letter again, under the same key, and ignores the segments of step 2,
+which are newer than the head (but see `Stage.segments_know_offsets`). If the worker dies
+between steps 3 and 4, its successor finds 51 and sends the report in the head, byte for byte.
+The receiver ignores it if it had arrived before.
+"""
 
 from __future__ import annotations
 
@@ -45,23 +63,26 @@ _OUT_OF_SEQUENCE = (
     InvalidProducerIdMapping,
     ProducerFenced,
 )
-"""After these an idempotent producer never succeeds again; a new process gets a new one."""
+"""After these errors an idempotent producer never succeeds again; a new process gets a new one."""
 A_GROUP = 250
-"""So many records are written at a time, about 10 ms of work."""
+"""Records that are written at a time, about 10 ms of work."""
 HANDOVER_S = 5.0
-"""How long a revocation waits for the last checkpoint."""
+"""How long a revocation waits for the last checkpoint, in s."""
 
 
 class AckedPrefix:
-    """How far a changelog partition is both written by us and acknowledged without a hole.
+    """Tracks up to which offset the local store holds all of a changelog partition.
 
-    A local store may say that it holds the changelog up to an offset only if it
-    holds everything before it too. Where another worker wrote in between, it
-    does not, and the next start reads on from the hole.
+    The store may claim to hold the changelog up to an offset only if it holds everything
+    before it too. Where another worker wrote in between, there is a hole in what this worker
+    wrote. ``last`` stays before the hole, and the next start reads on from there.
+
+    Example: the store was recovered up to offset 9, and 10, 12 and 13 are acknowledged. ``last``
+    is 10. With the acknowledgement of 11 it is 13. If another worker wrote 11, it stays 10.
     """
 
     MOST_BEYOND = 10_000
-    """A hole that was not filled by then never will be: nothing more is noted."""
+    """With more offsets than this beyond a hole, it will never be filled: no more are recorded."""
 
     def __init__(self, last: int) -> None:
         self.last = last
@@ -69,7 +90,7 @@ class AckedPrefix:
         self._given_up = False
 
     def record(self, offset: int) -> int:
-        """Take note of an acknowledged offset; return the last one without a hole before it."""
+        """Record an acknowledged offset; return the last one without a hole before it."""
         if self._given_up:
             return self.last
         heapq.heappush(self._beyond, offset)
@@ -82,12 +103,12 @@ class AckedPrefix:
 
 
 class CheckpointWriter:
-    """Writes the checkpoints of all jobs, one at a time for each.
+    """Writes the checkpoints of all jobs, one at a time for each job.
 
     Args:
         app: the Faust app, whose producer is used.
         tables: the Faust table of each stage, by name.
-        fence: keeps a worker that was paused from writing.
+        fence: ends a worker that was paused for too long before it writes.
         stats: counts what was written and what failed.
     """
 
@@ -122,7 +143,7 @@ class CheckpointWriter:
     async def _settled(
         self, running: RunningJob, snapshot: Snapshot | PendingSnapshot
     ) -> Snapshot | None:
-        """Return the snapshot once it is whole; None if the job was revoked."""
+        """Return the snapshot once it can be written; None if the job was revoked before."""
         turn = Slice()
         while not running.revoked:
             await turn.give_way()
@@ -151,7 +172,7 @@ class CheckpointWriter:
         return None
 
     async def _write(self, running: RunningJob, snapshot: Snapshot, *, offset: int) -> None:
-        """Write in the one right order: early outputs, segments, the head, outputs, removals."""
+        """Write early outputs, segments, the head, outputs and removals, in this order."""
         if len(snapshot.segments) > A_GROUP:
             checkpoint = await asyncio.to_thread(running.log.checkpoint, snapshot, offset=offset)
         else:
@@ -171,7 +192,7 @@ class CheckpointWriter:
         self._stats.checkpoints += 1
 
     def resend(self, running: RunningJob, outputs: Sequence[Output]) -> None:
-        """Send the outputs of the last head again; the next checkpoint waits for it."""
+        """Send the outputs of the last head again, before the next checkpoint begins."""
         work = self._until_done(running, lambda: self._send(outputs))
         running.writing = asyncio.create_task(_until_over(running, work))
 
@@ -200,7 +221,7 @@ class CheckpointWriter:
                 await asyncio.sleep(RETRY_S)
 
     async def _put(self, running: RunningJob, items: Sequence[Write]) -> None:
-        """Write keys to the changelog and, once that is safe, to the local store."""
+        """Write keys to the changelog and, once they are acknowledged, to the local store."""
         for group in in_groups(items, of=A_GROUP):
             if running.revoked:
                 return
@@ -232,7 +253,7 @@ class CheckpointWriter:
             table.data.set_persisted_offset(tp, prefix.last)
 
     def _prefix(self, store: Any, tp: TP, *, generation: int) -> AckedPrefix:
-        """Return how far a changelog partition is whole; counted anew after each recovery."""
+        """Return the prefix of a changelog partition; it starts over in each generation."""
         known = self._running_sums.get(tp)
         if known is None or known[0] != generation:
             recovered = store.persisted_offset(tp)
@@ -246,20 +267,25 @@ class CheckpointWriter:
             await asyncio.gather(*acks)
 
     async def send_soon(self, output: Output) -> Any:
-        """Hand a record to the producer and return its acknowledgement to come."""
+        """Hand a record to the producer, and return the future of its acknowledgement."""
         return await self._app.producer.send(
             output.topic, output.key, output.value, output.partition, None, None
         )
 
     async def settled(self, running: RunningJob) -> None:
-        """Wait until nothing of a job that is given up is being written any more."""
+        """Wait until no write of a revoked job is in progress any more."""
         if running.writing is not None:
             await asyncio.wait({running.writing})
 
     async def flush(self, chosen: Sequence[RunningJob], *, within_s: float) -> None:
-        """Write what is not yet written, waiting at most that long."""
+        """Write the last checkpoints of some jobs.
+
+        Args:
+            chosen: the jobs.
+            within_s: the longest time to wait, in s.
+        """
         deadline = time.monotonic() + within_s
-        # What is whole goes first: what is not may take all the time that there is.
+        # Jobs that are ready for a snapshot go first: the others may use up the time.
         for one in sorted(chosen, key=lambda one: not one.job.whole):
             await _wait_for(one.writing, deadline)
             await _until_whole(one, deadline)
@@ -277,7 +303,7 @@ async def _until_over(running: RunningJob, work: Coroutine[Any, Any, None]) -> N
 
 
 async def _until_whole(running: RunningJob, deadline: float) -> None:
-    """Have a job work until a snapshot may be taken; one that fails is left as it is."""
+    """Let a job work until a snapshot may be taken; one that fails keeps its last checkpoint."""
     try:
         while not running.job.whole and time.monotonic() < deadline:
             running.job.work(Slice().used_up, until_whole=True)

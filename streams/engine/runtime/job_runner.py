@@ -1,4 +1,4 @@
-"""Runs the jobs: resumes them from state, feeds them batches, lets them see the time."""
+"""Runs the jobs: resumes them from their state, feeds them batches, and passes on the time."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class JobRunner:
 
     Args:
         app: the Faust app, whose consumer and producer are used.
-        start_offsets: where sources without state are read from.
+        start_offsets: returns the offsets from which sources without state are read.
         clock: the broker's clock.
-        fence: keeps a worker that was paused from writing.
+        fence: ends a worker that was paused for too long before it writes.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class JobRunner:
         self._heartbeat_acks: list[asyncio.Future[Any]] = []
 
     def add(self, stage: Stage, table: Any) -> None:
-        """Take a stage and the Faust table that holds its state."""
+        """Add a stage and the Faust table that holds its state."""
         self._tables[stage.name] = table
         for topic in stage.topics:
             self._stages[topic] = stage
@@ -71,15 +71,14 @@ class JobRunner:
         return frozenset(self._stages)
 
     def state_is_complete(self) -> None:
-        """The tables of the present assignment are recovered: jobs may be opened."""
+        """Record that the tables of the current assignment are recovered: jobs may be opened."""
         self._complete_generation = self._generation
 
     async def resume(self, tps: set[TP], thread: BatchThread) -> None:
-        """Open the jobs of the assigned partitions and seek to where they stand.
+        """Open the jobs of the assigned partitions, and seek to the offsets after their state.
 
-        Faust also asks when a fetch ended while a rebalance is going on, at any
-        moment of it. Until the tables are recovered there is nothing to resume
-        from: what they hold is old, or nothing yet.
+        Faust also calls this when a fetch ends during a rebalance, at any moment of it. Before
+        the tables are recovered they are outdated or empty, so the call does nothing.
         """
         async with self._resuming:
             if self._complete_generation != self._generation:
@@ -115,7 +114,7 @@ class JobRunner:
                 sought.session = session
 
     async def _refuse_recreated(self, offsets: dict[TP, int], thread: BatchThread) -> None:
-        """End the worker if a source ends before the state: it is another topic by now."""
+        """End the worker if a source ends before the offset of its state: it is another topic."""
         ends = await thread.highwaters(*offsets) if offsets else {}
         for tp, offset in offsets.items():
             if offset > ends[tp]:
@@ -129,7 +128,7 @@ class JobRunner:
                 )
 
     async def _refuse_lost_state(self, tps: Iterable[TP], thread: BatchThread) -> None:
-        """End the worker if a source has no state although offsets of a head are committed."""
+        """End the worker if a source has no state although an offset is committed for it."""
         for tp, offset in (await thread.committed_offsets(tps)).items():
             end_process(
                 "%s[%d] was read up to offset %d, but its state is gone from the changelog and "
@@ -150,7 +149,7 @@ class JobRunner:
                 )
 
     def _drop_what_is_not_ours(self, tps: set[TP]) -> None:
-        """Forget jobs of another generation: the table may have moved on without them."""
+        """Drop jobs of other partitions and generations: their tables may have changed since."""
         for source, running in list(self.running.items()):
             if TP(*source) not in tps or running.generation != self._generation:
                 running.revoked = True
@@ -191,7 +190,7 @@ class JobRunner:
 
     def _open_new(self, state: StateLog, *, offset: int) -> None:
         running = self._open(state, offset=offset)
-        # Where it starts must not be asked again after the next takeover.
+        # Write a head soon, so that a later takeover starts at the same offset.
         running.without_head = True
         log.info("%s[%d] has no state and starts after offset %d", *state.source, offset)
 
@@ -207,7 +206,7 @@ class JobRunner:
         return int(self.app.consumer_generation_id or 0)
 
     async def on_batch(self, source: SourcePartition, batch: Batch) -> None:
-        """Apply a batch to its job, skipping what was applied before."""
+        """Apply a batch to its job, without the records that were applied before."""
         running = self.running.get(source)
         if self._ending.is_set():
             return
@@ -222,7 +221,7 @@ class JobRunner:
         if batch.lost:
             self._record_lost(running, batch.lost, before=records[0].offset)
         elif running.fresh and not running.sought_again and records[0].offset > running.offset + 1:
-            # Transaction markers, compaction or aborted records; but it costs little to ask again.
+            # The hole may be transaction markers, or compacted or aborted records: seek once more.
             running.sought_again = True
             await self._seek_again(running)
             return
@@ -244,8 +243,8 @@ class JobRunner:
         self._hold()
 
     async def _take(self, running: RunningJob, records: Sequence[Any]) -> None:
-        """Give records to a job, and have it do what follows while others get their turn."""
-        # A job that was opened with work left can't be saved while new records wait for that.
+        """Give records to a job, and let it work on them in slices."""
+        # Finish the work that the job was opened with: it can't be saved with records behind it.
         await self._work_off(running)
         if running.revoked or self._ending.is_set():
             return
@@ -256,7 +255,7 @@ class JobRunner:
         await self._work_off(running)
 
     async def _work_off(self, running: RunningJob) -> None:
-        """Have a job work until nothing is left of what was given to it."""
+        """Let a job work in slices until its records are done."""
         if not self._work(running):
             return
         running.at_work = True
@@ -270,12 +269,12 @@ class JobRunner:
             running.at_work = False
 
     def _work(self, running: RunningJob) -> bool:
-        """Have a job work for a slice of time, and write its checkpoint when that is due.
+        """Let a job work for one slice, and start its checkpoint if that is due.
 
         Returns:
-            Whether something is left of what was given to it.
+            Whether work on its records is left.
         """
-        if running.writing is None or not running.job.large:  # else that is to be written first
+        if running.writing is None or not running.job.large:  # otherwise its checkpoint comes first
             running.left = running.job.work(Slice().used_up, until_whole=running.checkpoint_due)
             if running.left:
                 running.progressed_at = time.monotonic()
@@ -283,7 +282,7 @@ class JobRunner:
         return running.left
 
     def _hold(self) -> None:
-        """Let no more be fetched of sources that are full; others go on meanwhile."""
+        """Stop fetching from sources that are full; others go on meanwhile."""
         thread: BatchThread = self.app.consumer._thread
         thread.held = frozenset(
             TP(*source) for source, running in self.running.items() if running.full
@@ -296,23 +295,23 @@ class JobRunner:
         self.app.consumer._read_offset[tp] = None
 
     async def _reopen(self, running: RunningJob) -> None:
-        """Drop a job that failed, and open it from its last checkpoint."""
+        """Drop a job that failed, and open it again from its last checkpoint."""
         running.revoked = True
         if self.running.get(running.source) is running:
             del self.running[running.source]
         await self._checkpoints.settled(running)
         if self.app.rebalancing or running.generation != self._generation:
-            # Resuming opens it, here or elsewhere.
+            # `resume` opens it, on this worker or another.
             return
         async with self._resuming:
             found = await asyncio.to_thread(self._find, running.source, above=running.log.epoch)
             moved = self.app.rebalancing or running.generation != self._generation
             if moved or running.source in self.running:
-                return  # resuming opens it, here or elsewhere
+                return  # `resume` opens it, on this worker or another
             if found.saved is not None:
                 self._open_saved(found, found.saved)
             else:
-                # It never wrote a head; what it started from is all there is.
+                # It never wrote a head: start where it started before.
                 self._open_new(found.log, offset=running.started_after)
             await self._seek_again(self.running[running.source])
 
@@ -335,7 +334,12 @@ class JobRunner:
         }
 
     async def run(self, *, tick_s: float = 0.1, heartbeat_s: float = 0.5) -> None:
-        """Tick for ever: let jobs see the time, write checkpoints, send heartbeats."""
+        """Pass the time to the jobs, start checkpoints and send heartbeats, for ever.
+
+        Args:
+            tick_s: time between two ticks, in s.
+            heartbeat_s: time between two heartbeats, in s.
+        """
         while True:
             await asyncio.sleep(tick_s)
             if self.app.rebalancing or self.app.in_recovery:
@@ -345,7 +349,7 @@ class JobRunner:
             for source, running in list(self.running.items()):
                 if running.revoked or source not in positions:
                     continue
-                # The broker tells its time with the first heartbeat.
+                # The broker's time is known once the first heartbeat is acknowledged.
                 if self._clock.known:
                     running.job.tick(positions[source], now_ms=now_ms)
                 self._tell_loss_at_the_end(running)
@@ -359,7 +363,7 @@ class JobRunner:
                 await self._heartbeat(positions, now_ms=now_ms)
 
     def _tell_loss_at_the_end(self, running: RunningJob) -> None:
-        """Tell a job of lost records after which there is nothing to read yet."""
+        """Report lost records to a job if there is nothing to read after them yet."""
         thread: BatchThread = self.app.consumer._thread
         loss = thread.take_loss_at_the_end(
             TP(*running.source), session=running.session, applied=running.offset
@@ -368,7 +372,7 @@ class JobRunner:
             self._record_lost(running, loss.records, before=loss.next_offset)
 
     async def commit(self) -> None:
-        """Commit the offsets of the last heads, for lag tools: what counts is in the state."""
+        """Commit the offsets of the last heads, for lag tools only: jobs resume from state."""
         offsets = {
             TP(*source): running.saved_offset + 1
             for source, running in self.running.items()
@@ -378,10 +382,10 @@ class JobRunner:
             await self.app.consumer._commit(offsets)
 
     async def _heartbeat(self, positions: dict[SourcePartition, Position], *, now_ms: int) -> None:
-        """Send what stages have to tell, unless the broker still owes an answer to the last.
+        """Send the heartbeats of the stages, unless the last ones are not acknowledged yet.
 
-        A stage is asked even if it has no quiet job: its heartbeat is also how the
-        broker's time is learned.
+        A stage without a quiet job is called too: heartbeats are also how the broker's time is
+        learned.
         """
         if not all(ack.done() for ack in self._heartbeat_acks):
             return
@@ -408,7 +412,7 @@ class JobRunner:
             self._checkpoints.start(running)
 
     async def on_revoked(self, tps: set[TP]) -> None:
-        """Write the last checkpoint of what goes away, then forget it."""
+        """Write the last checkpoints of revoked partitions, then drop their jobs."""
         going = [
             self.running[source]
             for tp in tps
@@ -420,10 +424,13 @@ class JobRunner:
             self.running.pop(running.source, None)
 
     async def end(self, *, within_s: float) -> None:
-        """Have no job begin new work, and write what is not yet written in at most that time.
+        """Stop the jobs' work, and write their last checkpoints.
 
-        Work that goes on would take the time from the checkpoints, and what it does after
-        the last of them is done again at the next start.
+        Further work would take time from the checkpoints, and would be repeated at the next
+        start anyway.
+
+        Args:
+            within_s: the longest time to wait, in s.
         """
         self._ending.set()
         await self.flush(within_s=within_s)
@@ -431,7 +438,12 @@ class JobRunner:
     async def flush(
         self, running: Iterable[RunningJob] | None = None, *, within_s: float = HANDOVER_S
     ) -> None:
-        """Write what is not yet written, waiting at most that long."""
+        """Write the last checkpoints of jobs.
+
+        Args:
+            running: the jobs; None means all.
+            within_s: the longest time to wait, in s.
+        """
         chosen = list(self.running.values()) if running is None else list(running)
         await self._checkpoints.flush(chosen, within_s=within_s)
 

@@ -1,9 +1,16 @@
-"""Sets a record aside that makes a job fail, instead of failing on it for ever.
+"""Sets a record aside that makes a job fail, so that the job does not fail on it for ever.
 
-A job whose `apply` raised may have taken a part of the batch: its state is
-given up and opened again from the last checkpoint. The records of the batch
-are then applied one by one, which shows the culprit; the job is opened once
-more, and skips it as a dead letter. One record that fails costs two openings.
+A job that raised may have applied a part of the batch. Its state is dropped, and the job is
+opened again from its last checkpoint. The records of the batch are then applied one by one,
+which finds the culprit. The job is opened once more, and skips the culprit as a dead letter.
+One record that fails costs two openings.
+
+Example: the last checkpoint is at offset 99, and the job fails on record 102::
+
+    apply 100 to 103 at once                 fails: open again after 99
+    apply 100, 101 and 102 one by one        fails on 102: open again after 99
+    apply 100 and 101, skip 102, apply 103   102 is a dead letter
+    apply 104 to 107 at once                 later batches are applied whole again
 """
 
 from __future__ import annotations
@@ -21,13 +28,21 @@ from streams.engine.runtime.running_job import EngineStats, RunningJob
 log = logging.getLogger(__name__)
 
 LIMIT = 50
-"""So many records set aside of so many offsets are no exceptions but a fault of the stage."""
+"""Most records that may be set aside within `LIMIT_OFFSETS` offsets.
+
+With more of them the stage is at fault and not single records, and the worker ends.
+"""
 LIMIT_OFFSETS = 5_000
 
 
 @dataclass(slots=True)
 class _Suspicion:
-    """Offsets up to ``last`` are applied one by one; ``culprits`` are skipped."""
+    """Records that are applied one by one.
+
+    Attributes:
+        last: the last offset of them.
+        culprits: offsets that are skipped, each with the type of its error.
+    """
 
     last: int
     culprits: dict[int, str] = field(default_factory=dict)
@@ -37,7 +52,7 @@ class Isolation:
     """Applies batches, and isolates the records on which a job fails.
 
     Args:
-        take: gives records to a job and has it do what follows.
+        take: gives records to a job, and lets it work on them.
         reopen: opens a job again from its last checkpoint.
         stats: counts the records that were set aside.
     """
@@ -56,7 +71,7 @@ class Isolation:
         self._found: dict[SourcePartition, deque[int]] = {}
 
     async def apply(self, running: RunningJob, records: Sequence[Any]) -> bool:
-        """Apply the records; False if the job failed and was opened again."""
+        """Apply the records; return False if the job failed and was opened again."""
         source = running.source
         suspicion = self._suspicions.get(source)
         if suspicion is None or records[0].offset > suspicion.last:
@@ -69,7 +84,7 @@ class Isolation:
             except Exception:
                 first, last = records[0].offset, records[-1].offset
                 log.exception("%s[%d] failed in offsets %d to %d", *source, first, last)
-                # Culprits after the last checkpoint will be met again.
+                # Keep the known culprits: those after the last checkpoint are read again.
                 self._suspicions.setdefault(source, _Suspicion(last)).last = last
                 await self._reopen(running)
                 return False
@@ -108,7 +123,7 @@ class Isolation:
             )
         found.append(offset)
         self._stats.isolated_records += 1
-        # The type only: the message could hold the record's values.
+        # Only the type: the message may contain values of the record.
         suspicion.culprits[offset] = type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""A job at work: where it stands between two checkpoints."""
+"""State of a running job between two checkpoints."""
 
 from __future__ import annotations
 
@@ -10,20 +10,32 @@ from streams.engine.contracts import Job, SourcePartition, Stage
 from streams.engine.state_log import StateLog
 
 PENDING_LIMIT = 200_000
-"""With so many records since the last snapshot, a source waits for its checkpoint."""
+"""With more records since the last snapshot, no more are read while a checkpoint is written."""
 
 
 @dataclass
 class RunningJob:
-    """A job and where it stands between snapshots.
+    """A job, and how far it is applied, saved and written.
 
-    ``offset`` is the last applied one, ``saved_offset`` the last one in a head,
-    ``started_after`` the one before the first that this opening was to read.
-    ``log`` is where its state stands in the table. ``session`` says which seek
-    its batches must come after, ``fresh`` that none came yet, ``sought_again``
-    that the first began too late once. ``at_work`` says that its agent has it work
-    on records, ``left`` that something of them is left to do. Once ``revoked`` it writes
-    nothing more.
+    Attributes:
+        stage: the job's stage.
+        job: the job.
+        log: the keys of its state in the table.
+        offset: the last applied offset.
+        generation: generation of the consumer group in which the job was opened.
+        saved_offset: the last offset in a head; -1 without a head.
+        started_after: the offset after which this opening began to read.
+        session: batches of any other session are stale.
+        checkpointed_at: when the last checkpoint began, in s of the monotonic clock.
+        writing: the task that writes a checkpoint or sends outputs again; None if there is none.
+        revoked: whether the job was given up; it writes nothing more.
+        waits_for: the reason why its checkpoint waits for a service; empty if it does not.
+        fresh: whether no batch was applied yet.
+        sought_again: whether the first batch left a hole, and the source was sought again.
+        without_head: whether the job is new, so that a head is due though nothing changed.
+        at_work: whether its agent lets it work on records.
+        left: whether work on these records is left.
+        progressed_at: when it last made progress, in s of the monotonic clock.
     """
 
     stage: Stage
@@ -55,17 +67,17 @@ class RunningJob:
 
     @property
     def full(self) -> bool:
-        """Whether no more is read for now.
+        """Whether the source is not read for now.
 
-        So much waits for the checkpoint that is being written, or the job is still at work
-        on what was read.
+        Either the job is still working on records, or much waits for the checkpoint that is
+        being written.
         """
         waits = self.job.pending > PENDING_LIMIT or self.job.large
         return self.at_work or (self.writing is not None and waits)
 
     @property
     def checkpoint_due(self) -> bool:
-        """Whether a checkpoint is to be written now."""
+        """Whether it is time to write a checkpoint."""
         if self.writing is not None or not (self.job.dirty or self.without_head):
             return False
         elapsed_s = time.monotonic() - self.checkpointed_at
@@ -74,7 +86,7 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryProgress:
-    """How far the state is rebuilt from the changelogs."""
+    """Progress of rebuilding the state from the changelogs: totals, and what is left of them."""
 
     records: int
     records_left: int
@@ -84,13 +96,13 @@ class RecoveryProgress:
 
     @property
     def share(self) -> float:
-        """The share that is rebuilt, 0 to 1."""
+        """The share of records that is rebuilt, 0 to 1."""
         return 1.0 - self.records_left / self.records if self.records else 1.0
 
 
 @dataclass
 class EngineStats:
-    """What the engine counted since the worker started."""
+    """Counters of the engine since the worker started; ``records`` is by topic."""
 
     records: dict[str, int] = field(default_factory=dict)
     batches: int = 0

@@ -1,7 +1,7 @@
-"""Ends a worker that has work and does none.
+"""Ends a worker that has records to read and makes no progress.
 
-A Kafka consumer can stop silently; a process that is gone is replaced by its
-supervisor and its partitions by the group, a process that hangs by nobody.
+A Kafka consumer can stop silently. When a process ends, its supervisor starts it again and the
+consumer group moves its partitions. When a process hangs, neither happens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from streams.engine.runtime.job_runner import JobRunner
 
 
 class Watchdog:
-    """Watches every source for lag without progress."""
+    """Watches every source for lag without progress.
+
+    Args:
+        runner: has the jobs.
+        limit_s: how long a source with waiting records may make no progress, in s.
+    """
 
     def __init__(self, runner: JobRunner, *, limit_s: float) -> None:
         self.runner = runner
@@ -24,7 +29,12 @@ class Watchdog:
     def stuck(
         self, positions: dict[SourcePartition, Position], *, now: float
     ) -> list[SourcePartition]:
-        """Return the sources with records to read and no progress for too long."""
+        """Return the sources with records to read and no progress for too long.
+
+        Args:
+            positions: how far each source is read.
+            now: the monotonic clock, in s.
+        """
         return [
             source
             for source, running in self.runner.running.items()
@@ -34,7 +44,7 @@ class Watchdog:
         ]
 
     async def run(self) -> None:
-        """Look every few seconds; end the process when a source is stuck."""
+        """Check every few seconds, and end the process if a source is stuck."""
         while True:
             await asyncio.sleep(min(5.0, self.limit_s / 4))
             app = self.runner.app
