@@ -46,10 +46,12 @@ from streams.ingest.registry.reader import RegistryReader
 from streams.kpis import stage as kpis
 from streams.kpis.calculation.campaign_budgets import CampaignBudgets
 from streams.kpis.calculation.kpi_calculator import KpiCalculator
-from streams.kpis.job import KpiJob
+from streams.kpis.coverage.coverage import Sources
+from streams.kpis.job import KpiJob, Topics
 from streams.kpis.output_records import values_encoder
 from streams.kpis.storage.disk_cache import DiskCache
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
+from streams.kpis.windows.definitions import Definitions
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -274,32 +276,37 @@ def _engine(
         customers=customer_context(settings),
         checkpoint_interval_s=settings.checkpoint_interval_s,
     )
-    evaluator = KpiCalculator(book.catalogue, book.coefficients)
-    expected = [(topic, partition) for topic in kinds for partition in range(settings.partitions)]
+    sources = Sources(
+        expected=[(topic, number) for topic in kinds for number in range(settings.partitions)],
+        kinds=kinds,
+        silent_after_ms=round(settings.silent_after_s * 1000),
+    )
+    definitions = Definitions(
+        calculator=KpiCalculator(book.catalogue, book.coefficients),
+        day=settings.business_day,
+        timeline=CampaignTimeline(campaigns, changes, day=settings.business_day),
+        budgets=CampaignBudgets(campaigns.get, rates=rates, day=settings.business_day),
+        top_campaigns=book.top_campaigns,
+    )
+    job_topics = Topics(
+        source=SourcePartition(settings.reports_topic, 0),
+        alerts=settings.alerts_topic,
+        dead_letters=settings.dead_letters_topic,
+        encode_values=values_encoder(settings.values_topic) if settings.publish_values else None,
+    )
 
     def new_kpi_job(saved: Saved | None) -> KpiJob:
         return KpiJob(
-            evaluator=evaluator,
-            expected=expected,
-            kinds=kinds,
-            silent_after_ms=round(settings.silent_after_s * 1000),
-            day=settings.business_day,
-            top_campaigns=book.top_campaigns,
-            moments=CampaignTimeline(campaigns, changes, day=settings.business_day),
-            plans=CampaignBudgets(campaigns.get, rates=rates, day=settings.business_day),
+            sources=sources,
+            definitions=definitions,
             judge=AlertJudge(
                 rules,
-                catalogue=evaluator.catalogue,
+                catalogue=book.catalogue,
                 lag_limit_s=settings.lag_alert_s,
                 campaign_of=campaigns.get,
             ),
-            source=SourcePartition(settings.reports_topic, 0),
-            alerts_topic=settings.alerts_topic,
-            dead_letters_topic=settings.dead_letters_topic,
-            encode_values=(
-                values_encoder(settings.values_topic) if settings.publish_values else None
-            ),
-            cold=DiskCache(settings.data_dir / f"cold-{settings.instance_id}.sqlite"),
+            topics=job_topics,
+            spill=DiskCache(settings.data_dir / f"cold-{settings.instance_id}.sqlite"),
             saved=saved,
         )
 

@@ -35,14 +35,14 @@ no step is left.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from models.aggregates import ingest_report
 from models.aggregates.ingest_report import Report
 from models.dead_letters import Reason
-from models.kpi.measures import SourceKind
-from models.window import PANE_MS, WINDOWS, BusinessDay, Window
+from models.window import PANE_MS, WINDOWS, Window
 from streams.engine.contracts import (
     BesideRecordsError,
     Output,
@@ -54,16 +54,9 @@ from streams.engine.contracts import (
 from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime, Steps, in_groups
 from streams.kpis import state as saved_states
-from streams.kpis.calculation.campaign_budgets import CampaignBudgets
-from streams.kpis.calculation.kpi_calculator import KpiCalculator
-from streams.kpis.coverage.data_health import health_at
-from streams.kpis.coverage.frontier import Frontier
-from streams.kpis.coverage.seen_inputs import SeenInputs
-from streams.kpis.coverage.silent_sources import SilentSources
-from streams.kpis.coverage.waits import WaitingSources
+from streams.kpis.coverage.coverage import Sources
 from streams.kpis.intake.pace import Pace
-from streams.kpis.intake.report_ledger import Ledger, Verdict, counts_of
-from streams.kpis.intake.shares import Shares
+from streams.kpis.intake.report_ledger import Ledger, Verdict
 from streams.kpis.intake.source_counters import SourceCounters
 from streams.kpis.judging import Judge
 from streams.kpis.output_records import alert_outputs
@@ -73,9 +66,9 @@ from streams.kpis.storage.spilled_buckets import Spill
 from streams.kpis.unwritten_snapshot import UnwrittenSnapshot
 from streams.kpis.view import Health, KpiView, Progress
 from streams.kpis.windows.campaign_phases import STEP_MS, stages_in_turn
-from streams.kpis.windows.campaign_timeline import CampaignTimeline
 from streams.kpis.windows.change_effects import effects_in_turn
 from streams.kpis.windows.comparisons import comparisons_in_turn, shown
+from streams.kpis.windows.definitions import Definitions
 from streams.kpis.windows.window_closer import Encode, WindowCloser
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 from streams.kpis.windows.window_schedule import WindowSchedule
@@ -90,97 +83,75 @@ MANY_OUTPUTS = 2_000
 """With this many unpublished records, some 20 MB at most, a checkpoint is taken early."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topics:
+    """Where records come from and go to.
+
+    Args:
+        source: the source partition that the reports come from.
+        alerts: topic of the changes of alerts.
+        dead_letters: topic of records that can't be applied.
+        encode_values: writes a closed window as records; None publishes none.
+    """
+
+    source: SourcePartition
+    alerts: str
+    dead_letters: str
+    encode_values: Encode | None = None
+
+
 class KpiJob:
     """The job of the only partition of the topic of reports.
 
     Args:
-        evaluator: computes the KPIs.
-        expected: all source partitions, as (topic, partition); the frontier does not move until
-            all of them have reported.
-        kinds: the kind of each source topic.
-        silent_after_ms: shorter silences of a source are never reported.
-        day: the business day.
-        top_campaigns: number of campaigns that are exported one by one; the others are one.
-        moments: finds when phases of campaigns begin, and when campaigns were changed.
-        plans: the campaigns' budgets.
+        sources: the sources of the events.
+        definitions: the KPIs, the business day, the campaigns.
         judge: judges closed windows and the health of the data.
-        source: the source partition that the reports come from.
-        alerts_topic: topic of the changes of alerts.
-        dead_letters_topic: topic of records that can't be applied.
-        encode_values: writes a closed window as records; None publishes none.
-        cold: storage for spilled buckets; None keeps them in memory.
+        topics: where records come from and go to.
+        spill: storage for spilled buckets; None keeps them in memory.
         saved: the state to resume from; None starts without any.
     """
 
     def __init__(
         self,
         *,
-        evaluator: KpiCalculator,
-        expected: Iterable[tuple[str, int]],
-        kinds: Mapping[str, SourceKind],
-        silent_after_ms: int,
-        day: BusinessDay,
-        top_campaigns: int,
-        moments: CampaignTimeline,
-        plans: CampaignBudgets,
+        sources: Sources,
+        definitions: Definitions,
         judge: Judge,
-        source: SourcePartition,
-        alerts_topic: str,
-        dead_letters_topic: str,
-        encode_values: Encode | None = None,
-        cold: Spill | None = None,
+        topics: Topics,
+        spill: Spill | None = None,
         saved: Saved | None = None,
     ) -> None:
         state = saved_states.nothing() if saved is None else saved_states.decode(saved.state)
         self.judge = judge
         self.view: KpiView | None = None
-        self._day = day
-        self._evaluator = evaluator
-        self._source = source
-        self._alerts_topic = alerts_topic
-        self._dead_letters_topic = dead_letters_topic
-        self._moments = moments
-        self._buckets = BucketStore(day, cold)
+        self._day = day = definitions.day
+        self._definitions = definitions
+        self._topics = topics
+        self._coverage = state.coverage(sources, needed=definitions.calculator.needed)
+        self._coverage.seen.expire(day_start=day.start_of(state.closed_ms))
+        self._buckets = BucketStore(day, spill)
         self._ledger = Ledger(state.ledger)
-        self._frontier = Frontier(expected, frontier_ms=state.frontier_ms)
-        self._observation = state.observation
-        self._seen = SeenInputs(evaluator.needed, state.seen, wire_needed=state.needed)
-        self._seen.expire(day_start=day.start_of(state.closed_ms))
-        self._silences = SilentSources(kinds, silent_after_ms=silent_after_ms)
-        self._silences.restore(state.rhythm, state.silences, state.quiet_since)
         self._counted = SourceCounters(state.totals, state.unknown)
-        self._shares = Shares()
-        self._waits = WaitingSources()
         self._records_pace, self._windows_pace, self._event_pace = Pace(), Pace(), Pace()
         self._overlapping = 0
         self._letters: list[Output] = []
         self._changed = False
         self._pending = 0
         self.windows = windows = WindowEvaluator(
-            evaluator,
-            day=day,
-            buckets=self._buckets,
-            seen=self._seen,
-            observation=self._observation,
-            silences=self._silences,
-            plans=plans,
-            top_campaigns=top_campaigns,
+            definitions, buckets=self._buckets, coverage=self._coverage
         )
         self._closing = WindowSchedule(day, self._buckets.holds)
         self._closing.restore(state.ends, state.evaluated, state.to_correct)
         judge.restore(state.judge)
-        self._evaluations = evaluations = WindowCloser(
-            windows.evaluate, closing=self._closing, judge=judge, encode=encode_values
+        self._closer = closer = WindowCloser(
+            windows, closing=self._closing, judge=judge, encode=topics.encode_values
         )
-        evaluations.sparkline.extend(state.sparkline)
-        self._stages = stages_in_turn(windows, moments, small=lambda: evaluations.small)
-        self._effects = effects_in_turn(windows, moments, catalogue=evaluator.catalogue)
-        self._comparisons = comparisons_in_turn(
-            windows,
-            day=day,
-            latest=lambda: evaluations.latest,
-            small=lambda: evaluations.small,
-        )
+        closer.sparkline.extend(state.sparkline)
+        timeline, catalogue = definitions.timeline, definitions.calculator.catalogue
+        self._stages = stages_in_turn(windows, timeline, closer=closer)
+        self._effects = effects_in_turn(windows, timeline, catalogue=catalogue)
+        self._comparisons = comparisons_in_turn(windows, day=day, closer=closer)
         self._judged = state.judged
         self._settled_ms = state.closed_ms
         self._unmerged: deque[Record] = deque()
@@ -204,10 +175,11 @@ class KpiJob:
 
     def _migrate(self, state: KpiState) -> None:
         """Adopt the buckets of an older state version, which has fewer days, or none."""
-        self._observation.days_begin(self._buckets.days_from_ms(partial=state.version < 4))
+        observation = self._coverage.observation
+        observation.days_begin(self._buckets.days_from_ms(partial=state.version < 4))
         for version in range(state.version + 1, VERSION + 1):
             newest = max(self._buckets.panes(), default=state.frontier_ms - PANE_MS)
-            self._observation.measured_before(version, newest)
+            observation.measured_before(version, newest)
         for pane_start in self._buckets.panes():
             self._closing.pane_changed(pane_start, frontier_ms=state.frontier_ms)
 
@@ -226,10 +198,10 @@ class KpiJob:
         self._letters.append(
             dead_letter(
                 record,
-                source=self._source,
+                source=self._topics.source,
                 reason=Reason.STAGE_FAILURE,
                 detail=why,
-                topic=self._dead_letters_topic,
+                topic=self._topics.dead_letters,
             )
         )
         self._changed = True
@@ -246,7 +218,7 @@ class KpiJob:
     @property
     def large(self) -> bool:
         """Whether at least `MANY_OUTPUTS` records wait to be published."""
-        return self._evaluations.unpublished >= MANY_OUTPUTS
+        return self._closer.unpublished >= MANY_OUTPUTS
 
     @property
     def whole(self) -> bool:
@@ -293,7 +265,7 @@ class KpiJob:
         """Whether records wait to be merged, or windows to be corrected, closed or settled."""
         if self._unmerged or self._closing.correcting:
             return True
-        return self._settled_ms < self._frontier.frontier_ms
+        return self._settled_ms < self._coverage.frontier.frontier_ms
 
     def _next_work(self) -> Steps[None] | None:
         """Return the next work; None if there is none.
@@ -317,13 +289,13 @@ class KpiJob:
 
     def _next_in_order(self) -> Steps[None] | None:
         """Return the next work by priority: correct, settle, close, merge a record."""
-        if (correction := self._evaluations.correct_next()) is not None:
+        if (correction := self._closer.correct_next()) is not None:
             self._changed = True
             return correction
         if (closed_ms := self._closed_ms) > self._settled_ms:
             return self._settle(closed_ms)
-        frontier_ms = self._frontier.frontier_ms
-        if (closing := self._evaluations.close_next(frontier_ms, judged=self._judged)) is not None:
+        frontier_ms = self._coverage.frontier.frontier_ms
+        if (closing := self._closer.close_next(frontier_ms, judged=self._judged)) is not None:
             self._changed = True
             return closing
         return self._merge(self._unmerged.popleft()) if self._unmerged else None
@@ -334,13 +306,8 @@ class KpiJob:
         yield
         for report in told.reports:
             yield from self._take(report, at_offset=record.offset)
-        self._waits.record(told.waiting, at_ms=record.timestamp)
-        frontier_ms = self._frontier.advance()
-        if frontier_ms > 0:
-            self._observation.record_whole(
-                self._frontier.watermark_by_source.values(), frontier_ms=frontier_ms
-            )
-            self._silences.listen(self._frontier.read_up_to_by_source, frontier_ms=frontier_ms)
+        self._coverage.record_waiting(told.waiting, at_ms=record.timestamp)
+        if self._coverage.advance():
             # Whether rules judge the windows that these reports complete is decided now, by the
             # current health of the data.
             self._judged = not self.judge.held_back
@@ -351,32 +318,27 @@ class KpiJob:
             self._overlapping += 1
             return
         repeated = ruling.verdict in {Verdict.HEARTBEAT, Verdict.REPEATED}
-        if ruling.missing or (report.stats.lost and not repeated):
-            self._changed = True
-            self._observation.record_gap(report, frontier_ms=self._frontier.frontier_ms)
-        listened_ms = self._frontier.read_up_to(report.topic, report.partition)
-        self._frontier.record(report)
-        self._changed |= self._silences.record(
-            report, listened_ms=listened_ms, frontier_ms=self._frontier.frontier_ms
-        )
+        missing = ruling.missing or bool(report.stats.lost and not repeated)
+        self._changed |= self._coverage.record_progress(report, missing=missing)
         if repeated:
             return
         self._changed = True
         yield from self._buckets.apply(report.panes, undo=ruling.undo, at_offset=at_offset)
         for pane_start in ruling.undo:
             self.windows.pane_changed(pane_start)
-        self._shares.record(counts_of(report.stats), at_ms=report.read_up_to_ms)
+        self._coverage.record_counts(report)
         self._counted.record(report, undo=ruling.undo_counts)
         for starts in in_groups(report.panes, of=PANES_A_STEP):
             for pane_start in starts:
-                self._closing.pane_changed(pane_start, frontier_ms=self._frontier.frontier_ms)
+                self._closing.pane_changed(
+                    pane_start, frontier_ms=self._coverage.frontier.frontier_ms
+                )
                 self.windows.pane_changed(pane_start)
             yield
         for panes in in_cells(report.panes):
             for pane_start, cells in panes:
-                self._observation.pane_seen(pane_start, cells)
                 day_start = self._day.start_of(pane_start)
-                if self._seen.record_pane(cells, day_start=day_start, pane_start=pane_start):
+                if self._coverage.record_pane(cells, day_start=day_start, pane_start=pane_start):
                     self._closing.inputs_changed(pane_start)
             yield
 
@@ -387,7 +349,7 @@ class KpiJob:
         Without an end that waits it is the frontier. Otherwise it is one pane before the earliest
         one: ends are whole panes, so that all ends up to there are closed.
         """
-        frontier_ms = self._frontier.frontier_ms
+        frontier_ms = self._coverage.frontier.frontier_ms
         next_end = self._closing.next_end(frontier_ms=frontier_ms)
         return frontier_ms if next_end is None else next_end - PANE_MS
 
@@ -401,11 +363,9 @@ class KpiJob:
         if not passed:
             return
         oldest_ms = closed_ms - max(KEPT_MS)
-        self._changed |= self._buckets.pin(self._moments.days(oldest_ms, closed_ms))
+        self._changed |= self._buckets.pin(self._definitions.timeline.days(oldest_ms, closed_ms))
         yield from self._buckets.expire(closed_ms)
-        self._observation.expire(oldest_ms)
-        self._silences.expire(oldest_ms)
-        self._seen.expire(day_start=self._day.start_of(closed_ms))
+        self._coverage.expire(oldest_ms=oldest_ms, day_start=self._day.start_of(closed_ms))
 
     def tick(self, position: Position, *, now_ms: int) -> None:
         """Judge the health of the data, queue the newest windows to be evaluated, renew the view.
@@ -417,8 +377,7 @@ class KpiJob:
             now_ms: broker time in ms.
         """
         del position
-        completeness = self._frontier
-        read_up_to_ms = completeness.read_up_to_ms
+        read_up_to_ms = self._coverage.frontier.read_up_to_ms
         current = read_up_to_ms is not None and now_ms - read_up_to_ms < CURRENT_WITHIN_MS
         every_ms = VIEW_EVERY_MS if current else VIEW_EVERY_CATCHING_UP_MS
         recent = self.view is not None and 0 <= now_ms - self.view.health.now_ms < every_ms
@@ -428,15 +387,8 @@ class KpiJob:
             self._show_and_close(current=current)
         self._news = False
         progress = self._progress(now_ms)
-        health = health_at(
-            now_ms,
-            completeness=completeness,
-            observation=self._observation,
-            silences=self._silences,
-            shares=self._shares,
-            waits=self._waits,
-            reading_history=progress.reads_history(closed_ms=self._closed_ms, now_ms=now_ms),
-        )
+        reading_history = progress.reads_history(closed_ms=self._closed_ms, now_ms=now_ms)
+        health = self._coverage.health(now_ms, reading_history=reading_history)
         self._changed |= self.judge.health(health)
         self.view = self._viewed(health, progress)
 
@@ -446,11 +398,11 @@ class KpiJob:
         Args:
             current: whether sources are read up to now; comparisons are computed only then.
         """
-        awaited = self._evaluations.awaited(judged=self._judged)
+        awaited = self._closer.awaited(judged=self._judged)
         newest = [
             (window.name in awaited, partial(self._close_newest, window)) for window in WINDOWS
         ]
-        self._to_show.extend(partial(self._evaluations.show_latest, one) for one in WINDOWS)
+        self._to_show.extend(partial(self._closer.show_latest, one) for one in WINDOWS)
         self._to_close = deque(work for waited_for, work in newest if waited_for)
         self._to_show.extend(work for waited_for, work in newest if not waited_for)
         self._to_show.append(lambda: self._stages.compute_next(self._closed_ms))
@@ -459,23 +411,23 @@ class KpiJob:
             self._to_show.append(lambda: self._comparisons.compute_next(self._closed_ms))
 
     def _close_newest(self, window: Window) -> Steps[None]:
-        closed = self._evaluations.closed
-        yield from self._evaluations.close_newest(window, self._closed_ms)
-        self._changed |= self._evaluations.closed > closed
+        closed = self._closer.closed
+        yield from self._closer.close_newest(window, self._closed_ms)
+        self._changed |= self._closer.closed > closed
 
     def _viewed(self, health: Health, progress: Progress) -> KpiView:
-        completeness, closed_ms = self._frontier, self._closed_ms
+        frontier, closed_ms = self._coverage.frontier, self._closed_ms
         return KpiView(
             frontier_ms=closed_ms,
-            latest=dict(self._evaluations.shown),
+            latest=dict(self._closer.shown),
             comparisons=shown(self._comparisons.latest, closed_ms),
             stages=self._stages.latest,
             effects=self._effects.latest,
-            sparkline=tuple(self._evaluations.sparkline),
+            sparkline=tuple(self._closer.sparkline),
             totals={topic: dict(counts) for topic, counts in self._counted.totals.items()},
             health=health,
-            behind=completeness.behind_by_source,
-            watermarks=completeness.watermark_by_source,
+            behind=frontier.behind_by_source,
+            watermarks=frontier.watermark_by_source,
             incomplete_panes=self._buckets.panes_after(closed_ms),
             records_per_second=self._records_pace.at(health.now_ms, count=self._counted.records),
             progress=progress,
@@ -484,13 +436,13 @@ class KpiJob:
             overlapping_reports=self._overlapping,
             uncorrected_panes=self._closing.uncorrected,
             buckets=len(self._buckets),
-            corrections=self._evaluations.corrections,
+            corrections=self._closer.corrections,
         )
 
     def _progress(self, now_ms: int) -> Progress:
-        frontier_ms = self._frontier.frontier_ms
-        awaited = self._evaluations.awaited(judged=self._judged)
-        closed, closed_ms = self._evaluations.closed, self._closed_ms
+        frontier_ms = self._coverage.frontier.frontier_ms
+        awaited = self._closer.awaited(judged=self._judged)
+        closed, closed_ms = self._closer.closed, self._closed_ms
         return Progress(
             complete_ms=frontier_ms,
             windows_waiting=self._closing.waiting(frontier_ms=frontier_ms, windows=awaited),
@@ -504,26 +456,27 @@ class KpiJob:
         letters, self._letters = self._letters, []
         self._changed = False
         self._pending = 0
-        observation = self._observation
+        coverage = self._coverage
+        observation, silences = coverage.observation, coverage.silences
         state = KpiState(
-            frontier_ms=self._frontier.frontier_ms,
+            frontier_ms=self._coverage.frontier.frontier_ms,
             observed_from_ms=observation.from_ms,
             ledger=self._ledger.entries(),
             to_correct=self._closing.to_correct,
             closed_up_to_ms=self._settled_ms,
             judged=self._judged,
-            quiet_since=self._silences.quiet_since,
-            seen=self._seen.to_wire(),
+            quiet_since=silences.quiet_since,
+            seen=coverage.seen.to_wire(),
             totals=self._counted.totals,
             unknown=self._counted.unknown,
-            sparkline=list(self._evaluations.sparkline),
+            sparkline=list(self._closer.sparkline),
             evaluated=self._closing.evaluated,
             judge=self.judge.to_bytes(),
             gaps=observation.gaps,
-            rhythm=self._silences.rhythm.to_wire(),
-            silences=self._silences.ended,
+            rhythm=silences.rhythm.to_wire(),
+            silences=silences.ended,
             seen_whole_from_ms=observation.whole_from_ms,
-            needed=self._evaluator.needed,
+            needed=self._definitions.calculator.needed,
             days_from_ms=observation.days_from_ms,
             version=VERSION,
             measured_from_ms=observation.measured_from_ms[4],
@@ -536,8 +489,8 @@ class KpiJob:
         return UnwrittenSnapshot(
             segments=list(self._buckets.take_segments()),
             state=saved_states.encode(state),
-            early_outputs=letters + self._evaluations.take_outputs(),
-            outputs=alert_outputs(self.judge.take_changes(), self._alerts_topic),
+            early_outputs=letters + self._closer.take_outputs(),
+            outputs=alert_outputs(self.judge.take_changes(), self._topics.alerts),
         )
 
 

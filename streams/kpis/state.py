@@ -10,9 +10,12 @@ import numpy as np
 
 from models.kpi.definition import KpiValue
 from models.window import DAY_MS, HOUR_MS, WindowName
+from streams.kpis.coverage.coverage import Coverage, Sources
+from streams.kpis.coverage.frontier import Frontier
 from streams.kpis.coverage.gaps import Gap
 from streams.kpis.coverage.observation import NOT_OBSERVED, Observation
-from streams.kpis.coverage.silent_sources import QuietSince
+from streams.kpis.coverage.seen_inputs import SeenInputs
+from streams.kpis.coverage.silent_sources import QuietSince, SilentSources
 from streams.kpis.coverage.source_rhythm import RhythmWire
 from streams.kpis.windows.due_windows import Ends
 
@@ -121,9 +124,24 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
             return self.frontier_ms - _QUARTERS_KEPT_MS
         return self.quarters_from_ms
 
+    def coverage(self, sources: Sources, *, needed: tuple[str, ...]) -> Coverage:
+        """Return the coverage as it was saved.
+
+        Args:
+            sources: the sources that the stage waits for.
+            needed: the sums that the KPIs of the current catalogue need.
+        """
+        silences = SilentSources(sources.kinds, silent_after_ms=sources.silent_after_ms)
+        silences.restore(self.rhythm, self.silences, self.quiet_since)
+        return Coverage(
+            frontier=Frontier(sources.expected, frontier_ms=self.frontier_ms),
+            observation=self._observation,
+            seen=SeenInputs(needed, self.seen, wire_needed=self.needed),
+            silences=silences,
+        )
+
     @property
-    def observation(self) -> Observation:
-        """Since when data are whole, and where records are missing."""
+    def _observation(self) -> Observation:
         whole_from_ms = self.seen_whole_from_ms
         return Observation(
             from_ms=self.observed_from_ms,

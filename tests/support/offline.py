@@ -28,11 +28,13 @@ from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis import state as saved_states
 from streams.kpis.calculation.campaign_budgets import CampaignBudgets
 from streams.kpis.calculation.kpi_calculator import Coefficients, KpiCalculator
-from streams.kpis.job import VIEW_EVERY_MS, KpiJob
+from streams.kpis.coverage.coverage import Sources
+from streams.kpis.job import VIEW_EVERY_MS, KpiJob, Topics
 from streams.kpis.output_records import values_encoder
 from streams.kpis.storage.spilled_buckets import Spill
 from streams.kpis.view import KpiView
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
+from streams.kpis.windows.definitions import Definitions
 from tests.support.at_once import KpiJobAtOnce, settled
 
 NOON = 1_699_963_200_000
@@ -111,25 +113,30 @@ def kpi_job(
 ) -> Job:
     """Return a job of the KPI stage; an index of campaigns may be added to."""
     index = campaigns if isinstance(campaigns, CampaignIndex) else CampaignIndex(campaigns)
+    day = BusinessDay(ZoneInfo(zone))
     job = made(
-        evaluator=KpiCalculator(CATALOGUE, coefficients),
-        expected=[(kind, number) for kind in KINDS for number in range(partitions)],
-        kinds={kind: kind for kind in SOURCE_KINDS},
-        silent_after_ms=20_000,
-        day=BusinessDay(ZoneInfo(zone)),
-        top_campaigns=top_campaigns,
-        moments=CampaignTimeline(index, changes, day=BusinessDay(ZoneInfo(zone))),
-        plans=CampaignBudgets(
-            index.get, rates=rates or Rates("CNY"), day=BusinessDay(ZoneInfo(zone))
+        sources=Sources(
+            expected=[(kind, number) for kind in KINDS for number in range(partitions)],
+            kinds={kind: kind for kind in SOURCE_KINDS},
+            silent_after_ms=20_000,
+        ),
+        definitions=Definitions(
+            calculator=KpiCalculator(CATALOGUE, coefficients),
+            day=day,
+            timeline=CampaignTimeline(index, changes, day=day),
+            budgets=CampaignBudgets(index.get, rates=rates or Rates("CNY"), day=day),
+            top_campaigns=top_campaigns,
         ),
         judge=AlertJudge(
             rules or RuleBook(), catalogue=CATALOGUE, lag_limit_s=30, campaign_of=index.get
         ),
-        source=SourcePartition("partials", 0),
-        alerts_topic="alerts",
-        dead_letters_topic="dead-letters",
-        encode_values=values_encoder("values") if publish else None,
-        cold=cold,
+        topics=Topics(
+            source=SourcePartition("partials", 0),
+            alerts="alerts",
+            dead_letters="dead-letters",
+            encode_values=values_encoder("values") if publish else None,
+        ),
+        spill=cold,
         saved=saved,
     )
     job.work(lambda: False)

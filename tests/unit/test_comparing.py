@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -246,7 +247,7 @@ def test_a_gap_in_last_week_leaves_what_touches_it_out() -> None:
     assert change[:3] == (count(36), count(8), 3.5)
     week_ago = end - 7 * DAY_MS
     gap = Gap("clicks", 0, week_ago - 3 * HOUR_MS, week_ago - 2 * HOUR_MS)
-    live.path.kpis._observation.gaps.append(gap)
+    live.path.kpis._coverage.observation.gaps.append(gap)
     left = live.reach(end + QUARTER_MS)
     assert {name for name, reference in left if reference == "last_week"} == {"1h"}
 
@@ -298,8 +299,8 @@ class Windows:
 
 
 def test_one_comparison_is_made_at_a_time_and_of_the_newest_quarter() -> None:
-    windows, latest = Windows(), {}
-    turns = comparisons_in_turn(windows, day=UTC, latest=lambda: latest, small=frozenset)  # type: ignore[arg-type]
+    windows, closer = Windows(), SimpleNamespace(latest={}, small=frozenset())
+    turns = comparisons_in_turn(windows, day=UTC, closer=closer)  # type: ignore[arg-type]
     for number in range(3):
         at_once(turns.compute_next(NOON + 10))
         assert len(shown(turns.latest, NOON)) == number + 1
@@ -311,14 +312,14 @@ def test_one_comparison_is_made_at_a_time_and_of_the_newest_quarter() -> None:
         at_once(turns.compute_next(NOON + 10))
     # What is evaluated already is not evaluated again, and quarters in between are left out.
     later = NOON + 3 * QUARTER_MS
-    latest["1h"] = Evaluation("1h", later - HOUR_MS, later, {ALL: {}})
+    closer.latest["1h"] = Evaluation("1h", later - HOUR_MS, later, {ALL: {}})
     windows.asked.clear()
     for _ in range(8):
         at_once(turns.compute_next(later))
     made = shown(turns.latest, later)
     assert len(made) == 8
     assert {one.now.end_ms for one in made.values()} == {later}
-    assert made["1h", "previous"].now is latest["1h"]
+    assert made["1h", "previous"].now is closer.latest["1h"]
     assert {end for _, end in windows.asked if end > NOON} == {later}
     assert len(windows.asked) == 4 + 8
 

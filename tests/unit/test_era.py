@@ -150,7 +150,7 @@ def fed(days: int) -> Path:
 
 def evaluated(job: KpiJob) -> tuple[int, bool, int]:
     """Return from when on everything so far counts, whether that is all, and the clicks."""
-    end = first_end_after(job._frontier.frontier_ms, step_ms=QUARTER_MS)
+    end = first_end_after(job._coverage.frontier.frontier_ms, step_ms=QUARTER_MS)
     evaluation = at_once(job.windows.evaluate(SO_FAR, end))
     clicks = int(evaluation.values[ALL]["clicks"].value)
     return evaluation.observed_from_ms, evaluation.observed, clicks

@@ -245,7 +245,7 @@ def reports_of(events: list[dict[str, Any]], *, batch: int) -> list[bytes]:
 
 def final(job: KpiJob) -> dict[str, Any]:
     job.tick(Position(caught_up_at_ms=None, behind=0), now_ms=NOON + 10**9)
-    return {name: evaluation.values for name, evaluation in job._evaluations.latest.items()}
+    return {name: evaluation.values for name, evaluation in job._closer.latest.items()}
 
 
 def apply_each(job: KpiJob, records: list[Record]) -> None:

@@ -110,7 +110,7 @@ def test_what_looks_back_is_absent_before_there_is_a_whole_period_to_look_at() -
     path = Path(now_ms=NOON + 5 * HOUR_MS)
     path.feed(live(range(0, 200, 2)), batch=1)
     path.finish()
-    began_ms = path.kpis._observation.whole_from_ms
+    began_ms = path.kpis._coverage.observation.whole_from_ms
     ends = [end for window, end in path.compared if window == "1h"]
     for end in ends:
         period = path.compared["1h", end]
@@ -145,14 +145,14 @@ def test_late_data_of_the_period_before_correct_what_is_compared_with_it() -> No
 def test_growth_is_absent_after_a_gap_and_back_once_the_period_before_is_whole() -> None:
     path = Path()
     path.feed(live(range(0, 6)), batch=1)
-    gap_ms = path.kpis._frontier.frontier_ms
+    gap_ms = path.kpis._coverage.frontier.frontier_ms
     # A report is missing: the ledger sees a hole in the offsets.
     path.offsets["clicks", 0] += 7
     source = path.sources["clicks", 0]
     source.lost(7, before=path.offsets["clicks", 0])
     path.feed(live(range(6, 16)), batch=1)
     path.finish()
-    gap = path.kpis._observation.gaps[0]
+    gap = path.kpis._coverage.observation.gaps[0]
     assert gap.start_ms <= gap_ms
     ends = sorted(
         end for window, end in path.compared if window == "1m" and end > NOON + 4 * 60_000

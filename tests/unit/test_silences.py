@@ -30,7 +30,7 @@ def live(path: Path, *, from_ms: int, seconds: int, orders: bool) -> None:
 
 def told(path: Path) -> dict[str, bool]:
     """Return which KPIs rest on everything in the newest minute."""
-    latest = path.kpis._evaluations.latest["1m"]
+    latest = path.kpis._closer.latest["1m"]
     return {name: latest.tells(CATALOGUE[name]) for name in ("clicks", "orders", "aov", "ctr")}
 
 
@@ -56,10 +56,10 @@ def test_only_what_needs_the_silent_source_is_unsure_and_for_as_long_as_it_is_in
 def test_what_is_unsure_is_published_as_such() -> None:
     path = Path()
     live(path, from_ms=NOON, seconds=60, orders=True)
-    before = len(path.kpis._silences.ended)
+    before = len(path.kpis._coverage.silences.ended)
     live(path, from_ms=NOON + 60_000, seconds=30, orders=False)
     live(path, from_ms=NOON + 90_000, seconds=10, orders=True)
-    assert len(path.kpis._silences.ended) == before + 2
-    evaluation = path.kpis._evaluations.latest["1m"]
+    assert len(path.kpis._coverage.silences.ended) == before + 2
+    evaluation = path.kpis._closer.latest["1m"]
     assert evaluation.unsure == {"orders"}
     assert evaluation.complete

@@ -124,7 +124,7 @@ class CheckpointWriter:
         self._tables = tables
         self._fence = fence
         self._stats = stats
-        self._running_sums: dict[TP, tuple[int, AckedPrefix]] = {}
+        self._acked: dict[TP, tuple[int, AckedPrefix]] = {}
 
     def start(self, running: RunningJob) -> None:
         """Take a snapshot now, and write it in the background."""
@@ -254,11 +254,11 @@ class CheckpointWriter:
 
     def _prefix(self, store: Any, tp: TP, *, generation: int) -> AckedPrefix:
         """Return the prefix of a changelog partition; it starts over in each generation."""
-        known = self._running_sums.get(tp)
+        known = self._acked.get(tp)
         if known is None or known[0] != generation:
             recovered = store.persisted_offset(tp)
             known = generation, AckedPrefix(-1 if recovered is None else recovered)
-            self._running_sums[tp] = known
+            self._acked[tp] = known
         return known[1]
 
     async def _send(self, outputs: Iterable[Output]) -> None:

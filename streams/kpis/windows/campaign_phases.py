@@ -13,7 +13,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from models.window import MINUTE_MS
@@ -21,6 +21,7 @@ from streams.engine.steps import Steps
 from streams.kpis.view import Evaluation
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
 from streams.kpis.windows.round_robin import RoundRobin
+from streams.kpis.windows.window_closer import WindowCloser
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 
 STEP_MS = MINUTE_MS
@@ -35,19 +36,19 @@ class _Begun(NamedTuple):
 
 
 def stages_in_turn(
-    windows: WindowEvaluator, moments: CampaignTimeline, *, small: Callable[[], Collection[str]]
+    windows: WindowEvaluator, timeline: CampaignTimeline, *, closer: WindowCloser
 ) -> RoundRobin[_Begun, Evaluation]:
     """Return a round-robin that evaluates current phases, one evaluation for each start.
 
     Args:
         windows: evaluates campaigns over a period.
-        moments: finds the current phases and their starts.
-        small: returns the ids of the campaigns that are not shown one by one; they are left out.
+        timeline: finds the current phases and their starts.
+        closer: knows which campaigns are not shown one by one; they are left out.
     """
 
     def due(end: int) -> Iterable[_Begun]:
-        left_out = small()
-        for start, campaigns in sorted(moments.stages(end).items()):
+        left_out = closer.small
+        for start, campaigns in sorted(timeline.stages(end).items()):
             shown = frozenset(campaigns).difference(left_out)
             if shown:
                 yield _Begun(start, shown)

@@ -26,7 +26,7 @@ SHOWN = 20
 
 
 def effects_in_turn(
-    windows: WindowEvaluator, moments: CampaignTimeline, *, catalogue: Catalogue
+    windows: WindowEvaluator, timeline: CampaignTimeline, *, catalogue: Catalogue
 ) -> RoundRobin[Change, Effect]:
     """Return a round-robin that compares the time before each change with the time after it.
 
@@ -35,12 +35,12 @@ def effects_in_turn(
 
     Args:
         windows: evaluates both periods.
-        moments: finds the changes.
+        timeline: finds the changes.
         catalogue: the KPIs.
     """
 
     def due(end: int) -> list[Change]:
-        return moments.changes(end - LOOKBACK_MS, end - QUARTER_MS)[:SHOWN]
+        return timeline.changes(end - LOOKBACK_MS, end - QUARTER_MS)[:SHOWN]
 
     def make(change: Change, end: int) -> Steps[Effect]:
         moment = whole_quarter(change.at_ms)

@@ -17,7 +17,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable
 
 from models.scope import ScopeKind
 from models.window import (
@@ -28,12 +28,12 @@ from models.window import (
     Reference,
     ShownWindow,
     Window,
-    WindowName,
     reference_period,
 )
 from streams.engine.steps import Steps
 from streams.kpis.view import Comparison, Evaluation
 from streams.kpis.windows.round_robin import RoundRobin
+from streams.kpis.windows.window_closer import WindowCloser
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 
 SHOWN_MS = 2 * QUARTER_MS
@@ -54,8 +54,7 @@ def comparisons_in_turn(
     windows: WindowEvaluator,
     *,
     day: BusinessDay,
-    latest: Callable[[], Mapping[WindowName, Evaluation]],
-    small: Callable[[], Collection[str]],
+    closer: WindowCloser,
 ) -> RoundRobin[tuple[Window, Reference], Comparison]:
     """Return a round-robin that compares each window with each of its reference periods.
 
@@ -65,12 +64,12 @@ def comparisons_in_turn(
     Args:
         windows: evaluates windows.
         day: the business day.
-        latest: returns the newest evaluations; one with the wanted end is used again.
-        small: returns the ids of the campaigns that are not shown one by one.
+        closer: has the newest evaluations, of which one with the wanted end is used again, and
+            knows which campaigns are not shown one by one.
     """
 
     def evaluate(window: Window, end: int) -> Steps[Evaluation]:
-        left_out = small()
+        left_out = closer.small
         return windows.evaluate(
             window,
             end,
@@ -85,7 +84,7 @@ def comparisons_in_turn(
         period = reference_period(reference, window, end, day=day)
         if period is None or not windows.knows(window, period):
             return None
-        now = latest().get(window.name)
+        now = closer.latest.get(window.name)
         if now is None or now.end_ms != end:
             now = newest.get(window)
         if now is None or now.end_ms != end:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from models.scope import ALL
 from models.window import SO_FAR, WINDOWS, Window, WindowName, align_down
@@ -13,18 +12,12 @@ from streams.engine.steps import Steps
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.judging import Judge
 from streams.kpis.view import Evaluation
+from streams.kpis.windows.window_evaluator import WindowEvaluator
 from streams.kpis.windows.window_schedule import WindowSchedule
 
 SPARKLINE_POINTS = 60
 _SPARKLINE_WINDOW: WindowName = "1m"
 _ALL_WINDOWS = frozenset(window.name for window in WINDOWS)
-
-
-class Evaluate(Protocol):
-    """Evaluates a window at an end, event time in ms."""
-
-    def __call__(self, window: Window, end: int, *, with_other: bool) -> Steps[Evaluation]:
-        """Return its KPIs, with or without the sum of the smaller campaigns."""
 
 
 Encode = Callable[[Evaluation, bool], Iterable[Output]]
@@ -35,7 +28,7 @@ class WindowCloser:
     """Evaluates due windows and corrections, and holds the newest evaluations.
 
     Args:
-        evaluate: returns the KPIs of a window.
+        evaluator: evaluates windows.
         closing: the ends that are due and those to correct.
         judge: judges the windows that close.
         encode: writes closed windows as records; None publishes none.
@@ -43,7 +36,7 @@ class WindowCloser:
 
     def __init__(
         self,
-        evaluate: Evaluate,
+        evaluator: WindowEvaluator,
         *,
         closing: WindowSchedule,
         judge: Judge,
@@ -57,7 +50,7 @@ class WindowCloser:
         self.corrections = 0
         self.closed = 0
         """Number of windows that were closed since the stage was opened, without corrections."""
-        self._evaluate = evaluate
+        self._evaluator = evaluator
         self._closing = closing
         self._judge = judge
         self._encode = encode
@@ -129,7 +122,7 @@ class WindowCloser:
         """Evaluate the newest end of a window again with `other`, if it is not shown yet."""
         latest = self.latest.get(window.name)
         if latest is not None and self.shown.get(window.name) is not latest:
-            evaluation = yield from self._evaluate(window, latest.end_ms, with_other=True)
+            evaluation = yield from self._evaluator.evaluate(window, latest.end_ms, with_other=True)
             self._record_latest(window.name, evaluation)
 
     def _record_latest(self, window: WindowName, evaluation: Evaluation) -> None:
@@ -140,7 +133,7 @@ class WindowCloser:
     def _close(self, window: Window, end: int, *, judged: bool, newest: bool) -> Steps[None]:
         # Only rules and the topic of values read an end that another one follows at once. They do
         # not need `other`.
-        evaluation = yield from self._evaluate(window, end, with_other=newest)
+        evaluation = yield from self._evaluator.evaluate(window, end, with_other=newest)
         latest = self.latest.get(window.name)
         if latest is None or end >= latest.end_ms:
             if judged:
@@ -157,7 +150,7 @@ class WindowCloser:
         is_latest = latest is not None and end == latest.end_ms
         is_evidence = self._judge.awaits_correction(window.name, end)
         if is_latest or is_evidence or self._encode is not None:
-            evaluation = yield from self._evaluate(window, end, with_other=is_latest)
+            evaluation = yield from self._evaluator.evaluate(window, end, with_other=is_latest)
             if is_evidence:
                 self._judge.corrected(evaluation)
             if is_latest:

@@ -15,14 +15,13 @@ from models.scope import Scope, ScopeKind
 from models.window import (
     SO_FAR,
     STAGE,
-    BusinessDay,
     Window,
     previous_period,
     start_of_window,
 )
 from streams.engine.steps import Steps, in_groups
-from streams.kpis.calculation.campaign_budgets import CAMPAIGNS_A_STEP, BudgetsAt, CampaignBudgets
-from streams.kpis.calculation.kpi_calculator import KpiCalculator, KpiValues
+from streams.kpis.calculation.campaign_budgets import CAMPAIGNS_A_STEP, BudgetsAt
+from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.calculation.scope_calculation import (
     NOTHING_CALCULATED,
     Calculated,
@@ -30,11 +29,10 @@ from streams.kpis.calculation.scope_calculation import (
     calculate,
     calculate_together,
 )
-from streams.kpis.coverage.observation import Observation
-from streams.kpis.coverage.seen_inputs import SeenInputs
-from streams.kpis.coverage.silent_sources import SilentSources
+from streams.kpis.coverage.coverage import Coverage
 from streams.kpis.storage.bucket_store import BucketStore
 from streams.kpis.view import Evaluation
+from streams.kpis.windows.definitions import Definitions
 from streams.kpis.windows.last_evaluations import Last, LastEvaluations, Period
 
 _OF_A_CAMPAIGN: tuple[ScopeKind, ...] = ("campaign", "campaign_channel")
@@ -44,36 +42,26 @@ class WindowEvaluator:
     """Evaluates windows from the buckets, and states how complete they are.
 
     Args:
-        evaluator: computes the KPIs of a cell.
-        day: the business day.
+        definitions: the KPIs, the business day, the campaigns.
         buckets: the cells of all facets, by time.
-        seen: the inputs that each scope showed on each business day.
-        observation: since when data are whole, and where records are missing.
-        silences: when sources were silent.
-        plans: the campaigns' budgets.
-        top_campaigns: number of campaigns that are shown one by one; the others are shown as one.
+        coverage: how much of the data is there.
     """
 
     def __init__(
         self,
-        evaluator: KpiCalculator,
+        definitions: Definitions,
         *,
-        day: BusinessDay,
         buckets: BucketStore,
-        seen: SeenInputs,
-        observation: Observation,
-        silences: SilentSources,
-        plans: CampaignBudgets,
-        top_campaigns: int,
+        coverage: Coverage,
     ) -> None:
-        self._evaluator = evaluator
-        self._day = day
+        self._calculator = definitions.calculator
+        self._day = definitions.day
+        self._plans = definitions.budgets
+        self._top_campaigns = definitions.top_campaigns
         self._buckets = buckets
-        self._seen = seen
-        self._observation = observation
-        self._silences = silences
-        self._plans = plans
-        self._top_campaigns = top_campaigns
+        self._seen = coverage.seen
+        self._observation = coverage.observation
+        self._silences = coverage.silences
         self._last = LastEvaluations(buckets.holds)
 
     def evaluate(
@@ -102,7 +90,7 @@ class WindowEvaluator:
         if small and with_other:
             inputs = yield from self._inputs(period, among=small)
             other = yield from calculate_together(
-                small, cells, inputs=reduce(or_, inputs.values(), 0), evaluator=self._evaluator
+                small, cells, inputs=reduce(or_, inputs.values(), 0), evaluator=self._calculator
             )
         observation, previous = self._observation, period.previous
         evaluation = Evaluation(
@@ -161,7 +149,7 @@ class WindowEvaluator:
         calculated = yield from calculate(
             cells,
             inputs,
-            evaluator=self._evaluator,
+            evaluator=self._calculator,
             plan_of=plans.of,
             last=NOTHING_CALCULATED if since is None else since[0].calculated,
             changed=changed or (),
@@ -213,7 +201,7 @@ class WindowEvaluator:
         totals = yield from self._buckets.totals(day_start, end)
         named = None if among is None else frozenset(among)
         return {
-            scope: self._evaluator.inputs_in(cell)
+            scope: self._calculator.inputs_in(cell)
             for scope, cell in totals.items()
             if (named is None or scope in named) and (only is None or only(scope))
         }
@@ -265,7 +253,9 @@ class WindowEvaluator:
         inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
         inputs |= yield from self._inputs(period, only=concerned)
         totals = yield from self._buckets.totals_of(campaigns, start, end)
-        calculated = yield from calculate(Cells(totals, version), inputs, evaluator=self._evaluator)
+        calculated = yield from calculate(
+            Cells(totals, version), inputs, evaluator=self._calculator
+        )
         return Evaluation(
             window=STAGE,
             start_ms=start,
@@ -278,7 +268,7 @@ class WindowEvaluator:
 
     def _previous(self, window: Window, end: int) -> tuple[int, int] | None:
         """Return the equal period before a window; None if unknown, or if no KPI looks back."""
-        if not self._evaluator.looks_back:
+        if not self._calculator.looks_back:
             return None
         period = previous_period(window, end, day=self._day)
         return period if period is not None and self.knows(window, period) else None
