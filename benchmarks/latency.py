@@ -1,9 +1,8 @@
-"""From an event to its metric: how long after the pane's end the metric shows it.
+"""Measures the latency from the end of a pane to the metric that shows it.
 
-A real worker on an embedded Kafka gets a click ten times a second, live. For
-each pane the clock is read when the closed window first holds it at /metrics.
-The pane itself and the allowed disorder have to pass; what comes on top is the
-monitor's own delay.
+A real worker on an embedded Kafka gets ten clicks a second, live. For each pane the benchmark
+polls /metrics until the frontier has reached the end of the pane, and takes the time since that
+end. The allowed disorder has to pass in any case; the rest is the monitor's own delay.
 
     python benchmarks/latency.py --panes 12
 """
@@ -38,7 +37,7 @@ FRONTIER = re.compile(r"^kpi_monitor_frontier_timestamp_seconds (\S+)$", re.MULT
 
 
 async def send_clicks(kafka: str) -> None:
-    """Send a click ten times a second, for ever."""
+    """Send ten clicks a second until cancelled."""
     async with producer.producer(Broker(servers=kafka)) as client:
         number = 0
         while True:
@@ -62,7 +61,7 @@ def frontier_ms(url: str) -> int:
 
 
 async def measure(url: str, panes: int) -> list[float]:
-    """Return for each pane the seconds from its end to its metric."""
+    """Return for each pane but the first the seconds from its end to its metric."""
     delays: list[float] = []
     while not (shown := await asyncio.to_thread(frontier_ms, url)):
         await asyncio.sleep(0.2)

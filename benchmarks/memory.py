@@ -1,12 +1,14 @@
-"""Memory and cost of the stages with very many campaigns, for all windows: a month in minutes.
+"""Measures memory and CPU of the stages with very many campaigns: a month of events in minutes.
 
-The jobs of a run of four partitions are fed in one process, as one worker that owns
-everything would have them, without Kafka: its client, Faust and the table store come on
-top, about 150 MiB. On every day all campaigns, channels and regions have events, at the
-beginning of each hour, so that the buckets of days hold all facets, if with fewer users
-each than in production; the last 27 hours are dense, so that those of quarters, minutes
-and panes are full, too. At the end the KPI stage is restored from what it saved, as after a
-restart. The defaults feed 5.7 million events and take some ten minutes.
+All jobs of a deployment with four partitions run in one process without Kafka, as in a worker
+that owns everything. Kafka's client, Faust and the table store would add about 150 MiB.
+
+- On every day all campaigns, channels and regions have events in the first minute of each hour.
+  The buckets of days so hold all facets, if with fewer users each than in production.
+- The last 27 hours are dense, so that the buckets of quarters, minutes and panes are full too.
+- At the end the KPI stage is restored from its saved state, as after a restart.
+
+The defaults feed 5.7 million events and take some ten minutes.
 
     python -m benchmarks.memory                         # 1,000 campaigns x 5 x 5
     python -m benchmarks.memory --campaigns 100 --days 3
@@ -56,7 +58,7 @@ DENSE_STEP_MS = 5 * MINUTE_MS
 
 
 class Sizes(NamedTuple):
-    """How many of what, and how many events of each sort of day."""
+    """Size of the run; the rates are events a second of event time."""
 
     campaigns: int
     channels: int
@@ -67,7 +69,11 @@ class Sizes(NamedTuple):
 
 
 def events(sizes: Sizes, rnd: random.Random, start_ms: int, step_ms: int) -> Iterator[bytes]:
-    """Yield the events of one step: an impression, a click and a visit a user, some orders."""
+    """Yield the events of one step.
+
+    Each user has an impression, a click and a visit, and one in twenty an order. Events of a sparse
+    step lie in its first minute.
+    """
     sparse = step_ms == SPARSE_STEP_MS
     users = (sizes.sparse_per_s if sparse else sizes.dense_per_s) * step_ms / 3000
     for _ in range(int(users) + (rnd.random() < users % 1)):
@@ -91,7 +97,7 @@ def events(sizes: Sizes, rnd: random.Random, start_ms: int, step_ms: int) -> Ite
 
 
 class Store:
-    """What the KPI stage saved, on disk, as its table has it."""
+    """Keeps the KPI stage's snapshots on disk, as its table does."""
 
     def __init__(self, file: Path) -> None:
         self._rows = sqlite3.connect(file, isolation_level=None)
@@ -108,13 +114,13 @@ class Store:
         self._rows.execute("COMMIT")
 
     def saved(self, *, offset: int) -> Saved:
-        """Return what a worker would get back."""
+        """Return the saved state as a worker would get it back after a restart."""
         with closing(self._rows.execute("SELECT name, data FROM saved")) as rows:
             return Saved(offset=offset, state=self._state, segments=dict(rows))
 
 
 class Stages:
-    """All jobs of a worker."""
+    """All jobs of a worker that owns everything."""
 
     def __init__(self, sizes: Sizes, folder: Path) -> None:
         campaigns = [Campaign(id=f"campaign-{number:04d}") for number in range(sizes.campaigns)]
@@ -137,7 +143,10 @@ class Stages:
         return kpi_job(partitions=PARTITIONS, zone=ZONE, publish=False, cold=cold, saved=saved)
 
     def restart(self) -> Table:
-        """Return what it costs to restore the KPI stage from what it saved, once that was read."""
+        """Restore the KPI stage from its saved state, and return a table of the cost.
+
+        Reading the state from disk is not counted.
+        """
         saved = self._store.saved(offset=self._reports - 1)
         began = time.process_time()
         self.kpis = self._kpi_job("again", saved)
@@ -148,7 +157,7 @@ class Stages:
         return table
 
     def take(self, values: Iterator[bytes], *, now_ms: int) -> None:
-        """Feed a step's events, read to their end."""
+        """Feed the events of a step, as if they were read to their end at ``now_ms``."""
         by_source: dict[tuple[SourceKind, int], list[Record]] = {}
         for value in values:
             self.events += 1
@@ -176,7 +185,7 @@ class Stages:
         self._store.take(snapshot)
 
     def close(self, *, now_ms: int) -> float:
-        """Evaluate the newest windows, write a checkpoint, and return the seconds it took."""
+        """Evaluate the newest windows and write a checkpoint; return the seconds of CPU."""
         began = time.process_time()
         for tick in range(len(WINDOWS)):
             at_ms = now_ms + 10_000 + tick * 5_000
@@ -188,12 +197,12 @@ class Stages:
         return took_s
 
     def windows(self) -> Table:
-        """Return what each window costs when all of it is calculated."""
+        """Evaluate all scopes of each window, and return a table of the cost."""
         assert self.kpis.view is not None
         table = Table("window", "scopes", "closing it, s of CPU")
         for window in WINDOWS:
             end = align_down(self.kpis.view.frontier_ms, step_ms=window.step_ms)
-            self.kpis.windows.pane_changed(0)  # so that nothing is taken from the last evaluation
+            self.kpis.windows.pane_changed(0)  # late data: nothing of the last evaluation is reused
             began = time.process_time()
             scopes = len(at_once(self.kpis.windows.evaluate(window, end)).values)
             table.add_row(window.name, f"{scopes:,}", f"{time.process_time() - began:.2f}")
@@ -201,13 +210,13 @@ class Stages:
 
 
 def resident_mib() -> float:
-    """Return the memory that this process has now."""
+    """Return the resident memory of this process, MiB."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize() / 2**20
 
 
 def steps(sizes: Sizes) -> Iterator[tuple[int, int]]:
-    """Yield where each step starts, and how long it is."""
+    """Yield the start of each step and its length, in ms."""
     end_ms = START_MS + sizes.days * DAY_MS
     at_ms = START_MS
     while at_ms < end_ms:
@@ -217,7 +226,7 @@ def steps(sizes: Sizes) -> Iterator[tuple[int, int]]:
 
 
 def run(sizes: Sizes, *, console: Console) -> list[Table]:
-    """Feed all days and return what was measured."""
+    """Feed all days and return the tables of results."""
     rnd = random.Random(1)
     table = Table("after", "events", "resident MiB", "peak MiB", "closing all windows, s of CPU")
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:

@@ -1,13 +1,12 @@
-"""Memory over time: a worker at half of its top speed, and what it holds.
+"""Measures a worker's memory over time, at half of its top speed.
 
-First the top speed is measured with everything on this machine: Kafka, the
-producer and the worker. Then the producer sends half of that, live, while the
-worker's resident memory is read every second. Dedupe holds the ids of its
-horizon (12 minutes by default), so memory grows for that long and must be flat
-from then on: the peaks of the stretches after it are compared. All horizons are
-event time, and event time runs ``--speed`` times as fast as the clock: at 10, the
-cells of 25 minutes and 2 1/2 hours, which windows are made of, fill up in the
-warm-up too, and the soak covers hours.
+1. The top speed is measured with everything on this machine: Kafka, the producer and the worker.
+2. The producer sends half of that, live, while the worker's resident memory is read every second.
+3. The peaks of stretches of five minutes after the warm-up are compared: memory must be flat.
+
+Memory grows during the warm-up, because deduplication holds the event ids of its horizon (12
+minutes by default) and the buckets fill. Horizons are in event time, which runs ``--speed`` times
+as fast as the clock: with 10, a warm-up of 16 minutes covers 160 minutes of event time.
 
     python benchmarks/soak.py --minutes 30 --campaigns 100 --svg soak.svg
 """
@@ -50,18 +49,22 @@ TOP_SPEED_S = 40
 FLAT_WITHIN = 0.05
 STRETCH_S = 300
 BATCH = 400
-"""Records a partition and batch; a slice of a tenth of a second is cut into such."""
+"""Records of a batch; each round of the producer sends one batch to every partition."""
 
 
 @dataclass
 class Producer(threading.Thread):
-    """Sends clicks of now, ``rate`` a second (None: as many as go), until told to stop."""
+    """Sends clicks with the current event time until ``ended`` is set.
+
+    ``rate`` is records a second; None sends as fast as possible. ``speed`` is seconds of event
+    time per second of the clock.
+    """
 
     kafka: str
     campaigns: int
     speed: float = 1.0
     lead_s: float = 0.0
-    """How far before the clock event time begins, so that it never is ahead of it."""
+    """Seconds by which event time begins before the clock, so that it is never ahead of it."""
     rate: float | None = None
     sent: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
@@ -124,7 +127,7 @@ class Producer(threading.Thread):
 
 @dataclass
 class Sample:
-    """A second of the worker's life."""
+    """The state of the worker at one moment, ``at_s`` seconds after the start of the soak."""
 
     at_s: float
     rss_mb: float
@@ -133,7 +136,7 @@ class Sample:
 
 
 class Watched:
-    """A worker process, its memory and its live picture."""
+    """A worker process whose memory and live view are read."""
 
     def __init__(self, home: Path, *, kafka: str, campaigns: int, app_id: str) -> None:
         ready = home / f"{app_id}.url"
@@ -183,7 +186,7 @@ class Watched:
 
 
 def top_speed(home: Path, kafka: str, *, campaigns: int, speed: float, console: Console) -> float:
-    """Return how many events a second the worker reads while more than enough are sent."""
+    """Return how many events a second the worker reads while the producer sends more."""
     worker = Watched(home, kafka=kafka, campaigns=campaigns, app_id="top-speed")
     worker.wait()
     producer = Producer(kafka, campaigns, speed=speed, lead_s=TOP_SPEED_S * 2 * speed)
@@ -211,7 +214,7 @@ def soak(
     seconds: float,
     console: Console,
 ) -> list[Sample]:
-    """Send at that rate and return the samples."""
+    """Send ``rate`` events a second for ``seconds`` and return a sample of each second."""
     worker = Watched(home, kafka=kafka, campaigns=campaigns, app_id="soak")
     worker.wait()
     lead_s = (seconds + 60) * speed
@@ -229,7 +232,7 @@ def soak(
 
 
 def stretches(samples: list[Sample]) -> list[list[Sample]]:
-    """Cut the samples into stretches of five minutes; a short rest is left out."""
+    """Cut the samples into stretches of `STRETCH_S`; a shorter rest is left out."""
     count = int(samples[-1].at_s + 1) // STRETCH_S
     return [
         [one for one in samples if number * STRETCH_S <= one.at_s < (number + 1) * STRETCH_S]
@@ -240,7 +243,11 @@ def stretches(samples: list[Sample]) -> list[list[Sample]]:
 def show(
     samples: list[Sample], *, rate: float, warm_up_s: float, campaigns: int, console: Console
 ) -> bool:
-    """Print a row for each five minutes; say whether memory was flat after the warm-up."""
+    """Print a row for each stretch; return whether memory was flat after the warm-up.
+
+    Memory is flat if the peaks of all stretches are within ± `FLAT_WITHIN` of the middle of the
+    largest and the smallest. With fewer than two stretches the result is True.
+    """
     table = Table(
         "minutes", "events/s", "memory peak MiB", "memory median MiB", "largest lag s", ""
     )
@@ -274,7 +281,7 @@ def show(
 
 
 def draw(samples: list[Sample], file: Path, *, warm_up_s: float) -> None:
-    """Draw memory over time."""
+    """Draw memory over time as an SVG file."""
     width, height, left, bottom = 900, 320, 60, 40
     last = samples[-1].at_s
     most = max(one.rss_mb for one in samples) * 1.15
@@ -333,7 +340,7 @@ def main() -> int:
                 topics.TopicSpec(
                     name=TOPIC,
                     partitions=PARTITIONS,
-                    # What was read is not needed again; the disk must not fill.
+                    # Records are read once: small limits keep the disk from filling.
                     config={
                         "message.timestamp.type": "LogAppendTime",
                         "retention.bytes": str(256 << 20),

@@ -1,4 +1,6 @@
-"""What stages of many campaigns cost that began at different moments: first, and again.
+"""Measures the cost of phases of many campaigns that began at different moments.
+
+The first evaluation sums a campaign from the start of its phase; those after it add what is new.
 
 python -m benchmarks.stages --campaigns 400 --days 3
 """
@@ -32,7 +34,7 @@ ROUNDS = 3
 
 
 def cell(rnd: random.Random) -> CellWire:
-    """Return two clicks of two users."""
+    """Return a cell with two clicks of two users."""
     made = Cell()
     made.sums[SUM_INDEX["clicks"]] = 2
     made.users[0] = Distinct({rnd.getrandbits(60), rnd.getrandbits(60)})
@@ -40,7 +42,7 @@ def cell(rnd: random.Random) -> CellWire:
 
 
 def fed(campaigns: int, days: int, rnd: random.Random) -> BucketsAtOnce:
-    """Return buckets that hold some days of all campaigns and channels."""
+    """Return buckets that hold ``days`` days of all campaigns and channels."""
     facets = [
         (f"c{number}", f"ch{channel}") for number in range(campaigns) for channel in range(CHANNELS)
     ]
@@ -60,7 +62,10 @@ def fed(campaigns: int, days: int, rnd: random.Random) -> BucketsAtOnce:
 
 
 def measured(buckets: BucketsAtOnce, campaigns: int, end_ms: int) -> list[list[float]]:
-    """Return, minute after minute, the ms of CPU that each stage takes: one a quarter began."""
+    """Return the ms of CPU of each evaluation: a list for each minute, in it one of each phase.
+
+    The phases of up to 20 campaigns begin a quarter of an hour apart.
+    """
     found = []
     for minute in range(ROUNDS):
         took = []

@@ -1,16 +1,17 @@
-"""Throughput: plain Faust, this monitor and a bare consumer on the same topic.
+"""Compares the throughput of plain Faust, this monitor and a bare consumer on the same topic.
 
-Each runs alone, in a process of its own, on one embedded Kafka; the ratios are
-what counts, because machines differ. The monitor does all it ever does: decode,
-check, dedupe, name, fold, report, close windows, checkpoint to its changelog and
-serve metrics; it is done when everything is in a checkpoint. It runs twice: counting
-only, and with customers in a Valkey beside it, where every click is remembered: the
-most there can be. Plain Faust keeps one sum by campaign in a tumbling table, as its
-documentation writes it. The bare consumer only counts.
+Each subject runs alone, in a process of its own, on one embedded Kafka. Machines differ, so the
+ratios are what counts.
 
-The site's rate says how dense the events lie in event time, and so how many
-share a pane: 500 a second is a middling shop read from a backlog, 20,000 a
-second a large one.
+- Plain Faust keeps one sum by campaign in a tumbling table, as its documentation does.
+- The monitor does all of its work: it decodes, validates and deduplicates events, resolves
+  campaigns, aggregates, reports, closes windows, writes checkpoints and serves metrics. It is done
+  when all records are in a checkpoint. It runs twice: counting only, and with customers in a
+  Valkey, where every click is logged (the largest load on Redis).
+- The bare consumer only counts records.
+
+``--site-rate`` is the density of events in event time, which decides how many of them share a
+pane: 500 a second is a medium shop, 20,000 a second a large one.
 
     python benchmarks/throughput.py --events 600000 --rounds 3 --site-rate 20000
 """
@@ -49,7 +50,7 @@ CAMPAIGNS = 50
 CHANNELS = ("search", "social", "display", "email")
 START_MS = 1_763_900_000_000
 PLAIN_EVENTS = 15_000
-"""Plain Faust gets fewer: its rate is the same from the first thousand on."""
+"""Plain Faust gets fewer events: its rate is constant from the first thousand on."""
 
 
 def click(number: int, rnd: random.Random, *, site_rate: float) -> tuple[str, bytes]:
@@ -68,7 +69,13 @@ def click(number: int, rnd: random.Random, *, site_rate: float) -> tuple[str, by
 
 
 async def produce(kafka: str, events: int, *, site_rate: float) -> None:
-    """Fill the topic by whole batches, one partition at a time."""
+    """Fill the topic with whole batches, each of one partition.
+
+    Args:
+        kafka: bootstrap address.
+        events: number of clicks.
+        site_rate: events a second of event time.
+    """
     client = AIOKafkaProducer(
         bootstrap_servers=kafka, compression_type="lz4", max_batch_size=1 << 18
     )
@@ -87,7 +94,7 @@ async def produce(kafka: str, events: int, *, site_rate: float) -> None:
 
 
 async def bare(kafka: str, events: int) -> dict[str, float]:
-    """Count records and do nothing else."""
+    """Run a consumer that only counts records; return its result."""
     consumer = AIOKafkaConsumer(
         TOPIC,
         bootstrap_servers=kafka,
@@ -105,7 +112,7 @@ async def bare(kafka: str, events: int) -> dict[str, float]:
 
 
 def plain(kafka: str, events: int, folder: Path) -> None:
-    """Run Faust as its documentation writes it; prints the result and ends."""
+    """Run Faust as in its documentation; print the result and end the process."""
     import faust
 
     app = faust.App(
@@ -145,7 +152,14 @@ def plain(kafka: str, events: int, folder: Path) -> None:
 
 
 async def ours(kafka: str, events: int, folder: Path, *, redis: str | None) -> None:
-    """Run the monitor as it is deployed; prints the result and ends."""
+    """Run the monitor as it is deployed; print the result and end the process.
+
+    Args:
+        kafka: bootstrap address.
+        events: number of records in the topic.
+        folder: of the table store and the file of campaigns.
+        redis: URL of the Redis that keeps customers; None to count only.
+    """
     campaigns = folder / "campaigns.yaml"
     names = "".join(f"  - id: cmp-{number:04d}\n" for number in range(CAMPAIGNS))
     campaigns.write_text("campaigns:\n" + names)
@@ -180,7 +194,7 @@ async def ours(kafka: str, events: int, folder: Path, *, redis: str | None) -> N
 
 
 def _saved(engine: Engine) -> int:
-    """Return how many records of the topic are in checkpoints."""
+    """Return how many records of the topic are in a checkpoint."""
     return sum(
         running.saved_offset + 1
         for source, running in engine.runner.running.items()
@@ -197,7 +211,7 @@ def result(events: int, started: float, cpu: float) -> dict[str, float]:
 
 
 def report(found: dict[str, float]) -> None:
-    # Faust turns sys.stdout into a log.
+    # Write to the descriptor: Faust redirects sys.stdout into a log.
     os.write(1, f"RESULT {json.dumps(found)}\n".encode())
     os._exit(0)
 
@@ -243,7 +257,7 @@ def main() -> None:
 
 
 def compare(events: int, rounds: int, *, site_rate: float) -> None:
-    """Run all subjects in turn and print their medians and ratios."""
+    """Run all subjects one after the other, in rounds, and print their medians and ratios."""
     console = Console()
     with tempfile.TemporaryDirectory() as folder, EmbeddedKafka(Path(folder), heap_mb=512) as kafka:
         topics.ensure(

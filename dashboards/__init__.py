@@ -1,1 +1,1 @@
-"""Boards as code, their generated JSON, and the rules that watch the monitor."""
+"""Grafana dashboards as code, their generated JSON, and Prometheus rules about the monitor."""

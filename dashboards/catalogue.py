@@ -1,7 +1,7 @@
-"""The 'KPIs' Grafana dashboard: every KPI of the catalogue, scorecards, the funnel and peers.
+"""Builds the 'KPIs' Grafana dashboard: every KPI of the catalogue, scorecards, funnel and peers.
 
-It follows from the definitions: a row for each objective, a graph for each KPI with its
-interval, in the kind of scope and the window that are chosen.
+The panels follow from the KPIs' definitions: a row for each objective, and in it a graph for each
+KPI with its interval. Variables choose the kind of scope, the window and the campaigns.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ _OBJECTIVES: Final = {
 
 
 def build() -> models.Dashboard:
-    """Return the dashboard, the same one each time."""
+    """Return the dashboard; every call returns an equal one."""
     board = (
         boards.Dashboard("Campaign KPIs, all")
         .uid("kpi-catalogue")

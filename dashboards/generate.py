@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent / "json"
 
 
 def boards() -> dict[Path, str]:
-    """Return the text of every generated file."""
+    """Return the text of every generated file, by its path."""
     return {
         FOLDER / "live.json": model.to_json(live.build()),
         FOLDER / "kpis.json": model.to_json(catalogue.build()),
@@ -21,7 +21,12 @@ def boards() -> dict[Path, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the files, or with ``--check`` say which of them differ; no board may have faults."""
+    """Write the files; with ``--check`` only report those that differ.
+
+    Returns:
+        1 if a board has faults, in which case nothing is written, or if a checked file differs;
+        else 0.
+    """
     faulty = [
         f"{path.name}: {fault}"
         for path, text in boards().items()

@@ -1,7 +1,7 @@
-"""Faults of boards that made them blank or let them tell what was no longer so.
+"""Finds faults by which a dashboard is blank or shows values that are out of date.
 
-Each rule is a fault that was seen in a real Grafana: variables that overwrote each other, tiles
-that kept the last value of a monitor that had died, zeros in place of no answer.
+Each rule stands for a fault that was seen in a real Grafana: variables that overwrote each other,
+tiles that kept the last value of a monitor that had died, 0 in place of no answer.
 """
 
 from collections import Counter
@@ -12,10 +12,10 @@ from dashboards.model import COLUMNS, panels_of
 
 
 def faults(board: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a dashboard, in words.
+    """Return a message for each fault of a dashboard.
 
     Args:
-        board: in the classic model, as `dashboards.model.to_json` writes it.
+        board: JSON of the classic model, as `dashboards.model.to_json` writes it.
     """
     panels = [panel for panel in panels_of(board) if panel["type"] != "row"]
     found = [*_shared_ids("variables", board.get("templating", {}).get("list", ()))]

@@ -1,7 +1,7 @@
-"""The 'Live' Grafana dashboard: campaign KPIs as they are now.
+"""Builds the 'Live' Grafana dashboard: campaign KPIs as they are now.
 
-`build` makes the dashboard in Grafana's classic JSON model. The PromQL is in `queries`, the
-words in `views`.
+This module lays out the panels in Grafana's classic JSON model. The PromQL is in `queries`, the
+titles and descriptions are in `views`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ _TILES_A_ROW: Final = 6
 
 
 def build() -> models.Dashboard:
-    """Return the live dashboard, the same one each time."""
+    """Return the live dashboard; every call returns an equal one."""
     board = (
         boards.Dashboard("Campaign KPIs, live")
         .uid("kpi-live")
@@ -83,7 +83,10 @@ def _row_target(name: str) -> prometheus.Dataquery:
 
 
 def _tiles(shown: Sequence[views.View]) -> Iterator[stat.Panel]:
-    """Yield tiles, at most six beside each other, that fill the 24 columns of their last row."""
+    """Yield tiles in rows of at most six, spread evenly over the rows and over the 24 columns.
+
+    Example: 8 tiles are two rows of 4 tiles, each 6 columns wide.
+    """
     rows = -(-len(shown) // _TILES_A_ROW)
     for row in range(rows):
         beside = shown[row * len(shown) // rows : (row + 1) * len(shown) // rows]
@@ -105,7 +108,7 @@ def _tile(view: views.View) -> stat.Panel:
         .graph_mode(choices.BigValueGraphMode.NONE)
         .reduce_options(widgets.ReduceDataOptions().calcs(["last"]))
     )
-    # Not a range: its last value would stay on the tile after the monitor died.
+    # An instant query: a range would keep its last value on the tile after the monitor died.
     return panel.targets([_target(name).instant() for name in view.queries])
 
 

@@ -1,7 +1,7 @@
-"""The PromQL behind the live board, kept apart from its layout.
+"""The PromQL of the dashboards, kept apart from their layout.
 
-Every query takes the maximum over whatever labels a scrape adds (job,
-instance), so a restarted worker never doubles a figure. A query is named
+KPI queries aggregate with ``max`` over the labels that a scrape adds (job, instance), so that
+a restarted worker does not double a figure. A query of the live board is named
 ``<section>.<subject>``; the subject is also its Grafana refId.
 """
 
@@ -18,21 +18,21 @@ from models.scope import PARTS
 from models.window import COMPARED, Reference
 
 CURRENCY: Final = "CNY"
-"""The one currency the boards show; money in another is never added to it."""
+"""The only currency that the boards show; series in others are filtered out."""
 
 DEFAULT_WINDOW: Final = "5m"
 UP: Final = 'up{job="kpi-monitor"}'
-"""Whether the last scrape of each worker succeeded."""
+"""PromQL of whether the last scrape of each worker succeeded: 1 or 0."""
 
 EVERY_VALUE: Final = ".+"
-"""What a choice of all campaigns or channels puts into a query."""
+"""Regular expression that stands in a query when all campaigns or channels are chosen."""
 
 _REGEX_CHARACTER: Final = re.compile(r"[$^*{}\[\]+?.()|']")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One PromQL expression and the name its series carry."""
+    """A PromQL expression and the legend format of its series."""
 
     expr: str
     legend: str
@@ -49,7 +49,7 @@ def _kpi(metric: str, *, by: str, at: str = "") -> str:
 
 
 def _bound(side: str, *, by: str) -> str:
-    # `@ end()` picks one leader for the whole graph, so the band never jumps.
+    # `@ end()` takes the leader in clicks at the end of the graph, so that the band does not jump.
     leader = _kpi("kpi_clicks_count", by=by, at=" @ end()")
     return f"{_kpi(f'kpi_conversion_rate_ratio_{side}', by=by)} and on ({by}) topk(1, {leader})"
 
@@ -97,7 +97,7 @@ def _per(by: str) -> dict[str, Query]:
 
 
 def _or_none(count: str) -> str:
-    """Return a count that is 0 while the monitor is up and there is nothing to count."""
+    """Return a query that is 0 instead of empty while the monitor is up, and empty otherwise."""
     return f"{count} or on () 0 * max ({UP} == 1)"
 
 
@@ -149,7 +149,7 @@ def _monitor() -> dict[str, Query]:
 
 
 def of_kpi(kpi: Kpi) -> Query:
-    """Return the query for a KPI in every scope of the kind that is chosen."""
+    """Return the query for a KPI in every scope of the chosen kind."""
     return Query(_chosen_scopes(kpi.metric), _WHOSE)
 
 
@@ -186,7 +186,10 @@ def _comparisons() -> dict[str, Query]:
 
 
 COMPARISONS: Final = _comparisons()
-"""The queries of what KPIs are compared with; ``now`` is what was compared then."""
+"""Queries of comparisons: values and changes by reference period.
+
+``now`` is the value that was compared, computed as reference * (1 + change).
+"""
 
 SCORECARDS: Final = {
     "points": Query(
@@ -206,25 +209,25 @@ SCORECARDS: Final = {
         "{{scorecard}} {{kpi}} " + _WHOSE,
     ),
 }
-"""The queries of the scorecards."""
+"""Queries of the scorecards."""
 
 FUNNEL: Final = Query(
     f"max by (step, {', '.join(PARTS)}) (kpi_funnel_excess_loss_orders)", "{{step}} " + _WHOSE
 )
-"""The query of the orders that the funnel loses beyond the usual."""
+"""Query of the orders that each step of the funnel loses beyond the usual."""
 
 PEERS: Final = Query(
     f"max by (kpi, window, scope, {', '.join(PARTS)}) (kpi_monitor_peer_z)", "{{kpi}} " + _WHOSE
 )
-"""The query of the outliers among peers, by their modified z-scores."""
+"""Query of the modified z-scores of outliers among peers."""
 
 EXHAUSTED: Final = Query(
     "1000 * max by (campaign) (kpi_monitor_budget_exhausted_timestamp_seconds)", "{{campaign}}"
 )
-"""The query of when campaigns will have spent their budgets, in ms."""
+"""Query of the moments at which campaigns will have spent their budgets, ms since the epoch."""
 
 MODELS: Final = ("first_touch", "last_touch", "linear", "declared")
-"""The ways to attribute an order, as KPIs are named by them."""
+"""Attribution models, as they stand in the names of KPIs."""
 
 
 def _attribution(by: str) -> dict[str, Query]:
@@ -258,7 +261,7 @@ QUERIES: Final[Mapping[str, Query]] = MappingProxyType(
     | _effects()
     | _monitor()
 )
-"""Every query of the board by name, with Grafana's variables still in it."""
+"""Every query of the live board by name, with Grafana's variables in it."""
 
 
 def substitute(
@@ -273,15 +276,15 @@ def substitute(
     """Return the query as Grafana would send it to Prometheus.
 
     Args:
-        expr: A query with template variables in it.
-        window: The window chosen.
-        campaign: The campaigns chosen; none means all.
-        channel: The channels chosen; none means all.
-        scope: The kind of scope chosen.
-        rate_interval: What Grafana would work out for ``$__rate_interval``.
+        expr: a query with template variables.
+        window: the chosen window.
+        campaign: the chosen campaigns; empty for all.
+        channel: the chosen channels; empty for all.
+        scope: the chosen kind of scope.
+        rate_interval: the value of ``$__rate_interval``.
 
     Raises:
-        KeyError: The query uses a variable the dashboard does not have.
+        KeyError: the query uses a variable that the dashboard does not have.
     """
     return Template(expr).substitute(
         window=window,

@@ -1,4 +1,4 @@
-"""Tables of the boards: a row for each series of the newest values."""
+"""Builds table panels: a row for each series, with its newest values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from dashboards import variables
 from dashboards.queries import Query
 
 MERGED: Final = models.DataTransformerConfig(id_val="merge", options={})
-"""Puts rows of several queries that have the same labels into one."""
+"""Transformation that joins rows of several queries which have the same labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryColumn:
-    """A column of values: its heading, its unit, its query and what Grafana calls that."""
+    """A column of values: its heading, Grafana unit, query and refId."""
 
     title: str
     unit: str
@@ -31,9 +31,9 @@ def panel(title: str, *, text: str, sort: str, desc: bool) -> table.Panel:
 
     Args:
         title: of the panel.
-        text: its description.
-        sort: the heading of the column that it is sorted by.
-        desc: whether the largest comes first.
+        text: description of the panel.
+        sort: heading of the column to sort by.
+        desc: whether the largest value comes first.
     """
     order = widgets.TableSortByFieldState().display_name(sort).desc(desc)
     made = table.Panel().title(title).description(text).datasource(variables.SOURCE)
@@ -41,22 +41,22 @@ def panel(title: str, *, text: str, sort: str, desc: bool) -> table.Panel:
 
 
 def target(query: Query, *, ref: str) -> prometheus.Dataquery:
-    """Return a query for rows.
+    """Return an instant query in table format.
 
     Args:
         query: its series become rows.
-        ref: what Grafana calls it.
+        ref: its refId.
     """
     made = prometheus.Dataquery().ref_id(ref).datasource(variables.SOURCE).expr(query.expr)
     return made.legend_format(query.legend).instant().format(PromQueryFormat.TABLE)
 
 
 def columns(names: Mapping[str, str], *, hidden: tuple[str, ...]) -> models.DataTransformerConfig:
-    """Return how the columns are ordered and called.
+    """Return the transformation that orders, renames and hides columns.
 
     Args:
-        names: of labels and values, in their order, with their headings.
-        hidden: what is not shown.
+        names: headings by the names of labels and values, in the order of the columns.
+        hidden: names of the columns that are not shown.
     """
     settings = {
         "excludeByName": dict.fromkeys(hidden, True),
@@ -69,12 +69,12 @@ def columns(names: Mapping[str, str], *, hidden: tuple[str, ...]) -> models.Data
 def joined(
     made: table.Panel, *, keys: Mapping[str, str], values: Sequence[QueryColumn]
 ) -> table.Panel:
-    """Return a table with a row for what several queries have in common.
+    """Add queries to a table, joined by their labels: one row for each set of labels.
 
     Args:
-        made: as `panel` returns it.
-        keys: the labels that name a row, with their headings.
-        values: what stands beside them.
+        made: a table from `panel`.
+        keys: headings of the labels that name a row.
+        values: the columns of values.
     """
     names = dict(keys) | {f"Value #{one.ref}": one.title for one in values}
     made.targets([target(one.query, ref=one.ref) for one in values])
@@ -85,5 +85,5 @@ def joined(
 
 
 def properties(values: Mapping[str, object]) -> list[models.DynamicConfigValue]:
-    """Return what overrides the settings of a field."""
+    """Return properties, by name, in the form in which they override those of a field."""
     return [models.DynamicConfigValue(id_val=name, value=value) for name, value in values.items()]

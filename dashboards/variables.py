@@ -1,4 +1,4 @@
-"""What can be chosen at the top of the boards."""
+"""The variables of the boards: the choices at their top."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,7 +11,7 @@ from models.scope import SCOPE_KINDS
 from models.window import SHOWN_WINDOWS
 
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
-"""The chosen Prometheus."""
+"""The data source of all queries: the chosen Prometheus."""
 
 
 def datasource() -> boards.DatasourceVariable:
@@ -30,7 +30,12 @@ def scope() -> boards.CustomVariable:
 
 
 def label(name: str, *, title: str) -> boards.QueryVariable:
-    """Return the choice of some values of a label, or of all."""
+    """Return the choice of one or more values of a label, or of all.
+
+    Args:
+        name: of the label, and of the scope that has it, such as ``campaign``.
+        title: shown beside the choice.
+    """
     query = f'label_values(kpi_clicks_count{{scope="{name}"}}, {name})'
     return (
         boards.QueryVariable(name)

@@ -1,6 +1,6 @@
-"""What each panel of the live board says: titles, plain descriptions, units.
+"""The panels of the live board: titles, descriptions, units and names of queries.
 
-Nothing here knows Grafana's model; `live_board` lays these views out.
+Nothing here depends on Grafana's model; `dashboards.live` lays the views out.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from dashboards.queries import CURRENCY
 
 Steps: TypeAlias = tuple[tuple[float | None, str], ...]
-"""Colours by rising threshold; the first has no lower edge."""
+"""Pairs of a threshold and a colour, rising; the first threshold is None, for no lower bound."""
 
 MONEY: Final = f"suffix:{CURRENCY}"
 MULTIPLE: Final = "suffix:×"
@@ -18,12 +18,12 @@ _LAG: Final[Steps] = ((None, "green"), (60, "yellow"), (120, "red"))
 _AGE: Final[Steps] = ((None, "green"), (300, "yellow"), (600, "red"))
 _WANT_NONE: Final[Steps] = ((None, "green"), (1, "red"))
 NO_ANSWER: Final = "No answer 无响应"
-"""What a tile says without a value."""
+"""Text of a tile that has no value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One panel: its words, its unit and the names of the queries it shows."""
+    """A panel: its texts, its Grafana unit, the names of its queries and its colours."""
 
     title: str
     text: str
@@ -34,7 +34,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of the campaigns table: a query, its heading and its unit."""
+    """A column of a table: its heading, its Grafana unit and the name of its query."""
 
     title: str
     unit: str
@@ -91,15 +91,15 @@ NOW: Final = (
         queries=("now.roas",),
     ),
 )
-"""Tiles for everything together; the campaign and channel choices do not touch them."""
+"""Tiles of the scope ``all``; the chosen campaigns and channels do not filter them."""
 
 
 def per(by: str, *, each: str) -> tuple[View, ...]:
     """Return the graphs with one line for each campaign or channel.
 
     Args:
-        by: The label, ``campaign`` or ``channel``.
-        each: The same in Chinese, as it starts a title.
+        by: the label, ``campaign`` or ``channel``.
+        each: "each campaign" or "each channel" in Chinese, for the titles.
     """
     return (
         View(
@@ -140,7 +140,7 @@ CAMPAIGNS_TEXT: Final = (
 )
 CAMPAIGNS_SORT: Final = "Gross revenue 成交总额"
 KEYS: Final = {"campaign": "Campaign 活动", "channel": "Channel 渠道"}
-"""The heading of the column that names the rows."""
+"""Headings of the column that names the rows, by label."""
 CAMPAIGNS: Final = (
     Column(title="Clicks 点击量", unit="short", query="campaign.clicks"),
     Column(title="Orders 订单数量", unit="short", query="campaign.orders"),
@@ -163,10 +163,10 @@ _MODEL_TITLES: Final = {
 
 
 def models(by: str) -> tuple[Column, ...]:
-    """Return the columns that show the models side by side.
+    """Return the columns that show the attribution models side by side.
 
     Args:
-        by: What has a row each, ``campaign`` or ``channel``.
+        by: the label of which each value is a row, ``campaign`` or ``channel``.
     """
     return (
         *(
@@ -215,7 +215,7 @@ SCOPE_COLUMNS: Final = {
     "region": "Region 地区",
     "segment": "Segment 人群",
 }
-"""What a table calls the parts of a scope."""
+"""Headings of the parts of a scope."""
 ALERT_COLUMNS: Final = {
     "severity": "Severity 级别",
     "rule": "Rule 规则",
@@ -254,7 +254,7 @@ ALIVE: Final = (
         steps=_AGE,
     ),
 )
-"""Whether the rest of the board can be believed. Without an answer these tiles are empty."""
+"""Tiles that show whether the rest of the board is current. They are empty without an answer."""
 
 HEALTH_TILES: Final = (
     View(

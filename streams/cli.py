@@ -1,4 +1,4 @@
-"""The command ``kpi-monitor``."""
+"""The command ``kpi-monitor``: one function for each subcommand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ cli = typer.Typer(
     "for the common ones, as an option.",
 )
 LATEST_STOP_S = 5.0
-"""A worker that was asked to end has ended by then, whatever it waits for."""
+"""Seconds after a signal at which the process is ended, if the worker has not ended by itself."""
 
 out = Console()
 err = Console(stderr=True)
@@ -98,8 +98,8 @@ def worker(
     )
     _log_to_stderr(chosen.log_level)
     asyncio.run(_until_signal(chosen))
-    # Threads may still hold sketches, and their library complains of that at the
-    # interpreter's end; everything that matters is written.
+    # Skip the interpreter's shutdown: the library of sketches complains about those that threads
+    # still hold. Everything that matters is written by now.
     logging.shutdown()
     os._exit(0)
 
@@ -111,7 +111,7 @@ async def _until_signal(chosen: settings.Settings) -> None:
 
     def stop() -> None:
         if not task.cancelling():
-            # Whatever hangs: a broker that is away while the worker starts, a library.
+            # A deadline for a stop that hangs, such as on a broker that does not answer.
             latest = threading.Timer(LATEST_STOP_S, end_process, ["the stop took too long"])
             latest.daemon = True
             latest.start()
@@ -186,7 +186,10 @@ def check(
     rates: RatesFile = None,
     offline: Annotated[bool, typer.Option("--offline", help="Files and settings only.")] = False,
 ) -> None:
-    """Check the settings and all files, and that Kafka has what is needed."""
+    """Check the settings, all files and, unless --offline, the topics in Kafka.
+
+    Missing topics are created.
+    """
     chosen = settings.load(
         kafka=kafka,
         app_id=app_id,
@@ -216,7 +219,7 @@ def check(
 
 @cli.command(epilog="Examples: kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml")
 def kpis(kpis: KpisFile = None) -> None:
-    """List the KPIs that are computed, and what is questionable about them."""
+    """List the KPIs that are computed, and warn of questionable definitions."""
     catalogue = config.load_kpis(settings.load(kpis_file=kpis).kpis_file).catalogue
     table = Table()
     table.add_column("KPI", no_wrap=True)
@@ -240,8 +243,8 @@ def rates(
 ) -> None:
     """Send rates of exchange to the registry, which every worker reads.
 
-    They hold for events that are read from then on. Events of a currency without a rate
-    are dead letters; send those again with dead-letters --redrive.
+    They apply to events that are read from then on. Events in a currency without a rate
+    become dead letters; send those again with dead-letters --redrive.
     """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     found = config.load_rates(file).rates
@@ -279,15 +282,15 @@ def customers(
     kafka: Kafka = None,
     app_id: AppId = None,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make them anew from Kafka, after Redis lost them.")
+        bool, typer.Option("--rebuild", help="Rebuild them from Kafka, after Redis lost them.")
     ] = False,
 ) -> None:
-    """Count the customers that Redis keeps, or make them anew.
+    """Count the customers that Redis keeps, or rebuild them from Kafka.
 
-    A rebuild reads clicks and orders from the beginning of their topics up to where the
-    workers' state stands; workers that run wait until it is done. Customers of whom the
-    topics keep nothing any more are new ones from then on. Without it, counts everybody who
-    clicked or ordered lately.
+    A rebuild reads clicks and orders from the beginning of their topics up to the offsets
+    of the workers' state; running workers wait until it is done. Customers of whom the
+    topics hold no records any more are new customers from then on. The count is of everybody
+    who clicked or ordered lately.
     """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     if rebuild:
@@ -317,7 +320,7 @@ def dead_letters(
         bool, typer.Option("--redrive", help="Send them to their topics again.")
     ] = False,
 ) -> None:
-    """List records that were not counted, and why; or send them again."""
+    """List records that were not counted, and why; with --redrive send them again."""
     chosen = settings.load(kafka=kafka, app_id=app_id)
     found = letters.read(chosen.broker, topic=chosen.dead_letters_topic, reason=reason)
     table = Table("topic", "offset", "reason", "detail", "record", show_lines=False)
@@ -341,9 +344,9 @@ def services(
     kafka_port: Annotated[int, typer.Option(help="Kafka's port on 127.0.0.1.")] = 9092,
     redis_port: Annotated[int, typer.Option(help="Valkey's port on 127.0.0.1.")] = 6379,
 ) -> None:
-    """Run Kafka and Valkey here until Ctrl-C, to try data of one's own without Docker.
+    """Run Kafka and Valkey here until Ctrl-C, to try your own data without Docker.
 
-    Neither asks for a password, and only this machine reaches them.
+    Neither asks for a password, and only this machine can reach them.
     """
     embedded_services.run(data, kafka_port=kafka_port, redis_port=redis_port, console=out)
 
@@ -395,7 +398,7 @@ def _log_to_stderr(level: str) -> None:
 
 
 def main() -> None:
-    """Run the command; a fault that a person can mend is one message and exit code 2."""
+    """Run the command; errors that the user can fix are one message and exit code 2."""
     try:
         result: Any = cli(standalone_mode=False)
     except typer.Exit as stop:

@@ -1,4 +1,4 @@
-"""Settings: from the environment (``KPI_…``), a ``.env`` file, or the command line."""
+"""Settings: from the command line, the environment (``KPI_…``) or a ``.env`` file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _known_start(start: str) -> str:
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Durations carry their unit in the name."""
+    """All settings. The names of durations end with their unit."""
 
     model_config = SettingsConfigDict(
         env_prefix="KPI_", env_file=".env", extra="ignore", frozen=True
@@ -71,29 +71,29 @@ class Settings(BaseSettings):
     kafka_password_file: Path | None = None
     """File that holds the password, instead of the variable."""
     kafka_ca_file: Path | None = None
-    """PEM file of the authorities that Kafka's certificate must be signed by."""
+    """PEM file of the authorities that may sign Kafka's certificate; None for the system's."""
     kafka_cert_file: Path | None = None
-    """PEM file of this client's certificate, for mutual TLS."""
+    """PEM file of this client's certificate for Kafka, for mutual TLS."""
     kafka_key_file: Path | None = None
-    """PEM file of its private key."""
+    """PEM file of the private key of ``kafka_cert_file``."""
     redis: SecretStr | None = None
-    """URL of Redis or Valkey, through which workers share the live view."""
+    """URL of Redis or Valkey, which holds the shared live view and the customers; None for none."""
     redis_password_file: Path | None = None
     """File that holds Redis' password, instead of the URL."""
     redis_ca_file: Path | None = None
-    """PEM file of the authorities that Redis' certificate must be signed by."""
+    """PEM file of the authorities that may sign Redis' certificate; None for the system's."""
     redis_cert_file: Path | None = None
     """PEM file of this client's certificate for Redis, for mutual TLS."""
     redis_key_file: Path | None = None
-    """PEM file of its private key."""
+    """PEM file of the private key of ``redis_cert_file``."""
     customers: bool = True
-    """Whether Redis, where one is given, keeps customers: for attribution, first orders, CLV."""
+    """Whether Redis, if configured, keeps customers: for attribution, first orders and CLV."""
     customers_kept_days: Annotated[int, Field(ge=1, le=3650)] = 730
-    """A customer of whom nothing is heard for so long is forgotten."""
+    """Days without an event after which a customer is forgotten."""
     attribution_lookback_days: Annotated[float, Field(gt=0, le=90)] = 7.0
-    """For so long before an order a click counts as a touch."""
+    """Days before an order in which a click counts as a touch."""
     attribution_model: DefaultModel = "last"
-    """What places orders that name no campaign: last, first or linear touch, or declared."""
+    """Model that places orders that name no campaign: last, first or linear touch, or declared."""
     data_dir: Path = Path("./data")
     """Folder of the local table store."""
 
@@ -104,61 +104,61 @@ class Settings(BaseSettings):
     """Partitions of the source topics when they are created here."""
     replication_factor: Annotated[int, Field(ge=1, le=7)] = 1
     start_from: Annotated[str, AfterValidator(_known_start)] = "business-day"
-    """Where a topic without state is read from: earliest, latest, business-day or a time."""
+    """Start of topics without saved state: earliest, latest, business-day or an RFC 3339 time."""
 
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "Asia/Shanghai"
-    """Zone of the business day."""
+    """IANA time zone of the business day."""
     business_day_start: Annotated[str, AfterValidator(_whole_quarter)] = "00:00"
     """Local time at which a business day starts, HH:MM in whole quarters of an hour."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
-    """ISO 4217 code of the reporting currency; others are converted at the rate of their day."""
+    """ISO 4217 code of the reporting currency; others are converted at the event day's rate."""
 
     allowed_disorder_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
-    """How far behind the newest event an event may be and still be in time."""
+    """Lateness behind the newest event of its partition up to which an event is in time."""
     correction_horizon_s: Annotated[float, Field(ge=0, le=900)] = 600.0
-    """Later than this after the watermark, an event is too late to correct."""
+    """Lateness, beyond the allowed disorder, above which an event is a dead letter."""
     dedupe_horizon_s: Annotated[float, Field(ge=60, le=7200)] = 720.0
-    """For so long, in event time, an event id counts once."""
+    """Event time for which event ids are held; an id that comes again is not counted."""
     future_tolerance_s: Annotated[float, Field(ge=0, le=86400)] = 60.0
-    """An event further ahead of the clock is a dead letter."""
+    """Time ahead of the broker's clock above which an event is a dead letter."""
     idle_after_s: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
-    """A partition read to its end and silent for so long holds nobody back."""
+    """Silence after which a partition that is read to its end does not delay the frontier."""
     silent_after_s: Annotated[float, Field(ge=5, le=3600)] = 20.0
-    """A source that is silent against its own rhythm for so long is an alert."""
+    """Shortest silence that is an alert, if it is unusually long for the source."""
     largest_record_bytes: Annotated[int, Field(ge=1000)] = 900_000
-    """Larger source records are dead letters."""
+    """Size above which a source record is a dead letter."""
 
     checkpoint_interval_s: Annotated[float, Field(ge=0.05, le=60)] = 0.5
-    """How often the state and the reports of ingest are written."""
+    """Time between two checkpoints of ingest, with its reports."""
     kpis_checkpoint_interval_s: Annotated[float, Field(ge=0.05, le=300)] = 2.0
-    """How often the state of the KPI stage is written."""
+    """Time between two checkpoints of the KPI stage."""
     poll_records: Annotated[int, Field(ge=1, le=100_000)] = 5000
     session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 10.0
     watchdog_s: Annotated[float, Field(ge=5, le=3600)] = 90.0
-    """A worker with lag and without progress for so long ends itself."""
+    """Time without progress, while records wait, after which a worker ends itself."""
 
     campaigns_file: Path | None = None
     rules_file: Path | None = None
     kpis_file: Path | None = None
-    """More KPIs, and which series are exported."""
+    """YAML file of further KPIs, and of the series that are exported."""
     scorecards_file: Path | None = None
-    """Scorecards: KPIs in dimensions, with base and stretch values."""
+    """YAML file of scorecards: KPIs in dimensions, with base and stretch values."""
     rates_file: Path | None = None
-    """Rates of exchange; others come through the registry."""
+    """YAML file of exchange rates; more of them may come through the registry."""
     publish_values: bool = False
-    """Also write every closed window to the topic of KPI values."""
+    """Whether every closed window is written to the topic of KPI values."""
 
     web_host: str = "127.0.0.1"
     web_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /metrics and the live page; 0 picks a free one."""
     web_ready_file: Path | None = None
-    """Where to write the address once the web side listens."""
+    """File to which the URL is written once the web side listens."""
     largest_series_count: Annotated[int, Field(ge=100)] = 50_000
-    """At most so many KPI series are exported."""
+    """Limit of the exported KPI series, with those of comparisons."""
     alertmanager: str | None = None
     """URL of Alertmanager's API, e.g. http://127.0.0.1:9093."""
     lag_alert_s: Annotated[float, Field(ge=1)] = 30.0
-    """A stream further behind than this fires the data-health alert."""
+    """Lag above which the alert ``data-lagging`` fires."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
@@ -206,7 +206,7 @@ class Settings(BaseSettings):
 
     @property
     def broker(self) -> Broker:
-        """How Kafka is reached.
+        """The connection to Kafka.
 
         Raises:
             ConfigError: the file of the password can't be read.
@@ -226,7 +226,7 @@ class Settings(BaseSettings):
 
     @property
     def redis_server(self) -> RedisServer | None:
-        """How Redis is reached; None without it.
+        """The connection to Redis; None if none is configured.
 
         Raises:
             ConfigError: a file can't be read.
@@ -262,31 +262,31 @@ class Settings(BaseSettings):
 
     @property
     def reports_topic(self) -> str:
-        """Ingest's reports to the KPI stage; one partition."""
+        """Topic of ingest's reports to the KPI stage; one partition."""
         return f"{self.app_id}-partials"
 
     @property
     def registry_topic(self) -> str:
-        """Definitions that every worker reads whole; compacted, one partition."""
+        """Topic of definitions, which every worker reads whole; compacted, one partition."""
         return f"{self.app_id}-registry"
 
     @property
     def dead_letters_topic(self) -> str:
-        """Records that were not counted."""
+        """Topic of records that were not counted."""
         return f"{self.app_id}-dead-letters"
 
     @property
     def alerts_topic(self) -> str:
-        """Every change of an alert's state."""
+        """Topic of all changes of an alert's state."""
         return f"{self.app_id}-alerts"
 
     @property
     def values_topic(self) -> str:
-        """Closed windows, when ``publish_values`` is on."""
+        """Topic of closed windows, written if ``publish_values`` is on."""
         return f"{self.app_id}-values"
 
     def changelog_topic(self, table: str) -> str:
-        """Faust's changelog topic of a table."""
+        """Return the name of Faust's changelog topic of a table."""
         return f"{self.app_id}-{table}-changelog"
 
 
@@ -300,10 +300,10 @@ def _secret(value: SecretStr, file: Path | None, *, key: str) -> str:
 
 
 def load(**overrides: Any) -> Settings:
-    """Read the settings; arguments that are not None go before the environment.
+    """Read the settings; arguments that are not None take precedence over the environment.
 
     Raises:
-        ConfigError: a value is wrong; the error names the key.
+        ConfigError: a value is not valid; the error names the key and its source.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     try:

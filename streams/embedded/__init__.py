@@ -1,1 +1,1 @@
-"""Apache Kafka and Valkey as child processes, and the feed: demo and tests."""
+"""Apache Kafka and Valkey as child processes, the feed and the demo; tests use them too."""

@@ -1,4 +1,10 @@
-"""The demo: everything on this machine, and a scenario that goes wrong."""
+"""The demo: Kafka, Valkey, a worker and a feed on this machine, with a scripted incident.
+
+Event time begins in the past and runs `SPEED` times as fast as the clock until it has caught
+up. A scenario of `streams.embedded.synthetic` breaks something, so that an alert fires and
+resolves. A demo of limited length ends with checks: every record must have been counted as
+it was sent, KPIs must be exported, and the alert must have fired and resolved.
+"""
 
 from __future__ import annotations
 
@@ -33,22 +39,25 @@ from streams.embedded.valkey import EmbeddedValkey
 from streams.errors import MonitorError
 
 SPEED = 4.0
-"""Event time runs so many times faster than the clock, so that an alert comes and goes soon."""
+"""Seconds of event time per second of the clock; an alert so fires and resolves sooner."""
 HISTORY_S = 600
-"""Seconds of event time that are sent at once, so that windows are full from the start."""
+"""Seconds of event time that are sent at once before the feed, so that windows start full."""
 CLICKS_PER_SECOND = 40.0
 STAGE_AFTER_S = 60.0
-"""Of event time: the others are of the clock."""
+"""Seconds of event time from the start of the feed to the first phase of the campaign."""
 SCENARIO_AFTER_S = 30.0
+"""Seconds of the clock from the start of the feed to the scenario."""
 SCENARIO_LENGTH_S = 15.0
+"""Seconds of the clock that a scenario lasts."""
 AGAIN_EVERY_S = 1_200.0
-"""Of event time: in a demo without an end one scenario after the other is played again."""
+"""Seconds of event time between two scenarios of an endless demo."""
 HEAD_START_S = 1_200.0
-"""Of the clock: then the event time of a demo without an end has caught up with the clock."""
+"""Seconds of the clock after which the event time of an endless demo has caught up with it."""
 WITHOUT_END_DAYS = 30
 RETENTION_BYTES = 256 << 20
-"""So much of each partition is kept, some hours: a demo without an end fills no disk."""
+"""Bytes kept of each partition (some hours), so that an endless demo does not fill the disk."""
 DRAIN_S = 60.0
+"""Seconds of the clock that the worker gets to read the rest and to resolve the alert."""
 _RULE_OF = {
     "checkout-outage": "conversion-drop",
     "traffic-spike": "click-flood",
@@ -58,10 +67,10 @@ _RULE_OF = {
 
 
 def seconds_of(text: str) -> float:
-    """Read a duration like 90s, 5m or 1h.
+    """Read a duration like 90s, 5m or 1h; a number without a unit is seconds.
 
     Raises:
-        MonitorError: it is not one.
+        MonitorError: the text is not a duration.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
     if match is None:
@@ -71,7 +80,10 @@ def seconds_of(text: str) -> float:
 
 @dataclass(slots=True)
 class Observed:
-    """What was seen of the monitor while the feed ran."""
+    """Observations of the monitor while the feed ran.
+
+    Times are seconds of the clock since the demo started; None if it did not happen.
+    """
 
     firing_at_s: float | None = None
     resolved_at_s: float | None = None
@@ -80,7 +92,18 @@ class Observed:
 
 
 def run(*, seconds: float, report: Path | None, port: int, scenario: str, console: Console) -> bool:
-    """Run the demo; say whether everything was as it must be."""
+    """Run the demo and return whether all checks passed.
+
+    Args:
+        seconds: of the clock that the feed runs; 0 feeds until Ctrl-C and checks nothing.
+        report: file for the findings as JSON; with it no live table is shown.
+        port: of the live page; 0 for any.
+        scenario: the incident to play.
+        console: prints addresses, the live table and the findings.
+
+    Raises:
+        MonitorError: the scenario is not known.
+    """
     if scenario not in _RULE_OF:
         raise MonitorError(f"no scenario {scenario!r}; known: {', '.join(_RULE_OF)}")
     started = time.monotonic()
@@ -129,7 +152,7 @@ def run(*, seconds: float, report: Path | None, port: int, scenario: str, consol
 
 
 def _example(name: str) -> Traversable:
-    """Return an example file, in the wheel or in a checkout that is not installed as one."""
+    """Return an example file: from the wheel, or from ``config/`` in a checkout."""
     root = resources.files("streams")
     packed = root.joinpath("example_config", name)
     return packed if packed.is_file() else root.joinpath("../config", name)
@@ -178,7 +201,7 @@ async def _play(
     now_ms = int(time.time() * 1000)
     # Event time catches up with the clock when the feed ends.
     lead_ms = round(max(seconds or HEAD_START_S, 60.0) * (SPEED - 1) * 1000)
-    # A stage of the campaign begins soon after, and is seen from its beginning.
+    # The first phase begins at the next whole quarter, STAGE_AFTER_S later, within the feed.
     origin_ms = align_down(now_ms - lead_ms, step_ms=QUARTER_MS) - round(STAGE_AFTER_S * 1000)
     begin_ms = origin_ms + round(SCENARIO_AFTER_S * SPEED * 1000)
     length_ms = round(SCENARIO_LENGTH_S * SPEED * 1000)
@@ -198,7 +221,7 @@ async def _play(
         records = made.records(origin_ms, origin_ms + feed_ms)
         await producer.send_paced(client, records, speed=SPEED, never_ahead=True)
     deadline = time.monotonic() + DRAIN_S
-    # What is waited for is in another process.
+    # Polling: the worker is another process, so there is no event to await.
     while time.monotonic() < deadline and worker.alive and not _drained(made, observed):  # noqa: ASYNC110
         await asyncio.sleep(0.5)
     watch.cancel()
@@ -207,7 +230,7 @@ async def _play(
 
 
 def _again(scenario: str, *, first_ms: int, length_ms: int) -> Iterator[Scenario]:
-    """Yield all scenarios, taking turns after the first one, which is played at once."""
+    """Yield every scenario as a recurring one, round-robin after the first occurrence."""
     every_ms = round(AGAIN_EVERY_S * 1000)
     in_turn = [name for name in SCENARIOS if name != scenario] + [scenario]
     for number, name in enumerate(in_turn, start=1):

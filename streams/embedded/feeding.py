@@ -18,14 +18,14 @@ from streams.settings import Settings
 __all__ = ["SCENARIOS", "file", "parse_scenario", "parse_speed", "synthetic"]
 
 DEFINITIONS_SETTLE_S = 1.0
-"""Running workers learn of new campaigns within this time."""
+"""Seconds within which running workers have read new campaigns from the registry."""
 
 
 def parse_speed(text: str) -> float | None:
-    """Return how many times faster than the clock; None is as fast as it goes.
+    """Read a speed like 60x: seconds of event time per second of the clock; None for ``max``.
 
     Raises:
-        FeedError: it is neither ``max`` nor a number with x.
+        FeedError: the text is neither ``max`` nor a positive number, with or without x.
     """
     if text == "max":
         return None
@@ -39,10 +39,15 @@ def parse_speed(text: str) -> float | None:
 
 
 def parse_scenario(text: str, *, origin_ms: int, speed: float) -> Scenario:
-    """Read NAME@START[+LENGTH], in seconds of the clock.
+    """Read NAME[@START[+LENGTH]], in seconds of the clock; START is 0 and LENGTH 30 if left out.
+
+    Args:
+        text: the scenario as the command line gives it.
+        origin_ms: event time at which the feed begins.
+        speed: seconds of event time per second of the clock.
 
     Raises:
-        FeedError: the name is not known, or a number is missing.
+        FeedError: the name is not known, or START or LENGTH is not a number.
     """
     name, _, when = text.partition("@")
     start, _, length = when.partition("+")
@@ -97,7 +102,19 @@ async def synthetic(
     scenarios: list[str],
     console: Console,
 ) -> int:
-    """Send a synthetic campaign that ends now or later; return the records sent."""
+    """Send a synthetic campaign and return the number of records sent.
+
+    At speed 1x event time begins now; at any other speed it begins early enough to end now.
+
+    Args:
+        settings: the broker, the topics and the currency.
+        speed: as `parse_speed` reads it.
+        rate: clicks a second of event time.
+        seconds: of the clock that the feed takes; with ``max``, seconds of event time.
+        seed: the same seed gives the same events.
+        scenarios: as `parse_scenario` reads them.
+        console: shows the progress.
+    """
     factor = parse_speed(speed)
     length_ms = round(seconds * (factor or 1.0) * 1000)
     now_ms = int(time.time() * 1000)
@@ -126,11 +143,11 @@ async def synthetic(
 async def file(
     settings: Settings, *, path: Path, mapping_file: Path, speed: str, console: Console
 ) -> int:
-    """Send the rows of a file; return the records sent.
+    """Send the rows of a file and return the number of records sent.
 
     Raises:
-        ConfigError: the mapping is wrong.
-        FeedError: the file is.
+        ConfigError: the mapping is not valid.
+        FeedError: the speed is not valid, or the file does not fit the mapping.
     """
     factor = parse_speed(speed)
     mapping = files.load_mapping(mapping_file)

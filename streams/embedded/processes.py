@@ -1,4 +1,4 @@
-"""Child processes that die with their parent."""
+"""Child processes with a log file each; on Linux they are killed when their parent ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Say whether something accepts connections on the loopback port."""
+    """Return whether something accepts connections on the loopback port."""
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -56,13 +56,13 @@ class Child:
         return self.process.poll() is None
 
     def log_tail(self, lines: int = 12) -> str:
-        """Return the end of the log."""
+        """Return the last lines of the log; empty if it can't be read."""
         with contextlib.suppress(OSError):
             return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
         return ""
 
     def stop(self, *, timeout_s: float = 20.0) -> None:
-        """Ask the process to end, then make it."""
+        """Send SIGTERM, and SIGKILL if the process has not ended after ``timeout_s``."""
         if not self.alive:
             return
         self.process.terminate()
@@ -85,7 +85,16 @@ def start(
     log_file: Path,
     env: Mapping[str, str] | None = None,
 ) -> Child:
-    """Start a child whose output goes to the log file."""
+    """Start a child whose output is appended to the log file.
+
+    On Linux the kernel kills the child when its parent ends.
+
+    Args:
+        name: used in error messages.
+        command: the program and its arguments.
+        log_file: its folder is made if need be.
+        env: the child's environment; None for that of this process.
+    """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("ab") as out:
         process = subprocess.Popen(
@@ -100,10 +109,10 @@ def start(
 
 
 def wait_until(ready: Callable[[], bool], *, child: Child, timeout_s: float) -> None:
-    """Wait for a child to be ready.
+    """Wait until a child is ready; kill it if it is not in time.
 
     Raises:
-        EmbeddedError: it ended, or was not ready in time; with the end of its log.
+        EmbeddedError: the child ended, or was not ready in time; with the end of its log.
     """
     deadline = time.monotonic() + timeout_s
     while not ready():

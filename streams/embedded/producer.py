@@ -1,4 +1,4 @@
-"""Sends records to Kafka, as fast as it can or at the pace of a clock."""
+"""Sends records to Kafka: as fast as possible, or paced by their event times."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ LARGEST_REQUEST = 2 << 20
 
 @asynccontextmanager
 async def producer(broker: Broker) -> AsyncIterator[AIOKafkaProducer]:
-    """Connect a producer.
+    """Connect an idempotent producer; stop it when the block is left.
 
     Raises:
-        BrokerUnreachableError: nothing answers.
+        BrokerUnreachableError: no broker answers.
     """
     client = AIOKafkaProducer(
         **broker.client_options(),
@@ -53,7 +53,13 @@ async def send_all(
     *,
     on_sent: Callable[[int], None] | None = None,
 ) -> int:
-    """Send records as fast as they go; return how many."""
+    """Send records as fast as possible and return their number.
+
+    Args:
+        client: sends them.
+        records: in the order to send them.
+        on_sent: called with the number of records sent, after each `FLUSH_EVERY` and at the end.
+    """
     waiting: list[Any] = []
     sent = 0
     for record in records:
@@ -79,15 +85,18 @@ async def send_paced(
     never_ahead: bool = False,
     on_sent: Callable[[int], None] | None = None,
 ) -> int:
-    """Send records when they are due, event time running ``speed`` times as fast.
+    """Send each record when it is due and return their number.
+
+    Example: at speed 4, a record that is due 60 s of event time after the first is sent 15 s
+    of the clock after the first.
 
     Args:
         client: sends them.
         records: in the order in which they are due.
-        speed: times as fast as the clock.
-        never_ahead: whether event time that has reached the clock goes on at its pace.
-            What is ahead of the clock is refused by the monitor as from the future.
-        on_sent: is told how many were sent.
+        speed: seconds of event time per second of the clock.
+        never_ahead: whether to wait until the clock has reached a record's event time, however
+            large the speed; the monitor rejects events too far ahead of the broker's clock.
+        on_sent: called with the number of records sent before each wait, and at the end.
     """
     started = time.monotonic()
     first_ms: int | None = None
@@ -111,7 +120,7 @@ async def send_paced(
 
 
 async def define(client: AIOKafkaProducer, campaigns: Iterable[Campaign], *, topic: str) -> None:
-    """Put campaigns into the registry."""
+    """Write campaigns to the registry topic, and wait until the broker has each."""
     for campaign in campaigns:
         value = campaign.model_dump_json(exclude_defaults=True).encode()
         await client.send_and_wait(topic, value, campaign.id.encode())

@@ -1,4 +1,4 @@
-"""Kafka and Valkey for a machine that has neither, on ports that stay, until they are stopped."""
+"""Runs Kafka and Valkey on fixed ports until they are stopped, for a machine that has neither."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOKED_AT_EVERY_S = 1.0
 
 @contextlib.contextmanager
 def started(kafka: EmbeddedKafka, console: Console) -> Iterator[EmbeddedKafka]:
-    """Run a broker, with a bar while it is fetched the first time."""
+    """Run a broker, with a progress bar while Kafka is downloaded the first time."""
     with Progress(
         TextColumn("{task.description}"), BarColumn(), console=console, transient=True
     ) as progress:
@@ -34,7 +34,7 @@ def started(kafka: EmbeddedKafka, console: Console) -> Iterator[EmbeddedKafka]:
 
 
 def run(folder: Path, *, kafka_port: int, redis_port: int, console: Console) -> None:
-    """Run both until SIGINT or SIGTERM; what they hold stays in the folder.
+    """Run Kafka and Valkey until SIGINT or SIGTERM; their data are kept in the folder.
 
     Args:
         folder: of their data and logs.
@@ -43,8 +43,8 @@ def run(folder: Path, *, kafka_port: int, redis_port: int, console: Console) -> 
         console: prints the settings that a worker needs.
 
     Raises:
-        MonitorError: a port is taken, or the folder belongs to another port.
-        EmbeddedError: one of them does not come up, or ends by itself.
+        MonitorError: a port is taken, or the folder holds a Kafka of another port.
+        EmbeddedError: Kafka or Valkey does not come up, or ends by itself.
     """
     for option, port in (("--kafka-port", kafka_port), ("--redis-port", redis_port)):
         if processes.listens(port):

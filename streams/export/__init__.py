@@ -1,1 +1,1 @@
-"""What people and Prometheus see: metrics, the live page, its API."""
+"""The web side of a worker: metrics for Prometheus, the live page and its API."""

@@ -1,4 +1,8 @@
-"""What is made of evaluations, made once: pages and scrapes ask far more often than they close."""
+"""Cache of values derived from evaluations.
+
+Pages and scrapes are far more frequent than window closes. A derived value is computed once and
+reused until one of its evaluations is replaced by a newer one.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ Result = TypeVar("Result")
 
 
 class EvaluationCache:
-    """The newest result of each computation, as long as its evaluations are the same objects.
+    """Keeps the newest result of each named computation.
 
-    Evaluations are not kept alive. Threads that ask at once may each compute a result.
+    A result is reused while the computation's evaluations are the same objects. The cache holds
+    them by weak references, so that it does not keep them alive. There is no lock: threads that
+    ask at the same time may each compute the result.
     """
 
     def __init__(self) -> None:
@@ -28,13 +34,13 @@ class EvaluationCache:
         *,
         besides: Hashable = None,
     ) -> Result:
-        """Return what was computed last, or compute it anew where something else goes in.
+        """Return the last result if its inputs are unchanged, else compute and keep a new one.
 
         Args:
             name: of the computation.
-            evaluations: what it is made of.
-            compute: makes it.
-            besides: what else it is made of.
+            evaluations: its inputs, compared by identity.
+            compute: returns the result.
+            besides: its other inputs, compared by value.
         """
         made_of = ([ref(evaluation) for evaluation in evaluations], besides)
         known = self._results.get(name)

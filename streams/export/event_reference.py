@@ -1,4 +1,4 @@
-"""The page on events: their shapes, what becomes of them, and what is written."""
+"""Generates docs/events.md: the events, their fields, dead letters, and the topics written."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "metric": "what was measured, see below; others are left unused",
     "value": "the figure",
 }
-"""What each field means; every field of every event is here."""
+"""Descriptions of all fields of all events, by name."""
 
 _AT = 1_767_240_000_000
 _USER = {"user_id": "u42", "campaign_id": "618-main", "channel": "search", "region": "east"}
@@ -97,7 +97,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "measurement": {"campaign_id": "618-main", "metric": "followers", "value": 10250},
 }
-"""An event of each type, without the fields that all have."""
+"""An example of each type of event, without the fields that all events have."""
 
 REASONS: Final[Mapping[Reason, str]] = {
     Reason.NOT_JSON: "it is no JSON",
@@ -115,7 +115,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.UNKNOWN_CURRENCY: "its currency has no rate at that day; tell one, then redrive",
     Reason.STAGE_FAILURE: "the monitor failed on it: a fault of the monitor",
 }
-"""What each reason for a dead letter means."""
+"""Descriptions of the reasons for dead letters."""
 
 _PAGE: Final = """# Events and topics
 
@@ -215,12 +215,12 @@ def events_of(kind: str) -> tuple[type[Event], ...]:
 
 
 def type_of(event: type[Event]) -> str:
-    """Return what the field ``type`` of an event says."""
+    """Return the value of an event's field ``type``."""
     return str(event.__struct_config__.tag)
 
 
 def example(event: type[Event]) -> dict[str, Any]:
-    """Return an event as it may be sent."""
+    """Return an example event with all common fields, ready to send."""
     name = type_of(event)
     return {"type": name, "event_id": f"{name}-1", "event_time": _AT, **EXAMPLES[name]}
 
@@ -243,7 +243,12 @@ def _about(event: type[Event]) -> str:
 
 
 def _fields(event: type[Event], *, besides: type[Event] | None = None) -> str:
-    """Return the table of an event's fields; empty without any."""
+    """Return the table of an event's fields as Markdown; empty if there are none.
+
+    Args:
+        event: the type of event.
+        besides: leave out the fields of this base type.
+    """
     known = {one.name for one in msgspec.structs.fields(besides)} if besides else set()
     shape: Any = shapes.type_info(event)
     rows = [
@@ -266,7 +271,11 @@ def _type(shape: shapes.Type) -> str:
 
 
 def _names(shape: shapes.Type) -> Iterator[str]:
-    """Yield what a value may be, in words."""
+    """Yield a description of each type that a value may have.
+
+    Raises:
+        TypeError: there is no description for the type.
+    """
     match shape:
         case shapes.UnionType(types=types):
             for one in types:

@@ -1,4 +1,4 @@
-"""What the generated pages have in common."""
+"""Parts shared by the generated pages of docs/."""
 
 from __future__ import annotations
 

@@ -281,7 +281,7 @@ def metrics_page(catalogue: Catalogue) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the pages, or with ``--check`` say which of them differ."""
+    """Write the pages; with ``--check`` report those that differ, and return 1 if any does."""
     pages = {
         FOLDER / "events.md": events_page(),
         FOLDER / "kpis.md": kpis_page(CATALOGUE),

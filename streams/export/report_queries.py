@@ -1,4 +1,8 @@
-"""What the export side needs to know of the configuration."""
+"""Queries of the web side: exported series, scores, funnels, comparisons and outliers.
+
+They combine the configuration with a view of the KPIs. Their results are cached for each
+evaluation.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +22,27 @@ from streams.export.evaluation_cache import EvaluationCache
 from streams.kpis.view import Comparison, Evaluation, KpiView
 
 Compared = tuple[ShownWindow, Reference]
-"""A window, and what it is compared with."""
+"""A window and its reference period."""
 Series = Mapping[str, frozenset[Extra]]
-"""The names of KPIs, and what is exported beside the value of each."""
+"""By name of KPI: what is exported besides its value."""
 Differences = Mapping[Scope, Sequence[tuple[Kpi, Difference]]]
 
 OUTLIERS_SHOWN = 50
-"""So many outliers of a window are exported and shown; all are counted."""
+"""Largest number of outliers that are exported and shown for a window; all are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportQueries:
-    """The KPIs and which of their series are exported, alert rules, scorecards, the calendar."""
+    """Answers queries about a view, by the configuration.
+
+    Args:
+        day: the calendar of business days.
+        currency: ISO 4217 code of the reporting currency.
+        kpis: the KPIs, and which of their series are exported.
+        rules: of alerts; their KPIs are always exported.
+        scorecards: the cards to compute.
+        largest_series_count: limit of exported KPI series.
+    """
 
     day: BusinessDay
     currency: str
@@ -52,9 +65,9 @@ class ReportQueries:
         object.__setattr__(self, "_asked", asked)
 
     def series(self, scope: ScopeKind, window: ShownWindow) -> Series:
-        """Return the KPIs that are exported of scopes in a window, and what of each.
+        """Return the KPIs that are exported for a kind of scope in a window.
 
-        The file asks for them, or an alert rule does.
+        The file of KPIs or an alert rule asks for them.
         """
         key = scope, window
         if key not in self._series:
@@ -67,7 +80,7 @@ class ReportQueries:
         return self._series[key]
 
     def scores(self, view: KpiView) -> list[scorecard_points.Score]:
-        """Return the scores of all cards, on the newest windows."""
+        """Return the scores of all cards in their newest windows; empty before a window closed."""
         if not view.frontier_ms:
             return []
         windows = dict.fromkeys(card.window for card in self.scorecards.scorecards)
@@ -83,7 +96,7 @@ class ReportQueries:
         return self._memo.of("scores", newest.values(), compute, besides=today)
 
     def funnels(self, view: KpiView) -> Mapping[Scope, list[funnel.Step]]:
-        """Return the funnels of all, of channels and of the campaigns that are exported."""
+        """Return the funnels of everything together, of channels and of exported campaigns."""
         now, usual = view.latest.get(funnel.WINDOW), view.latest.get(funnel.REFERENCE)
         if now is None or usual is None:
             return {}
@@ -98,7 +111,7 @@ class ReportQueries:
         return self._memo.of("funnels", [now, usual], compute)
 
     def differences(self, view: KpiView) -> Mapping[Compared, Differences]:
-        """Return how the KPIs that are exported differ from those of reference periods."""
+        """Return by window and reference period how the exported KPIs differ from it."""
         return {
             (window, reference): self._memo.of(
                 f"differences {window} {reference}",
@@ -109,10 +122,10 @@ class ReportQueries:
         }
 
     def _differences_in(self, window: ShownWindow, comparison: Comparison) -> Differences:
-        """Return the differences of one window, by scope.
+        """Return the differences of one window from one reference period, by scope.
 
-        The campaigns that are exported together are not compared: they are not the same
-        ones in both periods.
+        Small campaigns, which are exported as one, are not compared: they may be others in the
+        reference period.
         """
         now, then = comparison.now, comparison.then
         return {
@@ -127,7 +140,7 @@ class ReportQueries:
         }
 
     def outliers(self, view: KpiView) -> Mapping[WindowName, list[peer_outliers.Peer]]:
-        """Return the outliers among peers in each window that lost nothing."""
+        """Return the outliers among peers in each window in which no records were lost."""
         newest = {name: view.latest[name] for name in peer_outliers.WINDOWS if name in view.latest}
         return {
             name: self._memo.of(f"outliers {name}", [latest], partial(self._outliers_in, latest))
@@ -136,7 +149,10 @@ class ReportQueries:
         }
 
     def _outliers_in(self, latest: Evaluation) -> list[peer_outliers.Peer]:
-        """Return the outliers of one window, among the campaigns that are exported."""
+        """Return the outliers of one window; small campaigns are no peers.
+
+        Only KPIs that are complete in the window are compared.
+        """
         return peer_outliers.outliers(
             {
                 scope: values

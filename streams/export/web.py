@@ -1,7 +1,12 @@
-"""The web side of a worker: metrics, health, the live page and its stream.
+"""The web server of a worker: /metrics, health checks, the live page and its stream.
 
-It runs in a thread with a loop of its own, so that it is there before the
-worker has recovered, and shows the recovery.
+It runs in a thread with its own event loop, so that it answers before the worker has recovered
+and shows the progress of the recovery.
+
+- ``/healthz`` is 200 while the server runs.
+- ``/readyz`` is 200 while the worker has its state and reads, and 503 otherwise.
+- ``/api/live`` is the live view as JSON; ``/api/stream`` sends it every second as server-sent
+  events.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ log = logging.getLogger(__name__)
 
 STREAM_EVERY_S = 1.0
 LARGEST_STREAM_COUNT = 200
-"""More pages than this are told to come back later."""
+"""Largest number of open streams; further requests are answered with 503 and Retry-After."""
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -46,7 +51,10 @@ class WebServer:
 
     Args:
         view: returns the worker's view.
-        share: the live view of other workers, if there is Redis.
+        host: address to listen on.
+        port: 0 picks a free one.
+        exports: answers queries about the view.
+        share: exchanges the live view with other workers; None without Redis.
     """
 
     def __init__(
@@ -73,15 +81,15 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """URL of the live page; the loopback address if the server listens on all."""
         host = "127.0.0.1" if self._host in {"0.0.0.0", "::"} else self._host  # noqa: S104
         return f"http://{host}:{self._port}/"
 
     def start(self) -> None:
-        """Listen, in a thread.
+        """Start the thread and wait until it listens.
 
         Raises:
-            MonitorError: the address is taken.
+            MonitorError: the server can't listen on the address, such as one that is taken.
         """
         self._thread.start()
         self._started.wait(10)
@@ -178,11 +186,11 @@ class WebServer:
 
 
 _encode = msgspec.json.Encoder().encode
-"""With a thousand campaigns the picture has a megabyte, and it is asked for every second."""
+"""A fast encoder: with a thousand campaigns the view has a megabyte, and is sent every second."""
 
 
 def _server_log() -> logging.Logger:
-    """Return a log that is silent about requests that are no HTTP: anyone can send those."""
+    """Return a logger that drops errors of malformed requests, which anyone can cause."""
     server_log = logging.getLogger(f"{__name__}.server")
     server_log.addFilter(
         lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
@@ -193,5 +201,5 @@ def _server_log() -> logging.Logger:
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    # Which software answers is nobody's business.
+    # Do not reveal the server software and its version.
     response.headers["Server"] = "kpi-monitor"

@@ -1,1 +1,1 @@
-"""The fault harness: a known log through the real path while faults are injected."""
+"""The fault harness: real workers read a log of known truth while faults are injected."""

@@ -1,4 +1,4 @@
-"""`make chaos`: plays the scenarios and prints what became of them."""
+"""`make chaos`: plays the scenarios and prints a table of their outcomes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WIDTH = 170
 
 
 def main() -> int:
-    """Play what was asked for; 1 if any promise was not kept."""
+    """Play the chosen scenarios; return 1 if any promise was not kept."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
         description="Plays faults against real workers, Kafka and Valkey, and compares every "

@@ -1,4 +1,8 @@
-"""Where a scenario happens: a broker, a Valkey, workers, a feed, and who watches."""
+"""The deployment of a scenario: a broker, a Valkey, workers, a feed and an observer.
+
+At the end everything that the workers published is compared with the truth: counts, dead letters,
+every closed window and the alerts.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ from tests.support.forwarder import Forwarder
 PARTITIONS = 4
 DRAIN_S = 150.0
 WAITS_AT_MOST = 4
-"""So many times its limit a wait may take that makes progress."""
+"""Limit of a wait that makes progress, as a multiple of its timeout."""
 
 RULES = """\
 # None of these is broken by the campaign that the feeder sends: what fires is a false alert.
@@ -55,23 +59,28 @@ FIRST_KPIS = frozenset(
         *("revenue_net", "ctr", "conversion_rate"),
     }
 )
-"""KPIs of version 0.1.0 that are still found in the same way."""
+"""KPIs of version 0.1.0 whose calculation has not changed."""
 COST_KPIS = frozenset(
     {
         *("spend", "cost", "cpm", "cpc", "cpl", "cost_per_order", "cost_per_registration"),
         *("roas", "roi", "ad_cost_ratio"),
     }
 )
-"""Older versions took the cost of labour and channels, which the feed reports, for spend."""
+"""KPIs of cost. Older versions counted the cost of labour and channels as spend."""
 
 
 class NotPlayableError(Exception):
-    """This scenario can't be played here; the message says why."""
+    """Raised if a scenario can't be played on this machine; the message gives the reason."""
 
 
 @dataclass
 class Outcome:
-    """What became of a scenario. Times in seconds, memory in MiB."""
+    """The outcome of a scenario; times in seconds, memory in MiB.
+
+    ``blind_s`` is the longest time without a newer frontier, ``recovered_s`` the time from the end
+    of the fault to normal work (None if never), ``restarts`` counts workers that ended by
+    themselves, ``not_played`` is a reason if the scenario could not be played.
+    """
 
     scenario: str
     sent: int = 0
@@ -100,9 +109,15 @@ class Outcome:
 
 @dataclass
 class Arena:
-    """One scenario's deployment. Workers that end by themselves are started again.
+    """The deployment of one scenario. Workers that end by themselves are started again.
 
-    ``folder`` holds data and logs; more than ``high`` times the usual clicks is an alert.
+    Args:
+        folder: of data and logs.
+        rate: clicks a second of the feed.
+        high: the rule ``clicks-high`` fires above this multiple of the usual clicks.
+        seed: of the feed.
+        oddities: shares of late, repeated and broken records; None for the defaults.
+        settings: environment variables of all workers.
     """
 
     folder: Path
@@ -188,13 +203,19 @@ class Arena:
 
     @property
     def _customers(self) -> Customers | None:
-        """How the workers attribute orders."""
+        """The attribution settings of the workers; None without customers."""
         return None if self.settings.get("KPI_CUSTOMERS") == "false" else Customers()
 
     # Workers
 
     def start(self, *names: str, module: str = "streams", **settings: str) -> None:
-        """Start workers, and start them again whenever they end by themselves."""
+        """Start workers; the supervisor starts them again whenever they end by themselves.
+
+        Args:
+            names: of the workers, which are also their instance ids.
+            module: the Python module that they run.
+            settings: further environment variables.
+        """
         for name in names:
 
             def again(name: str = name) -> Worker:
@@ -210,17 +231,17 @@ class Arena:
             return self._supervised[name]
 
     def take(self, *names: str) -> list[Worker]:
-        """Return workers that are not started again when they end."""
+        """Stop supervising workers and return them: they are not started again."""
         with self._lock:
             return [self._supervised.pop(name) for name in names]
 
     def kill(self, *names: str) -> None:
-        """End workers at once (SIGKILL); they stay away."""
+        """End workers at once (SIGKILL); they are not started again."""
         for worker in self.take(*names):
             worker.child.kill()
 
     def stop(self, *names: str) -> None:
-        """Ask workers to end (SIGTERM); they stay away."""
+        """Ask workers to end (SIGTERM) and check that they do; they are not started again."""
         gone = self.take(*names)
         for worker in gone:
             worker.child.process.terminate()
@@ -228,31 +249,31 @@ class Arena:
             assert worker.child.process.wait(30) == 0, worker.child.log_tail(20)
 
     def again(self, *names: str) -> None:
-        """Start workers again that were ended, with what they had."""
+        """Start ended workers again, with the settings of their last `start`."""
         for name in names:
             with self._lock:
                 self._supervised[name] = self._starts[name]()
 
     def adopt(self, name: str, worker: Worker) -> None:
-        """Look after a worker that was started by hand."""
+        """Supervise a worker that was started outside `start`."""
         with self._lock:
             self._supervised[name] = worker
 
     def leave(self, name: str) -> None:
-        """Do not start a worker again when it ends."""
+        """Stop supervising a worker; `alive` tells when it has ended."""
         with self._lock:
             self._left[name] = self._supervised.pop(name)
 
     def alive(self, name: str) -> bool:
-        """Whether a worker that was left alone still runs."""
+        """Return whether a worker that was given to `leave` still runs."""
         return self._left[name].child.alive
 
     def set_clock(self, offset_s: float) -> None:
-        """Set the clock of all workers that run `tests.support.stepped_clock`."""
+        """Set by how many seconds the clock of `tests.support.stepped_clock` workers is ahead."""
         (self.folder / "clock").write_text(str(offset_s))
 
     def running_from(self, name: str) -> str:
-        """Return where a worker's code comes from, by its environment."""
+        """Return PYTHONPATH=... of a worker's environment; empty if it is not set."""
         environ = Path(f"/proc/{self.worker(name).child.pid}/environ").read_bytes().split(b"\0")
         return next((one.decode() for one in environ if one.startswith(b"PYTHONPATH=")), "")
 
@@ -265,7 +286,7 @@ class Arena:
         return self.folder / f"data-{name}"
 
     def log(self, name: str) -> str:
-        """Return everything that a worker has said so far."""
+        """Return a worker's log to date."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def _supervise(self) -> None:
@@ -283,7 +304,7 @@ class Arena:
     # The course of a scenario
 
     def until_current(self, *, timeout_s: float = 90.0) -> None:
-        """Wait until the monitor is at work and close to the clock."""
+        """Wait until work is normal: the frontier is close to the clock, and the lag is small."""
         since_s = time.monotonic()
         self.wait(
             lambda: self.observer.recovered_after_s(since_s=since_s) is not None,
@@ -292,16 +313,18 @@ class Arena:
         )
 
     def wait(self, reached: Callable[[], object], *, timeout_s: float, why: str) -> None:
-        """Wait for something, as long as the monitor makes progress towards it.
+        """Wait for a condition, as long as the monitor makes progress.
+
+        The limit is on the time without progress, because a worker on a busy machine is slow but
+        not wrong. In all, a wait takes at most `WAITS_AT_MOST` times ``timeout_s``.
 
         Args:
-            reached: says whether it is there.
-            timeout_s: so long without progress is too long, and so many times as long in all:
-                a machine that is busy with other things makes a worker slow, and not wrong.
-            why: what is waited for.
+            reached: returns whether the condition holds.
+            timeout_s: longest time without progress, seconds.
+            why: the condition in words, for the error.
 
         Raises:
-            AssertionError: it did not come; with the ends of the logs.
+            AssertionError: the condition did not come to hold; with the ends of the logs.
         """
         latest_s = time.monotonic() + WAITS_AT_MOST * timeout_s
         deadline_s = time.monotonic() + timeout_s
@@ -317,9 +340,9 @@ class Arena:
         raise AssertionError(f"no progress for {timeout_s:.0f} s: {why}\nhealth: {health}\n{logs}")
 
     def _progress(self) -> object:
-        """Return what changes while workers start, recover, read and close windows.
+        """Return a value that changes while workers start, recover, read and close windows.
 
-        The frontier of a monitor that is well goes on with the clock: it is no progress.
+        The frontier is not part of it: in normal work it advances with the clock.
         """
         latest = self.observer.latest
         logged = sum(
@@ -334,7 +357,7 @@ class Arena:
 
     @contextlib.contextmanager
     def fault(self) -> Iterator[None]:
-        """Mark when the fault begins and ends: recovery is counted from its end."""
+        """Mark the beginning and the end of the fault: recovery is measured from its end."""
         self.fault_began_s = time.monotonic()
         yield
         self.fault_ended_s = time.monotonic()
@@ -345,14 +368,14 @@ class Arena:
             self.fail(f"worker {name} did not say {text!r}")
 
     def resumed_after(self, name: str, topic: str) -> dict[int, int]:
-        """Return the offsets after which a worker said last that it goes on, by partition."""
+        """Return by partition the offset after which a worker last resumed, from its log."""
         told = re.findall(
             rf"{re.escape(topic)}\[(\d+)\] resumes after offset (-?\d+)", self.log(name)
         )
         return {int(partition): int(offset) for partition, offset in told}
 
     def fail(self, why: str) -> None:
-        """Note that a promise was not kept."""
+        """Record that a promise was not kept."""
         self.outcome.failures.append(why)
 
     def expect_health_alert(self, rule: str) -> None:
@@ -361,14 +384,14 @@ class Arena:
             self.fail(f"the data-health alert {rule} did not fire")
 
     def users_of(self, partition: int) -> Callable[[bytes], bool]:
-        """Return whether a key's records go to a partition."""
+        """Return a function that tells whether the records of a key go to the partition."""
         return lambda key: (murmur2(key) & 0x7FFFFFFF) % PARTITIONS == partition
 
     # The broker
 
     @contextlib.contextmanager
     def admin(self) -> Iterator[KafkaAdminClient]:
-        """Connect for administration."""
+        """Connect an admin client; close it when the block is left."""
         client = KafkaAdminClient(**self.cluster.broker.client_options())
         try:
             yield client
@@ -389,7 +412,7 @@ class Arena:
             self.kafka.start()
 
     def collect(self) -> None:
-        """Read what the source topics hold now, and keep it."""
+        """Read all records that the source topics hold now, and keep their values by offset."""
         partitions = [
             TopicPartition(topic, number) for topic in self.topics for number in range(PARTITIONS)
         ]
@@ -412,16 +435,16 @@ class Arena:
             consumer.close()
 
     def newest_sent_ms(self) -> int:
-        """Return the newest event time of what the source topics hold."""
+        """Return the newest event time of all records in the source topics, ms."""
         self.collect()
         values = (value for records in self._records.values() for value in records.values())
         return max(truth.times(values))
 
     def lose(self, topic: str, partition: int, *, first: int, end: int) -> int:
-        """Take note that offsets [first, end) are gone unread; return how many records.
+        """Record that the offsets [first, end) were removed unread; return the number of records.
 
-        Of these, what came in time must be missed. A late record would have
-        corrected a window that was closed and complete without it.
+        Windows that would hold one of them that came in time must be incomplete. A late record is
+        not missed: it would have corrected a window that was closed, and complete, without it.
         """
         kept = self._records[topic, partition]
         missed = self._lost.setdefault((topic, partition), {})
@@ -437,16 +460,16 @@ class Arena:
     # The end
 
     def finish(self, *, feed_on_s: float = 0.0) -> Outcome:
-        """End the feed, wait until all is read, and compare everything with the truth."""
+        """End the feed after ``feed_on_s`` seconds, and `compare`."""
         time.sleep(feed_on_s)
         self.feeder.stop()
         return self.compare()
 
     def compare(self, *, live: bool = True) -> Outcome:
-        """Wait until all is read, and compare everything with the truth.
+        """Wait until all records are read, and compare everything with the truth.
 
         Args:
-            live: whether the events are of now, so that the workers must be current again.
+            live: whether the events are current, so that the workers must return to normal work.
         """
         self.collect()
         true = truth.of(
@@ -471,8 +494,8 @@ class Arena:
                     timeout_s=DRAIN_S,
                     why="the monitor is current again",
                 )
-        # The frontier moves on with the clock; what is closed up to here must be published
-        # by the next checkpoint of the KPI stage.
+        # The frontier advances with the clock. Windows that end before this value must be
+        # published by the next checkpoint of the KPI stage, which comes every 2 s.
         frontier = self.observer.latest.get("frontier") or 0
         time.sleep(2.5)
         self._compare_counts(true)
@@ -534,7 +557,15 @@ class Arena:
         judged: set[oracle.End],
         expected: dict[oracle.Key, dict[str, oracle.Value]],
     ) -> tuple[Published, dict[oracle.Key, dict[str, oracle.Value]]]:
-        """Leave out what version 0.1.0 did not know, of windows that it measured in part."""
+        """Leave out what an older version did not know, in windows that it measured in part.
+
+        These windows begin before ``older_until_ms``. Of them, regions and segments are left out,
+        KPIs of cost, and KPIs that are not published unless version 0.1.0 had them. A published
+        value with four elements lacks ``significant``, which is taken from the calculation.
+
+        Returns:
+            The published and the calculated values to compare.
+        """
         starts = {(name, end): start for name, start, end in judged}
         theirs = dict(expected)
         mine = dict(got)
@@ -559,7 +590,7 @@ class Arena:
         return mine, theirs
 
     def _check_hidden(self, complete: set[oracle.End]) -> None:
-        """Check that no window passes for complete that would hold a lost record."""
+        """Check that no window that would hold a lost record was published as complete."""
         lost = (value for records in self._lost.values() for value in records.values())
         hidden = holding(complete, truth.times(lost))
         if hidden:

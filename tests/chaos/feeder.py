@@ -1,4 +1,4 @@
-"""Sends a seeded campaign at the pace of the clock, from a thread of its own."""
+"""Sends a seeded synthetic campaign at the pace of the clock, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.embedded import producer
 from streams.embedded.synthetic import CAMPAIGNS, FeedRecord, Oddities, Synthetic
 
 HISTORY_MS = 100_000
-"""Sent at once before the clock's pace begins, so that windows are full from the start."""
+"""Event time that is sent at once at the start, in ms, so that windows start full."""
 
 Change = Callable[[FeedRecord], Iterable[FeedRecord]]
 
@@ -26,17 +26,18 @@ def as_they_are(record: FeedRecord) -> Iterable[FeedRecord]:
 
 
 class Feeder:
-    """A producer that does not give up: it waits for its broker.
+    """A producer that retries until its broker is back.
+
+    ``change`` may be replaced at any time: it gets every record that is due, and returns the
+    records that are sent in its place.
 
     Args:
-        broker: where to send.
+        broker: receives the records.
         topics: names of the topics of clicks, orders and campaigns.
         registry: the topic of definitions.
-        rate: clicks a second; a click makes 2.6 records.
-        oddities: shares of late, repeated and broken records.
-
-    ``change`` may be replaced at any time: it gets every record that is due and
-    says what is sent in its place.
+        seed: the same seed gives the same events.
+        rate: clicks a second; each leads to 2.6 records on average.
+        oddities: shares of late, repeated and broken records; None for the defaults.
     """
 
     def __init__(
@@ -60,14 +61,14 @@ class Feeder:
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
 
     def start(self) -> None:
-        """Begin; return once the history is with the broker."""
+        """Start to send; return once the broker has the history."""
         self._thread.start()
         while not self._history_sent.wait(0.1):
             self._raise_failure()
         self._raise_failure()
 
     def stop(self) -> None:
-        """End; return once the broker has everything."""
+        """Stop sending; return once the broker has every record."""
         self._stop.set()
         self._thread.join(200)
         assert not self._thread.is_alive(), "the feeder waits for its broker in vain"
@@ -111,6 +112,6 @@ class Feeder:
                     await client.send(one.topic, one.value, one.key)
                     break
                 except KafkaError:
-                    # Its buffer is full while the broker is away.
+                    # The producer's buffer is full while the broker is away.
                     await asyncio.sleep(0.2)
             self.sent += 1

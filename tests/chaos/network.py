@@ -1,4 +1,4 @@
-"""A broker behind a network that can be cut."""
+"""A broker behind a network connection that can be cut."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from tests.support.forwarder import Forwarder
 
 
 class NetworkedKafka(EmbeddedKafka):
-    """A broker that can also be reached through a network that can be cut."""
+    """A broker with a second listener, which is reached through a forwarder that can be cut."""
 
     network: Forwarder
 
     def properties(self, *, controller: int) -> str:
-        """Return the configuration with one listener more."""
+        """Return the configuration with a further listener behind the forwarder."""
         network = self.network
         return (
             super()

@@ -1,4 +1,4 @@
-"""Watches the workers as on-call would: what is shown, how fresh, which alerts."""
+"""Watches the workers as somebody on call would: freshness, alerts and memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from typing import Any
 
 EVERY_S = 0.25
 FRESH_S = 15.0
-"""A frontier so close to the clock, and a lag under `RECOVERED_LAG_S`, is normal work."""
+"""Largest distance of the frontier from the clock in normal work, seconds."""
 RECOVERED_LAG_S = 3.0
+"""Lag below which work is normal, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was shown at a moment of the monotonic clock."""
+    """The owner's live view at ``at_s`` of the monotonic clock.
+
+    ``behind_clock_s`` is the distance of the frontier from the clock, ``lag_s`` None before the
+    lag is known, ``events`` the number of records read.
+    """
 
     at_s: float
     behind_clock_s: float
@@ -29,9 +34,10 @@ class Sample:
 
 @dataclass
 class Observer:
-    """Polls the owner's live picture and the workers' memory.
+    """Polls the owner's live view and the workers' memory every `EVERY_S`.
 
-    ``picture`` returns it, empty while nobody has one; ``pids`` the workers'.
+    ``picture`` returns the live view, empty without an owner; ``pids`` returns the process ids of
+    the workers. ``peak_rss_mb`` is the largest resident memory of one worker, MiB.
     """
 
     picture: Callable[[], dict[str, Any]]
@@ -46,11 +52,11 @@ class Observer:
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._stop.set()
         self._thread.join(30)
 
@@ -78,7 +84,11 @@ class Observer:
                 self.health_alerts.add(alert["rule"])
 
     def longest_blind_s(self, *, since_s: float) -> float:
-        """Return the longest time in which no newer frontier was shown."""
+        """Return the longest time, in seconds, in which no newer frontier was shown.
+
+        Args:
+            since_s: look at what follows this moment of the monotonic clock.
+        """
         longest, moved_at_s, frontier_ms = 0.0, since_s, 0
         for sample in self.samples:
             if sample.at_s < since_s:
@@ -89,7 +99,11 @@ class Observer:
         return longest
 
     def recovered_after_s(self, *, since_s: float) -> float | None:
-        """Return how long after a moment work was normal again; None if never."""
+        """Return how many seconds after a moment work was normal again; None if never.
+
+        Args:
+            since_s: the moment, of the monotonic clock.
+        """
         for sample in self.samples:
             normal = (
                 sample.lag_s is not None

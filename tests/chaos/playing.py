@@ -1,4 +1,4 @@
-"""Plays scenarios, each in a process of its own, some at a time."""
+"""Plays scenarios, each in a process of its own, several at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ from tests.chaos.scenario import Scenario
 
 
 def play(chosen: list[Scenario], *, jobs: int, keep: bool, console: Console) -> list[Outcome]:
-    """Play each scenario in a process of its own, which also ends what it started."""
+    """Play scenarios and return their outcomes, in the given order.
+
+    Each runs in a process of its own; the processes that it starts end with it.
+
+    Args:
+        chosen: the scenarios.
+        jobs: how many run at a time.
+        keep: whether data and logs are kept even if all scenarios are green.
+        console: shows the progress.
+    """
     home = Path(tempfile.mkdtemp(prefix="kpi-chaos-"))
     progress = Progress(
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""What a scenario is, and how one is run."""
+"""The definition of scenarios, their registry, and the run of one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,25 @@ from tests.chaos.arena import Arena, NotPlayableError, Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A fault, and what the deployment looks like that suffers it.
+    """A fault, and the deployment that it is played on.
 
-    ``play`` gets the arena with its workers at work and the feed flowing, and
-    returns when the fault is over. ``in_ci`` says whether CI plays it too;
-    ``first_settings`` are environment variables of the workers' first start. A
-    ``sabotage`` breaks the promises on purpose: it shows that the harness sees it. Of
-    ``history`` there is no feed: ``play`` sends events of long ago, starts the workers itself
-    and waits until they have read everything.
+    Attributes:
+        name: on the command line.
+        play: gets the arena with current workers and a running feed; returns when the fault is
+            over.
+        workers: names of the workers.
+        settings: environment variables of all workers.
+        oddities: shares of late, repeated and broken records; None for the defaults.
+        rate: clicks a second.
+        high: the rule ``clicks-high`` fires above this multiple of the usual clicks.
+        first_settings: returns environment variables that the workers are started with.
+        feed_on_s: seconds that the feed goes on after the fault.
+        in_ci: whether CI plays the scenario.
+        module: the Python module that the workers run.
+        sabotage: whether the scenario breaks the promises on purpose, to show that the harness
+            notices.
+        history: whether there is no feed: ``play`` sends events of long ago, starts the workers
+            itself and waits until they have read everything.
     """
 
     name: str
@@ -39,7 +50,7 @@ class Scenario:
 
     @property
     def title(self) -> str:
-        """What happens, in words."""
+        """What happens: the first line of the docstring of ``play``."""
         return (self.play.__doc__ or self.name).split("\n")[0].rstrip(".")
 
 
@@ -60,7 +71,11 @@ def scenario(
     sabotage: bool = False,
     history: bool = False,
 ) -> Callable[[Callable[[Arena], None]], Callable[[Arena], None]]:
-    """Take a function as a scenario; its name and docstring are the scenario's."""
+    """Return a decorator that registers a function as a scenario.
+
+    The function's name and docstring become the scenario's name and title; the arguments are those
+    of `Scenario`.
+    """
 
     def take(play: Callable[[Arena], None]) -> Callable[[Arena], None]:
         name = play.__name__.replace("_", "-")
@@ -85,7 +100,7 @@ def scenario(
 
 
 def run(one: Scenario, folder: Path) -> Outcome:
-    """Play a scenario in a folder of its own and return what became of it."""
+    """Play a scenario in a folder of its own and return its outcome."""
     arena = Arena(
         folder,
         rate=one.rate,

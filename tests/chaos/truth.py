@@ -1,4 +1,7 @@
-"""What is true of the records that a broker holds; shares no code with the monitor."""
+"""Calculates the truth about the records that a broker holds.
+
+Shares no code with the monitor: validity, lateness and duplicates are decided here again.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +31,22 @@ _KINDS = {
     "measurement": "measurement",
 }
 _OF_CAMPAIGNS = {"spend_reported", "measurement", "campaign_changed"}
-"""These have no user; a change adds to no KPI."""
+"""Types of events without a user; `campaign_changed` adds to no KPI."""
 _CAMPAIGN_OF = {
     name: campaign.id
     for campaign in CAMPAIGNS
     for name in (campaign.id, campaign.name, *campaign.aliases)
 }
-"""What the feed calls its campaigns; others are called by their id."""
+"""Campaign by id, name and alias, as the feed uses them; other names are taken for ids."""
 
 
 @dataclass
 class Truth:
-    """What must have become of the records.
+    """Totals that the monitor must show, and the events that must count.
 
-    ``rows`` has, for each event that counts, its row for the oracle, ``late_clicks``
-    the times, by user, of clicks that came after something newer.
+    ``rows`` has a row for the oracle of each counted event that KPIs are calculated from.
+    ``late_clicks`` has, by user, the event time in ms of the oldest click that came after a newer
+    event of its partition.
     """
 
     records: int = 0
@@ -55,12 +59,12 @@ class Truth:
 
     @property
     def dead_letters(self) -> int:
-        """How many records must be dead letters."""
+        """Number of records that must be dead letters."""
         return self.too_late + self.broken
 
     @property
     def may_move(self) -> list[int]:
-        """The times of orders that a click which came late may have moved elsewhere."""
+        """Event times of orders whose campaign may have changed, because a click came late."""
         return [
             row["event_time_ms"]
             for row in self.rows
@@ -71,12 +75,17 @@ class Truth:
 
     @property
     def events(self) -> pl.DataFrame:
-        """The events that count, as the oracle takes them."""
+        """The events that count, as a frame for the oracle."""
         return oracle.typed(pl.DataFrame(self.rows, schema=oracle.SCHEMA))
 
 
 def of(partitions: Iterable[Iterable[bytes]]) -> Truth:
-    """Return the truth of partitions, each given by its values in offset order."""
+    """Return the truth of partitions, each given by its records' values in offset order.
+
+    Example: a partition has clicks with event times 12:10:10, 12:00:04 and 12:00:10. The first sets
+    the newest time. The second is 606 s behind it, 601 s less the allowed disorder of 5 s: it is
+    too late. The third is 595 s late, within the horizon of 600 s: it counts, as a late click.
+    """
     truth = Truth()
     for values in partitions:
         seen: set[str] = set()
@@ -106,7 +115,11 @@ def of(partitions: Iterable[Iterable[bytes]]) -> Truth:
 
 
 def in_time(values: Iterable[bytes]) -> list[bool]:
-    """Say of each record of a partition, in offset order, whether it came within the disorder."""
+    """Return for each record of a partition whether it came within the allowed disorder.
+
+    Args:
+        values: of the records, in offset order; a broken record is not in time.
+    """
     found: list[bool] = []
     newest: int | None = None
     for value in values:
@@ -119,7 +132,7 @@ def in_time(values: Iterable[bytes]) -> list[bool]:
 
 
 def times(values: Iterable[bytes]) -> Iterator[int]:
-    """Yield the event times of records, in ms, but for those that are broken."""
+    """Yield the event times of records, in ms; broken records are left out."""
     for value in values:
         event = _event(value)
         if event is not None:
@@ -173,7 +186,7 @@ def _row(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def tally(truth: Truth) -> Counter[str]:
-    """Return the counts by name."""
+    """Return the totals by the names that the live view has for them."""
     return Counter(
         counted=truth.counted, duplicates=truth.duplicates, dead_letters=truth.dead_letters
     )

@@ -1,4 +1,4 @@
-"""Parts of the KPI stage whose work is done before they return: most tests do not cut it."""
+"""Parts of the KPI stage that finish their work before they return, instead of in slices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.kpis.view import Evaluation
 
 
 def settled(snapshot: Snapshot | PendingSnapshot) -> Snapshot:
-    """Return a snapshot whose customers answer at once."""
+    """Return the snapshot of a pending checkpoint, whose customers must answer at once."""
     while not isinstance(snapshot, Snapshot):
         try:
             snapshot.settle().send(None)
@@ -27,38 +27,38 @@ def settled(snapshot: Snapshot | PendingSnapshot) -> Snapshot:
 
 
 class BucketsAtOnce(BucketStore):
-    """Buckets without steps."""
+    """A bucket store whose methods run all of their steps before they return."""
 
     def apply(self, *arguments: Any, **options: Any) -> None:  # type: ignore[override]
-        """Take panes."""
+        """Add the cells of a report to their panes."""
         at_once(super().apply(*arguments, **options))
 
     def expire(self, frontier_ms: int) -> None:  # type: ignore[override]
-        """Sum up, forget and freeze."""
+        """Sum up fine buckets, drop expired ones and spill others."""
         at_once(super().expire(frontier_ms))
 
     def restore(self, *arguments: Any, **options: Any) -> None:  # type: ignore[override]
-        """Take up saved buckets."""
+        """Restore saved buckets."""
         at_once(super().restore(*arguments, **options))
 
     def totals(self, start: int, end: int) -> ScopeTotals:  # type: ignore[override]
-        """Return what each scope had."""
+        """Return the totals of every scope in [start, end)."""
         return at_once(super().totals(start, end))
 
     def totals_of(  # type: ignore[override]
         self, campaigns: Collection[str], start: int, end: int
     ) -> ScopeTotals:
-        """Return what campaigns had."""
+        """Return the totals of the scopes of campaigns in [start, end)."""
         return at_once(super().totals_of(campaigns, start, end))
 
     def take_segments(self) -> Iterator[tuple[bytes, bytes | None]]:  # type: ignore[override]
-        """Yield what is to be stored, written as bytes."""
+        """Yield the changed segments as bytes; None for removed ones."""
         for key, write in super().take_segments():
             yield key, None if write is None else write()
 
 
 class JudgeAtOnce(AlertJudge):
-    """A judge without steps, which is not asked while it is held back."""
+    """A judge that runs all of its steps at once, and ignores windows while it is held back."""
 
     def closed(self, evaluation: Evaluation) -> None:  # type: ignore[override]
         """Judge a window that closed."""
@@ -67,19 +67,19 @@ class JudgeAtOnce(AlertJudge):
 
 
 class KpiJobAtOnce(KpiJob):
-    """Does what there is to do before it returns, and has its snapshots written."""
+    """A KPI job that does all of its work before it returns, and whose snapshots are settled."""
 
     def apply(self, records: Any) -> None:
-        """Take the next reports and do what follows."""
+        """Apply the next reports and do all work that follows."""
         super().apply(records)
         self.work(lambda: False)
 
     def tick(self, position: Position, *, now_ms: int) -> None:
-        """See the time, and renew the view with what is evaluated for it."""
+        """Tick twice, so that the view has what the first tick evaluated for it."""
         for _ in range(2):
             super().tick(position, now_ms=now_ms)
             self.work(lambda: False)
 
     def snapshot(self) -> Snapshot:  # type: ignore[override]
-        """Return what to save and send."""
+        """Return the state to save and the outputs to send."""
         return settled(super().snapshot())

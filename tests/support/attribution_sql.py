@@ -1,6 +1,15 @@
-"""What customers' orders and refunds count for, in SQL: the monitor's truth, found on its own.
+"""Calculates in SQL what customers' orders and refunds count for, independently of the monitor.
 
-Range joins and window functions over raw events; shares no code with the monitor.
+Uses range joins and window functions over raw events, and shares no code with the monitor.
+
+Example: a user clicks on ``search`` on day 1, on ``feed`` on day 2 and on ``email`` on day 3, and
+orders for 100.00 on day 4, naming no campaign. The order has three touches:
+
+- first touch: ``search`` gets the order and its revenue;
+- last touch: ``email`` does;
+- linear: ``search`` and ``feed`` get 3,333 parts of the order's 10,000, and ``email`` 3,334; the
+  revenue is split in the same way;
+- declared: ``none``, as the order says.
 """
 
 from __future__ import annotations
@@ -9,16 +18,17 @@ from typing import Final, NamedTuple
 
 DAY_MS: Final = 86_400_000
 MODELS: Final = ("declared", "first", "last", "linear")
-"""The ways to attribute an order."""
+"""The attribution models."""
 WHOLE: Final = 10_000
-"""The parts of an order."""
+"""Parts of an order, so that a share of it is a whole number."""
 
 
 class Customers(NamedTuple):
-    """How a deployment that remembers customers attributes orders.
+    """The attribution settings of a deployment with customers.
 
-    ``model`` places the orders that name no campaign. What comes into a pane
-    later than ``corrected_for_ms`` need not correct windows that have closed.
+    ``lookback_ms`` is the time before an order in which clicks are touches. ``model`` places the
+    orders that name no campaign. Money that enters a pane later than ``corrected_for_ms`` after
+    it need not correct closed windows.
     """
 
     lookback_ms: int = 7 * DAY_MS
@@ -35,11 +45,15 @@ SELECT * REPLACE ('refund_made' AS kind), NULL, event_time_ms FROM events WHERE 
 
 
 def entries(customers: Customers | None) -> str:
-    """Return what makes the table ``entries`` of the table ``events``.
+    """Return the SQL that makes the table ``entries`` from the table ``events``.
 
-    An entry is an event as it counts, at its place and time: orders have ``nth`` of
-    their customer, credits their model in ``metric`` and parts of an order in
-    ``count``; ``known_ms`` is when it came.
+    An entry is an event with the campaign, channel and time at which it counts. Orders have in
+    ``nth`` their number among their customer's orders. Credits have their model in ``metric`` and
+    parts of an order in ``count``. ``known_ms`` is the time of the event that led to the entry.
+
+    Args:
+        customers: how orders are attributed; None without customers: orders and refunds then
+            count where and when they say.
     """
     if customers is None:
         return FORGETFUL
@@ -124,4 +138,4 @@ _PLACING: Final = {
     "last": "i = n - 1",
     "linear": "i = n - 1",
 }
-"""Which touch places an order that names no campaign."""
+"""By model: SQL of the touch that places an order which names no campaign."""

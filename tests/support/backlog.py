@@ -1,4 +1,4 @@
-"""A backlog of known truth, and what must have become of it."""
+"""Sends a backlog of known truth, and compares the monitor's counts with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from tests.support.cluster import Cluster
 
 
 def fill(cluster: Cluster, *, seconds: int = 240, rate: float = 60.0, seed: int = 3) -> Truth:
-    """Send a synthetic campaign at full speed; return what is true of it."""
+    """Send a synthetic campaign at full speed and return its true totals.
+
+    Args:
+        cluster: the deployment.
+        seconds: of event time, which ends now.
+        rate: clicks a second of event time.
+        seed: the same seed gives the same events.
+    """
     names = (cluster.topic("clicks"), cluster.topic("orders"), cluster.topic("campaigns"))
     made = Synthetic(seed=seed, clicks_per_second=rate, topics=names)
     start_ms = int(time.time() * 1000) // 1000 * 1000 - seconds * 1000
@@ -26,7 +33,7 @@ def fill(cluster: Cluster, *, seconds: int = 240, rate: float = 60.0, seed: int 
 
 
 def assert_exact(cluster: Cluster, truth: Truth) -> None:
-    """Wait until all is read, and compare with what was sent."""
+    """Wait until all records are read, and compare the counts with what was sent."""
     live = cluster.until(
         lambda live: live["health"].get("events", 0) >= truth.records,
         timeout_s=120,

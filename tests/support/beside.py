@@ -1,4 +1,7 @@
-"""What is shown beside the windows that close: references, stages so far, changes' effects."""
+"""Records what the view shows besides closed windows: comparisons, phases, effects of changes.
+
+The recorded values are compared with those of the oracle, which treats each as a period of its own.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tests.support.compare import Published
 from tests.support.offline import Path
 
 TICKS = 9
-"""So often the KPI stage may tick before what was read last is no news."""
+"""Ticks that the KPI stage gets in one look, so that it rebuilds its round-robin values."""
 
 
 class _Period(NamedTuple):
@@ -32,24 +35,28 @@ def _key(period: _Period, scope: Scope) -> oracle.Key:
 
 @dataclass
 class Beside:
-    """Takes down what a path shows of periods that no later event changes."""
+    """Records the values that a path shows of periods that no later event changes.
+
+    ``shown`` has the values by the oracle's keys, ``periods`` the periods that were seen.
+    """
 
     shown: Published = field(default_factory=dict)
     periods: set[_Period] = field(default_factory=set)
 
     def look(self, path: Path, *, unread_from_ms: float, ticks: int = TICKS) -> None:
-        """Wait for more to be shown, and take it down.
+        """Let the KPI stage tick, and record what it shows.
 
         Args:
-            path: what was fed is read to its end.
-            unread_from_ms: the oldest event time that is still to be fed.
-            ticks: so often the KPI stage shows what it has.
+            path: must have read everything that was fed.
+            unread_from_ms: the oldest event time that is still to be fed; periods that end after
+                it are ignored.
+            ticks: number of ticks.
         """
         view = path.kpis.view
         older = set() if view is None else {id(one) for one, *_ in _periods_of(view)}
         for seen in path.linger(ticks):
             for source, period, values in _periods_of(seen):
-                # What was made while reports were still coming is as it was then.
+                # Values from before this look may lack reports that came since.
                 if id(source) in older or period.end_ms > unread_from_ms:
                     continue
                 self.periods.add(period)
@@ -61,11 +68,11 @@ class Beside:
 
     @property
     def ends(self) -> set[oracle.End]:
-        """The periods, as the calculation takes them."""
+        """The periods, as the oracle takes windows."""
         return {(one.what, one.start_ms, one.end_ms) for one in self.periods}
 
     def told(self, expected: oracle.Values) -> oracle.Values:
-        """Return what of a calculation should be shown."""
+        """Return the part of the oracle's values that must be shown."""
         wanted = {
             (one.what, one.end_ms, one.campaign, kind) for one in self.periods for kind in one.kinds
         }
@@ -76,7 +83,10 @@ class Beside:
         }
 
     def _certain(self, key: oracle.Key, kpis: dict[str, oracle.Value]) -> dict[str, oracle.Value]:
-        """Leave out what an effect does not tell, as all KPIs of a kind of source were unsure."""
+        """Leave out KPIs of an effect that need a kind of source of which no KPI is shown.
+
+        If a source was silent, all KPIs that need it are absent.
+        """
         if not key[0].startswith(("before", "after")):
             return kpis
         told = {kind for name in self.shown.get(key, ()) for kind in CATALOGUE[name].sources}
@@ -89,7 +99,11 @@ _Shown = tuple[object, _Period, Iterable[tuple[Scope, KpiValues]]]
 
 
 def _periods_of(view: KpiView) -> Iterator[_Shown]:
-    """Yield what a view shows beside the windows: a thing that is made at once, and its parts."""
+    """Yield the comparisons, phases and effects of a view.
+
+    Yields:
+        The object that the values are a part of, their period, and pairs of a scope and its values.
+    """
     for (window, reference), comparison in view.comparisons.items():
         then = comparison.then
         what = f"{reference} {window}"

@@ -1,4 +1,4 @@
-"""Cells to and from what travels."""
+"""Converts cells to and from their wire format."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from models.kpi.measures import WIDTH
 
 
 def to_wire(cell: Cell) -> CellWire:
-    """Return the cell as it travels."""
+    """Return the wire format of a cell."""
     natural, buyers, *others = [users.to_bytes() for users in cell.users]
     return CellWire(cell.sums, natural, buyers, others, cell.histograms, cell.levels)
 
 
 def from_wire(wire: CellWire) -> Cell:
-    """Read a cell, also one from before measures were appended."""
+    """Return a cell from its wire format, also from one with fewer measures than there are now."""
     cell = Cell(wire.sums + [0] * (WIDTH - len(wire.sums)))
     for index, users in enumerate((wire.natural, wire.buyers, *wire.users)):
         if users:

@@ -1,4 +1,4 @@
-"""Workers as child processes, each test with topics and group of its own."""
+"""Deployments of workers as child processes, each with its own topics and consumer group."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Worker:
 
     @property
     def url(self) -> str:
-        """Where its web side listens; waits until it does."""
+        """URL of the worker's web side; waits until it listens."""
         processes.wait_until(
             lambda: self.ready_file.exists() and self.ready_file.read_text() != "",
             child=self.child,
@@ -46,20 +46,27 @@ class Worker:
         return self.ready_file.read_text()
 
     def get(self, path: str) -> str:
-        """Return what it serves."""
+        """Return the text that the worker serves at a path."""
         with urllib.request.urlopen(self.url + path, timeout=20) as answer:
             text: str = answer.read().decode()
             return text
 
     def live(self) -> dict[str, Any]:
-        """Return its live picture."""
+        """Return the worker's live view."""
         picture: dict[str, Any] = json.loads(self.get("api/live"))
         return picture
 
 
 @dataclass
 class Cluster:
-    """A deployment: one app id, its settings, its workers."""
+    """A deployment: one app id, its settings and its workers.
+
+    Args:
+        kafka: bootstrap address.
+        folder: of data and logs.
+        settings: environment variables of all workers and commands.
+        security: further arguments of `Broker`.
+    """
 
     kafka: str
     folder: Path
@@ -70,12 +77,12 @@ class Cluster:
 
     @property
     def broker(self) -> Broker:
-        """How its Kafka is reached."""
+        """The connection to its Kafka."""
         return Broker(servers=self.kafka, **self.security)
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of its commands."""
+        """The environment variables of its workers and commands."""
         return {
             **os.environ,
             "KPI_KAFKA": self.kafka,
@@ -91,11 +98,16 @@ class Cluster:
         }
 
     def topic(self, name: str) -> str:
-        """Return the name of one of its topics."""
+        """Return the full name of one of its topics, such as ``clicks`` or ``registry``."""
         return f"{self.app_id}-{name}"
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run kpi-monitor with the cluster's settings."""
+        """Run kpi-monitor with the cluster's settings.
+
+        Args:
+            arguments: of the command line.
+            check: whether an exit code other than 0 fails the test.
+        """
         done = subprocess.run(
             command_line(*arguments),
             env=self.environment,
@@ -108,7 +120,13 @@ class Cluster:
         return done
 
     def start(self, name: str = "", *, module: str = "streams", **settings: str) -> Worker:
-        """Start one more worker; ``module`` is what runs it."""
+        """Start a further worker.
+
+        Args:
+            name: its instance id; empty for a new one.
+            module: the Python module that it runs.
+            settings: further environment variables.
+        """
         name = name or f"w{len(self.workers)}"
         ready = self.folder / f"{name}-{uuid.uuid4().hex[:6]}.url"
         child = processes.start(
@@ -133,7 +151,7 @@ class Cluster:
             worker.child.stop()
 
     def owner(self) -> dict[str, Any]:
-        """Return the picture of the worker that owns the KPIs; empty without one."""
+        """Return the live view of the worker that owns the KPIs; empty without an owner."""
         for worker in self.workers:
             if worker.child.alive:
                 with contextlib.suppress(OSError, urllib.error.URLError, ValueError):
@@ -145,7 +163,11 @@ class Cluster:
     def until(
         self, reached: Callable[[dict[str, Any]], object], *, timeout_s: float = 90, why: str = ""
     ) -> dict[str, Any]:
-        """Wait until the owner's picture is as wanted, and return it."""
+        """Wait until the owner's live view meets a condition, and return it.
+
+        Raises:
+            AssertionError: it did not in time, or all workers ended.
+        """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             picture = self.owner()
@@ -160,7 +182,7 @@ class Cluster:
         )
 
     def send(self, topic: str, records: Sequence[tuple[str | None, object]]) -> None:
-        """Send (key, value) records; a value that is not bytes is written as JSON."""
+        """Send pairs of a key and a value; a value that is not bytes is written as JSON."""
         producer = KafkaProducer(**self.broker.client_options(), max_request_size=4 << 20)
         try:
             for key, value in records:
@@ -171,7 +193,7 @@ class Cluster:
             producer.close()
 
     def read(self, topic: str) -> Iterator[Any]:
-        """Yield all records of a topic of one partition."""
+        """Yield all records of a topic that has one partition."""
         consumer = KafkaConsumer(
             **self.broker.client_options(),
             enable_auto_commit=False,

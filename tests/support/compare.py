@@ -1,4 +1,4 @@
-"""Compares published values with calculated ones."""
+"""Compares the published values of windows with those that the oracle calculates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from tests.support import oracle
 
 Published = dict[oracle.Key, dict[str, list[Any]]]
-"""Of a KPI: value, low, high, n, significant."""
+"""By window and scope, then by KPI: value, low, high, n, significant."""
 
 
 def published(
@@ -20,9 +20,11 @@ def published(
 ) -> tuple[Published, set[oracle.End], set[tuple[str, int]], oracle.Compared]:
     """Read the topic of values.
 
+    A window that was published several times counts as it was published last.
+
     Returns:
-        What was published last of every closed window and scope, the windows, which
-        of them were said to be incomplete last, and what each was compared with.
+        The values by window and scope; the windows; those of them that are incomplete, by name and
+        end; and by name and end the period before, [start, end) in ms, None where it is not known.
     """
     found: Published = {}
     ends: set[oracle.End] = set()
@@ -47,9 +49,9 @@ BUYER_KPIS = frozenset(
         *("purchase_conversion_rate", "active_users", "participation_rate"),
     }
 )
-"""KPIs with sets of buyers, which keep the place at which an order stood before a late click."""
+"""KPIs with sets of buyers: a buyer stays where an order stood before a late click moved it."""
 RETENTION = "retention_rate"
-"""The one of them that looks at the period before, too."""
+"""The KPI among `BUYER_KPIS` that also depends on the period before."""
 
 
 def without_moved(
@@ -59,20 +61,22 @@ def without_moved(
     compared: oracle.Compared,
     zone: str,
 ) -> tuple[Published, dict[oracle.Key, dict[str, oracle.Value]]]:
-    """Leave out what an order may have left where it stood before a late click.
+    """Leave out values that a late click may have made differ from the calculation.
 
-    These are the KPIs of its buyer, who can't be taken out of a set again, and zeros
-    where nothing would be: what was seen of a scope stays seen until the end of its day.
+    A late click moves an order to another campaign or channel. Sums are moved with it, but a set of
+    users can't lose a member: the buyer stays counted in the old scope too. The old scope also
+    shows zeros where the calculation has nothing, because an input that was seen on a day stays
+    seen until its end.
 
     Args:
-        got: what was published.
-        expected: what was calculated.
-        moved: the times of orders that may have moved.
-        compared: what each window was compared with.
-        zone: where the days begin.
+        got: the published values.
+        expected: the calculated values.
+        moved: event times of orders that may have moved, ms.
+        compared: the period before each window.
+        zone: time zone of the business days.
 
     Returns:
-        What is left of both.
+        The published and the calculated values that remain.
     """
     times = sorted(moved)
 
@@ -103,7 +107,7 @@ def without_moved(
 
 
 def holding(windows: Iterable[oracle.End], times: Iterable[int]) -> list[oracle.End]:
-    """Return the windows that hold any of the times, in order."""
+    """Return the windows that contain any of the times, sorted."""
     inside = sorted(times)
     return sorted(
         (name, start, end)
@@ -115,13 +119,14 @@ def holding(windows: Iterable[oracle.End], times: Iterable[int]) -> list[oracle.
 def differences(
     got: Published, expected: dict[oracle.Key, dict[str, oracle.Value]], *, in_order: bool = True
 ) -> list[str]:
-    """Return what is not equal, in words.
+    """Return a message for each difference.
 
     Args:
-        got: what was published.
-        expected: what was calculated.
-        in_order: whether money that came after its window had closed came in the order of
-            time; of partitions that are read at different paces, any of it may be there.
+        got: the published values.
+        expected: the calculated values.
+        in_order: whether money that came after its window had closed was read in the order of
+            time. If partitions are read at different speeds it was not, and any part of it may be
+            in the published value.
     """
     wrong: list[str] = []
     for key in got.keys() | expected.keys():
@@ -140,7 +145,7 @@ def differences(
 
 
 def same(mine: Sequence[Any], theirs: oracle.Value, *, in_order: bool = True) -> bool:
-    """Say whether what was published of a KPI is what was calculated, within its slacks."""
+    """Return whether the published value of a KPI equals the calculated one, within its slacks."""
     if len(mine) != 5:
         return False
     value, low, high, n, significant = mine
@@ -160,7 +165,11 @@ def _is_one_of(value: float, theirs: oracle.Value, *, in_order: bool) -> bool:
 
 
 def near(mine: float | None, theirs: float | None, slack: float) -> bool:
-    """Integers are equal, other numbers equal to 12 digits, both give or take the slack."""
+    """Return whether two numbers are equal within the slack.
+
+    Integers must not differ by more than the slack; other numbers must agree to 12 digits or within
+    the slack. None equals only None.
+    """
     if mine is None or theirs is None:
         return mine is theirs
     if isinstance(theirs, int):
@@ -173,5 +182,6 @@ def _bounds_are_near(low: float | None, high: float | None, theirs: oracle.Value
         return near(low, theirs.low, theirs.bound_slack) and near(
             high, theirs.high, theirs.bound_slack
         )
-    # An estimate of one set of users may exceed that of another which holds them.
+    # The estimated size of a subset may exceed that of its set. Of the two results, one then has a
+    # share above 1 and no interval.
     return theirs.slack > 0 and (low is None) is (high is None) and abs(theirs.value - 1) <= 0.08

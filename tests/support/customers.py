@@ -1,4 +1,4 @@
-"""Customers without Redis: what the script does, in memory, and without forgetting."""
+"""Customers in memory instead of Redis: does what the Lua script does, without expiry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ LAST_TOUCH = AttributionRules(lookback_ms=7 * DAY_MS, model="last")
 
 
 class MemoryCustomers:
-    """Logs in a dictionary; away while ``away`` says why, and lost where ``marks`` has none."""
+    """Keeps the customers' logs in a dictionary.
+
+    While ``away`` is not empty, it is the reason why the store can't be reached. ``marks`` has the
+    sources that have recorded entries; removing a mark simulates that Redis lost the data.
+    """
 
     def __init__(self) -> None:
         self.logs: dict[bytes, list[bytes]] = {}
@@ -27,7 +31,15 @@ class MemoryCustomers:
     async def record(
         self, entries: Entries, *, source: str, known: bool, settled_ms: int
     ) -> list[ChangedEntry]:
-        """Add entries that are not there yet; return those of logs with an order or a refund."""
+        """Add entries that are not there yet.
+
+        Returns:
+            The given entries whose log has an order or a refund up to them, each with that part of
+            the log.
+
+        Raises:
+            CustomersAwayError: the store is away, or lacks the mark of a known source.
+        """
         del settled_ms
         if self.away:
             raise CustomersAwayError(self.away)
@@ -50,7 +62,7 @@ class MemoryCustomers:
 def context(
     customers: MemoryCustomers | None = None, *, rules: AttributionRules = LAST_TOUCH
 ) -> CustomerContext:
-    """Return what the jobs of a worker share."""
+    """Return the customer context that the jobs of a worker share."""
     return CustomerContext(
         customers=customers or MemoryCustomers(),
         progress=SettlementProgress(horizon_ms=605_000),

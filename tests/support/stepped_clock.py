@@ -1,4 +1,4 @@
-"""The worker with a clock that is off by the seconds in the file KPI_TEST_CLOCK."""
+"""A worker whose clock is ahead by the seconds in the file that KPI_TEST_CLOCK names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def wrong_time() -> float:
 
 
 def follow(file: Path) -> None:
-    """Set the clock whenever the file says so."""
+    """Read the offset from the file every 0.1 s."""
     global offset_s  # noqa: PLW0603 - a process has one clock
     while True:
         if file.exists() and (text := file.read_text()):

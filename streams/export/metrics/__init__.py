@@ -1,1 +1,1 @@
-"""Prometheus metrics."""
+"""Prometheus metrics: their declarations, their samples and the text of a scrape."""

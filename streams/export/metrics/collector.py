@@ -1,7 +1,9 @@
-"""The metrics of a worker: what it owns now, and nothing else.
+"""Collects the metrics of a worker from its current view.
 
-A campaign that is over or a partition that moved away is gone from the next scrape. Every
-metric is declared here once.
+Only what the worker owns now is exported: a campaign that is no longer in the newest windows, or
+a partition that moved to another worker, is missing from the next scrape. Metrics of the monitor
+are declared once, as a `Spec` here or in the modules beside; those of KPIs follow from the
+catalogue.
 """
 
 from __future__ import annotations
@@ -142,17 +144,17 @@ SPECS = (
 
 
 def moment_metrics(view: WorkerView) -> Iterator[Metric]:
-    """Yield the metrics of a worker that may be others at each scrape."""
+    """Yield the metrics that may change with every scrape: those of the worker and its stages."""
     yield from _worker_metrics(view)
     if view.kpis is not None:
         yield from _stage_metrics(view.kpis)
 
 
 class KpiMetrics:
-    """The metrics of KPIs in closed windows.
+    """Collects the metrics of closed windows.
 
     Args:
-        exports: the KPIs and which of their series are exported, and the scorecards.
+        exports: says which series are exported, and returns scores, funnels and comparisons.
     """
 
     def __init__(self, exports: ReportQueries) -> None:
@@ -160,9 +162,9 @@ class KpiMetrics:
         self._catalogue = exports.catalogue
 
     def chosen(self, kpis: KpiView) -> Chosen:
-        """Return what is exported of a view: what fits the limit, by importance.
+        """Select the series of a view that fit the limit, the most important first.
 
-        Comparisons are cut before the KPIs themselves.
+        Comparisons get what the KPIs leave of the limit, and nothing if KPI series are left out.
         """
         evaluations = [*kpis.latest.values(), *kpis.stages]
         scopes = _by_importance(evaluations)
@@ -182,12 +184,16 @@ class KpiMetrics:
         return self._exports.day.date_of(kpis.frontier_ms)
 
     def of_window(self, rows: Sequence[_Row]) -> Iterator[Metric]:
-        """Yield the metrics of one closed window: a family for each KPI, its n and its bounds."""
+        """Yield the metrics of one closed window: for each KPI its value, its n and its bounds."""
         for kpi in self._catalogue.values():
             yield from self._metrics_of(kpi, rows)
 
     def beside(self, kpis: KpiView, chosen: Chosen) -> Iterator[Metric]:
-        """Yield what is made of closed windows beside their KPIs."""
+        """Yield the other metrics of closed windows.
+
+        They are comparisons, scorecards, funnels, effects of changes, outliers, completeness, and
+        the numbers of series that are exported and left out.
+        """
         yield from difference_metrics(chosen.differences)
         yield from scorecard_metrics(self._exports.scores(kpis))
         yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
@@ -200,12 +206,16 @@ class KpiMetrics:
         yield family(COMPARISONS_LEFT_OUT, [((), chosen.compared.left_out)])
 
     def _exported(self, row: _Row) -> _Row:
-        """Return a row with the KPIs that are to be exported of it."""
+        """Return the row with only the KPIs that are exported."""
         values = row.values
         return row._replace(values={name: values[name] for name in row.series if name in values})
 
     def _rows(self, evaluations: Sequence[Evaluation], scopes: Iterable[Scope]) -> Iterator[_Row]:
-        """Yield the rows of the small campaigns together, and of the scopes in their order."""
+        """Yield the rows in the order in which they are exported.
+
+        First come the small campaigns, summed up as one scope, then all other scopes in the given
+        order.
+        """
         series = self._exports.series
         for evaluation in evaluations:
             if evaluation.other:
@@ -221,7 +231,7 @@ class KpiMetrics:
                     yield _Row(evaluation, scope, values, exported)
 
     def _series_count(self, row: _Row) -> int:
-        """Return how many series a row becomes: values, n, and bounds."""
+        """Return the number of series of a row: each KPI's value, and n and bounds if exported."""
         return sum(
             1 + self._with_n(name, row) + 2 * _with_bounds(name, value, row)
             for name, value in row.values.items()
@@ -262,7 +272,11 @@ class KpiMetrics:
 
 
 class _Fitting(NamedTuple):
-    """How many of some rows are exported, how many series these are, and how many the others."""
+    """The part of a list of rows that fits a limit of series.
+
+    ``rows`` is the number of rows from the first that fit, ``series`` the number of their series,
+    ``left_out`` the number of series of all other rows.
+    """
 
     rows: int
     series: int
@@ -270,21 +284,29 @@ class _Fitting(NamedTuple):
 
 
 def _fitting(counts: Sequence[int], *, limit: int) -> _Fitting:
-    """Return the first rows, given how many series each is, that fit a limit."""
+    """Return how many rows fit a limit of series, from the first.
+
+    Example: rows of 5, 3 and 4 series and a limit of 9: the first 2 rows fit, with 8 series;
+    4 series are left out.
+
+    Args:
+        counts: the number of series of each row, the most important row first.
+        limit: the largest number of series.
+    """
     so_far = [0, *accumulate(counts)]
     rows = bisect_right(so_far, limit) - 1
     return _Fitting(rows, so_far[rows], so_far[-1] - so_far[rows])
 
 
 class Chosen(NamedTuple):
-    """What is exported of a view.
+    """The series of a view that are exported.
 
     Args:
-        rows: of each evaluation, by its identity.
+        rows: of each evaluation, by its `id`.
         differences: from reference periods.
-        shown: how many rows and series fit, and how many do not.
-        compared: the same of the differences.
-        mark: tells one choice from another.
+        shown: how much of the KPI rows fits the limit.
+        compared: how much of the differences fits the rest of the limit.
+        mark: a new object for each choice, by which a cache notices another choice.
     """
 
     rows: Mapping[int, Sequence[_Row]]
@@ -295,7 +317,7 @@ class Chosen(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """The KPIs of one window and scope, and what is exported of them."""
+    """The KPIs of one scope in one window, and which of their series are exported."""
 
     evaluation: Evaluation
     scope: Scope
@@ -308,7 +330,11 @@ def _with_bounds(name: str, value: KpiValue, row: _Row) -> bool:
 
 
 def _by_importance(evaluations: Iterable[Evaluation]) -> list[Scope]:
-    """Return the scopes so that a limit cuts small campaigns first."""
+    """Return the scopes, the most important first, so that a limit cuts small campaigns first.
+
+    Scopes are sorted by the rank of their kind, then by clicks + orders in the window in which
+    they have most of them.
+    """
     volume: dict[Scope, int | float] = {}
     for evaluation in evaluations:
         for scope, values in evaluation.values.items():

@@ -1,4 +1,4 @@
-"""Comparisons with reference periods as metrics."""
+"""Metrics of comparisons with reference periods."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DifferenceRow(NamedTuple):
 
     @property
     def series_count(self) -> int:
-        """How many series it becomes."""
+        """Number of series of the row: for each KPI one to three."""
         return sum(
             1 + (one.ratio is not None) + (one.significant is not None)
             for _, one in self.differences
@@ -55,7 +55,7 @@ class DifferenceRow(NamedTuple):
 def difference_rows(
     compared: Mapping[Compared, Differences], *, scopes: Iterable[Scope]
 ) -> Iterator[DifferenceRow]:
-    """Yield what is exported of comparisons, for the scopes in their order."""
+    """Yield a row for each scope, window and reference period, in the order of the scopes."""
     for scope in scopes:
         for (window, reference), by_scope in compared.items():
             if scope in by_scope:
@@ -63,7 +63,7 @@ def difference_rows(
 
 
 def difference_metrics(rows: Iterable[DifferenceRow]) -> Iterator[Metric]:
-    """Yield the metrics of comparisons; sums of money are in the currency."""
+    """Yield the metrics of comparisons; money is in whole units of the reporting currency."""
     samples: dict[Spec, list[Sample]] = {spec: [] for spec in SPECS}
     for row in rows:
         for kpi, one in row.differences:

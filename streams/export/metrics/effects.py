@@ -1,4 +1,4 @@
-"""What changes of campaigns did, as metrics."""
+"""Metrics of the effects of campaign changes: KPIs before and after each change."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ SPECS = (EFFECT,)
 
 
 def effect_metrics(effects: Iterable[Effect], catalogue: Catalogue) -> Iterator[Metric]:
-    """Yield the metric of changes, which are named by their moment, as RFC 3339 text in UTC.
+    """Yield the metric of effects; the label ``change`` is the moment as RFC 3339 text in UTC.
 
-    Changes of the same thing in the same quarter of an hour have the same values, once.
+    Changes of the same campaign, thing and quarter of an hour have the same labels and values:
+    they are exported once.
     """
     samples = {
         (

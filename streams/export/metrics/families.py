@@ -1,4 +1,4 @@
-"""Metrics are declared once, as specs, and filled with samples for each scrape."""
+"""Declarations of metrics (`Spec`), from which each scrape builds families with samples."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 Sample = tuple[tuple[str, ...], float]
-"""The values of the labels, and the value."""
+"""The values of the labels in the order of `Spec.labels`, and the sample's value."""
 
 
 class Spec(NamedTuple):
-    """A metric: its name, what it says, its labels."""
+    """A declared metric: name, help text, names of labels, and whether it is a counter."""
 
     name: str
     help: str

@@ -1,4 +1,4 @@
-"""Outliers among peers as metrics."""
+"""Metrics of outliers among peers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SPECS = (Z, OUTLIERS)
 
 
 def peer_metrics(outliers: Mapping[WindowName, Sequence[Peer]]) -> Iterator[Metric]:
-    """Yield the metrics of outliers by window; a window that was not judged has none.
+    """Yield the metrics of outliers; a window that was not judged has no samples.
 
     Args:
-        outliers: the largest scores first.
+        outliers: of each window that was judged, the largest scores first.
     """
     yield family(
         Z,

@@ -1,4 +1,4 @@
-"""Scorecards and funnels as metrics."""
+"""Metrics of scorecards and funnels."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SPECS = tuple(value for value in list(globals().values()) if isinstance(value, S
 
 
 def scorecard_metrics(scores: Sequence[Score]) -> Iterator[Metric]:
-    """Yield the metrics of all cards; what has no data has no points, and not 0."""
+    """Yield the metrics of all cards; without data, points are absent and not 0."""
     samples: dict[Spec, list[Sample]] = {spec: [] for spec in SPECS if _CARD[0] in spec.labels}
     for score in scores:
         card = (score.card, *score.scope)
@@ -88,7 +88,7 @@ def scorecard_metrics(scores: Sequence[Score]) -> Iterator[Metric]:
 
 
 def funnel_metrics(funnels: Sequence[tuple[tuple[str, ...], Sequence[Step]]]) -> Iterator[Metric]:
-    """Yield the metrics of funnels, each given by its scope."""
+    """Yield the metrics of funnels, given as pairs of a scope and its steps."""
     losses: list[Sample] = []
     most: list[Sample] = []
     for scope, steps in funnels:

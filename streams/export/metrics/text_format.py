@@ -1,8 +1,12 @@
-"""The text of /metrics: what a closed window says is written once, however often it is scraped.
+"""Writes the text of /metrics, reusing the text of windows that have not changed.
 
-Windows close every ten seconds to every quarter of an hour, and each of thousands of series
-is text. The text of each window is therefore kept by family, and a scrape puts together what
-the families of all windows say, with the few metrics that change at every moment.
+Windows close every ten seconds to every quarter of an hour, and writing thousands of series as
+text is slow. The text of each window is therefore cached by metric family. A scrape joins, family
+by family, the cached texts of all windows and the few metrics that change at every moment.
+
+Example: between two scrapes only ``1m`` and ``5m`` closed. Their samples of ``kpi_clicks_count``
+are written again, those of all other windows are taken from the cache, and all follow one
+``# HELP`` and ``# TYPE`` line.
 """
 
 from __future__ import annotations
@@ -24,10 +28,11 @@ from streams.export.worker_view import ViewSource
 from streams.kpis.view import Evaluation, KpiView
 
 _END = b"# EOF\n"
-"""How OpenMetrics ends."""
+"""The last line of a scrape in OpenMetrics format."""
 FORMATS_KEPT = 3
+"""Number of text formats whose caches are kept, the most recently asked for."""
 _QUICK = 1
-"""The level of compression: a tenth of the size, for a few ms."""
+"""Level of gzip: a tenth of the size, for a few ms of CPU."""
 
 Encode = Callable[[Collector], bytes]
 
@@ -40,7 +45,7 @@ class Answer(NamedTuple):
 
 
 class _Family(NamedTuple):
-    """The text of a family: what it says about itself, and its samples."""
+    """The text of a metric family: its comment lines, and its samples."""
 
     header: bytes
     samples: bytes
@@ -50,22 +55,22 @@ _Families = Mapping[str, _Family]
 
 
 class _Fixed(Collector):
-    """Collects what was made before."""
+    """Collects a fixed list of metrics."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = list(metrics)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics."""
+        """Yield the metrics, as the encoders of prometheus_client ask for them."""
         yield from self._metrics
 
 
 class MetricsText:
-    """Writes a worker's metrics.
+    """Writes a worker's metrics in the format that a scrape asks for.
 
     Args:
         view: returns the worker's view.
-        exports: which series of KPIs there are.
+        exports: says which series of KPIs are exported.
     """
 
     def __init__(self, view: ViewSource, exports: ReportQueries) -> None:
@@ -79,13 +84,13 @@ class MetricsText:
         """Return the answer to a scrape.
 
         Args:
-            accept: its header; what can't be read is answered with plain text.
-            accept_encoding: its header; with gzip the body is compressed.
+            accept: its header; a malformed one is answered in the plain text format.
+            accept_encoding: its header; if it names gzip, the body is compressed.
         """
         try:
             encode, content_type = choose_encoder(accept)
         except (TypeError, ValueError):
-            # Of a version that is no number, such as version==0.0.4, it raises.
+            # choose_encoder raises if a version is not a number, as in version==0.0.4.
             encode, content_type = choose_encoder("")
         body = self._text(encode, self._memo_of(content_type))
         headers = {"Content-Type": content_type, "Vary": "Accept-Encoding"}
@@ -95,7 +100,7 @@ class MetricsText:
         return Answer(body, headers)
 
     def _memo_of(self, content_type: str) -> EvaluationCache:
-        """Return what was written in a format; of those asked for last, as anybody may ask."""
+        """Return the cache of a format; the least recently used are dropped beyond a limit."""
         memo = self._memos.pop(content_type, None) or EvaluationCache()
         self._memos[content_type] = memo
         while len(self._memos) > FORMATS_KEPT:
@@ -123,7 +128,7 @@ class MetricsText:
     def _of_kpis(
         self, kpis: KpiView | None, encode: Encode, memo: EvaluationCache
     ) -> Iterator[_Families]:
-        """Yield the text of closed windows, and of what is made of them."""
+        """Yield the text of each closed window, and of the metrics derived from all of them."""
         if kpis is None:
             return
         evaluations = [*kpis.latest.values(), *kpis.stages]
@@ -134,14 +139,14 @@ class MetricsText:
                 f"window {number}",
                 [evaluation],
                 lambda evaluation=evaluation: self._of_window(evaluation, chosen, encode),  # type: ignore[misc]
-                # Where not everything fits, what fits depends on all windows.
+                # With series left out, the choice for one window depends on all windows.
                 besides=chosen.mark if chosen.shown.left_out else None,
             )
         yield memo.of(
             "beside",
             [*evaluations, *compared],
             lambda: _families(encode, self._kpis.beside(kpis, chosen)),
-            # Scorecards may have exemptions that end on a day.
+            # The day: exemptions of scorecards end with one.
             besides=(self._kpis.day_of(kpis), tuple(kpis.effects)),
         )
 
@@ -150,7 +155,7 @@ class MetricsText:
 
 
 def _families(encode: Encode, metrics: Iterable[Metric]) -> _Families:
-    """Write metrics, each by itself."""
+    """Return the text of each metric, by its name."""
     found: dict[str, _Family] = {}
     for metric in metrics:
         text = encode(_Fixed([metric])).removesuffix(_END)

@@ -1,1 +1,1 @@
-"""The live page: its snapshot, and how workers share it."""
+"""The live page: its HTML, its snapshot as JSON, and the share of it through Redis."""

@@ -1,4 +1,4 @@
-"""The live picture through Redis: any worker can show what one of them owns."""
+"""Shares the live view through Redis, so that every worker can show that of the KPIs' owner."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ EVERY_S = 1.0
 
 
 class LiveShare:
-    """Writes the picture if this worker owns the KPIs, and reads it otherwise.
+    """Writes the live view if this worker owns the KPIs, and reads the owner's otherwise.
 
-    Without Redis nothing is wrong: a worker then shows only its own.
+    ``others`` is the owner's view; None on the owner, without an owner, and while Redis can't be
+    reached: the worker then shows its own view.
     """
 
     def __init__(self, server: RedisServer, *, app_id: str) -> None:
@@ -32,7 +33,11 @@ class LiveShare:
         self.others: dict[str, Any] | None = None
 
     async def run(self, own: Callable[[], dict[str, Any]]) -> None:
-        """Write or read once a second, for ever."""
+        """Write or read the view once a second, until cancelled.
+
+        Args:
+            own: returns this worker's view.
+        """
         while True:
             try:
                 await self._exchange(own())

@@ -1,4 +1,4 @@
-"""The live picture as JSON: what the page shows, and `/api/live` returns."""
+"""Builds the live view as JSON: the page shows it, and `/api/live` returns it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ CAMPAIGN_KPIS = (
     *("impressions", "clicks", "ctr", "unique_visitors", "orders", "buyers", "conversion_rate"),
     *("revenue_gross", "revenue_net", "aov", "spend", "cpc", "roas", "roi"),
 )
-"""What is sent of every campaign each second; /metrics has all of it."""
+"""KPIs that the live view has of each campaign; /metrics has the others."""
 
 
 def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
-    """Return the live picture; without the KPI stage, its parts are empty."""
+    """Return the live view; on workers that do not own the KPIs, the parts about KPIs are empty."""
     kpis = view.kpis
     catalogue = exports.catalogue
     return {
@@ -83,7 +83,7 @@ def _recovery(view: WorkerView) -> dict[str, int] | None:
 
 
 def _progress(kpis: KpiView | None) -> dict[str, Any] | None:
-    """Return how far windows are closed of what is complete, and at which pace."""
+    """Return how many complete windows still wait to be closed, and the pace of closing them."""
     if kpis is None:
         return None
     progress = kpis.progress
@@ -122,7 +122,7 @@ def _health(kpis: KpiView | None) -> dict[str, Any]:
 
 
 def _incomplete(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[str]]:
-    """Return the KPIs that rest on less than everything, by window."""
+    """Return by window the KPIs whose value lacks records or is affected by a silent source."""
     if kpis is None:
         return {}
     return {
@@ -145,7 +145,7 @@ def _totals(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _comparisons(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
-    """Return what everything together is compared with, by window and reference."""
+    """Return the comparisons of the scope ``all``, by window and reference period."""
     found: dict[str, dict[str, Any]] = {}
     for (window, reference), one in kpis.comparisons.items() if kpis else ():
         found.setdefault(window, {})[reference] = {

@@ -1,4 +1,4 @@
-"""The scenarios, by what they hurt; importing this registers all of them."""
+"""The scenarios, grouped by the part that fails; importing this package registers all of them."""
 
 from tests.chaos.faults import (
     broker,

@@ -1,4 +1,4 @@
-"""Brokers that die, pause, are away, forget, or are grown."""
+"""Faults of the broker: killed, paused, away, records removed, partitions added."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.chaos.arena import PARTITIONS, Arena
 from tests.chaos.scenario import scenario
 
 NO_CUSTOMERS = {"KPI_CUSTOMERS": "false"}
-"""A click that is lost is also missing to the orders that it led to, in windows that are whole."""
+"""Without customers: a lost click would also change where orders count, in complete windows."""
 
 
 @scenario(in_ci=True)
 def broker_killed(arena: Arena) -> None:
-    """kill -9 of the broker; started again at once."""
+    """kill -9 of the broker, which is started again at once."""
     with arena.fault():
         arena.kill_broker()
         arena.start_broker()
@@ -46,10 +46,10 @@ def broker_gone(arena: Arena) -> None:
 
 @scenario(workers=("a",), feed_on_s=25.0, settings=NO_CUSTOMERS)
 def retention_passed(arena: Arena) -> None:
-    """Retention removes records that were not read yet: a gap, told and not hidden."""
+    """Retention removes records that were not read yet: a gap is reported and not hidden."""
     arena.stop("a")
     with arena.fault():
-        time.sleep(12)  # what is lost is not in the pane of what was read last
+        time.sleep(12)  # so that the lost records are not in the pane of the last records read
         arena.collect()
         consumer = KafkaConsumer(
             **arena.cluster.broker.client_options(), group_id=arena.cluster.app_id
@@ -65,7 +65,7 @@ def retention_passed(arena: Arena) -> None:
             client.delete_records(before)
         arena.again("a")
     arena.until_current()
-    # The state may be further than what is committed, but not behind what it counted.
+    # The saved state may be ahead of the committed offsets: take the offsets that it resumed after.
     read = arena.resumed_after("a", arena.topics[0])
     lost = sum(
         arena.lose(place.topic, place.partition, first=read[place.partition] + 1, end=end)
@@ -81,7 +81,7 @@ def retention_passed(arena: Arena) -> None:
 
 @scenario(workers=("a",), feed_on_s=3.0)
 def partitions_grown(arena: Arena) -> None:
-    """A source topic gets more partitions: the worker ends, and refuses with the remedy."""
+    """A source topic gets more partitions: the worker ends, and new starts are refused."""
     worker = arena.worker("a")
     arena.feeder.stop()
     time.sleep(6)
@@ -103,7 +103,7 @@ def partitions_grown(arena: Arena) -> None:
 
 @scenario()
 def producer_without_idempotence(arena: Arena) -> None:
-    """A producer sends everything of 10 s again, as one without idempotence may."""
+    """A producer sends all records of 10 s twice, as one without idempotence may."""
     again: list[FeedRecord] = []
 
     def remember(record: FeedRecord) -> Iterator[FeedRecord]:

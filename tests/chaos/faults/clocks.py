@@ -1,4 +1,4 @@
-"""Clocks of workers that are wrong, and step."""
+"""Faults of clocks: the workers' clock is wrong, and steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MODULE = "tests.support.stepped_clock"
 
 @scenario(module=MODULE)
 def clock_steps(arena: Arena) -> None:
-    """The workers' clock steps an hour ahead, then ten minutes back, then is right again."""
+    """The workers' clock is an hour ahead, then ten minutes behind, then right again."""
     with arena.fault():
         for offset_s in (3600, -600, 0):
             arena.set_clock(offset_s)

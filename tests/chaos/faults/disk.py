@@ -1,4 +1,4 @@
-"""Disks that are full, read-only, emptied or corrupted."""
+"""Faults of disks: full, read-only, emptied or corrupted."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.chaos.scenario import scenario
 
 @scenario(in_ci=True)
 def disk_full(arena: Arena) -> None:
-    """The owner's disk takes no more bytes: it ends and says so, the other takes over."""
+    """The owner's disk is full: the owner ends with a message, and the other worker takes over."""
     owner = arena.observer.latest["worker"]
     pid = arena.worker(owner).child.pid
     arena.leave(owner)
     with arena.fault():
-        # No file may grow beyond this: what a full disk says to a write, for one process.
+        # Limit the size of files: writes of this process fail as on a full disk.
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, 1024))
         ended = time.monotonic()
         arena.wait(
@@ -29,7 +29,7 @@ def disk_full(arena: Arena) -> None:
 
 @scenario(workers=("a",))
 def disk_read_only(arena: Arena) -> None:
-    """A worker whose data folder can't be written refuses to start."""
+    """A worker whose data folder is read-only refuses to start."""
     with arena.fault():
         done = arena.cluster.command(
             "worker", "--data-dir", "/proc/kpi-monitor", "--id", "z", check=False
@@ -49,7 +49,7 @@ def store_deleted(arena: Arena) -> None:
 
 @scenario(workers=("a",))
 def store_corrupted(arena: Arena) -> None:
-    """The files of the local table store hold rubbish; it is rebuilt from the changelog."""
+    """The files of the local table store are overwritten; it is rebuilt from the changelog."""
     with arena.fault():
         arena.kill("a")
         stores = sorted(arena.data_dir("a").rglob("*.db"))

@@ -1,4 +1,4 @@
-"""Months of history read at once: everybody is served meanwhile, and everything is right."""
+"""Months of history are read at full speed: workers keep answering, and every window is exact."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from tests.support import data
 from tests.support.cluster import Worker
 
 FIRST_VALUES_S = 10.0
-"""After a worker reads, the first closed windows are published within this time."""
+"""Limit from the first live view of an owner to the first published window, seconds."""
 ALL_VALUES_S = 300.0
+"""Limit from the first live view of an owner to the close of all windows, seconds."""
 ANSWER_S = 1.0
-"""The page and /metrics answer within this time."""
+"""Limit of every answer of the page and /metrics, seconds."""
 STOP_S = 5.0
+"""Limit from SIGTERM to the end of a worker, seconds."""
 _KPIS = ("clicks", "orders", "conversion-rate", "unique-visitors", "revenue-gross")
 SETTINGS = {"KPI_IDLE_AFTER_S": "1.5"}
 
 
 def _rules(arena: Arena, *windows: str) -> dict[str, str]:
-    """Return the settings with rules, of which none is ever broken."""
+    """Return settings with rules for each KPI and window, none of which is ever broken."""
     file = arena.folder / "history-rules.yaml"
     rows = [
         f"  - {{name: {kpi}-{window}, kind: threshold, kpi: {kpi.replace('-', '_')}, "
@@ -42,7 +44,7 @@ def _rules(arena: Arena, *windows: str) -> dict[str, str]:
 
 @dataclass
 class Answers:
-    """Asks workers for their pages again and again, and notes how long the slowest took."""
+    """Requests the pages of workers repeatedly and records the slowest answer of each, seconds."""
 
     arena: Arena
     slowest_s: dict[str, float] = field(default_factory=dict)
@@ -52,13 +54,13 @@ class Answers:
         self._threads: list[threading.Thread] = []
 
     def ask(self, worker: Worker) -> None:
-        """Begin to ask a worker, until it ends."""
+        """Start requests to a worker, from a thread, until it ends or `check` is called."""
         thread = threading.Thread(target=self._ask, args=(worker,), daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def _ask(self, worker: Worker) -> None:
-        assert worker.url  # it waits until the worker listens
+        assert worker.url  # waits until the worker listens
         while not self._over.wait(0.3):
             for path in ("metrics", "", "api/live"):
                 began_s = time.monotonic()
@@ -71,7 +73,7 @@ class Answers:
                 self.slowest_s[path] = max(took_s, self.slowest_s.get(path, 0.0))
 
     def check(self) -> None:
-        """End, and check that every answer came in time."""
+        """Stop, and check that every answer came within `ANSWER_S`."""
         self._over.set()
         for thread in self._threads:
             thread.join(30)
@@ -83,7 +85,7 @@ class Answers:
 
 
 def _send_shop_log(arena: Arena, *, before: str = "9999") -> None:
-    """Send the log, or what of it is before a date."""
+    """Send the shop's log, or its rows before a date like 2020-01."""
     checkout = data.repository()
     log = data.folder(checkout) / data.SHOP_LOG
     head, *lines = log.read_text(encoding="utf-8").splitlines()
@@ -99,7 +101,7 @@ def _published(arena: Arena) -> bool:
 
 
 def _until_all_is_closed(arena: Arena) -> None:
-    """Wait until everything that was sent is read, and every window of it is closed."""
+    """Wait until the frontier has passed the newest event that was sent."""
     newest_ms = arena.newest_sent_ms()
     arena.wait(
         lambda: (arena.observer.latest.get("frontier") or 0) > newest_ms,
@@ -109,12 +111,12 @@ def _until_all_is_closed(arena: Arena) -> None:
 
 
 def _rebalances(arena: Arena) -> int:
-    """Return in how many generations of the group workers said that they joined."""
+    """Return how many rebalances the logs of both workers mention."""
     return sum(len(re.findall(r"is rebalancing", arena.log(name))) for name in ("a", "b"))
 
 
 def _check_order(arena: Arena) -> None:
-    """Check that each window was published in the order of its ends, corrections aside."""
+    """Check that each window was published in the order of its ends, except for corrections."""
     newest: dict[str, int] = {}
     for record in arena.cluster.read("values"):
         closed = json.loads(record.value)
@@ -129,7 +131,7 @@ def _check_order(arena: Arena) -> None:
 
 @scenario(history=True, settings=SETTINGS)
 def shop_history(arena: Arena) -> None:
-    """Five months of a shop's log, read at once by two workers, with values and 20 rules."""
+    """Two workers read five months of a shop's log at full speed, with values and 20 rules."""
     _send_shop_log(arena)
     answers = Answers(arena)
     arena.start("a", "b", **_rules(arena, "1m", "5m", "1h", "day"))
@@ -161,7 +163,7 @@ def shop_history(arena: Arena) -> None:
 
 @scenario(history=True, settings=SETTINGS)
 def shop_history_interrupted(arena: Arena) -> None:
-    """The same, with SIGTERM and kill -9 of both workers and of the broker in the middle."""
+    """Five months of a shop's log; midway workers are stopped and killed, and the broker killed."""
     _send_shop_log(arena)
     _read_with_rules(arena)
     with arena.fault():
@@ -177,7 +179,7 @@ def shop_history_interrupted(arena: Arena) -> None:
 
 @scenario(history=True, settings=SETTINGS, in_ci=True)
 def shop_history_short(arena: Arena) -> None:
-    """Two months of it, with SIGTERM and kill -9 of both workers in the middle."""
+    """Two months of a shop's log, with SIGTERM and kill -9 of both workers midway."""
     _send_shop_log(arena, before="2020-01")
     _read_with_rules(arena)
     with arena.fault():
@@ -203,9 +205,9 @@ def _stop_and_kill(arena: Arena, *, after_s: tuple[int, int]) -> None:
 
 @scenario(history=True, settings={**SETTINGS, "KPI_PUBLISH_VALUES": "false"})
 def sparse_campaigns(arena: Arena) -> None:
-    """90 days of 1,000 campaigns with a click every two weeks, read at once, with 20 rules.
+    """90 days of 1,000 campaigns with 20 clicks each, read at full speed, with 20 rules.
 
-    Its windows are not published: those of the long windows would be tens of gigabytes.
+    The windows are not published: the long ones would be tens of gigabytes.
     """
     rnd = random.Random(7)
     campaigns = [f"c{number}" for number in range(1_000)]
@@ -251,7 +253,13 @@ def _clicks(
 
 
 def _stop(arena: Arena, *names: str, without_broker: bool = False) -> None:
-    """Ask workers to end (SIGTERM), and check that each does so in time."""
+    """Ask workers to end (SIGTERM), and check that each ends within `STOP_S`, with exit code 0.
+
+    Args:
+        arena: the deployment.
+        names: of the workers.
+        without_broker: whether the broker is away; any exit code is right then.
+    """
     workers = arena.take(*names)
     began_s = time.monotonic()
     for worker in workers:

@@ -1,4 +1,4 @@
-"""Input that is odd, silent, transactional, or poison."""
+"""Faults of the input: repeated, late, broken, transactional, silent or poison records."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tests.chaos.arena import Arena
 from tests.chaos.scenario import scenario
 
 RHYTHM_S = 35
-"""So long it takes until the sources have a rhythm."""
+"""Seconds until the usual pauses of the sources are known."""
 
 
 @scenario(oddities=Oddities(duplicates=0.4, late=0.1, broken=0.05), in_ci=True)
 def duplicates_and_disorder(arena: Arena) -> None:
-    """Two fifths of the records come twice, a tenth late, some are broken, some too late."""
+    """40 % of the records come twice, a tenth of the clicks late; some are broken or too late."""
 
     def shuffle(record: FeedRecord) -> Iterator[FeedRecord]:
-        # A repetition has the same id, so it is late by the same.
+        # The draw depends on the value: a repeated record gets the same lateness as the first.
         lot = crc32(record.value[:60]) % 100
         if lot < 2 and b'"type": "click"' in record.value:
             event = json.loads(record.value)
-            # Every other one is beyond the correction horizon: a dead letter.
+            # Half of them are beyond the correction horizon and become dead letters.
             event["event_time"] -= 900_000 if lot else 240_000
             yield record._replace(value=json.dumps(event).encode())
         else:
@@ -42,7 +42,7 @@ def duplicates_and_disorder(arena: Arena) -> None:
 
 @scenario()
 def transactional_producer(arena: Arena) -> None:
-    """A transactional producer commits, aborts, and hangs for a while."""
+    """A transactional producer commits, aborts, and leaves one transaction open for 5 s."""
 
     async def transactions() -> None:
         client = AIOKafkaProducer(
@@ -78,7 +78,7 @@ def transactional_producer(arena: Arena) -> None:
 
 @scenario(feed_on_s=15.0)
 def source_silent(arena: Arena) -> None:
-    """All orders stop to arrive for 40 s: told as a silent source, no KPI alert."""
+    """No orders arrive for 40 s: reported as a silent source, without a KPI alert."""
     orders = arena.topics[1]
     time.sleep(RHYTHM_S)
     with arena.fault():
@@ -90,7 +90,7 @@ def source_silent(arena: Arena) -> None:
 
 @scenario(feed_on_s=15.0)
 def partition_silent(arena: Arena) -> None:
-    """One partition of the clicks is silent for 40 s: told, and no KPI alert."""
+    """One partition of clicks is silent for 40 s: reported as such, without a KPI alert."""
     clicks = arena.topics[0]
     silent = arena.users_of(1)
     time.sleep(RHYTHM_S)
@@ -105,7 +105,7 @@ def partition_silent(arena: Arena) -> None:
 
 @scenario(module="tests.support.faulty_worker")
 def poison_records(arena: Arena) -> None:
-    """A stage fails on single records: they become dead letters, the rest is counted."""
+    """A stage fails on single records: they become dead letters, and all others are counted."""
     number = 0
 
     def poison(record: FeedRecord) -> Iterator[FeedRecord]:

@@ -1,4 +1,4 @@
-"""More input than a worker can take."""
+"""Overload: more input than the worker has CPU time for."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from tests.chaos.arena import Arena
 from tests.chaos.scenario import scenario
 
 COPIES = 60
-# The watchdog takes a worker with so little of the CPU for one that hangs, and rightly.
+# A long watchdog limit: a worker with so little CPU time looks as if it hung.
 SETTINGS = {"KPI_LAG_ALERT_S": "10", "KPI_WATCHDOG_S": "600"}
 
 
 @scenario(workers=("a",), feed_on_s=5.0, settings=SETTINGS, high=COPIES * 3.0)
 def overload(arena: Arena) -> None:
-    """Input beyond what the worker is given time for, for 5 minutes, and catching up."""
+    """More input than the worker has CPU time for, for 5 minutes; then it catches up."""
     _overload(arena, seconds=300)
 
 
 @scenario(workers=("a",), feed_on_s=5.0, settings=SETTINGS, high=COPIES * 3.0, in_ci=True)
 def overload_short(arena: Arena) -> None:
-    """The same for 45 s."""
+    """More input than the worker has CPU time for, for 45 s; then it catches up."""
     _overload(arena, seconds=45)
 
 
 def _overload(arena: Arena, *, seconds: float) -> None:
-    """Let the worker run for 2.5 % of the time only, with many times the input."""
+    """Let the worker run for 2.5 % of the time only, and send `COPIES` copies of each record."""
     pid = arena.worker("a").child.pid
     before_mb = arena.observer.peak_rss_mb
     more = 0
@@ -57,9 +57,9 @@ def _overload(arena: Arena, *, seconds: float) -> None:
 
 
 def _copy(record: FeedRecord, number: int) -> FeedRecord:
-    """Return a record as a copy of it, by one of ten other users.
+    """Return a copy of a record with a new event id, of one of ten other users.
 
-    By the same one, the busiest would click more often than a customer's log takes.
+    With the same user, the busiest would have more clicks than a customer's log keeps.
     """
     value = record.value.replace(b'"event_id": "', b'"event_id": "copy%d-' % number)
     user = b"%d-" % (number % 10)

@@ -1,4 +1,4 @@
-"""Redis that dies, is slow, or loses what it had: the stream waits, and nothing is wrong."""
+"""Faults of Redis: killed, slow, or emptied. Sources wait meanwhile, and no value is wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AWAY = "data-customers-away"
 
 @scenario(in_ci=True)
 def redis_killed_and_slow(arena: Arena) -> None:
-    """Redis is killed, comes back with what it had, and then answers late for 10 s."""
+    """Redis is killed, comes back with its data, and then answers slowly for 10 s."""
     with arena.fault():
         assert arena.valkey.child is not None
         arena.valkey.child.kill()
@@ -40,7 +40,7 @@ def redis_killed_and_slow(arena: Arena) -> None:
 
 @scenario(in_ci=True)
 def redis_emptied(arena: Arena) -> None:
-    """Redis loses everything; the workers wait until the customers are made anew from Kafka."""
+    """Redis loses all data; the workers wait until the customers are rebuilt from Kafka."""
     with arena.fault():
         with redis.Redis.from_url(arena.valkey.url) as client:
             client.flushall()

@@ -1,4 +1,4 @@
-"""A worker that breaks the promises on purpose: the harness must see it."""
+"""A worker that breaks the promises on purpose: the harness must notice it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from tests.chaos.scenario import scenario
 
 @scenario(module="tests.support.forgetful_worker", sabotage=True, feed_on_s=5.0)
 def sabotage(arena: Arena) -> None:
-    """A worker that forgets one event in five hundred, and still says that it counted it."""
+    """A worker silently drops one event in five hundred."""
     with arena.fault():
         pass

@@ -1,4 +1,4 @@
-"""Changelogs that are compacted, truncated or emptied."""
+"""Faults of the changelogs: compacted, truncated or emptied."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _configure(arena: Arena, **configs: str) -> None:
 
 
 def _stored(arena: Arena) -> int:
-    """Return how many records the changelogs really hold."""
+    """Return how many records the changelogs hold now."""
     consumer = KafkaConsumer(**arena.cluster.broker.client_options(), enable_auto_commit=False)
     places = _changelogs(arena)
     consumer.assign(places)
@@ -58,7 +58,7 @@ def _written(arena: Arena) -> int:
 
 
 def _delete(arena: Arena, *, keep: int) -> None:
-    """Remove the changelogs' records but for the last ``keep``."""
+    """Remove all records of the changelogs but the last ``keep`` offsets of each partition."""
     _configure(arena, cleanup_policy="delete")
     with arena.admin() as client:
         client.delete_records({place: max(0, end - keep) for place, end in _ends(arena).items()})
@@ -66,7 +66,7 @@ def _delete(arena: Arena, *, keep: int) -> None:
 
 @scenario(workers=("a",))
 def changelog_compacted(arena: Arena) -> None:
-    """The changelogs are compacted to what is left of them, and the disk is lost."""
+    """The changelogs are compacted, and the worker's disk is lost."""
     _configure(arena, segment_ms="1000", min_cleanable_dirty_ratio="0.001")
     arena.wait(
         lambda: _stored(arena) < 0.6 * _written(arena), timeout_s=120, why="the cleaner compacts"
@@ -80,13 +80,13 @@ def changelog_compacted(arena: Arena) -> None:
 
 @scenario(workers=("a",), feed_on_s=2.0)
 def changelog_truncated(arena: Arena) -> None:
-    """Retention cut the changelogs: a worker without a disk refuses, one with it goes on."""
+    """Retention cuts the changelogs: a worker without local state refuses, one with it goes on."""
     _refused_without_disk(arena, keep=3)
 
 
 @scenario(workers=("a",), feed_on_s=2.0)
 def changelog_emptied(arena: Arena) -> None:
-    """The changelogs are empty: a worker without a disk refuses, one with it goes on."""
+    """The changelogs are emptied: a worker without local state refuses, one with it goes on."""
     _refused_without_disk(arena, keep=0)
 
 

@@ -1,4 +1,4 @@
-"""An older worker's state is taken over."""
+"""Upgrades: this version goes on with the state of an older one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ FIRST_RELEASE = "5badb54"
 """The last commit of 0.1.0, whose state has schema version 1."""
 
 NO_CUSTOMERS = {"KPI_CUSTOMERS": "false"}
-"""Older versions do not remember them."""
+"""Without customers: version 0.1.0 does not keep them."""
 
 
 def _source_of(commit: str, folder: Path) -> Path:
-    """Lay the source of a commit into a folder."""
+    """Write the source of a commit into a folder and return its path.
+
+    Raises:
+        NotPlayableError: the clone is shallow and lacks the commit.
+        AssertionError: the repository lacks the commit.
+    """
     repository = os.environ.get("KPI_REPOSITORY", Path(__file__).parents[3])
     target = folder / "older"
     target.mkdir()
@@ -36,7 +41,7 @@ def _source_of(commit: str, folder: Path) -> Path:
 
 
 def _older(commit: str, arena: Arena) -> dict[str, str]:
-    # Without it, the current folder comes before PYTHONPATH.
+    # PYTHONSAFEPATH: otherwise the current folder comes before PYTHONPATH.
     return {"PYTHONPATH": str(_source_of(commit, arena.folder)), "PYTHONSAFEPATH": "1"}
 
 
@@ -50,7 +55,7 @@ def _first(arena: Arena) -> dict[str, str]:
 
 @scenario(workers=("a",), first_settings=_previous, settings=NO_CUSTOMERS, in_ci=True)
 def upgrade(arena: Arena) -> None:
-    """The commit before this one runs, is stopped, and this one goes on with its state."""
+    """The commit before this one runs, is killed, and this one goes on with its state."""
     _upgrade(arena)
 
 
@@ -66,6 +71,6 @@ def _upgrade(arena: Arena) -> None:
         arena.kill("a")
         arena.start("a")
     arena.until_current()
-    # What the older worker read lies before now, and so do its reports.
+    # Everything that the older worker read and reported is older than now.
     arena.older_until_ms = round(time.time() * 1000) + 10_000
     assert "older" not in arena.running_from("a")

@@ -1,4 +1,4 @@
-"""Workers that end, pause, come and go."""
+"""Faults of workers: killed, stopped, paused, cut off, joining and leaving."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TAKEOVER_LIMIT_S = 15.0
 
 @scenario()
 def worker_killed(arena: Arena) -> None:
-    """kill -9 of the worker that owns the KPIs; the other takes over."""
+    """kill -9 of the worker that owns the KPIs; the other one takes over within 15 s."""
     owner = arena.observer.latest["worker"]
     other = "b" if owner == "a" else "a"
     with arena.fault():
@@ -36,7 +36,7 @@ def worker_killed(arena: Arena) -> None:
 
 @scenario(in_ci=True)
 def workers_killed_again_and_again(arena: Arena) -> None:
-    """kill -9 of one worker after the other, every few seconds."""
+    """kill -9 of two workers by turns, every 4 s."""
     with arena.fault():
         for turn in range(8):
             name = "ab"[turn % 2]
@@ -48,7 +48,7 @@ def workers_killed_again_and_again(arena: Arena) -> None:
 
 @scenario()
 def all_workers_killed(arena: Arena) -> None:
-    """kill -9 of all workers at once; started again after 10 s."""
+    """kill -9 of all workers at once; they are started again after 10 s."""
     with arena.fault():
         arena.kill("a", "b")
         time.sleep(10)
@@ -57,7 +57,7 @@ def all_workers_killed(arena: Arena) -> None:
 
 @scenario()
 def workers_stopped(arena: Arena) -> None:
-    """SIGTERM of all workers; started again after 5 s."""
+    """SIGTERM of all workers; they are started again after 5 s."""
     with arena.fault():
         arena.stop("a", "b")
         time.sleep(5)
@@ -91,7 +91,7 @@ def rolling_restart(arena: Arena) -> None:
 
 @scenario()
 def worker_paused(arena: Arena) -> None:
-    """SIGSTOP of the owner beyond its session; it ends when it comes back."""
+    """SIGSTOP of the owner for longer than its session; it ends when it wakes up."""
     owner = arena.observer.latest["worker"]
     with arena.fault():
         pid = arena.worker(owner).child.pid
@@ -104,7 +104,7 @@ def worker_paused(arena: Arena) -> None:
 
 @scenario(workers=("a",))
 def two_workers_with_one_name(arena: Arena) -> None:
-    """A second worker joins with the instance id of the first, which ends and says so."""
+    """A second worker joins with the instance id of the first, which ends with a message."""
     first = arena.worker("a")
     with arena.fault():
         second = arena.cluster.start("a", KPI_DATA_DIR=str(arena.data_dir("other")))
@@ -115,7 +115,7 @@ def two_workers_with_one_name(arena: Arena) -> None:
 
 @scenario(workers=("b",), feed_on_s=15.0)
 def worker_cut_off(arena: Arena) -> None:
-    """A worker's network is cut beyond its session; what was in its buffers comes late."""
+    """A worker's network is cut for longer than its session; its buffered records arrive late."""
     arena.start("a", KPI_KAFKA=arena.network.address)
     arena.wait(
         lambda: arena.worker("a").live()["phase"] == "running",
@@ -128,7 +128,7 @@ def worker_cut_off(arena: Arena) -> None:
         time.sleep(25)
         arena.network.mend()
     arena.until_current()
-    # Its disk must not pass for newer than it is when its partitions come back.
+    # When its partitions come back, its local store must not be taken for newer than it is.
     arena.stop("b")
     time.sleep(12)
     arena.again("b")
