@@ -315,7 +315,7 @@ def dead_letters(
     kafka: Kafka = None,
     app_id: AppId = None,
     reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
-    limit: Annotated[int, typer.Option(help="Show at most so many.")] = 50,
+    limit: Annotated[int, typer.Option(help="Most records to list.")] = 50,
     redrive: Annotated[
         bool, typer.Option("--redrive", help="Send them to their topics again.")
     ] = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from models.aggregates import ingest_report
 from models.kpi.measures import SUMS
 from models.window import DAY_MS
 from streams.engine.contracts import NotYetError, PendingSnapshot, Position, Snapshot
-from streams.ingest.customers.pending_checkpoint import CustomersAwayError
+from streams.ingest.customers.pending_checkpoint import ChangedEntry, CustomersAwayError, Entries
 from streams.ingest.job import IngestJob
 from tests.support.at_once import settled
 from tests.support.customers import MemoryCustomers, context
@@ -87,6 +88,27 @@ def test_a_cut_that_had_no_answer_is_settled_later_with_the_same_result() -> Non
     assert counted(first)[NOON, "none", "direct", "first_orders"] == 1
     assert counted(second)[NOON, "none", "direct", "first_orders"] == 0
     assert counted(second)[NOON, "none", "direct", "orders"] == 1
+
+
+def test_unreadable_log() -> None:
+    """A log that can't be read makes the whole call repeat: what was read of it counts once."""
+
+    class Damaged(MemoryCustomers):
+        damaged = True
+
+        async def record(self, entries: Entries, **more: Any) -> list[ChangedEntry]:
+            told = await super().record(entries, **more)
+            return [*told[:-1], told[-1]._replace(log=[b"damaged"])] if self.damaged else told
+
+    customers = Damaged()
+    orders = ingest_job("orders", customers=context(customers))
+    orders.apply([order(0), order(1)])
+    pending = unsettled(orders)
+    for _ in range(3):
+        with pytest.raises(CustomersAwayError, match="rebuild"):
+            pending.settle().send(None)
+    customers.damaged = False
+    assert counted(settled(pending))[NOON, "none", "direct", "orders"] == 2
 
 
 def test_customers_that_were_known_must_still_be_there() -> None:

@@ -141,9 +141,10 @@ class PendingCheckpoint:
             known=self.known,
             settled_ms=progress.orders_settled_ms(self.partition),
         )
-        for one in told:
-            changed = _changed_by(one, context.rules)
-            _add_account(changed, self.panes, user=int.from_bytes(one.customer))
+        # All of them before any is added: a log that can't be read makes the whole call repeat.
+        changes = [(one.customer, _changed_by(one, context.rules)) for one in told]
+        for customer, changed in changes:
+            _add_account(changed, self.panes, user=int.from_bytes(customer))
         self._noted += len(call)
         self.known = True
         if self._noted < len(self.entries):
