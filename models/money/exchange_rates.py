@@ -94,7 +94,11 @@ class Rates:
         dates = self._dates.get(currency, [])
         place = bisect_right(dates, on)
         if not place:
-            raise NoRateError(f"no rate of {currency} holds on {on}; known: {self._known()}")
+            if dates:
+                raise NoRateError(
+                    f"no rate of {currency} holds on {on}; the first begins on {dates[0]}"
+                )
+            raise NoRateError(f"no rate of {currency} is known; known: {self._known()}")
         rate = self._rates[currency, dates[place - 1]]
         converted = int(_WIDE.to_integral_value(_WIDE.multiply(Decimal(units), rate)))
         if abs(converted) > LARGEST_AMOUNT:

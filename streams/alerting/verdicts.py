@@ -37,13 +37,13 @@ def threshold(rule: ThresholdRule, value: KpiValue | None) -> Verdict:
         edge = value.value if value.high is None else value.high
         if edge < rule.below:
             return Verdict.BROKEN
-        cleared = value.value >= rule.below * (1 + rule.hysteresis)
+        cleared = value.value >= rule.below + rule.hysteresis * abs(rule.below)
     else:
         assert rule.above is not None
         edge = value.value if value.low is None else value.low
         if edge > rule.above:
             return Verdict.BROKEN
-        cleared = value.value <= rule.above * (1 - rule.hysteresis)
+        cleared = value.value <= rule.above - rule.hysteresis * abs(rule.above)
     return Verdict.HOLDS if cleared else Verdict.BETWEEN
 
 

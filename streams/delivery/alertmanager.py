@@ -148,13 +148,21 @@ class AlertmanagerDelivery:
             self._sent[_identity(alert)] = (_told(alert), now_s)
         self.delivered += len(alerts)
 
+    def forget(self, *, in_view: Sequence[Alert]) -> None:
+        """Forget what was sent of alerts that are not in view any more."""
+        kept = {_identity(alert) for alert in in_view}
+        self._sent = {identity: sent for identity, sent in self._sent.items() if identity in kept}
+
     async def run(self) -> None:
         """Deliver alerts for ever; try again while Alertmanager does not take them."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
                 now_ms = self._now_ms()
-                due = self.due(self._alerts() or (), now_s=now_ms / 1000)
+                in_view = self._alerts()
+                if in_view is not None:
+                    self.forget(in_view=in_view)
+                due = self.due(in_view or (), now_s=now_ms / 1000)
                 if due and await self._post(session, due, now_ms=now_ms):
                     self.record_sent(due, now_s=now_ms / 1000)
                 await asyncio.sleep(0.5)

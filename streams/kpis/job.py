@@ -351,7 +351,8 @@ class KpiJob:
         """
         frontier_ms = self._coverage.frontier.frontier_ms
         next_end = self._closing.next_end(frontier_ms=frontier_ms)
-        return frontier_ms if next_end is None else next_end - PANE_MS
+        closed_ms = frontier_ms if next_end is None else next_end - PANE_MS
+        return max(closed_ms, self._settled_ms)
 
     def _settle(self, closed_ms: int) -> Steps[None]:
         """Record that windows are closed up to a time, and expire what later windows do not need.

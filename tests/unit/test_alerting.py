@@ -46,6 +46,9 @@ def verdict(value: KpiValue | None, **changed: Any) -> Verdict:
         (KpiValue(11, n=10), {"hysteresis": 0.1}, H),
         (KpiValue(11, n=10), {"above": 10}, B),
         (KpiValue(9.5, n=10), {"above": 10, "hysteresis": 0.1}, M),
+        (KpiValue(-9.5, n=10), {"below": -10, "hysteresis": 0.1}, M),
+        (KpiValue(-9, n=10), {"below": -10, "hysteresis": 0.1}, H),
+        (KpiValue(-10.5, n=10), {"above": -10, "hysteresis": 0.1}, M),
         (KpiValue(9, 7, 9.9, 9), {}, B),
         (KpiValue(9, 7, 10.1, 9), {}, M),
         (KpiValue(11, 9.9, 12, 9), {"above": 10}, M),
@@ -404,6 +407,17 @@ def test_firing_alerts_are_sent_at_once_again_and_when_they_resolve() -> None:
         (99.0, resolved),
     ]
     assert due_states(sequence) == ["-", "firing", "-", "firing", "-", "resolved", "-"]
+
+
+def test_forgotten() -> None:
+    """What was sent of an alert is known as long as the alert is in view, and no longer."""
+    delivery = AlertmanagerDelivery("http://x", page_url=str, alerts=list, now_ms=lambda: 0)
+    firing = alert(AlertState.FIRING)
+    delivery.record_sent([firing], now_s=0.0)
+    delivery.forget(in_view=[firing])
+    assert not delivery.due([firing], now_s=1.0)
+    delivery.forget(in_view=[])
+    assert delivery.due([firing], now_s=1.0) == [firing]
 
 
 def test_a_resolved_alert_that_was_never_sent_is_no_news() -> None:

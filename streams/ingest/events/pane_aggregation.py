@@ -61,7 +61,7 @@ class FoldingCell:
     def __init__(self) -> None:
         self.sums = [0] * measures.WIDTH
         self.users: tuple[set[int], ...] = tuple(set() for _ in measures.USER_SETS)
-        self.histograms: tuple[Histogram, ...] = ({}, {}, {})
+        self.histograms: tuple[Histogram, ...] = tuple({} for _ in measures.DISTRIBUTIONS)
         self.levels: dict[int, LevelWire] = {}
 
     def merge(self, other: FoldingCell) -> None:

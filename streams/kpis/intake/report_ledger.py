@@ -5,8 +5,8 @@ report of each partition, and recognises a repeated report by its end. A worker 
 dead may have reported offsets that its successor reports too. The successor has a higher epoch and
 starts from the same checkpoint, so its report replaces the other one, which is retracted.
 
-Example: worker A is taken for dead with its head at 41, and B succeeds it from there. A still writes
-its next head and reports (41, 51].
+Example: worker A is taken for dead with its head at 41, and B succeeds it from there. A still
+writes its next head and reports (41, 51].
 
     worker  epoch  report    verdict
     A       3      (41, 51]  APPLIED
