@@ -38,9 +38,7 @@ def test_the_rate_is_the_newest_that_holds_on_the_day() -> None:
     assert known.to_units(Decimal(1), "USD", on=date(2023, 11, 13)) == 70_000
     assert known.to_units(Decimal(1), "USD", on=date(2023, 11, 14)) == 72_000
     assert known.to_units(Decimal(1), "CNY", on=date(1999, 1, 1)) == 10_000
-    with pytest.raises(
-        NoRateError, match="holds on 2023-10-31; the first begins on"
-    ):
+    with pytest.raises(NoRateError, match="holds on 2023-10-31; the first begins on"):
         known.to_units(Decimal(1), "USD", on=date(2023, 10, 31))
 
 

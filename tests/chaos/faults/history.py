@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import threading
@@ -16,13 +17,14 @@ from tests.chaos.arena import Arena
 from tests.chaos.scenario import scenario
 from tests.support import data
 from tests.support.cluster import Worker
+from tests.support.starved import Starved
 
 FIRST_VALUES_S = 10.0
 """Limit from the first live view of an owner to the first published window, seconds."""
 ALL_VALUES_S = 300.0
 """Limit from the first live view of an owner to the close of all windows, seconds."""
 ANSWER_S = 1.0
-"""Limit of every answer of the page and /metrics, seconds."""
+"""Limit of every answer of the page and /metrics, without the wait for a core, seconds."""
 STOP_S = 5.0
 """Limit from SIGTERM to the end of a worker, seconds."""
 _KPIS = ("clicks", "orders", "conversion-rate", "unique-visitors", "revenue-gross")
@@ -44,10 +46,15 @@ def _rules(arena: Arena, *windows: str) -> dict[str, str]:
 
 @dataclass
 class Answers:
-    """Requests the pages of workers repeatedly and records the slowest answer of each, seconds."""
+    """Requests the pages of workers repeatedly and records how long the slowest took, seconds.
+
+    The limit is for the worker: the time in which it or this process waited for a core is left
+    out of what is checked (`busy_s`), and shown in what is noted (`slowest_s`).
+    """
 
     arena: Arena
-    slowest_s: dict[str, float] = field(default_factory=dict)
+    slowest_s: float = 0.0
+    busy_s: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._over = threading.Event()
@@ -63,25 +70,29 @@ class Answers:
         assert worker.url  # waits until the worker listens
         while not self._over.wait(0.3):
             for path in ("metrics", "", "api/live"):
-                began_s = time.monotonic()
+                starved, began_s = Starved(worker.child.pid, os.getpid()), time.monotonic()
                 try:
                     worker.get(path)
                 except (OSError, urllib.error.URLError):
                     if not worker.child.alive:
                         return
                 took_s = time.monotonic() - began_s
-                self.slowest_s[path] = max(took_s, self.slowest_s.get(path, 0.0))
+                self.slowest_s = max(took_s, self.slowest_s)
+                busy_s = took_s - starved.seconds()
+                self.busy_s[path] = max(busy_s, self.busy_s.get(path, 0.0))
 
     def check(self) -> None:
         """Stop, and check that every answer came within `ANSWER_S`."""
         self._over.set()
         for thread in self._threads:
             thread.join(30)
-        for path, took_s in self.slowest_s.items():
-            if took_s > ANSWER_S:
-                self.arena.fail(f"/{path} took {took_s:.1f} s")
-        slowest = max(self.slowest_s.values())
-        self.arena.outcome.notes.append(f"slowest answer {slowest * 1000:.0f} ms")
+        for path, busy_s in self.busy_s.items():
+            if busy_s > ANSWER_S:
+                self.arena.fail(f"/{path} took {busy_s:.1f} s")
+        busy_s = max(self.busy_s.values())
+        self.arena.outcome.notes.append(
+            f"slowest answer {self.slowest_s * 1000:.0f} ms, {busy_s * 1000:.0f} ms with a core"
+        )
 
 
 def _send_shop_log(arena: Arena, *, before: str = "9999") -> None:
