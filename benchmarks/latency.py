@@ -29,8 +29,9 @@ from models.window import PANE_MS
 from streams import app as monitor
 from streams import settings
 from streams.broker import Broker
-from streams.embedded import processes, producer
+from streams.embedded import processes
 from streams.embedded.kafka import EmbeddedKafka
+from streams.operations import producer
 
 DISORDER_S = 5.0
 FRONTIER = re.compile(r"^kpi_monitor_frontier_timestamp_seconds (\S+)$", re.MULTILINE)

@@ -22,12 +22,12 @@ from rich.table import Table
 from streams import app as monitor
 from streams import config, recovery, settings
 from streams.embedded import demo as demos
-from streams.embedded import feeding, letters
 from streams.embedded import services as embedded_services
 from streams.engine import topics as engine_topics
 from streams.engine.process_fence import end_process
 from streams.errors import MonitorError
 from streams.ingest.registry import reader
+from streams.operations import dead_letter_topic, feeding
 
 cli = typer.Typer(
     name="kpi-monitor",
@@ -322,7 +322,7 @@ def dead_letters(
 ) -> None:
     """List records that were not counted, and why; with --redrive send them again."""
     chosen = settings.load(kafka=kafka, app_id=app_id)
-    found = letters.read(chosen.broker, topic=chosen.dead_letters_topic, reason=reason)
+    found = dead_letter_topic.read(chosen.broker, topic=chosen.dead_letters_topic, reason=reason)
     table = Table("topic", "offset", "reason", "detail", "record", show_lines=False)
     for letter in found[:limit]:
         text = (letter.value or b"")[:80].decode("utf-8", "backslashreplace")
@@ -333,7 +333,7 @@ def dead_letters(
     out.print(table)
     out.print(f"{len(found)} dead letters" + (f", {limit} shown" if len(found) > limit else ""))
     if redrive:
-        out.print(f"{letters.redrive(chosen.broker, found)} sent again")
+        out.print(f"{dead_letter_topic.redrive(chosen.broker, found)} sent again")
 
 
 @cli.command(epilog="Example: kpi-monitor services --data data/services")

@@ -1,7 +1,7 @@
 """The demo: Kafka, Valkey, a worker and a feed on this machine, with a scripted incident.
 
 Event time begins in the past and runs `SPEED` times as fast as the clock until it has caught
-up. A scenario of `streams.embedded.synthetic` breaks something, so that an alert fires and
+up. A scenario of `streams.operations.synthetic` breaks something, so that an alert fires and
 resolves. A demo of limited length ends with checks: every record must have been counted as
 it was sent, KPIs must be exported, and the alert must have fired and resolved.
 """
@@ -31,12 +31,13 @@ from rich.table import Table
 
 from models.window import DAY_MS, QUARTER_MS, align_down
 from streams.broker import Broker
-from streams.embedded import processes, producer, services
+from streams.embedded import processes, services
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.processes import Child
-from streams.embedded.synthetic import SCENARIOS, Recurring, Scenario, Synthetic, staged
 from streams.embedded.valkey import EmbeddedValkey
 from streams.errors import MonitorError
+from streams.operations import producer
+from streams.operations.synthetic import SCENARIOS, Recurring, Scenario, Synthetic, staged
 
 SPEED = 4.0
 """Seconds of event time per second of the clock; an alert so fires and resolves sooner."""

@@ -22,9 +22,9 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from streams.embedded import processes
-from streams.embedded.synthetic import Oddities
 from streams.embedded.valkey import EmbeddedValkey
 from streams.errors import EmbeddedError
+from streams.operations.synthetic import Oddities
 from tests.chaos import truth
 from tests.chaos.feeder import Feeder
 from tests.chaos.network import NetworkedKafka

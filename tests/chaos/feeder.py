@@ -11,8 +11,8 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from streams.broker import Broker
-from streams.embedded import producer
-from streams.embedded.synthetic import CAMPAIGNS, FeedRecord, Oddities, Synthetic
+from streams.operations import producer
+from streams.operations.synthetic import CAMPAIGNS, FeedRecord, Oddities, Synthetic
 
 HISTORY_MS = 100_000
 """Event time that is sent at once at the start, in ms, so that windows start full."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.embedded.synthetic import Oddities
+from streams.operations.synthetic import Oddities
 from tests.chaos.arena import Arena, NotPlayableError, Outcome
 
 

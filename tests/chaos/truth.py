@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from streams.embedded.synthetic import CAMPAIGNS
+from streams.operations.synthetic import CAMPAIGNS
 from tests.support import oracle
 
 DISORDER_MS = 5_000

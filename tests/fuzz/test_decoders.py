@@ -19,13 +19,13 @@ from models.alerts import RuleBook
 from models.campaigns.campaign import Campaign, CampaignBook
 from models.dead_letters import DeadLetter, Reason
 from streams import config
-from streams.embedded import files
-from streams.embedded.files import FileMapping
 from streams.engine import state_log
 from streams.engine.contracts import Output, Snapshot, SourcePartition
 from streams.engine.state_log import StateLog
 from streams.errors import ConfigError, FeedError, StateError
 from streams.ingest.events.decoding import EventDecoder, Rejected
+from streams.operations import event_files
+from streams.operations.event_files import FileMapping
 from tests.fuzz import edits, fuzzed, json_values
 from tests.support.at_once import settled
 from tests.support.offline import NOON, event, ingest_job, record
@@ -202,4 +202,8 @@ def test_a_log_is_read_or_refused(text: bytes) -> None:
         file.write(text)
         file.flush()
         with contextlib.suppress(FeedError):
-            list(files.records(Path(file.name), mapping, topics=("clicks", "orders", "campaigns")))
+            list(
+                event_files.records(
+                    Path(file.name), mapping, topics=("clicks", "orders", "campaigns")
+                )
+            )

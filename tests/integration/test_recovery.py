@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from streams.embedded.kafka import EmbeddedKafka
-from streams.embedded.synthetic import Truth
+from streams.operations.synthetic import Truth
 from tests.support.backlog import assert_exact, fill
 from tests.support.cluster import Cluster
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from streams.embedded import producer
-from streams.embedded.synthetic import CAMPAIGNS, Synthetic, Truth
+from streams.operations import producer
+from streams.operations.synthetic import CAMPAIGNS, Synthetic, Truth
 from tests.support.cluster import Cluster
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from models.window import MINUTE_MS
-from streams.embedded import demo, producer
-from streams.embedded.synthetic import SCENARIOS, FeedRecord, Recurring, staged
+from streams.embedded import demo
+from streams.operations import producer
+from streams.operations.synthetic import SCENARIOS, FeedRecord, Recurring, staged
 from tests.support.offline import NOON
 
 

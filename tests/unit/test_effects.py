@@ -18,7 +18,6 @@ from models.campaigns.campaign_change import KEPT, Change, Changes
 from models.money.exchange_rates import Rate, Rates
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from streams.broker import Broker
-from streams.embedded import synthetic
 from streams.engine.steps import Steps, at_once
 from streams.export.page.snapshot import live
 from streams.export.report_queries import ReportQueries
@@ -27,6 +26,7 @@ from streams.ingest.registry.reader import RegistryReader
 from streams.kpis.view import Effect
 from streams.kpis.windows.change_effects import SHOWN
 from streams.kpis.windows.round_robin import RoundRobin
+from streams.operations import synthetic
 from tests.chaos import truth
 from tests.support.at_once import settled
 from tests.support.offline import (

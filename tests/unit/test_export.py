@@ -21,7 +21,6 @@ from models.scope import ALL, Scope
 from models.scorecards.scorecard import ScorecardBook
 from models.window import HOUR_MS, BusinessDay, Reference
 from streams import config
-from streams.embedded import synthetic
 from streams.engine.contracts import Position
 from streams.engine.runtime.running_job import EngineStats
 from streams.export.metrics.text_format import MetricsText
@@ -30,6 +29,7 @@ from streams.export.report_queries import ReportQueries
 from streams.export.worker_view import WorkerView
 from streams.kpis.view import Comparison, Evaluation, KpiView
 from streams.kpis.windows.comparisons import KINDS
+from streams.operations import synthetic
 from tests.support.customers import context
 from tests.support.offline import NOON, Path, Record, ingest_job
 

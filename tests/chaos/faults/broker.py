@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from kafka import KafkaConsumer, TopicPartition
 
-from streams.embedded.synthetic import FeedRecord
+from streams.operations.synthetic import FeedRecord
 from tests.chaos.arena import PARTITIONS, Arena
 from tests.chaos.scenario import scenario
 

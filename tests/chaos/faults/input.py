@@ -11,7 +11,7 @@ from zlib import crc32
 
 from aiokafka import AIOKafkaProducer
 
-from streams.embedded.synthetic import FeedRecord, Oddities
+from streams.operations.synthetic import FeedRecord, Oddities
 from tests.chaos.arena import Arena
 from tests.chaos.scenario import scenario
 

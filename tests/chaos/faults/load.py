@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 
-from streams.embedded.synthetic import FeedRecord
+from streams.operations.synthetic import FeedRecord
 from tests.chaos.arena import Arena
 from tests.chaos.scenario import scenario
 

@@ -26,8 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.campaigns.campaign import Campaign
 from streams import config
-from streams.embedded.synthetic import FeedRecord
 from streams.errors import FeedError
+from streams.operations.synthetic import FeedRecord
 
 TOPIC_OF_TYPE: dict[str, int] = {
     **dict.fromkeys(("impression", "click", "visit"), 0),

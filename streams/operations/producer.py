@@ -13,8 +13,8 @@ from aiokafka.errors import KafkaConnectionError
 
 from models.campaigns.campaign import Campaign
 from streams.broker import Broker
-from streams.embedded.synthetic import FeedRecord
 from streams.errors import BrokerUnreachableError
+from streams.operations.synthetic import FeedRecord
 
 FLUSH_EVERY = 5_000
 LARGEST_REQUEST = 2 << 20

@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streams.embedded import files, producer
-from streams.embedded.synthetic import SCENARIOS, FeedRecord, Scenario, Synthetic, staged
 from streams.errors import FeedError
+from streams.operations import event_files, producer
+from streams.operations.synthetic import SCENARIOS, FeedRecord, Scenario, Synthetic, staged
 from streams.settings import Settings
 
 __all__ = ["SCENARIOS", "file", "parse_scenario", "parse_speed", "synthetic"]
@@ -150,7 +150,7 @@ async def file(
         FeedError: the speed is not valid, or the file does not fit the mapping.
     """
     factor = parse_speed(speed)
-    mapping = files.load_mapping(mapping_file)
+    mapping = event_files.load_mapping(mapping_file)
     if mapping.campaigns:
         async with producer.producer(settings.broker) as client:
             await producer.define(client, mapping.campaigns, topic=settings.registry_topic)
@@ -161,5 +161,5 @@ async def file(
             "once.",
             highlight=False,
         )
-    records = files.records(path, mapping, topics=settings.source_topics)
+    records = event_files.records(path, mapping, topics=settings.source_topics)
     return await _send(settings, records, speed=factor, console=console, total=None)
