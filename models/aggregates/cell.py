@@ -22,7 +22,6 @@ from typing import Protocol
 
 import msgspec
 
-from models.aggregates import histograms
 from models.aggregates.distinct_users import Distinct
 from models.aggregates.histograms import Histogram
 from models.kpi.measures import DISTRIBUTIONS, SET_INDEX, UNIONS, USER_SETS, WIDTH
@@ -92,19 +91,6 @@ class Cell:
             return self._counted.counts
         unions = (self.users_in(map(SET_INDEX.__getitem__, names)) for names in UNIONS.values())
         return [users.estimate for users in (*self.users, *unions)]
-
-    @classmethod
-    def total(cls, cells: Sequence[Cell]) -> Cell:
-        """Return the sum of one or more cells, which are not changed."""
-        total = cls(list(map(sum, zip(*(cell.sums for cell in cells), strict=True))))
-        by_set = zip(*(cell.users for cell in cells), strict=True)
-        total._users = [Distinct.union_of(users) for users in by_set]
-        for cell in cells:
-            for index, counts in enumerate(cell.histograms):
-                histograms.merge(total.histograms[index], counts)
-            for index, level in cell.levels.items():
-                total.levels[index] = max(level, total.levels.get(index, level))
-        return total
 
     def users_in(self, indices: Iterable[int]) -> Distinct:
         """Return the union of some of the sets, by index."""

@@ -125,32 +125,6 @@ def weigh_judgements(names: Sequence[str], judgements: Mapping[str, object]) -> 
     return _weigh(names, matrix, called)
 
 
-def weigh_matrix(names: Sequence[str], rows: Sequence[Sequence[object]]) -> Priorities:
-    """Return the weights from a full matrix, in which a row compares its name with every other.
-
-    Unlike judgements, which are opinions on Saaty's scale, the entries may be any positive numbers
-    or fractions, such as measured ratios.
-
-    Raises:
-        ValueError: the matrix does not fit the names, or is not reciprocal.
-        InconsistentError: the consistency ratio is over 0.1.
-    """
-    _check_names(names)
-    size = len(names)
-    if len(rows) != size or any(len(row) != size for row in rows):
-        raise ValueError(f"{size} names need a matrix of {size} rows and columns")
-    given = [[_positive(value) for value in row] for row in rows]
-    matrix: Matrix = np.eye(size)
-    for index, name in enumerate(names):
-        if abs(given[index][index] - 1) > 1e-9:
-            raise ValueError(f"{name}/{name}: is 1, and not {as_text(given[index][index])}")
-    for row, column in _pairs(size):
-        there, back = f"{names[row]}/{names[column]}", f"{names[column]}/{names[row]}"
-        _check_reciprocal(back, given[column][row], there, given[row][column])
-        matrix[row, column], matrix[column, row] = given[row][column], 1 / given[row][column]
-    return _weigh(names, matrix, {})
-
-
 def _weigh(
     names: Sequence[str], matrix: Matrix, called: Mapping[tuple[int, int], str]
 ) -> Priorities:

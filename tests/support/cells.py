@@ -1,7 +1,10 @@
-"""Converts cells to and from their wire format."""
+"""Converts cells to and from their wire format, and adds them up one by one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from models.aggregates import histograms
 from models.aggregates.cell import Cell, CellWire
 from models.aggregates.distinct_users import Distinct
 from models.kpi.measures import WIDTH
@@ -23,3 +26,16 @@ def from_wire(wire: CellWire) -> Cell:
         cell.histograms[index] = counts
     cell.levels = wire.levels
     return cell
+
+
+def total(cells: Sequence[Cell]) -> Cell:
+    """Return the sum of one or more cells: what the columns of the KPI stage are compared with."""
+    summed = Cell(list(map(sum, zip(*(cell.sums for cell in cells), strict=True))))
+    by_set = zip(*(cell.users for cell in cells), strict=True)
+    summed.users[:] = [Distinct.union_of(users) for users in by_set]
+    for cell in cells:
+        for index, counts in enumerate(cell.histograms):
+            histograms.merge(summed.histograms[index], counts)
+        for index, level in cell.levels.items():
+            summed.levels[index] = max(level, summed.levels.get(index, level))
+    return summed

@@ -13,7 +13,7 @@ from models.aggregates import histograms
 from models.aggregates.cell import Cell, CellWire
 from models.aggregates.distinct_users import Distinct
 from models.kpi.measures import DISTRIBUTIONS, LEVELS, USER_SETS, WIDTH
-from tests.support.cells import from_wire, to_wire
+from tests.support.cells import from_wire, to_wire, total
 
 amounts = st.integers(0, 10**15)
 
@@ -71,10 +71,10 @@ def content(cell: Cell) -> tuple[Any, ...]:
 @given(cells, cells, cells)
 @settings(max_examples=60)
 def test_cells_add_up_in_any_order_and_grouping(a: Cell, b: Cell, c: Cell) -> None:
-    expected = content(Cell.total([a, b, c]))
+    expected = content(total([a, b, c]))
     for one, two, three in permutations((a, b, c)):
-        assert content(Cell.total([one, two, three])) == expected
-        assert content(Cell.total([one, Cell.total([two, three])])) == expected
+        assert content(total([one, two, three])) == expected
+        assert content(total([one, total([two, three])])) == expected
 
 
 @given(cells)

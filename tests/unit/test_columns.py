@@ -27,7 +27,7 @@ from streams.kpis.columnar.cell_columns import (
 )
 from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.storage import bucket_codec
-from tests.support.cells import to_wire
+from tests.support.cells import to_wire, total
 from tests.unit.test_cells import cells, content
 
 CAMPAIGNS = ("c1", "c2", "c3")
@@ -49,7 +49,7 @@ def held(columns: CellColumns, facets: FacetIndex) -> dict[str, tuple[Any, ...]]
 
 def one_by_one(made: Rows) -> dict[str, tuple[Any, ...]]:
     by_campaign = {
-        name: content(Cell.total([Cell(), *(cell for campaign, cell in made if campaign == name)]))
+        name: content(total([Cell(), *(cell for campaign, cell in made if campaign == name)]))
         for name in CAMPAIGNS
     }
     return {name: cell for name, cell in by_campaign.items() if cell != content(Cell())}

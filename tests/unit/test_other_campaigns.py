@@ -22,7 +22,7 @@ from streams.engine.steps import at_once
 from streams.kpis.calculation.kpi_calculator import KpiCalculator, KpiValues
 from streams.kpis.calculation.scope_calculation import Cells, calculate, calculate_together
 from tests.support.at_once import BucketsAtOnce
-from tests.support.cells import to_wire
+from tests.support.cells import to_wire, total
 from tests.support.offline import NOON
 from tests.unit.test_cells import cells_of, content
 
@@ -84,7 +84,7 @@ def calculated(made: list[Made], seen: dict[str, int], *, top_campaigns: int) ->
 
 def one_by_one(made: list[Made], small: frozenset[str], *, before: bool) -> Cell:
     cells = [one.cell for one in made if one.campaign in small and one.before == before]
-    return Cell.total([Cell(), *cells])
+    return total([Cell(), *cells])
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,7 +134,7 @@ def test_a_user_of_several_other_campaigns_is_one_visitor(count: int) -> None:
     found = calculated(made, {}, top_campaigns=1)
     assert found.small == {"k1", "k2", "k3"}
     assert found.other["clicks"].value == 3 * 2 * step
-    together = Cell.total([one.cell for one in made[1:4]])
+    together = total([one.cell for one in made[1:4]])
     assert found.other["unique_visitors"].value == together.counts()[0]
     assert abs(together.counts()[0] - count) <= (0 if count <= EXACT_LIMIT else 0.05 * count)
     assert found.other["traffic_uplift"].value == 0
