@@ -8,7 +8,7 @@ since the epoch in UTC, or RFC 3339 text.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -181,3 +181,18 @@ SHAPES: dict[str, object] = {
     "campaigns": CampaignsTopic,
 }
 """The types of event that each source topic may carry."""
+
+
+def events_of(kind: str) -> tuple[type[Event], ...]:
+    """Return the types of event that a kind of source topic may carry."""
+    union: Any = SHAPES[kind]
+    return tuple(union.__args__)
+
+
+def type_of(event: type[Event]) -> str:
+    """Return the value of an event's field ``type``."""
+    return str(event.__struct_config__.tag)
+
+
+KIND_OF_TYPE = {type_of(event): kind for kind in SHAPES for event in events_of(kind)}
+"""The kind of source topic of each value of the field ``type``."""

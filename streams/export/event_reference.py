@@ -11,7 +11,7 @@ import msgspec
 from msgspec import inspect as shapes
 
 from models.dead_letters import Reason
-from models.events import SHAPES, Event, UserEvent
+from models.events import SHAPES, Event, UserEvent, events_of, type_of
 from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
 from streams.export.markdown import GENERATED, table
 from streams.kpis.output_records import SCOPES_PER_RECORD
@@ -206,17 +206,6 @@ def events_page() -> str:
         written=table(("topic", "key", "what"), _WRITTEN),
         reasons=table(("reason", "when"), ((f"`{reason}`", REASONS[reason]) for reason in Reason)),
     )
-
-
-def events_of(kind: str) -> tuple[type[Event], ...]:
-    """Return the types of events of a source topic."""
-    union: Any = SHAPES[kind]
-    return tuple(union.__args__)
-
-
-def type_of(event: type[Event]) -> str:
-    """Return the value of an event's field ``type``."""
-    return str(event.__struct_config__.tag)
 
 
 def example(event: type[Event]) -> dict[str, Any]:

@@ -22,21 +22,31 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.campaigns.campaign import Campaign
+from models.events import KIND_OF_TYPE, SHAPES, events_of, type_of
+from models.kpi.measures import SOURCE_KINDS
 from streams import config
 from streams.errors import FeedError
 from streams.operations.synthetic import FeedRecord
 
-TOPIC_OF_TYPE: dict[str, int] = {
-    **dict.fromkeys(("impression", "click", "visit"), 0),
-    **dict.fromkeys(("order_placed", "order_refunded", "registration", "lead", "survey"), 1),
-    **dict.fromkeys(
-        ("campaign_defined", "campaign_changed", "campaign_ended", "spend_reported", "measurement"),
-        2,
-    ),
+
+def _is_integer(shape: object) -> bool:
+    info = msgspec.inspect.type_info(shape)
+    types = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    return {type(one) for one in types} - {msgspec.inspect.NoneType} == {msgspec.inspect.IntType}
+
+
+_INTEGERS = {
+    type_of(event): {
+        field.name for field in msgspec.structs.fields(event) if _is_integer(field.type)
+    }
+    for kind in SHAPES
+    for event in events_of(kind)
 }
+"""The fields of each type of event that are whole numbers; a CSV file has texts."""
 
 
 class TimeColumn(BaseModel):
@@ -153,15 +163,16 @@ def _records(
 def _as_record(
     kind: str, event_id: str, time_ms: int, body: dict[str, str], *, topics: tuple[str, str, str]
 ) -> FeedRecord:
-    if kind not in TOPIC_OF_TYPE:
-        raise FeedError(f"no event type {kind!r}; known: {', '.join(TOPIC_OF_TYPE)}")
+    if kind not in KIND_OF_TYPE:
+        raise FeedError(f"no event type {kind!r}; known: {', '.join(KIND_OF_TYPE)}")
     event: dict[str, Any] = {"type": kind, "event_id": event_id, "event_time": time_ms, **body}
-    for name in ("count", "dwell_ms", "items", "nps", "csat"):
-        if name in event:
-            event[name] = int(event[name])
+    for name in _INTEGERS[kind] & body.keys():
+        event[name] = int(event[name])
     key = event.get("user_id") or event.get("campaign_id", "")
     value = json.dumps(event, ensure_ascii=False).encode()
-    return FeedRecord(time_ms, topics[TOPIC_OF_TYPE[kind]], str(key).encode(), value)
+    return FeedRecord(
+        time_ms, topics[SOURCE_KINDS.index(KIND_OF_TYPE[kind])], str(key).encode(), value
+    )
 
 
 def _rows(path: Path, mapping: FileMapping) -> Iterator[dict[str, Any]]:

@@ -25,6 +25,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from models.campaigns.campaign import Budget, Campaign, Stage
+from models.events import KIND_OF_TYPE
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, whole_quarter
 
 SPEND_EVERY_MS = 10 * SECOND_MS
@@ -416,10 +417,8 @@ class Synthetic:
         )
 
     def _topic_of(self, kind: str) -> str:
-        if kind in {"impression", "click", "visit"}:
-            return self._clicks
-        of_campaigns = {"spend_reported", "measurement", "campaign_changed"}
-        return self._campaigns if kind in of_campaigns else self._orders
+        topics = {"clicks": self._clicks, "orders": self._orders, "campaigns": self._campaigns}
+        return topics[KIND_OF_TYPE[kind]]
 
     def _oddly(self, made: list[FeedRecord]) -> Iterator[FeedRecord]:
         rnd, odd, truth = self._random, self._odd, self.truth

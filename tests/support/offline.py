@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 from models.alerts import RuleBook
 from models.campaigns.campaign import Campaign
 from models.campaigns.campaign_change import Change
+from models.events import KIND_OF_TYPE
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.measures import SOURCE_KINDS
 from models.money.exchange_rates import Rates
@@ -311,9 +312,7 @@ class Path:
 
 def kind_of(body: dict[str, Any]) -> str:
     """Return the kind of source topic of an event."""
-    if body["type"] in {"impression", "click", "visit"}:
-        return "clicks"
-    return "campaigns" if body["type"] in {"spend_reported", "measurement"} else "orders"
+    return KIND_OF_TYPE[body["type"]]
 
 
 def taken_over(path: Path, *, version: int, **others: Any) -> KpiJob:

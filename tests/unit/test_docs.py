@@ -8,7 +8,7 @@ import pytest
 
 from models.aggregates import ingest_report
 from models.campaigns.campaign import Campaign
-from models.events import SHAPES, Event
+from models.events import SHAPES, Event, events_of, type_of
 from models.kpi.catalogue import KPIS
 from models.kpi.measures import SourceKind
 from streams.export import event_reference
@@ -35,7 +35,7 @@ def test_every_metric_and_kpi_is_documented(repository: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "event"),
-    [(kind, event) for kind in SHAPES for event in event_reference.events_of(kind)],
+    [(kind, event) for kind in SHAPES for event in events_of(kind)],
 )
 def test_every_example_of_an_event_counts(kind: SourceKind, event: type[Event]) -> None:
     job = ingest_job(kind, campaigns=(Campaign(id="618-main"),))
@@ -47,11 +47,7 @@ def test_every_example_of_an_event_counts(kind: SourceKind, event: type[Event]) 
 
 
 def test_there_is_an_example_of_every_type_and_no_other() -> None:
-    types = [
-        event_reference.type_of(event)
-        for kind in SHAPES
-        for event in event_reference.events_of(kind)
-    ]
+    types = [type_of(event) for kind in SHAPES for event in events_of(kind)]
     assert list(event_reference.EXAMPLES) == types
 
 
