@@ -6,6 +6,7 @@ are kept in the cache folder.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
@@ -59,6 +60,8 @@ def cache_folder() -> Path:
 def resolve_jars(*, progress: Callable[[float], None] | None = None) -> list[Path]:
     """Return Kafka's class path, downloading it the first time.
 
+    One process downloads; others that ask meanwhile wait for it.
+
     Args:
         progress: called with the downloaded share, 0 to 1, every 0.3 s.
 
@@ -66,13 +69,21 @@ def resolve_jars(*, progress: Callable[[float], None] | None = None) -> list[Pat
         EmbeddedError: Maven Central can't be reached.
     """
     folder = cache_folder() / f"kafka-{KAFKA_VERSION}"
-    listing = folder / "classpath.txt"
-    if listing.exists():
-        jars = [Path(line) for line in listing.read_text().splitlines()]
-        if jars and all(jar.exists() for jar in jars):
-            return jars
-    jgo = processes.from_extra("jgo")
     folder.mkdir(parents=True, exist_ok=True)
+    listing = folder / "classpath.txt"
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _listed(listing) or _downloaded(listing, progress=progress)
+
+
+def _listed(listing: Path) -> list[Path]:
+    """Return the class path of an earlier download; empty if there is none, or not all of it."""
+    jars = [Path(line) for line in listing.read_text().splitlines()] if listing.exists() else []
+    return jars if all(jar.exists() for jar in jars) else []
+
+
+def _downloaded(listing: Path, *, progress: Callable[[float], None] | None) -> list[Path]:
+    jgo, folder = processes.from_extra("jgo"), listing.parent
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(folder, done, progress), daemon=True)
     if progress is not None:

@@ -34,9 +34,18 @@ STREAM_EVERY_S = 1.0
 LARGEST_STREAM_COUNT = 200
 """Largest number of open streams; further requests are answered with 503 and Retry-After."""
 
+_PAGE = {
+    "live.html": "text/html",
+    "live.css": "text/css",
+    "live.js": "text/javascript",
+    "texts_en.js": "text/javascript",
+    "texts_zh.js": "text/javascript",
+}
+"""The files of the live page, and their types."""
+
 _HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+        "default-src 'none'; style-src 'self'; script-src 'self'; "
         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     ),
@@ -72,7 +81,8 @@ class WebServer:
         self._exports = exports
         self._share = share
         self._metrics_text = MetricsText(view, exports)
-        self._page = resources.files("streams.export.page").joinpath("live.html").read_text("utf-8")
+        folder = resources.files("streams.export.page")
+        self._page = {name: folder.joinpath(name).read_bytes() for name in _PAGE}
         self._streams = 0
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -122,7 +132,8 @@ class WebServer:
         app.on_response_prepare.append(_add_headers)
         app.add_routes(
             [
-                web.get("/", self._index),
+                web.get("/", self._file),
+                *(web.get(f"/{name}", self._file) for name in _PAGE),
                 web.get("/metrics", self._metrics),
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
@@ -146,8 +157,9 @@ class WebServer:
             return own
         return {**self._share.others, "now": own["now"], "owner": False}
 
-    async def _index(self, _: web.Request) -> web.Response:
-        return web.Response(text=self._page, content_type="text/html")
+    async def _file(self, request: web.Request) -> web.Response:
+        name = request.path.lstrip("/") or "live.html"
+        return web.Response(body=self._page[name], content_type=_PAGE[name], charset="utf-8")
 
     async def _metrics(self, request: web.Request) -> web.Response:
         answer = await asyncio.to_thread(

@@ -21,7 +21,7 @@ from streams.export.worker_view import WorkerView
 from tests.fuzz import edits, fuzzed
 from tests.support.offline import NOON, Path, event
 
-PATHS = ("/", "/metrics", "/healthz", "/readyz", "/api/live", "/api/stream")
+PATHS = ("/", "/live.js", "/metrics", "/healthz", "/readyz", "/api/live", "/api/stream")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 ALLOWED = {200, 400, 403, 404, 405, 408, 411, 413, 414, 417, 431, 503}
 """503 is a worker that is not ready, at /readyz only."""
@@ -169,6 +169,7 @@ def check_headers(answer: http.client.HTTPResponse) -> None:
     policy = answer.getheader("Content-Security-Policy") or ""
     assert policy.startswith("default-src 'none'")
     assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
     assert answer.getheader("X-Content-Type-Options") == "nosniff"
     assert answer.getheader("Cache-Control") == "no-store"
     assert "Python" not in (answer.getheader("Server") or "")

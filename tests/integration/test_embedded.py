@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import jgo
 import pytest
@@ -59,6 +61,24 @@ def test_an_unreachable_registry_is_a_clear_error(
     monkeypatch.setattr(jgo, "build", refuse)
     with pytest.raises(EmbeddedError, match=r"Maven Central.*set KPI_KAFKA"):
         resolve_jars()
+
+
+def test_one_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several that need Kafka's jars at once, one downloads them, and all get them."""
+    downloads = []
+
+    def build(_: str, *, cache_dir: Path) -> SimpleNamespace:
+        downloads.append(cache_dir)
+        time.sleep(0.3)
+        (cache_dir / "kafka.jar").touch()
+        return SimpleNamespace(path=cache_dir)
+
+    monkeypatch.setenv("KPI_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(jgo, "build", build)
+    with ThreadPoolExecutor(3) as pool:
+        found = [asked.result() for asked in [pool.submit(resolve_jars) for _ in range(3)]]
+    assert len(downloads) == 1
+    assert found[0] == found[1] == found[2] == [downloads[0] / "kafka.jar"]
 
 
 def test_a_broker_that_does_not_come_up_shows_the_end_of_its_log(
