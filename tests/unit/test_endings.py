@@ -27,9 +27,9 @@ from streams.kpis.view import Evaluation
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
 from tests.support.at_once import JudgeAtOnce, settled
 from tests.support.offline import NOON, Record, event, ingest_job, record
-from tests.unit.test_effects import UTC, Changed
+from tests.unit.test_campaign_phases import START, Fed, at, campaign
+from tests.unit.test_change_effects import UTC, Changed
 from tests.unit.test_export import worker
-from tests.unit.test_stages import START, Fed, at, campaign
 
 C1 = Scope("campaign", "c1")
 PLANNED = {

@@ -27,7 +27,7 @@ from streams.kpis.job import KpiJob
 from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS
 from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON, Path, event, taken_over
-from tests.unit.test_buckets import cell, numbers
+from tests.unit.test_bucket_store import cell, numbers
 
 DAY = BusinessDay(ZoneInfo("America/New_York"))
 SO_FAR = WINDOWS[-1]

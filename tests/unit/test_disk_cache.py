@@ -12,7 +12,7 @@ from models.window import HOUR_MS, PANE_MS, BusinessDay
 from streams.kpis.storage.disk_cache import DiskCache
 from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON
-from tests.unit.test_buckets import FacetCell, cell
+from tests.unit.test_bucket_store import FacetCell, cell
 
 
 def test_it_holds_what_was_put_last_and_begins_empty(tmp_path: Path) -> None:

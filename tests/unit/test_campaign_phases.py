@@ -33,7 +33,7 @@ from streams.kpis.view import Evaluation
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
 from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON, Path, event, kpi_job, saved_from
-from tests.unit.test_buckets import cell, numbers
+from tests.unit.test_bucket_store import cell, numbers
 from tests.unit.test_export import metrics, worker
 
 DAY = BusinessDay(ZoneInfo("America/New_York"))

@@ -39,8 +39,8 @@ from tests.support.offline import (
     record,
     saved_from,
 )
+from tests.unit.test_campaign_phases import Fed, at, campaign
 from tests.unit.test_export import UTC, metrics, worker
-from tests.unit.test_stages import Fed, at, campaign
 
 MOMENT = NOON + 30 * HOUR_MS
 
