@@ -139,8 +139,8 @@ class Stages:
         self.merging_s = 0.0
 
     def _kpi_job(self, name: str, saved: Saved | None = None) -> KpiJob:
-        cold = DiskCache(self._folder / f"cold-{name}.sqlite")
-        return kpi_job(partitions=PARTITIONS, zone=ZONE, publish=False, cold=cold, saved=saved)
+        spill = DiskCache(self._folder / f"cold-{name}.sqlite")
+        return kpi_job(partitions=PARTITIONS, zone=ZONE, publish=False, spill=spill, saved=saved)
 
     def restart(self) -> Table:
         """Restore the KPI stage from its saved state, and return a table of the cost.

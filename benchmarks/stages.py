@@ -54,7 +54,7 @@ def fed(campaigns: int, days: int, rnd: random.Random) -> BucketsAtOnce:
         for report in range(REPORTS_A_QUARTER):
             some = rnd.sample(facets, min(len(facets), CELLS_A_REPORT))
             cells = [FacetCell(campaign, channel, cell(rnd)) for campaign, channel in some]
-            buckets.apply({at_ms + report * 5 * MINUTE_MS: cells}, undo={}, at_offset=offset)
+            buckets.apply({at_ms + report * 5 * MINUTE_MS: cells}, retracted={}, at_offset=offset)
             offset += 1
         list(buckets.take_segments())
         buckets.expire(at_ms + QUARTER_MS)

@@ -82,7 +82,7 @@ class AlertJudge:
             scopes_of[scope.kind].append(scope)
         yield
         for rule in rules:
-            if not evaluation.tells(self._catalogue[rule.kpi]):
+            if not evaluation.complete_for(self._catalogue[rule.kpi]):
                 self._forget_pending(rule)
                 continue
             for scopes in in_groups(

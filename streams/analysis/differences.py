@@ -37,7 +37,7 @@ def difference_of(kpi: Kpi, scope: Scope, comparison: Comparison) -> Difference 
         return Difference(None, then)
     ratio = now.value / then.value - 1 if then.value > 0 else None
     return Difference(
-        now, then, ratio, _significant(kpi, now, then) if comparison.tells(kpi) else None
+        now, then, ratio, _significant(kpi, now, then) if comparison.complete_for(kpi) else None
     )
 
 

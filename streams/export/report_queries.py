@@ -159,5 +159,5 @@ class ReportQueries:
                 for scope, values in latest.values.items()
                 if scope.campaign not in latest.small
             },
-            [kpi for kpi in self.catalogue.values() if latest.tells(kpi)],
+            [kpi for kpi in self.catalogue.values() if latest.complete_for(kpi)],
         )

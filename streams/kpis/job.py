@@ -323,11 +323,13 @@ class KpiJob:
         if repeated:
             return
         self._changed = True
-        yield from self._buckets.apply(report.panes, undo=ruling.undo, at_offset=at_offset)
-        for pane_start in ruling.undo:
+        yield from self._buckets.apply(
+            report.panes, retracted=ruling.retracted, at_offset=at_offset
+        )
+        for pane_start in ruling.retracted:
             self.windows.pane_changed(pane_start)
         self._coverage.record_counts(report)
-        self._counted.record(report, undo=ruling.undo_counts)
+        self._counted.record(report, retracted=ruling.retracted_counts)
         for starts in in_groups(report.panes, of=PANES_A_STEP):
             for pane_start in starts:
                 self._closing.pane_changed(

@@ -57,7 +57,7 @@ class Evaluation:
     previous: tuple[int, int] | None = None
     unsure_before: frozenset[SourceKind] = frozenset()
 
-    def tells(self, kpi: Kpi) -> bool:
+    def complete_for(self, kpi: Kpi) -> bool:
         """Return whether a KPI's value is complete: no record lost, none of its sources silent.
 
         Of a KPI that looks back, the sources must not be silent in the period before, either.
@@ -88,9 +88,9 @@ class Comparison:
     now: Evaluation
     then: Evaluation
 
-    def tells(self, kpi: Kpi) -> bool:
+    def complete_for(self, kpi: Kpi) -> bool:
         """Return whether both values of a KPI are complete."""
-        return self.now.tells(kpi) and self.then.tells(kpi)
+        return self.now.complete_for(kpi) and self.then.complete_for(kpi)
 
 
 @dataclass(frozen=True, slots=True)

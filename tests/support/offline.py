@@ -105,7 +105,7 @@ def kpi_job(
     saved: Saved | None = None,
     publish: bool = True,
     top_campaigns: int = 100,
-    cold: Spill | None = None,
+    spill: Spill | None = None,
     coefficients: Coefficients | None = None,
     campaigns: Iterable[Campaign] = CAMPAIGNS,
     rates: Rates | None = None,
@@ -140,7 +140,7 @@ def kpi_job(
             dead_letters="dead-letters",
             encode_values=values_encoder("values") if publish else None,
         ),
-        spill=cold,
+        spill=spill,
         saved=saved,
     )
     job.work(lambda: False)

@@ -51,7 +51,7 @@ def take(buckets: BucketsAtOnce, delta: Delta, *, at_offset: int) -> int:
     hour, minutes_late, users = delta
     now_ms = NOON + hour * HOUR_MS
     panes = {now_ms - minutes_late * 60_000: [FacetCell("c1", "search", cell(users))]}
-    buckets.apply(panes, undo={}, at_offset=at_offset)
+    buckets.apply(panes, retracted={}, at_offset=at_offset)
     frontier_ms = now_ms + QUARTER_MS
     buckets.expire(frontier_ms)
     return frontier_ms
@@ -72,7 +72,7 @@ def test_everything_so_far_is_the_sum_of_all_panes(made: list[Delta]) -> None:
         hour, minutes_late, users = delta
         pane = NOON + hour * HOUR_MS - minutes_late * 60_000
         everything.apply(
-            {pane: [FacetCell("c1", "search", cell(users))]}, undo={}, at_offset=number
+            {pane: [FacetCell("c1", "search", cell(users))]}, retracted={}, at_offset=number
         )
         assert so_far(expiring, frontier_ms) == so_far(everything, frontier_ms)
     expiring.expire(frontier_ms + 2 * KEPT_MS[DAY_LEVEL])

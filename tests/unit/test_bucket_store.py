@@ -62,18 +62,18 @@ def cell(users: set[int]) -> CellWire:
 def test_frozen_and_thawed_buckets_hold_what_they_held(
     made: list[tuple[int, str, set[int]]], frozen_at: int
 ) -> None:
-    thawed, frozen = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
+    loaded, spilled = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     for number, (panes_ago, campaign, users) in enumerate(made):
         panes = {NOON + panes_ago * PANE_MS: [FacetCell(campaign, "search", cell(users))]}
-        thawed.apply(panes, undo={}, at_offset=number)
-        frozen.apply(panes, undo={}, at_offset=number)
+        loaded.apply(panes, retracted={}, at_offset=number)
+        spilled.apply(panes, retracted={}, at_offset=number)
         if number == frozen_at:
-            list(frozen.take_segments())
-            for buckets in frozen._levels:
+            list(spilled.take_segments())
+            for buckets in spilled._levels:
                 for bucket in buckets.values():
-                    bucket.freeze()
+                    bucket.spill()
     for start in (NOON - 5 * 60_000, NOON - HOUR_MS):
-        one, two = thawed.totals(start, NOON + PANE_MS), frozen.totals(start, NOON + PANE_MS)
+        one, two = loaded.totals(start, NOON + PANE_MS), spilled.totals(start, NOON + PANE_MS)
         assert {scope: total.sums for scope, total in one.items()} == {
             scope: total.sums for scope, total in two.items()
         }
@@ -84,15 +84,15 @@ def test_frozen_and_thawed_buckets_hold_what_they_held(
 
 def test_what_is_over_is_frozen_once_it_was_stored() -> None:
     buckets = BucketsAtOnce(DAY)
-    buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, undo={}, at_offset=1)
+    buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, retracted={}, at_offset=1)
     buckets.expire(NOON + 10 * 60_000)
-    assert not any(bucket.frozen for level in buckets._levels for bucket in level.values())
+    assert not any(bucket.spilled for level in buckets._levels for bucket in level.values())
     list(buckets.take_segments())
     buckets.expire(NOON + 11 * 60_000)
-    assert [next(iter(level.values())).frozen for level in buckets._levels[:DAY_LEVEL]] == [
+    assert [next(iter(level.values())).spilled for level in buckets._levels[:DAY_LEVEL]] == [
         *(True, True, False)
     ]
-    buckets.apply({NOON: [FacetCell("c1", "search", cell({2}))]}, undo={}, at_offset=2)
+    buckets.apply({NOON: [FacetCell("c1", "search", cell({2}))]}, retracted={}, at_offset=2)
     total = buckets.totals(NOON, NOON + PANE_MS)[ALL]
     assert total.users_in([0]).estimate == 2
 
@@ -128,8 +128,8 @@ def test_a_long_window_that_is_asked_again_and_again_is_what_it_would_be_if_aske
         for number, (_, minutes_ago, campaign, users, instead) in enumerate(arrivals):
             pane = end + minutes_ago * 60_000
             panes = {pane: [FacetCell(campaign, "search", cell(users))]}
-            undo = last if instead else {}
-            asked.apply(panes, undo=undo, at_offset=hour * 1_000 + number)
+            retracted = last if instead else {}
+            asked.apply(panes, retracted=retracted, at_offset=hour * 1_000 + number)
             last = panes
         fresh = BucketsAtOnce(DAY)
         list(asked.take_segments())
@@ -173,7 +173,7 @@ def test_any_order_of_panes_gives_the_same_long_windows(
         pane = now_ms + PANE_MS - minutes_late * 60_000
         panes = {pane: [FacetCell("c1", "search", cell(users))]}
         for buckets in (everything, expiring):
-            buckets.apply(panes, undo={}, at_offset=number)
+            buckets.apply(panes, retracted={}, at_offset=number)
     expiring.expire(frontier_ms)
     midnights = [DAY.start_before(frontier_ms, days=days) for days in range(5)]
     for window in WINDOWS:
@@ -211,7 +211,7 @@ def test_what_is_over_is_held_as_far_as_its_edges_are() -> None:
 def test_quarters_of_last_week_are_held_and_those_that_an_older_version_forgot_are_not() -> None:
     kept, older = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     week_ago = NOON + QUARTER_MS
-    kept.apply({NOON: [FacetCell("c1", "search", cell({1, 2}))]}, undo={}, at_offset=1)
+    kept.apply({NOON: [FacetCell("c1", "search", cell({1, 2}))]}, retracted={}, at_offset=1)
     now = week_ago + 7 * DAY_MS
     kept.expire(now)
     assert kept.holds(week_ago - DAY_MS, week_ago)
@@ -224,7 +224,7 @@ def test_quarters_of_last_week_are_held_and_those_that_an_older_version_forgot_a
     assert older.holds(forgotten_before, forgotten_before + HOUR_MS)
     assert older.holds(DAY.start_of(NOON), DAY.end_of(NOON))
     # What comes late for such a time counts in its day, and makes no part of a quarter.
-    older.apply({NOON: [FacetCell("c1", "search", cell({3}))]}, undo={}, at_offset=2)
+    older.apply({NOON: [FacetCell("c1", "search", cell({3}))]}, retracted={}, at_offset=2)
     assert not older.holds(week_ago - HOUR_MS, week_ago)
     assert older.totals(DAY.start_of(NOON), DAY.end_of(NOON))[ALL].users_in([0]).estimate == 3
 
@@ -240,7 +240,7 @@ def test_a_day_is_summed_up_from_its_quarters_once_it_is_settled() -> None:
     buckets = BucketsAtOnce(DAY)
     for number, hours in enumerate((-13, -2, 1)):  # two of November 14th, one of the 15th
         panes = {NOON + 17 * HOUR_MS + hours * HOUR_MS: [FacetCell("c1", "search", cell({number}))]}
-        buckets.apply(panes, undo={}, at_offset=number)
+        buckets.apply(panes, retracted={}, at_offset=number)
     day, after = DAY.start_of(NOON), DAY.end_of(NOON)
     whole = buckets.totals(day, after)[ALL].sums
     buckets.expire(after + QUARTER_MS)
@@ -252,15 +252,15 @@ def test_a_day_is_summed_up_from_its_quarters_once_it_is_settled() -> None:
     # Once the quarters are gone, too, and with what replaces a report of that day.
     buckets.expire(after + DAY_MS)
     again = {day: [FacetCell("c1", "search", cell({7}))]}
-    buckets.apply(again, undo={}, at_offset=9)
-    buckets.apply(again, undo={}, at_offset=9)
+    buckets.apply(again, retracted={}, at_offset=9)
+    buckets.apply(again, retracted={}, at_offset=9)
     assert buckets.totals(day, after + DAY_MS)[ALL].sums[SUM_INDEX["clicks"]] == 4
 
 
 def test_days_of_a_state_of_quarters_are_whole_from_the_second_on() -> None:
     quarters, days = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     for buckets in (quarters, days):
-        buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, undo={}, at_offset=1)
+        buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, retracted={}, at_offset=1)
         buckets.expire(NOON + HOUR_MS)
     assert quarters.days_from_ms(partial=True) == DAY.end_of(NOON)
     assert days.days_from_ms(partial=False) == DAY.start_of(NOON)

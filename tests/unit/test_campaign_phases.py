@@ -96,7 +96,7 @@ def test_a_window_from_a_pinned_moment_is_exact_weeks_later_and_after_a_restart(
         named = facets[number % 3 :]
         panes = {pane: [FacetCell(*of[:2], cell(users), of[2]) for of in named]}
         for buckets in (everything, expiring):
-            buckets.apply(panes, undo={}, at_offset=number)
+            buckets.apply(panes, retracted={}, at_offset=number)
         for start in starts:
             if start < now_ms and expiring.holds(start, now_ms):  # some of it was summed before
                 assert of_c1(expiring, start, now_ms) == summed_of_c1(everything, start, now_ms)
@@ -117,10 +117,10 @@ def test_a_window_from_a_pinned_moment_is_exact_weeks_later_and_after_a_restart(
 def test_a_day_whose_quarters_are_gone_is_not_pinned_whatever_comes_late() -> None:
     buckets = BucketsAtOnce(DAY)
     start, now = SATURDAY + 9 * HOUR_MS, SATURDAY + 20 * DAY_MS
-    buckets.apply({start: [FacetCell("c1", "search", cell({1}))]}, undo={}, at_offset=1)
+    buckets.apply({start: [FacetCell("c1", "search", cell({1}))]}, retracted={}, at_offset=1)
     buckets.expire(now)
     assert not buckets.pin({SATURDAY})
-    buckets.apply({start: [FacetCell("c1", "search", cell({2}))]}, undo={}, at_offset=2)
+    buckets.apply({start: [FacetCell("c1", "search", cell({2}))]}, retracted={}, at_offset=2)
     buckets.expire(now)
     assert buckets.pinned == []
     assert not buckets.holds(start, now)
@@ -130,7 +130,7 @@ def test_quarters_go_with_their_day_or_when_they_are_not_pinned_any_more() -> No
     buckets = BucketsAtOnce(DAY)
     for number, day in enumerate((SATURDAY, SATURDAY + 3 * DAY_MS)):
         panes = {day + 9 * HOUR_MS: [FacetCell("c1", "search", cell({1}))]}
-        buckets.apply(panes, undo={}, at_offset=number)
+        buckets.apply(panes, retracted={}, at_offset=number)
     second = DAY.start_of(SATURDAY + 3 * DAY_MS + 9 * HOUR_MS)
     buckets.pin({SATURDAY, second})
     buckets.expire(SATURDAY + 30 * DAY_MS)

@@ -51,15 +51,15 @@ def test_what_the_disk_does_not_take_stays_in_memory(
 
 def test_buckets_are_the_same_from_disk(tmp_path: Path) -> None:
     day = BusinessDay(ZoneInfo("UTC"))
-    warm, cold = BucketsAtOnce(day), BucketsAtOnce(day, DiskCache(tmp_path / "cold"))
-    for buckets in (warm, cold):
+    warm, spill = BucketsAtOnce(day), BucketsAtOnce(day, DiskCache(tmp_path / "cold"))
+    for buckets in (warm, spill):
         for number in range(300):
             panes = {NOON + number * 6 * PANE_MS: [FacetCell("c1", "search", cell({number}))]}
-            buckets.apply(panes, undo={}, at_offset=number)
+            buckets.apply(panes, retracted={}, at_offset=number)
             list(buckets.take_segments())
             buckets.expire(NOON + number * 6 * PANE_MS)
     end = NOON + 5 * HOUR_MS
-    one, two = (buckets.totals(end - 4 * HOUR_MS, end) for buckets in (warm, cold))
+    one, two = (buckets.totals(end - 4 * HOUR_MS, end) for buckets in (warm, spill))
     assert {scope: total.sums for scope, total in one.items()} == {
         scope: total.sums for scope, total in two.items()
     }

@@ -68,7 +68,7 @@ def calculated(made: list[Made], seen: dict[str, int], *, top_campaigns: int) ->
     for offset, (before, campaign, channel, cell) in enumerate(made):
         pane = NOON - PANE_MS if before else NOON
         cells = [FacetCell(campaign, channel, to_wire(cell))]
-        buckets.apply({pane: cells}, undo={}, at_offset=offset)
+        buckets.apply({pane: cells}, retracted={}, at_offset=offset)
     both = Cells(buckets.totals(NOON, NOON + PANE_MS), before=buckets.totals(NOON - PANE_MS, NOON))
     inputs = {Scope("campaign", campaign): inputs for campaign, inputs in seen.items()}
     found = at_once(calculate(both, inputs, evaluator=EVALUATOR))

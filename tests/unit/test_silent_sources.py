@@ -31,7 +31,9 @@ def live(path: Path, *, from_ms: int, seconds: int, orders: bool) -> None:
 def told(path: Path) -> dict[str, bool]:
     """Return which KPIs rest on everything in the newest minute."""
     latest = path.kpis._closer.latest["1m"]
-    return {name: latest.tells(CATALOGUE[name]) for name in ("clicks", "orders", "aov", "ctr")}
+    return {
+        name: latest.complete_for(CATALOGUE[name]) for name in ("clicks", "orders", "aov", "ctr")
+    }
 
 
 def test_only_what_needs_the_silent_source_is_unsure_and_for_as_long_as_it_is_in_the_window() -> (

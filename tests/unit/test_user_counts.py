@@ -46,12 +46,12 @@ def users(several: list[tuple[int, int, int, int]]) -> UserColumns:
 def test_counts_with_news_are_those_of_all_at_once(
     made: list[list[tuple[int, int, int, int]]],
 ) -> None:
-    census = NO_COUNTS
+    user_counts = NO_COUNTS
     for several in made:
-        census = at_once(census.with_news(users(several)))
+        user_counts = at_once(user_counts.with_news(users(several)))
     together = users([one for several in made for one in several])
-    counts = np.zeros((ROWS, census.counts.shape[1]), np.int64)
-    counts[: len(census.counts)] = census.counts
+    counts = np.zeros((ROWS, user_counts.counts.shape[1]), np.int64)
+    counts[: len(user_counts.counts)] = user_counts.counts
     assert counts.tolist() == at_once(together.counts(height=ROWS)).tolist()
 
 
@@ -59,9 +59,9 @@ def test_news_whose_key_is_that_of_another_row_are_counted() -> None:
     # Keys are the hash and a multiple of the row: these two have the same.
     one, other = users([(0, 1, 1, 1)]), users([(1, 1, 0, 1)])
     assert one.keys.tolist() == other.keys.tolist()
-    census = at_once(at_once(NO_COUNTS.with_news(one)).with_news(other))
-    assert census.counts[:, 0].tolist() == [1, 1]
-    assert at_once(census.with_news(other)).counts[:, 0].tolist() == [1, 1]
+    user_counts = at_once(at_once(NO_COUNTS.with_news(one)).with_news(other))
+    assert user_counts.counts[:, 0].tolist() == [1, 1]
+    assert at_once(user_counts.with_news(other)).counts[:, 0].tolist() == [1, 1]
 
 
 @settings(max_examples=60, deadline=None)

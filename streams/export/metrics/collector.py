@@ -439,7 +439,7 @@ def _completeness_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metri
     yield family(
         KPI_COMPLETE,
         [
-            ((kpi.name, window), float(all(one.tells(kpi) for one in several)))
+            ((kpi.name, window), float(all(one.complete_for(kpi) for one in several)))
             for window, several in kpis.by_window.items()
             for kpi in catalogue.values()
         ],

@@ -129,7 +129,7 @@ def _incomplete(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[st
         name: [
             kpi.name
             for kpi in catalogue.values()
-            if not all(evaluation.tells(kpi) for evaluation in several)
+            if not all(evaluation.complete_for(kpi) for evaluation in several)
         ]
         for name, several in kpis.by_window.items()
     }

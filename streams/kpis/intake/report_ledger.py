@@ -111,14 +111,14 @@ class Ruling:
 
     Args:
         verdict: how the report is treated.
-        undo: cells to retract before the report is added, by the start of their pane.
-        undo_counts: counts to subtract, by name.
+        retracted: cells to retract before the report is added, by the start of their pane.
+        retracted_counts: counts to subtract, by name.
         missing: whether reports between the last applied one and this one were lost.
     """
 
     verdict: Verdict
-    undo: PanesWire
-    undo_counts: dict[str, int]
+    retracted: PanesWire
+    retracted_counts: dict[str, int]
     missing: bool = False
 
 
@@ -155,8 +155,8 @@ class Ledger:
             and report.to_offset != last.to_offset
         ):
             replaced = last.entry
-            undone = Ruling(Verdict.REPLACED, replaced.panes, replaced.counts)
-            return self._record(key, report, undone)
+            replacing = Ruling(Verdict.REPLACED, replaced.panes, replaced.counts)
+            return self._record(key, report, replacing)
         if report.to_offset <= last.to_offset:
             return Ruling(Verdict.REPEATED, {}, {})
         stale = report.epoch < last.epoch and report.from_offset != last.to_offset

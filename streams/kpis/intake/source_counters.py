@@ -30,17 +30,17 @@ class SourceCounters:
         """The number of records read of all topics."""
         return sum(counts.get("records", 0) for counts in self.totals.values())
 
-    def record(self, report: Report, *, undo: Mapping[str, int]) -> None:
+    def record(self, report: Report, *, retracted: Mapping[str, int]) -> None:
         """Add the counts of a report, and subtract those of a report that it replaces.
 
         Args:
             report: the applied report.
-            undo: the counts to subtract (`Ruling.undo_counts`).
+            retracted: the counts to subtract (`Ruling.retracted_counts`).
         """
         totals = self.totals.setdefault(report.topic, {})
         for name, count in counts_of(report.stats).items():
             totals[name] = totals.get(name, 0) + count
-        for name, count in undo.items():
+        for name, count in retracted.items():
             totals[name] -= count
         for sample in report.stats.unknown_samples:
             if sample not in self.unknown:

@@ -22,13 +22,13 @@ class AllTimeBucket:
     `until_ms` is the event time, in ms, before which everything belongs to this bucket.
 
     Args:
-        frozen: where the bucket is spilled while nobody reads it.
+        spilled: where the bucket is spilled while nobody reads it.
     """
 
-    def __init__(self, frozen: SpilledBuckets) -> None:
+    def __init__(self, spilled: SpilledBuckets) -> None:
         self.until_ms = 0
-        self.bucket = Bucket(_key(0), frozen)
-        self._spilled = frozen
+        self.bucket = Bucket(_key(0), spilled)
+        self._spilled = spilled
         self._stored_as: bytes | None = None
 
     def holds(self, time_ms: int) -> bool:
@@ -43,10 +43,10 @@ class AllTimeBucket:
         """Move the bucket's end to ``until_ms``; it never moves back."""
         self.until_ms = max(self.until_ms, until_ms)
 
-    def freeze(self) -> None:
+    def spill(self) -> None:
         """Spill the bucket, unless it has changes that are not stored yet."""
-        if self._stored_as is not None and not self.bucket.dirty and not self.bucket.frozen:
-            self.bucket.freeze()
+        if self._stored_as is not None and not self.bucket.dirty and not self.bucket.spilled:
+            self.bucket.spill()
 
     def take_segments(self) -> Iterator[Segment]:
         """Yield the bucket if it changed since the last call, and the removal of its former key."""
@@ -57,7 +57,7 @@ class AllTimeBucket:
         if self._stored_as is not None and self._stored_as != key:
             yield Segment(self._stored_as)
         self._stored_as = key
-        yield Segment(key, self.bucket.as_it_is())
+        yield Segment(key, self.bucket.writer())
 
     def restore(self, until_ms: int, data: bytes) -> list[bytes]:
         """Restore a stored bucket, unless a newer one was restored before.

@@ -25,20 +25,20 @@ class Segment(NamedTuple):
 class Bucket:
     """The cells of one stretch of time.
 
-    A spilled bucket (`frozen`) has no cells in memory: `SpilledBuckets` holds its bytes as they are
-    stored in the state. `offset` is that of the last record of reports that was added;
+    A spilled bucket (`spilled`) has no cells in memory: `SpilledBuckets` holds its bytes as they
+    are stored in the state. `offset` is that of the last record of reports that was added;
     -1 if there is none. `dirty` says that the bucket changed since it was last stored.
 
     Args:
         key: the bucket's key in the state.
-        frozen: where it is spilled.
+        spilled: where it is spilled.
     """
 
     __slots__ = ("_columns", "_key", "_spilled", "dirty", "offset")
 
-    def __init__(self, key: bytes, frozen: SpilledBuckets) -> None:
+    def __init__(self, key: bytes, spilled: SpilledBuckets) -> None:
         self._key = key
-        self._spilled = frozen
+        self._spilled = spilled
         self._columns: GrowingColumns | None = GrowingColumns()
         self.offset = -1
         self.dirty = False
@@ -58,21 +58,21 @@ class Bucket:
         return self._columns.whole()
 
     @property
-    def frozen(self) -> bool:
+    def spilled(self) -> bool:
         """Whether the bucket is spilled."""
         return self._columns is None
 
-    def freeze(self) -> None:
+    def spill(self) -> None:
         """Spill the bucket, and free its memory."""
         self._spilled.put(self._key, self.to_bytes())
         self._columns = None
 
     def forget(self) -> None:
         """Remove the bucket's spilled bytes, if there are any."""
-        if self.frozen:
+        if self.spilled:
             self._spilled.remove(self._key)
 
-    def as_it_is(self) -> Callable[[], bytes]:
+    def writer(self) -> Callable[[], bytes]:
         """Return a function that encodes the bucket as it is now, whatever is added later."""
         if self._columns is None:
             data = self._spilled.data(self._key)
@@ -86,13 +86,13 @@ class Bucket:
 
     def to_bytes(self) -> bytes:
         """Encode the bucket as it is stored."""
-        return self.as_it_is()()
+        return self.writer()()
 
     @classmethod
-    def from_bytes(cls, key: bytes, data: bytes, frozen: SpilledBuckets) -> Bucket:
+    def from_bytes(cls, key: bytes, data: bytes, spilled: SpilledBuckets) -> Bucket:
         """Restore a bucket from the bytes of `to_bytes`. It stays spilled until cells are added."""
-        bucket = cls(key, frozen)
+        bucket = cls(key, spilled)
         bucket.offset = bucket_codec.offset_in(data)
-        frozen.put(key, data)
+        spilled.put(key, data)
         bucket._columns = None
         return bucket

@@ -30,10 +30,10 @@ class BucketLevel(dict[int, Bucket]):
         """Add a bucket."""
         self[start] = bucket
         heapq.heappush(self._by_age, start)
-        if not bucket.frozen:
+        if not bucket.spilled:
             heapq.heappush(self._in_memory, start)
 
-    def thawed(self, start: int) -> None:
+    def loaded(self, start: int) -> None:
         """Record that a spilled bucket is loaded into memory again."""
         heapq.heappush(self._in_memory, start)
 
@@ -67,7 +67,7 @@ class BucketLevel(dict[int, Bucket]):
         for start in passed:
             heapq.heappush(self._by_age, start)
 
-    def to_freeze(self, limit: int) -> Iterator[Bucket]:
+    def to_spill(self, limit: int) -> Iterator[Bucket]:
         """Yield the buckets to be spilled: in memory, without changes that are not stored yet.
 
         Args:
@@ -76,7 +76,7 @@ class BucketLevel(dict[int, Bucket]):
         while self._in_memory and self._in_memory[0] < limit:
             start = heapq.heappop(self._in_memory)
             bucket = self.get(start)
-            if bucket is None or bucket.frozen:
+            if bucket is None or bucket.spilled:
                 continue
             if bucket.dirty:
                 self._dirty.append(start)

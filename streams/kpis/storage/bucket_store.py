@@ -70,7 +70,7 @@ LONGEST_FINE_MS = 5 * MINUTE_MS + PANE_MS
 """The longest window that closes every pane, plus one pane, in ms."""
 
 
-FROZEN_AFTER_MS = (LONGEST_FINE_MS + PANE_MS, LONGEST_FINE_MS, QUARTER_MS, QUARTER_MS)
+SPILLED_AFTER_MS = (LONGEST_FINE_MS + PANE_MS, LONGEST_FINE_MS, QUARTER_MS, QUARTER_MS)
 """The time after its end at which a bucket of each level is spilled, in ms: it is seldom read."""
 
 SETTLED_AFTER_MS = 2 * QUARTER_MS
@@ -99,14 +99,14 @@ class BucketStore:
 
     Args:
         day: where business days begin and end.
-        cold: stores spilled buckets; None for a dict in memory.
+        spill: stores spilled buckets; None for a dict in memory.
     """
 
-    def __init__(self, day: BusinessDay, cold: Spill | None = None) -> None:
+    def __init__(self, day: BusinessDay, spill: Spill | None = None) -> None:
         self._frontier_ms = 0
         self._day = day
         self._facets = FacetIndex()
-        self._spilled = SpilledBuckets(self._facets, {} if cold is None else cold)
+        self._spilled = SpilledBuckets(self._facets, {} if spill is None else spill)
         self._levels = tuple(BucketLevel() for _ in STEPS)
         self._expired: list[bytes] = []
         self._all_time = AllTimeBucket(self._spilled)
@@ -120,20 +120,20 @@ class BucketStore:
         self._applied = -1
         self._stored_up_to = -1
 
-    def apply(self, panes: PanesWire, *, undo: PanesWire, at_offset: int) -> Steps[None]:
-        """Retract ``undo`` and add ``panes`` in all buckets that do not have this offset yet.
+    def apply(self, panes: PanesWire, *, retracted: PanesWire, at_offset: int) -> Steps[None]:
+        """Retract ``retracted`` and add ``panes`` in all buckets that do not have this offset yet.
 
         Until the last step some buckets contain only a part of the report. No snapshot may be
         taken before.
 
         Args:
             panes: cells by the start of their pane.
-            undo: the cells of a replaced report, by the start of their pane.
+            retracted: the cells of a replaced report, by the start of their pane.
             at_offset: of the record of reports.
         """
         self._applied = at_offset
         taking: set[Bucket] = set()
-        for cells_of, sign in ((undo, -1), (panes, 1)):
+        for cells_of, sign in ((retracted, -1), (panes, 1)):
             for group in in_cells(cells_of):
                 for start, cells in group:
                     delta = columns_of(cells, self._facets.number)
@@ -167,8 +167,8 @@ class BucketStore:
                     continue
                 bucket = Bucket(_key(level, aligned), self._spilled)
                 buckets.put(aligned, bucket)
-            elif bucket.frozen:
-                buckets.thawed(aligned)
+            elif bucket.spilled:
+                buckets.loaded(aligned)
             yield bucket
         if self._all_time.holds(start):
             yield self._all_time.bucket
@@ -362,9 +362,9 @@ class BucketStore:
             return  # reports are being replayed after a crash: some buckets still lack them
         looked_at_ms, self._frontier_ms = self._frontier_ms, frontier_ms
         yield from self._sum_up_days(before=frontier_ms - SETTLED_AFTER_MS)
-        yield from self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
+        yield from self._move_to_all_time(before=frontier_ms - KEPT_MS[DAY_LEVEL])
         self._pin(self._pinned)
-        self._all_time.freeze()
+        self._all_time.spill()
         for level, step_ms in enumerate(LOOKED_THROUGH_EVERY_MS):
             if looked_at_ms // step_ms != frontier_ms // step_ms:
                 yield from self._expire_level(level, frontier_ms)
@@ -382,15 +382,15 @@ class BucketStore:
             for start in starts:
                 self._forget(level, start)
             yield
-        cold = buckets.to_freeze(frontier_ms - STEPS[level] - FROZEN_AFTER_MS[level])
+        spill = buckets.to_spill(frontier_ms - STEPS[level] - SPILLED_AFTER_MS[level])
         step = StepOf(BUCKETS_A_STEP, entries=ENTRIES_A_STEP)
-        for bucket in cold:
+        for bucket in spill:
             size = bucket.columns().size
-            bucket.freeze()
+            bucket.spill()
             if step.enough(size):
                 yield
 
-    def _move_to_the_era(self, *, before: int) -> Steps[None]:
+    def _move_to_all_time(self, *, before: int) -> Steps[None]:
         """Add the days that began before that time to the all-time bucket."""
         days = self._levels[DAY_LEVEL]
         for start in days.older_than(before, kept=lambda _: False):
@@ -413,7 +413,7 @@ class BucketStore:
             for start, bucket in buckets.items():
                 if bucket.dirty:
                     bucket.dirty = False
-                    yield Segment(_key(level, start), bucket.as_it_is())
+                    yield Segment(_key(level, start), bucket.writer())
             buckets.stored()
         yield from self._all_time.take_segments()
 
@@ -450,7 +450,7 @@ class BucketStore:
             self._forget(DAY_LEVEL, day)
         held = [self._all_time.bucket, *(one for level in self._levels for one in level.values())]
         self._stored_up_to = max(bucket.offset for bucket in held)
-        yield from self._move_to_the_era(before=frontier_ms - KEPT_MS[DAY_LEVEL])
+        yield from self._move_to_all_time(before=frontier_ms - KEPT_MS[DAY_LEVEL])
         self._pin(pinned)
 
     def _sum_up_days(self, *, before: int) -> Steps[None]:

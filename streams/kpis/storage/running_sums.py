@@ -58,7 +58,7 @@ class RunningSum:
         self.end = start
         self._lately = GrowingColumns()
         self._columns = NOTHING
-        self._census = NO_COUNTS
+        self._user_counts = NO_COUNTS
 
     def extend(self, end: int, *, cover: Cover, facets: FacetIndex) -> Steps[None]:
         """Add the buckets from the present end up to the new one."""
@@ -72,7 +72,7 @@ class RunningSum:
             news = yield from facets.by_scope(self._lately.whole())
             self._lately = GrowingColumns()
             self._columns = with_news(self._columns, news)
-            self._census = yield from self._census.with_news(news.users)
+            self._user_counts = yield from self._user_counts.with_news(news.users)
 
     def summed_with(
         self, buckets: Iterable[Summand], *, facets: FacetIndex, only: Collection[int] | None
@@ -87,17 +87,17 @@ class RunningSum:
         news = GrowingColumns()
         for columns in (*self._lately.parts, *(bucket.columns() for bucket in buckets)):
             news.add(columns)
-        if not (self._columns.size or self._census.users.size):
+        if not (self._columns.size or self._user_counts.users.size):
             return (yield from summed(news, facets, only=only))
         by_scope = yield from facets.by_scope(news.whole())
-        users = self._census.users
+        users = self._user_counts.users
         settled = self._columns._replace(users=users)
         columns, fresh = self._columns, by_scope
         chosen = None if only is None else facets.chosen(only)
         if chosen is not None:
             columns, fresh = columns.of_rows(chosen), fresh.of_rows(chosen)
         yield
-        counts = yield from self._census.counts_with(fresh.users)
+        counts = yield from self._user_counts.counts_with(fresh.users)
         if chosen is not None:
             counts[~chosen[: len(counts)]] = 0
         whole = with_news(columns, fresh)

@@ -22,12 +22,12 @@ class SpilledBuckets:
 
     Args:
         facets: the numbering of the rows of columns.
-        cold: stores the bytes.
+        spill: stores the bytes.
     """
 
-    def __init__(self, facets: FacetIndex, cold: Spill) -> None:
+    def __init__(self, facets: FacetIndex, spill: Spill) -> None:
         self.facets = facets
-        self._cold = cold
+        self._cold = spill
         self._decoded: OrderedDict[bytes, CellColumns] = OrderedDict()
         self._entries = 0
 

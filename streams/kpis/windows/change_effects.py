@@ -65,5 +65,5 @@ def _told(evaluation: Evaluation, campaign: str, catalogue: Catalogue) -> KpiVal
     return {
         name: value
         for name, value in evaluation.values[Scope("campaign", campaign)].items()
-        if evaluation.tells(catalogue[name])
+        if evaluation.complete_for(catalogue[name])
     }
