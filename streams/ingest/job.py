@@ -231,15 +231,15 @@ class IngestJob:
             if kind is CampaignDefined:
                 self._define(carried)
             elif kind is CampaignChanged:
-                self._note_change(event, event_time)
+                self._record_change(event, event_time)
             elif kind is CampaignEnded:
-                self._note_end(event, event_time)
+                self._record_end(event, event_time)
         owner = owner.encode()
         if record.key != owner:
             self._stats.mis_keyed += 1
         campaign = self.campaigns.resolve(called)
         if campaign == UNKNOWN_CAMPAIGN:
-            self._note_unknown(called)
+            self._record_unknown(called)
         fold = FOLDS.get(kind)
         user = hash_user(owner)
         if self._journal is not None and kind in REMEMBERED:
@@ -262,7 +262,7 @@ class IngestJob:
             self._stats.late += 1
         return None
 
-    def _note_unknown(self, called: str) -> None:
+    def _record_unknown(self, called: str) -> None:
         stats = self._stats
         stats.unknown_campaigns += 1
         samples = stats.unknown_samples
@@ -273,7 +273,7 @@ class IngestJob:
         self.campaigns.define(campaign)
         self._tell_registry(campaign.id, campaign)
 
-    def _note_end(self, event: CampaignEnded, event_time: int) -> None:
+    def _record_end(self, event: CampaignEnded, event_time: int) -> None:
         """End a campaign and send its end to the registry; ignore an unknown campaign."""
         known = self.campaigns.called(event.campaign_id)
         if known is None:
@@ -283,7 +283,7 @@ class IngestJob:
         key = "/".join(map(str, ("end", *known.run)))
         self._tell_registry(key, self.campaigns.end(ending))
 
-    def _note_change(self, event: CampaignChanged, event_time: int) -> None:
+    def _record_change(self, event: CampaignChanged, event_time: int) -> None:
         """Send a change of a campaign to the registry; ignore an unknown campaign."""
         campaign = self.campaigns.called(event.campaign_id)
         if campaign is None:

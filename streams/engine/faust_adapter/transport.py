@@ -140,7 +140,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             tp: [self._collapse(tp, records)] if records and tp.topic in sources else records
             for tp, records in fetched.items()
         }
-        self._note_positions(consumer, sources)
+        self._record_positions(consumer, sources)
         return collapsed
 
     async def _go_to_what_is_left(self, consumer: Any, positions: Mapping[TP, int]) -> None:
@@ -158,7 +158,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             before = self._lost[tp].records if tp in self._lost else 0
             self._lost[tp] = Loss(before + first[tp] - position, first[tp])
 
-    def _note_positions(self, consumer: Any, sources: frozenset[str]) -> None:
+    def _record_positions(self, consumer: Any, sources: frozenset[str]) -> None:
         """Publish how far each source is read, for other threads."""
         assigned = consumer._subscription.subscription
         if assigned is None:

@@ -82,7 +82,7 @@ class SeenInputs:
         for day_start, scopes in self._days.items():
             for scope, firsts in scopes.items():
                 for first in set(firsts) - {_NEVER}:
-                    self._note_news(day_start, first, scope)
+                    self._record_news(day_start, first, scope)
         self._written: dict[int, msgspec.Raw] = {}
         """The encoded days, without those that changed since they were encoded."""
         self._forgotten_before_ms = 0
@@ -127,7 +127,7 @@ class SeenInputs:
                 if pane_start < firsts[index]:
                     firsts[index] = pane_start
                     earlier = True
-                    self._note_news(day_start, pane_start, scope)
+                    self._record_news(day_start, pane_start, scope)
         if earlier:
             self._written.pop(day_start, None)
         return earlier
@@ -163,7 +163,7 @@ class SeenInputs:
                         mask |= 1 << place
                 yield scope, mask >> 1
 
-    def _note_news(self, day_start: int, pane_start: int, scope: Scope) -> None:
+    def _record_news(self, day_start: int, pane_start: int, scope: Scope) -> None:
         self._news.setdefault(day_start, defaultdict(set))[pane_start].add(scope)
 
     def news(self, start: int, end: int, *, day_start: int) -> set[Scope]:
