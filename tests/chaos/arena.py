@@ -496,6 +496,8 @@ class Arena:
                 )
         # The frontier advances with the clock. Windows that end before this value must be
         # published by the next checkpoint of the KPI stage, which comes every 2 s.
+        if not self.observer.watching:
+            self.fail("the observer ended before the scenario: see its traceback")
         frontier = self.observer.latest.get("frontier") or 0
         time.sleep(2.5)
         self._compare_counts(true)

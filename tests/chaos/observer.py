@@ -60,6 +60,11 @@ class Observer:
         self._stop.set()
         self._thread.join(30)
 
+    @property
+    def watching(self) -> bool:
+        """Whether it still watches: without it, the newest view is an old one."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):
             for pid in self.pids():

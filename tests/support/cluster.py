@@ -36,13 +36,14 @@ class Worker:
     ready_file: Path
 
     @property
+    def listens(self) -> bool:
+        """Whether the worker runs and its web side has been started."""
+        return self.child.alive and self.ready_file.exists() and self.ready_file.read_text() != ""
+
+    @property
     def url(self) -> str:
         """URL of the worker's web side; waits until it listens."""
-        processes.wait_until(
-            lambda: self.ready_file.exists() and self.ready_file.read_text() != "",
-            child=self.child,
-            timeout_s=60,
-        )
+        processes.wait_until(lambda: self.listens, child=self.child, timeout_s=60)
         return self.ready_file.read_text()
 
     def get(self, path: str) -> str:
@@ -151,9 +152,13 @@ class Cluster:
             worker.child.stop()
 
     def owner(self) -> dict[str, Any]:
-        """Return the live view of the worker that owns the KPIs; empty without an owner."""
-        for worker in self.workers:
-            if worker.child.alive:
+        """Return the live view of the worker that owns the KPIs; empty without an owner.
+
+        Workers that still start are passed over: on a busy machine that takes long, and a worker
+        may be killed meanwhile.
+        """
+        for worker in list(self.workers):
+            if worker.listens:
                 with contextlib.suppress(OSError, urllib.error.URLError, ValueError):
                     picture = worker.live()
                     if picture["owner"]:
