@@ -34,7 +34,7 @@ GC_THRESHOLD = (50_000, 20, 100)
 """Batches create many short-lived objects and hardly any reference cycles."""
 
 STOP_S = 4.5
-"""How long a stop waits for the broker, in s; an idempotent producer would wait for ever.
+"""Longest wait of a stop for the broker, in s; an idempotent producer would wait for ever.
 
 Records of which nothing could be written are read again at the next start.
 """

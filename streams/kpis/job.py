@@ -85,7 +85,7 @@ MANY_OUTPUTS = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topics:
-    """Where records come from and go to.
+    """The topics that records come from and go to.
 
     Args:
         source: the source partition that the reports come from.

@@ -29,7 +29,7 @@ buckets of days, and fewer measures.
 _STEP = np.dtype("<i8")
 
 _QUARTERS_KEPT_MS = DAY_MS + 3 * HOUR_MS
-"""How long version 4 kept quarters of an hour. Its state lacks `KpiState.quarters_from_ms`."""
+"""Time that version 4 kept quarters of an hour. Its state lacks `KpiState.quarters_from_ms`."""
 
 
 class KpiState(msgspec.Struct, array_like=True, kw_only=True):

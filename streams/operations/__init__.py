@@ -1,1 +1,1 @@
-"""What people run beside the worker: feeding files or a synthetic campaign, dead letters."""
+"""Commands beside the worker: feeding files or a synthetic campaign, reading dead letters."""

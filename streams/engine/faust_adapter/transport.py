@@ -27,7 +27,7 @@ from streams.engine.process_fence import end_process
 log = logging.getLogger(__name__)
 
 FETCH_MAX_WAIT_MS = 250
-"""How long the broker may hold an empty fetch, in ms; Faust's 1,500 would delay the watermark."""
+"""Longest time that the broker holds an empty fetch, in ms; Faust's 1,500 delays the watermark."""
 
 
 @dataclass(frozen=True, slots=True)

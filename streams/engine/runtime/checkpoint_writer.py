@@ -67,7 +67,7 @@ _OUT_OF_SEQUENCE = (
 A_GROUP = 250
 """Records that are written at a time, about 10 ms of work."""
 HANDOVER_S = 5.0
-"""How long a revocation waits for the last checkpoint, in s."""
+"""Longest wait of a revocation for the last checkpoint, in s."""
 
 
 class AckedPrefix:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.aggregates.ingest_report import FacetCell, Report, Waiting
@@ -32,7 +32,7 @@ class Sources:
         silent_after_ms: shorter silences of a source are never reported.
     """
 
-    expected: Iterable[tuple[str, int]]
+    expected: Collection[tuple[str, int]]
     kinds: Mapping[str, SourceKind]
     silent_after_ms: int
 
@@ -88,9 +88,8 @@ class Coverage:
         """Record which sources wait for a service, at a broker time in ms."""
         self._waits.record(waiting, at_ms=at_ms)
 
-    def record_pane(self, cells: Iterable[FacetCell], *, day_start: int, pane_start: int) -> bool:
+    def record_pane(self, cells: Sequence[FacetCell], *, day_start: int, pane_start: int) -> bool:
         """Record the inputs of a pane's cells; return whether one is new on that business day."""
-        cells = list(cells)
         self.observation.pane_seen(pane_start, cells)
         return self.seen.record_pane(cells, day_start=day_start, pane_start=pane_start)
 

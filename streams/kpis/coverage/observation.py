@@ -17,7 +17,7 @@ NOT_OBSERVED = 2**62
 
 
 class Observation:
-    """Where observation begins for each kind of window, and the gaps in it.
+    """The begin of observation for each kind of window, and the gaps in it.
 
     All times are event times in ms.
 

@@ -1,4 +1,4 @@
-"""What evaluations are made of, beside the data: the KPIs, the business day, the campaigns."""
+"""The definitions behind evaluations: the KPIs, the business day, the campaigns."""
 
 from __future__ import annotations
 
