@@ -9,7 +9,6 @@ counts here are below the sketch's limit and therefore exact too.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from streams.embedded.valkey import EmbeddedValkey
 from tests.support import oracle
 from tests.support.attribution_sql import Customers
 from tests.support.cluster import Cluster
-from tests.support.compare import Published, differences, published
+from tests.support.compare import Published, differences, published_once_closed
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -62,14 +61,7 @@ def prove(
     assert picture["health"]["dead_letters"] == picture["health"]["duplicates"] == 0
 
     required = {end for end in oracle.required_ends(events, "UTC") if end[2] <= picture["frontier"]}
-    got, ends, _, compared = published(cluster.read("values"))
-    grown_at = time.monotonic()
-    while not required <= ends and time.monotonic() < grown_at + 60:
-        time.sleep(5)
-        before = len(ends)
-        got, ends, _, compared = published(cluster.read("values"))
-        if len(ends) > before:
-            grown_at = time.monotonic()
+    got, ends, _, compared = published_once_closed(lambda: cluster.read("values"), required)
     missing = sorted(required - ends, key=lambda end: end[2])
     assert not missing, f"{len(missing)} windows were never closed: {missing[:3]} … {missing[-3:]}"
     expected = oracle.values(events, ends, "UTC", customers=Customers(), compared=compared)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +14,10 @@ from tests.support import oracle
 
 Published = dict[oracle.Key, dict[str, list[Any]]]
 """By window and scope, then by KPI: value, low, high, n, significant."""
+CHECKPOINT_S = 2.5
+"""Time for the next checkpoint of the KPI stage, which comes every 2 s on an idle machine."""
+PUBLISHED_S = 60.0
+"""Longest time in which no further window is published, seconds."""
 
 
 def published(
@@ -41,6 +46,33 @@ def published(
             parts = (scope["campaign"], scope["channel"], scope.get("region", ""))
             found[*name, scope["scope"], *parts, scope.get("segment", "")] = scope["values"]
     return found, ends, incomplete, compared
+
+
+def published_once_closed(
+    read: Callable[[], Iterable[Any]], required: set[oracle.End]
+) -> tuple[Published, set[oracle.End], set[tuple[str, int]], oracle.Compared]:
+    """Read the topic of values once it holds the required windows, and their corrections.
+
+    A window is published by the checkpoint that follows its close, which takes longer on a busy
+    machine. So this reads again as long as windows are missing and others are added, and once more
+    for corrections. It returns without them if none is added for `PUBLISHED_S`.
+
+    Args:
+        read: returns the records of the topic to date.
+        required: the windows that must be there.
+
+    Returns:
+        As `published`.
+    """
+    before, grown_s = -1, time.monotonic()
+    while True:
+        found = published(read())
+        missing = len(required - found[1])
+        if missing != before:
+            before, grown_s = missing, time.monotonic()
+        elif missing == 0 or time.monotonic() > grown_s + PUBLISHED_S:
+            return found
+        time.sleep(CHECKPOINT_S)
 
 
 BUYER_KPIS = frozenset(
