@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from models.kpi import formulas
 from models.kpi.formulas import Formula, FormulaError, Quantile, Quotient, Spread, Total
 from models.kpi.measures import SUM_INDEX, SourceKind, sources_of
-from models.money.amounts import to_currency
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
 ShownUnit = Unit | Literal["multiple"]
@@ -124,23 +123,13 @@ class Kpi(BaseModel):
         """Whether its n differs from its value."""
         return self.n is not None or isinstance(self.parsed, Quotient | Quantile | Spread)
 
-    def shown(self, value: int | float) -> int | float:
-        """Return a value in the unit that people and rules use.
-
-        A sum of money is an int in units of 1/10,000 and is converted to the currency. An average
-        of money is a float in the currency already. Other values are returned as they are.
-        """
-        if self.unit == "money" and isinstance(value, int):
-            return to_currency(value)
-        return value
-
 
 class KpiValue(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A KPI's value in one window and scope.
 
     Args:
-        value: the value. Sums of money are an int in units of 1/10,000, averages of money a float
-            in the currency.
+        value: the value in the unit of its KPI: money in the reporting currency, ratios as
+            fractions (0.5 is 50 %), times in s. Counts are ints.
         low: the lower bound of the 95 % interval; None if there is none.
         high: the upper bound, likewise.
         n: the number of events or users that the value rests on.

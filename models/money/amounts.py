@@ -35,5 +35,10 @@ def to_units(amount: Decimal) -> int:
 
 
 def to_currency(units: int | float) -> float:
-    """Convert units of 1/10,000 to the currency, for display."""
+    """Convert units of 1/10,000 to the currency."""
     return units / UNITS_PER_CURRENCY
+
+
+def from_currency(amount: float) -> int:
+    """Convert back what `to_currency` returned; exact up to `LARGEST_AMOUNT`."""
+    return round(amount * UNITS_PER_CURRENCY)

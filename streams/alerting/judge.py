@@ -136,15 +136,14 @@ class AlertJudge:
             if alert.fired_value is None and not isinstance(rule, AbsenceRule):
                 # An older version did not record the value on which the alert fired.
                 continue
-            kpi = self._catalogue[rule.kpi]
-            shown = _shown(kpi, evaluation.values.get(alert.scope, {}).get(rule.kpi))
+            shown = evaluation.values.get(alert.scope, {}).get(rule.kpi)
             value = None if shown is None else float(shown.value)
             if value == (alert.correction.value if alert.correction else alert.fired_value):
                 continue
             correction = Correction(
                 value=value,
                 n=0 if shown is None else shown.n,
-                holds=self._verdict(rule, kpi, shown, alert.scope, evaluation)
+                holds=self._verdict(rule, self._catalogue[rule.kpi], shown, alert.scope, evaluation)
                 is not Verdict.BROKEN,
             )
             self._replace(alert, alert.model_copy(update={"correction": correction}))
@@ -168,8 +167,7 @@ class AlertJudge:
     ) -> None:
         at_ms = evaluation.end_ms
         kpi = self._catalogue[rule.kpi]
-        shown = _shown(kpi, value)
-        verdict = self._verdict(rule, kpi, shown, scope, evaluation)
+        verdict = self._verdict(rule, kpi, value, scope, evaluation)
         key = alert_id(rule.name, scope)
         before = self._open[key][0] if key in self._open else None
 
@@ -181,14 +179,14 @@ class AlertJudge:
                 scope=scope,
                 window=rule.window,
                 kpi=rule.kpi,
-                value=None if shown is None else float(shown.value),
-                low=None if shown is None else shown.low,
-                high=None if shown is None else shown.high,
-                n=0 if shown is None else shown.n,
+                value=None if value is None else float(value.value),
+                low=None if value is None else value.low,
+                high=None if value is None else value.high,
+                n=0 if value is None else value.n,
                 threshold=_limit(rule),
                 active_since_ms=standing.active_since_ms,
                 fired_at_ms=standing.fired_at_ms,
-                fired_value=_fired_value(standing, before, shown, at_ms=at_ms),
+                fired_value=_fired_value(standing, before, value, at_ms=at_ms),
                 correction=None if before is None else before.correction,
                 resolved_at_ms=standing.resolved_at_ms,
                 updated_ms=at_ms,
@@ -332,14 +330,6 @@ class AlertJudge:
                 alert.state, alert.active_since_ms, alert.fired_at_ms, held_since_ms
             )
             self._open[alert.id] = (alert, standing)
-
-
-def _shown(kpi: Kpi, value: KpiValue | None) -> KpiValue | None:
-    """Return a value in the unit of the rules: sums of money in the currency, not in 1/10,000."""
-    if value is None:
-        return None
-    units = kpi.shown(value.value)
-    return KpiValue(units, value.low, value.high, value.n, value.significant)
 
 
 def _limit(rule: AnyRule) -> float | None:

@@ -302,7 +302,7 @@ def _score_indicator(
     )
     if value is None or not math.isfinite(value.value):
         return unseen
-    shown = float(kpi.shown(value.value))
+    shown = float(value.value)
     span = abs(stretch - base)
     seen = replace(
         unseen,

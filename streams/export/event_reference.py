@@ -172,7 +172,7 @@ _WRITTEN: Final = (
         "window, end, part",
         "with `KPI_PUBLISH_VALUES`, each closed window, again with `corrected` when late events"
         f" change it: up to {SCOPES_PER_RECORD} scopes a record, of each KPI"
-        " `[value, low, high, n, significant]`, sums of money in 1/10,000",
+        " `[value, low, high, n, significant]`, money in the reporting currency",
     ),
     (
         "`APP-alerts`",

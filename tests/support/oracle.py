@@ -421,6 +421,11 @@ def _total(name: str, value: str, *needs: str, n: str | None = None) -> _Kpi:
     return _Kpi(name, value, n or value, needs)
 
 
+def _money(name: str, units: str, *needs: str, n: str) -> _Kpi:
+    """Return a sum of money, of units of 1/10,000, in the currency."""
+    return _total(name, f"({units}) / 10000::DOUBLE", *needs, n=n)
+
+
 def _users(name: str, users: str, *needs: str) -> _Kpi:
     # 4.3 standard errors of the sketch: among thousands of values some are off by more than three.
     off = f"sketched({users}, 0.07) * {users}"
@@ -511,7 +516,7 @@ def _of_model(model: str, name: str) -> tuple[_Kpi, ...]:
         cost = cost._replace(low="NULL", high="NULL")
     return (
         _total(f"orders_{name}", f"{parts} / {WHOLE}::DOUBLE", *seen, n=n),
-        _total(f"revenue_{name}", revenue, *seen, n=n),
+        _money(f"revenue_{name}", revenue, *seen, n=n),
         cost._replace(n=n),
         _Kpi(f"roas_{name}", f"ratio({revenue}, spend)", n, seen, 30),
     )
@@ -559,9 +564,10 @@ KPIS = (
     _share("conversion_rate", "orders", "clicks", min_n=100),
     _share("purchase_conversion_rate", "buyers", "visitors", "clicks", "visits", min_n=100),
     _cost_per("cost_per_order", "orders", 10),
-    _total("revenue_gross", "gross", n="orders"),
-    _total("revenue_net", "gross - refunded", n="orders")._replace(
-        others="list_transform(refunds_since, lambda since: gross - refunded + since)"
+    _money("revenue_gross", "gross", n="orders"),
+    _money("revenue_net", "gross - refunded", n="orders")._replace(
+        others="list_transform(refunds_since,"
+        " lambda since: (gross - refunded + since) / 10000::DOUBLE)"
     ),
     _Kpi(
         "refund_rate",
@@ -581,8 +587,8 @@ KPIS = (
     ),
     _quantile("order_value_median", "order_median", 30),
     _quantile("order_value_p90", "order_p90", 100),
-    _total("spend", "spend", "spend_reports", n="spend_reports"),
-    _total("cost", "spend + other_cost", "spend_reports", n="spend_reports"),
+    _money("spend", "spend", "spend_reports", n="spend_reports"),
+    _money("cost", "spend + other_cost", "spend_reports", n="spend_reports"),
     _Kpi("budget_used", "ratio(spend, budget)", "spend_reports", ("spend_reports",)),
     _Kpi("budget_pace", "ratio(spend, budget_due)", "spend_reports", ("spend_reports",)),
     _return("roas", "gross", "spend"),
@@ -628,7 +634,7 @@ KPIS = (
         others="list_transform(lifetimes_since,"
         " lambda since: ratio(lifetime - since, 10000 * first_orders))",
     ),
-    _total(
+    _money(
         "refund_outflow", "refund_outflow", "orders_attributed", "refunds_made", n="refunds_made"
     ),
     *_of_model("first", "first_touch"),

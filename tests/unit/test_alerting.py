@@ -178,9 +178,9 @@ def test_absence_is_not_judged_before_the_monitor_saw_a_whole_window() -> None:
 
 def test_money_is_judged_in_the_currency() -> None:
     judge = JudgeAtOnce(book(kpi="spend", above=100), lag_limit_s=30)
-    judge.closed(closed(KpiValue(99 * 10_000, n=1), end=NOON, kpi="spend"))
+    judge.closed(closed(KpiValue(99.0, n=1), end=NOON, kpi="spend"))
     assert not judge.alerts()
-    judge.closed(closed(KpiValue(101 * 10_000, n=1), end=NOON + 10_000, kpi="spend"))
+    judge.closed(closed(KpiValue(101.0, n=1), end=NOON + 10_000, kpi="spend"))
     assert [(alert.value, alert.threshold) for alert in judge.alerts()] == [(101.0, 100.0)]
 
 

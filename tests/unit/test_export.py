@@ -163,7 +163,7 @@ def test_comparisons_are_exported_as_the_reference_the_change_and_whether_it_is_
     text = metrics(compared, ReportQueries(day=UTC, currency="CNY"))
     assert compared.kpis is not None
     orders = compared.kpis.latest["1h"].values[ALL]["orders"].value
-    revenue = compared.kpis.latest["1h"].values[ALL]["revenue_gross"].value / 10_000
+    revenue = compared.kpis.latest["1h"].values[ALL]["revenue_gross"].value
     of_all = 'campaign="",channel="",kpi="{}",reference="{}",region="",scope="all",segment=""'
     for reference in REFERENCES:
         labels = of_all.format("orders", reference) + ',window="1h"'

@@ -169,8 +169,8 @@ def test_compound(examples: dict[str, dict[str, Value]]) -> None:
     assert about(kpis["roas"]) == (0.7, 0.7 - 0.97998199, 0.7 + 0.97998199, 2, False)
     assert about(kpis["roi"]) == (-0.65, -0.65 - 0.489990996, -0.65 + 0.489990996, 2, False)
     assert kpis["roas"].bound_slack == pytest.approx(0.0105 * 0.97998199)
-    assert kpis["spend"][:4] == (1_000_000, None, None, 3)
-    assert kpis["cost"][:4] == (2_000_000, None, None, 3)
+    assert kpis["spend"][:4] == (100, None, None, 3)
+    assert kpis["cost"][:4] == (200, None, None, 3)
     assert kpis["ad_cost_ratio"].value == pytest.approx(1 / 0.7)
     idle = examples["no_returns"]
     assert idle["roas"][:4] == (0.0, None, None, 0)
@@ -219,8 +219,8 @@ def test_many_users_are_estimated(examples: dict[str, dict[str, Value]]) -> None
 
 def test_totals_of_money_and_counts(examples: dict[str, dict[str, Value]]) -> None:
     kpis = examples["totals"]
-    assert kpis["revenue_gross"][:5] == (150_000, None, None, 2, True)
-    assert kpis["revenue_net"][:5] == (120_000, None, None, 2, True)
+    assert kpis["revenue_gross"][:5] == (15, None, None, 2, True)
+    assert kpis["revenue_net"][:5] == (12, None, None, 2, True)
     assert kpis["refund_rate"][:5] == (0.2, None, None, 2, False)
     assert kpis["page_views"].value == 7
     assert kpis["social_engagement"].value == 11
@@ -228,7 +228,7 @@ def test_totals_of_money_and_counts(examples: dict[str, dict[str, Value]]) -> No
     assert kpis["favourability"].n == 4
     assert (kpis["leads"].value, kpis["opportunities"].value) == (0, 1)
     assert kpis["mql_to_sql_rate"].value == 1
-    assert all(isinstance(kpis[name].value, int) for name in ("revenue_net", "leads", "clicks"))
+    assert all(isinstance(kpis[name].value, int) for name in ("leads", "clicks"))
 
 
 def test_levels_are_the_newest() -> None:
@@ -270,10 +270,10 @@ def test_what_was_not_seen_is_absent() -> None:
     assert "spend" not in tomorrow
     assert tomorrow["clicks"].value == 1
     # A window that reaches back to yesterday knows what was seen there, and no more.
-    assert rolling["spend"].value == 10_000
+    assert rolling["spend"].value == 1
     assert out["clicks"].value == 1
     assert "spend" not in out
-    assert (week["spend"].value, week["clicks"].value) == (10_000, 2)
+    assert (week["spend"].value, week["clicks"].value) == (1, 2)
 
 
 def test_scopes() -> None:
@@ -371,7 +371,7 @@ def test_columns_that_are_missing_are_filled_in() -> None:
     found = oracle.values(table, [("1m", NOON - MINUTE, NOON)], "UTC")
     kpis = found["1m", NOON, "all", "", "", "", ""]
     assert kpis["unique_visitors_paid"].value == kpis["unique_visitors_natural"].value == 1
-    assert kpis["spend"].value == kpis["cost"].value == 20_000
+    assert kpis["spend"].value == kpis["cost"].value == 2
     assert kpis["page_views"].value == 1
 
 
@@ -431,14 +431,14 @@ def shares(found: dict[str, dict[str, Value]], name: str) -> dict[str, tuple[Any
 
 def test_touches_within_the_lookback_share_an_order() -> None:
     found = in_last_minute(*JOURNEY, order(100))
-    assert shares(found, "first_touch") == {"a search": (1.0, 100)}
-    assert shares(found, "last_touch") == {"c mail": (1.0, 100)}
+    assert shares(found, "first_touch") == {"a search": (1.0, 0.01)}
+    assert shares(found, "last_touch") == {"c mail": (1.0, 0.01)}
     assert shares(found, "linear") == {
-        "a search": (0.3333, 33),
-        "b feed": (0.3333, 33),
-        "c mail": (0.3334, 34),
+        "a search": (0.3333, 0.0033),
+        "b feed": (0.3333, 0.0033),
+        "c mail": (0.3334, 0.0034),
     }
-    assert shares(found, "declared") == {"none none": (1.0, 100)}
+    assert shares(found, "declared") == {"none none": (1.0, 0.01)}
     everything = found["all"]
     assert [everything[f"orders_{name}"].value for name in ("first_touch", "linear")] == [1.0, 1.0]
     assert everything["attribution_spread"][:4] == (0.0, None, None, 1)
@@ -471,7 +471,7 @@ def test_what_an_order_names_is_its_own(placed: dict[str, Any], place: str) -> N
     found = in_last_minute(*JOURNEY, placed)
     assert {name for name, kpis in found.items() if kpis["orders"].value} == {"all", place}
     touched = "none direct" if "user_id" in placed else "c mail"
-    assert shares(found, "last_touch") == {touched: (1.0, 100)}
+    assert shares(found, "last_touch") == {touched: (1.0, 0.01)}
 
 
 def test_a_refund_counts_against_its_order_and_when_it_is_made() -> None:
@@ -485,17 +485,17 @@ def test_a_refund_counts_against_its_order_and_when_it_is_made() -> None:
         for end in (NOON - 3 * DAY + MINUTE, NOON)
     )
     assert [name for name, kpis in then.items() if kpis["orders"].value] == ["a"]
-    assert then["a"]["revenue_net"].value == 500
+    assert then["a"]["revenue_net"].value == 0.05
     assert then["a"]["clv"][:4] == (0.05, None, None, 1)
     # It came when the window had long closed.
-    assert then["a"]["revenue_net"].others == (900,)
+    assert then["a"]["revenue_net"].others == (0.09,)
     assert then["a"]["clv"].others == (0.09,)
     assert then["a"]["orders"].others == ()
-    assert now["a"]["refund_outflow"][:4] == (400, None, None, 1)
+    assert now["a"]["refund_outflow"][:4] == (0.04, None, None, 1)
     assert now["a"]["revenue_net"][:1] == (0,)
     # Nobody knows an order o of w.
-    assert now["z"]["refund_outflow"][:4] == (400, None, None, 1)
-    assert now["z"]["revenue_net"].value == -400
+    assert now["z"]["refund_outflow"][:4] == (0.04, None, None, 1)
+    assert now["z"]["revenue_net"].value == -0.04
 
 
 def test_first_orders_and_those_who_come_back() -> None:
@@ -518,7 +518,7 @@ def test_first_orders_and_those_who_come_back() -> None:
     assert x["new_customers"].value == 0
     assert x["returning_buyers"].value == 1
     assert "clv" not in x
-    assert x["revenue_net"].value == 440
+    assert x["revenue_net"].value == 0.044
     # Two orders by first, last and linear touch: none of them had a touch.
     assert "cpa_first_touch" not in y
     assert y["roas_declared"][:4] == (500 / 80_000, None, None, 2)
@@ -533,7 +533,7 @@ def test_without_customers_their_kpis_are_absent() -> None:
     assert kpis.keys().isdisjoint(
         {"new_customers", "cac", "returning_buyers", "repurchase_rate", "clv", "orders_declared"}
     )
-    assert found["1m", NOON, "campaign", "c", "", "", ""]["refund_outflow"].value == 40
+    assert found["1m", NOON, "campaign", "c", "", "", ""]["refund_outflow"].value == 0.004
 
 
 # --- comparison
@@ -788,4 +788,4 @@ def test_windows_of_the_month_hold_what_a_plain_count_finds(made: Month) -> None
             gross = sum(row["amount"] for row in mine if row["kind"] == "order")
             assert kpis["buyers"].value == len(buyers)
             assert kpis["active_users"].value == len(active)
-            assert kpis["revenue_gross"].value == gross
+            assert kpis["revenue_gross"].value == gross / 10_000

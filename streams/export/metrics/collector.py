@@ -197,7 +197,7 @@ class KpiMetrics:
         yield from difference_metrics(chosen.differences)
         yield from scorecard_metrics(self._exports.scores(kpis))
         yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
-        yield from effect_metrics(kpis.effects, self._catalogue)
+        yield from effect_metrics(kpis.effects)
         yield from peer_metrics(self._exports.outliers(kpis))
         yield from _completeness_metrics(kpis, self._catalogue)
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
@@ -257,7 +257,7 @@ class KpiMetrics:
                 continue
             plain = (*row.scope, row.evaluation.window)
             full = (*plain, self._exports.currency) if money else plain
-            value_metric.add_metric(full, kpi.shown(value.value))
+            value_metric.add_metric(full, value.value)
             if self._with_n(kpi.name, row):
                 n_metric.add_metric(plain, value.n)
             if _with_bounds(kpi.name, value, row):

@@ -68,7 +68,7 @@ def difference_metrics(rows: Iterable[DifferenceRow]) -> Iterator[Metric]:
     for row in rows:
         for kpi, one in row.differences:
             labels = (kpi.name, *row.scope, row.window, row.reference)
-            samples[REFERENCE].append((labels, kpi.shown(one.then.value)))
+            samples[REFERENCE].append((labels, one.then.value))
             if one.ratio is not None:
                 samples[CHANGE].append((labels, one.ratio))
             if one.significant is not None:

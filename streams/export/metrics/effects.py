@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from prometheus_client.core import Metric
 
-from models.kpi.definition import Catalogue
 from streams.export.metrics.families import Spec, family
 from streams.kpis.view import Effect
 
@@ -20,7 +19,7 @@ EFFECT = Spec(
 SPECS = (EFFECT,)
 
 
-def effect_metrics(effects: Iterable[Effect], catalogue: Catalogue) -> Iterator[Metric]:
+def effect_metrics(effects: Iterable[Effect]) -> Iterator[Metric]:
     """Yield the metric of effects; the label ``change`` is the moment as RFC 3339 text in UTC.
 
     Changes of the same campaign, thing and quarter of an hour have the same labels and values:
@@ -33,7 +32,7 @@ def effect_metrics(effects: Iterable[Effect], catalogue: Catalogue) -> Iterator[
             effect.change.what,
             name,
             period,
-        ): catalogue[name].shown(value.value)
+        ): value.value
         for effect in effects
         for period, values in (("before", effect.before), ("after", effect.after))
         for name, value in values.items()

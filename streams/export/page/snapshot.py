@@ -155,8 +155,8 @@ def _comparisons(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, dict[s
             "then_end": one.then.end_ms,
             "kpis": {
                 kpi.name: {
-                    "now": kpi.shown(difference.now.value),
-                    "then": kpi.shown(difference.then.value),
+                    "now": difference.now.value,
+                    "then": difference.then.value,
                     "ratio": difference.ratio,
                     "significant": difference.significant,
                 }
@@ -173,7 +173,7 @@ def _sparklines(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[An
         return {}
     return {
         kpi.name: [
-            [end_ms, None if (value := values.get(kpi.name)) is None else kpi.shown(value.value)]
+            [end_ms, None if (value := values.get(kpi.name)) is None else value.value]
             for end_ms, values in kpis.sparkline
         ]
         for kpi in catalogue.values()
@@ -279,7 +279,7 @@ def _indicator(indicator: IndicatorScore) -> dict[str, Any]:
 def _values(values: KpiValues, catalogue: Catalogue) -> dict[str, Any]:
     return {
         name: {
-            "value": catalogue[name].shown(value.value),
+            "value": value.value,
             "low": value.low,
             "high": value.high,
             "n": value.n,

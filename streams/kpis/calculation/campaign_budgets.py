@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from models.campaigns.campaign import Campaign, milliseconds
-from models.money.amounts import MoneyError
+from models.money.amounts import MoneyError, from_currency
 from models.money.exchange_rates import Rates
 from models.scope import Scope
 from models.window import BusinessDay
@@ -77,13 +77,13 @@ class CampaignBudgets:
         due = 0 if elapsed is None else budget * elapsed.so_far_ms // elapsed.whole_ms
         return CampaignBudget(budget, due)
 
-    def exhausted_ms(self, campaign_id: str, at_ms: int, *, spent: int) -> int | None:
+    def exhausted_ms(self, campaign_id: str, at_ms: int, *, spent: float) -> int | None:
         """Return when a campaign will have spent its budget if it keeps its average pace.
 
         Args:
             campaign_id: id of the campaign.
             at_ms: event time up to which ``spent`` was spent, in ms.
-            spent: 1/10,000 of the reporting currency, spent since the campaign's start.
+            spent: money spent since the campaign's start, in the reporting currency.
 
         Returns:
             A moment in ms, which may be past. None if the campaign has spent nothing, has not
@@ -95,7 +95,7 @@ class CampaignBudgets:
         starts_ms = milliseconds(campaign.starts)
         if at_ms <= starts_ms or campaign.is_over(at_ms):
             return None
-        return starts_ms + (at_ms - starts_ms) * plan.budget // spent
+        return starts_ms + (at_ms - starts_ms) * plan.budget // from_currency(spent)
 
 
 class BudgetsAt:

@@ -38,7 +38,7 @@ from models.kpi.measures import (
     WIDTH,
     known_since,
 )
-from models.money.amounts import UNITS_PER_CURRENCY
+from models.money.amounts import UNITS_PER_CURRENCY, to_currency
 from streams.kpis.calculation import confidence_intervals
 from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget
 
@@ -177,6 +177,11 @@ def _planned(kpi: Kpi) -> tuple[int, ...]:
     return tuple(place for place, name in enumerate(PLANNED) if name in named)
 
 
+def _is_money(kpi: Kpi, terms: Terms) -> bool:
+    """Return whether a KPI shows a sum of money, whose units of 1/10,000 become the currency."""
+    return kpi.unit == "money" and any(formulas.bare(name) in MONEY for _, name in terms)
+
+
 def _summed(terms: Terms) -> _Sum:
     indexed = [(sign, _PLACE[name]) for sign, name in terms]
     if len(indexed) == 1 and indexed[0][0] == 1:
@@ -216,10 +221,12 @@ def _compile(kpi: Kpi, coefficients: Coefficients) -> _Compute | None:
 def _total(kpi: Kpi, formula: Total) -> _Compute:
     total = _amount(formula.terms)
     n_of = _count(formula.terms if kpi.n is None else formulas.terms(kpi.n))
+    money = _is_money(kpi, formula.terms)
 
     def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue:
         n = n_of(numbers)
-        return KpiValue(total(numbers), None, None, n, n >= kpi.min_n)
+        value = total(numbers)
+        return KpiValue(to_currency(value) if money else value, None, None, n, n >= kpi.min_n)
 
     return compute
 
@@ -227,8 +234,7 @@ def _total(kpi: Kpi, formula: Total) -> _Compute:
 def _quotient(kpi: Kpi, formula: Quotient, factor: float) -> _Compute:
     over_of, under_of = _amount(formula.over), _amount(formula.under)
     n_of = _count(formula.under if kpi.n is None else formulas.terms(kpi.n))
-    money = kpi.unit == "money" and any(formulas.bare(name) in MONEY for _, name in formula.over)
-    scale = UNITS_PER_CURRENCY if money else 1
+    scale = UNITS_PER_CURRENCY if _is_money(kpi, formula.over) else 1
     bounds_of = _bounds(kpi, factor=factor / scale)
 
     def compute(cell: Cell, numbers: Numbers, _: Cell) -> KpiValue | None:

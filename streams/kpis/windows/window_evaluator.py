@@ -219,7 +219,7 @@ class WindowEvaluator:
                 if not shown or spend is None:
                     continue
                 moment = self._plans.exhausted_ms(
-                    scope.campaign, evaluation.end_ms, spent=int(spend.value)
+                    scope.campaign, evaluation.end_ms, spent=spend.value
                 )
                 if moment:
                     exhausted_ms[scope.campaign] = moment
