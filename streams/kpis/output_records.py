@@ -30,7 +30,7 @@ class ScopeValues(msgspec.Struct, kw_only=True):
 class ClosedWindow(msgspec.Struct, kw_only=True):
     """One record of the topic of values: up to `SCOPES_PER_RECORD` scopes of a closed window.
 
-    Times are event times in ms. Sums of money are in 1/10,000 of the reporting currency.
+    Times are event times in ms. Money is in the reporting currency.
 
     Args:
         window: name of the window.
