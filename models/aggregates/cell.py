@@ -33,14 +33,12 @@ LevelWire = tuple[int, int]
 class CellWire(msgspec.Struct, array_like=True, gc=False):
     """A cell as it is sent and stored. Fields may only be appended.
 
-    ``sums`` are in the order of `SUMS`. ``natural`` and ``buyers`` are the first two sets of
-    users and ``users`` the others, each as `Distinct.to_bytes` writes it. ``levels`` are by
-    their index. Before version 4, ``natural`` held all visitors.
+    ``sums`` are in the order of `SUMS`, ``users`` in that of `USER_SETS`, each as
+    `Distinct.to_bytes` writes it; ``histograms`` in that of `DISTRIBUTIONS`; ``levels`` are by
+    their index. Lists may be shorter: the rest is 0 or empty.
     """
 
     sums: list[int]
-    natural: bytes = b""
-    buyers: bytes = b""
     users: list[bytes] = []
     histograms: list[Histogram] = []
     levels: dict[int, LevelWire] = {}

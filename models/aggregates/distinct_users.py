@@ -10,22 +10,17 @@ from array import array
 from collections.abc import Callable, Iterable
 from itertools import chain
 
-import datasketches
 import numpy as np
 import xxhash
 
 from models.aggregates import hyperloglog
-from models.aggregates.hyperloglog import Hashes, Registers
+from models.aggregates.hyperloglog import Registers
 
 EXACT_LIMIT = 1_024
 """The largest number of users that is counted exactly and kept as hashes."""
 
 _EXACT = b"\x00"
-_THETA = b"\x01"
-"""A theta sketch, which versions before 0.2 wrote. It is read, never written."""
-_DATASKETCH = b"\x02"
-"""A sketch of Apache DataSketches, which earlier versions wrote. It is read, never written."""
-_REGISTERS = b"\x03"
+_REGISTERS = b"\x01"
 
 hash_user: Callable[[bytes], int] = xxhash.xxh3_64_intdigest
 """Returns the 64-bit hash of a user's id in UTF-8."""
@@ -97,14 +92,10 @@ class Distinct:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Distinct:
-        """Decode what `to_bytes` of this or an earlier version wrote."""
+        """Decode what `to_bytes` wrote."""
         kind, content = data[:1], data[1:]
         if kind == _REGISTERS:
             return cls.of_registers(np.frombuffer(zlib.decompress(content), np.uint8))
-        if kind == _DATASKETCH:
-            return cls.of_registers(hyperloglog.registers_of_datasketch(content))
-        if kind == _THETA:
-            return cls.of_registers(hyperloglog.registers_of(_sample_of_theta(content)))
         hashes = array("Q")
         hashes.frombytes(content)
         return cls(hashes)
@@ -113,20 +104,3 @@ class Distinct:
         if len(self._hashes) > EXACT_LIMIT:
             self._registers = self.registers
             self._hashes = set()
-
-
-def _sample_of_theta(data: bytes) -> Hashes:
-    """Decode a theta sketch: repeat each of its sampled hashes as often as its weight says.
-
-    A sketch keeps a fraction theta of all hashes, so that each stands for 1 / theta users. Sketches
-    of the same users sample the same hashes, and the copies are derived from the hash, so that
-    unions of decoded sketches overlap as their users do.
-    """
-    theta = datasketches.compact_theta_sketch.deserialize(data)
-    weight = 1.0 / theta.theta
-    users: list[int] = []
-    for hashed in theta:
-        # The fraction of the weight adds a copy for that share of hashes, by their low bits.
-        copies = int(weight + (hashed & 0xFFFFF) / (1 << 20))
-        users.extend(hash_user(b"%d/%d" % (hashed, copy)) for copy in range(copies))
-    return np.array(users, np.uint64)

@@ -4,8 +4,7 @@ P. Flajolet, E. Fusy, O. Gandouet, F. Meunier, "HyperLogLog: the analysis of a n
 cardinality estimation algorithm", 2007. The relative standard error is 1.04/sqrt(4096) = 1.6 %.
 
 A union takes the larger of each pair of registers. The same users therefore give the same
-registers, and the same estimate, in any order and grouping. Users are hashed to registers as in
-Apache DataSketches, so that its sketches can be read and merged.
+registers, and the same estimate, in any order and grouping.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 from math import log
 from typing import Final
 
-import datasketches
 import numpy as np
 import numpy.typing as npt
 
@@ -27,8 +25,7 @@ Registers = npt.NDArray[np.uint8]
 
 _AT_ONCE: Final = 8_192
 """The number of users hashed at once, so that intermediate arrays stay in the processor's cache."""
-_SEED: Final = np.uint64(9001)
-_RANKS: Final = 64
+_RANKS: Final = 64 - LOG2_REGISTERS + 2
 _SCALE: Final = REGISTERS**2 / (2 * log(2))
 _WEIGHTS: Final = np.append(0.0, 0.5 ** np.arange(1, _RANKS))
 
@@ -72,14 +69,6 @@ def estimates(registers: Registers) -> npt.NDArray[np.int64]:
     return users
 
 
-def registers_of_datasketch(data: bytes) -> Registers:
-    """Decode a sketch of the `datasketches` library."""
-    union = datasketches.hll_union(LOG2_REGISTERS)
-    union.update(datasketches.hll_sketch.deserialize(data))
-    plain = union.get_result(datasketches.tgt_hll_type.HLL_8).serialize_updatable()
-    return np.frombuffer(plain, np.uint8)[-REGISTERS:].copy()
-
-
 def _sigma(empty: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return Ertl's sigma for the share of empty registers of each row, which is below 1."""
     share, weight, total = empty, 1.0, empty.copy()
@@ -92,28 +81,12 @@ def _sigma(empty: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _slots_and_ranks(hashes: Hashes) -> tuple[npt.NDArray[np.int64], Registers]:
-    """Return each user's register and the least value of that register, as DataSketches does.
+    """Return each user's register, and the least value that the register then has.
 
-    Hashes by MurmurHash3 (x64, 128 bits) of 8 bytes. The Python binding of DataSketches treats
-    values from 2^63 on as floating-point numbers, and so does this function.
+    The low 12 bits of a hash choose the register. The value is one more than the number of zeros
+    that the other 52 bits begin with: 1 to 53.
     """
-    key = np.where(hashes >> np.uint64(63), hashes.astype(np.float64).view(np.uint64), hashes)
-    key = _rotated(key * np.uint64(0x87C37B91114253D5)) * np.uint64(0x4CF5AD432745937F)
-    low = (_SEED ^ key ^ np.uint64(8)) + (_SEED ^ np.uint64(8))
-    high = low + (_SEED ^ np.uint64(8))
-    low, high = _mixed(low), _mixed(high)
-    low = low + high
-    high = high + low
-    slots = (low & np.uint64(REGISTERS - 1)).astype(np.int64)
-    _, bits = np.frexp((high >> np.uint64(11)).astype(np.float64))
-    return slots, (54 - bits).astype(np.uint8)
-
-
-def _rotated(key: Hashes) -> Hashes:
-    return (key << np.uint64(31)) | (key >> np.uint64(33))
-
-
-def _mixed(key: Hashes) -> Hashes:
-    key = (key ^ (key >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-    key = (key ^ (key >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-    return key ^ (key >> np.uint64(33))
+    slots = (hashes & np.uint64(REGISTERS - 1)).astype(np.int64)
+    # 52 bits are exact as a float, whose exponent is the number of bits after the zeros.
+    _, bits = np.frexp((hashes >> np.uint64(LOG2_REGISTERS)).astype(np.float64))
+    return slots, (_RANKS - 1 - bits).astype(np.uint8)

@@ -16,6 +16,7 @@ import msgspec
 
 from models.aggregates.cell import CellWire
 from models.aggregates.safe_decode import refusing
+from models.kpi import measures
 from models.scope import Facet
 
 
@@ -100,10 +101,14 @@ class Waiting(msgspec.Struct, array_like=True):
 
 
 class Reports(msgspec.Struct, array_like=True):
-    """The value of one record in the topic of reports."""
+    """The value of one record in the topic of reports.
+
+    ``measures_version`` is the version of the measures in the cells.
+    """
 
     reports: list[Report]
     waiting: list[Waiting] = []
+    measures_version: int = measures.FIRST_VERSION
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -112,7 +117,7 @@ _decode = refusing(msgspec.msgpack.Decoder(Reports).decode)
 
 def encode(reports: list[Report], waiting: Sequence[Waiting] = ()) -> bytes:
     """Encode reports as the value of one record."""
-    return _encoder.encode(Reports(reports, list(waiting)))
+    return _encoder.encode(Reports(reports, list(waiting), measures.VERSION))
 
 
 def decode(data: bytes) -> Reports:

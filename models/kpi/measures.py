@@ -3,7 +3,8 @@
 All measures merge over panes, partitions and campaigns: sums and distributions add up, sets of
 users are united, and of a level the newest measurement is kept. Ratios are computed last.
 
-The order of these tables is that of the stored and sent cells: entries may only be appended.
+The order of these tables is that of the stored and sent cells: entries may only be appended, with
+``since`` one more than `VERSION` is.
 """
 
 from __future__ import annotations
@@ -14,12 +15,25 @@ SourceKind = Literal["clicks", "orders", "campaigns"]
 SOURCE_KINDS: Final[tuple[SourceKind, ...]] = ("clicks", "orders", "campaigns")
 
 
+FIRST_VERSION: Final = 1
+"""The version of the measures in the oldest state that can be read."""
+
+
 class Measure(NamedTuple):
-    """A quantity that formulas can name, and the kind of source topic it comes from."""
+    """A quantity that formulas can name.
+
+    Args:
+        name: its name in formulas.
+        source: the kind of source topic that it comes from.
+        help: what it counts.
+        since: the version of the measures that added it. Cells of an older version do not have
+            it: KPIs that use it are absent, not 0, in windows that such cells are part of.
+    """
 
     name: str
     source: SourceKind
     help: str
+    since: int = FIRST_VERSION
 
 
 SUMS: Final = (
@@ -126,13 +140,9 @@ DISTRIBUTION_INDEX: Final = {measure.name: index for index, measure in enumerate
 LEVEL_INDEX: Final = {measure.name: index for index, measure in enumerate(LEVELS)}
 WIDTH: Final = len(SUMS)
 
-WIDTH_BEFORE: Final[dict[int, int]] = {4: 13, 5: 39}
-"""By version, the number of sums in the cells of the version before it."""
-_SETS_BEFORE: Final = {4: {"buyers", "visitors"}, 5: {measure.name for measure in USER_SETS[:5]}}
-OLDEST_VERSION: Final = 3
-"""The oldest version of the KPI stage's state that can be read."""
-NEWEST_MEASURES: Final = max(WIDTH_BEFORE)
-"""The version that added the newest measures."""
+_MEASURES: Final = (*SUMS, *USER_SETS, *DISTRIBUTIONS, *LEVELS)
+VERSION: Final = max(measure.since for measure in _MEASURES)
+"""The version of the measures in the cells that this worker makes."""
 
 PLANNED: Final[dict[str, str]] = {
     "budget": "what the campaign's advertising may cost in all",
@@ -156,9 +166,10 @@ MONEY: Final = frozenset(
 )
 """The sums that are money."""
 
-_SOURCE_OF: Final = {
-    measure.name: measure.source for measure in (*SUMS, *USER_SETS, *DISTRIBUTIONS, *LEVELS)
-} | dict.fromkeys(PLANNED, "campaigns")
+_SOURCE_OF: Final = {measure.name: measure.source for measure in _MEASURES} | dict.fromkeys(
+    PLANNED, "campaigns"
+)
+_SINCE: Final = {measure.name: measure.since for measure in _MEASURES}
 
 
 def sources_of(name: str) -> frozenset[SourceKind]:
@@ -167,13 +178,5 @@ def sources_of(name: str) -> frozenset[SourceKind]:
 
 
 def known_since(name: str) -> int:
-    """Return the first version of the KPI stage's state whose cells have a measure.
-
-    A measure that a cell does not have is absent, not 0. Of unions, distributions and levels,
-    only the union ``visitors`` is older than version 4.
-    """
-    for version, width in WIDTH_BEFORE.items():
-        place = SUM_INDEX.get(name)
-        if (place is not None and place < width) or name in _SETS_BEFORE[version]:
-            return version - 1
-    return NEWEST_MEASURES if name in SUM_INDEX or name in SET_INDEX else OLDEST_VERSION + 1
+    """Return the first version of the measures that has a measure, or all parts of a union."""
+    return max(_SINCE[part] for part in UNIONS.get(name, (name,)))

@@ -133,9 +133,6 @@ class AlertJudge:
             )
             if rule is None or not fired_here:
                 continue
-            if alert.fired_value is None and not isinstance(rule, AbsenceRule):
-                # An older version did not record the value on which the alert fired.
-                continue
             shown = evaluation.values.get(alert.scope, {}).get(rule.kpi)
             value = None if shown is None else float(shown.value)
             if value == (alert.correction.value if alert.correction else alert.fired_value):

@@ -40,15 +40,10 @@ from models.aggregates.safe_decode import refusing
 from streams.engine.contracts import Output, Saved, Snapshot, SourcePartition
 from streams.errors import StateError
 
-SCHEMA_VERSION = 5
-"""Version of the stored shapes. Raise it with every change, and describe the old version here.
+SCHEMA_VERSION = 6
+"""Version of the stored shapes. Raise it with a change that older states can't be read with.
 
-1: one head and one set of segments, without epochs; read as epoch 0. Its head is replaced
-   by one of the current version without a state, so that an older worker refuses it.
-2: cells with theta sketches of users; `models.aggregates.distinct_users` reads them.
-3: cells of campaign and channel only, with two sets of users and no day buckets; missing
-   fields take their defaults, and the KPI stage sums up the days.
-4: day buckets of the last month and no all-time bucket; the KPI stage creates it.
+Fields that are appended with a default don't need it. Versions 1 to 5 were never released.
 """
 
 _GENERATION_BITS = 20
@@ -73,7 +68,7 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
         lineage: for each earlier epoch that still has segments, the last sequence number
             that belongs to this state.
         standing: number of live segments of this epoch. If fewer are found, the changelog was
-            truncated. -1 if the writer did not record it.
+            truncated.
     """
 
     version: int
@@ -81,8 +76,8 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
     offset: int
     state: bytes
     outputs: list[tuple[str, bytes | None, bytes, int | None]]
-    lineage: dict[int, int] = {}
-    standing: int = -1
+    lineage: dict[int, int]
+    standing: int
 
     def as_outputs(self) -> list[Output]:
         """Return the outputs that belong to this head."""
@@ -92,21 +87,22 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
         ]
 
 
+class _Version(msgspec.Struct, array_like=True):
+    """The first field of every head, of whatever version; the others are not decoded."""
+
+    version: int
+
+
 class _Segment(msgspec.Struct, array_like=True):
     version: int
     sequence: int
     value: bytes
 
 
-class _SegmentV1(msgspec.Struct, array_like=True):
-    sequence: int
-    value: bytes
-
-
 _encode = msgspec.msgpack.Encoder().encode
+_decode_version = refusing(msgspec.msgpack.Decoder(_Version).decode)
 _decode_head = refusing(msgspec.msgpack.Decoder(Head).decode)
 _decode_segment = refusing(msgspec.msgpack.Decoder(_Segment).decode)
-_decode_segment_v1 = refusing(msgspec.msgpack.Decoder(_SegmentV1).decode)
 
 
 HEADS = b"head/"
@@ -114,9 +110,12 @@ HEADS = b"head/"
 
 
 def prefixes(source: SourcePartition) -> tuple[bytes, ...]:
-    """Return the key prefixes of a source's heads, its segments of epoch 0, and all others."""
+    """Return the key prefixes of a source's heads and segments.
+
+    Heads of schema version 1 have no epoch in their key: the first prefix finds them, too.
+    """
     topic = source.topic.encode()
-    return (HEADS + topic, b"segment/" + topic + b"/", b"segments/" + topic + b"/")
+    return (HEADS + topic, b"segments/" + topic + b"/")
 
 
 @dataclass(slots=True)
@@ -140,7 +139,6 @@ class StateLog:
             that belongs to the state.
         written: for each live segment, the epoch under which it is stored.
         obsolete: keys that the next checkpoint removes, after its head.
-        migrated: whether a head of version 1 is still to be replaced.
     """
 
     source: SourcePartition
@@ -149,7 +147,6 @@ class StateLog:
     lineage: dict[int, int] = field(default_factory=dict)
     written: dict[bytes, int] = field(default_factory=dict)
     obsolete: list[Key] = field(default_factory=list)
-    migrated: bool = False
 
     def checkpoint(self, snapshot: Snapshot, *, offset: int) -> Checkpoint:
         """Return the writes that store a snapshot, and count it as the next checkpoint.
@@ -183,10 +180,6 @@ class StateLog:
             lineage=self.lineage,
             standing=standing[self.epoch],
         )
-        if self.migrated:
-            self.migrated = False
-            refusal = Head(version=SCHEMA_VERSION, sequence=0, offset=offset, state=b"", outputs=[])
-            removals.append((_head_key(self.source, 0), _encode(refusal)))
         return Checkpoint(segments, (_head_key(self.source, self.epoch), _encode(head)), removals)
 
 
@@ -226,33 +219,21 @@ def read(
             `Stage.segments_know_offsets`.
 
     Raises:
-        StateError: the state was written by a later version, can't be decoded, or lacks
+        StateError: the state is of another schema version, can't be decoded, or lacks
             segments because the changelog was truncated.
     """
     heads: dict[int, Head] = {}
     segments: list[tuple[int, bytes, bytes]] = []
-    head_prefix, _, _ = prefixes(source)
-    taken_over = False
     for name, data in items:
-        if name == head_prefix or name.startswith(head_prefix + b"/"):
+        if _is_head(source, name):
             head = _read_head(data, source=source)
-            if name != head_prefix:
-                heads[_epoch(name.rpartition(b"/")[2], source=source)] = head
-            elif head.version == 1:
-                heads[0] = head
-            else:
-                taken_over = True
+            heads[_epoch(name.rpartition(b"/")[2], source=source)] = head
             continue
         place = _segment_place(source, name)
         if place is not None:
             segments.append((*place, data))
     used = max([above, *heads, *(epoch for epoch, _, _ in segments)])
     log = StateLog(source, max(used + 1, generation << _GENERATION_BITS))
-    if not heads and taken_over:
-        raise StateError(
-            f"the state of {source.topic}[{source.partition}] was taken over from version 1 and is "
-            "gone: its changelog was truncated; restore it, or start under another KPI_APP_ID"
-        )
     if not heads:
         log.obsolete = [_segment_key(source, epoch, key) for epoch, key, _ in segments]
         return Found(None, (), log)
@@ -260,11 +241,10 @@ def read(
     head = heads[newest]
     limits = {**head.lineage, newest: head.sequence}
     log.sequence = head.sequence
-    log.migrated = 0 in heads
-    log.obsolete = [_head_key(source, epoch) for epoch in heads if epoch]
+    log.obsolete = [_head_key(source, epoch) for epoch in heads]
     values: dict[bytes, bytes] = {}
     for epoch, key, data in sorted(segments):
-        sequence, value = _read_segment(data, epoch=epoch, source=source)
+        sequence, value = _read_segment(data, source=source)
         if sequence > limits.get(epoch, -1) and not (keep_newer and epoch in limits):
             log.obsolete.append(_segment_key(source, epoch, key))
             continue
@@ -294,38 +274,39 @@ def last_offset(items: Iterable[tuple[bytes, bytes]], *, source: SourcePartition
         source: the source partition.
 
     Raises:
-        StateError: a head was written by a later version, or can't be decoded.
+        StateError: a head is of another schema version, or can't be decoded.
     """
-    prefix, _, _ = prefixes(source)
     newest, offset = -1, -1
     for name, data in items:
-        if name != prefix and not name.startswith(prefix + b"/"):
+        if not _is_head(source, name):
             continue
-        epoch = 0 if name == prefix else _epoch(name.rpartition(b"/")[2], source=source)
+        head = _read_head(data, source=source)
+        epoch = _epoch(name.rpartition(b"/")[2], source=source)
         if epoch > newest:
-            newest, offset = epoch, _read_head(data, source=source).offset
+            newest, offset = epoch, head.offset
     return offset
 
 
+def _is_head(source: SourcePartition, name: bytes) -> bool:
+    prefix, _ = prefixes(source)
+    return name == prefix or name.startswith(prefix + b"/")
+
+
 def _head_key(source: SourcePartition, epoch: int) -> bytes:
-    key = b"head/" + source.topic.encode()
-    return b"%b/%d" % (key, epoch) if epoch else key
+    return b"head/%b/%d" % (source.topic.encode(), epoch)
 
 
 def _segment_key(source: SourcePartition, epoch: int, key: bytes) -> bytes:
-    topic = source.topic.encode()
-    return b"segments/%b/%d/%b" % (topic, epoch, key) if epoch else b"segment/%b/%b" % (topic, key)
+    return b"segments/%b/%d/%b" % (source.topic.encode(), epoch, key)
 
 
 def _segment_place(source: SourcePartition, name: bytes) -> tuple[int, bytes] | None:
     """Return the epoch and key of a segment of the source; None for any other name."""
-    _, first, now = prefixes(source)
-    if name.startswith(first):
-        return 0, name[len(first) :]
-    if name.startswith(now):
-        epoch, _, key = name[len(now) :].partition(b"/")
-        return _epoch(epoch, source=source), key
-    return None
+    _, prefix = prefixes(source)
+    if not name.startswith(prefix):
+        return None
+    epoch, _, key = name[len(prefix) :].partition(b"/")
+    return _epoch(epoch, source=source), key
 
 
 def _epoch(text: bytes, *, source: SourcePartition) -> int:
@@ -337,23 +318,20 @@ def _epoch(text: bytes, *, source: SourcePartition) -> int:
 
 def _read_head(data: bytes, *, source: SourcePartition) -> Head:
     try:
-        head = _decode_head(data)
+        version = _decode_version(data).version
+        if version == SCHEMA_VERSION:
+            return _decode_head(data)
     except msgspec.DecodeError as error:
         raise _broken(source, error) from error
-    if not 1 <= head.version <= SCHEMA_VERSION:
-        raise StateError(
-            f"the stored state of {source.topic}[{source.partition}] has schema version "
-            f"{head.version}, this worker reads 1 to {SCHEMA_VERSION}; run the version that wrote "
-            "it, or start under another KPI_APP_ID"
-        )
-    return head
+    raise StateError(
+        f"the stored state of {source.topic}[{source.partition}] has schema version {version}, "
+        f"this worker reads {SCHEMA_VERSION}; run the version that wrote it, or start under "
+        "another KPI_APP_ID, which reads the events anew"
+    )
 
 
-def _read_segment(data: bytes, *, epoch: int, source: SourcePartition) -> tuple[int, bytes]:
+def _read_segment(data: bytes, *, source: SourcePartition) -> tuple[int, bytes]:
     try:
-        if epoch == 0:
-            first = _decode_segment_v1(data)
-            return first.sequence, first.value
         segment = _decode_segment(data)
     except msgspec.DecodeError as error:
         raise _broken(source, error) from error

@@ -301,7 +301,7 @@ class IngestJob:
 
     def _tell_registry(self, key: str, definition: BaseModel) -> None:
         topic = self.rules.registry_topic
-        # Defaults are left out: a worker of 0.1.0 refuses fields that it does not know.
+        # Defaults are left out, so that records are short.
         value = definition.model_dump_json(exclude_defaults=True).encode()
         self._outputs.append(Output(topic=topic, key=key.encode(), value=value))
 

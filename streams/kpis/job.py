@@ -42,6 +42,7 @@ from functools import partial
 from models.aggregates import ingest_report
 from models.aggregates.ingest_report import Report
 from models.dead_letters import Reason
+from models.kpi import measures
 from models.window import PANE_MS, WINDOWS, Window
 from streams.engine.contracts import (
     BesideRecordsError,
@@ -60,7 +61,7 @@ from streams.kpis.intake.report_ledger import Ledger, Verdict
 from streams.kpis.intake.source_counters import SourceCounters
 from streams.kpis.judging import Judge
 from streams.kpis.output_records import alert_outputs
-from streams.kpis.state import VERSION, KpiState, pack
+from streams.kpis.state import KpiState, pack
 from streams.kpis.storage.bucket_store import KEPT_MS, PANES_A_STEP, BucketStore, in_cells
 from streams.kpis.storage.spilled_buckets import Spill
 from streams.kpis.unwritten_snapshot import UnwrittenSnapshot
@@ -168,20 +169,9 @@ class KpiJob:
             frontier_ms=state.closed_ms,
             offset=saved.offset,
             pinned=state.pinned,
-            quarters_from_ms=state.quarters_whole_from_ms,
         )
-        if state.version < VERSION:
-            self._migrate(state)
-
-    def _migrate(self, state: KpiState) -> None:
-        """Adopt the buckets of an older state version, which has fewer days, or none."""
-        observation = self._coverage.observation
-        observation.days_begin(self._buckets.days_from_ms(partial=state.version < 4))
-        for version in range(state.version + 1, VERSION + 1):
-            newest = max(self._buckets.panes(), default=state.frontier_ms - PANE_MS)
-            observation.measured_before(version, newest)
-        for pane_start in self._buckets.panes():
-            self._closing.pane_changed(pane_start, frontier_ms=state.frontier_ms)
+        newest = max(self._buckets.panes(), default=state.frontier_ms - PANE_MS)
+        self._coverage.observation.record_version(newest, state.measures_version)
 
     @property
     def dirty(self) -> bool:
@@ -305,14 +295,16 @@ class KpiJob:
         told = ingest_report.decode(record.value or b"")  # up to 900 kB, some 30 ms
         yield
         for report in told.reports:
-            yield from self._take(report, at_offset=record.offset)
+            yield from self._take(
+                report, at_offset=record.offset, measures_version=told.measures_version
+            )
         self._coverage.record_waiting(told.waiting, at_ms=record.timestamp)
         if self._coverage.advance():
             # Whether rules judge the windows that these reports complete is decided now, by the
             # current health of the data.
             self._judged = not self.judge.held_back
 
-    def _take(self, report: Report, *, at_offset: int) -> Steps[None]:
+    def _take(self, report: Report, *, at_offset: int, measures_version: int) -> Steps[None]:
         ruling = self._ledger.rule(report)
         if ruling.verdict is Verdict.OVERLAPPING:
             self._overlapping += 1
@@ -339,8 +331,12 @@ class KpiJob:
             yield
         for panes in in_cells(report.panes):
             for pane_start, cells in panes:
-                day_start = self._day.start_of(pane_start)
-                if self._coverage.record_pane(cells, day_start=day_start, pane_start=pane_start):
+                if self._coverage.record_pane(
+                    cells,
+                    day_start=self._day.start_of(pane_start),
+                    pane_start=pane_start,
+                    measures_version=measures_version,
+                ):
                     self._closing.inputs_changed(pane_start)
             yield
 
@@ -462,32 +458,29 @@ class KpiJob:
         coverage = self._coverage
         observation, silences = coverage.observation, coverage.silences
         state = KpiState(
-            frontier_ms=self._coverage.frontier.frontier_ms,
-            observed_from_ms=observation.from_ms,
-            ledger=self._ledger.entries(),
-            to_correct=self._closing.to_correct,
-            closed_up_to_ms=self._settled_ms,
+            frontier_ms=coverage.frontier.frontier_ms,
+            closed_ms=self._settled_ms,
             judged=self._judged,
-            quiet_since=silences.quiet_since,
-            seen=coverage.seen.to_wire(),
-            totals=self._counted.totals,
-            unknown=self._counted.unknown,
-            sparkline=list(self._closer.sparkline),
-            evaluated=self._closing.evaluated,
-            judge=self.judge.to_bytes(),
+            observed_from_ms=observation.from_ms,
+            observed_whole_from_ms=observation.whole_from_ms,
+            lost_until_ms=observation.lost_until_ms,
             gaps=observation.gaps,
+            ledger=self._ledger.entries(),
+            seen=coverage.seen.to_wire(),
+            needed=self._definitions.calculator.needed,
             rhythm=silences.rhythm.to_wire(),
             silences=silences.ended,
-            seen_whole_from_ms=observation.whole_from_ms,
-            needed=self._definitions.calculator.needed,
-            days_from_ms=observation.days_from_ms,
-            version=VERSION,
-            measured_from_ms=observation.measured_from_ms[4],
-            customers_from_ms=observation.measured_from_ms[5],
-            lost_until_ms=observation.lost_until_ms,
+            quiet_since=silences.quiet_since,
+            totals=self._counted.totals,
+            unknown=self._counted.unknown,
+            due=pack(self._closing.ends),
+            evaluated=self._closing.evaluated,
+            to_correct=self._closing.to_correct,
             pinned=self._buckets.pinned,
-            quarters_from_ms=self._buckets.quarters_from_ms,
-            due_ends=pack(self._closing.ends),
+            sparkline=list(self._closer.sparkline),
+            judge=self.judge.to_bytes(),
+            measures_version=measures.VERSION,
+            measured_from_ms=observation.measured_from_ms,
         )
         return UnwrittenSnapshot(
             segments=list(self._buckets.take_segments()),

@@ -34,7 +34,6 @@ from tests.support.attribution_sql import Customers
 from tests.support.cluster import Cluster, Worker
 from tests.support.compare import (
     PUBLISHED_S,
-    Published,
     differences,
     holding,
     published_once_closed,
@@ -58,22 +57,6 @@ rules:
      min_n: 50, severity: critical}
   - {name: orders-gone, kind: threshold, kpi: orders, window: 1m, below: 2, severity: critical}
 """
-
-
-FIRST_KPIS = frozenset(
-    {
-        *("impressions", "clicks", "unique_visitors", "orders", "buyers", "revenue_gross"),
-        *("revenue_net", "ctr", "conversion_rate"),
-    }
-)
-"""KPIs of version 0.1.0 whose calculation has not changed."""
-COST_KPIS = frozenset(
-    {
-        *("spend", "cost", "cpm", "cpc", "cpl", "cost_per_order", "cost_per_registration"),
-        *("roas", "roi", "ad_cost_ratio"),
-    }
-)
-"""KPIs of cost. Older versions counted the cost of labour and channels as spend."""
 
 
 class NotPlayableError(Exception):
@@ -152,7 +135,6 @@ class Arena:
         self._closing = threading.Event()
         self._records: dict[tuple[str, int], dict[int, bytes]] = {}
         self._lost: dict[tuple[str, int], dict[int, bytes]] = {}
-        self.older_until_ms = 0
 
     def __enter__(self) -> Arena:
         self._stack.enter_context(self.network)
@@ -561,51 +543,12 @@ class Arena:
         expected = oracle.values(
             events, judged, "UTC", customers=self._customers, compared=compared
         )
-        mine, theirs = self._told_by_older(told, judged, expected)
-        wrong = differences(*without_moved(mine, theirs, true.may_move, compared, "UTC"))
+        wrong = differences(*without_moved(told, expected, true.may_move, compared, "UTC"))
         outcome.windows, outcome.windows_incomplete = len(ends), len(incomplete)
         outcome.windows_wrong = len({line.split(":")[0] for line in wrong}) + len(missing)
         if wrong:
             self.fail(f"{len(wrong)} values differ, such as {sorted(wrong)[0]}")
         self._check_hidden(judged)
-
-    def _told_by_older(
-        self,
-        got: Published,
-        judged: set[oracle.End],
-        expected: dict[oracle.Key, dict[str, oracle.Value]],
-    ) -> tuple[Published, dict[oracle.Key, dict[str, oracle.Value]]]:
-        """Leave out what an older version did not know, in windows that it measured in part.
-
-        These windows begin before ``older_until_ms``. Of them, regions and segments are left out,
-        KPIs of cost, and KPIs that are not published unless version 0.1.0 had them. A published
-        value with four elements lacks ``significant``, which is taken from the calculation.
-
-        Returns:
-            The published and the calculated values to compare.
-        """
-        starts = {(name, end): start for name, start, end in judged}
-        theirs = dict(expected)
-        mine = dict(got)
-        for key, values in expected.items():
-            if starts[key[:2]] >= self.older_until_ms:
-                continue
-            known = got.get(key, {})
-            if key[5] or key[6]:
-                theirs.pop(key)
-                mine.pop(key, None)
-                continue
-            theirs[key] = {
-                kpi: value
-                for kpi, value in values.items()
-                if (kpi in known and kpi not in COST_KPIS) or kpi in FIRST_KPIS
-            }
-            mine[key] = {
-                kpi: [*value, theirs[key][kpi].significant] if len(value) == 4 else value
-                for kpi, value in known.items()
-                if kpi not in COST_KPIS
-            }
-        return mine, theirs
 
     def _check_hidden(self, complete: set[oracle.End]) -> None:
         """Check that no window that would hold a lost record was published as complete."""

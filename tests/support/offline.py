@@ -16,6 +16,7 @@ from models.alerts import RuleBook
 from models.campaigns.campaign import Campaign
 from models.campaigns.campaign_change import Change
 from models.events import KIND_OF_TYPE
+from models.kpi import measures
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.measures import SOURCE_KINDS
 from models.money.exchange_rates import Rates
@@ -315,16 +316,15 @@ def kind_of(body: dict[str, Any]) -> str:
     return KIND_OF_TYPE[body["type"]]
 
 
-def taken_over(path: Path, *, version: int, **others: Any) -> KpiJob:
-    """Return a KPI job that resumes from a path's state, as if an older version had written it.
+def taken_over(path: Path, *, measures_version: int = measures.VERSION) -> KpiJob:
+    """Return a KPI job that resumes from a path's state.
 
     Args:
         path: its KPI job's state is taken over.
-        version: schema version to write into the state.
-        others: further fields of the state to replace.
+        measures_version: the version of the measures that is to have written the state.
     """
     state = msgspec.structs.replace(
-        saved_states.decode(path.kpis.snapshot().state), version=version, **others
+        saved_states.decode(path.kpis.snapshot().state), measures_version=measures_version
     )
     segments = {
         b"bucket/%d/%d" % (level, start): bucket.to_bytes()

@@ -26,7 +26,7 @@ from streams.kpis.coverage.observation import Observation
 from streams.kpis.job import KpiJob
 from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS
 from tests.support.at_once import BucketsAtOnce
-from tests.support.offline import NOON, Path, event, taken_over
+from tests.support.offline import NOON, Path, event
 from tests.unit.test_bucket_store import cell, numbers
 
 DAY = BusinessDay(ZoneInfo("America/New_York"))
@@ -154,17 +154,6 @@ def evaluated(job: KpiJob) -> tuple[int, bool, int]:
     evaluation = at_once(job.windows.evaluate(SO_FAR, end))
     clicks = int(evaluation.values[ALL]["clicks"].value)
     return evaluation.observed_from_ms, evaluation.observed, clicks
-
-
-def test_state_of_version_4_that_lost_no_day_counts_from_the_beginning() -> None:
-    assert evaluated(taken_over(fed(20), version=4)) == (0, True, 4)
-
-
-def test_state_of_version_4_that_lost_days_says_from_when_on_it_counts() -> None:
-    path = fed(100)
-    days = path.kpis._buckets._levels[DAY_LEVEL]
-    assert evaluated(taken_over(path, version=4)) == (min(days), False, len(days) + 1)
-    assert evaluated(path.kpis) == (0, True, 20)
 
 
 def test_a_gap_that_is_forgotten_is_still_missing_in_everything_so_far() -> None:

@@ -208,25 +208,13 @@ def test_what_is_over_is_held_as_far_as_its_edges_are() -> None:
     assert not buckets.holds(NOON - 70 * DAY_MS, now)
 
 
-def test_quarters_of_last_week_are_held_and_those_that_an_older_version_forgot_are_not() -> None:
-    kept, older = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
+def test_quarters_of_last_week_are_held() -> None:
+    kept = BucketsAtOnce(DAY)
     week_ago = NOON + QUARTER_MS
     kept.apply({NOON: [FacetCell("c1", "search", cell({1, 2}))]}, retracted={}, at_offset=1)
-    now = week_ago + 7 * DAY_MS
-    kept.expire(now)
+    kept.expire(week_ago + 7 * DAY_MS)
     assert kept.holds(week_ago - DAY_MS, week_ago)
     assert kept.totals(week_ago - HOUR_MS, week_ago)[ALL].users_in([0]).estimate == 2
-    forgotten_before = now - 52 * HOUR_MS
-    older.restore(
-        dict(_stored(kept, DAY_LEVEL)), frontier_ms=now, quarters_from_ms=forgotten_before
-    )
-    assert not older.holds(week_ago - HOUR_MS, week_ago)
-    assert older.holds(forgotten_before, forgotten_before + HOUR_MS)
-    assert older.holds(DAY.start_of(NOON), DAY.end_of(NOON))
-    # What comes late for such a time counts in its day, and makes no part of a quarter.
-    older.apply({NOON: [FacetCell("c1", "search", cell({3}))]}, retracted={}, at_offset=2)
-    assert not older.holds(week_ago - HOUR_MS, week_ago)
-    assert older.totals(DAY.start_of(NOON), DAY.end_of(NOON))[ALL].users_in([0]).estimate == 3
 
 
 def _stored(buckets: BucketsAtOnce, level: int) -> list[tuple[bytes, bytes]]:
@@ -255,12 +243,3 @@ def test_a_day_is_summed_up_from_its_quarters_once_it_is_settled() -> None:
     buckets.apply(again, retracted={}, at_offset=9)
     buckets.apply(again, retracted={}, at_offset=9)
     assert buckets.totals(day, after + DAY_MS)[ALL].sums[SUM_INDEX["clicks"]] == 4
-
-
-def test_days_of_a_state_of_quarters_are_whole_from_the_second_on() -> None:
-    quarters, days = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
-    for buckets in (quarters, days):
-        buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, retracted={}, at_offset=1)
-        buckets.expire(NOON + HOUR_MS)
-    assert quarters.days_from_ms(partial=True) == DAY.end_of(NOON)
-    assert days.days_from_ms(partial=False) == DAY.start_of(NOON)

@@ -6,7 +6,6 @@ from functools import partial
 from itertools import permutations
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -104,15 +103,6 @@ def test_columns_are_stored_and_read_by_facets_that_have_other_numbers(made: Row
     others.number(Facet("another"))
     assert bucket_codec.offset_in(written) == 7
     assert held(bucket_codec.decode(written, others), others) == one_by_one(made)
-
-
-@settings(max_examples=25, deadline=None)
-@given(rows)
-def test_a_bucket_of_cells_one_by_one_is_read(made: Rows) -> None:
-    older = [FacetCell(campaign, "search", to_wire(cell)) for campaign, cell in made]
-    facets = FacetIndex()
-    read = bucket_codec.decode(msgspec.msgpack.encode((7, older)), facets)
-    assert held(read, facets) == one_by_one(made)
 
 
 def users(numbers: range) -> Cell:

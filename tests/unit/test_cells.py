@@ -84,7 +84,7 @@ def test_a_cell_survives_the_wire(cell: Cell) -> None:
 
 
 def test_a_cell_of_an_older_version_reads_as_zero_where_it_has_nothing() -> None:
-    older = msgspec.msgpack.encode(([1, 2], Distinct({7}).to_bytes(), b""))
+    older = msgspec.msgpack.encode(([1, 2], [Distinct({7}).to_bytes()]))
     cell = from_wire(msgspec.msgpack.decode(older, type=CellWire))
     assert cell.sums == [1, 2] + [0] * (WIDTH - 2)
     assert cell.users_in([0]).estimate == 1

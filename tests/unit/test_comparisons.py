@@ -35,7 +35,6 @@ from streams.engine.steps import Steps, at_once
 from streams.kpis.calculation import confidence_intervals
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.coverage.gaps import Gap
-from streams.kpis.state import VERSION
 from streams.kpis.view import Comparison, Evaluation
 from streams.kpis.windows.comparisons import KINDS, comparisons_in_turn, shown
 from tests.support.offline import NOON, Path, Record, event, taken_over
@@ -256,14 +255,11 @@ def test_after_a_restart_comparisons_are_made_anew_of_what_is_held() -> None:
     live = of_a_week()
     end = NOON + 9 * DAY_MS
     before = live.reach(end)
-    live.path.kpis = taken_over(live.path, version=VERSION)
+    live.path.kpis = taken_over(live.path)
     after = live.reach(end)
     assert {key: one.then.values for key, one in after.items()} == {
         key: one.then.values for key, one in before.items()
     }
-    # A state that does not say so is of a version that kept quarters for 27 hours.
-    live.path.kpis = taken_over(live.path, version=VERSION, quarters_from_ms=None)
-    assert live.reach(end).keys() == {("1h", "previous")}
 
 
 def test_none_is_made_while_there_is_much_to_read_and_old_ones_are_not_shown() -> None:

@@ -37,10 +37,10 @@ def test_saved(panes: list[int], frontier_ms: int) -> None:
     """What waits is the same after it was saved, in order, each end once; also of old states."""
     schedule = scheduled(panes)
     state = saved_states.nothing()
-    state.due_ends = saved_states.pack(schedule.ends())
+    state.due = saved_states.pack(schedule.ends())
     read = saved_states.decode(saved_states.encode(state))
     pairs = [(name, int(end)) for name, ends in schedule.ends().items() for end in ends]
-    older = msgspec.structs.replace(read, due=pairs, due_ends=None)
+    older = msgspec.structs.replace(read, due=pairs, due=None)
     both = [DueWindows(DAY, one.ends) for one in (read, older)]
 
     waiting = schedule.waiting(frontier_ms=frontier_ms, windows=NAMES)

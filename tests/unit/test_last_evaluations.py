@@ -137,7 +137,7 @@ def some_cell(rnd: random.Random) -> CellWire:
     for name in rnd.sample(names, rnd.randint(1, 3)):
         sums[SUM_INDEX[name]] += rnd.choice([1, 2, 5]) * (-1 if rnd.random() < 0.1 else 1)
     cell = to_wire(Cell(sums))
-    cell.natural = Distinct({rnd.randrange(5)}).to_bytes() if rnd.random() < 0.5 else b""
+    cell.users[0] = Distinct({rnd.randrange(5)}).to_bytes() if rnd.random() < 0.5 else b""
     return cell
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 from datetime import datetime, time
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-import datasketches
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -63,42 +61,6 @@ def test_distinct_users_are_exact_up_to_the_limit_and_within_two_percent_sigma_a
         distinct = Distinct.union_of([distinct, Distinct(chunk)])
     error = abs(distinct.estimate - count) / count
     assert error == 0 if count <= EXACT_LIMIT else error < 0.04  # 2.5 standard errors
-
-
-def theta(users: Iterable[int]) -> bytes:
-    """Write a sketch as versions before 0.2 did."""
-    sketch = datasketches.update_theta_sketch(12)
-    for user in users:
-        sketch.update(user)
-    return b"\x01" + bytes(sketch.compact(ordered=False).serialize())
-
-
-@pytest.mark.parametrize("count", [1_100, 20_000])
-def test_theta_sketches_of_older_versions_are_read_and_overlap_as_their_users_do(
-    count: int,
-) -> None:
-    hashes = [hash_user(b"user-%d" % number) for number in range(2 * count)]
-    first = Distinct.from_bytes(theta(hashes[:count]))
-    assert abs(first.estimate - count) / count < 0.06
-    second = Distinct.from_bytes(theta(hashes[count // 2 : count // 2 + count]))
-    both = Distinct.union_of([first, second])
-    assert abs(both.estimate - 1.5 * count) / (1.5 * count) < 0.08
-    again = Distinct.from_bytes(first.to_bytes())
-    assert Distinct.union_of([again, first]).estimate == first.estimate
-    assert first.to_bytes()[:1] == b"\x03"
-
-
-@given(st.integers(1_025, 6_000), st.integers())
-@settings(max_examples=25)
-def test_sketches_of_datasketches_are_read_as_if_their_users_came_now(
-    count: int, seed: int
-) -> None:
-    hashes = [hash_user(b"%d/%d" % (seed, number)) for number in range(count)]
-    sketch = datasketches.hll_sketch(12, datasketches.tgt_hll_type.HLL_4)
-    for user in hashes:
-        sketch.update(user)
-    read = Distinct.from_bytes(b"\x02" + bytes(sketch.serialize_compact()))
-    assert read.to_bytes() == Distinct(hashes).to_bytes()
 
 
 @pytest.mark.parametrize("count", [1_025, 3_000, 12_000, 40_000, 150_000])

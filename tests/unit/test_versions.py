@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.aggregates.cell import CellWire
-from models.aggregates.ingest_report import FacetCell
-from models.kpi.measures import NEWEST_MEASURES, SUMS, WIDTH_BEFORE, known_since
+from models.kpi import measures
 from models.window import HOUR_MS, MINUTE_MS, PANE_MS, WINDOWS
 from streams.kpis.coverage.observation import Observation
 from tests.support.customers import context
@@ -17,39 +15,34 @@ from tests.support.offline import NOON, Path, event, taken_over
 ONE_MINUTE, HOUR = WINDOWS[0], WINDOWS[2]
 
 
-@pytest.mark.parametrize(
-    ("name", "version"),
-    [
-        ("clicks", 3),
-        ("measurements", 3),
-        ("buyers", 3),
-        ("visitors", 3),
-        ("page_views", 4),
-        ("sentiment_negative", 4),
-        ("engaged", 4),
-        ("active", 4),
-        ("dwell_ms", 4),
-        ("followers", 4),
-        ("refunds_made", 5),
-        ("orders_linear", 5),
-        ("returning", 5),
-    ],
-)
-def test_every_measure_is_known_from_a_version_on(name: str, version: int) -> None:
-    assert known_since(name) == version
+@pytest.fixture
+def third_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measures of version 3: version 2 added engaged users, version 3 orders of customers."""
+    since = dict.fromkeys(("first_orders", "orders_attributed"), 3) | {"engaged": 2}
+    monkeypatch.setattr(measures, "VERSION", 3)
+    monkeypatch.setattr(
+        measures,
+        "known_since",
+        lambda name: max(since.get(part, 1) for part in measures.UNIONS.get(name, (name,))),
+    )
 
 
-def of_width(width: int) -> list[FacetCell]:
-    return [FacetCell("c1", "search", CellWire(sums=[1] * width))]
+def test_measures_of_today() -> None:
+    """Each measure is of a version up to the newest, and a union of that of its newest part."""
+    named = {*measures.SUM_INDEX, *measures.SET_INDEX, *measures.UNIONS}
+    assert {measures.known_since(name) for name in named} <= {*range(1, measures.VERSION + 1)}
+    for union, parts in measures.UNIONS.items():
+        assert measures.known_since(union) == max(map(measures.known_since, parts))
 
 
-def test_a_window_is_of_the_oldest_version_that_measured_a_part_of_it() -> None:
+@pytest.mark.usefixtures("third_version")
+def test_oldest_version() -> None:
+    """A window is of the oldest version that measured a part of it."""
     observation = Observation()
-    widths = [WIDTH_BEFORE[4], WIDTH_BEFORE[4], WIDTH_BEFORE[5], len(SUMS), WIDTH_BEFORE[5]]
-    for pane, width in enumerate(widths):
-        observation.pane_seen(pane * PANE_MS, of_width(width))
+    for pane, version in enumerate((1, 1, 2, 3, 2)):
+        observation.pane_seen(pane * PANE_MS, measures_version=version)
     versions = [observation.version_at(pane * PANE_MS) for pane in range(7)]
-    assert versions == [3, 3, 4, 4, 4, NEWEST_MEASURES, NEWEST_MEASURES]
+    assert versions == [1, 1, 2, 2, 2, 3, 3]
 
 
 def orders(minutes: range) -> list[dict[str, Any]]:
@@ -65,20 +58,20 @@ def orders(minutes: range) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.usefixtures("third_version")
 @pytest.mark.parametrize(
     ("version", "absent", "present"),
     [
-        (3, {"new_customers", "active_users", "aov"}, {"orders", "revenue_gross", "buyers"}),
-        (4, {"new_customers", "orders_linear", "refund_outflow"}, {"orders", "active_users"}),
-        (5, set(), {"orders", "active_users", "new_customers", "orders_linear"}),
+        (1, {"new_customers", "active_users"}, {"orders", "revenue_gross", "aov", "buyers"}),
+        (2, {"new_customers", "orders_linear", "refund_outflow"}, {"orders", "active_users"}),
+        (3, set(), {"orders", "active_users", "new_customers", "orders_linear"}),
     ],
 )
-def test_what_an_older_version_did_not_measure_is_absent_until_a_window_is_newer(
-    version: int, absent: set[str], present: set[str]
-) -> None:
+def test_older_measures(version: int, absent: set[str], present: set[str]) -> None:
+    """What an older version did not measure is absent until a window is newer."""
     path = Path(now_ms=NOON + 5 * HOUR_MS, customers=context())
     path.feed(orders(range(0, 30)), batch=1)
-    path.kpis = taken_over(path, version=version)
+    path.kpis = taken_over(path, measures_version=version)
     path.feed(orders(range(30, 120)), batch=1)
     path.finish()
     upgraded_ms = NOON + 30 * MINUTE_MS
@@ -90,10 +83,12 @@ def test_what_an_older_version_did_not_measure_is_absent_until_a_window_is_newer
     assert after["new_customers"][0] == 60
 
 
-def test_growth_waits_until_the_period_before_is_newer_too() -> None:
+@pytest.mark.usefixtures("third_version")
+def test_older_period_before() -> None:
+    """A KPI that looks back is absent until the period before is newer, too."""
     path = Path(now_ms=NOON + 5 * HOUR_MS, customers=context())
     path.feed(orders(range(0, 130)), batch=1)
-    path.kpis = taken_over(path, version=4)
+    path.kpis = taken_over(path, measures_version=2)
     path.feed(orders(range(130, 270)), batch=1)
     path.finish()
     shown = {

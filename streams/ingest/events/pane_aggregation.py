@@ -76,12 +76,9 @@ class FoldingCell:
 
     def to_wire(self) -> CellWire:
         """Return the cell as it is sent in a report."""
-        natural, buyers, *others = [_distinct(users) for users in self.users]
         return CellWire(
             self.sums,
-            natural,
-            buyers,
-            others if any(others) else [],
+            [_distinct(users) for users in self.users] if any(self.users) else [],
             list(self.histograms) if any(self.histograms) else [],
             self.levels,
         )

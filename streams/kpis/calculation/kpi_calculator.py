@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from models.aggregates import histograms
 from models.aggregates.cell import Cell
-from models.kpi import formulas
+from models.kpi import formulas, measures
 from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.kpi.formulas import (
     Coefficient,
@@ -27,8 +27,6 @@ from models.kpi.measures import (
     DISTRIBUTIONS,
     LEVEL_INDEX,
     MONEY,
-    NEWEST_MEASURES,
-    OLDEST_VERSION,
     ORDER_CREDIT,
     PLANNED,
     SET_INDEX,
@@ -36,7 +34,6 @@ from models.kpi.measures import (
     UNIONS,
     USER_SETS,
     WIDTH,
-    known_since,
 )
 from models.money.amounts import UNITS_PER_CURRENCY, to_currency
 from streams.kpis.calculation import confidence_intervals
@@ -114,9 +111,9 @@ class KpiCalculator:
         cell: Cell,
         *,
         inputs: int,
-        version: int = NEWEST_MEASURES,
+        version: int = measures.VERSION,
         before: Cell | None = None,
-        version_before: int = NEWEST_MEASURES,
+        version_before: int = measures.VERSION,
         plan: CampaignBudget = NO_PLAN,
     ) -> KpiValues:
         """Return the KPIs of one scope in one window, by name.
@@ -128,10 +125,10 @@ class KpiCalculator:
         Args:
             cell: the measures of the scope in the window.
             inputs: the needed sums seen that day, as `inputs_in` returns them.
-            version: the oldest state version that measured a part of the window.
+            version: the oldest version of the measures in cells of the window.
             before: the measures in the equal period before. None if it is not known whole: KPIs
                 that look back are then absent.
-            version_before: the oldest state version that measured a part of the period before.
+            version_before: the oldest version of the measures in cells of the period before.
             plan: the campaign's budget; KPIs that name a part of it that is 0 are absent.
         """
         values: KpiValues = {}
@@ -162,13 +159,14 @@ class KpiCalculator:
 
 
 def _known_since(kpi: Kpi) -> int:
-    """Return the first state version whose cells have every measure that a KPI uses."""
+    """Return the first version of the measures that has all that a KPI uses."""
     named = {*formulas.names_in(kpi.parsed), *kpi.needs} - PLANNED.keys()
-    if kpi.n is not None:
-        named |= {name for _, name in formulas.terms(kpi.n)}
-    if kpi.squares is not None:
-        named.add(kpi.squares)
-    return max(map(known_since, named), default=OLDEST_VERSION)
+    for part in (kpi.n, kpi.squares):
+        if part in DISTRIBUTION_INDEX:
+            named.add(part)
+        elif part is not None:
+            named |= {name for _, name in formulas.terms(part)}
+    return max(map(measures.known_since, named), default=measures.FIRST_VERSION)
 
 
 def _planned(kpi: Kpi) -> tuple[int, ...]:

@@ -10,15 +10,14 @@ from typing import NamedTuple
 
 from models.aggregates.cell import Cell
 from models.aggregates.distinct_users import Distinct
-from models.kpi.measures import NEWEST_MEASURES, SUM_INDEX, UNIONS, USER_SETS
+from models.kpi import measures
+from models.kpi.measures import SUM_INDEX, UNIONS, USER_SETS
 from models.scope import Scope
 from streams.engine.steps import Steps, in_groups
 from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget
 from streams.kpis.calculation.kpi_calculator import KpiCalculator, KpiValues
 from streams.kpis.columnar.scope_totals import ScopeTotals
 
-SCOPES_SINCE = 4
-"""The state version that added regions and segments."""
 SCOPES_A_STEP = 32
 """Number of scopes that are calculated in one step, about 5 ms."""
 
@@ -64,15 +63,15 @@ class Cells(NamedTuple):
 
     Args:
         totals: cells of the window, by scope.
-        version: the oldest state version that measured a part of the window.
+        version: the oldest version of the measures in cells of the window.
         before: cells of the equal period before, by scope; None if that is not known whole.
-        version_before: the oldest state version that measured a part of the period before.
+        version_before: the oldest version of the measures in cells of the period before.
     """
 
     totals: ScopeTotals
-    version: int = NEWEST_MEASURES
+    version: int = measures.VERSION
     before: ScopeTotals | None = None
-    version_before: int = NEWEST_MEASURES
+    version_before: int = measures.VERSION
 
 
 def calculate(
@@ -115,13 +114,12 @@ def calculate(
         for scope, cell in group:
             if scope.kind == "campaign":
                 volumes[scope] = cell.sums[SUM_INDEX["clicks"]] + cell.sums[SUM_INDEX["orders"]]
-            if cells.version >= SCOPES_SINCE or not (scope.region or scope.segment):
-                values[scope] = values_of(
-                    cell,
-                    inputs.get(scope, 0),
-                    None if cells.before is None else cells.before.get(scope, _NOTHING),
-                    plan_of(scope),
-                )
+            values[scope] = values_of(
+                cell,
+                inputs.get(scope, 0),
+                None if cells.before is None else cells.before.get(scope, _NOTHING),
+                plan_of(scope),
+            )
         yield
     return Calculated(values, volumes)
 

@@ -305,7 +305,7 @@ def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> Ce
     The result is not merged: a facet may occur twice.
 
     Args:
-        cells: the cells of a report or of an old bucket.
+        cells: the cells of a report.
         row_of: returns the row of a facet.
     """
     rows: list[int] = []
@@ -319,7 +319,7 @@ def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> Ce
         row, cell = row_of(faceted.facet), faceted.cell
         rows.append(row)
         sums.append(cell.sums + [0] * (WIDTH - len(cell.sums)))
-        for index, data in enumerate((cell.natural, cell.buyers, *cell.users)):
+        for index, data in enumerate(cell.users):
             if is_exact(data):
                 users.append((row, 1 << index, data[1:]))
             elif data:

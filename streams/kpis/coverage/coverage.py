@@ -88,9 +88,16 @@ class Coverage:
         """Record which sources wait for a service, at a broker time in ms."""
         self._waits.record(waiting, at_ms=at_ms)
 
-    def record_pane(self, cells: Sequence[FacetCell], *, day_start: int, pane_start: int) -> bool:
+    def record_pane(
+        self,
+        cells: Sequence[FacetCell],
+        *,
+        day_start: int,
+        pane_start: int,
+        measures_version: int,
+    ) -> bool:
         """Record the inputs of a pane's cells; return whether one is new on that business day."""
-        self.observation.pane_seen(pane_start, cells)
+        self.observation.pane_seen(pane_start, measures_version=measures_version)
         return self.seen.record_pane(cells, day_start=day_start, pane_start=pane_start)
 
     def advance(self) -> bool:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from models.aggregates.ingest_report import FacetCell, Report
-from models.kpi.measures import NEWEST_MEASURES, WIDTH_BEFORE
+from models.aggregates.ingest_report import Report
+from models.kpi import measures
 from models.window import PANE_MS, Window
 from streams.kpis.coverage.gaps import Gap
 
@@ -24,10 +24,8 @@ class Observation:
     Args:
         from_ms: the start of the oldest pane that was reported before `whole_from_ms` was known.
         whole_from_ms: from then on all sources are observed together.
-        days_from_ms: from then on the buckets of business days are complete. It is 0 unless an
-            older version of the state had dropped days.
-        measured_from_ms: for a version of the state, the time before which cells may have been
-            measured by an older version.
+        measured_from_ms: for a version of the measures, the time before which cells may be of an
+            older version.
         lost_until_ms: records before that time may be missing, in gaps that were dropped.
         gaps: where records are missing.
     """
@@ -37,49 +35,42 @@ class Observation:
         *,
         from_ms: int = NOT_OBSERVED,
         whole_from_ms: int = NOT_OBSERVED,
-        days_from_ms: int = 0,
         measured_from_ms: Mapping[int, int] | None = None,
         lost_until_ms: int = 0,
         gaps: Iterable[Gap] = (),
     ) -> None:
         self.from_ms = from_ms
         self.whole_from_ms = whole_from_ms
-        self.days_from_ms = days_from_ms
-        self.measured_from_ms = dict.fromkeys(WIDTH_BEFORE, 0) | dict(measured_from_ms or {})
+        self.measured_from_ms = dict(measured_from_ms or {})
         self.lost_until_ms = lost_until_ms
         self.gaps = list(gaps)
 
-    def pane_seen(self, pane_start: int, cells: Iterable[FacetCell]) -> None:
-        """Record a reported pane, and the versions that measured its cells.
+    def pane_seen(self, pane_start: int, *, measures_version: int) -> None:
+        """Record a reported pane, and the version of the measures in its cells.
 
         Once all sources are observed, an older pane is late data and does not move `from_ms` back.
         """
         if self.whole_from_ms == NOT_OBSERVED:
             self.from_ms = min(self.from_ms, pane_start)
-        narrowest = min(
-            (len(row.cell.sums) for row in cells), default=max(WIDTH_BEFORE.values()) + 1
-        )
-        for version, width in WIDTH_BEFORE.items():
-            if narrowest <= width:
-                self.measured_before(version, pane_start)
+        self.record_version(pane_start, measures_version)
 
-    def measured_before(self, version: int, pane_start: int) -> None:
-        """Record that a pane has a cell that was measured before ``version``."""
+    def record_version(self, pane_start: int, version: int) -> None:
+        """Record that a pane has cells with the measures of a version.
+
+        Example:
+            This worker has version 3. A pane of 12:00:00 with cells of version 1 sets
+            `measured_from_ms` to {2: 12:00:10, 3: 12:00:10}, one of 12:00:10 with cells of
+            version 2 sets it to {2: 12:00:10, 3: 12:00:20}. `version_at` is 1 before 12:00:10, then
+            2, and 3 from 12:00:20 on.
+        """
         from_ms = self.measured_from_ms
-        from_ms[version] = max(from_ms[version], pane_start + PANE_MS)
+        for newer in range(version + 1, measures.VERSION + 1):
+            from_ms[newer] = max(from_ms.get(newer, 0), pane_start + PANE_MS)
 
     def version_at(self, start: int) -> int:
-        """Return the oldest version that may have measured cells at or after ``start``."""
+        """Return the oldest version of the measures in cells at or after ``start``."""
         older = [version for version, from_ms in self.measured_from_ms.items() if start < from_ms]
-        return min(older, default=NEWEST_MEASURES + 1) - 1
-
-    def days_begin(self, time_ms: int) -> None:
-        """Record that day buckets are complete only from then on.
-
-        This has no effect if observation began later.
-        """
-        if self.from_ms < time_ms:
-            self.days_from_ms = max(self.days_from_ms, time_ms)
+        return min(older, default=measures.VERSION + 1) - 1
 
     def record_whole(self, watermarks: Iterable[int], *, frontier_ms: int) -> None:
         """Record where observation of all sources begins, once there is a frontier.
@@ -103,14 +94,11 @@ class Observation:
         """Return the event time, in ms, at which observation begins for a kind of window.
 
         Windows of a fixed length need all sources from their start. Those of business days count
-        from the first pane that was read. The all-time window counts everything, unless an older
-        version had dropped days.
+        from the first pane that was read. The all-time window counts everything.
         """
         if window.length_ms is not None:
             return self.whole_from_ms
-        if not window.days:
-            return self.days_from_ms
-        return max(self.from_ms, self.days_from_ms) if window.days > 1 else self.from_ms
+        return self.from_ms if window.days else 0
 
     def knows(self, window: Window, period: tuple[int, int]) -> bool:
         """Return whether all of a period, [start, end), was observed without a gap."""

@@ -67,7 +67,7 @@ class AllTimeBucket:
             data: the value of the segment.
 
         Returns:
-            The keys of older versions of this bucket, which are to be removed.
+            The keys of this bucket when it ended earlier, which are to be removed.
         """
         key = _key(until_ms)
         if until_ms < self.until_ms:

@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from models.aggregates.cell import LevelWire
 from models.aggregates.hyperloglog import REGISTERS
-from models.aggregates.ingest_report import FacetCell
 from models.scope import Facet
-from streams.kpis.columnar.cell_columns import CellColumns, columns_of
+from streams.kpis.columnar.cell_columns import CellColumns
 from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.columnar.user_columns import UserColumns
 
@@ -38,14 +37,10 @@ class _ColumnsWire(msgspec.Struct, array_like=True):
 
 
 class _BucketWire(msgspec.Struct, array_like=True):
-    """A stored bucket; fields are appended, never reordered or removed.
-
-    Versions before 0.2 wrote a list of ``cells`` instead of ``columns``.
-    """
+    """A stored bucket; fields are appended, never reordered or removed."""
 
     offset: int
-    cells: list[FacetCell]
-    columns: _ColumnsWire | None = None
+    columns: _ColumnsWire
 
 
 class _Offset(msgspec.Struct, array_like=True):
@@ -87,20 +82,17 @@ def encode(offset: int, columns: CellColumns, facets: FacetIndex) -> bytes:
         registers=zlib.compress(own.users.registers.tobytes(), 1),
         levels=[(row, index, level) for (row, index), level in own.levels.items()],
     )
-    return _encode(_BucketWire(offset, [], wire))
+    return _encode(_BucketWire(offset, wire))
 
 
 def decode(data: bytes, facets: FacetIndex) -> CellColumns:
-    """Decode the cells of a bucket that this or an older version encoded.
+    """Decode the cells of a bucket.
 
     Args:
         data: the encoded bucket.
         facets: the numbering of the rows of the result; unknown facets get a number.
     """
-    bucket = _decode(data)
-    wire = bucket.columns
-    if wire is None:
-        return columns_of(bucket.cells, facets.number)
+    wire = _decode(data).columns
     own = CellColumns(
         _unpacked(wire.places).astype(np.int64),
         _unpacked(wire.values).astype(np.int64),

@@ -113,8 +113,6 @@ class BucketStore:
         self._running_sums = RunningSums(self._facets, self.cover)
         self._campaign_sums = CampaignSums(self._facets, self.cover)
         self._days_until = 0
-        self.quarters_from_ms = 0
-        """Quarters before that event time, in ms, may have been dropped by an older version."""
         self._pinned: frozenset[int] = frozenset()
         self._pinned_quarters: frozenset[int] = frozenset()
         self._applied = -1
@@ -184,8 +182,7 @@ class BucketStore:
         return start >= self._kept_from_ms(level) or self._is_pinned(level, start)
 
     def _kept_from_ms(self, level: int) -> int:
-        kept_from_ms = self._frontier_ms - KEPT_MS[level]
-        return max(kept_from_ms, self.quarters_from_ms) if level == QUARTER_LEVEL else kept_from_ms
+        return self._frontier_ms - KEPT_MS[level]
 
     def _is_pinned(self, level: int, start: int) -> bool:
         return level == QUARTER_LEVEL and start in self._pinned_quarters
@@ -423,7 +420,6 @@ class BucketStore:
         *,
         frontier_ms: int = 0,
         offset: int = -1,
-        quarters_from_ms: int = 0,
         pinned: Iterable[int] = (),
     ) -> Steps[None]:
         """Restore stored buckets. All of them are spilled until they change.
@@ -433,11 +429,9 @@ class BucketStore:
                 head.
             frontier_ms: up to which expiry had advanced, from the head.
             offset: the last applied offset, from the head.
-            quarters_from_ms: the saved `quarters_from_ms`.
             pinned: the saved `pinned`.
         """
         self._frontier_ms, self._applied = frontier_ms, offset
-        self.quarters_from_ms = quarters_from_ms
         for group in in_groups(segments.items(), of=BUCKETS_A_STEP):
             for key, data in group:
                 level, start = map(int, key.split(b"/")[1:])
@@ -471,15 +465,6 @@ class BucketStore:
                 bucket.add(quarter.columns(), at_offset=max(bucket.offset, quarter.offset))
                 yield
         self._days_until = self._day.end_of(before)
-
-    def days_from_ms(self, *, partial: bool) -> int:
-        """Return the start of the oldest whole business day that is held, in ms.
-
-        Args:
-            partial: whether the oldest day may be incomplete; then the day after it is returned.
-        """
-        day = self._oldest_day(before=self._frontier_ms)
-        return self._day.end_of(day) if partial else day
 
     def __len__(self) -> int:
         """Return the number of buckets, without the all-time bucket."""

@@ -40,8 +40,8 @@ class Period(NamedTuple):
         previous: the equal period before, [start, end); None if it is not known whole.
         day_start: start of the business day of the end; the inputs seen on that day decide
             which KPIs are present.
-        version: the oldest state version that measured a part of the window.
-        version_before: the oldest state version that measured a part of the period before.
+        version: the oldest version of the measures in cells of the window.
+        version_before: the oldest version of the measures in cells of the period before.
     """
 
     start: int

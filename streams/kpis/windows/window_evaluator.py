@@ -241,8 +241,7 @@ class WindowEvaluator:
             was not observed or the buckets of the period are no longer held.
         """
         observation = self._observation
-        observed_from_ms = max(observation.whole_from_ms, observation.days_from_ms)
-        if start < observed_from_ms or not self._buckets.holds(start, end):
+        if start < observation.whole_from_ms or not self._buckets.holds(start, end):
             return None
 
         def concerned(scope: Scope) -> bool:
@@ -261,7 +260,7 @@ class WindowEvaluator:
             start_ms=start,
             end_ms=end,
             values=calculated.values,
-            observed_from_ms=observed_from_ms,
+            observed_from_ms=observation.whole_from_ms,
             complete=observation.complete(start, end),
             unsure=self._silences.unsure(start, end),
         )
