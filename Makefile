@@ -9,7 +9,7 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-annotate --n
            --no-emit-index-url --no-emit-find-links --quiet
 SOURCE := $(shell find streams models dashboards config -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test test-slow check unit integration proof chaos fuzz audit lock generated benchmark soak clean
+.PHONY: demo test test-slow check format unit integration proof chaos fuzz audit lock generated benchmark soak clean
 
 demo: $(VENV)/.run ## Kafka, a worker and a feed on this machine, with a live page
 	$(BIN)/kpi-monitor demo $(ARGS)
@@ -27,10 +27,18 @@ test-slow: $(VENV)/.dev ## The rest of what CI runs: services, faults, reconcili
 check: $(VENV)/.dev ## Format, lint, types, architecture, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/deno fmt --check
+	$(BIN)/deno lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m dashboards.generate --check
 	$(BIN)/python -m streams.export.reference --check
+
+format: $(VENV)/.dev ## Format, and fix what the linters can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/deno lint --fix
+	$(BIN)/deno fmt
 
 unit: $(VENV)/.dev ## The fast tests only
 	$(BIN)/pytest tests/unit $(ARGS)

@@ -1,64 +1,165 @@
 import en from './texts_en.js';
 import zh from './texts_zh.js';
 
-const STALE_S = 5, WATCHDOG_S = 15, LAG_WARN_S = 10, LAG_BAD_S = 30, FRONTIER_WARN_S = 120, OLD_S = 86400, DEAD_WARN_SHARE = 0.01, DASH = '—';
-const T = {en, zh};
+const STALE_S = 5,
+  WATCHDOG_S = 15,
+  LAG_WARN_S = 10,
+  LAG_BAD_S = 30,
+  FRONTIER_WARN_S = 120,
+  OLD_S = 86400,
+  DEAD_WARN_SHARE = 0.01,
+  DASH = '—';
+const T = { en, zh };
 const COLS = ['campaign', 'clicks', 'orders', 'conversion_rate', 'revenue_gross', 'spend', 'roas'];
-const UNITS = {clicks:'count', orders:'count', conversion_rate:'ratio', revenue_gross:'money', spend:'money', roas:'multiple'};
-const $ = id => document.getElementById(id);
-const store = {get(k) { try { return localStorage.getItem(k); } catch (e) { return null; } }, set(k, v) { try { localStorage.setItem(k, v); } catch (e) { /* private mode */ } }};
+const UNITS = {
+  clicks: 'count',
+  orders: 'count',
+  conversion_rate: 'ratio',
+  revenue_gross: 'money',
+  spend: 'money',
+  roas: 'multiple',
+};
+const $ = (id) => document.getElementById(id);
+const store = {
+  get(k) {
+    try {
+      return localStorage.getItem(k);
+    } catch {
+      return null;
+    }
+  },
+  set(k, v) {
+    try {
+      localStorage.setItem(k, v);
+    } catch { /* private mode */ }
+  },
+};
 let lang = store.get('kpi.lang');
 if (lang !== 'zh' && lang !== 'en') lang = /^zh/i.test(navigator.language || '') ? 'zh' : 'en';
-let everything = false, win = store.get('kpi.window') || '5m', sort = {col:'revenue_gross', dir:-1}, data = null, meta = new Map();
-const t = (k, ...a) => String(T[lang][k] ?? k).replace(/\{(\d)\}/g, (m, i) => a[i]);
+let everything = false,
+  win = store.get('kpi.window') || '5m',
+  sort = { col: 'revenue_gross', dir: -1 },
+  data = null,
+  meta = new Map();
+const t = (k, ...a) => String(T[lang][k] ?? k).replace(/\{(\d)\}/g, (_, i) => a[i]);
 const tx = (k, known) => known.includes(k) ? t(k) : (k == null ? DASH : String(k));
-const num = v => typeof v === 'number' && Number.isFinite(v);
-const arr = v => Array.isArray(v) ? v : [], obj = v => v && typeof v === 'object' ? v : {};
-const pick = (o, base) => o[base + '_' + lang] || o[base + '_' + (lang === 'zh' ? 'en' : 'zh')] || o[base] || '';
-const put = (n, s) => { s = String(s); if (n.textContent !== s) n.textContent = s; };
-const attr = (n, k, v) => { if (v == null || v === false) { if (n.hasAttribute(k)) n.removeAttribute(k); } else if (n.getAttribute(k) !== String(v)) n.setAttribute(k, v === true ? '' : v); };
-const show = (n, on) => { if (n.hidden === on) n.hidden = !on; };
-const el = (tag, cls, ...kids) => { const n = document.createElement(tag); if (cls) n.className = cls; n.append(...kids); return n; };
+const num = (v) => typeof v === 'number' && Number.isFinite(v);
+const arr = (v) => Array.isArray(v) ? v : [], obj = (v) => v && typeof v === 'object' ? v : {};
+const pick = (o, base) =>
+  o[base + '_' + lang] || o[base + '_' + (lang === 'zh' ? 'en' : 'zh')] || o[base] || '';
+const put = (n, s) => {
+  s = String(s);
+  if (n.textContent !== s) n.textContent = s;
+};
+const attr = (n, k, v) => {
+  if (v == null || v === false) { if (n.hasAttribute(k)) n.removeAttribute(k); }
+  else if (n.getAttribute(k) !== String(v)) n.setAttribute(k, v === true ? '' : v);
+};
+const show = (n, on) => {
+  if (n.hidden === on) n.hidden = !on;
+};
+const el = (tag, cls, ...kids) => {
+  const n = document.createElement(tag);
+  if (cls) n.className = cls;
+  n.append(...kids);
+  return n;
+};
 
 // ---- formatting
 const cache = new Map();
-const intl = (C, o) => { const k = C.name + lang + JSON.stringify(o); if (!cache.has(k)) cache.set(k, new C(lang === 'zh' ? 'zh-CN' : 'en', o)); return cache.get(k); };
+const intl = (C, o) => {
+  const k = C.name + lang + JSON.stringify(o);
+  if (!cache.has(k)) cache.set(k, new C(lang === 'zh' ? 'zh-CN' : 'en', o));
+  return cache.get(k);
+};
 function fnum(v, o, digits, min) { // a value that is not zero is never printed as zero
   if (!num(v)) return DASH;
   v = v || 0;
   const floor = (o.style === 'percent' ? .005 : .5) / 10 ** digits;
-  return intl(Intl.NumberFormat, v !== 0 && Math.abs(v) < floor ? {...o, maximumSignificantDigits:2} : {...o, minimumFractionDigits:min ?? digits, maximumFractionDigits:digits}).format(v);
+  return intl(
+    Intl.NumberFormat,
+    v !== 0 && Math.abs(v) < floor
+      ? { ...o, maximumSignificantDigits: 2 }
+      : { ...o, minimumFractionDigits: min ?? digits, maximumFractionDigits: digits },
+  ).format(v);
 }
 function money(v) {
-  const d = Math.abs(v) < 1e5 ? 2 : 0, o = Math.abs(v) >= 1e9 ? {notation:'compact'} : {};
-  try { return fnum(v, {...o, style:'currency', currency:data.currency, currencyDisplay:'narrowSymbol'}, o.notation ? 2 : d); } catch (e) { return fnum(v, o, o.notation ? 2 : d); }
+  const d = Math.abs(v) < 1e5 ? 2 : 0, o = Math.abs(v) >= 1e9 ? { notation: 'compact' } : {};
+  try {
+    return fnum(v, {
+      ...o,
+      style: 'currency',
+      currency: data.currency,
+      currencyDisplay: 'narrowSymbol',
+    }, o.notation ? 2 : d);
+  } catch {
+    return fnum(v, o, o.notation ? 2 : d);
+  }
 }
 function fmt(unit, v) {
   if (!num(v)) return DASH;
   if (unit === 'multiple') return fnum(v, {}, 2) + '×';
-  if (unit === 'ratio') return fnum(v, {style:'percent'}, 2);
+  if (unit === 'ratio') return fnum(v, { style: 'percent' }, 2);
   if (unit === 'money') return money(v);
   if (unit === 'seconds') return fnum(v, {}, v < 10 ? 2 : 1) + ' s';
-  return unit === 'count' || unit === 'users' ? fnum(v, Math.abs(v) >= 1e9 ? {notation:'compact'} : {}, Math.abs(v) >= 1e9 ? 2 : 0) : plain(v);
+  return unit === 'count' || unit === 'users'
+    ? fnum(v, Math.abs(v) >= 1e9 ? { notation: 'compact' } : {}, Math.abs(v) >= 1e9 ? 2 : 0)
+    : plain(v);
 }
-const plain = v => !num(v) ? DASH : Math.abs(v) >= 100 ? fnum(v, {}, 1, 0) : intl(Intl.NumberFormat, {maximumSignificantDigits:4}).format(v || 0);
-const int = v => fnum(v, {}, 0);
+const plain = (v) =>
+  !num(v)
+    ? DASH
+    : Math.abs(v) >= 100
+    ? fnum(v, {}, 1, 0)
+    : intl(Intl.NumberFormat, { maximumSignificantDigits: 4 }).format(v || 0);
+const int = (v) => fnum(v, {}, 0);
 function dur(s) {
   if (!num(s)) return DASH;
   s = Math.max(0, Math.floor(s));
-  const u = lang === 'zh' ? [' 秒', ' 分', ' 小时', ' 天'] : [' s', ' min', ' h', ' d'], p = (a, i, b, j) => a + u[i] + (b ? ' ' + b + u[j] : '');
-  return s < 60 ? s + u[0] : s < 3600 ? p(Math.floor(s / 60), 1, s % 60, 0) : s < 86400 ? p(Math.floor(s / 3600), 2, Math.floor(s % 3600 / 60), 1) : p(Math.floor(s / 86400), 3, Math.floor(s % 86400 / 3600), 2);
+  const u = lang === 'zh' ? [' 秒', ' 分', ' 小时', ' 天'] : [' s', ' min', ' h', ' d'],
+    p = (a, i, b, j) => a + u[i] + (b ? ' ' + b + u[j] : '');
+  return s < 60
+    ? s + u[0]
+    : s < 3600
+    ? p(Math.floor(s / 60), 1, s % 60, 0)
+    : s < 86400
+    ? p(Math.floor(s / 3600), 2, Math.floor(s % 3600 / 60), 1)
+    : p(Math.floor(s / 86400), 3, Math.floor(s % 86400 / 3600), 2);
 }
 function clock(ms) {
   if (!num(ms)) return DASH;
-  const now = new Date(data && num(data.now) ? data.now : Date.now()), then = new Date(ms), sameDay = then.toDateString() === now.toDateString(), sameYear = then.getFullYear() === now.getFullYear();
-  return intl(Intl.DateTimeFormat, {...(sameDay ? {} : sameYear ? {month:'2-digit', day:'2-digit'} : {year:'numeric', month:'2-digit', day:'2-digit'}), hour:'2-digit', minute:'2-digit', second:'2-digit', hourCycle:'h23'}).format(ms);
+  const now = new Date(data && num(data.now) ? data.now : Date.now()),
+    then = new Date(ms),
+    sameDay = then.toDateString() === now.toDateString(),
+    sameYear = then.getFullYear() === now.getFullYear();
+  return intl(Intl.DateTimeFormat, {
+    ...(sameDay
+      ? {}
+      : sameYear
+      ? { month: '2-digit', day: '2-digit' }
+      : { year: 'numeric', month: '2-digit', day: '2-digit' }),
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+  }).format(ms);
 }
 const cell = (windows, name) => obj(obj(obj(windows)[win])[name]);
-const title = name => { const m = meta.get(name); return m ? pick(m, 'title') || name : t(name); };
-const unit = name => (meta.get(name) || {}).unit || UNITS[name];
-const bound = (name, v) => unit(name) === 'money' ? fnum(v, Math.abs(v) >= 1e9 ? {notation:'compact'} : {}, Math.abs(v) < 1e5 || Math.abs(v) >= 1e9 ? 2 : 0) : fmt(unit(name), v);
-const interval = (name, c) => num(c.low) && num(c.high) ? t('ci', bound(name, c.low), bound(name, c.high)) : '';
+const title = (name) => {
+  const m = meta.get(name);
+  return m ? pick(m, 'title') || name : t(name);
+};
+const unit = (name) => (meta.get(name) || {}).unit || UNITS[name];
+const bound = (name, v) =>
+  unit(name) === 'money'
+    ? fnum(
+      v,
+      Math.abs(v) >= 1e9 ? { notation: 'compact' } : {},
+      Math.abs(v) < 1e5 || Math.abs(v) >= 1e9 ? 2 : 0,
+    )
+    : fmt(unit(name), v);
+const interval = (name, c) =>
+  num(c.low) && num(c.high) ? t('ci', bound(name, c.low), bound(name, c.high)) : '';
 
 // ---- keyed children: nodes are kept between messages, so focus, hover and selection survive
 function keyed(parent, items, key, make, fill) {
@@ -69,119 +170,312 @@ function keyed(parent, items, key, make, fill) {
     if (now.has(k)) continue;
     const n = old.get(k) || make(it);
     now.set(k, n);
-    if (n === at) at = at.nextSibling; else parent.insertBefore(n, at);
+    if (n === at) at = at.nextSibling;
+    else parent.insertBefore(n, at);
     fill(n, it);
   }
   for (const [k, n] of old) if (!now.has(k)) n.remove();
   parent._keyed = now;
 }
-const say = s => { const box = $('announce'); box.append(el('p', '', s)); while (box.children.length > 5) box.firstChild.remove(); };
+const say = (s) => {
+  const box = $('announce');
+  box.append(el('p', '', s));
+  while (box.children.length > 5) box.firstChild.remove();
+};
 
 // ---- parts
 function renderPhase() {
-  const p = data.phase, r = data.recovery, n = $('phase'), bar = n.lastElementChild, rec = p === 'recovering' && r && num(r.done) && num(r.total) && r.total > 0;
+  const p = data.phase,
+    r = data.recovery,
+    n = $('phase'),
+    bar = n.lastElementChild,
+    rec = p === 'recovering' && r && num(r.done) && num(r.total) && r.total > 0;
   attr(n, 'data-phase', p || 'unknown');
   const pct = rec ? Math.max(0, Math.min(100, Math.floor(r.done / r.total * 100))) : 0;
-  put(n.firstElementChild, tx(p, ['starting', 'recovering', 'running']) + (rec ? ` ${pct}% (${int(r.done)} / ${int(r.total)}, ${t('parts', int(r.partitions_done), int(r.partitions))}, ${int(r.per_second)}/s)` : ''));
-  show(bar, !!rec); bar.style.width = pct + '%';
+  put(
+    n.firstElementChild,
+    tx(p, ['starting', 'recovering', 'running']) +
+      (rec
+        ? ` ${pct}% (${int(r.done)} / ${int(r.total)}, ${
+          t('parts', int(r.partitions_done), int(r.partitions))
+        }, ${int(r.per_second)}/s)`
+        : ''),
+  );
+  show(bar, !!rec);
+  bar.style.width = pct + '%';
 }
 let deadSeen = [];
 function renderHealth() {
   const h = obj(data.health), now = data.now, dl = $('completeness').querySelector('dl'), why = [];
   if (num(h.dead_letters)) deadSeen.push([now, h.dead_letters, h.events]);
-  deadSeen = deadSeen.filter(d => d[0] > now - 60000 && d[0] <= now);
+  deadSeen = deadSeen.filter((d) => d[0] > now - 60000 && d[0] <= now);
   const up = deadSeen.length && num(h.dead_letters) ? h.dead_letters - deadSeen[0][1] : 0;
   const upShare = up > 0 ? up / Math.max(1, h.events - deadSeen[0][2]) : 0;
-  const miss = num(h.sources_expected) && num(h.sources_reporting) ? h.sources_expected - h.sources_reporting : null, back = num(data.frontier) ? (now - data.frontier) / 1000 : null;
-  const flag = (level, text) => { why.push([level, text]); return level; };
+  const miss = num(h.sources_expected) && num(h.sources_reporting)
+      ? h.sources_expected - h.sources_reporting
+      : null,
+    back = num(data.frontier) ? (now - data.frontier) / 1000 : null;
+  const flag = (level, text) => {
+    why.push([level, text]);
+    return level;
+  };
   const L = {};
   if (miss > 0) L.sources = flag('bad', t('missing', int(miss), int(h.sources_expected)));
   const p = obj(data.progress), reading = p.reading_history;
-  if (reading) flag('note', t('closing', clock(data.frontier), int(p.windows_waiting), fnum(p.windows_per_second, {}, 0)));
-  else if (h.lag_seconds > LAG_BAD_S) L.lag = flag('bad', t('lagging', dur(h.lag_seconds))); else if (h.lag_seconds > LAG_WARN_S) L.lag = flag('warn', t('lagging', dur(h.lag_seconds)));
-  if (arr(data.alerts).some(a => a && a.category === 'data_health' && a.state === 'firing' && !a.inhibited && a.severity !== 'info')) flag('bad', t('dhAlert'));
+  if (reading) {
+    flag(
+      'note',
+      t('closing', clock(data.frontier), int(p.windows_waiting), fnum(p.windows_per_second, {}, 0)),
+    );
+  } else if (h.lag_seconds > LAG_BAD_S) L.lag = flag('bad', t('lagging', dur(h.lag_seconds)));
+  else if (h.lag_seconds > LAG_WARN_S) L.lag = flag('warn', t('lagging', dur(h.lag_seconds)));
+  if (
+    arr(data.alerts).some((a) =>
+      a && a.category === 'data_health' && a.state === 'firing' && !a.inhibited &&
+      a.severity !== 'info'
+    )
+  ) flag('bad', t('dhAlert'));
   const over = !reading && back > OLD_S && !(p.windows_waiting > 0) && h.lag_seconds <= LAG_WARN_S;
   if (over) flag('note', t('historyRead', dur(back)));
   else if (back > FRONTIER_WARN_S && !reading) {
-    if (p.windows_waiting > 0) flag('note', t('closing', clock(data.frontier), int(p.windows_waiting), fnum(p.windows_per_second, {}, 0)));
-    else if (p.event_pace >= 0.5) flag('note', t('history', dur(back), fnum(p.event_pace, {}, 1)));
-    else L.frontier = flag('warn', t('frontierOld', dur(back)));
+    if (p.windows_waiting > 0) {
+      flag(
+        'note',
+        t(
+          'closing',
+          clock(data.frontier),
+          int(p.windows_waiting),
+          fnum(p.windows_per_second, {}, 0),
+        ),
+      );
+    } else if (p.event_pace >= 0.5) {
+      flag('note', t('history', dur(back), fnum(p.event_pace, {}, 1)));
+    } else L.frontier = flag('warn', t('frontierOld', dur(back)));
   }
-  if (h.events_per_second === 0 && !reading && !over && !(p.windows_waiting > 0)) L.eps = flag('warn', t('inflow'));
+  if (h.events_per_second === 0 && !reading && !over && !(p.windows_waiting > 0)) {
+    L.eps = flag('warn', t('inflow'));
+  }
   if (arr(h.waiting).length) flag('bad', t('waitsFor', arr(h.waiting).join('; ')));
   if (arr(h.silent).length) flag('bad', t('silent', arr(h.silent).join(', ')));
   if (upShare > DEAD_WARN_SHARE) L.dead = flag('warn', t('deadUp'));
   if (data.phase !== 'running') flag('warn', t('notRunning'));
   if (miss === null || !num(h.lag_seconds)) flag('unknown', t('nothealth'));
-  const state = ['bad', 'warn', 'unknown'].find(s => why.some(w => w[0] === s)) || 'ok';
+  const state = ['bad', 'warn', 'unknown'].find((s) => why.some((w) => w[0] === s)) || 'ok';
   attr($('completeness'), 'data-state', state);
   put($('comp-state'), t('c_' + state));
-  put($('comp-why'), why.map(w => w[1]).join(lang === 'zh' ? '；' : '; '));
-  const rows = [['sources', num(h.sources_reporting) || num(h.sources_expected) ? `${int(h.sources_reporting)} / ${int(h.sources_expected)}` : DASH], ['lag', num(h.lag_seconds) ? (h.lag_seconds < 60 ? fnum(h.lag_seconds, {}, 1) + (lang === 'zh' ? ' 秒' : ' s') : dur(h.lag_seconds)) : DASH, num(h.lag_records) ? t('records', int(h.lag_records)) : ''],
-    ['frontier', clock(data.frontier), back === null ? '' : t('behind', dur(back))], ['eps', fnum(h.events_per_second, {}, 1), num(h.events) ? t('total', int(h.events)) : ''],
-    ['dead', int(h.dead_letters), up > 0 ? t('rising', int(up)) : ''], ['late', int(h.late)], ['dup', int(h.duplicates)]];
-  keyed(dl, rows, r => r[0], r => { const n = el('div', '', el('dt'), el('dd', '', el('b'), el('small'))); n.dataset.health = r[0]; return n; }, (n, r) => {
-    attr(n, 'data-level', L[r[0]]); put(n.firstChild, t(r[0])); put(n.lastChild.firstChild, r[1]); put(n.lastChild.lastChild, r[2] || '');
+  put($('comp-why'), why.map((w) => w[1]).join(lang === 'zh' ? '；' : '; '));
+  const rows = [
+    [
+      'sources',
+      num(h.sources_reporting) || num(h.sources_expected)
+        ? `${int(h.sources_reporting)} / ${int(h.sources_expected)}`
+        : DASH,
+    ],
+    [
+      'lag',
+      num(h.lag_seconds)
+        ? (h.lag_seconds < 60
+          ? fnum(h.lag_seconds, {}, 1) + (lang === 'zh' ? ' 秒' : ' s')
+          : dur(h.lag_seconds))
+        : DASH,
+      num(h.lag_records) ? t('records', int(h.lag_records)) : '',
+    ],
+    ['frontier', clock(data.frontier), back === null ? '' : t('behind', dur(back))],
+    ['eps', fnum(h.events_per_second, {}, 1), num(h.events) ? t('total', int(h.events)) : ''],
+    ['dead', int(h.dead_letters), up > 0 ? t('rising', int(up)) : ''],
+    ['late', int(h.late)],
+    ['dup', int(h.duplicates)],
+  ];
+  keyed(dl, rows, (r) => r[0], (r) => {
+    const n = el('div', '', el('dt'), el('dd', '', el('b'), el('small')));
+    n.dataset.health = r[0];
+    return n;
+  }, (n, r) => {
+    attr(n, 'data-level', L[r[0]]);
+    put(n.firstChild, t(r[0]));
+    put(n.lastChild.firstChild, r[1]);
+    put(n.lastChild.lastChild, r[2] || '');
   });
 }
 const SEV = ['critical', 'warning', 'info'], STATE = ['firing', 'pending', 'resolved'];
-const rank = (list, v) => { const i = list.indexOf(v); return i < 0 ? list.length : i; };
+const rank = (list, v) => {
+  const i = list.indexOf(v);
+  return i < 0 ? list.length : i;
+};
 let alertStates = null;
 // KPI alerts are in event time, those about the data themselves in the clock's.
-const nowOf = alert => alert.category === 'kpi' ? data.frontier : data.now;
+const nowOf = (alert) => alert.category === 'kpi' ? data.frontier : data.now;
 function renderAlerts() {
-  const list = arr(data.alerts).filter(a => a && a.id != null).sort((a, b) => (a.state === 'resolved') - (b.state === 'resolved') || !!a.inhibited - !!b.inhibited || rank(STATE, a.state) - rank(STATE, b.state) || rank(SEV, a.severity) - rank(SEV, b.severity) || (b.since || 0) - (a.since || 0));
-  keyed($('alerts'), list, a => a.id, a => {
-    const n = el('li', '', el('div', 'tags', el('span', 'pill sev'), el('span', 'st'), el('span', 'pill inh'), el('span', 'cat'), el('span', 'scope'), el('span', 'rule')), el('div', 'sum'),
-      el('div', 'facts', el('span', 'since'), el('span', 'vs'), el('span', 'n')), el('div', 'corr'), el('div', 'next', el('b'), el('span')));
+  const list = arr(data.alerts).filter((a) => a && a.id != null).sort((a, b) =>
+    (a.state === 'resolved') - (b.state === 'resolved') || !!a.inhibited - !!b.inhibited ||
+    rank(STATE, a.state) - rank(STATE, b.state) || rank(SEV, a.severity) - rank(SEV, b.severity) ||
+    (b.since || 0) - (a.since || 0)
+  );
+  keyed($('alerts'), list, (a) => a.id, (a) => {
+    const n = el(
+      'li',
+      '',
+      el(
+        'div',
+        'tags',
+        el('span', 'pill sev'),
+        el('span', 'st'),
+        el('span', 'pill inh'),
+        el('span', 'cat'),
+        el('span', 'scope'),
+        el('span', 'rule'),
+      ),
+      el('div', 'sum'),
+      el('div', 'facts', el('span', 'since'), el('span', 'vs'), el('span', 'n')),
+      el('div', 'corr'),
+      el('div', 'next', el('b'), el('span')),
+    );
     n.dataset.alert = a.id;
     return n;
   }, (n, a) => {
-    const q = c => n.querySelector('.' + c), m = meta.get(a.kpi), f = v => m || a.unit ? fmt(a.unit || m.unit, v) : plain(v);
-    attr(n, 'data-severity', a.severity); attr(n, 'data-state', a.state); attr(n, 'data-category', a.category); attr(n, 'data-inhibited', String(!!a.inhibited));
-    put(q('sev'), tx(a.severity, SEV)); put(q('st'), tx(a.state, STATE)); put(q('inh'), t('inhibited')); show(q('inh'), !!a.inhibited);
-    put(q('cat'), tx(a.category, ['kpi', 'data_health'])); put(q('scope'), a.scope || ''); put(q('rule'), [a.rule, a.window && (T[lang]['w_' + a.window] || a.window)].filter(Boolean).join(' · '));
+    const q = (c) => n.querySelector('.' + c),
+      m = meta.get(a.kpi),
+      f = (v) => m || a.unit ? fmt(a.unit || m.unit, v) : plain(v);
+    attr(n, 'data-severity', a.severity);
+    attr(n, 'data-state', a.state);
+    attr(n, 'data-category', a.category);
+    attr(n, 'data-inhibited', String(!!a.inhibited));
+    put(q('sev'), tx(a.severity, SEV));
+    put(q('st'), tx(a.state, STATE));
+    put(q('inh'), t('inhibited'));
+    show(q('inh'), !!a.inhibited);
+    put(q('cat'), tx(a.category, ['kpi', 'data_health']));
+    put(q('scope'), a.scope || '');
+    put(
+      q('rule'),
+      [a.rule, a.window && (T[lang]['w_' + a.window] || a.window)].filter(Boolean).join(' · '),
+    );
     put(q('sum'), pick(a, 'summary') || a.rule || DASH);
-    put(q('since'), t('since', clock(a.since)) + (num(a.since) && num(nowOf(a)) && a.state !== 'resolved' ? ` (${dur((nowOf(a) - a.since) / 1000)})` : ''));
-    const cmp = num(a.value) && num(a.threshold) ? (a.value < a.threshold ? '<' : a.value > a.threshold ? '>' : '=') : '/';
-    put(q('vs'), `${t('value')} ${f(a.value)} ${cmp} ${t('threshold')} ${f(a.threshold)}`); put(q('n'), 'n = ' + int(a.n));
-    const c = a.correction; show(q('corr'), !!c); put(q('corr'), c ? t('correctedTo', f(c.from), f(c.to)) + ' – ' + t(c.holds ? 'wouldHold' : 'stillBroken') : '');
-    const step = pick(a, 'next_step'); show(q('next'), !!step); put(q('next').firstChild, t('next')); put(q('next').lastChild, step);
+    put(
+      q('since'),
+      t('since', clock(a.since)) +
+        (num(a.since) && num(nowOf(a)) && a.state !== 'resolved'
+          ? ` (${dur((nowOf(a) - a.since) / 1000)})`
+          : ''),
+    );
+    const cmp = num(a.value) && num(a.threshold)
+      ? (a.value < a.threshold ? '<' : a.value > a.threshold ? '>' : '=')
+      : '/';
+    put(q('vs'), `${t('value')} ${f(a.value)} ${cmp} ${t('threshold')} ${f(a.threshold)}`);
+    put(q('n'), 'n = ' + int(a.n));
+    const c = a.correction;
+    show(q('corr'), !!c);
+    put(
+      q('corr'),
+      c
+        ? t('correctedTo', f(c.from), f(c.to)) + ' – ' + t(c.holds ? 'wouldHold' : 'stillBroken')
+        : '',
+    );
+    const step = pick(a, 'next_step');
+    show(q('next'), !!step);
+    put(q('next').firstChild, t('next'));
+    put(q('next').lastChild, step);
   });
-  const count = s => list.filter(a => a.state === s && !a.inhibited).length, inh = list.filter(a => a.inhibited && a.state !== 'resolved').length;
-  put($('alerts-count'), [...STATE.map(s => [count(s), t(s)]), [inh, t('inhibited')]].filter(x => x[0]).map(x => x[0] + ' ' + x[1].toLowerCase()).join(' · '));
-  show($('alerts-empty'), !list.length); put($('alerts-empty'), Array.isArray(data.alerts) ? t('noAlerts') + (data.phase === 'running' ? '' : ' · ' + $('phase').textContent) : DASH);
+  const count = (s) => list.filter((a) => a.state === s && !a.inhibited).length,
+    inh = list.filter((a) => a.inhibited && a.state !== 'resolved').length;
+  put(
+    $('alerts-count'),
+    [...STATE.map((s) => [count(s), t(s)]), [inh, t('inhibited')]].filter((x) => x[0]).map((x) =>
+      x[0] + ' ' + x[1].toLowerCase()
+    ).join(' · '),
+  );
+  show($('alerts-empty'), !list.length);
+  put(
+    $('alerts-empty'),
+    Array.isArray(data.alerts)
+      ? t('noAlerts') + (data.phase === 'running' ? '' : ' · ' + $('phase').textContent)
+      : DASH,
+  );
   const firing = count('firing');
   document.title = (firing ? `(${firing}) ` : '') + t('product');
-  for (const a of list) { // announce only what changed: the ticking figures would drown a screen reader
-    if (a.inhibited || (alertStates ? alertStates.get(a.id) === a.state : a.state !== 'firing') || (alertStates && !alertStates.has(a.id) && a.state === 'resolved')) continue;
-    say(`${tx(a.severity, SEV)}, ${tx(a.state, STATE)}: ${pick(a, 'summary') || a.rule || ''} ${a.scope || ''}`);
+  // Announce only what changed: the ticking figures would drown a screen reader.
+  for (const a of list) {
+    if (
+      a.inhibited || (alertStates ? alertStates.get(a.id) === a.state : a.state !== 'firing') ||
+      (alertStates && !alertStates.has(a.id) && a.state === 'resolved')
+    ) continue;
+    say(
+      `${tx(a.severity, SEV)}, ${tx(a.state, STATE)}: ${pick(a, 'summary') || a.rule || ''} ${
+        a.scope || ''
+      }`,
+    );
   }
-  alertStates = new Map(list.filter(a => !a.inhibited).map(a => [a.id, a.state]));
+  alertStates = new Map(list.filter((a) => !a.inhibited).map((a) => [a.id, a.state]));
 }
 function makeTile(k) {
-  const NS = 'http://www.w3.org/2000/svg', svg = document.createElementNS(NS, 'svg'), path = c => { const p = document.createElementNS(NS, 'path'); p.setAttribute('class', c); svg.append(p); return p; };
-  svg.setAttribute('viewBox', '0 0 100 36'); svg.setAttribute('preserveAspectRatio', 'none'); svg.setAttribute('aria-hidden', 'true');
-  const s = el('div', 'spark', svg, el('div', 'cur'), el('div', 'dot'), el('div', 'tip')), n = el('article', 'tile', el('h3'), el('div', 'value'), el('div', 'changes'), el('div', 'note', el('span', 'ci'), el('span', 'n')), s);
-  Object.assign(s, {_area:path('ar'), _line:path('ln'), _pts:[], _at:null, _name:k.name, tabIndex:0});
-  n.dataset.kpi = k.name; s.setAttribute('role', 'img');
-  const move = e => { const r = s.getBoundingClientRect(); s._at = Math.max(0, Math.min(1, (e.clientX - r.left) / r.width)); hover(s); }, off = () => { s._at = null; hover(s); };
-  s.addEventListener('pointermove', move); s.addEventListener('pointerdown', move); s.addEventListener('pointerleave', off); s.addEventListener('blur', off);
-  s.addEventListener('keydown', e => {
-    const step = {ArrowLeft:-1, ArrowRight:1}[e.key];
+  const NS = 'http://www.w3.org/2000/svg',
+    svg = document.createElementNS(NS, 'svg'),
+    path = (c) => {
+      const p = document.createElementNS(NS, 'path');
+      p.setAttribute('class', c);
+      svg.append(p);
+      return p;
+    };
+  svg.setAttribute('viewBox', '0 0 100 36');
+  svg.setAttribute('preserveAspectRatio', 'none');
+  svg.setAttribute('aria-hidden', 'true');
+  const s = el('div', 'spark', svg, el('div', 'cur'), el('div', 'dot'), el('div', 'tip')),
+    n = el(
+      'article',
+      'tile',
+      el('h3'),
+      el('div', 'value'),
+      el('div', 'changes'),
+      el('div', 'note', el('span', 'ci'), el('span', 'n')),
+      s,
+    );
+  Object.assign(s, {
+    _area: path('ar'),
+    _line: path('ln'),
+    _pts: [],
+    _at: null,
+    _name: k.name,
+    tabIndex: 0,
+  });
+  n.dataset.kpi = k.name;
+  s.setAttribute('role', 'img');
+  const move = (e) => {
+      const r = s.getBoundingClientRect();
+      s._at = Math.max(0, Math.min(1, (e.clientX - r.left) / r.width));
+      hover(s);
+    },
+    off = () => {
+      s._at = null;
+      hover(s);
+    };
+  s.addEventListener('pointermove', move);
+  s.addEventListener('pointerdown', move);
+  s.addEventListener('pointerleave', off);
+  s.addEventListener('blur', off);
+  s.addEventListener('keydown', (e) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[e.key];
     if (e.key === 'Escape') off();
     if (!step || !s._pts.length) return;
     e.preventDefault();
-    const i = s._at === null ? s._pts.length - 1 : Math.max(0, Math.min(s._pts.length - 1, near(s) + step));
-    s._at = s._pts[i].x / 100; hover(s);
+    const i = s._at === null
+      ? s._pts.length - 1
+      : Math.max(0, Math.min(s._pts.length - 1, near(s) + step));
+    s._at = s._pts[i].x / 100;
+    hover(s);
   });
   return n;
 }
-const near = s => s._pts.reduce((b, p, i) => Math.abs(p.x - s._at * 100) < Math.abs(s._pts[b].x - s._at * 100) ? i : b, 0);
+const near = (s) =>
+  s._pts.reduce(
+    (b, p, i) => Math.abs(p.x - s._at * 100) < Math.abs(s._pts[b].x - s._at * 100) ? i : b,
+    0,
+  );
 function hover(s) {
   const [, cur, dot, tip] = s.children, on = s._at !== null && s._pts.length > 0;
-  const p = on ? s._pts[near(s)] : s._pts.filter(q => q.y !== null).pop();
-  show(cur, on); show(tip, on); show(dot, !!p && p.y !== null && (on || p === s._pts[s._pts.length - 1]));
+  const p = on ? s._pts[near(s)] : s._pts.filter((q) => q.y !== null).pop();
+  show(cur, on);
+  show(tip, on);
+  show(dot, !!p && p.y !== null && (on || p === s._pts[s._pts.length - 1]));
   if (!p) return;
   cur.style.left = dot.style.left = tip.style.left = p.x + '%';
   tip.style.transform = `translateX(-${p.x}%)`;
@@ -189,108 +483,282 @@ function hover(s) {
   put(tip, `${clock(p.t)} · ${fmt(unit(s._name), p.v)}`);
 }
 function spark(s, raw) {
-  const pts = arr(raw).filter(p => Array.isArray(p) && num(p[0])).sort((a, b) => a[0] - b[0]), vals = pts.map(p => p[1]).filter(num);
-  const t0 = pts.length ? pts[0][0] : 0, span = pts.length ? pts[pts.length - 1][0] - t0 : 0, lo = Math.min(...vals), hi = Math.max(...vals);
-  const gaps = pts.slice(1).map((p, i) => p[0] - pts[i][0]).sort((a, b) => a - b), gap = 1.6 * (gaps[gaps.length >> 1] || Infinity), f = v => v.toFixed(2);
-  s._pts = pts.map(p => ({t:p[0], v:p[1], x:span ? (p[0] - t0) / span * 100 : 100, y:!num(p[1]) ? null : hi > lo ? 32 - (p[1] - lo) / (hi - lo) * 28 : 18}));
+  const pts = arr(raw).filter((p) => Array.isArray(p) && num(p[0])).sort((a, b) => a[0] - b[0]),
+    vals = pts.map((p) => p[1]).filter(num);
+  const t0 = pts.length ? pts[0][0] : 0,
+    span = pts.length ? pts[pts.length - 1][0] - t0 : 0,
+    lo = Math.min(...vals),
+    hi = Math.max(...vals);
+  const gaps = pts.slice(1).map((p, i) => p[0] - pts[i][0]).sort((a, b) => a - b),
+    gap = 1.6 * (gaps[gaps.length >> 1] || Infinity),
+    f = (v) => v.toFixed(2);
+  s._pts = pts.map((p) => ({
+    t: p[0],
+    v: p[1],
+    x: span ? (p[0] - t0) / span * 100 : 100,
+    y: !num(p[1]) ? null : hi > lo ? 32 - (p[1] - lo) / (hi - lo) * 28 : 18,
+  }));
   const segs = []; // a null or a hole breaks the line; it is not drawn as zero
-  s._pts.forEach((p, i) => { if (p.y === null) return; const q = s._pts[i - 1]; if (q && q.y !== null && p.t - q.t <= gap) segs[segs.length - 1].push(p); else segs.push([p]); });
-  const line = g => 'M' + g.concat(g.length === 1 ? g : []).map(p => f(p.x) + ' ' + f(p.y)).join('L');
+  s._pts.forEach((p, i) => {
+    if (p.y === null) return;
+    const q = s._pts[i - 1];
+    if (q && q.y !== null && p.t - q.t <= gap) segs[segs.length - 1].push(p);
+    else segs.push([p]);
+  });
+  const line = (g) =>
+    'M' + g.concat(g.length === 1 ? g : []).map((p) => f(p.x) + ' ' + f(p.y)).join('L');
   attr(s._line, 'd', segs.map(line).join(''));
-  attr(s._area, 'd', segs.map(g => line(g) + `L${f(g[g.length - 1].x)} 36L${f(g[0].x)} 36Z`).join(''));
-  const g = v => fmt(unit(s._name), v);
-  attr(s, 'aria-label', vals.length ? t('sparkAria', title(s._name), g(lo), g(hi), g(pts[pts.length - 1][1])) : title(s._name) + ': ' + t('nodata'));
+  attr(
+    s._area,
+    'd',
+    segs.map((g) => line(g) + `L${f(g[g.length - 1].x)} 36L${f(g[0].x)} 36Z`).join(''),
+  );
+  const g = (v) => fmt(unit(s._name), v);
+  attr(
+    s,
+    'aria-label',
+    vals.length
+      ? t('sparkAria', title(s._name), g(lo), g(hi), g(pts[pts.length - 1][1]))
+      : title(s._name) + ': ' + t('nodata'),
+  );
   hover(s);
   return span;
 }
 function renderChanges(box, k) { // of the newest whole quarter of an hour, which the tooltip names
-  const by = obj(obj(data.comparisons)[win]), of = r => obj(obj(obj(by[r]).kpis)[k.name]), refs = ['previous', 'last_week'].filter(r => num(of(r).now) && num(of(r).then));
-  keyed(box, refs, r => r, () => el('span'), (n, r) => {
-    const c = of(r), p = by[r], up = c.now > c.then, same = c.now === c.then, told = typeof c.significant === 'boolean', v = x => fmt(k.unit, x);
-    const good = !c.significant || same ? null : k.direction === 'neither' ? 'neither' : up === (k.direction === 'more') ? 'yes' : 'no';
-    put(n, [same ? '=' : up ? '▲' : '▼', num(c.ratio) && !same ? fnum(Math.abs(c.ratio), {style:'percent'}, 1) : '', t('r_' + r), c.significant === false && !same ? t('ns') : ''].filter(Boolean).join(' '));
-    attr(n, 'data-good', good); attr(n, 'data-reference', r);
-    attr(n, 'title', [t('periods', v(c.now), clock(p.start), clock(p.end), v(c.then), clock(p.then_start), clock(p.then_end)), same || c.significant ? '' : told ? t('chance') : t('notTold')].filter(Boolean).join(' · '));
+  const by = obj(obj(data.comparisons)[win]),
+    of = (r) => obj(obj(obj(by[r]).kpis)[k.name]),
+    refs = ['previous', 'last_week'].filter((r) => num(of(r).now) && num(of(r).then));
+  keyed(box, refs, (r) => r, () => el('span'), (n, r) => {
+    const c = of(r),
+      p = by[r],
+      up = c.now > c.then,
+      same = c.now === c.then,
+      told = typeof c.significant === 'boolean',
+      v = (x) => fmt(k.unit, x);
+    const good = !c.significant || same
+      ? null
+      : k.direction === 'neither'
+      ? 'neither'
+      : up === (k.direction === 'more')
+      ? 'yes'
+      : 'no';
+    put(
+      n,
+      [
+        same ? '=' : up ? '▲' : '▼',
+        num(c.ratio) && !same ? fnum(Math.abs(c.ratio), { style: 'percent' }, 1) : '',
+        t('r_' + r),
+        c.significant === false && !same ? t('ns') : '',
+      ].filter(Boolean).join(' '),
+    );
+    attr(n, 'data-good', good);
+    attr(n, 'data-reference', r);
+    attr(
+      n,
+      'title',
+      [
+        t(
+          'periods',
+          v(c.now),
+          clock(p.start),
+          clock(p.end),
+          v(c.then),
+          clock(p.then_start),
+          clock(p.then_end),
+        ),
+        same || c.significant ? '' : told ? t('chance') : t('notTold'),
+      ].filter(Boolean).join(' · '),
+    );
   });
   show(box, refs.length > 0);
 }
 function renderKpis() {
   const totals = obj(data.totals), sp = obj(data.sparklines), list = [...meta.values()];
   let longest = 0;
-  keyed($('kpis'), list, k => k.name, makeTile, (n, k) => {
+  keyed($('kpis'), list, (k) => k.name, makeTile, (n, k) => {
     const c = cell(totals, k.name), s = fmt(k.unit, c.value), [, v, changes, note] = n.children;
-    put(n.firstChild, title(k.name)); put(v, s); attr(v, 'data-len', s.length > 10 ? 'l' : s.length > 8 ? 'm' : null); attr(v, 'title', c.value >= 1e9 ? String(c.value) : null); attr(n, 'data-empty', s === DASH);
-    put(note.firstChild, s === DASH ? t('nodata') : interval(k.name, c)); put(note.lastChild, [num(c.n) ? 'n = ' + int(c.n) : '', c.significant === false ? t('insignificant') : '', arr(obj(data.incomplete)[win]).includes(k.name) ? t('incomplete') : ''].filter(Boolean).join(' · '));
+    put(n.firstChild, title(k.name));
+    put(v, s);
+    attr(v, 'data-len', s.length > 10 ? 'l' : s.length > 8 ? 'm' : null);
+    attr(v, 'title', c.value >= 1e9 ? String(c.value) : null);
+    attr(n, 'data-empty', s === DASH);
+    put(note.firstChild, s === DASH ? t('nodata') : interval(k.name, c));
+    put(
+      note.lastChild,
+      [
+        num(c.n) ? 'n = ' + int(c.n) : '',
+        c.significant === false ? t('insignificant') : '',
+        arr(obj(data.incomplete)[win]).includes(k.name) ? t('incomplete') : '',
+      ].filter(Boolean).join(' · '),
+    );
     attr(n, 'data-incomplete', String(arr(obj(data.incomplete)[win]).includes(k.name)));
     renderChanges(changes, k);
     show(n, everything || s !== DASH);
     longest = Math.max(longest, spark(n.lastChild, sp[k.name]));
   });
-  const without = list.filter(k => !num(cell(totals, k.name).value)).length;
-  show($('kpis-all'), without > 0); put($('kpis-all'), everything ? t('hideEmpty') : t('showAll', without));
-  show($('kpis-empty'), !list.length); put($('kpis-empty'), t('waiting'));
-  put($('kpis-note'), [T[lang]['w_' + win] || win, data.currency, longest >= 1000 ? t('trend', dur(longest / 1000)) : ''].filter(Boolean).join(' · '));
+  const without = list.filter((k) => !num(cell(totals, k.name).value)).length;
+  show($('kpis-all'), without > 0);
+  put($('kpis-all'), everything ? t('hideEmpty') : t('showAll', without));
+  show($('kpis-empty'), !list.length);
+  put($('kpis-empty'), t('waiting'));
+  put(
+    $('kpis-note'),
+    [
+      T[lang]['w_' + win] || win,
+      data.currency,
+      longest >= 1000 ? t('trend', dur(longest / 1000)) : '',
+    ].filter(Boolean).join(' · '),
+  );
 }
 function renderCampaigns() {
-  const list = arr(data.campaigns).filter(c => c && c.campaign != null), val = (c, k) => k === 'campaign' ? String(c.campaign) : cell(c.windows, k).value, byName = (a, b) => String(a.campaign).localeCompare(String(b.campaign), lang);
+  const list = arr(data.campaigns).filter((c) => c && c.campaign != null),
+    val = (c, k) => k === 'campaign' ? String(c.campaign) : cell(c.windows, k).value,
+    byName = (a, b) => String(a.campaign).localeCompare(String(b.campaign), lang);
   list.sort((a, b) => {
     if (sort.col === 'campaign') return sort.dir * byName(a, b);
     const x = val(a, sort.col), y = val(b, sort.col);
-    return num(x) && num(y) ? sort.dir * (x - y) || byName(a, b) : num(y) - num(x) || byName(a, b); // no data goes last either way
+    // No data goes last either way.
+    return num(x) && num(y) ? sort.dir * (x - y) || byName(a, b) : num(y) - num(x) || byName(a, b);
   });
   const table = $('campaigns');
-  keyed(table.tHead.rows[0], COLS, c => c, c => {
-    const b = el('button'), n = el('th', '', b); b.type = 'button'; n.scope = 'col'; n.dataset.sort = c; n.setAttribute('role', 'columnheader');
-    b.addEventListener('click', () => setSort(c, sort.col === c ? -sort.dir : c === 'campaign' ? 1 : -1));
+  keyed(table.tHead.rows[0], COLS, (c) => c, (c) => {
+    const b = el('button'), n = el('th', '', b);
+    b.type = 'button';
+    n.scope = 'col';
+    n.dataset.sort = c;
+    n.setAttribute('role', 'columnheader');
+    b.addEventListener(
+      'click',
+      () => setSort(c, sort.col === c ? -sort.dir : c === 'campaign' ? 1 : -1),
+    );
     return n;
-  }, (n, c) => { put(n.firstChild, title(c)); attr(n, 'aria-sort', sort.col === c ? (sort.dir > 0 ? 'ascending' : 'descending') : 'none'); });
-  keyed(table.tBodies[0], list, c => c.campaign, c => {
-    const tr = el('tr'); tr.dataset.campaign = c.campaign; tr.setAttribute('role', 'row');
-    COLS.forEach(k => { const n = k === 'campaign' ? el('th', '', String(c.campaign)) : el('td', '', el('span', 'value'), el('small')); if (k === 'campaign') n.scope = 'row'; n.dataset.col = k; n.setAttribute('role', k === 'campaign' ? 'rowheader' : 'cell'); tr.append(n); });
+  }, (n, c) => {
+    put(n.firstChild, title(c));
+    attr(n, 'aria-sort', sort.col === c ? (sort.dir > 0 ? 'ascending' : 'descending') : 'none');
+  });
+  keyed(table.tBodies[0], list, (c) => c.campaign, (c) => {
+    const tr = el('tr');
+    tr.dataset.campaign = c.campaign;
+    tr.setAttribute('role', 'row');
+    COLS.forEach((k) => {
+      const n = k === 'campaign'
+        ? el('th', '', String(c.campaign))
+        : el('td', '', el('span', 'value'), el('small'));
+      if (k === 'campaign') n.scope = 'row';
+      n.dataset.col = k;
+      n.setAttribute('role', k === 'campaign' ? 'rowheader' : 'cell');
+      tr.append(n);
+    });
     return tr;
-  }, (tr, c) => COLS.slice(1).forEach((k, i) => {
-    const n = tr.children[i + 1], v = cell(c.windows, k), s = fmt(unit(k), v.value), ci = interval(k, v);
-    attr(n, 'data-label', title(k)); put(n.firstChild, s); attr(n, 'data-empty', s === DASH);
-    put(n.lastChild, k === 'conversion_rate' && ci && s !== DASH ? ci.replace('95% CI ', '').replace('95% 区间 ', '') : '');
-    attr(n, 'title', s === DASH ? t('nodata') : [ci, num(v.n) ? 'n = ' + int(v.n) : ''].filter(Boolean).join(' · ') || null);
-  }));
-  keyed($('sort-select'), COLS, c => c, c => { const o = el('option'); o.value = c; return o; }, (o, c) => put(o, title(c)));
-  $('sort-select').value = sort.col; put($('sort-dir'), sort.dir > 0 ? '↑' : '↓'); attr($('sort-dir'), 'aria-label', t(sort.dir > 0 ? 'asc' : 'desc'));
-  show(table.parentNode, list.length > 0); show($('campaigns-empty'), !list.length); put($('campaigns-empty'), Array.isArray(data.campaigns) ? t('noCampaigns') : DASH);
+  }, (tr, c) =>
+    COLS.slice(1).forEach((k, i) => {
+      const n = tr.children[i + 1],
+        v = cell(c.windows, k),
+        s = fmt(unit(k), v.value),
+        ci = interval(k, v);
+      attr(n, 'data-label', title(k));
+      put(n.firstChild, s);
+      attr(n, 'data-empty', s === DASH);
+      put(
+        n.lastChild,
+        k === 'conversion_rate' && ci && s !== DASH
+          ? ci.replace('95% CI ', '').replace('95% 区间 ', '')
+          : '',
+      );
+      attr(
+        n,
+        'title',
+        s === DASH
+          ? t('nodata')
+          : [ci, num(v.n) ? 'n = ' + int(v.n) : ''].filter(Boolean).join(' · ') || null,
+      );
+    }));
+  keyed($('sort-select'), COLS, (c) => c, (c) => {
+    const o = el('option');
+    o.value = c;
+    return o;
+  }, (o, c) => put(o, title(c)));
+  $('sort-select').value = sort.col;
+  put($('sort-dir'), sort.dir > 0 ? '↑' : '↓');
+  attr($('sort-dir'), 'aria-label', t(sort.dir > 0 ? 'asc' : 'desc'));
+  show(table.parentNode, list.length > 0);
+  show($('campaigns-empty'), !list.length);
+  put($('campaigns-empty'), Array.isArray(data.campaigns) ? t('noCampaigns') : DASH);
   put($('camp-note'), [list.length || '', T[lang]['w_' + win] || win].filter(Boolean).join(' · '));
 }
 function renderCards() {
   const list = arr(data.scorecards);
   show($('cards-section'), list.length > 0);
-  keyed($('cards'), list, c => c.card + '/' + c.scope, c => {
-    const n = el('article', 'card', el('h3'), el('div', 'points'), el('div', 'small'), el('div', 'bars'), el('details', '', el('summary'), el('div')));
+  keyed($('cards'), list, (c) => c.card + '/' + c.scope, (c) => {
+    const n = el(
+      'article',
+      'card',
+      el('h3'),
+      el('div', 'points'),
+      el('div', 'small'),
+      el('div', 'bars'),
+      el('details', '', el('summary'), el('div')),
+    );
     n.dataset.card = c.card;
     return n;
   }, (n, c) => {
-    const [head, points, note, bars, more] = n.children, pts = v => num(v) ? fnum(v, {}, 0) : DASH;
-    put(head, pick(c, 'title') + ' · ' + c.scope); put(points, pts(c.points));
-    put(note, [t('coverage', fnum(c.coverage, {style:'percent'}, 0)), T[lang]['w_' + c.window] || c.window, c.owner].filter(Boolean).join(' · '));
-    keyed(bars, arr(c.dimensions), d => d.name, () => el('div', 'bar', el('span'), el('i', '', el('b')), el('span')), (b, d) => {
-      put(b.children[0], pick(d, 'title')); put(b.children[2], pts(d.points));
-      b.children[1].firstChild.style.width = (num(d.points) ? d.points / 1.2 : 0) + '%';
-      attr(b.children[1].firstChild, 'data-level', !num(d.points) ? null : d.points < 60 ? 'bad' : d.points >= 100 ? 'ok' : 'mid');
-    });
+    const [head, points, note, bars, more] = n.children,
+      pts = (v) => num(v) ? fnum(v, {}, 0) : DASH;
+    put(head, pick(c, 'title') + ' · ' + c.scope);
+    put(points, pts(c.points));
+    put(
+      note,
+      [
+        t('coverage', fnum(c.coverage, { style: 'percent' }, 0)),
+        T[lang]['w_' + c.window] || c.window,
+        c.owner,
+      ].filter(Boolean).join(' · '),
+    );
+    keyed(
+      bars,
+      arr(c.dimensions),
+      (d) => d.name,
+      () => el('div', 'bar', el('span'), el('i', '', el('b')), el('span')),
+      (b, d) => {
+        put(b.children[0], pick(d, 'title'));
+        put(b.children[2], pts(d.points));
+        b.children[1].firstChild.style.width = (num(d.points) ? d.points / 1.2 : 0) + '%';
+        attr(
+          b.children[1].firstChild,
+          'data-level',
+          !num(d.points) ? null : d.points < 60 ? 'bad' : d.points >= 100 ? 'ok' : 'mid',
+        );
+      },
+    );
     put(more.firstChild, t('kpis'));
-    keyed(more.lastChild, arr(c.dimensions).flatMap(d => arr(d.indicators)), i => i.kpi, () => el('div', 'ind', el('span'), el('span'), el('span'), el('span')), (r, i) => {
-      const f = v => fmt(unit(i.kpi), v);
-      put(r.children[0], title(i.kpi)); put(r.children[1], f(i.value)); put(r.children[2], `${t('base')} ${f(i.base)} · ${t('stretch')} ${f(i.stretch)}`);
-      put(r.children[3], t('s_' + i.state)); attr(r.children[3], 'data-state', i.state);
-    });
+    keyed(
+      more.lastChild,
+      arr(c.dimensions).flatMap((d) => arr(d.indicators)),
+      (i) => i.kpi,
+      () => el('div', 'ind', el('span'), el('span'), el('span'), el('span')),
+      (r, i) => {
+        const f = (v) => fmt(unit(i.kpi), v);
+        put(r.children[0], title(i.kpi));
+        put(r.children[1], f(i.value));
+        put(r.children[2], `${t('base')} ${f(i.base)} · ${t('stretch')} ${f(i.stretch)}`);
+        put(r.children[3], t('s_' + i.state));
+        attr(r.children[3], 'data-state', i.state);
+      },
+    );
   });
 }
 function renderFunnels() {
-  const list = arr(data.funnels), share = v => fnum(v, {style:'percent'}, 2);
+  const list = arr(data.funnels), share = (v) => fnum(v, { style: 'percent' }, 2);
   show($('funnel-section'), list.length > 0);
-  keyed($('funnels'), list, f => f.scope, () => el('div', 'way', el('b'), el('span')), (n, f) => {
+  keyed($('funnels'), list, (f) => f.scope, () => el('div', 'way', el('b'), el('span')), (n, f) => {
     put(n.firstChild, f.scope);
-    keyed(n.lastChild, arr(f.steps), s => s.name, () => el('span', 'step'), (b, s) => {
+    keyed(n.lastChild, arr(f.steps), (s) => s.name, () => el('span', 'step'), (b, s) => {
       attr(b, 'data-worst', String(f.worst === s.name));
-      put(b, `→ ${t('o_' + s.name)} ${share(s.rate)} (${t('usual', share(s.reference))})` + (f.worst === s.name ? ` · ${t('ordersLost', fnum(s.excess_loss, {}, 0))}` : ''));
+      put(
+        b,
+        `→ ${t('o_' + s.name)} ${share(s.rate)} (${t('usual', share(s.reference))})` +
+          (f.worst === s.name ? ` · ${t('ordersLost', fnum(s.excess_loss, {}, 0))}` : ''),
+      );
     });
   });
 }
@@ -298,103 +766,269 @@ const EFFECTS = ['orders', 'conversion_rate', 'revenue_gross', 'roas', 'spend'];
 function renderEffects() {
   const list = arr(data.effects);
   show($('effects-section'), list.length > 0);
-  keyed($('effects'), list, e => e.id, () => el('div', 'way', el('b'), el('span'), el('span'), el('span')), (n, e) => {
-    const known = Object.keys(obj(e.before)).length > 0 && Object.keys(obj(e.after)).length > 0;
-    put(n.children[0], `${clock(e.at)} · ${e.campaign}`);
-    put(n.children[1], [e.what === 'start' ? t('started') : e.what === 'end' ? t('ended') : e.what, e.from == null && e.to == null ? '' : `${e.from ?? DASH} → ${e.to ?? DASH}`, e.who ? t('by', e.who) : ''].filter(Boolean).join(' · '));
-    keyed(n.children[2], known ? EFFECTS : [], k => k, () => el('span', 'step'), (b, k) => {
-      const v = side => fmt(unit(k), obj(obj(e[side])[k]).value);
-      put(b, `${title(k)} ${v('before')} → ${v('after')}`);
-    });
-    put(n.children[3], known ? t('effectOver', dur(e.length / 1000)) : t('effectUnknown')); attr(n.children[3], 'class', 'small');
-  });
+  keyed(
+    $('effects'),
+    list,
+    (e) => e.id,
+    () => el('div', 'way', el('b'), el('span'), el('span'), el('span')),
+    (n, e) => {
+      const known = Object.keys(obj(e.before)).length > 0 && Object.keys(obj(e.after)).length > 0;
+      put(n.children[0], `${clock(e.at)} · ${e.campaign}`);
+      put(
+        n.children[1],
+        [
+          e.what === 'start' ? t('started') : e.what === 'end' ? t('ended') : e.what,
+          e.from == null && e.to == null ? '' : `${e.from ?? DASH} → ${e.to ?? DASH}`,
+          e.who ? t('by', e.who) : '',
+        ].filter(Boolean).join(' · '),
+      );
+      keyed(n.children[2], known ? EFFECTS : [], (k) => k, () => el('span', 'step'), (b, k) => {
+        const v = (side) => fmt(unit(k), obj(obj(e[side])[k]).value);
+        put(b, `${title(k)} ${v('before')} → ${v('after')}`);
+      });
+      put(n.children[3], known ? t('effectOver', dur(e.length / 1000)) : t('effectUnknown'));
+      attr(n.children[3], 'class', 'small');
+    },
+  );
 }
 const PEER_COLS = ['kpi', 'scope', 'value', 'median', 'z'];
 function renderPeers() {
-  const at = obj(data.peers), windows = Object.keys(at), w = windows.includes(win) ? win : windows[0], of = obj(at[w]), list = arr(of.outliers), table = $('peers');
-  keyed(table.tHead.rows[0], PEER_COLS, c => c, c => { const n = el('th', c === 'scope' ? 'where' : ''); n.scope = 'col'; n.setAttribute('role', 'columnheader'); return n; }, (n, c) => put(n, t('p_' + c)));
-  keyed(table.tBodies[0], list, p => p.kpi + '/' + p.scope, () => {
-    const head = el('th'), tr = el('tr', '', head, el('td', 'where'), el('td', 'side'), el('td', '', el('span'), el('small')), el('td', 'side', el('span'), el('small')));
-    head.scope = 'row'; tr.setAttribute('role', 'row'); [...tr.children].forEach((n, i) => n.setAttribute('role', i ? 'cell' : 'rowheader'));
+  const at = obj(data.peers),
+    windows = Object.keys(at),
+    w = windows.includes(win) ? win : windows[0],
+    of = obj(at[w]),
+    list = arr(of.outliers),
+    table = $('peers');
+  keyed(table.tHead.rows[0], PEER_COLS, (c) => c, (c) => {
+    const n = el('th', c === 'scope' ? 'where' : '');
+    n.scope = 'col';
+    n.setAttribute('role', 'columnheader');
+    return n;
+  }, (n, c) => put(n, t('p_' + c)));
+  keyed(table.tBodies[0], list, (p) => p.kpi + '/' + p.scope, () => {
+    const head = el('th'),
+      tr = el(
+        'tr',
+        '',
+        head,
+        el('td', 'where'),
+        el('td', 'side'),
+        el('td', '', el('span'), el('small')),
+        el('td', 'side', el('span'), el('small')),
+      );
+    head.scope = 'row';
+    tr.setAttribute('role', 'row');
+    [...tr.children].forEach((n, i) => n.setAttribute('role', i ? 'cell' : 'rowheader'));
     return tr;
   }, (tr, p) => {
-    const [kpi, scope, value, median, z] = tr.children, f = v => fmt(unit(p.kpi), v);
-    attr(tr, 'data-better', String(p.better)); PEER_COLS.slice(1).forEach((c, i) => attr(tr.children[i + 1], 'data-label', t('p_' + c)));
-    put(kpi, title(p.kpi)); put(scope, p.scope); put(value, f(p.value)); put(median.firstChild, f(p.median)); put(median.lastChild, t('p_of', int(p.peers)));
-    put(z.firstChild, fnum(p.z, {signDisplay:'always'}, 1)); put(z.lastChild, t(p.better ? 'better' : 'worse'));
+    const [kpi, scope, value, median, z] = tr.children, f = (v) => fmt(unit(p.kpi), v);
+    attr(tr, 'data-better', String(p.better));
+    PEER_COLS.slice(1).forEach((c, i) => attr(tr.children[i + 1], 'data-label', t('p_' + c)));
+    put(kpi, title(p.kpi));
+    put(scope, p.scope);
+    put(value, f(p.value));
+    put(median.firstChild, f(p.median));
+    put(median.lastChild, t('p_of', int(p.peers)));
+    put(z.firstChild, fnum(p.z, { signDisplay: 'always' }, 1));
+    put(z.lastChild, t(p.better ? 'better' : 'worse'));
   });
-  show(table.parentNode, list.length > 0); show($('peers-empty'), !list.length); put($('peers-empty'), t(w ? 'noOutliers' : 'notJudged'));
-  put($('peers-note'), w ? [T[lang]['w_' + w] || w, of.count ? t('outliers', int(of.count)) : '', of.count > list.length ? t('largest', int(list.length)) : ''].filter(Boolean).join(' · ') : '');
+  show(table.parentNode, list.length > 0);
+  show($('peers-empty'), !list.length);
+  put($('peers-empty'), t(w ? 'noOutliers' : 'notJudged'));
+  put(
+    $('peers-note'),
+    w
+      ? [
+        T[lang]['w_' + w] || w,
+        of.count ? t('outliers', int(of.count)) : '',
+        of.count > list.length ? t('largest', int(list.length)) : '',
+      ].filter(Boolean).join(' · ')
+      : '',
+  );
 }
-function setSort(col, dir) { sort = {col, dir}; render(); }
+function setSort(col, dir) {
+  sort = { col, dir };
+  render();
+}
 function renderChrome() {
   document.documentElement.lang = lang === 'zh' ? 'zh-CN' : 'en';
-  document.querySelectorAll('[data-t]').forEach(n => put(n, t(n.dataset.t)));
-  const [z, e] = $('language').children; attr(z, 'data-on', lang === 'zh'); attr(e, 'data-on', lang === 'en'); attr($('language'), 'aria-label', t('switchTo')); attr($('language'), 'title', t('switchTo'));
-  const wins = data && arr(data.windows).length ? data.windows : ['1m', '5m', '1h', 'day', '24h', 'week', 'month', 'so_far', 'stage'];
+  document.querySelectorAll('[data-t]').forEach((n) => put(n, t(n.dataset.t)));
+  const [z, e] = $('language').children;
+  attr(z, 'data-on', lang === 'zh');
+  attr(e, 'data-on', lang === 'en');
+  attr($('language'), 'aria-label', t('switchTo'));
+  attr($('language'), 'title', t('switchTo'));
+  const wins = data && arr(data.windows).length
+    ? data.windows
+    : ['1m', '5m', '1h', 'day', '24h', 'week', 'month', 'so_far', 'stage'];
   if (!wins.includes(win)) win = wins.includes('5m') ? '5m' : wins[0];
-  keyed($('window-select'), wins, w => w, w => { const o = el('option'); o.value = w; return o; }, (o, w) => put(o, T[lang]['w_' + w] || w));
+  keyed($('window-select'), wins, (w) => w, (w) => {
+    const o = el('option');
+    o.value = w;
+    return o;
+  }, (o, w) => put(o, T[lang]['w_' + w] || w));
   if ($('window-select').value !== win) $('window-select').value = win;
-  if (!data) { document.title = t('product'); ['alerts-empty', 'kpis-empty', 'peers-empty', 'campaigns-empty'].forEach(i => put($(i), t('waiting'))); }
+  if (!data) {
+    document.title = t('product');
+    ['alerts-empty', 'kpis-empty', 'peers-empty', 'campaigns-empty'].forEach((i) =>
+      put($(i), t('waiting'))
+    );
+  }
 }
 function render() {
   renderChrome();
   if (data) {
-    meta = new Map(arr(data.kpis).filter(k => k && k.name).map(k => [k.name, k]));
-    [renderPhase, renderHealth, renderAlerts, renderKpis, renderCards, renderFunnels, renderPeers, renderEffects, renderCampaigns].forEach(f => f());
-    put($('foot-worker'), data.worker ? t('worker', data.worker) + (data.owner == null ? '' : ' · ' + t(data.owner ? 'owner' : 'standby')) : '');
+    meta = new Map(arr(data.kpis).filter((k) => k && k.name).map((k) => [k.name, k]));
+    [
+      renderPhase,
+      renderHealth,
+      renderAlerts,
+      renderKpis,
+      renderCards,
+      renderFunnels,
+      renderPeers,
+      renderEffects,
+      renderCampaigns,
+    ].forEach((f) => f());
+    put(
+      $('foot-worker'),
+      data.worker
+        ? t('worker', data.worker) +
+          (data.owner == null ? '' : ' · ' + t(data.owner ? 'owner' : 'standby'))
+        : '',
+    );
     put($('foot-time'), t('srvTime', clock(data.now)));
   }
   put($('foot-tz'), t('tz', Intl.DateTimeFormat().resolvedOptions().timeZone));
   tick();
 }
 
-// ---- connection: EventSource retries by itself unless the answer was an error; then, or when the line is silently dead, we open it again
-let es = null, up = false, badData = false, wasBad = false, retry = 0, timer = 0, fresh = null, heard = stamp();
-function stamp() { return [Date.now(), performance.now()]; }
-function age(s) { return Math.max(Date.now() - s[0], performance.now() - s[1], 0) / 1000; } // both clocks: one stops in sleep, the other can be set back
+// ---- connection: EventSource retries by itself unless the answer was an error; then, or when the
+// line is silently dead, the page opens it again
+let es = null,
+  up = false,
+  badData = false,
+  wasBad = false,
+  retry = 0,
+  timer = 0,
+  fresh = null,
+  heard = stamp();
+function stamp() {
+  return [Date.now(), performance.now()];
+}
+function age(s) { // both clocks: one stops in sleep, the other can be set back
+  return Math.max(Date.now() - s[0], performance.now() - s[1], 0) / 1000;
+}
 function connect() {
-  clearTimeout(timer); timer = 0;
+  clearTimeout(timer);
+  timer = 0;
   if (es) es.close();
   heard = stamp();
   const me = es = new EventSource('api/stream');
-  me.onopen = () => { if (me === es) { up = true; tick(); } };
+  me.onopen = () => {
+    if (me === es) {
+      up = true;
+      tick();
+    }
+  };
   me.onerror = () => {
     if (me !== es) return;
     up = false;
-    if (me.readyState === EventSource.CLOSED && !timer) timer = setTimeout(connect, Math.min(15000, 1000 * 2 ** retry++) * (.75 + Math.random() / 2));
+    if (me.readyState === EventSource.CLOSED && !timer) {
+      timer = setTimeout(connect, Math.min(15000, 1000 * 2 ** retry++) * (.75 + Math.random() / 2));
+    }
     tick();
   };
-  me.onmessage = e => {
+  me.onmessage = (e) => {
     if (me !== es) return;
-    heard = stamp(); up = true; retry = 0;
+    heard = stamp();
+    up = true;
+    retry = 0;
     const before = data;
     try {
       const d = JSON.parse(e.data);
       if (!d || typeof d !== 'object' || !num(d.now)) throw new TypeError('message without "now"');
-      data = d; badData = false;
-      if (!before || before.now !== d.now) fresh = stamp(); // a server that repeats the same moment is not fresh
+      data = d;
+      badData = false;
+      // A server that repeats the same moment is not fresh.
+      if (!before || before.now !== d.now) fresh = stamp();
       render();
-    } catch (err) { badData = true; if (!before) data = null; fresh = before ? fresh : null; console.error(err); tick(); }
+    } catch (err) {
+      badData = true;
+      if (!before) data = null;
+      fresh = before ? fresh : null;
+      console.error(err);
+      tick();
+    }
   };
 }
 function tick() {
-  const a = fresh ? age(fresh) : null, state = !up ? (fresh || retry > 0 || age(t00) > STALE_S ? 'lost' : 'connecting') : badData ? 'stale' : a === null ? (age(t00) > STALE_S ? 'stale' : 'connecting') : a > STALE_S ? 'stale' : 'live', bad = state === 'lost' || state === 'stale';
+  const a = fresh ? age(fresh) : null,
+    state = !up
+      ? (fresh || retry > 0 || age(t00) > STALE_S ? 'lost' : 'connecting')
+      : badData
+      ? 'stale'
+      : a === null
+      ? (age(t00) > STALE_S ? 'stale' : 'connecting')
+      : a > STALE_S
+      ? 'stale'
+      : 'live',
+    bad = state === 'lost' || state === 'stale';
   attr(document.body, 'data-conn', state);
-  attr($('conn'), 'data-state', state); put($('conn'), t(state));
-  attr($('stale'), 'data-state', state); show($('stale'), state !== 'live');
+  attr($('conn'), 'data-state', state);
+  put($('conn'), t(state));
+  attr($('stale'), 'data-state', state);
+  show($('stale'), state !== 'live');
   const when = a === null ? t('never') : t('last', dur(a));
-  put($('stale'), state === 'connecting' ? t('connecting') : [t(state), when, badData ? t('badData') : '', up ? '' : t('retrying')].filter(Boolean).join(' · '));
-  if (bad !== wasBad && state !== 'connecting') { say(bad ? `${t(state)}: ${when}` : t('back')); wasBad = bad; }
-  if (bad) { const mark = '⚠ '; if (!document.title.startsWith(mark)) document.title = mark + document.title; } else if (document.title.startsWith('⚠ ')) document.title = document.title.slice(2);
-  if (!timer && age(heard) > WATCHDOG_S) { up = false; connect(); }
+  put(
+    $('stale'),
+    state === 'connecting'
+      ? t('connecting')
+      : [t(state), when, badData ? t('badData') : '', up ? '' : t('retrying')].filter(Boolean).join(
+        ' · ',
+      ),
+  );
+  if (bad !== wasBad && state !== 'connecting') {
+    say(bad ? `${t(state)}: ${when}` : t('back'));
+    wasBad = bad;
+  }
+  if (bad) {
+    const mark = '⚠ ';
+    if (!document.title.startsWith(mark)) document.title = mark + document.title;
+  } else if (document.title.startsWith('⚠ ')) document.title = document.title.slice(2);
+  if (!timer && age(heard) > WATCHDOG_S) {
+    up = false;
+    connect();
+  }
 }
 const t00 = stamp();
-$('language').addEventListener('click', () => { lang = lang === 'zh' ? 'en' : 'zh'; store.set('kpi.lang', lang); render(); });
-$('window-select').addEventListener('change', e => { win = e.target.value; store.set('kpi.window', win); render(); });
-$('kpis-all').addEventListener('click', () => { everything = !everything; render(); });
-$('sort-select').addEventListener('change', e => setSort(e.target.value, e.target.value === 'campaign' ? 1 : -1));
+$('language').addEventListener('click', () => {
+  lang = lang === 'zh' ? 'en' : 'zh';
+  store.set('kpi.lang', lang);
+  render();
+});
+$('window-select').addEventListener('change', (e) => {
+  win = e.target.value;
+  store.set('kpi.window', win);
+  render();
+});
+$('kpis-all').addEventListener('click', () => {
+  everything = !everything;
+  render();
+});
+$('sort-select').addEventListener(
+  'change',
+  (e) => setSort(e.target.value, e.target.value === 'campaign' ? 1 : -1),
+);
 $('sort-dir').addEventListener('click', () => setSort(sort.col, -sort.dir));
-const wake = () => { if (!document.hidden && (timer || age(heard) > STALE_S)) connect(); };
-document.addEventListener('visibilitychange', wake); window.addEventListener('online', () => connect()); window.addEventListener('pageshow', e => { if (e.persisted) connect(); });
-render(); connect(); setInterval(tick, 1000);
+const wake = () => {
+  if (!document.hidden && (timer || age(heard) > STALE_S)) connect();
+};
+document.addEventListener('visibilitychange', wake);
+globalThis.addEventListener('online', () => connect());
+globalThis.addEventListener('pageshow', (e) => {
+  if (e.persisted) connect();
+});
+render();
+connect();
+setInterval(tick, 1000);
