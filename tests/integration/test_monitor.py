@@ -244,6 +244,8 @@ def test_the_page_lives_in_a_browser(running: Running, width: int, height: int) 
             )
             return list(chrome.execute_script(script))
 
+        # The windows come with the first view.
+        wait.until(lambda _: chrome.find_elements(By.CSS_SELECTOR, "#window-select [value='1m']"))
         Select(chrome.find_element(By.ID, "window-select")).select_by_value("1m")
         wait.until(lambda _: re.search(r"\d", text('[data-kpi="clicks"] .value')))
         # A steady feed gives the same number of clicks for minutes: any value may show life.

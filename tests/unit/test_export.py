@@ -130,6 +130,13 @@ def test_the_live_picture_is_json_with_scorecards_and_funnels(
     assert 'target="stretch"' in text
 
 
+def test_the_live_picture_names_the_columns_of_the_page(view: WorkerView) -> None:
+    picture = live(view, ReportQueries(day=UTC, currency="CNY"))
+    assert {*picture["campaign_columns"], *picture["effect_kpis"]} <= CATALOGUE.keys()
+    values = {one["campaign"]: one["windows"] for one in picture["campaigns"]}
+    assert values["618-main"]["1h"].keys() >= {*picture["campaign_columns"]}
+
+
 def half(value: int | float) -> int | float:
     """Money stays in whole units."""
     return value / 2 if isinstance(value, float) or value % 2 else value // 2
@@ -153,7 +160,9 @@ def compared(view: WorkerView) -> WorkerView:
             if scope.kind in KINDS
         },
     )
-    comparisons = {("1h", reference): Comparison(reference, now, then) for reference in REFERENCES}
+    comparisons = {
+        ("1h", reference): Comparison(reference, now, then) for reference in reversed(REFERENCES)
+    }
     return replace(view, kpis=replace(view.kpis, comparisons=comparisons))
 
 
@@ -184,7 +193,7 @@ def test_the_live_picture_tells_what_everything_together_is_compared_with(
     assert compared.kpis is not None
     now = compared.kpis.latest["1h"]
     assert picture["comparisons"].keys() == {"1h"}
-    assert picture["comparisons"]["1h"].keys() == set(REFERENCES)
+    assert tuple(picture["comparisons"]["1h"]) == REFERENCES
     before = picture["comparisons"]["1h"]["previous"]
     assert (before["start"], before["end"]) == (now.start_ms, now.end_ms)
     assert before["then_end"] == now.end_ms - HOUR_MS

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import re
 from importlib import resources
+from typing import get_args
+
+from models.alerts import AlertState, Category, Severity
+from models.window import SHOWN_WINDOWS, Reference
+from streams.analysis.funnel import STEPS
+from streams.analysis.scorecard_points import IndicatorState
 
 FOLDER = resources.files("streams.export.page")
 
@@ -31,3 +37,17 @@ def test_used() -> None:
     asked = {*re.findall(r'data-t="(\w+)"', page), *re.findall(r"\bt\('(\w+)'[,)]", script)}
     assert len(asked) > 50
     assert asked <= texts("en").keys()
+
+
+def test_named() -> None:
+    """Each name that the live view has of a window, a state and the like is there."""
+    named = {
+        "": (*get_args(Severity), *get_args(Category), *AlertState),
+        "w_": SHOWN_WINDOWS,
+        "r_": get_args(Reference),
+        "o_": STEPS,
+        "s_": IndicatorState,
+    }
+    assert {prefix + name for prefix, names in named.items() for name in names} <= texts(
+        "en"
+    ).keys()

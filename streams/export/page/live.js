@@ -10,15 +10,6 @@ const STALE_S = 5,
   DEAD_WARN_SHARE = 0.01,
   DASH = '—';
 const T = { en, zh };
-const COLS = ['campaign', 'clicks', 'orders', 'conversion_rate', 'revenue_gross', 'spend', 'roas'];
-const UNITS = {
-  clicks: 'count',
-  orders: 'count',
-  conversion_rate: 'ratio',
-  revenue_gross: 'money',
-  spend: 'money',
-  roas: 'multiple',
-};
 const $ = (id) => document.getElementById(id);
 const store = {
   get(k) {
@@ -42,7 +33,7 @@ let everything = false,
   data = null,
   meta = new Map();
 const t = (k, ...a) => String(T[lang][k] ?? k).replace(/\{(\d)\}/g, (_, i) => a[i]);
-const tx = (k, known) => known.includes(k) ? t(k) : (k == null ? DASH : String(k));
+const tx = (k) => k == null ? DASH : t(k);
 const num = (v) => typeof v === 'number' && Number.isFinite(v);
 const arr = (v) => Array.isArray(v) ? v : [], obj = (v) => v && typeof v === 'object' ? v : {};
 const pick = (o, base) =>
@@ -149,7 +140,7 @@ const title = (name) => {
   const m = meta.get(name);
   return m ? pick(m, 'title') || name : t(name);
 };
-const unit = (name) => (meta.get(name) || {}).unit || UNITS[name];
+const unit = (name) => obj(meta.get(name)).unit;
 const bound = (name, v) =>
   unit(name) === 'money'
     ? fnum(
@@ -158,8 +149,9 @@ const bound = (name, v) =>
       Math.abs(v) < 1e5 || Math.abs(v) >= 1e9 ? 2 : 0,
     )
     : fmt(unit(name), v);
-const interval = (name, c) =>
-  num(c.low) && num(c.high) ? t('ci', bound(name, c.low), bound(name, c.high)) : '';
+const range = (name, c) =>
+  num(c.low) && num(c.high) ? bound(name, c.low) + '\u202f–\u202f' + bound(name, c.high) : '';
+const interval = (name, c) => range(name, c) && t('ci', range(name, c));
 
 // ---- keyed children: nodes are kept between messages, so focus, hover and selection survive
 function keyed(parent, items, key, make, fill) {
@@ -194,7 +186,7 @@ function renderPhase() {
   const pct = rec ? Math.max(0, Math.min(100, Math.floor(r.done / r.total * 100))) : 0;
   put(
     n.firstElementChild,
-    tx(p, ['starting', 'recovering', 'running']) +
+    tx(p) +
       (rec
         ? ` ${pct}% (${int(r.done)} / ${int(r.total)}, ${
           t('parts', int(r.partitions_done), int(r.partitions))
@@ -340,11 +332,11 @@ function renderAlerts() {
     attr(n, 'data-state', a.state);
     attr(n, 'data-category', a.category);
     attr(n, 'data-inhibited', String(!!a.inhibited));
-    put(q('sev'), tx(a.severity, SEV));
-    put(q('st'), tx(a.state, STATE));
+    put(q('sev'), tx(a.severity));
+    put(q('st'), tx(a.state));
     put(q('inh'), t('inhibited'));
     show(q('inh'), !!a.inhibited);
-    put(q('cat'), tx(a.category, ['kpi', 'data_health']));
+    put(q('cat'), tx(a.category));
     put(q('scope'), a.scope || '');
     put(
       q('rule'),
@@ -400,9 +392,7 @@ function renderAlerts() {
       (alertStates && !alertStates.has(a.id) && a.state === 'resolved')
     ) continue;
     say(
-      `${tx(a.severity, SEV)}, ${tx(a.state, STATE)}: ${pick(a, 'summary') || a.rule || ''} ${
-        a.scope || ''
-      }`,
+      `${tx(a.severity)}, ${tx(a.state)}: ${pick(a, 'summary') || a.rule || ''} ${a.scope || ''}`,
     );
   }
   alertStates = new Map(list.filter((a) => !a.inhibited).map((a) => [a.id, a.state]));
@@ -527,7 +517,7 @@ function spark(s, raw) {
 function renderChanges(box, k) { // of the newest whole quarter of an hour, which the tooltip names
   const by = obj(obj(data.comparisons)[win]),
     of = (r) => obj(obj(obj(by[r]).kpis)[k.name]),
-    refs = ['previous', 'last_week'].filter((r) => num(of(r).now) && num(of(r).then));
+    refs = Object.keys(by).filter((r) => num(of(r).now) && num(of(r).then));
   keyed(box, refs, (r) => r, () => el('span'), (n, r) => {
     const c = of(r),
       p = by[r],
@@ -611,6 +601,8 @@ function renderKpis() {
   );
 }
 function renderCampaigns() {
+  const cols = ['campaign', ...arr(data.campaign_columns)];
+  if (!cols.includes(sort.col)) sort = { col: 'campaign', dir: 1 };
   const list = arr(data.campaigns).filter((c) => c && c.campaign != null),
     val = (c, k) => k === 'campaign' ? String(c.campaign) : cell(c.windows, k).value,
     byName = (a, b) => String(a.campaign).localeCompare(String(b.campaign), lang);
@@ -621,7 +613,7 @@ function renderCampaigns() {
     return num(x) && num(y) ? sort.dir * (x - y) || byName(a, b) : num(y) - num(x) || byName(a, b);
   });
   const table = $('campaigns');
-  keyed(table.tHead.rows[0], COLS, (c) => c, (c) => {
+  keyed(table.tHead.rows[0], cols, (c) => c, (c) => {
     const b = el('button'), n = el('th', '', b);
     b.type = 'button';
     n.scope = 'col';
@@ -640,40 +632,33 @@ function renderCampaigns() {
     const tr = el('tr');
     tr.dataset.campaign = c.campaign;
     tr.setAttribute('role', 'row');
-    COLS.forEach((k) => {
-      const n = k === 'campaign'
-        ? el('th', '', String(c.campaign))
-        : el('td', '', el('span', 'value'), el('small'));
-      if (k === 'campaign') n.scope = 'row';
-      n.dataset.col = k;
-      n.setAttribute('role', k === 'campaign' ? 'rowheader' : 'cell');
-      tr.append(n);
-    });
     return tr;
   }, (tr, c) =>
-    COLS.slice(1).forEach((k, i) => {
-      const n = tr.children[i + 1],
-        v = cell(c.windows, k),
-        s = fmt(unit(k), v.value),
-        ci = interval(k, v);
+    keyed(tr, cols, (k) => k, (k) => {
+      const head = k === 'campaign',
+        n = head
+          ? el('th', '', String(c.campaign))
+          : el('td', '', el('span', 'value'), el('small'));
+      if (head) n.scope = 'row';
+      n.dataset.col = k;
+      n.setAttribute('role', head ? 'rowheader' : 'cell');
+      return n;
+    }, (n, k) => {
+      if (k === 'campaign') return;
+      const v = cell(c.windows, k), s = fmt(unit(k), v.value), none = s === DASH;
       attr(n, 'data-label', title(k));
       put(n.firstChild, s);
-      attr(n, 'data-empty', s === DASH);
-      put(
-        n.lastChild,
-        k === 'conversion_rate' && ci && s !== DASH
-          ? ci.replace('95% CI ', '').replace('95% 区间 ', '')
-          : '',
-      );
+      attr(n, 'data-empty', none);
+      put(n.lastChild, unit(k) === 'ratio' && !none ? range(k, v) : '');
       attr(
         n,
         'title',
-        s === DASH
+        none
           ? t('nodata')
-          : [ci, num(v.n) ? 'n = ' + int(v.n) : ''].filter(Boolean).join(' · ') || null,
+          : [interval(k, v), num(v.n) ? 'n = ' + int(v.n) : ''].filter(Boolean).join(' · ') || null,
       );
     }));
-  keyed($('sort-select'), COLS, (c) => c, (c) => {
+  keyed($('sort-select'), cols, (c) => c, (c) => {
     const o = el('option');
     o.value = c;
     return o;
@@ -762,7 +747,6 @@ function renderFunnels() {
     });
   });
 }
-const EFFECTS = ['orders', 'conversion_rate', 'revenue_gross', 'roas', 'spend'];
 function renderEffects() {
   const list = arr(data.effects);
   show($('effects-section'), list.length > 0);
@@ -782,10 +766,16 @@ function renderEffects() {
           e.who ? t('by', e.who) : '',
         ].filter(Boolean).join(' · '),
       );
-      keyed(n.children[2], known ? EFFECTS : [], (k) => k, () => el('span', 'step'), (b, k) => {
-        const v = (side) => fmt(unit(k), obj(obj(e[side])[k]).value);
-        put(b, `${title(k)} ${v('before')} → ${v('after')}`);
-      });
+      keyed(
+        n.children[2],
+        known ? arr(data.effect_kpis) : [],
+        (k) => k,
+        () => el('span', 'step'),
+        (b, k) => {
+          const v = (side) => fmt(unit(k), obj(obj(e[side])[k]).value);
+          put(b, `${title(k)} ${v('before')} → ${v('after')}`);
+        },
+      );
       put(n.children[3], known ? t('effectOver', dur(e.length / 1000)) : t('effectUnknown'));
       attr(n.children[3], 'class', 'small');
     },
@@ -858,9 +848,7 @@ function renderChrome() {
   attr(e, 'data-on', lang === 'en');
   attr($('language'), 'aria-label', t('switchTo'));
   attr($('language'), 'title', t('switchTo'));
-  const wins = data && arr(data.windows).length
-    ? data.windows
-    : ['1m', '5m', '1h', 'day', '24h', 'week', 'month', 'so_far', 'stage'];
+  const wins = data && arr(data.windows).length ? data.windows : [win];
   if (!wins.includes(win)) win = wins.includes('5m') ? '5m' : wins[0];
   keyed($('window-select'), wins, (w) => w, (w) => {
     const o = el('option');

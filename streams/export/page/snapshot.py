@@ -11,7 +11,7 @@ from models.alerts import Alert
 from models.campaigns.campaign_change import EFFECT_KPIS
 from models.kpi.definition import Catalogue
 from models.scope import ALL, Scope
-from models.window import SHOWN_WINDOWS, ShownWindow, WindowName
+from models.window import COMPARED, SHOWN_WINDOWS, ShownWindow, WindowName
 from streams.analysis.differences import difference_of
 from streams.analysis.funnel import Step, worst
 from streams.analysis.peer_outliers import Peer
@@ -19,12 +19,15 @@ from streams.analysis.scorecard_points import IndicatorScore, Score
 from streams.export.report_queries import OUTLIERS_SHOWN, ReportQueries
 from streams.export.worker_view import WorkerView
 from streams.kpis.calculation.kpi_calculator import KpiValues
-from streams.kpis.view import Effect, KpiView
+from streams.kpis.view import Comparison, Effect, KpiView
 
 CAMPAIGNS_SHOWN = 200
+CAMPAIGN_COLUMNS = ("clicks", "orders", "conversion_rate", "revenue_gross", "spend", "roas")
+"""KPIs that the page's table of campaigns shows, in the order of its columns."""
+
 CAMPAIGN_KPIS = (
-    *("impressions", "clicks", "ctr", "unique_visitors", "orders", "buyers", "conversion_rate"),
-    *("revenue_gross", "revenue_net", "aov", "spend", "cpc", "roas", "roi"),
+    *CAMPAIGN_COLUMNS,
+    *("impressions", "ctr", "unique_visitors", "buyers", "revenue_net", "aov", "cpc", "roi"),
 )
 """KPIs that the live view has of each campaign; /metrics has the others."""
 
@@ -59,7 +62,9 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
         "totals": _totals(kpis, catalogue),
         "comparisons": _comparisons(kpis, catalogue),
         "sparklines": _sparklines(kpis, catalogue),
+        "campaign_columns": _known(CAMPAIGN_COLUMNS, catalogue),
         "campaigns": _campaigns(kpis, catalogue),
+        "effect_kpis": _known(EFFECT_KPIS, catalogue),
         "effects": [_effect(one, catalogue) for one in kpis.effects] if kpis else [],
         "funnels": _funnels(exports.funnels(kpis)) if kpis else [],
         "peers": _peers(exports.outliers(kpis)) if kpis else {},
@@ -67,6 +72,10 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
         "alerts": [_alert(alert, catalogue) for alert in kpis.alerts] if kpis else [],
         "unknown_campaigns": list(kpis.unknown_campaigns) if kpis else [],
     }
+
+
+def _known(names: Iterable[str], catalogue: Catalogue) -> list[str]:
+    return [name for name in names if name in catalogue]
 
 
 def _recovery(view: WorkerView) -> dict[str, int] | None:
@@ -145,27 +154,38 @@ def _totals(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _comparisons(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
-    """Return the comparisons of the scope ``all``, by window and reference period."""
+    """Return the comparisons of the scope ``all``, by window and reference period.
+
+    The reference periods of a window are in the order of `COMPARED`.
+    """
+    if kpis is None:
+        return {}
     found: dict[str, dict[str, Any]] = {}
-    for (window, reference), one in kpis.comparisons.items() if kpis else ():
-        found.setdefault(window, {})[reference] = {
-            "start": one.now.start_ms,
-            "end": one.now.end_ms,
-            "then_start": one.then.start_ms,
-            "then_end": one.then.end_ms,
-            "kpis": {
-                kpi.name: {
-                    "now": difference.now.value,
-                    "then": difference.then.value,
-                    "ratio": difference.ratio,
-                    "significant": difference.significant,
-                }
-                for kpi in catalogue.values()
-                if (difference := difference_of(kpi, ALL, one)) is not None
-                and difference.now is not None
-            },
-        }
+    for reference, windows in COMPARED.items():
+        for window in windows:
+            if one := kpis.comparisons.get((window, reference)):
+                found.setdefault(window, {})[reference] = _comparison(one, catalogue)
     return found
+
+
+def _comparison(one: Comparison, catalogue: Catalogue) -> dict[str, Any]:
+    return {
+        "start": one.now.start_ms,
+        "end": one.now.end_ms,
+        "then_start": one.then.start_ms,
+        "then_end": one.then.end_ms,
+        "kpis": {
+            kpi.name: {
+                "now": difference.now.value,
+                "then": difference.then.value,
+                "ratio": difference.ratio,
+                "significant": difference.significant,
+            }
+            for kpi in catalogue.values()
+            if (difference := difference_of(kpi, ALL, one)) is not None
+            and difference.now is not None
+        },
+    }
 
 
 def _sparklines(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[Any]]:

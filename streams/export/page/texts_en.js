@@ -127,7 +127,7 @@ export default {
   value: 'value',
   threshold: 'threshold',
   next: 'Next step',
-  ci: '95% CI {0} – {1}',
+  ci: '95% CI {0}',
   nodata: 'no data',
   trend: 'trend: last {0}',
   all: '{0} active',

@@ -127,7 +127,7 @@ export default {
   value: '当前值',
   threshold: '阈值',
   next: '下一步',
-  ci: '95% 区间 {0} – {1}',
+  ci: '95% 区间 {0}',
   nodata: '无数据',
   trend: '趋势：最近 {0}',
   all: '共 {0} 条',
