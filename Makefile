@@ -29,6 +29,7 @@ check: $(VENV)/.dev ## Format, lint, types, architecture, generated files
 	$(BIN)/ruff check .
 	$(BIN)/deno fmt --check
 	$(BIN)/deno lint
+	$(BIN)/deno check streams/export/page/live.js
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m dashboards.generate --check

@@ -10,6 +10,7 @@ const STALE_S = 5,
   DEAD_WARN_SHARE = 0.01,
   DASH = '—';
 const T = { en, zh };
+/** @type {(id: string) => any} */
 const $ = (id) => document.getElementById(id);
 const store = {
   get(k) {
@@ -299,7 +300,8 @@ let alertStates = null;
 const nowOf = (alert) => alert.category === 'kpi' ? data.frontier : data.now;
 function renderAlerts() {
   const list = arr(data.alerts).filter((a) => a && a.id != null).sort((a, b) =>
-    (a.state === 'resolved') - (b.state === 'resolved') || !!a.inhibited - !!b.inhibited ||
+    Number(a.state === 'resolved') - Number(b.state === 'resolved') ||
+    Number(!!a.inhibited) - Number(!!b.inhibited) ||
     rank(STATE, a.state) - rank(STATE, b.state) || rank(SEV, a.severity) - rank(SEV, b.severity) ||
     (b.since || 0) - (a.since || 0)
   );
@@ -372,9 +374,8 @@ function renderAlerts() {
     inh = list.filter((a) => a.inhibited && a.state !== 'resolved').length;
   put(
     $('alerts-count'),
-    [...STATE.map((s) => [count(s), t(s)]), [inh, t('inhibited')]].filter((x) => x[0]).map((x) =>
-      x[0] + ' ' + x[1].toLowerCase()
-    ).join(' · '),
+    [...STATE.map((s) => ({ n: count(s), name: t(s) })), { n: inh, name: t('inhibited') }]
+      .filter((x) => x.n).map((x) => x.n + ' ' + x.name.toLowerCase()).join(' · '),
   );
   show($('alerts-empty'), !list.length);
   put(
@@ -610,7 +611,9 @@ function renderCampaigns() {
     if (sort.col === 'campaign') return sort.dir * byName(a, b);
     const x = val(a, sort.col), y = val(b, sort.col);
     // No data goes last either way.
-    return num(x) && num(y) ? sort.dir * (x - y) || byName(a, b) : num(y) - num(x) || byName(a, b);
+    return num(x) && num(y)
+      ? sort.dir * (x - y) || byName(a, b)
+      : Number(num(y)) - Number(num(x)) || byName(a, b);
   });
   const table = $('campaigns');
   keyed(table.tHead.rows[0], cols, (c) => c, (c) => {
@@ -842,7 +845,7 @@ function setSort(col, dir) {
 }
 function renderChrome() {
   document.documentElement.lang = lang === 'zh' ? 'zh-CN' : 'en';
-  document.querySelectorAll('[data-t]').forEach((n) => put(n, t(n.dataset.t)));
+  document.querySelectorAll('[data-t]').forEach((n) => put(n, t(n.getAttribute('data-t'))));
   const [z, e] = $('language').children;
   attr(z, 'data-on', lang === 'zh');
   attr(e, 'data-on', lang === 'en');
@@ -995,8 +998,8 @@ $('language').addEventListener('click', () => {
   store.set('kpi.lang', lang);
   render();
 });
-$('window-select').addEventListener('change', (e) => {
-  win = e.target.value;
+$('window-select').addEventListener('change', () => {
+  win = $('window-select').value;
   store.set('kpi.window', win);
   render();
 });
@@ -1004,10 +1007,10 @@ $('kpis-all').addEventListener('click', () => {
   everything = !everything;
   render();
 });
-$('sort-select').addEventListener(
-  'change',
-  (e) => setSort(e.target.value, e.target.value === 'campaign' ? 1 : -1),
-);
+$('sort-select').addEventListener('change', () => {
+  const col = $('sort-select').value;
+  setSort(col, col === 'campaign' ? 1 : -1);
+});
 $('sort-dir').addEventListener('click', () => setSort(sort.col, -sort.dir));
 const wake = () => {
   if (!document.hidden && (timer || age(heard) > STALE_S)) connect();
