@@ -23,7 +23,7 @@ from typing import Protocol
 import msgspec
 
 from models.aggregates.distinct_users import Distinct
-from models.aggregates.histograms import Histogram
+from models.aggregates.histogram import Histogram
 from models.kpi.measures import DISTRIBUTIONS, SET_INDEX, UNIONS, USER_SETS, WIDTH
 
 LevelWire = tuple[int, int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.aggregates import histograms
+from models.aggregates import histogram
 from models.aggregates.cell import Cell, CellWire
 from models.aggregates.distinct_users import Distinct
 from models.kpi.measures import WIDTH
@@ -35,7 +35,7 @@ def total(cells: Sequence[Cell]) -> Cell:
     summed.users[:] = [Distinct.union_of(users) for users in by_set]
     for cell in cells:
         for index, counts in enumerate(cell.histograms):
-            histograms.merge(summed.histograms[index], counts)
+            histogram.merge(summed.histograms[index], counts)
         for index, level in cell.levels.items():
             summed.levels[index] = max(level, summed.levels.get(index, level))
     return summed

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from models.aggregates.cell import Cell
 from models.aggregates.distinct_users import Distinct
-from models.aggregates.histograms import bucket_of
+from models.aggregates.histogram import bucket_of
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.catalogue_customers import CUSTOMER_KPIS
 from models.kpi.definition import Catalogue, Kpi, KpiValue

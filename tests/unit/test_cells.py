@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.aggregates import histograms
+from models.aggregates import histogram
 from models.aggregates.cell import Cell, CellWire
 from models.aggregates.distinct_users import Distinct
 from models.kpi.measures import DISTRIBUTIONS, LEVELS, USER_SETS, WIDTH
@@ -32,7 +32,7 @@ def _cell(
         if several:
             counts: dict[int, int] = {}
             for value in several:
-                histograms.merge(counts, {histograms.bucket_of(value): 1})
+                histogram.merge(counts, {histogram.bucket_of(value): 1})
             cell.histograms[index] = counts
     cell.levels = levels
     return cell
@@ -94,9 +94,9 @@ def test_a_cell_of_an_older_version_reads_as_zero_where_it_has_nothing() -> None
 def test_a_quantile_is_off_by_one_percent_at_most(values: list[int], share: float) -> None:
     counts: dict[int, int] = {}
     for value in values:
-        histograms.merge(counts, {histograms.bucket_of(value): 1})
+        histogram.merge(counts, {histogram.bucket_of(value): 1})
     exact = sorted(values)[int(share * (len(values) - 1))]
-    (found,) = histograms.at_ranks(counts, [int(share * (len(values) - 1))])
+    (found,) = histogram.at_ranks(counts, [int(share * (len(values) - 1))])
     assert abs(found - exact) <= exact * 0.0100001
     squares = sum(value**2 for value in values)
-    assert abs(histograms.sum_of_squares(counts) - squares) <= squares * 0.0202
+    assert abs(histogram.sum_of_squares(counts) - squares) <= squares * 0.0202

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from models.aggregates import histograms
+from models.aggregates import histogram
 from models.aggregates.cell import CellWire, LevelWire
 from models.aggregates.distinct_users import Distinct
-from models.aggregates.histograms import Histogram, bucket_of
+from models.aggregates.histogram import Histogram, bucket_of
 from models.aggregates.ingest_report import FacetCell, PanesWire
 from models.events import (
     Click,
@@ -70,7 +70,7 @@ class FoldingCell:
         for users, theirs in zip(self.users, other.users, strict=True):
             users.update(theirs)
         for counts, others in zip(self.histograms, other.histograms, strict=True):
-            histograms.merge(counts, others)
+            histogram.merge(counts, others)
         for index, level in other.levels.items():
             self.levels[index] = max(level, self.levels.get(index, level))
 
@@ -238,10 +238,10 @@ def fold_measurement(cell: FoldingCell, event: Measurement, _user: int, figure: 
         cell.levels[index] = max(level, cell.levels.get(index, level))
 
 
-def add_to_histogram(histogram: Histogram, value: int, times: int = 1) -> None:
+def add_to_histogram(counts: Histogram, value: int, times: int = 1) -> None:
     """Count a value ``times`` times in its bucket; negative times retract it."""
     bucket = bucket_of(value)
-    histogram[bucket] = histogram.get(bucket, 0) + times
+    counts[bucket] = counts.get(bucket, 0) + times
 
 
 FOLDS: dict[type[Event], Callable[..., None]] = {

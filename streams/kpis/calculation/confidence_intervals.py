@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from math import fsum, sqrt
 
-from models.aggregates import histograms
-from models.aggregates.histograms import Histogram
+from models.aggregates.histogram import Histogram, at_ranks, count_of, rank_bounds, value_of
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution: 95 % lie within ± z."""
@@ -71,10 +70,10 @@ def mean_of(histogram: Histogram, *, around: float) -> Bounds | None:
     Returns:
         None for fewer than two values.
     """
-    n = histograms.count_of(histogram)
+    n = count_of(histogram)
     if n < 2:
         return None
-    values = [(histograms.value_of(bucket), count) for bucket, count in histogram.items()]
+    values = [(value_of(bucket), count) for bucket, count in histogram.items()]
     centre = fsum(value * count for value, count in values) / n
     variance = fsum(count * (value - centre) ** 2 for value, count in values) / (n - 1)
     margin = Z95 * sqrt(variance / n)
@@ -161,6 +160,6 @@ def quantile(histogram: Histogram, share: float) -> list[float]:
     Returns:
         The quantile, the lower bound and the upper bound, each to within 1 %.
     """
-    n = histograms.count_of(histogram)
-    ranks = int(share * (n - 1)), *histograms.rank_bounds(n, share, z=Z95)
-    return histograms.at_ranks(histogram, ranks)
+    n = count_of(histogram)
+    ranks = int(share * (n - 1)), *rank_bounds(n, share, z=Z95)
+    return at_ranks(histogram, ranks)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from models.aggregates import histograms
+from models.aggregates import histogram
 from models.aggregates.cell import Cell
 from models.kpi import formulas, measures
 from models.kpi.definition import Catalogue, Kpi, KpiValue
@@ -268,7 +268,7 @@ def _bounds(kpi: Kpi, *, factor: float) -> _Bounds:
             amounts = cell.histograms[place]
             if not amounts:
                 return None
-            squares = histograms.sum_of_squares(amounts)
+            squares = histogram.sum_of_squares(amounts)
             return confidence_intervals.compound(value, squares=squares, under=under / factor)
 
         return compound
@@ -303,7 +303,7 @@ def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
         values = cell.histograms[place]
         if not values:
             return None
-        n = histograms.count_of(values)
+        n = histogram.count_of(values)
         value, low, high = confidence_intervals.quantile(values, formula.share)
         return KpiValue(value / scale, low / scale, high / scale, n, n >= kpi.min_n)
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from models.aggregates.cell import Cell, LevelWire
 from models.aggregates.distinct_users import Distinct, is_exact
-from models.aggregates.histograms import ZERO_BUCKET
+from models.aggregates.histogram import ZERO_BUCKET
 from models.aggregates.hyperloglog import REGISTERS, Registers
 from models.aggregates.ingest_report import FacetCell
 from models.kpi.measures import DISTRIBUTIONS, WIDTH

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from models.aggregates import histograms
+from models.aggregates import histogram
 from models.aggregates.cell import Cell, LevelWire
 from models.aggregates.distinct_users import EXACT_LIMIT, Distinct
 from models.kpi.measures import USER_SETS
@@ -82,7 +82,7 @@ class _Sum:
         for other in others:
             for into, counts in zip(self.cell.histograms, other.cell.histograms, strict=True):
                 if counts:
-                    histograms.merge(into, counts)
+                    histogram.merge(into, counts)
             for user, sets in other.users.sets_of.items():
                 sets_of[user] = sets_of.get(user, 0) | sets
             for index, level in other.cell.levels.items():
