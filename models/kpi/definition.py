@@ -12,8 +12,18 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.kpi import formulas
-from models.kpi.formulas import Formula, FormulaError, Quantile, Quotient, Spread, Total
+from models.kpi.formula import (
+    Formula,
+    FormulaError,
+    Quantile,
+    Quotient,
+    Spread,
+    Total,
+    looks_back,
+    names_in,
+    parse,
+    parse_terms,
+)
 from models.kpi.measures import SUM_INDEX, SourceKind, sources_of
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
@@ -30,7 +40,7 @@ class Kpi(BaseModel):
     """The definition of one KPI, in the catalogue or in a file of configuration.
 
     Args:
-        formula: the formula, in the language of `models.kpi.formulas`.
+        formula: the formula, in the language of `models.kpi.formula`.
         multiple: whether a ratio is shown as 1.5 times and not as 150 %.
         needs: names of sums. If none of their events was seen on the day, the KPI is absent, not 0.
         n: the sum or set of users that the value rests on; if None, the value itself.
@@ -82,13 +92,13 @@ class Kpi(BaseModel):
             if part is not None and "previous(" in part:
                 raise ValueError("n and squares are of the window, not of the period before")
         if self.n is not None:
-            formulas.terms(self.n)
+            parse_terms(self.n)
         return self
 
     @cached_property
     def parsed(self) -> Formula:
         """The parsed formula."""
-        return formulas.parse(self.formula)
+        return parse(self.formula)
 
     @property
     def metric(self) -> str:
@@ -105,13 +115,13 @@ class Kpi(BaseModel):
     @cached_property
     def sources(self) -> frozenset[SourceKind]:
         """The kinds of source topics that it is computed from."""
-        found = (sources_of(name) for name in formulas.names_in(self.parsed))
+        found = (sources_of(name) for name in names_in(self.parsed))
         return frozenset().union(*found)
 
     @cached_property
     def looks_back(self) -> bool:
         """Whether its formula uses the equal period before its window."""
-        return formulas.looks_back(self.parsed)
+        return looks_back(self.parsed)
 
     @property
     def volume(self) -> bool:

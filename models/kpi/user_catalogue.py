@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue, Kpi
-from models.kpi.formulas import Coefficient
+from models.kpi.formula import Coefficient
 from models.scope import SCOPE_KINDS, ScopeKind
 from models.window import SHOWN_WINDOWS, ShownWindow
 

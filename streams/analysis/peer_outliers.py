@@ -28,7 +28,7 @@ from statistics import fmean, median
 from typing import Final
 
 from models.kpi.definition import Kpi, KpiValue
-from models.kpi.formulas import Newest
+from models.kpi.formula import Newest
 from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL, UNKNOWN_CAMPAIGN, Scope, ScopeKind
 from models.window import WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues

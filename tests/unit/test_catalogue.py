@@ -13,7 +13,7 @@ from models.aggregates.histogram import bucket_of
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.catalogue_customers import CUSTOMER_KPIS
 from models.kpi.definition import Catalogue, Kpi, KpiValue
-from models.kpi.formulas import (
+from models.kpi.formula import (
     FormulaError,
     Growth,
     Newest,

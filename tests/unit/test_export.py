@@ -14,7 +14,7 @@ import pytest
 
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import KpiValue
-from models.kpi.formulas import names_in
+from models.kpi.formula import names_in
 from models.kpi.measures import PLANNED
 from models.kpi.user_catalogue import ExportRule, KpiBook
 from models.scope import ALL, Scope

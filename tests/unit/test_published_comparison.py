@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from models.kpi.catalogue import CATALOGUE
-from models.kpi.formulas import names_in
+from models.kpi.formula import names_in
 from models.kpi.measures import UNIONS
 from tests.support import oracle
 from tests.support.compare import BUYER_KPIS, differences, holding, without_moved

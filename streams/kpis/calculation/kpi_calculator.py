@@ -10,9 +10,9 @@ from functools import lru_cache
 
 from models.aggregates import histogram
 from models.aggregates.cell import Cell
-from models.kpi import formulas, measures
+from models.kpi import measures
 from models.kpi.definition import Catalogue, Kpi, KpiValue
-from models.kpi.formulas import (
+from models.kpi.formula import (
     Coefficient,
     Growth,
     Newest,
@@ -21,6 +21,11 @@ from models.kpi.formulas import (
     Spread,
     Terms,
     Total,
+    bare,
+    in_parts,
+    names_in,
+    parse_terms,
+    previous,
 )
 from models.kpi.measures import (
     DISTRIBUTION_INDEX,
@@ -53,7 +58,7 @@ _PLACE = {
     **{name: WIDTH + index for name, index in SET_INDEX.items()},
     **{name: WIDTH + len(USER_SETS) + index for index, name in enumerate((*UNIONS, *PLANNED))},
 }
-_PLACE |= {formulas.previous(name): len(_PLACE) + place for name, place in _PLACE.items()}
+_PLACE |= {previous(name): len(_PLACE) + place for name, place in _PLACE.items()}
 
 Coefficients = Mapping[Coefficient, float]
 
@@ -160,24 +165,24 @@ class KpiCalculator:
 
 def _known_since(kpi: Kpi) -> int:
     """Return the first version of the measures that has all that a KPI uses."""
-    named = {*formulas.names_in(kpi.parsed), *kpi.needs} - PLANNED.keys()
+    named = {*names_in(kpi.parsed), *kpi.needs} - PLANNED.keys()
     for part in (kpi.n, kpi.squares):
         if part in DISTRIBUTION_INDEX:
             named.add(part)
         elif part is not None:
-            named |= {name for _, name in formulas.terms(part)}
+            named |= {name for _, name in parse_terms(part)}
     return max(map(measures.known_since, named), default=measures.FIRST_VERSION)
 
 
 def _planned(kpi: Kpi) -> tuple[int, ...]:
     """Return the indices, in `PLANNED`, of the budget figures that a KPI's formula names."""
-    named = formulas.names_in(kpi.parsed)
+    named = names_in(kpi.parsed)
     return tuple(place for place, name in enumerate(PLANNED) if name in named)
 
 
 def _is_money(kpi: Kpi, terms: Terms) -> bool:
     """Return whether a KPI shows a sum of money, whose units of 1/10,000 become the currency."""
-    return kpi.unit == "money" and any(formulas.bare(name) in MONEY for _, name in terms)
+    return kpi.unit == "money" and any(bare(name) in MONEY for _, name in terms)
 
 
 def _summed(terms: Terms) -> _Sum:
@@ -191,13 +196,13 @@ def _summed(terms: Terms) -> _Sum:
 def _amount(terms: Terms) -> _Amount:
     """Return how to compute a sum as it is shown; credits for parts of orders become orders."""
     total = _summed(terms)
-    return (lambda numbers: total(numbers) / ORDER_CREDIT) if formulas.in_parts(terms) else total
+    return (lambda numbers: total(numbers) / ORDER_CREDIT) if in_parts(terms) else total
 
 
 def _count(terms: Terms) -> _Sum:
     """Return how to compute a sum as n; credits for parts of orders become whole orders."""
     total = _summed(terms)
-    return (lambda numbers: total(numbers) // ORDER_CREDIT) if formulas.in_parts(terms) else total
+    return (lambda numbers: total(numbers) // ORDER_CREDIT) if in_parts(terms) else total
 
 
 def _compile(kpi: Kpi, coefficients: Coefficients) -> _Compute | None:
@@ -218,7 +223,7 @@ def _compile(kpi: Kpi, coefficients: Coefficients) -> _Compute | None:
 
 def _total(kpi: Kpi, formula: Total) -> _Compute:
     total = _amount(formula.terms)
-    n_of = _count(formula.terms if kpi.n is None else formulas.terms(kpi.n))
+    n_of = _count(formula.terms if kpi.n is None else parse_terms(kpi.n))
     money = _is_money(kpi, formula.terms)
 
     def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue:
@@ -231,7 +236,7 @@ def _total(kpi: Kpi, formula: Total) -> _Compute:
 
 def _quotient(kpi: Kpi, formula: Quotient, factor: float) -> _Compute:
     over_of, under_of = _amount(formula.over), _amount(formula.under)
-    n_of = _count(formula.under if kpi.n is None else formulas.terms(kpi.n))
+    n_of = _count(formula.under if kpi.n is None else parse_terms(kpi.n))
     scale = UNITS_PER_CURRENCY if _is_money(kpi, formula.over) else 1
     bounds_of = _bounds(kpi, factor=factor / scale)
 
@@ -283,7 +288,7 @@ def _bounds(kpi: Kpi, *, factor: float) -> _Bounds:
 
         return mean_of
     if kpi.interval == "mean":
-        squares_of = _summed(formulas.terms(kpi.squares or ""))
+        squares_of = _summed(parse_terms(kpi.squares or ""))
 
         def mean(
             _cell: Cell, numbers: Numbers, over: float, under: float, _value: float
@@ -313,7 +318,7 @@ def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
 def _spread(kpi: Kpi, formula: Spread) -> _Compute:
     terms = [((1, name),) for name in formula.of]
     sums = [_summed(one) for one in terms]
-    counts = [_count(one) for one in terms] if kpi.n is None else [_count(formulas.terms(kpi.n))]
+    counts = [_count(one) for one in terms] if kpi.n is None else [_count(parse_terms(kpi.n))]
 
     def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue | None:
         found = [total(numbers) for total in sums]

@@ -144,13 +144,13 @@ def parse(text: str) -> Formula:
         return _spread(spread[1])
     over, *rest = text.split("/")
     if not rest:
-        return Total(terms(over))
+        return Total(parse_terms(over))
     if len(rest) > 1:
         raise FormulaError("one division at most; sums stand on both sides of it")
     times = _TIMES.match(over)
     if times is not None:
         over = over[times.end() :]
-    return Quotient(terms(over), terms(rest[0]), _times(times[1]) if times else 1)
+    return Quotient(parse_terms(over), parse_terms(rest[0]), _times(times[1]) if times else 1)
 
 
 def _times(text: str) -> int | Coefficient:
@@ -162,7 +162,7 @@ def _times(text: str) -> int | Coefficient:
     return known
 
 
-def terms(text: str) -> Terms:
+def parse_terms(text: str) -> Terms:
     """Parse a sum of signed names, with or without parentheses around it.
 
     Raises:
