@@ -12,16 +12,20 @@
 ``growth(followers)``                   (newest - newest before) / newest before
 ``spread(orders_first, orders_last)``   how far sums differ: (max - min) / max
 ======================================  =============================================
+
+A formula is parsed as a Python expression, of which only the nodes in this table are accepted.
+Nothing is evaluated.
 """
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 from models.kpi.measures import (
     CREDITS,
@@ -33,6 +37,10 @@ from models.kpi.measures import (
     UNIONS,
 )
 
+LONGEST: Final = 500
+MOST_PARENTHESES: Final = 50
+LARGEST_FACTOR: Final = 1_000_000_000
+
 Terms = tuple[tuple[int, str], ...]
 """Signs (1 or -1) and names of sums, sets, unions or plans; `previous` may wrap a name."""
 
@@ -40,11 +48,10 @@ Coefficient = Literal["influence"]
 """A factor of the configuration: the share of the growth of sales that is due to marketing (S3)."""
 
 _COUNTABLE = {*SUM_INDEX, *SET_INDEX, *UNIONS, *PLANNED}
-_CALL = re.compile(r"(median|p\d{1,2}|newest|growth)\(\s*(\w+)\s*\)")
-_SPREAD = re.compile(r"spread\(([^()]*)\)")
-_TERM = re.compile(r"\s*([+-]?)\s*(previous\(\s*)?([a-z][a-z0-9_]*)(?(2)\s*\))")
-_TIMES = re.compile(r"\s*(\d+|[a-z_]+)\s*\*")
-_PREVIOUS = re.compile(r"previous\((\w+)\)")
+_SHARES = {"median": 0.5} | {f"p{n:{width}}": n / 100 for width in ("", "02") for n in range(100)}
+_FOREIGN = re.compile(r"[^ a-z0-9_+*/(),-]|\*\*")
+_FUNCTIONS = {*_SHARES, "newest", "growth", "spread", "previous"}
+_USAGE = "write a sum like orders + leads, or a quotient like clicks / visits"
 
 
 def previous(name: str) -> str:
@@ -54,7 +61,7 @@ def previous(name: str) -> str:
 
 def bare(name: str) -> str:
     """Return a name without the ``previous`` around it, if there is one."""
-    return _PREVIOUS.sub(r"\1", name)
+    return name.removeprefix("previous(").removesuffix(")")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,10 @@ class FormulaError(ValueError):
     """A formula can't be parsed, or names something that is not measured."""
 
 
+class _NodeError(Exception):
+    """Its arguments are the node that is refused, and why."""
+
+
 def names_in(formula: Formula) -> tuple[str, ...]:
     """Return the sums, sets, unions, distributions or levels that a formula names."""
     if isinstance(formula, Total | Quotient):
@@ -134,60 +145,34 @@ def parse(text: str) -> Formula:
     """Parse a formula.
 
     Raises:
-        FormulaError: it can't be parsed, or names something that is not measured.
+        FormulaError: it can't be parsed, is too long, or names something that is not measured.
+            The error tells the column, from 1, and the part.
     """
-    call = _CALL.fullmatch(text.strip())
-    if call is not None:
-        return _call(call[1], call[2])
-    spread = _SPREAD.fullmatch(text.strip())
-    if spread is not None:
-        return _spread(spread[1])
-    over, *rest = text.split("/")
-    if not rest:
-        return Total(parse_terms(over))
-    if len(rest) > 1:
-        raise FormulaError("one division at most; sums stand on both sides of it")
-    times = _TIMES.match(over)
-    if times is not None:
-        over = over[times.end() :]
-    return Quotient(parse_terms(over), parse_terms(rest[0]), _times(times[1]) if times else 1)
-
-
-def _times(text: str) -> int | Coefficient:
-    if text.isdecimal():
-        return int(text)
-    known: Coefficient = "influence"
-    if text != known:
-        raise FormulaError(f"no coefficient is named {text!r}; known: {known}")
-    return known
+    text = re.sub(r"\s", " ", text.strip())
+    if len(text) > LONGEST or text.count("(") > MOST_PARENTHESES:
+        raise FormulaError(f"longer than {LONGEST} characters, or {MOST_PARENTHESES} parentheses")
+    foreign = _FOREIGN.search(text)
+    try:
+        return _formula(ast.parse(text[: foreign.start()] + "?" if foreign else text, mode="eval"))
+    except _NodeError as error:
+        node, why = error.args
+        where, part = node.col_offset + 1, text[node.col_offset : node.end_col_offset]
+    except SyntaxError as error:
+        where = error.offset or len(text) + 1
+        part, why = text[where - 1 :], f"can't be read; {_USAGE}"
+    raise FormulaError(f"column {where}: {repr(part) if part else 'what is missing'} {why}")
 
 
 def parse_terms(text: str) -> Terms:
     """Parse a sum of signed names, with or without parentheses around it.
 
     Raises:
-        FormulaError: it can't be parsed, or names something that is not additive.
+        FormulaError: it can't be parsed, or is no sum.
     """
-    inner = text.strip()
-    if inner.startswith("(") and inner.endswith(")"):
-        inner = inner[1:-1]
-    found: list[tuple[int, str]] = []
-    at = 0
-    while at < len(inner.rstrip()):
-        match = _TERM.match(inner, at)
-        if match is None or (found and not match[1]):
-            raise FormulaError(
-                f"can't read {inner[at:].strip()!r}; write a sum like orders + leads"
-            )
-        name = _known(match[3], _COUNTABLE)
-        if match[2] and name in PLANNED:
-            raise FormulaError(f"{name} is of the campaign, not of a period")
-        found.append((-1 if match[1] == "-" else 1, previous(name) if match[2] else name))
-        at = match.end()
-    if not found:
-        raise FormulaError("a sum is missing")
-    _check_alike([name for _, name in found])
-    return tuple(found)
+    formula = parse(text)
+    if not isinstance(formula, Total):
+        raise FormulaError(f"{text!r} is no sum; write one like orders + leads")
+    return formula.terms
 
 
 def in_parts(terms: Terms) -> bool:
@@ -195,31 +180,64 @@ def in_parts(terms: Terms) -> bool:
     return bare(terms[0][1]) in CREDITS
 
 
-def _check_alike(names: Sequence[str]) -> None:
+def _formula(expression: ast.Expression) -> Formula:
+    match expression.body:
+        case ast.Call(ast.Name("newest"), [of]):
+            return Newest(_known(of, LEVEL_INDEX))
+        case ast.Call(ast.Name("growth"), [of]):
+            return Growth(_known(of, LEVEL_INDEX))
+        case ast.Call(ast.Name(quantile), [of]) if quantile in _SHARES:
+            return Quantile(_known(of, DISTRIBUTION_INDEX), _SHARES[quantile])
+        case ast.Call(ast.Name("spread"), [_, _, *_] as args) as spread:
+            return Spread(_alike(spread, tuple(_known(of, _COUNTABLE) for of in args)))
+        case ast.BinOp(ast.BinOp(ast.Name("influence"), ast.Mult(), over), ast.Div(), under):
+            return Quotient(_terms(over), _terms(under), "influence")
+        case ast.BinOp(ast.BinOp(ast.Constant(int(n)) as at, ast.Mult(), over), ast.Div(), under):
+            if n > LARGEST_FACTOR:
+                raise _NodeError(at, f"is too large for a factor, up to {LARGEST_FACTOR:,}")
+            return Quotient(_terms(over), _terms(under), n)
+        case ast.BinOp(over, ast.Div(), under):
+            return Quotient(_terms(over), _terms(under))
+        case total:
+            return Total(_terms(total))
+
+
+def _terms(node: ast.expr) -> Terms:
+    match node:
+        case ast.BinOp(left, ast.Add() | ast.Sub() as sign, right):
+            terms = (*_terms(left), (-1 if isinstance(sign, ast.Sub) else 1, _term(right)))
+            _alike(node, tuple(name for _, name in terms))
+            return terms
+        case ast.UnaryOp(ast.UAdd() | ast.USub() as sign, of):
+            return ((-1 if isinstance(sign, ast.USub) else 1, _term(of)),)
+    return ((1, _term(node)),)
+
+
+def _term(node: ast.expr) -> str:
+    match node:
+        case ast.Call(ast.Name("previous"), [ast.Name(name) as of]):
+            if name in PLANNED:
+                raise _NodeError(node, "is of the campaign, not of a period")
+            return previous(_known(of, _COUNTABLE))
+        case ast.Call(function):
+            _known(function, _FUNCTIONS)
+            raise _NodeError(node, "stands alone and takes one name, spread two sums at least")
+        case ast.BinOp(op=ast.Div() | ast.Mult()):
+            raise _NodeError(node, "is no sum; a quotient is like 2 * (a + b) / (c + d)")
+    return _known(node, _COUNTABLE)
+
+
+def _alike(node: ast.expr, names: tuple[str, ...]) -> tuple[str, ...]:
     if len({bare(name) in CREDITS for name in names}) > 1:
-        raise FormulaError("parts of orders add up, and compare, with parts of orders only")
+        raise _NodeError(node, "mixes parts of orders with others; they add up, and compare, alone")
+    return names
 
 
-def _spread(text: str) -> Formula:
-    names = tuple(_known(name.strip(), _COUNTABLE) for name in text.split(","))
-    if len(names) < 2:
-        raise FormulaError("a spread is of two sums at least")
-    _check_alike(names)
-    return Spread(names)
-
-
-def _call(function: str, of: str) -> Formula:
-    if function == "newest":
-        return Newest(_known(of, LEVEL_INDEX))
-    if function == "growth":
-        return Growth(_known(of, LEVEL_INDEX))
-    share = 0.5 if function == "median" else int(function[1:]) / 100
-    return Quantile(_known(of, DISTRIBUTION_INDEX), share)
-
-
-def _known(name: str, names: set[str] | dict[str, int]) -> str:
-    if name in names:
-        return name
-    near = get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(names))}"
-    raise FormulaError(f"nothing named {name!r} is measured here{hint}")
+def _known(node: ast.expr, names: Collection[str]) -> str:
+    if not isinstance(node, ast.Name):
+        raise _NodeError(node, f"is no name; {_USAGE}")
+    if node.id in names:
+        return node.id
+    near = get_close_matches(node.id, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(names))}"
+    raise _NodeError(node, f"is not known here; {hint}")

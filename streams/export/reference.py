@@ -126,8 +126,9 @@ come by chance.
 
 ## What formulas may name
 
-A formula is a sum (`revenue_gross - revenue_refunded`), a quotient of two sums, with a whole
-number in front if need be (`1000 * spend / impressions`), a quantile (`median(dwell_ms)`,
+A formula is a sum (`revenue_gross - revenue_refunded`), a quotient of two sums, each in parentheses
+if it has several names (`(revenue_gross - spend) / spend`), with a whole number in front if need
+be (`1000 * spend / impressions`), a quantile (`median(dwell_ms)`,
 `p90(order_amount)`), the newest measurement of a level (`newest(followers)`) or its growth
 (`growth(followers)`), or how far sums differ, the greatest less the least over the greatest
 (`spread(orders_first, orders_last)`). In a sum, `previous(visitors)` is that of the equal period

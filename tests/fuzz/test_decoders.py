@@ -18,6 +18,8 @@ from models.aggregates.ingest_report import Report, SourceStats
 from models.alerts import RuleBook
 from models.campaigns.campaign import Campaign, CampaignBook
 from models.dead_letters import DeadLetter, Reason
+from models.kpi import formula
+from models.kpi.formula import FormulaError
 from streams import config
 from streams.engine import state_log
 from streams.engine.contracts import Output, Snapshot, SourcePartition
@@ -187,6 +189,13 @@ def test_a_file_of_configuration_is_read_or_refused_with_its_place(
     except ConfigError as error:
         refusal = str(error)
     assert not refusal or str(file) in refusal
+
+
+@fuzzed
+@given(edits(b"100 * (orders - previous(orders)) / (clicks + visits)") | st.binary(max_size=80))
+def test_a_formula_is_read_or_refused(value: bytes) -> None:
+    with contextlib.suppress(FormulaError):
+        formula.parse(value.decode(errors="surrogateescape"))
 
 
 @fuzzed

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import thread_time
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.aggregates.cell import Cell
@@ -14,16 +17,26 @@ from models.kpi.catalogue import CATALOGUE
 from models.kpi.catalogue_customers import CUSTOMER_KPIS
 from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.kpi.formula import (
+    LARGEST_FACTOR,
     FormulaError,
     Growth,
     Newest,
     Quantile,
     Quotient,
     Spread,
+    Terms,
     Total,
     parse,
+    previous,
 )
-from models.kpi.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
+from models.kpi.measures import (
+    CREDITS,
+    DISTRIBUTION_INDEX,
+    LEVEL_INDEX,
+    SET_INDEX,
+    SUM_INDEX,
+    UNIONS,
+)
 from models.kpi.user_catalogue import KpiBook
 from streams import config
 from streams.errors import ConfigError
@@ -66,28 +79,83 @@ def test_a_formula_is_read(text: str, formula: object) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "a sum is missing"),
-        ("clicks /", "a sum is missing"),
-        ("clicks impressions", "can't read 'impressions'"),
-        ("clicks / impressions / orders", "one division"),
-        ("clik / impressions", "did you mean clicks?"),
-        ("median(orders)", "nothing named 'orders'"),
+        ("", "column 1: what is missing can't be read; write a sum like orders + leads"),
+        ("clicks /", "column 9: what is missing can't be read"),
+        ("clicks impressions", "column 8: 'impressions' can't be read; write"),
+        ("clicks / impressions / orders", "'clicks / impressions' is no sum; a quotient is like"),
+        ("orders - leads / clicks", "column 10: 'leads / clicks' is no sum"),
+        ("clik / impressions", "column 1: 'clik' is not known here; did you mean clicks?"),
+        ("median(orders)", "column 8: 'orders' is not known here; known: complaint_response_ms"),
         ("newest(dwell_ms)", "known: awareness"),
+        ("medain(dwell_ms)", "'medain' is not known here; did you mean median?"),
+        ("median(dwell_ms) / visits", "'median(dwell_ms)' stands alone"),
         ("spread(orders)", "two sums at least"),
-        ("spread(orders, )", "nothing named ''"),
-        ("spread(orders, orders_first)", "parts of orders only"),
-        ("orders - orders_first", "parts of orders only"),
-        ("clicks ** 2", "can't read"),
-        ("previous(clicks", "nothing named 'previous'"),
-        ("orders - previous(clik)", "did you mean clicks?"),
-        ("luck * orders / clicks", "no coefficient is named 'luck'; known: influence"),
-        ("__import__('os')", "can't read"),
+        ("spread(orders, )", "two sums at least"),
+        ("spread(orders, orders_first)", "mixes parts of orders with others"),
+        ("orders - orders_first", "mixes parts of orders with others"),
+        ("orders - (leads - clicks)", "column 11: 'leads - clicks' is no name"),
+        ("clicks ** 2", "column 8: '** 2' can't be read"),
+        ("clicks // visits", "'clicks // visits' is no name"),
+        ("previous(clicks", "column 9: '(clicks' can't be read"),
+        ("orders - previous(clik)", "column 19: 'clik' is not known here; did you mean clicks?"),
+        ("previous(budget)", "'previous(budget)' is of the campaign, not of a period"),
+        ("luck * orders / clicks", "'luck * orders' is no sum"),
+        ("1000 * orders", "'1000 * orders' is no sum; a quotient is like 2 * (a + b)"),
+        ("1000000001 * orders / clicks", "'1000000001' is too large for a factor"),
+        ("-2 * orders / clicks", "'-2 * orders' is no sum"),
+        ("True * orders / clicks", "can't be read"),
     ],
 )
 def test_a_formula_that_means_nothing_says_why(text: str, why: str) -> None:
     with pytest.raises(FormulaError) as error:
         parse(text)
     assert why in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("__import__('os').system('ls')", "orders.real", "orders[0]", "f()()", "orders()"),
+        *("lambda: orders", "(orders := leads)", "orders if leads else clicks", "not orders"),
+        *("yield orders", "await orders", "(orders for orders in leads)", "orders or leads"),
+        *("orders, leads", "*orders", "spread(*orders, *leads)", "spread(**orders)", "median(x=1)"),
+        *("9**9**9**9**9", "9" * 400 + "*orders/leads", "9" * 5000, "1e400 * orders / leads"),
+        *("(" * 40 + "orders" + ")" * 39, "(" * 5000, "-" * 400 + "orders", "median(" * 49 + "x"),
+        *("+".join(["orders"] * 5000), "a+" * 240 + "a", "orders " * 70, "x" * 500, "x" * 10**6),
+        *("orders\0", "\0", "orders # leads", "orders\\", "'orders'", "f'{orders}'", "\ud800"),
+        *("ｏｒｄｅｒｓ", "orders＋leads", "ordеrs", "p٩٠(dwell_ms)", "orders\u200b", "订单"),
+    ],
+)
+def test_a_hostile_formula_is_refused_at_once(text: str) -> None:
+    started = thread_time()
+    with pytest.raises(FormulaError) as error:
+        parse(text)
+    assert thread_time() - started < 0.05
+    assert len(str(error.value)) < 2_500
+
+
+names = st.sampled_from([*SUM_INDEX, *SET_INDEX, *UNIONS])
+sums = st.lists(st.tuples(st.sampled_from([1, -1]), names, st.booleans()), min_size=1, max_size=6)
+spaces = st.text(" \t\n\u3000", max_size=2)
+
+
+@given(over=sums, under=sums, times=st.integers(0, LARGEST_FACTOR), space=spaces)
+def test_a_written_formula_is_read_as_it_was_meant(
+    over: list[tuple[int, str, bool]], under: list[tuple[int, str, bool]], times: int, space: str
+) -> None:
+    def terms(signed: list[tuple[int, str, bool]]) -> Terms:
+        return tuple((sign, previous(name) if back else name) for sign, name, back in signed)
+
+    def text(signed: list[tuple[int, str, bool]]) -> str:
+        return space.join(
+            f"{'+' if sign > 0 else '-'}{space}{name}" for sign, name in terms(signed)
+        )
+
+    assume(len({name in CREDITS for _, name, _ in (*over, *under)}) == 1)
+    assume(len(text(over) + text(under)) < 400)
+    assert parse(text(over)) == Total(terms(over))
+    quotient = f"{times}{space}*{space}({text(over)}){space}/{space}({text(under)})"
+    assert parse(quotient) == Quotient(terms(over), terms(under), times)
 
 
 def test_the_built_in_catalogue_is_beyond_reproach() -> None:
@@ -133,7 +201,7 @@ def test_a_name_or_metric_that_is_taken_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"formula": "orderz"}, "formula: nothing named 'orderz'"),
+        ({"formula": "orderz"}, "formula: column 1: 'orderz' is not known"),
         ({"needs": ["fame"]}, "needs: no sum named 'fame'"),
         ({"interval": "wilson"}, "wilson is for quotients"),
         ({"formula": "revenue_gross / spend", "interval": "compound"}, "squares: compound needs"),
