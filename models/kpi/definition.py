@@ -5,9 +5,9 @@ Calculation, metrics, boards and docs are all derived from a definition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -24,7 +24,7 @@ from models.kpi.formula import (
     parse,
     parse_terms,
 )
-from models.kpi.measures import SUM_INDEX, SourceKind, sources_of
+from models.kpi.measures import DISTRIBUTION_INDEX, SUM_INDEX, SourceKind, sources_of
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
 ShownUnit = Unit | Literal["multiple"]
@@ -34,6 +34,16 @@ Direction = Literal["more", "less", "neither"]
 Interval = Literal["none", "wilson", "mean", "compound", "poisson", "rank"]
 """The method of the 95 % confidence interval, see
 `streams.kpis.calculation.confidence_intervals`."""
+
+
+_T = TypeVar("_T")
+
+
+def _checked(key: str, read: Callable[[str], _T], text: str) -> _T:
+    try:
+        return read(text)
+    except FormulaError as error:
+        raise ValueError(f"{key}: {error}") from None
 
 
 class Kpi(BaseModel):
@@ -73,10 +83,7 @@ class Kpi(BaseModel):
 
     @model_validator(mode="after")
     def _formula_is_whole(self) -> Kpi:
-        try:
-            formula = self.parsed
-        except FormulaError as error:
-            raise ValueError(f"formula: {error}") from None
+        formula = _checked("formula", parse, self.formula)
         for name in self.needs:
             if name not in SUM_INDEX:
                 raise ValueError(f"needs: no sum named {name!r} is measured")
@@ -92,7 +99,9 @@ class Kpi(BaseModel):
             if part is not None and "previous(" in part:
                 raise ValueError("n and squares are of the window, not of the period before")
         if self.n is not None:
-            parse_terms(self.n)
+            _checked("n", parse_terms, self.n)
+        if self.squares is not None and self.squares not in DISTRIBUTION_INDEX:
+            _checked("squares", parse_terms, self.squares)
         return self
 
     @cached_property

@@ -205,6 +205,8 @@ def test_a_name_or_metric_that_is_taken_is_refused() -> None:
         ({"needs": ["fame"]}, "needs: no sum named 'fame'"),
         ({"interval": "wilson"}, "wilson is for quotients"),
         ({"formula": "revenue_gross / spend", "interval": "compound"}, "squares: compound needs"),
+        ({"n": "orderz"}, "n: column 1: 'orderz' is not known"),
+        ({"squares": "dwell_sm"}, "squares: column 1: 'dwell_sm' is not known"),
         ({"n": "previous(orders)"}, "n and squares are of the window"),
         ({"multiple": True}, "multiple: only ratios"),
         ({"colour": "red"}, "colour"),
