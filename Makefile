@@ -33,7 +33,7 @@ check: $(VENV)/.dev ## Format, lint, types, architecture, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m dashboards.generate --check
-	$(BIN)/python -m streams.export.reference --check
+	$(BIN)/python -m tools.reference --check
 
 format: $(VENV)/.dev ## Format, and fix what the linters can fix
 	$(BIN)/ruff check --fix .
@@ -63,7 +63,7 @@ audit: $(VENV)/.dev ## Known vulnerabilities of what is pinned
 
 generated: $(VENV)/.dev ## Write the boards' JSON and the reference pages anew
 	$(BIN)/python -m dashboards.generate
-	$(BIN)/python -m streams.export.reference
+	$(BIN)/python -m tools.reference
 
 benchmark: $(VENV)/.dev ## Plain Faust, this engine and a bare consumer, side by side
 	$(BIN)/python benchmarks/throughput.py $(ARGS)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs tests against the installed wheel: they run from a copy of tests/, so that
-# the checkout's packages are not importable.
+# Runs tests against the installed wheel: they run from a copy of tests/ and tools/,
+# so that the checkout's packages that are in the wheel are not importable.
 #
 #   sh scripts/tests.sh 'not slow'    # what `make test` runs
 #   sh scripts/tests.sh slow          # what `make test-slow` runs
@@ -15,7 +15,7 @@ trap 'rm -rf "$away"' EXIT
 
 sh scripts/test-data.sh
 
-cp -r tests pyproject.toml "$away/"
+cp -r tests tools pyproject.toml "$away/"
 cd "$away"
 
 # What computes goes two at a time; what waits for services, one after the other.

@@ -11,11 +11,11 @@ from models.campaigns.campaign import Campaign
 from models.events import SHAPES, Event, events_of, type_of
 from models.kpi.catalogue import KPIS
 from models.kpi.measures import SourceKind
-from streams.export import event_reference
 from streams.export.metrics import collector
 from streams.settings import Settings
 from tests.support.at_once import settled
 from tests.support.offline import ingest_job, record
+from tools import event_reference
 
 
 def test_every_setting_is_documented(repository: Path) -> None:

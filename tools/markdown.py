@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-GENERATED: Final = "<!-- Written by python -m streams.export.reference; edit the code instead. -->"
+GENERATED: Final = "<!-- Written by python -m tools.reference; edit the code instead. -->"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

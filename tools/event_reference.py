@@ -13,8 +13,8 @@ from msgspec import inspect as shapes
 from models.dead_letters import Reason
 from models.events import SHAPES, Event, UserEvent, events_of, type_of
 from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
-from streams.export.markdown import GENERATED, table
 from streams.kpis.output_records import SCOPES_PER_RECORD
+from tools.markdown import GENERATED, table
 
 FIELDS: Final[Mapping[str, str]] = {
     "event_id": "unique; what comes again with the same `event_time` counts once",

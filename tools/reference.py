@@ -1,4 +1,4 @@
-"""Writes the generated pages of docs/: ``python -m streams.export.reference [--check]``."""
+"""Writes the generated pages of docs/: ``python -m tools.reference [--check]``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from models.kpi.user_catalogue import HEADLINES, SHORT_WINDOWS
 from models.scope import PARTS, SCOPE_KINDS
 from models.window import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.analysis import peer_outliers
-from streams.export.event_reference import events_page
-from streams.export.markdown import GENERATED, table
 from streams.export.metrics import collector
 from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS
 from streams.kpis.windows import change_effects
 from streams.kpis.windows.campaign_phases import STEP_MS
+from tools.event_reference import events_page
+from tools.markdown import GENERATED, table
 
 FOLDER = Path("docs")
 
