@@ -66,8 +66,11 @@ class Settings(BaseSettings):
     kafka_security: Security = "plaintext"
     """plaintext, ssl, sasl_plaintext or sasl_ssl."""
     kafka_sasl_mechanism: Mechanism = "SCRAM-SHA-512"
+    """Mechanism of SASL."""
     kafka_username: str = ""
+    """User, with SASL."""
     kafka_password: SecretStr = SecretStr("")
+    """Password, with SASL."""
     kafka_password_file: Path | None = None
     """File that holds the password, instead of the variable."""
     kafka_ca_file: Path | None = None
@@ -98,11 +101,15 @@ class Settings(BaseSettings):
     """Folder of the local table store."""
 
     clicks_topic: str = "clicks"
+    """Topic of impressions, clicks and visits, keyed by user."""
     orders_topic: str = "orders"
+    """Topic of orders, refunds, registrations, leads and surveys, keyed by user."""
     campaigns_topic: str = "campaigns"
+    """Topic of campaign definitions, changes, spend and measurements, keyed by campaign."""
     partitions: Annotated[int, Field(ge=1, le=1000)] = 4
     """Partitions of the source topics when they are created here."""
     replication_factor: Annotated[int, Field(ge=1, le=7)] = 1
+    """Copies of each topic that is created here; 3 in production."""
     start_from: Annotated[str, AfterValidator(_known_start)] = "business-day"
     """Start of topics without saved state: earliest, latest, business-day or an RFC 3339 time."""
 
@@ -133,12 +140,16 @@ class Settings(BaseSettings):
     kpis_checkpoint_interval_s: Annotated[float, Field(ge=0.05, le=300)] = 2.0
     """Time between two checkpoints of the KPI stage."""
     poll_records: Annotated[int, Field(ge=1, le=100_000)] = 5000
+    """Largest number of records of a partition that are handled at once."""
     session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 10.0
+    """Time without a heartbeat after which another worker takes over."""
     watchdog_s: Annotated[float, Field(ge=5, le=3600)] = 90.0
     """Time without progress, while records wait, after which a worker ends itself."""
 
     campaigns_file: Path | None = None
+    """YAML file of campaigns."""
     rules_file: Path | None = None
+    """YAML file of alert rules."""
     kpis_file: Path | None = None
     """YAML file of further KPIs, and of the series that are exported."""
     scorecards_file: Path | None = None
@@ -149,6 +160,7 @@ class Settings(BaseSettings):
     """Whether every closed window is written to the topic of KPI values."""
 
     web_host: str = "127.0.0.1"
+    """Address on which /metrics and the live page are served."""
     web_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /metrics and the live page; 0 picks a free one."""
     web_ready_file: Path | None = None
@@ -160,6 +172,7 @@ class Settings(BaseSettings):
     lag_alert_s: Annotated[float, Field(ge=1)] = 30.0
     """Lag above which the alert ``data-lagging`` fires."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe messages that are logged."""
 
     @model_validator(mode="after")
     def _secrets_are_given(self) -> Settings:

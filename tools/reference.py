@@ -19,6 +19,7 @@ from streams.kpis.windows import change_effects
 from streams.kpis.windows.campaign_phases import STEP_MS
 from tools.event_reference import events_page
 from tools.markdown import GENERATED, table
+from tools.settings_reference import settings_page
 
 FOLDER = Path("docs")
 
@@ -287,6 +288,7 @@ def main(arguments: Sequence[str]) -> int:
         FOLDER / "events.md": events_page(),
         FOLDER / "kpis.md": kpis_page(CATALOGUE),
         FOLDER / "metrics.md": metrics_page(CATALOGUE),
+        FOLDER / "settings.md": settings_page(),
     }
     stale = [
         path
