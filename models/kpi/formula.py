@@ -40,6 +40,7 @@ from models.kpi.measures import (
 LONGEST: Final = 500
 MOST_PARENTHESES: Final = 50
 LARGEST_FACTOR: Final = 1_000_000_000
+"""Limits of a formula: its characters, its parentheses, and the number before a quotient."""
 
 Terms = tuple[tuple[int, str], ...]
 """Signs (1 or -1) and names of sums, sets, unions or plans; `previous` may wrap a name."""
@@ -148,7 +149,7 @@ def parse(text: str) -> Formula:
         FormulaError: it can't be parsed, is too long, or names something that is not measured.
             The error tells the column, from 1, and the part.
     """
-    text = re.sub(r"\s", " ", text.strip())
+    text = re.sub(r"\s", " ", text.strip()[: LONGEST + 1])
     if len(text) > LONGEST or text.count("(") > MOST_PARENTHESES:
         raise FormulaError(f"longer than {LONGEST} characters, or {MOST_PARENTHESES} parentheses")
     foreign = _FOREIGN.search(text)
