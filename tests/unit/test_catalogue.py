@@ -6,7 +6,7 @@ from pathlib import Path
 from time import thread_time
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -139,6 +139,7 @@ sums = st.lists(st.tuples(st.sampled_from([1, -1]), names, st.booleans()), min_s
 spaces = st.text(" \t\n\u3000", max_size=2)
 
 
+@settings(deadline=None)
 @given(over=sums, under=sums, times=st.integers(0, LARGEST_FACTOR), space=spaces)
 def test_a_written_formula_is_read_as_it_was_meant(
     over: list[tuple[int, str, bool]], under: list[tuple[int, str, bool]], times: int, space: str

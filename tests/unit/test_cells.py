@@ -69,7 +69,7 @@ def content(cell: Cell) -> tuple[Any, ...]:
 
 
 @given(cells, cells, cells)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_cells_add_up_in_any_order_and_grouping(a: Cell, b: Cell, c: Cell) -> None:
     expected = content(total([a, b, c]))
     for one, two, three in permutations((a, b, c)):
