@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from dashboards.queries import CURRENCY
+from models.limits import FRONTIER_AGE_S, LAG_S, Limits
 
 Steps: TypeAlias = tuple[tuple[float | None, str], ...]
 """Pairs of a threshold and a colour, rising; the first threshold is None, for no lower bound."""
@@ -14,11 +15,13 @@ Steps: TypeAlias = tuple[tuple[float | None, str], ...]
 MONEY: Final = f"suffix:{CURRENCY}"
 MULTIPLE: Final = "suffix:×"
 _CALM: Final[Steps] = ((None, "blue"),)  # with no steps at all Grafana turns a tile red at 80
-_LAG: Final[Steps] = ((None, "green"), (60, "yellow"), (120, "red"))
-_AGE: Final[Steps] = ((None, "green"), (300, "yellow"), (600, "red"))
 _WANT_NONE: Final[Steps] = ((None, "green"), (1, "red"))
 NO_ANSWER: Final = "No answer 无响应"
 """Text of a tile that has no value."""
+
+
+def _steps(limits: Limits) -> Steps:
+    return ((None, "green"), (limits.warning, "yellow"), (limits.alert, "red"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,14 +247,14 @@ ALIVE: Final = (
         text="How far the monitor is behind the newest event. Red: figures above are old.",
         unit="s",
         queries=("monitor.lag",),
-        steps=_LAG,
+        steps=_steps(LAG_S),
     ),
     View(
         title="Frontier age 数据截止时间距今",
         text="Age of the moment up to which all figures are complete. Growing means stuck.",
         unit="s",
         queries=("monitor.frontier",),
-        steps=_AGE,
+        steps=_steps(FRONTIER_AGE_S),
     ),
 )
 """Tiles that show whether the rest of the board is current. They are empty without an answer."""

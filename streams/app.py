@@ -218,6 +218,7 @@ def build(settings: Settings) -> Monitor:
             rules=rules,
             scorecards=scorecards,
             largest_series_count=settings.largest_series_count,
+            lag_alert_s=settings.lag_alert_s,
         ),
         share=share,
     )

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.customers.journal_entry import DefaultModel
+from models.limits import LAG_S
 from models.window import BusinessDay
 from streams.broker import Broker, Mechanism, Security
 from streams.errors import ConfigError
@@ -169,7 +170,7 @@ class Settings(BaseSettings):
     """Limit of the exported KPI series, with those of comparisons."""
     alertmanager: str | None = None
     """URL of Alertmanager's API, e.g. http://127.0.0.1:9093."""
-    lag_alert_s: Annotated[float, Field(ge=1)] = 30.0
+    lag_alert_s: Annotated[float, Field(ge=1)] = LAG_S.alert
     """Lag above which the alert ``data-lagging`` fires."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe messages that are logged."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.alerts import Severity
+from models.limits import DEAD_LETTER_SHARE
 from streams.alerting.verdicts import Verdict
 from streams.kpis.view import Health
 
@@ -86,7 +87,7 @@ CUSTOMERS_AWAY = HealthRule(
 DEAD_LETTERS = HealthRule(
     name="data-dead-letters",
     value=lambda health: health.dead_letter_share,
-    limit=0.05,
+    limit=DEAD_LETTER_SHARE.alert,
     severity="warning",
     for_ms=10_000,
     summary_en="Too many records can't be counted",

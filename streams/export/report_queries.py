@@ -13,6 +13,7 @@ from functools import partial
 from models.alerts import RuleBook
 from models.kpi.definition import Catalogue, Kpi
 from models.kpi.user_catalogue import Extra, KpiBook
+from models.limits import LAG_S
 from models.scope import Scope, ScopeKind
 from models.scorecards.scorecard import ScorecardBook
 from models.window import BusinessDay, Reference, ShownWindow, WindowName
@@ -42,6 +43,7 @@ class ReportQueries:
         rules: of alerts; their KPIs are always exported.
         scorecards: the cards to compute.
         largest_series_count: limit of exported KPI series.
+        lag_alert_s: lag above which the data are late, s.
     """
 
     day: BusinessDay
@@ -50,6 +52,7 @@ class ReportQueries:
     rules: RuleBook = field(default_factory=RuleBook)
     scorecards: ScorecardBook = field(default_factory=ScorecardBook)
     largest_series_count: int = 50_000
+    lag_alert_s: float = LAG_S.alert
     catalogue: Catalogue = field(init=False)
     _asked: frozenset[tuple[str, str, str]] = field(init=False, repr=False)
     _series: dict[tuple[ScopeKind, ShownWindow], Series] = field(

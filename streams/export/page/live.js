@@ -3,11 +3,7 @@ import zh from './texts_zh.js';
 
 const STALE_S = 5,
   WATCHDOG_S = 15,
-  LAG_WARN_S = 10,
-  LAG_BAD_S = 30,
-  FRONTIER_WARN_S = 120,
   OLD_S = 86400,
-  DEAD_WARN_SHARE = 0.01,
   DASH = '—';
 const T = { en, zh };
 /** @type {(id: string) => any} */
@@ -212,7 +208,7 @@ function renderHealth() {
     why.push([level, text]);
     return level;
   };
-  const L = {};
+  const L = {}, limit = (k) => obj(obj(data.limits)[k]), lag = limit('lag_seconds');
   if (miss > 0) L.sources = flag('bad', t('missing', int(miss), int(h.sources_expected)));
   const p = obj(data.progress), reading = p.reading_history;
   if (reading) {
@@ -220,17 +216,17 @@ function renderHealth() {
       'note',
       t('closing', clock(data.frontier), int(p.windows_waiting), fnum(p.windows_per_second, {}, 0)),
     );
-  } else if (h.lag_seconds > LAG_BAD_S) L.lag = flag('bad', t('lagging', dur(h.lag_seconds)));
-  else if (h.lag_seconds > LAG_WARN_S) L.lag = flag('warn', t('lagging', dur(h.lag_seconds)));
+  } else if (h.lag_seconds > lag.alert) L.lag = flag('bad', t('lagging', dur(h.lag_seconds)));
+  else if (h.lag_seconds > lag.warning) L.lag = flag('warn', t('lagging', dur(h.lag_seconds)));
   if (
     arr(data.alerts).some((a) =>
       a && a.category === 'data_health' && a.state === 'firing' && !a.inhibited &&
       a.severity !== 'info'
     )
   ) flag('bad', t('dhAlert'));
-  const over = !reading && back > OLD_S && !(p.windows_waiting > 0) && h.lag_seconds <= LAG_WARN_S;
+  const over = !reading && back > OLD_S && !(p.windows_waiting > 0) && h.lag_seconds <= lag.warning;
   if (over) flag('note', t('historyRead', dur(back)));
-  else if (back > FRONTIER_WARN_S && !reading) {
+  else if (back > limit('frontier_age_seconds').warning && !reading) {
     if (p.windows_waiting > 0) {
       flag(
         'note',
@@ -250,7 +246,7 @@ function renderHealth() {
   }
   if (arr(h.waiting).length) flag('bad', t('waitsFor', arr(h.waiting).join('; ')));
   if (arr(h.silent).length) flag('bad', t('silent', arr(h.silent).join(', ')));
-  if (upShare > DEAD_WARN_SHARE) L.dead = flag('warn', t('deadUp'));
+  if (upShare > limit('dead_letter_share').warning) L.dead = flag('warn', t('deadUp'));
   if (data.phase !== 'running') flag('warn', t('notRunning'));
   if (miss === null || !num(h.lag_seconds)) flag('unknown', t('nothealth'));
   const state = ['bad', 'warn', 'unknown'].find((s) => why.some((w) => w[0] === s)) || 'ok';

@@ -10,6 +10,7 @@ from typing import Any
 from models.alerts import Alert
 from models.campaigns.campaign_change import EFFECT_KPIS
 from models.kpi.definition import Catalogue
+from models.limits import DEAD_LETTER_SHARE, FRONTIER_AGE_S, LAG_S
 from models.scope import ALL, Scope
 from models.window import COMPARED, SHOWN_WINDOWS, ShownWindow, WindowName
 from streams.analysis.differences import difference_of
@@ -54,6 +55,11 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
             }
             for kpi in catalogue.values()
         ],
+        "limits": {
+            "lag_seconds": LAG_S._replace(alert=exports.lag_alert_s)._asdict(),
+            "frontier_age_seconds": FRONTIER_AGE_S._asdict(),
+            "dead_letter_share": DEAD_LETTER_SHARE._asdict(),
+        },
         "windows": list(SHOWN_WINDOWS),
         "frontier": (kpis.frontier_ms or None) if kpis else None,
         "progress": _progress(kpis),
