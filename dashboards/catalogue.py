@@ -51,7 +51,7 @@ def build() -> models.Dashboard:
         boards.Dashboard("Campaign KPIs, all")
         .uid("kpi-catalogue")
         .description(
-            "Every KPI by objective, scorecards, what the funnel loses, outliers, changes."
+            "Every KPI by objective; scorecards, losses of the funnel, outliers, comparisons."
         )
         .tags(["kpi", "catalogue"])
         .timezone("browser")
@@ -69,14 +69,34 @@ def build() -> models.Dashboard:
     )
     board.with_row(boards.Row("Scorecards 记分卡"))
     for title, name, unit, text in (
-        ("Points 得分", "points", "none", "60 at base, 100 at stretch."),
-        ("Dimensions 维度得分", "dimensions", "none", "The profile of each card."),
-        ("Attainment of base 保底达成率", "attainment", "percentunit", "1 is the base value."),
-        ("Coverage 数据覆盖", "coverage", "percentunit", "Share of the weight that has data."),
+        (
+            "Points 得分",
+            "points",
+            "none",
+            "Points of each scorecard: 60 at the base value, 100 at the stretch value.",
+        ),
+        (
+            "Dimensions 维度得分",
+            "dimensions",
+            "none",
+            "Points of each dimension of each scorecard.",
+        ),
+        (
+            "Attainment of base 保底达成率",
+            "attainment",
+            "percentunit",
+            "Attainment of the base value: 100% if it is reached exactly.",
+        ),
+        (
+            "Coverage 数据覆盖",
+            "coverage",
+            "percentunit",
+            "Share of the scorecard's weight whose indicators count.",
+        ),
     ):
         board.with_panel(_graph(title, text, unit, [queries.SCORECARDS[name]]))
     board.with_row(boards.Row("Funnel 转化漏斗"))
-    text = "Orders lost at each step in the last hour beyond what is usual in the week."
+    text = "Orders lost at each step in the last hour beyond the usual loss of the last 7 days."
     board.with_panel(_graph("Excess loss 超额流失", text, "short", [queries.FUNNEL]))
     board.with_row(boards.Row("Peers 同类对比"))
     board.with_panel(_outliers())
@@ -96,16 +116,16 @@ def _of_kpi(kpi: Kpi) -> timeseries.Panel:
     shown = [queries.of_kpi(kpi)]
     if kpi.interval != "none":
         shown += [queries.bound_of_kpi(kpi, side) for side in ("lower", "upper")]
-    text = f"{kpi.help}. {kpi.formula}"
+    text = f"{kpi.help}. Formula: {kpi.formula}"
     return _graph(f"{kpi.title_en} {kpi.title_zh}", text, _UNITS[kpi.shown_unit], shown)
 
 
 def _changes() -> table.Panel:
     text = (
-        "KPIs at the newest whole quarter of an hour beside the equal period before (上期) and the"
-        f" same last week (同期), of the windows {', '.join(COMPARED['previous'])}, for all,"
-        " channels and campaigns. An empty cell: that period was not seen whole. Money is"
-        f" {CURRENCY}."
+        "KPIs at the newest whole quarter of an hour, compared with the period of equal length"
+        " before (上期) and the same period last week (同期), in the windows"
+        f" {', '.join(COMPARED['previous'])}, for all, channels and campaigns. A cell is empty if"
+        f" that period was not observed completely. Money is {CURRENCY}."
     )
     keys = {"kpi": "KPI 指标", "campaign": "Campaign 活动", "channel": "Channel 渠道"}
     columns = [
@@ -124,9 +144,9 @@ def _changes() -> table.Panel:
 
 def _outliers() -> table.Panel:
     text = (
-        "Channels, campaigns and regions that are far from the others of their kind, by the"
-        " modified z-score: below 0 is less than the median of the peers. The choices above do not"
-        " filter it."
+        "Channels, campaigns and regions whose KPI is far from the median of their peers, by the"
+        " modified z-score; below 0 the value is below the median. The variables above do not"
+        " filter them."
     )
     names = {
         "kpi": "KPI 指标",
@@ -141,7 +161,7 @@ def _outliers() -> table.Panel:
 
 
 def _exhausted() -> timeseries.Panel:
-    text = "If the campaign goes on spending as it did since its start."
+    text = "When the campaign will have spent its budget at its average pace since its start."
     return _graph("Budget exhausted 预算耗尽时间", text, "dateTimeAsIso", [queries.EXHAUSTED])
 
 

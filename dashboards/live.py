@@ -26,7 +26,7 @@ def build() -> models.Dashboard:
     board = (
         boards.Dashboard("Campaign KPIs, live")
         .uid("kpi-live")
-        .description("What the campaigns are doing now, and how far the figures can be trusted.")
+        .description("Current KPIs of the campaigns, and whether their data are complete.")
         .tags(["kpi", "live"])
         .timezone("browser")
         .time("now-1h", "now")

@@ -47,31 +47,31 @@ class Column:
 NOW: Final = (
     View(
         title="Orders 订单数量",
-        text="Orders placed in the chosen window, everything together.",
+        text="Orders placed in the chosen window, all campaigns and channels together.",
         unit="short",
         queries=("now.orders",),
     ),
     View(
         title="Gross revenue 成交总额",
-        text=f"Value of those orders before anything is taken off. {CURRENCY} only.",
+        text=f"Sum of order amounts in the chosen window, refunds not subtracted. {CURRENCY} only.",
         unit=MONEY,
         queries=("now.revenue",),
     ),
     View(
         title="Conversion rate 转化率",
-        text="Share that went on to order; the KPI catalogue says out of whom.",
+        text="Orders per click in the chosen window.",
         unit="percentunit",
         queries=("now.conversion",),
     ),
     View(
         title="CTR 点击率",
-        text="Share of the ads shown that were clicked.",
+        text="Clicks per impression in the chosen window.",
         unit="percentunit",
         queries=("now.ctr",),
     ),
     View(
         title="Unique visitors 独立访客",
-        text="Different people seen in the chosen window; each one counts once.",
+        text="Distinct users who clicked or visited in the chosen window.",
         unit="short",
         queries=("now.visitors",),
     ),
@@ -83,13 +83,13 @@ NOW: Final = (
     ),
     View(
         title="Spend 投放花费",
-        text=f"What the ads cost in the chosen window. {CURRENCY} only.",
+        text=f"Advertising cost reported for the chosen window. {CURRENCY} only.",
         unit=MONEY,
         queries=("now.spend",),
     ),
     View(
         title="ROAS 广告支出回报率",
-        text="Revenue for each unit of money spent on ads. Above 1, more came in than went out.",
+        text="Gross revenue divided by advertising spend. Above 1, revenue exceeds the spend.",
         unit=MULTIPLE,
         queries=("now.roas",),
     ),
@@ -119,16 +119,16 @@ def per(by: str, *, each: str) -> tuple[View, ...]:
         ),
         View(
             title=f"Gross revenue by {by} {each}成交总额",
-            text=f"Order value before anything is taken off, by {by}. {CURRENCY} only.",
+            text=f"Sum of order amounts, refunds not subtracted, by {by}. {CURRENCY} only.",
             unit=MONEY,
             queries=(f"{by}.revenue",),
         ),
         View(
             title=f"Conversion rate by {by} {each}转化率",
             text=(
-                f"Share that went on to order, one line for each {by} chosen above. The shaded"
-                f" band is the likely range for the {by} with most clicks: a wide band means"
-                " too few people yet to say. Choose one alone to see its band."
+                f"Orders per click, one line for each {by} chosen above. The shaded band is the 95%"
+                f" confidence interval of the {by} with the most clicks: a wide band means too few"
+                f" clicks for a precise value. Choose one {by} alone to see its band."
             ),
             unit="percentunit",
             queries=(f"{by}.conversion", f"{by}.lower", f"{by}.upper"),
@@ -138,8 +138,8 @@ def per(by: str, *, each: str) -> tuple[View, ...]:
 
 CAMPAIGNS_TITLE: Final = "Campaigns 活动一览"
 CAMPAIGNS_TEXT: Final = (
-    "One row for each campaign chosen above, newest figures of the chosen window."
-    f" An empty cell means the figure cannot be worked out yet. Money is {CURRENCY} only."
+    "One row for each campaign chosen above, with the newest values of the chosen window."
+    f" An empty cell means that the KPI has no value yet. Money is {CURRENCY} only."
 )
 CAMPAIGNS_SORT: Final = "Gross revenue 成交总额"
 KEYS: Final = {"campaign": "Campaign 活动", "channel": "Channel 渠道"}
@@ -154,8 +154,8 @@ CAMPAIGNS: Final = (
 
 MODELS_TITLE: Final = "Attribution 归因"
 MODELS_TEXT: Final = (
-    "Orders and return on ad spend by each way to attribute an order, side by side, in the chosen"
-    " window. The spread says how far they disagree: 0 not at all, 1 completely."
+    "Orders and return on ad spend by attribution model, side by side, in the chosen window. The"
+    " spread is the disagreement of the models: 0 if they agree, 1 if they disagree completely."
 )
 _MODEL_TITLES: Final = {
     "first_touch": "first touch 首次触点",
@@ -187,8 +187,9 @@ def models(by: str) -> tuple[Column, ...]:
 EFFECTS: Final = View(
     title="Changes and their effect 调整与效果",
     text=(
-        "The last changes of campaigns, their starts among them: KPIs over equal times before and"
-        " after, up to 24 hours each. Changes whose time before was not observed are left out."
+        "KPIs in periods of equal length before and after the last changes of campaigns, up to 24"
+        " hours each. Starts and ends of campaigns are changes, too. Changes of which one of the"
+        " periods was not observed completely are left out."
     ),
     unit="none",
     queries=("effects.before", "effects.after"),
@@ -205,8 +206,8 @@ EFFECT_COLUMNS: Final = {
 ALERTS: Final = View(
     title="Open alerts 未关闭告警",
     text=(
-        "Every KPI alert now pending (seen, still being confirmed) or firing (confirmed)."
-        " The choices above do not filter it. If the monitor is down this table is empty too."
+        "Alerts that are pending (the rule is broken, but not for long enough yet) or firing. The"
+        " variables above do not filter them. The table is also empty if the monitor is down."
     ),
     unit="none",
     queries=("alerts.open",),
@@ -230,80 +231,81 @@ ALERT_COLUMNS: Final = {
 ALIVE: Final = (
     View(
         title="Workers up 在线进程",
-        text="Workers that answered the last scrape. Red: no figure on this board is current.",
+        text="Workers that answered the last scrape. Red: no value on this board is current.",
         unit="none",
         queries=("monitor.up",),
         steps=((None, "red"), (1, "green")),
     ),
     View(
         title="Firing alerts 触发中的告警",
-        text="KPI and data-health alerts that fire now; the table below names them.",
+        text="Number of alerts that are firing, data-health alerts included. See the table below.",
         unit="none",
         queries=("alerts.firing",),
         steps=_WANT_NONE,
     ),
     View(
         title="Lag 处理延迟",
-        text="How far the monitor is behind the newest event. Red: figures above are old.",
+        text="Age of the oldest record that is not read yet. Red: the values shown are old.",
         unit="s",
         queries=("monitor.lag",),
         steps=_steps(LAG_S),
     ),
     View(
         title="Frontier age 数据截止时间距今",
-        text="Age of the moment up to which all figures are complete. Growing means stuck.",
+        text="Age of the event time up to which all windows are closed. Growing: none closes.",
         unit="s",
         queries=("monitor.frontier",),
         steps=_steps(FRONTIER_AGE_S),
     ),
 )
-"""Tiles that show whether the rest of the board is current. They are empty without an answer."""
+"""Tiles that show whether the rest of the board is current; empty if no worker answers."""
 
 HEALTH_TILES: Final = (
     View(
         title="Sources reporting of expected 数据源上报情况",
-        text="Sources sending data, next to how many should. Fewer means figures are too low.",
+        text="Source partitions that report, and how many should. No window closes if some do not.",
         unit="none",
         queries=("monitor.reporting", "monitor.expected"),
     ),
     View(
         title="Series left out 未导出序列数",
-        text="Campaign and channel figures not shown here because there were too many.",
+        text="KPI series that exceed KPI_LARGEST_SERIES_COUNT and are not exported.",
         unit="none",
         queries=("monitor.left_out",),
         steps=_WANT_NONE,
     ),
     View(
         title="Incomplete KPI values 不完整指标数",
-        text="KPIs and windows whose newest value lacks records or rests on a silent source."
-        " They are shown, and no alert judges them.",
+        text="KPIs whose newest value, in one of the windows, lacks records or the events of a"
+        " silent source. They are shown, but alert rules do not judge them.",
         unit="none",
         queries=("monitor.unsure",),
         steps=_WANT_NONE,
     ),
     View(
         title="Silent sources 静默数据源",
-        text="Topics and partitions that are silent against their own rhythm.",
+        text="Topics and partitions that have been silent for unusually long.",
         unit="none",
         queries=("monitor.silent",),
         steps=_WANT_NONE,
     ),
     View(
         title="Waiting sources 等待的数据源",
-        text="Partitions that wait for Redis to keep what they tell of customers.",
+        text="Source partitions that wait for Redis, which stores the customers.",
         unit="none",
         queries=("monitor.waiting",),
         steps=_WANT_NONE,
     ),
     View(
         title="Incomplete panes 未完成窗格",
-        text="Panes of 10 s that have events and wait for their sources. Growing means stuck.",
+        text="10 s intervals of event time that have events and are not complete yet."
+        " Growing: no window closes.",
         unit="none",
         queries=("monitor.panes",),
     ),
     View(
         title="Clock skew 时钟偏差",
-        text="How far the worst worker's clock is off the broker's. The figures do not suffer.",
+        text="Largest difference between a worker's clock and the broker's. KPIs are not affected.",
         unit="s",
         queries=("monitor.skew",),
     ),
@@ -312,31 +314,31 @@ HEALTH_TILES: Final = (
 HEALTH_GRAPHS: Final = (
     View(
         title="Dead letters by reason 死信速率",
-        text="Events set aside each second because they could not be read, and why.",
+        text="Records per second that could not be counted, by reason.",
         unit="cps",
         queries=("monitor.dead",),
     ),
     View(
         title="Age of the watermark by source 各数据源水位线距今",
-        text="How old the event time is up to which each source partition is complete.",
+        text="Age of the event time up to which each source partition is complete.",
         unit="s",
         queries=("monitor.watermark",),
     ),
     View(
         title="Late events 迟到事件",
-        text="Events in the last 5 minutes that came after their window had closed.",
+        text="Events of the last 5 minutes that arrived behind the watermark and still counted.",
         unit="short",
         queries=("monitor.late",),
     ),
     View(
         title="Duplicates 重复事件速率",
-        text="Events each second that had been counted already and were not counted again.",
+        text="Events per second that were not counted because their id was counted before.",
         unit="cps",
         queries=("monitor.duplicates",),
     ),
     View(
         title="Events per second 每秒事件数",
-        text="Events read each second from each topic. Zero in working hours is a fault.",
+        text="Records read per second from each topic. Zero in working hours is a fault.",
         unit="cps",
         queries=("monitor.events",),
     ),

@@ -23,7 +23,7 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**10)]
 
 
 class Event(msgspec.Struct, tag_field="type", gc=False, kw_only=True):
-    """What every event carries: a unique id and the time it happened."""
+    """The fields of every event: a unique id and the event time."""
 
     event_id: Id
     event_time: EventTime
@@ -42,7 +42,7 @@ class UserEvent(Event, kw_only=True):
 
 
 class Impression(UserEvent, tag="impression"):
-    """An advertisement was shown; ``count`` when the source pre-aggregates."""
+    """An advertisement was shown, ``count`` times if the source pre-aggregates."""
 
     count: Count = 1
 
@@ -104,25 +104,25 @@ class CampaignEvent(Event, kw_only=True):
 
 
 class BudgetPlan(msgspec.Struct, gc=False):
-    """What a campaign may cost in all."""
+    """The budget for a campaign's advertising."""
 
     amount: Decimal
     currency: str
 
 
 class StagePlan(msgspec.Struct, gc=False):
-    """A part of a campaign, and when it starts."""
+    """A phase of a campaign, and when it starts."""
 
     name: str
     starts: EventTime
 
 
 class CampaignDefined(CampaignEvent, tag="campaign_defined", kw_only=True):
-    """A campaign, the names that events may call it by, and its plan.
+    """Defines a campaign: its names in events, and its plan.
 
-    It replaces what was defined of the campaign before. A plan that can't be is an
-    ``invalid_shape``: an end without or before its start, stages out of order or outside, a
-    budget that is not above 0.
+    It replaces an earlier definition of the campaign. An impossible plan is a dead letter
+    (``invalid_shape``): an end without a start or before it, phases out of order or outside of
+    the campaign, a budget that is not above 0.
     """
 
     name: str
@@ -138,7 +138,7 @@ class CampaignDefined(CampaignEvent, tag="campaign_defined", kw_only=True):
 
 
 class CampaignChanged(CampaignEvent, tag="campaign_changed", kw_only=True):
-    """Somebody changed a campaign while it runs."""
+    """A running campaign was changed."""
 
     what: Label
     from_value: Text | None = msgspec.field(default=None, name="from")
@@ -147,15 +147,15 @@ class CampaignChanged(CampaignEvent, tag="campaign_changed", kw_only=True):
 
 
 class CampaignEnded(CampaignEvent, tag="campaign_ended"):
-    """A campaign is over, if it was not before by its plan.
+    """A campaign has ended before its planned end.
 
-    Of several ends the first counts; with another start or end in its definition the
-    campaign goes on. Of a campaign that is not known it is only counted.
+    Of several such events the first counts. A campaign that is then defined with another start
+    or end continues. The event has no effect on a campaign that is not defined.
     """
 
 
 class SpendReported(CampaignEvent, tag="spend_reported", kw_only=True):
-    """A channel reported what a campaign cost, or somebody what its channel or labour did."""
+    """A cost of a campaign: advertising as reported by a channel, the channel itself, or labour."""
 
     amount: Decimal
     currency: str
@@ -165,7 +165,7 @@ class SpendReported(CampaignEvent, tag="spend_reported", kw_only=True):
 
 
 class Measurement(CampaignEvent, tag="measurement", kw_only=True):
-    """A figure that was measured elsewhere (followers, brand searches, stock)."""
+    """A value that was measured elsewhere (followers, brand searches, stock)."""
 
     metric: str
     value: Decimal

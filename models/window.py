@@ -31,7 +31,7 @@ SO_FAR: Final = "so_far"
 """The name of the all-time window."""
 
 STAGE: Final = "stage"
-"""The window of a campaign's current stage, from the stage's start until now."""
+"""The window of a campaign's current phase, from the phase's start until now."""
 
 ShownWindow = WindowName | Literal["stage"]
 """All windows that are shown and exported. Rules and scorecards do not use `STAGE`."""

@@ -34,20 +34,26 @@ cli = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Marketing KPIs in rolling windows from Kafka: metrics, alerts, a live page.\n\n"
-    "Every setting can be given as an environment variable KPI_NAME, in a .env file, or, "
-    "for the common ones, as an option.",
+    help="Compute marketing KPIs in rolling windows from Kafka: metrics, alerts, a live page.\n\n"
+    "Set every setting as an environment variable KPI_NAME or in a .env file. The common ones "
+    "are options, too.",
 )
 LATEST_STOP_S = 5.0
-"""Seconds after a signal at which the process is ended, if the worker has not ended by itself."""
+"""Seconds after a signal at which the process is ended, if the worker has not ended by then."""
 
 out = Console()
 err = Console(stderr=True)
 
-Kafka = Annotated[str | None, typer.Option("--kafka", help="Bootstrap address, host:port.")]
-AppId = Annotated[str | None, typer.Option("--app-id", help="Consumer group and topic prefix.")]
+Kafka = Annotated[str | None, typer.Option("--kafka", help="Kafka bootstrap address, host:port.")]
+AppId = Annotated[
+    str | None,
+    typer.Option("--app-id", help="Kafka consumer group, and prefix of the topics written."),
+]
 RulesFile = Annotated[Path | None, typer.Option("--rules", help="YAML file of alert rules.")]
-KpisFile = Annotated[Path | None, typer.Option("--kpis", help="YAML file of KPIs and exports.")]
+KpisFile = Annotated[
+    Path | None,
+    typer.Option("--kpis", help="YAML file of additional KPIs and of the series to export."),
+]
 ScorecardsFile = Annotated[
     Path | None, typer.Option("--scorecards", help="YAML file of scorecards.")
 ]
@@ -62,25 +68,34 @@ def worker(
     kafka: Kafka = None,
     app_id: AppId = None,
     instance_id: Annotated[
-        str | None, typer.Option("--id", help="Name of this worker, stable over restarts.")
+        str | None, typer.Option("--id", help="Name of this worker; keep it over restarts.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the table store.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the local table store.")] = None,
     rules: RulesFile = None,
     campaigns: CampaignsFile = None,
     kpis: KpisFile = None,
     scorecards: ScorecardsFile = None,
     rates: RatesFile = None,
-    host: Annotated[str | None, typer.Option(help="Address of the web side.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of the web side; 0 for any.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address that the web server listens on.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the web server; 0 picks a free one.")
+    ] = None,
     start_from: Annotated[
         str | None,
-        typer.Option(help="Without state, start at earliest, latest, business-day or a time."),
+        typer.Option(
+            help="Start without saved state: earliest, latest, business-day or an RFC 3339 time."
+        ),
     ] = None,
     publish_values: Annotated[
-        bool | None, typer.Option("--publish-values", help="Also write closed windows to Kafka.")
+        bool | None,
+        typer.Option(
+            "--publish-values", help="Write every closed window to the topic of KPI values."
+        ),
     ] = None,
 ) -> None:
-    """Run a worker: consume events, compute KPIs, export metrics, fire alerts."""
+    """Run a worker: read events, compute KPIs, export metrics and fire alerts."""
     chosen = settings.load(
         kafka=kafka,
         app_id=app_id,
@@ -130,28 +145,35 @@ async def _until_signal(chosen: settings.Settings) -> None:
 )
 def feed(
     file: Annotated[
-        Path | None, typer.Argument(help="A .csv or .ndjson log; without it, a synthetic campaign.")
+        Path | None,
+        typer.Argument(help="Log file, .csv or .ndjson; a synthetic campaign by default."),
     ] = None,
     kafka: Kafka = None,
     app_id: AppId = None,
     mapping: Annotated[
-        Path | None, typer.Option(help="YAML that says how rows become events.")
+        Path | None, typer.Option(help="YAML file that maps the rows of the log to events.")
     ] = None,
-    speed: Annotated[str, typer.Option(help="1x, 60x, … or max.")] = "1x",
-    rate: Annotated[float, typer.Option(help="Synthetic: clicks a second of event time.")] = 100.0,
+    speed: Annotated[
+        str, typer.Option(help="Speed of event time relative to the clock: 1x, 60x, … or max.")
+    ] = "1x",
+    rate: Annotated[
+        float, typer.Option(help="Synthetic: clicks per second of event time.")
+    ] = 100.0,
     seconds: Annotated[
-        float, typer.Option("--for", help="Synthetic: seconds of the clock.")
+        float, typer.Option("--for", help="Synthetic: duration in seconds of the clock.")
     ] = 60.0,
-    seed: Annotated[int, typer.Option(help="Synthetic: the same seed, the same events.")] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Synthetic: seed; the same seed gives the same events.")
+    ] = 1,
     scenario: Annotated[
         list[str] | None,
         typer.Option(
-            help="Synthetic: NAME@START[+LENGTH] in seconds, NAME one of "
+            help="Synthetic: fault to simulate, NAME@START[+LENGTH] in seconds; NAME is one of "
             f"{', '.join(feeding.SCENARIOS)}. May be given more than once."
         ),
     ] = None,
 ) -> None:
-    """Send events: a synthetic campaign, or the rows of a log."""
+    """Send events to Kafka: a synthetic campaign, or the rows of a log."""
     chosen = settings.load(kafka=kafka, app_id=app_id)
     monitor.ensure_topics(chosen)
     if file is None:
@@ -184,11 +206,13 @@ def check(
     kpis: KpisFile = None,
     scorecards: ScorecardsFile = None,
     rates: RatesFile = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Files and settings only.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Check settings and files only.")
+    ] = False,
 ) -> None:
-    """Check the settings, all files and, unless --offline, the topics in Kafka.
+    """Check the settings, all configuration files and the topics in Kafka.
 
-    Missing topics are created.
+    Missing topics are created. With --offline, Kafka is not asked.
     """
     chosen = settings.load(
         kafka=kafka,
@@ -219,7 +243,7 @@ def check(
 
 @cli.command(epilog="Examples: kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml")
 def kpis(kpis: KpisFile = None) -> None:
-    """List the KPIs that are computed, and warn of questionable definitions."""
+    """List the KPIs, and warn about questionable definitions."""
     catalogue = config.load_kpis(settings.load(kpis_file=kpis).kpis_file).catalogue
     table = Table()
     table.add_column("KPI", no_wrap=True)
@@ -237,14 +261,14 @@ def kpis(kpis: KpisFile = None) -> None:
 
 @cli.command(epilog="Example: kpi-monitor rates config/rates.yaml --kafka kafka:9092")
 def rates(
-    file: Annotated[Path, typer.Argument(help="YAML file of rates of exchange.")],
+    file: Annotated[Path, typer.Argument(help="YAML file of exchange rates.")],
     kafka: Kafka = None,
     app_id: AppId = None,
 ) -> None:
-    """Send rates of exchange to the registry, which every worker reads.
+    """Send exchange rates to the registry topic, which every worker reads.
 
-    They apply to events that are read from then on. Events in a currency without a rate
-    become dead letters; send those again with dead-letters --redrive.
+    They apply to events that are read afterwards. Events in a currency without a rate are
+    dead letters; once the rate is sent, send them again with dead-letters --redrive.
     """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     found = config.load_rates(file).rates
@@ -257,9 +281,9 @@ def rates(
 def topics(
     kafka: Kafka = None,
     app_id: AppId = None,
-    create: Annotated[bool, typer.Option("--create", help="Make those that are missing.")] = False,
+    create: Annotated[bool, typer.Option("--create", help="Create missing topics.")] = False,
 ) -> None:
-    """List the topics that are read and written, with their partitions."""
+    """List the topics that the monitor reads and writes, with their partitions."""
     chosen = settings.load(kafka=kafka, app_id=app_id)
     if create:
         monitor.ensure_topics(chosen)
@@ -282,15 +306,16 @@ def customers(
     kafka: Kafka = None,
     app_id: AppId = None,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Rebuild them from Kafka, after Redis lost them.")
+        bool,
+        typer.Option("--rebuild", help="Rebuild the customers from Kafka, after Redis lost them."),
     ] = False,
 ) -> None:
-    """Count the customers that Redis keeps, or rebuild them from Kafka.
+    """Count the customers in Redis, or rebuild them from Kafka.
 
-    A rebuild reads clicks and orders from the beginning of their topics up to the offsets
-    of the workers' state; running workers wait until it is done. Customers of whom the
-    topics hold no records any more are new customers from then on. The count is of everybody
-    who clicked or ordered lately.
+    The count includes everybody who clicked or ordered lately. A rebuild reads clicks and
+    orders from the beginning of their topics up to the offsets of the workers' state. Running
+    workers wait until it is done. A customer whose records are no longer in the topics is a
+    new customer afterwards.
     """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     if rebuild:
@@ -314,13 +339,16 @@ def customers(
 def dead_letters(
     kafka: Kafka = None,
     app_id: AppId = None,
-    reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
-    limit: Annotated[int, typer.Option(help="Most records to list.")] = 50,
+    reason: Annotated[str | None, typer.Option(help="Only dead letters with this reason.")] = None,
+    limit: Annotated[int, typer.Option(help="Largest number of records to list.")] = 50,
     redrive: Annotated[
-        bool, typer.Option("--redrive", help="Send them to their topics again.")
+        bool, typer.Option("--redrive", help="Send the records to their topics again.")
     ] = False,
 ) -> None:
-    """List records that were not counted, and why; with --redrive send them again."""
+    """List dead letters, the records that were not counted, with the reasons.
+
+    With --redrive they are sent to their topics again.
+    """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     found = dead_letter_topic.read(chosen.broker, topic=chosen.dead_letters_topic, reason=reason)
     table = Table("topic", "offset", "reason", "detail", "record", show_lines=False)
@@ -338,15 +366,15 @@ def dead_letters(
 
 @cli.command(epilog="Example: kpi-monitor services --data data/services")
 def services(
-    data: Annotated[Path, typer.Option(help="Folder of their data and logs.")] = Path(
-        "data/services"
-    ),
-    kafka_port: Annotated[int, typer.Option(help="Kafka's port on 127.0.0.1.")] = 9092,
-    redis_port: Annotated[int, typer.Option(help="Valkey's port on 127.0.0.1.")] = 6379,
+    data: Annotated[
+        Path, typer.Option(help="Folder of the data and logs of Kafka and Valkey.")
+    ] = Path("data/services"),
+    kafka_port: Annotated[int, typer.Option(help="Port of Kafka on 127.0.0.1.")] = 9092,
+    redis_port: Annotated[int, typer.Option(help="Port of Valkey on 127.0.0.1.")] = 6379,
 ) -> None:
-    """Run Kafka and Valkey here until Ctrl-C, to try your own data without Docker.
+    """Run Kafka and Valkey on this machine until Ctrl-C, to try your own data without Docker.
 
-    Neither asks for a password, and only this machine can reach them.
+    They listen on 127.0.0.1 only and need no password.
     """
     embedded_services.run(data, kafka_port=kafka_port, redis_port=redis_port, console=out)
 
@@ -354,21 +382,24 @@ def services(
 @cli.command(epilog="Example: kpi-monitor demo --for 90s --json report.json")
 def demo(
     seconds: Annotated[
-        str, typer.Option("--for", help="How long to feed, like 90s or 5m; 0 until Ctrl-C.")
+        str,
+        typer.Option(
+            "--for", help="How long to send events, like 90s or 5m; 0 means until Ctrl-C."
+        ),
     ] = "0",
     report: Annotated[
-        Path | None, typer.Option("--json", help="Write a report and show no table.")
+        Path | None, typer.Option("--json", help="Write a report to this file and show no table.")
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the live page; 0 for any.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port of the live page; 0 picks a free one.")] = 8080,
     scenario: Annotated[
-        str, typer.Option(help=f"What goes wrong: {', '.join(feeding.SCENARIOS)}.")
+        str, typer.Option(help=f"Fault to simulate: {', '.join(feeding.SCENARIOS)}.")
     ] = "checkout-outage",
 ) -> None:
-    """Start Kafka, Valkey, a worker and a feed here, and show what happens.
+    """Run Kafka, Valkey, a worker and a feed on this machine, with a table of the KPIs.
 
-    Needs neither Docker nor Java. Half a minute in, something goes wrong: an alert
-    fires and resolves. With --for and --json it runs unattended and exits with 0 only
-    if every event was counted exactly, KPIs were exported and the alert came and went.
+    Docker and Java are not needed. After half a minute a fault is simulated: an alert
+    fires and resolves. With --for and --json the demo runs unattended; its exit code is 0 only
+    if every event was counted exactly, KPIs were exported, and the alert fired and resolved.
     """
     passed = demos.run(
         seconds=demos.seconds_of(seconds),
@@ -398,7 +429,7 @@ def _log_to_stderr(level: str) -> None:
 
 
 def main() -> None:
-    """Run the command; errors that the user can fix are one message and exit code 2."""
+    """Run the command; an error that the user can fix prints one message and exits with 2."""
     try:
         result: Any = cli(standalone_mode=False)
     except typer.Exit as stop:

@@ -12,7 +12,6 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.customers.journal_entry import DefaultModel
-from models.limits import LAG_S
 from models.window import BusinessDay
 from streams.broker import Broker, Mechanism, Security
 from streams.errors import ConfigError
@@ -59,45 +58,45 @@ class Settings(BaseSettings):
     )
 
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "kpi-monitor"
-    """Kafka consumer group; also the prefix of the changelog topics."""
+    """Kafka consumer group, and prefix of the topics that the monitor writes."""
     instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "w0"
-    """Name of this worker, stable over restarts (static group membership)."""
+    """Name of this worker (Kafka group.instance.id); keep it over restarts."""
     kafka: str = "127.0.0.1:9092"
-    """Bootstrap address of Kafka, host:port."""
+    """Kafka bootstrap address, host:port."""
     kafka_security: Security = "plaintext"
-    """plaintext, ssl, sasl_plaintext or sasl_ssl."""
+    """Security protocol of Kafka: plaintext, ssl, sasl_plaintext or sasl_ssl."""
     kafka_sasl_mechanism: Mechanism = "SCRAM-SHA-512"
-    """Mechanism of SASL."""
+    """SASL mechanism: SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN."""
     kafka_username: str = ""
-    """User, with SASL."""
+    """SASL user name."""
     kafka_password: SecretStr = SecretStr("")
-    """Password, with SASL."""
+    """SASL password; ``kafka_password_file`` takes precedence."""
     kafka_password_file: Path | None = None
-    """File that holds the password, instead of the variable."""
+    """File that holds the SASL password."""
     kafka_ca_file: Path | None = None
-    """PEM file of the authorities that may sign Kafka's certificate; None for the system's."""
+    """PEM file of the CA certificates that Kafka is checked against; None for the system's."""
     kafka_cert_file: Path | None = None
-    """PEM file of this client's certificate for Kafka, for mutual TLS."""
+    """PEM file of the client certificate for Kafka, for mutual TLS."""
     kafka_key_file: Path | None = None
     """PEM file of the private key of ``kafka_cert_file``."""
     redis: SecretStr | None = None
-    """URL of Redis or Valkey, which holds the shared live view and the customers; None for none."""
+    """URL of Redis or Valkey, which stores the customers and the shared live view; None without."""
     redis_password_file: Path | None = None
-    """File that holds Redis' password, instead of the URL."""
+    """File that holds the password of Redis; the user name is a part of the URL."""
     redis_ca_file: Path | None = None
-    """PEM file of the authorities that may sign Redis' certificate; None for the system's."""
+    """PEM file of the CA certificates that Redis is checked against; None for the system's."""
     redis_cert_file: Path | None = None
-    """PEM file of this client's certificate for Redis, for mutual TLS."""
+    """PEM file of the client certificate for Redis, for mutual TLS."""
     redis_key_file: Path | None = None
     """PEM file of the private key of ``redis_cert_file``."""
     customers: bool = True
-    """Whether Redis, if configured, keeps customers: for attribution, first orders and CLV."""
+    """Whether customers are stored in Redis, for attribution, first orders and lifetime value."""
     customers_kept_days: Annotated[int, Field(ge=1, le=3650)] = 730
-    """Days without an event after which a customer is forgotten."""
+    """Days without an event after which a customer is removed from Redis."""
     attribution_lookback_days: Annotated[float, Field(gt=0, le=90)] = 7.0
-    """Days before an order in which a click counts as a touch."""
+    """Attribution window: days before an order in which a click counts as a touch."""
     attribution_model: DefaultModel = "last"
-    """Model that places orders that name no campaign: last, first or linear touch, or declared."""
+    """Attribution model of orders that name no campaign: last, first, linear or declared."""
     data_dir: Path = Path("./data")
     """Folder of the local table store."""
 
@@ -108,72 +107,72 @@ class Settings(BaseSettings):
     campaigns_topic: str = "campaigns"
     """Topic of campaign definitions, changes, spend and measurements, keyed by campaign."""
     partitions: Annotated[int, Field(ge=1, le=1000)] = 4
-    """Partitions of the source topics when they are created here."""
+    """Number of partitions of the source topics, if the monitor creates them."""
     replication_factor: Annotated[int, Field(ge=1, le=7)] = 1
-    """Copies of each topic that is created here; 3 in production."""
+    """Replication factor of topics that the monitor creates; 3 in production."""
     start_from: Annotated[str, AfterValidator(_known_start)] = "business-day"
-    """Start of topics without saved state: earliest, latest, business-day or an RFC 3339 time."""
+    """Start without saved state: earliest, latest, business-day or an RFC 3339 time."""
 
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "Asia/Shanghai"
     """IANA time zone of the business day."""
     business_day_start: Annotated[str, AfterValidator(_whole_quarter)] = "00:00"
     """Local time at which a business day starts, HH:MM in whole quarters of an hour."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
-    """ISO 4217 code of the reporting currency; others are converted at the event day's rate."""
+    """Reporting currency, ISO 4217; other currencies are converted at the event day's rate."""
 
     allowed_disorder_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
-    """Lateness behind the newest event of its partition up to which an event is in time."""
+    """Seconds behind the newest event of its partition up to which an event is not late."""
     correction_horizon_s: Annotated[float, Field(ge=0, le=900)] = 600.0
-    """Lateness, beyond the allowed disorder, above which an event is a dead letter."""
+    """Seconds behind the watermark up to which a late event is counted; then a dead letter."""
     dedupe_horizon_s: Annotated[float, Field(ge=60, le=7200)] = 720.0
-    """Event time for which event ids are held; an id that comes again is not counted."""
+    """Seconds of event time in which a repeated event id is detected and not counted."""
     future_tolerance_s: Annotated[float, Field(ge=0, le=86400)] = 60.0
-    """Time ahead of the broker's clock above which an event is a dead letter."""
+    """Seconds ahead of the broker's clock above which an event is a dead letter."""
     idle_after_s: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
-    """Silence after which a partition that is read to its end does not delay the frontier."""
+    """Seconds without records after which a partition read to its end does not delay windows."""
     silent_after_s: Annotated[float, Field(ge=5, le=3600)] = 20.0
-    """Shortest silence that is an alert, if it is unusually long for the source."""
+    """Shortest silence of a source, in seconds, for which the alert ``data-silent`` fires."""
     largest_record_bytes: Annotated[int, Field(ge=1000)] = 900_000
-    """Size above which a source record is a dead letter."""
+    """Size in bytes above which a source record is a dead letter."""
 
     checkpoint_interval_s: Annotated[float, Field(ge=0.05, le=60)] = 0.5
-    """Time between two checkpoints of ingest, with its reports."""
+    """Seconds between two checkpoints of ingest, which also send its reports."""
     kpis_checkpoint_interval_s: Annotated[float, Field(ge=0.05, le=300)] = 2.0
-    """Time between two checkpoints of the KPI stage."""
+    """Seconds between two checkpoints of the KPI stage."""
     poll_records: Annotated[int, Field(ge=1, le=100_000)] = 5000
-    """Largest number of records of a partition that are handled at once."""
+    """Largest number of records of a partition that are processed at once."""
     session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 10.0
-    """Time without a heartbeat after which another worker takes over."""
+    """Seconds without a heartbeat after which a worker is replaced (Kafka session.timeout.ms)."""
     watchdog_s: Annotated[float, Field(ge=5, le=3600)] = 90.0
-    """Time without progress, while records wait, after which a worker ends itself."""
+    """Seconds without progress, while records wait, after which a worker ends itself."""
 
     campaigns_file: Path | None = None
     """YAML file of campaigns."""
     rules_file: Path | None = None
     """YAML file of alert rules."""
     kpis_file: Path | None = None
-    """YAML file of further KPIs, and of the series that are exported."""
+    """YAML file of additional KPIs, and of the series to export."""
     scorecards_file: Path | None = None
-    """YAML file of scorecards: KPIs in dimensions, with base and stretch values."""
+    """YAML file of scorecards."""
     rates_file: Path | None = None
-    """YAML file of exchange rates; more of them may come through the registry."""
+    """YAML file of exchange rates; others come from the registry topic."""
     publish_values: bool = False
     """Whether every closed window is written to the topic of KPI values."""
 
     web_host: str = "127.0.0.1"
-    """Address on which /metrics and the live page are served."""
+    """Address that the web server listens on."""
     web_port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """Port of /metrics and the live page; 0 picks a free one."""
+    """Port of the web server: /metrics and the live page; 0 picks a free one."""
     web_ready_file: Path | None = None
-    """File to which the URL is written once the web side listens."""
+    """File to which the URL is written once the web server listens."""
     largest_series_count: Annotated[int, Field(ge=100)] = 50_000
-    """Limit of the exported KPI series, with those of comparisons."""
+    """Largest number of exported KPI series, comparisons included."""
     alertmanager: str | None = None
-    """URL of Alertmanager's API, e.g. http://127.0.0.1:9093."""
-    lag_alert_s: Annotated[float, Field(ge=1)] = LAG_S.alert
-    """Lag above which the alert ``data-lagging`` fires."""
+    """URL of Alertmanager, e.g. http://127.0.0.1:9093."""
+    lag_alert_s: Annotated[float, Field(ge=1)] = 30.0
+    """Lag in seconds above which the alert ``data-lagging`` fires."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe messages that are logged."""
+    """Log level: debug, info, warning or error."""
 
     @model_validator(mode="after")
     def _secrets_are_given(self) -> Settings:

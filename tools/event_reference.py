@@ -17,45 +17,49 @@ from streams.kpis.output_records import SCOPES_PER_RECORD
 from tools.markdown import GENERATED, table
 
 FIELDS: Final[Mapping[str, str]] = {
-    "event_id": "unique; what comes again with the same `event_time` counts once",
-    "event_time": "when it happened: ms since the epoch in UTC, or RFC 3339 text with an offset",
-    "user_id": "who; the same in all topics, and the key of the record",
-    "campaign_id": "which campaign; one that is not known counts in `unknown`",
-    "campaign": "or by its name or alias; without any, in `none`, or where an order's clicks say",
-    "channel": "by which way",
-    "region": "where; counts in a region only if it is told",
-    "segment": "of which customers; counts in a segment only if it is told",
-    "variant": "arm of a test; not used yet",
-    "count": "how many, where the source adds them up",
-    "traffic": "`paid` visitors and `natural` ones are counted apart",
-    "page": "what was looked at; not used yet",
-    "pages": "how many pages",
-    "dwell_ms": "how long, ms",
-    "order_id": "the order; with customers, a refund counts in its order's campaign and time",
-    "amount": "money, of up to 4 decimals, not negative",
-    "currency": "ISO 4217; one without a rate at the day of the event is a dead letter",
-    "items": "how many things were ordered",
-    "stage": "how far it is",
-    "nps": "would they recommend us, 0 to 10",
-    "csat": "are they satisfied, 1 to 5",
-    "name": "as people call it",
-    "aliases": "what else events call it; a name that two campaigns share means neither",
-    "channels": "where it runs",
-    "owner": "who answers for it",
-    "kind": "what sort of campaign",
-    "objective": "what it is for",
-    "budget": "what its advertising may cost in all: `amount`, `currency`",
-    "starts": "from when on it runs",
-    "ends": "until when, by its plan",
-    "stages": "its parts in their order: `name`, `starts`",
-    "what": "budget, bid, creative, landing page or the like",
-    "from": "what it was",
-    "to": "what it is since",
-    "who": "the person or system that did it",
-    "cost": "`ads` is spend; `channel` and `labour` are other costs",
-    "period": "what the amount is for; not used yet",
-    "metric": "what was measured, see below; others are left unused",
-    "value": "the figure",
+    "event_id": "unique id; an event that is repeated with the same `event_time` counts once",
+    "event_time": "time of the event: ms since the Unix epoch in UTC, or RFC 3339 text with an"
+    " offset",
+    "user_id": "id of the user, the same in all topics; also the key of the record",
+    "campaign_id": "id of the campaign; an event of a campaign that is not defined counts in"
+    " `unknown`",
+    "campaign": "name or alias of the campaign, instead of its id; an event without either counts"
+    " in `none`, an order in the campaign of its clicks",
+    "channel": "marketing channel, e.g. `search`",
+    "region": "region; events without one are not counted in any region",
+    "segment": "customer segment; events without one are not counted in any segment",
+    "variant": "variant of an A/B test; not used yet",
+    "count": "number of impressions, if the source pre-aggregates",
+    "traffic": "whether the traffic is paid; `paid` and `natural` visitors are counted separately",
+    "page": "page that was viewed; not used yet",
+    "pages": "number of pages viewed",
+    "dwell_ms": "duration of the visit, ms",
+    "order_id": "id of the order; if customers are stored, a refund counts in the campaign and at"
+    " the time of its order",
+    "amount": "amount of money, up to 4 decimals, not negative",
+    "currency": "ISO 4217 code; without a rate on the day of the event, the event is a dead letter",
+    "items": "number of items ordered",
+    "stage": "stage of the lead in the sales funnel",
+    "nps": "answer to how likely the user is to recommend us, 0 to 10",
+    "csat": "answer to how satisfied the user is, 1 to 5",
+    "name": "name of the campaign",
+    "aliases": "other names in events; a name that two campaigns share identifies neither",
+    "channels": "channels of the campaign",
+    "owner": "person or team responsible for the campaign",
+    "kind": "kind of campaign",
+    "objective": "objective of the campaign",
+    "budget": "budget for the campaign's advertising: `amount`, `currency`",
+    "starts": "start of the campaign",
+    "ends": "planned end of the campaign",
+    "stages": "phases of the campaign in their order: `name`, `starts`",
+    "what": "what was changed: budget, bid, creative, landing page or the like",
+    "from": "the old value",
+    "to": "the new value",
+    "who": "person or system that made the change",
+    "cost": "kind of cost: `ads` is spend, `channel` and `labour` are other costs",
+    "period": "period that the amount is for; not used yet",
+    "metric": "name of the measurement, see below; others are not used",
+    "value": "measured value",
 }
 """Descriptions of all fields of all events, by name."""
 
@@ -100,20 +104,22 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
 """An example of each type of event, without the fields that all events have."""
 
 REASONS: Final[Mapping[Reason, str]] = {
-    Reason.NOT_JSON: "it is no JSON",
-    Reason.INVALID_UTF8: "its text is not UTF-8",
-    Reason.NUL_CHARACTER: "a field holds the character NUL",
+    Reason.NOT_JSON: "the record is not JSON",
+    Reason.INVALID_UTF8: "the text is not UTF-8",
+    Reason.NUL_CHARACTER: "a field contains the character NUL",
     Reason.EMPTY: "the record has no value",
-    Reason.OVERSIZE: "it is larger than `KPI_LARGEST_RECORD_BYTES`",
-    Reason.UNKNOWN_TYPE: "its topic has no such `type`",
-    Reason.INVALID_SHAPE: "a field is missing, or is not as it should be; the detail says which",
-    Reason.INVALID_TIME: "a time is neither ms nor RFC 3339 with an offset",
-    Reason.FAR_FUTURE: "it is further ahead of the broker's clock than `KPI_FUTURE_TOLERANCE_S`",
-    Reason.FAR_PAST: "it is from before 1990",
-    Reason.TOO_LATE: "it came later than `KPI_CORRECTION_HORIZON_S` allows",
-    Reason.INVALID_AMOUNT: "money or a sum is negative; a number is too large or too exact",
-    Reason.UNKNOWN_CURRENCY: "its currency has no rate at that day; tell one, then redrive",
-    Reason.STAGE_FAILURE: "the monitor failed on it: a fault of the monitor",
+    Reason.OVERSIZE: "the record is larger than `KPI_LARGEST_RECORD_BYTES`",
+    Reason.UNKNOWN_TYPE: "the topic has no event of this `type`",
+    Reason.INVALID_SHAPE: "a field is missing or invalid; the detail says which",
+    Reason.INVALID_TIME: "a time is neither ms nor RFC 3339 text with an offset",
+    Reason.FAR_FUTURE: "the event is ahead of the broker's clock by more than"
+    " `KPI_FUTURE_TOLERANCE_S`",
+    Reason.FAR_PAST: "the event is from before 1990",
+    Reason.TOO_LATE: "the event is behind the watermark by more than `KPI_CORRECTION_HORIZON_S`",
+    Reason.INVALID_AMOUNT: "money or a sum is negative, or a number is too large or has too many"
+    " decimals",
+    Reason.UNKNOWN_CURRENCY: "the currency has no rate on that day; send a rate, then redrive",
+    Reason.STAGE_FAILURE: "the monitor failed to process the record: a bug of the monitor",
 }
 """Descriptions of the reasons for dead letters."""
 
@@ -121,45 +127,45 @@ _PAGE: Final = """# Events and topics
 
 {generated}
 
-What to send, what becomes of it, and what the monitor writes. The shapes are those of
-[models/events.py](../models/events.py). `kpi-monitor feed` sends a synthetic campaign, or the rows
-of a log by a mapping (see [config/](../config)).
+This page describes the events that the monitor reads and the topics that it writes. The events
+are defined in [models/events.py](../models/events.py). `kpi-monitor feed` sends a synthetic
+campaign, or the rows of a log by a mapping (see [config/](../config)).
 
-## What all have in common
+## Fields of all events
 
-One event a record: a JSON object in UTF-8, whose `type` selects the shape. Fields that are not
-listed are ignored. The record's key is `user_id`, or `campaign_id` in the topic of campaigns: all
-that one user does must be in the same partition of each topic, and all three topics have equally
-many partitions. A record with another key counts, and `data-mis-keyed` says that there are some.
-The broker stamps records (`message.timestamp.type=LogAppendTime`); `kpi-monitor topics --create`
-makes topics so.
+Each record is one event: a JSON object in UTF-8, whose `type` selects the kind of event. Fields
+that are not listed are ignored. The record's key is `user_id`, in the topic of campaigns
+`campaign_id`: all events of a user must be in the same partition of each topic, and all three
+topics must have the same number of partitions. A record with another key is counted, and
+`data-mis-keyed` fires if there are many. The broker must set the timestamps of records
+(`message.timestamp.type=LogAppendTime`); `kpi-monitor topics --create` creates topics with this
+setting.
 
 {common}
 
-Events of users have these, too:
+Events of users also have these fields:
 
 {user}
 
-An event is in time up to `KPI_ALLOWED_DISORDER_S` behind the newest of its partition. Later ones
-correct windows that are closed, up to `KPI_CORRECTION_HORIZON_S`; what is later still is a dead
-letter.
-Money in other currencies counts at the rate of the event's own business day.
+An event that is up to `KPI_ALLOWED_DISORDER_S` behind the newest event of its partition is not
+late. Late events correct closed windows, up to `KPI_CORRECTION_HORIZON_S`. Later events are dead
+letters. Money in other currencies is converted at the rate of the event's own business day.
 {topics}
-### What may be measured
+### Measurements
 
-- Sums of what came since the last measurement, whole numbers: {flows}.
-- Levels, of which the newest counts: {levels}.
-- `{complaint}`: how long a complaint waited for its answer, seconds.
+- Counts since the last measurement, whole numbers, which are summed: {flows}.
+- Levels, of which the newest measurement counts: {levels}.
+- `{complaint}`: time from a complaint to its answer, seconds.
 
-## What is not counted
+## Dead letters
 
-A record that can't be counted goes to the topic `APP-dead-letters` (JSON: topic, partition, offset,
-`appended_ms`, reason, detail, and key and value in base64). `kpi-monitor dead-letters` lists them,
-and sends them again with `--redrive`.
+A record that can't be counted is written to the topic `APP-dead-letters` (JSON: topic, partition,
+offset, `appended_ms`, reason, detail, and key and value in base64). `kpi-monitor dead-letters`
+lists them, and sends them again with `--redrive`.
 
 {reasons}
 
-## What is written
+## Topics that are written
 
 `APP` is `KPI_APP_ID`.
 
@@ -170,8 +176,8 @@ _WRITTEN: Final = (
     (
         "`APP-values`",
         "window, end, part",
-        "with `KPI_PUBLISH_VALUES`, each closed window, again with `corrected` when late events"
-        f" change it: up to {SCOPES_PER_RECORD} scopes a record, of each KPI"
+        "if `KPI_PUBLISH_VALUES` is set: each closed window, and again with `corrected` if late"
+        f" events change it; up to {SCOPES_PER_RECORD} scopes per record, each KPI as"
         " `[value, low, high, n, significant]`, money in the reporting currency",
     ),
     (
@@ -179,16 +185,16 @@ _WRITTEN: Final = (
         "rule and scope",
         "each change of an alert's state and each correction, with its evidence",
     ),
-    ("`APP-dead-letters`", "where the record stood", "see above"),
+    ("`APP-dead-letters`", "position of the record", "see above"),
     (
         "`APP-registry`",
-        "what is defined",
-        "campaigns, their changes and ends, rates; compacted, every worker reads all of it",
+        "kind and id of the definition",
+        "campaigns, their changes and ends, exchange rates; compacted, read by every worker",
     ),
     (
         "`APP-partials`, changelogs",
         "",
-        "what workers tell each other, not JSON; it may change with every version",
+        "internal data of the workers, not JSON; the format may change with every version",
     ),
 )
 
@@ -245,7 +251,7 @@ def _fields(event: type[Event], *, besides: type[Event] | None = None) -> str:
         for field in shape.fields
         if field.name not in known
     ]
-    return table(("field", "is", "needed, or else", "what it means"), rows) if rows else ""
+    return table(("field", "type", "required, or default", "meaning"), rows) if rows else ""
 
 
 def _needed(field: shapes.Field) -> str:

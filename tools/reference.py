@@ -27,128 +27,153 @@ _KPIS = """# KPIs
 
 {generated}
 
-Each KPI is a definition in [models/kpi/catalogue.py](../models/kpi/catalogue.py); what is
-computed, exported, shown and documented follows from it. `kpi-monitor kpis` lists them on the
-command line. The sources are
-the papers on marketing KPIs that the product was built from: S0 on a digital marketing department,
-S1 on campaign operations, S2 on marketing appraisal, S3 on a marketing department's scorecard.
+Each KPI is a definition in [models/kpi/catalogue.py](../models/kpi/catalogue.py). Its computation,
+metric, panels and documentation are derived from the definition. `kpi-monitor kpis` lists all KPIs
+on the command line. The column *source* names the papers on marketing KPIs that the product was
+built from: S0 on a digital marketing department, S1 on campaign operations, S2 on marketing
+appraisal, S3 on a marketing department's scorecard.
 
 {kpis}
 
-## How to read it
+## How to read the table
 
-- **n** is what a value rests on. Below **min n** it is *not significant*: that travels with the
-  value in the topic of values, on the page and by `kpi_min_n`.
-- **needs**: until one of these was seen that business day, the KPI is absent, not 0.
-- **better** says whether more or less of it is better. The **outcome** of a volume is the KPI by
-  which it is to be judged: clicks that convert nobody are no success.
-- **interval** of 95 %: {intervals}.
-- Sums are exact. Money is whole units of 1/10,000 of the reporting currency, converted at the
-  rate of the event's own business day. Medians and percentiles are within 1 % of the value at their
-  rank (DDSketch), and bounds that rest on a distribution are so too; distinct users are exact up to
-  1,024, then a HyperLogLog sketch with a standard error of 1.6 %.
+- **n** is the number of events or users that a value is computed from. A value with a smaller n
+  than **min n** is *not significant*. The topic of values and the page say so for each value, and
+  the metric `kpi_min_n` has the limit.
+- **needs**: the KPI is absent, not 0, until one of these was seen on the business day.
+- **better** says whether more or less is better. The **outcome** of a volume is the KPI by which
+  the volume should be judged: clicks that lead to no orders are no success.
+- **interval** is the method of the 95 % confidence interval: {intervals}.
+- Sums are exact. Money is computed in whole units of 1/10,000 of the reporting currency, converted
+  at the rate of the event's own business day. Medians and percentiles are accurate to 1 % of the
+  value at their rank (DDSketch), and so are bounds that are computed from a distribution. Distinct
+  users are exact up to 1,024; above, they are estimated by a HyperLogLog sketch with a standard
+  error of 1.6 %.
 
 ## Windows
 
 {windows}
 
-KPIs that look back compare with the equal period before. Of an hour that is the hour before; of
-business days, the last of them so far, as many days before, the last up to the same local time
-(where the clock is put back, the latest that it had shown). They are absent where that period is
-not known whole: before observation began, or with a gap in it. So far has no period before it,
-nor has a stage.
+**KPIs that look back** use the period of equal length before the window. For an hour this is the
+hour before. For business days, of which the last is the current day to date, it is as many days
+before, the last of them up to the same local time (if the clock is put back, the latest time that
+it showed). These KPIs are absent if that period is not known completely: if it began before
+observation did, or has a gap. The windows `so_far` and `stage` have no period before them.
 
-A stage so far is that of campaigns with stages and of their channels. It begins where the stage
-does, rounded up to a whole quarter of an hour. It is absent before that moment, once the campaign
-is over, where that moment was not observed, and {kept_days} days after it, when the day on which
-the stage began is not kept any more; a stage that is defined only when the quarters of that day
-are gone never gets one. It is shown and exported; no rule rests on it, and it is not in the topic
-of values.
+**The window `stage`** covers the current phase of a campaign that has phases (the `stages` of its
+definition), from the phase's start until now; also of the campaign's channels. The start is
+rounded up to a whole quarter of an hour. The window is absent
 
-`budget` and `budget_due` are those of a campaign in the window so far, as it is defined when the
-window closes; KPIs that name them are absent elsewhere, and those with `budget_due` where the
-campaign has no start and end, or has not started. What is due is spread evenly. What a campaign
-spent before the monitor's data begin is not known, and not in it.
+- before the phase starts, and once the campaign has ended;
+- if the start of the phase was not observed;
+- {kept_days} days after the start, because the day of the start is then no longer kept;
+- if the phase is defined only after the quarters of an hour of its first day were dropped.
 
-A campaign is over at its planned end, or at a `campaign_ended` before that: it has no stage any
-more, what is due stays as it was then, and no moment is told at which its budget will be gone.
-Events still count. It goes on when it is defined, by an event or a file, with another start or end.
+The window is shown and exported. Rules can't use it, and it is not in the topic of values.
+
+**Budgets.** `budget` and `budget_due` exist only for campaigns in the window `so_far`, as the
+campaign is defined when the window closes. KPIs that use them are absent elsewhere. KPIs that use
+`budget_due` are also absent if the campaign has no start and end, or has not started. The budget is
+due evenly from start to end. Spend from before the monitor's data begin is not known and not
+included.
+
+**The end of a campaign** is its planned end, or an earlier `campaign_ended`. A campaign that has
+ended has no current phase, and its `budget_due` is frozen. There is no more forecast of when its
+budget will be spent. Its events still count. A campaign continues if it is defined, by an event or
+a file, with another start or end.
 
 ## Changes and their effect
 
-For the last {effects} changes of campaigns in {effect_days} days (`campaign_changed`, and a
-campaign's start and end), `kpi_monitor_effect` and the live page tell its KPIs before and after.
-The moment is rounded up to a whole quarter of an hour. Both times are as long as what is complete
-since the moment, in whole quarters, at most {longest_hours} hours. KPIs are absent where one of
-both times was not observed whole, lacks records or is not held any more, or where a source that
-they need was silent. What else changed at that time is in them too: they are no proof.
+For the last {effects} changes of campaigns in {effect_days} days (`campaign_changed`, and the start
+and end of a campaign), `kpi_monitor_effect` and the live page show the campaign's KPIs before and
+after the change. The time of the change is rounded up to a whole quarter of an hour. Both periods
+are as long as the complete time since the change, in whole quarters of an hour, and at most
+{longest_hours} hours. A KPI is absent if one of the periods was not observed completely, lacks
+records or is no longer kept, or if a source of the KPI was silent. The difference is no proof: it
+includes everything else that changed at the same time.
 
 ## Comparisons
 
-Each whole quarter of an hour, windows are compared with a reference period: 上期 `previous`, the
-equal period before ({previous}), and 同期 `last_week`, the same seven business days before by the
-local clock ({last_week}). Metrics and a table of the board of KPIs tell the value in the
-reference period and the change, now / then - 1, of all, channels and campaigns; the page that
-of all. The change is of that quarter: data that come later count from the next one on.
+At each whole quarter of an hour, windows are compared with two reference periods:
 
-- A comparison is absent where the reference period was not observed whole, has a gap, or can't be
-  summed up any more: 30 days have a period before only at the end of a business day. KPIs that
-  look back are not compared. The ratio is absent where the reference is not above 0.
-- A change is *significant*, at 95 %, where both values are, and the distance of two values with
-  an interval exceeds the root of the sum of the squares of the margins that face each other
-  (Newcombe 1998, Schenker and Gentleman 2001), or that of two counts 1.96 times the root of their
-  sum (Poisson). Of other KPIs, and where either value lacks records or rests on a silent source,
-  it is not told. Users who come in both periods, and events that come in bursts, make chance
-  larger than that: it is a hint.
+- 上期 `previous`: the period of equal length before, of the windows {previous};
+- 同期 `last_week`: the same period seven business days before, by the local clock, of the windows
+  {last_week}.
+
+Metrics and a table of the KPI board show the value in the reference period and the change,
+now / then - 1, for all, channels and campaigns. The page shows that of all. A comparison is not
+corrected: data that arrive later count from the next quarter of an hour on.
+
+- A comparison is absent if the reference period was not observed completely, has a gap, or can't
+  be summed up any more. 30 days have a period before only at the end of a business day. KPIs that
+  look back are not compared. The change is absent if the reference is not above 0.
+- A change is *significant*, at the 95 % level, if both values are significant and differ by
+  enough. Values with an interval: the distance exceeds the root of the sum of the squares of the
+  margins that face each other (Newcombe 1998, Schenker and Gentleman 2001). Counts: the distance
+  exceeds 1.96 times the root of their sum (Poisson). Other KPIs are not tested, nor are values that
+  lack records or depend on a silent source. Users who come in both periods, and events that come
+  in bursts, vary more than these tests assume: take significance as a hint.
 
 ## Scopes
 
-{scopes}. An event counts in a channel and a campaign always, if only in `none` or `unknown`; in a
-region and a segment when it names one.
+{scopes}. Every event counts in a channel and a campaign, if only in `none` or `unknown`. It counts
+in a region and a segment only if it names one.
 
 ## Peers
 
-Channels are compared with the other channels, the channels of a campaign among themselves,
-campaigns with campaigns and regions with regions, in the windows {peer_windows}. By each
-KPI that is no volume and no level, and of which more or less is better, a member's modified
-z-score is 0.6745 × (value − median) / MAD, with MAD the median distance from the median of the
-peers. Beyond {z_limit} either way it is an *outlier* (Iglewicz and Hoaglin, *How to Detect and
-Handle Outliers*, 1993). Where MAD is 0, the score is (value − median) / (1.2533 × mean distance);
-where that distance is 0 as well, all are alike.
+Peers are compared in the windows {peer_windows}: channels with channels, the channels of a campaign
+with each other, campaigns with campaigns, and regions with regions. Compared are all KPIs that are
+neither a volume nor a level and of which more or less is better. The modified z-score of a value is
+0.6745 × (value − median) / MAD. MAD is the median distance from the median of the peers. A value
+with a score above {z_limit} or below -{z_limit} is an *outlier* (Iglewicz and Hoaglin, *How to
+Detect and Handle Outliers*, 1993). If MAD is 0, the score is
+(value − median) / (1.2533 × mean distance). If that distance is 0 as well, all values are equal and
+none is an outlier.
 
-Nothing is said of fewer than {fewest_peers} peers, counted with the member itself. Only significant
-values count, and only of KPIs that rest on everything in that window. An outlier whose interval of
-95 % reaches the median is none. What names no campaign or channel (`none`, `unknown`, `direct`)
-and the campaigns beyond the largest (`other`) are nobody's peers.
+- Groups of fewer than {fewest_peers} peers are not compared.
+- Only significant values count, and only of KPIs that are complete in the window.
+- A value whose 95 % interval includes the median is not an outlier.
+- Events without a campaign or channel (`none`, `unknown`, `direct`) and the campaigns beyond the
+  largest (`other`) have no peers.
 
-Outliers are on the live page, better ones and worse ones apart, on the board of all KPIs, and in
-`kpi_monitor_peer_z`; they raise no alert. Many KPIs of many peers are compared, so a few outliers
-come by chance.
+Outliers are shown on the live page, better and worse ones apart, on the KPI board, and in
+`kpi_monitor_peer_z`. They raise no alert. Many KPIs of many peers are compared, so a few outliers
+occur by chance.
 
 ## What formulas may name
 
-A formula is a sum (`revenue_gross - revenue_refunded`), a quotient of two sums, each in parentheses
-if it has several names (`(revenue_gross - spend) / spend`), with a whole number in front if need
-be (`1000 * spend / impressions`), a quantile (`median(dwell_ms)`,
-`p90(order_amount)`), the newest measurement of a level (`newest(followers)`) or its growth
-(`growth(followers)`), or how far sums differ, the greatest less the least over the greatest
-(`spread(orders_first, orders_last)`). In a sum, `previous(visitors)` is that of the equal period
-before the window. In place of the number may stand `influence`, a coefficient of the file of KPIs.
-`orders_first`, `orders_last`, `orders_linear` and `orders_declared` count parts of orders, kept as
-1/10,000 and shown in orders; they add up with each other only.
+| formula | example |
+| --- | --- |
+| a sum | `revenue_gross - revenue_refunded` |
+| a quotient of two sums, optionally with a whole number in front | `1000 * spend / impressions` |
+| the same, of sums with several names, each in parentheses | `(revenue_gross - spend) / spend` |
+| a quantile of a distribution | `median(dwell_ms)`, `p90(order_amount)` |
+| the newest measurement of a level | `newest(followers)` |
+| the growth of a level over the period before | `growth(followers)` |
+| the disagreement of sums: (largest − smallest) / largest | `spread(orders_first, orders_last)` |
+
+In a sum, `previous(visitors)` is the value in the period of equal length before the window. Instead
+of the number, `influence` may be used, a coefficient from the file of KPIs. `orders_first`,
+`orders_last`, `orders_linear` and `orders_declared` count parts of orders. They are stored in units
+of 1/10,000 and shown in orders, and can only be added to each other.
 
 {measures}
 
 ## KPIs of your own
 
 A file named by `KPI_KPIS_FILE` adds KPIs and says which series are exported; see
-[config/kpis.yaml](../config/kpis.yaml). Without it, what the boards show by default is exported:
-every KPI of everything together in every window; of campaigns and channels the headlines
-({headlines}) and the models of attribution in every window, every other KPI in
-{short_windows}; of regions and segments the headlines in these. What alert rules are about is
-exported in any case. `kpi-monitor kpis --kpis FILE` lists them with the others
-and warns of what is questionable: a volume without its outcome, a KPI without an objective. Its
-`coefficients` are what some KPIs are multiplied with; without them those are absent.
+[config/kpis.yaml](../config/kpis.yaml). Without the file, the series are exported that the boards
+show by default:
+
+- of the scope `all`: every KPI in every window;
+- of campaigns and channels: the headlines ({headlines}) and the attribution models in every
+  window, and every other KPI in {short_windows};
+- of regions and segments: the headlines in {short_windows}.
+
+KPIs that alert rules use are always exported. `kpi-monitor kpis --kpis FILE` lists your KPIs with
+the others, and warns about questionable definitions: a volume without its outcome, a KPI without an
+objective. The file's `coefficients` are factors of some KPIs. A KPI without its coefficient is
+absent.
 """
 
 _METRICS = """# Metrics
@@ -157,11 +182,14 @@ _METRICS = """# Metrics
 
 ## KPIs
 
-Labels: `scope` ({scopes}), {parts} (empty where the scope does not use them), `window` ({windows});
-money carries `currency` too. Where a KPI rests on something else than itself, `kpi_NAME_n` stands
-beside it, and where it has an interval of 95 %, the metric with `_lower` and `_upper`. A KPI whose
-inputs were not seen is absent, not 0. Only closed windows are exported. What each KPI is stands in
-[kpis.md](kpis.md).
+Labels: `scope` ({scopes}), {parts} (empty if the scope does not use them), `window` ({windows}).
+Metrics of money also have the label `currency`. Beside the metric of a KPI there may be:
+
+- `kpi_NAME_n`: the number of events or users that the value is computed from;
+- the metric's name with `_lower` and `_upper`: the bounds of the 95 % confidence interval.
+
+A KPI whose inputs were not seen is absent, not 0. Only closed windows are exported.
+[kpis.md](kpis.md) defines each KPI.
 
 {kpis}
 
@@ -171,11 +199,11 @@ inputs were not seen is absent, not 0. Only closed windows are exported. What ea
 """
 
 _INTERVALS = {
-    "wilson": "*wilson*, the score interval of a proportion",
-    "mean": "*mean*, by the standard error",
-    "compound": "*compound*, a compound Poisson sum over a known cost, by the delta method",
-    "poisson": "*poisson*, a known cost over a Poisson count, by its score interval",
-    "rank": "*rank*, the values at the ranks that bound the quantile's rank",
+    "wilson": "*wilson*, the Wilson score interval of a proportion",
+    "mean": "*mean*, from the standard error of a mean",
+    "compound": "*compound*, for a compound Poisson sum over a known cost, by the delta method",
+    "poisson": "*poisson*, for a known cost over a Poisson count, by its score interval",
+    "rank": "*rank*, for a quantile: the values at the ranks that bound its rank",
 }
 
 
@@ -189,7 +217,7 @@ def kpis_page(catalogue: Catalogue) -> str:
         )
         for window in WINDOWS
     ]
-    windows.append((f"`{STAGE}`", "the stage that a campaign is in, so far", _every(STEP_MS)))
+    windows.append((f"`{STAGE}`", "the current phase of a campaign, to date", _every(STEP_MS)))
     measures = [
         *((f"`{one.name}`", "sum", one.source, one.help) for one in SUMS),
         *((f"`{one.name}`", "distinct users", one.source, one.help) for one in USER_SETS),
@@ -236,8 +264,10 @@ def _what_it_holds(window: Window) -> str:
     if window.length_ms is not None:
         return f"the last {window.length_ms // 60_000} min"
     if not window.days:
-        return "everything so far; of a campaign, since it began"
-    return f"{window.days} business day{'s' if window.days > 1 else ''}, the last so far"
+        return "all time; of a campaign, since its start"
+    if window.days == 1:
+        return "the current business day, to date"
+    return f"{window.days} business days, of which the last is the current one, to date"
 
 
 def _kpi_row(kpi: Kpi) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""KPIs of customers, and of the ways to attribute an order side by side.
+"""KPIs of customers, and KPIs that compare the attribution models.
 
-Parts of the catalogue in `models.kpi.catalogue`; S0 to S3 are the papers that docs/kpis.md
-names. Absent until orders of customers whose history is known were seen.
+They are a part of the catalogue in `models.kpi.catalogue`; S0 to S3 are the papers that
+docs/kpis.md names. They are absent until an order of a customer with a known history was seen.
 """
 
 from __future__ import annotations
@@ -14,22 +14,25 @@ _HISTORY: Final = ("orders_attributed",)
 
 
 class _Model(NamedTuple):
-    """A way to attribute an order, as it is called in names, titles and help."""
+    """An attribution model, as names, titles and help texts call it."""
 
     name: str
-    """The measures' ending."""
+    """Suffix of its measures."""
     kpi: str
-    """The KPIs' ending."""
+    """Suffix of its KPIs."""
     title_en: str
     title_zh: str
-    by: str
+    credited: str
+    """Where the order is credited to, as help texts say it."""
 
 
 _MODELS: Final = (
     _Model("first", "first_touch", "first touch", "首次触点", "the first click before the order"),
     _Model("last", "last_touch", "last touch", "末次触点", "the last click before the order"),
     _Model("linear", "linear", "linear", "线性归因", "all clicks before the order, in equal parts"),
-    _Model("declared", "declared", "declared", "订单自报", "what the order itself says"),
+    _Model(
+        "declared", "declared", "declared", "订单自报", "where the order itself says it came from"
+    ),
 )
 
 
@@ -45,7 +48,7 @@ def _of_model(model: _Model) -> tuple[Kpi, ...]:
             title_zh=f"{model.title_zh}订单数",
             formula=orders,
             unit="count",
-            help=f"Orders by {model.by}",
+            help=f"Orders, credited to {model.credited}",
             needs=needs,
             outcome=f"roas_{model.kpi}",
             objective="attribution",
@@ -57,7 +60,7 @@ def _of_model(model: _Model) -> tuple[Kpi, ...]:
             title_zh=f"{model.title_zh}销售额",
             formula=revenue,
             unit="money",
-            help=f"Sum of the orders' amounts by {model.by}",
+            help=f"Sum of order amounts, credited to {model.credited}",
             needs=needs,
             n=orders,
             outcome=f"roas_{model.kpi}",
@@ -71,7 +74,7 @@ def _of_model(model: _Model) -> tuple[Kpi, ...]:
             formula=f"spend / {orders}",
             unit="money",
             direction="less",
-            help=f"Spend per order by {model.by}",
+            help=f"Advertising spend per order, credited to {model.credited}",
             needs=("spend_reports",),
             n=orders,
             # Parts of orders are no Poisson count.
@@ -87,7 +90,7 @@ def _of_model(model: _Model) -> tuple[Kpi, ...]:
             formula=f"{revenue} / spend",
             unit="ratio",
             multiple=True,
-            help=f"Revenue per unit of spend, by {model.by}",
+            help=f"Revenue divided by advertising spend, orders credited to {model.credited}",
             needs=needs,
             n=orders,
             min_n=30,
@@ -117,7 +120,7 @@ CUSTOMER_KPIS: Final = (
         formula="(spend + other_cost) / first_orders",
         unit="money",
         direction="less",
-        help="Cost of advertising, channels and labour per new customer (CAC)",
+        help="Total cost of advertising, channels and labour per new customer (CAC)",
         needs=("spend_reports",),
         n="first_orders",
         interval="poisson",
@@ -155,7 +158,7 @@ CUSTOMER_KPIS: Final = (
         title_zh="复购率",
         formula="returning / buyers",
         unit="ratio",
-        help="Buyers with an earlier order, per buyer",
+        help="Distinct users who placed an order that was not their first, per distinct buyer",
         needs=_HISTORY,
         n="buyers",
         interval="wilson",
@@ -169,7 +172,7 @@ CUSTOMER_KPIS: Final = (
         title_zh="客户留存率",
         formula="(buyers - first_orders) / previous(buyers)",
         unit="ratio",
-        help="Buyers who are not new, per buyer of the equal period before",
+        help="Buyers who are not new, per buyer of the previous period of equal length",
         needs=_HISTORY,
         n="buyers",
         min_n=30,
@@ -182,7 +185,8 @@ CUSTOMER_KPIS: Final = (
         title_zh="客户终身价值",
         formula="lifetime_value / first_orders",
         unit="money",
-        help="Net money so far of the customers won here and then, per customer",
+        help="Net revenue to date of the customers whose first order is in the window and scope,"
+        " per such customer",
         n="first_orders",
         min_n=30,
         objective="retention",
@@ -195,7 +199,7 @@ CUSTOMER_KPIS: Final = (
         formula="refund_outflow",
         unit="money",
         direction="less",
-        help="Money paid back, when it was paid, whenever the order was placed",
+        help="Refunded money, counted when it is paid back and not when the order was placed",
         needs=(*_HISTORY, "refunds_made"),
         n="refunds_made",
         outcome="refund_rate",
@@ -209,7 +213,8 @@ CUSTOMER_KPIS: Final = (
         formula="spread(orders_first, orders_last, orders_linear)",
         unit="ratio",
         direction="neither",
-        help="How far first touch, last touch and linear disagree: 0 not at all, 1 completely",
+        help="Disagreement of first touch, last touch and linear attribution: 0 if they agree, 1"
+        " if they disagree completely",
         n="orders_linear",
         min_n=30,
         objective="attribution",

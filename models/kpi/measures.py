@@ -43,60 +43,66 @@ SUMS: Final = (
     Measure("orders", "orders", "orders placed"),
     Measure("refunds", "orders", "refunds"),
     Measure("revenue_gross", "orders", "money of the orders placed"),
-    Measure("revenue_refunded", "orders", "money paid back"),
+    Measure("revenue_refunded", "orders", "refunded money"),
     Measure("spend", "campaigns", "money paid for advertising"),
-    Measure("spend_reports", "campaigns", "reports of cost of any kind"),
+    Measure("spend_reports", "campaigns", "reports of costs of any kind"),
     Measure("registrations", "orders", "accounts opened"),
-    Measure("lead_changes", "orders", "leads that reached any stage"),
+    Measure("lead_changes", "orders", "changes of a lead's stage"),
     Measure("surveys", "orders", "surveys answered"),
     Measure("measurements", "campaigns", "figures measured elsewhere"),
-    Measure("page_views", "clicks", "pages of all visits"),
+    Measure("page_views", "clicks", "pages viewed in all visits"),
     Measure("clicks_paid", "clicks", "clicks that were paid for"),
     Measure("visits_paid", "clicks", "visits that were paid for"),
-    Measure("leads", "orders", "leads won from interest"),
-    Measure("leads_mql", "orders", "leads that marketing qualified"),
-    Measure("leads_sql", "orders", "leads that sales accepted"),
+    Measure("leads", "orders", "new leads"),
+    Measure("leads_mql", "orders", "leads qualified by marketing (MQL)"),
+    Measure("leads_sql", "orders", "leads accepted by sales (SQL)"),
     Measure("leads_opportunity", "orders", "leads that became an opportunity"),
-    Measure("leads_won", "orders", "leads that became a deal"),
+    Measure("leads_won", "orders", "leads won as a deal"),
     Measure("leads_lost", "orders", "leads that were lost"),
-    Measure("nps_answers", "orders", "answers to how likely one is to recommend us, 0 to 10"),
-    Measure("nps_promoters", "orders", "answers of 9 and 10"),
-    Measure("nps_detractors", "orders", "answers of 0 to 6"),
-    Measure("csat_answers", "orders", "answers to how satisfied one is, 1 to 5"),
-    Measure("csat_score", "orders", "sum of the answers to how satisfied one is"),
-    Measure("csat_squares", "orders", "sum of their squares"),
+    Measure("nps_answers", "orders", "answers to the NPS question, 0 to 10"),
+    Measure("nps_promoters", "orders", "NPS answers of 9 and 10"),
+    Measure("nps_detractors", "orders", "NPS answers of 0 to 6"),
+    Measure("csat_answers", "orders", "answers to the satisfaction question, 1 to 5"),
+    Measure("csat_score", "orders", "sum of the satisfaction answers"),
+    Measure("csat_squares", "orders", "sum of the squares of the satisfaction answers"),
     Measure("items", "orders", "items ordered"),
     Measure("other_cost", "campaigns", "money paid for channels and labour"),
     Measure("likes", "campaigns", "likes"),
     Measure("comments", "campaigns", "comments"),
-    Measure("shares", "campaigns", "posts passed on"),
+    Measure("shares", "campaigns", "shares of posts"),
     Measure("brand_searches", "campaigns", "searches for the brand"),
     Measure("mentions", "campaigns", "mentions of the brand"),
     Measure("store_visits", "campaigns", "visits to stores"),
     Measure("sentiment_positive", "campaigns", "favourable mentions"),
-    Measure("sentiment_neutral", "campaigns", "mentions that take no side"),
+    Measure("sentiment_neutral", "campaigns", "neutral mentions"),
     Measure("sentiment_negative", "campaigns", "unfavourable mentions"),
-    Measure("refunds_made", "orders", "refunds, when they were made"),
-    Measure("refund_outflow", "orders", "money paid back, when it was"),
-    Measure("orders_attributed", "orders", "orders of customers whose history is known"),
-    Measure("first_orders", "orders", "first orders of customers ever"),
-    Measure("lifetime_value", "orders", "net money of all orders, booked at the first order"),
-    Measure("orders_declared", "orders", "orders where they say they come from"),
-    Measure("revenue_declared", "orders", "their money"),
-    Measure("orders_first", "orders", "orders by first touch"),
-    Measure("revenue_first", "orders", "their money"),
-    Measure("orders_last", "orders", "orders by last touch"),
-    Measure("revenue_last", "orders", "their money"),
-    Measure("orders_linear", "orders", "orders in equal parts by all touches"),
-    Measure("revenue_linear", "orders", "their money"),
+    Measure("refunds_made", "orders", "refunds, counted when they are made"),
+    Measure("refund_outflow", "orders", "refunded money, counted when it is paid back"),
+    Measure("orders_attributed", "orders", "orders of customers with a known history"),
+    Measure("first_orders", "orders", "first orders of customers"),
+    Measure(
+        "lifetime_value",
+        "orders",
+        "net revenue of all orders of a customer, counted at the first order",
+    ),
+    Measure("orders_declared", "orders", "orders, credited to where they say they came from"),
+    Measure(
+        "revenue_declared", "orders", "money of orders, credited to where they say they came from"
+    ),
+    Measure("orders_first", "orders", "orders, credited to the first touch"),
+    Measure("revenue_first", "orders", "money of orders, credited to the first touch"),
+    Measure("orders_last", "orders", "orders, credited to the last touch"),
+    Measure("revenue_last", "orders", "money of orders, credited to the last touch"),
+    Measure("orders_linear", "orders", "orders, credited to all touches in equal parts"),
+    Measure("revenue_linear", "orders", "money of orders, credited to all touches in equal parts"),
 )
 """The sums of a cell. Money is in whole units of 1/10,000 of the reporting currency."""
 
 USER_SETS: Final = (
-    Measure("visitors_natural", "clicks", "users who clicked or visited unpaid"),
+    Measure("visitors_natural", "clicks", "users who clicked or visited through unpaid traffic"),
     Measure("buyers", "orders", "users who placed an order"),
-    Measure("visitors_paid", "clicks", "users who clicked or visited by a paid way"),
-    Measure("reached", "clicks", "users to whom an advertisement was shown"),
+    Measure("visitors_paid", "clicks", "users who clicked or visited through paid traffic"),
+    Measure("reached", "clicks", "users who were shown an advertisement"),
     Measure("engaged", "orders", "users who registered, became a lead or answered a survey"),
     Measure("returning", "orders", "users who placed an order that was not their first"),
 )
@@ -110,9 +116,9 @@ UNIONS: Final[dict[str, tuple[str, ...]]] = {
 """Unions of sets of distinct users by name; formulas can name them, too."""
 
 DISTRIBUTIONS: Final = (
-    Measure("dwell_ms", "clicks", "how long visits last, in ms"),
-    Measure("order_amount", "orders", "what orders are worth"),
-    Measure("complaint_response_ms", "campaigns", "time from complaint to answer, in ms"),
+    Measure("dwell_ms", "clicks", "duration of visits, in ms"),
+    Measure("order_amount", "orders", "order amounts"),
+    Measure("complaint_response_ms", "campaigns", "time from a complaint to its answer, in ms"),
 )
 """The distributions, of which quantiles are computed. Money is in units of 1/10,000."""
 
@@ -145,8 +151,9 @@ VERSION: Final = max(measure.since for measure in _MEASURES)
 """The version of the measures in the cells that this worker makes."""
 
 PLANNED: Final[dict[str, str]] = {
-    "budget": "what the campaign's advertising may cost in all",
-    "budget_due": "what the plan has for it by now, spread evenly from its start to its end",
+    "budget": "the campaign's budget for advertising",
+    "budget_due": "the part of the budget that is due by now, if it is spread evenly from the"
+    " campaign's start to its end",
 }
 """Amounts from a campaign's plan, available only for campaigns and in the all-time window."""
 

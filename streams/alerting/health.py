@@ -70,7 +70,7 @@ GAP = HealthRule(
 SILENT = HealthRule(
     name="data-silent",
     value=lambda health: float(len(health.silent)),
-    summary_en="A source is silent against its own rhythm; alerts about its KPIs wait",
+    summary_en="A source has been silent for unusually long; alerts about its KPIs wait",
     summary_zh="数据源静默，相关指标告警暂停",
     next_step="See kpi_monitor_source_silent, and look at the producers of that topic",
 )

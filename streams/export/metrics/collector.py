@@ -18,7 +18,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from models.alerts import AlertState
 from models.dead_letters import Reason
-from models.kpi.definition import Catalogue, Kpi, KpiValue
+from models.kpi.definition import Catalogue, Kpi, KpiValue, Unit
+from models.kpi.formula import Formula, Growth, Newest, Quantile, Quotient, Spread
 from models.scope import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
 from streams.export.metrics.comparisons import SPECS as COMPARISON_SPECS
 from streams.export.metrics.comparisons import (
@@ -40,99 +41,195 @@ from streams.kpis.view import Evaluation, KpiView
 _LABELS = ("scope", *PARTS, "window")
 
 
-EVENTS = Spec("kpi_monitor_events", "Source records that were read", ("topic",), counter=True)
+EVENTS = Spec(
+    "kpi_monitor_events",
+    "Total number of source records read, duplicates and dead letters included",
+    ("topic",),
+    counter=True,
+)
 DUPLICATES = Spec(
-    "kpi_monitor_duplicates", "Events whose id was counted before", ("topic",), counter=True
+    "kpi_monitor_duplicates",
+    "Total number of events not counted because their id was counted before",
+    ("topic",),
+    counter=True,
 )
 LATE = Spec(
-    "kpi_monitor_late_events", "Events behind the watermark that still counted", ("topic",), True
+    "kpi_monitor_late_events",
+    "Total number of events that arrived behind the watermark and were still counted",
+    ("topic",),
+    counter=True,
 )
-MIS_KEYED = Spec("kpi_monitor_mis_keyed", "Records whose key is not their user", ("topic",), True)
-UNKNOWN = Spec("kpi_monitor_unknown_campaigns", "Events of campaigns not defined", ("topic",), True)
+MIS_KEYED = Spec(
+    "kpi_monitor_mis_keyed",
+    "Total number of records whose key is not the id of their user (in the topic of campaigns, of"
+    " their campaign); they are counted",
+    ("topic",),
+    counter=True,
+)
+UNKNOWN = Spec(
+    "kpi_monitor_unknown_campaigns",
+    "Total number of events that name a campaign that is not defined",
+    ("topic",),
+    counter=True,
+)
 DEAD_LETTERS = Spec(
-    "kpi_monitor_dead_letters", "Records that were not counted", ("topic", "reason"), True
+    "kpi_monitor_dead_letters",
+    "Total number of records that could not be counted",
+    ("topic", "reason"),
+    counter=True,
 )
-LAG = Spec("kpi_monitor_lag_seconds", "Age of the oldest source record that is not read")
-BEHIND = Spec("kpi_monitor_lag_records", "Source records that wait", ("topic", "partition"))
+LAG = Spec(
+    "kpi_monitor_lag_seconds",
+    "Age in seconds of the oldest unread source record; absent until all partitions were read from",
+)
+BEHIND = Spec(
+    "kpi_monitor_lag_records",
+    "Number of records of a source partition that are not read yet",
+    ("topic", "partition"),
+)
 FRONTIER = Spec(
-    "kpi_monitor_frontier_timestamp_seconds", "Event time up to which all windows are closed"
+    "kpi_monitor_frontier_timestamp_seconds",
+    "Event time up to which all windows are closed, in seconds since the Unix epoch; absent"
+    " before the first window is closed",
 )
 WINDOWS_WAITING = Spec(
-    "kpi_monitor_windows_waiting", "Windows that are complete and wait to be closed"
+    "kpi_monitor_windows_waiting", "Number of windows that are complete and not closed yet"
 )
 WINDOWS_CLOSED = Spec(
-    "kpi_monitor_windows_closed", "Windows that were closed by this worker", (), True
+    "kpi_monitor_windows_closed",
+    "Total number of windows closed since this worker took over the KPIs",
+    counter=True,
 )
-REPORTING = Spec("kpi_monitor_sources_reporting", "Source partitions that have reported")
-EXPECTED = Spec("kpi_monitor_sources_expected", "Source partitions there should be")
+REPORTING = Spec("kpi_monitor_sources_reporting", "Number of source partitions that have reported")
+EXPECTED = Spec("kpi_monitor_sources_expected", "Number of source partitions that should report")
 ALERT = Spec(
     "kpi_monitor_alert_active",
-    "1 for an alert that is pending or firing",
+    "1 for an alert that is pending or firing; absent once it is resolved",
     ("rule", "severity", "category", "state", "scope", *PARTS),
 )
-SERIES = Spec("kpi_monitor_series_exported", "KPI series in this scrape, those of comparisons too")
-MIN_N = Spec("kpi_min_n", "Below so many, a KPI's value is not significant", ("kpi",))
-LEFT_OUT = Spec("kpi_monitor_series_left_out", "KPI series over the limit, not in this scrape")
+SERIES = Spec(
+    "kpi_monitor_series_exported",
+    "Number of KPI series in this scrape, comparisons included",
+)
+MIN_N = Spec(
+    "kpi_min_n",
+    "Smallest number of events or users (n) at which a value of the KPI is significant",
+    ("kpi",),
+)
+LEFT_OUT = Spec(
+    "kpi_monitor_series_left_out",
+    "Number of KPI series that exceed KPI_LARGEST_SERIES_COUNT and are not in this scrape",
+)
 COMPARISONS_LEFT_OUT = Spec(
     "kpi_monitor_comparison_series_left_out",
-    "Series of comparisons over the limit, not in this scrape; they are cut before KPIs are",
+    "Number of series of comparisons that exceed KPI_LARGEST_SERIES_COUNT and are not in this"
+    " scrape; they are left out before KPIs are",
 )
 OVERLAPPING = Spec(
-    "kpi_monitor_overlapping_reports", "Reports refused because they overlap others", (), True
+    "kpi_monitor_overlapping_reports",
+    "Total number of ingest reports refused because they overlap reports that are applied, since"
+    " this worker took over the KPIs",
+    counter=True,
 )
-CORRECTIONS = Spec("kpi_monitor_corrections", "Closed windows that late data changed", (), True)
+CORRECTIONS = Spec(
+    "kpi_monitor_corrections",
+    "Total number of closed windows evaluated again because of late data, since this worker took"
+    " over the KPIs",
+    counter=True,
+)
 UNCORRECTED = Spec(
-    "kpi_monitor_uncorrected_panes", "Late panes whose windows were forgotten already", (), True
+    "kpi_monitor_uncorrected_panes",
+    "Total number of 10 s intervals with late events of which no window could be corrected any"
+    " more",
+    counter=True,
 )
-RUNNING = Spec("kpi_monitor_running", "1 once the worker has its state and reads")
-RECOVERED = Spec("kpi_monitor_recovery_ratio", "Share of the state that is rebuilt, 0 to 1")
+RUNNING = Spec(
+    "kpi_monitor_running",
+    "1 if the worker has restored its state and reads its sources, 0 if not",
+)
+RECOVERED = Spec(
+    "kpi_monitor_recovery_ratio",
+    "Share of the state that is restored from the changelogs, 0 to 1",
+)
 CLOCK_SKEW = Spec(
-    "kpi_monitor_clock_skew_seconds", "By how much this machine's clock is ahead of the broker's"
+    "kpi_monitor_clock_skew_seconds",
+    "Seconds by which this machine's clock is ahead of the broker's; below 0 if it is behind",
 )
-CHECKPOINTS = Spec("kpi_monitor_checkpoints", "Checkpoints written by this worker", (), True)
+CHECKPOINTS = Spec(
+    "kpi_monitor_checkpoints",
+    "Total number of checkpoints written by this worker",
+    counter=True,
+)
 CHECKPOINT_FAILURES = Spec(
-    "kpi_monitor_checkpoint_failures", "Attempts to write a checkpoint that failed", (), True
+    "kpi_monitor_checkpoint_failures",
+    "Total number of failed attempts of this worker to write a checkpoint",
+    counter=True,
 )
 LOST = Spec(
-    "kpi_monitor_lost_records", "Records removed from the broker before they were read", (), True
+    "kpi_monitor_lost_records",
+    "Total number of records that the broker removed before this worker read them",
+    counter=True,
 )
 ISOLATED = Spec(
-    "kpi_monitor_isolated_records", "Records set aside because a stage failed on them", (), True
+    "kpi_monitor_isolated_records",
+    "Total number of records that this worker failed to process and sent to the dead letters",
+    counter=True,
 )
-GAPS = Spec("kpi_monitor_gaps", "Stretches of event time, ended lately, that lack records")
+GAPS = Spec(
+    "kpi_monitor_gaps",
+    "Number of intervals of event time with lost records that ended in the last 15 minutes of"
+    " event time",
+)
 WINDOW_COMPLETE = Spec(
-    "kpi_monitor_window_complete", "1 if nothing is missing in the newest window", ("window",)
+    "kpi_monitor_window_complete",
+    "1 if no records of the newest window were lost, 0 if some were",
+    ("window",),
 )
 KPI_COMPLETE = Spec(
     "kpi_monitor_kpi_complete",
-    "1 if a KPI rests on everything in the newest window: nothing lost, no source silent",
+    "1 if the KPI is complete in the newest window (no records lost, none of its sources silent),"
+    " 0 if not",
     ("kpi", "window"),
 )
 EXHAUSTED = Spec(
     "kpi_monitor_budget_exhausted_timestamp_seconds",
-    "When a campaign will have spent its budget if it goes on as it did since its start",
+    "Time at which a campaign will have spent its budget at its average pace since its start, in"
+    " seconds since the Unix epoch; absent without a start, a budget or spend, and once the"
+    " campaign has ended",
     ("campaign",),
 )
 WATERMARK = Spec(
     "kpi_monitor_watermark_timestamp_seconds",
-    "Event time up to which a source partition is complete",
+    "Event time up to which a source partition is complete, in seconds since the Unix epoch;"
+    " absent before its first event",
     ("topic", "partition"),
 )
 INCOMPLETE_PANES = Spec(
-    "kpi_monitor_incomplete_panes", "Panes of 10 s that have events and are not complete yet"
+    "kpi_monitor_incomplete_panes",
+    "Number of 10 s intervals of event time that have events and are not complete yet",
 )
 SILENT = Spec(
     "kpi_monitor_source_silent",
-    "1 for a source that is silent against its own rhythm; without a partition, the whole topic",
+    "1 for a source that has been silent for unusually long; the label partition is empty if the"
+    " whole topic is silent; absent for sources that are not silent",
     ("topic", "partition"),
 )
 WAITING = Spec(
     "kpi_monitor_source_waiting",
-    "1 for a source that waits for Redis: the customers can't be asked",
+    "1 for a source partition that waits for Redis, which stores the customers; absent for"
+    " partitions that do not wait",
     ("topic", "partition"),
 )
-DELIVERED = Spec("kpi_monitor_alerts_delivered", "Alerts taken by Alertmanager", (), True)
-DELIVERY_FAILURES = Spec("kpi_monitor_delivery_failures", "Deliveries that failed", (), True)
+DELIVERED = Spec(
+    "kpi_monitor_alerts_delivered",
+    "Total number of alerts that Alertmanager accepted from this worker",
+    counter=True,
+)
+DELIVERY_FAILURES = Spec(
+    "kpi_monitor_delivery_failures",
+    "Total number of failed deliveries of alerts by this worker",
+    counter=True,
+)
 
 SPECS = (
     *(value for value in list(globals().values()) if isinstance(value, Spec)),
@@ -243,11 +340,18 @@ class KpiMetrics:
     def _metrics_of(self, kpi: Kpi, rows: Iterable[_Row]) -> Iterator[Metric]:
         money = kpi.unit == "money"
         labels = (*_LABELS, "currency") if money else _LABELS
-        value_metric = GaugeMetricFamily(kpi.metric, kpi.help, labels=labels)
-        n_metric = GaugeMetricFamily(f"kpi_{kpi.name}_n", f"n of: {kpi.help}", labels=_LABELS)
+        value_metric = GaugeMetricFamily(kpi.metric, _help_of(kpi), labels=labels)
+        n_metric = GaugeMetricFamily(
+            f"kpi_{kpi.name}_n",
+            f"Number of events or users that {kpi.metric} is computed from",
+            labels=_LABELS,
+        )
         bounds = [
             GaugeMetricFamily(
-                f"{kpi.metric}_{side}", f"{side} bound of 95 % of: {kpi.help}", labels=labels
+                f"{kpi.metric}_{side}",
+                f"{side.capitalize()} bound of the 95% confidence interval of {kpi.metric}; absent"
+                " if no interval can be computed",
+                labels=labels,
             )
             for side in (("lower", "upper") if kpi.interval != "none" else ())
         ]
@@ -323,6 +427,41 @@ class _Row(NamedTuple):
     scope: Scope
     values: Mapping[str, KpiValue]
     series: Series
+
+
+_UNITS: Mapping[Unit, str] = {
+    "count": "",
+    "users": "",
+    "ratio": "; a ratio, 1 is 100%",
+    "money": "; in units of the label currency",
+    "seconds": "; in seconds",
+    "score": "",
+}
+"""Units of KPIs, as HELP texts name them."""
+_NO_VALUE: Mapping[type[Formula], str] = {
+    Quotient: "if the divisor is 0",
+    Quantile: "without a value in the window",
+    Spread: "if all of its parts are 0",
+    Newest: "without a measurement in the window",
+    Growth: "without a measurement in one of the periods",
+}
+"""By type of formula, when it has no value."""
+
+
+def _help_of(kpi: Kpi) -> str:
+    """Return the HELP text of a KPI: what is measured, its unit, and when it is absent.
+
+    Example: ``Advertising spend per click; in units of the label currency; absent without any
+    spend reports on the business day, or if the divisor is 0``.
+    """
+    absent = []
+    if kpi.needs:
+        absent.append(f"without any {' or '.join(kpi.needs).replace('_', ' ')} on the business day")
+    if type(kpi.parsed) in _NO_VALUE:
+        absent.append(_NO_VALUE[type(kpi.parsed)])
+    if kpi.looks_back:
+        absent.append("if the period before is not known completely")
+    return f"{kpi.help}{_UNITS[kpi.unit]}" + (f"; absent {', or '.join(absent)}" if absent else "")
 
 
 def _with_bounds(name: str, value: KpiValue, row: _Row) -> bool:

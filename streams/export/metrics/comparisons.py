@@ -18,17 +18,20 @@ _LABELS = ("kpi", "scope", *PARTS, "window", "reference")
 
 REFERENCE = Spec(
     "kpi_monitor_reference",
-    "A KPI's value in the reference period: the equal one before, or the same a week before",
+    "Value of a KPI in the reference period, in the KPI's unit: previous is the period of equal"
+    " length before, last_week the same period a week before; absent if the reference period was"
+    " not observed completely",
     _LABELS,
 )
 CHANGE = Spec(
     "kpi_monitor_change_ratio",
-    "The newest whole quarter's value over that of the reference period, less 1",
+    "Change of a KPI from the reference period to the newest whole quarter of an hour: value /"
+    " reference - 1; absent if the reference is not above 0",
     _LABELS,
 )
 SIGNIFICANT = Spec(
     "kpi_monitor_change_significant",
-    "1 if chance does not explain the change at 95 %, 0 if it may; absent where that is not told",
+    "1 if the change is statistically significant at the 95% level, 0 if not; absent if not tested",
     _LABELS,
 )
 

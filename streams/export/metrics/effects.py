@@ -12,7 +12,8 @@ from streams.kpis.view import Effect
 
 EFFECT = Spec(
     "kpi_monitor_effect",
-    "A KPI of a campaign over equal times before and after the moment at which it was changed",
+    "Value of a KPI of a campaign in periods of equal length before and after a change of the"
+    " campaign, in the KPI's unit; absent if one of the periods was not observed completely",
     ("campaign", "change", "what", "kpi", "period"),
 )
 

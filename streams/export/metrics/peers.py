@@ -14,11 +14,15 @@ from streams.export.report_queries import OUTLIERS_SHOWN
 
 Z = Spec(
     "kpi_monitor_peer_z",
-    f"Modified z-score of an outlier among its peers, beyond {Z_LIMIT} either way;"
-    f" the {OUTLIERS_SHOWN} largest of a window",
+    f"Modified z-score of an outlier among its peers, above {Z_LIMIT} or below -{Z_LIMIT}; absent"
+    f" for values that are no outliers and beyond the {OUTLIERS_SHOWN} largest of a window",
     ("kpi", "scope", *PARTS, "window"),
 )
-OUTLIERS = Spec("kpi_monitor_peer_outliers", "Outliers among peers, all of them", ("window",))
+OUTLIERS = Spec(
+    "kpi_monitor_peer_outliers",
+    "Number of outliers among peers in a window; absent if records of the window were lost",
+    ("window",),
+)
 
 SPECS = (Z, OUTLIERS)
 

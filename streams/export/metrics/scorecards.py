@@ -14,43 +14,64 @@ from streams.export.metrics.families import Sample, Spec, family
 _CARD = ("scorecard", "scope", *PARTS)
 _INDICATOR = (*_CARD, "dimension", "kpi")
 
-POINTS = Spec("kpi_scorecard_points", "Points of a card, 60 at base and 100 at stretch", _CARD)
-COVERAGE = Spec("kpi_scorecard_coverage_ratio", "Share of a card's weight that has data", _CARD)
+POINTS = Spec(
+    "kpi_scorecard_points",
+    "Points of a scorecard, 0 to 120: 60 at the base value, 100 at the stretch value; absent if no"
+    " indicator counts",
+    _CARD,
+)
+COVERAGE = Spec(
+    "kpi_scorecard_coverage_ratio",
+    "Share of a scorecard's weight whose indicators count, 0 to 1",
+    _CARD,
+)
 DIMENSION_POINTS = Spec(
-    "kpi_scorecard_dimension_points", "Points of a dimension", (*_CARD, "dimension")
+    "kpi_scorecard_dimension_points",
+    "Points of a dimension of a scorecard, 0 to 120; absent if none of its indicators counts",
+    (*_CARD, "dimension"),
 )
 DIMENSION_COVERAGE = Spec(
     "kpi_scorecard_dimension_coverage_ratio",
-    "Share of a dimension's weight that has data",
+    "Share of a dimension's weight whose indicators count, 0 to 1",
     (*_CARD, "dimension"),
 )
 DIMENSION_WEIGHT = Spec(
     "kpi_scorecard_dimension_weight_ratio",
-    "Weight of a dimension, normalised",
+    "Weight of a dimension as a share of its scorecard, 0 to 1",
     (*_CARD, "dimension"),
 )
 INDICATOR_POINTS = Spec(
-    "kpi_scorecard_indicator_points", "Points of an indicator that counts", _INDICATOR
+    "kpi_scorecard_indicator_points",
+    "Points of an indicator, 0 to 120; absent if it does not count: without data, not significant,"
+    " or exempt",
+    _INDICATOR,
 )
 ATTAINMENT = Spec(
     "kpi_scorecard_indicator_attainment_ratio",
-    "Attainment of an indicator's base or stretch value",
+    "Attainment of an indicator's base or stretch value, 1 if it is reached exactly; absent"
+    " without data",
     (*_INDICATOR, "target"),
 )
-TARGET = Spec("kpi_scorecard_indicator_target", "Base or stretch value", (*_INDICATOR, "target"))
+TARGET = Spec(
+    "kpi_scorecard_indicator_target",
+    "Base or stretch value of an indicator, in the KPI's unit",
+    (*_INDICATOR, "target"),
+)
 STATE = Spec(
     "kpi_scorecard_indicator_state",
-    f"1 for where an indicator stands: {', '.join(IndicatorState)}",
+    f"1 for the current state of an indicator: {', '.join(IndicatorState)}",
     (*_INDICATOR, "state"),
 )
 EXCESS_LOSS = Spec(
     "kpi_funnel_excess_loss_orders",
-    "Orders lost at a step of the funnel in the last hour beyond the usual of the week",
+    "Number of orders lost at a step of the funnel in the last hour beyond the usual loss of the"
+    " last seven business days; 0 if no more than usual was lost",
     ("scope", *PARTS, "step"),
 )
 WORST_STEP = Spec(
     "kpi_funnel_worst_step",
-    "1 for the step of the funnel with the largest excess loss that chance does not explain",
+    "1 for the step of the funnel with the largest statistically significant excess loss; absent"
+    " if there is none",
     ("scope", *PARTS, "step"),
 )
 

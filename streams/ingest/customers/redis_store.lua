@@ -1,15 +1,35 @@
--- Adds entries to the logs of customers and returns the logs that orders depend on.
--- KEYS[1]: a hash that marks, for each source that has entries here, that they are; its field
---   'arrived' counts entries, and while logs are made anew, 'anew' has the token of who makes them.
--- ARGV: prefix of the keys of logs | the source | '1' if the source must be marked, a token to
---   make logs anew, or '' | seconds a log is kept | seconds a log without orders is kept |
---   lookback in ms | up to when orders are settled, ms | most touches of a log | most orders and
---   refunds | how many pairs | pairs of customer and entry, each two bytes of length and the bytes.
--- A log is a hash of touches and a list of orders and refunds, each with its number in the
--- order of arrival, in 8 bytes. An entry is found again by its head of 19 bytes: kind,
--- partition, offset, time; it is not added twice. Returns for each entry that changes anything
--- its place among the pairs, from 0, and then '-' for an order or refund that is not kept, or
--- its number and the whole log, each entry after its length and number.
+-- Adds entries to the logs of customers. Returns the log of each customer for whom an entry may
+-- change what is counted.
+--
+-- A customer's log has two keys: a hash of touches (clicks) at prefix .. customer, and a list of
+-- orders and refunds at prefix .. customer .. ':orders'. An entry is its head of 19 bytes (kind,
+-- partition, offset, time) and a body. It is stored with its number in the order of arrival, in 8
+-- bytes. The head identifies an entry: an entry with the same head is not added again.
+--
+-- KEYS[1]: a hash with one field, the mark, for each source that has entries in this Redis. Its
+--   field 'arrived' counts entries. While the logs are rebuilt, its field 'anew' holds the token
+--   of the process that rebuilds them.
+-- ARGV[1]: prefix of the keys of logs
+-- ARGV[2]: the source
+-- ARGV[3]: the mode. '1': the source must have its mark. A longer text: the token of a rebuild.
+--   '': the source gets its mark.
+-- ARGV[4]: seconds for which a log with orders is kept
+-- ARGV[5]: seconds for which a log without orders is kept
+-- ARGV[6]: lookback in ms: how long before an order a touch counts
+-- ARGV[7]: event time up to which orders are settled, in ms
+-- ARGV[8]: largest number of touches in a log
+-- ARGV[9]: largest number of orders and refunds in a log
+-- ARGV[10]: number of pairs in ARGV[11]
+-- ARGV[11]: pairs of customer and entry, each as a length of two bytes and the bytes
+--
+-- Returns a flat list with two items for each order or refund, and for each touch with an order
+-- within its lookback: the place of the entry among the pairs, from 0, and the entry's number in 8
+-- bytes followed by the whole log. Each entry of the log is its length in 2 bytes, its number, its
+-- head and its body. For an order or refund that is not kept the second item is '-'.
+--
+-- Example: the log of customer A has a click at 12:00, customer B is new. The pairs are (A, order
+-- at 12:10) and (B, click at 12:11). The answer has one place, 0, with A's click and order. B's
+-- click is stored, but no order depends on it.
 local prefix, source, mode, kept_s, touches_kept_s = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local lookback_ms, settled_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
 local most_touches, most_orders = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -32,6 +52,7 @@ end
 local function time_of(head) return (struct.unpack('>I8', head, 12)) end
 local function number_of(data) return (struct.unpack('>I8', data)) end
 
+-- Returns whether an order's time is from from_ms to until_ms, both included.
 local function order_within(others, from_ms, until_ms)
   for n = 1, #others do
     local head = others[n]:sub(NUMBER + 1, NUMBER + HEAD)
@@ -43,7 +64,8 @@ local function order_within(others, from_ms, until_ms)
   return false
 end
 
--- Touches that no order can look back to any more are of no use.
+-- Removes touches that no order can look back to any more: they are older than the lookback of
+-- all orders to come, and no order of the log is within their lookback.
 local function trim(key, others)
   local before = settled_ms - lookback_ms
   local heads = redis.call('HKEYS', key)
@@ -55,7 +77,8 @@ local function trim(key, others)
   end
 end
 
--- Returns the entry's number, which is that given if it is new; nil if it is not kept.
+-- Returns the number of the touch: the given number if it is new, its old number if it was added
+-- before, nil if the log is full.
 local function add_touch(key, others, number, head, body)
   if redis.call('HSETNX', key, head, struct.pack('>I8', number) .. body) == 0 then
     return number_of(redis.call('HGET', key, head))
@@ -69,7 +92,8 @@ local function add_touch(key, others, number, head, body)
   return number
 end
 
--- Returns the entry's number, which is that given if it is new; nil if it is not kept.
+-- Returns the number of the order or refund: the given number if it is new, its old number if it
+-- was added before, nil if the log is full. Searches from the newest entry.
 local function add_other(list, others, number, entry)
   local head = entry:sub(1, HEAD)
   for n = #others, 1, -1 do
@@ -81,6 +105,7 @@ local function add_other(list, others, number, entry)
   return number
 end
 
+-- Returns all entries of a log as one string.
 local function whole_log(key, others)
   local parts = {}
   local touches = redis.call('HGETALL', key)

@@ -13,7 +13,7 @@ may be newer than the head. A replayed report is added only to buckets with a sm
 
 The bucket of a business day is built from its quarters once the day is settled. Before that it
 would change, and be rewritten, with every checkpoint. Days that expire are added to the all-time
-bucket. Days on which the stage of a campaign begins are *pinned*: their quarters are kept as long
+bucket. Days on which a phase of a campaign begins are *pinned*: their quarters are kept as long
 as days are, so that a window that begins within such a day stays exact.
 """
 
