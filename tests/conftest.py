@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,23 +10,7 @@ import pytest
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.valkey import EmbeddedValkey
 from tests.support import data
-
-IN_CI = os.environ.get("CI") == "true"
-
-
-def missing(what: str) -> None:
-    """Fail in CI; elsewhere skip with the reason."""
-    if IN_CI:
-        pytest.fail(f"{what} is missing, and CI must have it")
-    pytest.skip(f"{what} is missing")
-
-
-def program(name: str) -> str:
-    """Return a program's path, or end the test as `missing` does."""
-    found = shutil.which(name)
-    if found is None:
-        missing(f"{name} (see scripts/debian-packages.sh)")
-    return str(found)
+from tests.support.needed import missing
 
 
 @pytest.fixture(scope="session")

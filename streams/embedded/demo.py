@@ -208,7 +208,7 @@ async def _play(
     length_ms = round(SCENARIO_LENGTH_S * SPEED * 1000)
     made.add(Scenario(scenario, begin_ms, begin_ms + length_ms))
     if not seconds:
-        for again in _again(scenario, first_ms=begin_ms, length_ms=length_ms):
+        for again in recurring_faults(scenario, first_ms=begin_ms, length_ms=length_ms):
             made.add(again)
     feed_ms = round(seconds * SPEED * 1000) or WITHOUT_END_DAYS * DAY_MS
     watch = asyncio.create_task(
@@ -230,7 +230,7 @@ async def _play(
         await watch
 
 
-def _again(scenario: str, *, first_ms: int, length_ms: int) -> Iterator[Scenario]:
+def recurring_faults(scenario: str, *, first_ms: int, length_ms: int) -> Iterator[Scenario]:
     """Yield every scenario as a recurring one, round-robin after the first occurrence."""
     every_ms = round(AGAIN_EVERY_S * 1000)
     in_turn = [name for name in SCENARIOS if name != scenario] + [scenario]

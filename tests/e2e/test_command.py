@@ -73,9 +73,8 @@ def test_check_names_file_line_and_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_wrong_number_of_partitions_is_refused_with_the_remedy(
-    kafka: EmbeddedKafka, tmp_path: Path
-) -> None:
+def test_wrong_partition_count_is_refused(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """A worker refuses topics with another number of partitions, and says which setting fits."""
     cluster = Cluster(kafka.address, tmp_path)
     cluster.command("topics", "--create")
     cluster.settings["KPI_PARTITIONS"] = "7"
@@ -106,7 +105,8 @@ def test_a_synthetic_feed_and_a_mapped_file_are_sent(kafka: EmbeddedKafka, tmp_p
 
 
 @pytest.mark.integration
-def test_the_demo_counts_exactly_and_its_alert_comes_and_goes(tmp_path: Path) -> None:
+def test_demo_counts_exactly(tmp_path: Path) -> None:
+    """The demo counts every event exactly, and its alert fires and resolves."""
     report = tmp_path / "report.json"
     done = run("demo", "--for", "75s", "--json", str(report), "--port", "0")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -28,8 +28,8 @@ from streams.errors import ConfigError, FeedError, StateError
 from streams.ingest.events.decoding import EventDecoder, Rejected
 from streams.operations import event_files
 from streams.operations.event_files import FileMapping
-from tests.fuzz import edits, fuzzed, json_values
 from tests.support.at_once import settled
+from tests.support.fuzzing import edits, fuzzed, json_values
 from tests.support.offline import NOON, event, ingest_job, record
 
 KINDS = {"clicks": "click", "orders": "order_placed", "campaigns": "spend_reported"}
@@ -177,9 +177,8 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 @fuzzed
 @given(st.data())
-def test_a_file_of_configuration_is_read_or_refused_with_its_place(
-    name: str, tmp_path: Path, data: st.DataObject
-) -> None:
+def test_config_file_is_read_or_refused(name: str, tmp_path: Path, data: st.DataObject) -> None:
+    """Any bytes in a configuration file are read, or refused with the file's name."""
     model, valid = FILES[name]
     file = tmp_path / "file.yaml"
     file.write_bytes(data.draw(edits(valid) | st.binary(max_size=80)))

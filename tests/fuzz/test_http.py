@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.window import BusinessDay
-from streams.engine.contracts import Position
 from streams.engine.runtime.running_job import EngineStats
 from streams.export.report_queries import ReportQueries
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
-from tests.fuzz import edits, fuzzed
-from tests.support.offline import NOON, Path, event
+from tests.support.fuzzing import edits, fuzzed
+from tests.support.offline import NOON, UNUSED_POSITION, Path, event
 
 PATHS = ("/", "/live.js", "/metrics", "/healthz", "/readyz", "/api/live", "/api/stream")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
@@ -32,7 +31,7 @@ def port() -> Iterator[int]:
     path = Path()
     path.feed([event(at=NOON, event_id="a"), event("order_placed", at=NOON + 9, event_id="b")])
     path.finish()
-    path.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=path.now_ms + 10_000)
+    path.kpis.tick(UNUSED_POSITION, now_ms=path.now_ms + 10_000)
     view = WorkerView(
         worker="w",
         now_ms=NOON,
@@ -87,9 +86,8 @@ def judge(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("version", ["=0.0.4", "one", "1.x", "", "-1"])
-def test_a_version_that_is_no_number_is_answered_in_the_usual_format(
-    port: int, version: str
-) -> None:
+def test_malformed_version_gets_plain_text(port: int, version: str) -> None:
+    """A scrape that asks for a version that is no number gets the plain text format."""
     accept = f"text/plain;version={version}, application/openmetrics-text;version={version}"
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     client.request("GET", "/metrics", headers={"Accept": accept})

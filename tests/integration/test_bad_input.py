@@ -26,7 +26,8 @@ def cluster(kafka: EmbeddedKafka, tmp_path: Path) -> Iterator[Cluster]:
     made.stop()
 
 
-def test_bad_records_are_counted_listed_and_the_good_ones_unchanged(cluster: Cluster) -> None:
+def test_bad_records_become_dead_letters(cluster: Cluster) -> None:
+    """Bad records are counted and listed with their reason; good records count as usual."""
     now = int(time.time() * 1000)
     cluster.send(
         "clicks",

@@ -38,9 +38,8 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
 
 
 @pytest.mark.parametrize("name", PLAYED)
-def test_nothing_is_lost_or_counted_twice_or_said_that_is_not_so(
-    name: str, outcomes: dict[str, Outcome]
-) -> None:
+def test_fault_changes_no_result(name: str, outcomes: dict[str, Outcome]) -> None:
+    """A fault loses no event, counts none twice, and leads to no wrong value."""
     outcome = outcomes[name]
     if outcome.not_played:
         pytest.skip(outcome.not_played)
@@ -53,7 +52,8 @@ def test_nothing_is_lost_or_counted_twice_or_said_that_is_not_so(
         assert outcome.windows > 20
 
 
-def test_the_harness_sees_a_worker_that_forgets_events(outcomes: dict[str, Outcome]) -> None:
+def test_sabotage_is_detected(outcomes: dict[str, Outcome]) -> None:
+    """The harness detects a worker that drops events."""
     outcome = outcomes[SABOTAGE]
     assert outcome.windows_wrong > 0
     assert any("values differ" in why for why in outcome.failures)

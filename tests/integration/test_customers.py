@@ -126,7 +126,8 @@ def test_crashes_and_replays_count_every_entry_once(
     assert held < touches, "touches of no use were not trimmed"
 
 
-def test_the_script_tells_what_memory_tells(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+def test_script_equals_the_model_in_memory(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    """The Lua script returns the same logs as the model in memory."""
     entries = history(7)
 
     async def both() -> None:
@@ -169,7 +170,9 @@ def test_a_redis_that_evicts_is_refused(tmp_path: Path) -> None:
         asyncio.run(play(server))
 
 
-def test_a_full_redis_makes_it_wait_without_telling_values(tmp_path: Path) -> None:
+def test_full_redis_makes_the_worker_wait(tmp_path: Path) -> None:
+    """A full Redis makes the worker wait, and the error shows no values of customers."""
+
     class Full(EmbeddedValkey):
         options = ("--maxmemory", "1mb", "--maxmemory-policy", "noeviction")
 
@@ -196,9 +199,11 @@ def test_no_redis_makes_it_wait(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
-def test_a_source_that_was_never_there_does_not_vouch_for_the_others(
+def test_new_source_does_not_hide_lost_customers(
     valkey: EmbeddedValkey, client: redis.Redis
 ) -> None:
+    """After Redis lost its data, a new source does not hide the loss from known sources."""
+
     async def play() -> None:
         customers = store(valkey)
         await customers.record(history(1)[:5], source="clicks/0", known=False, settled_ms=0)
@@ -211,9 +216,8 @@ def test_a_source_that_was_never_there_does_not_vouch_for_the_others(
     asyncio.run(play())
 
 
-def test_who_only_clicks_is_forgotten_sooner_than_who_orders(
-    valkey: EmbeddedValkey, client: redis.Redis
-) -> None:
+def test_click_logs_expire_before_order_logs(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    """The log of a customer who only clicks expires earlier than that of one who orders."""
     one, two, three = (number.to_bytes(8) for number in (1, 2, 3))
     click = to_bytes(TOUCH, 0, 1, NOW, Touch("c1", "search"))
     order = to_bytes(ORDER, 0, 1, NOW, Order(1, 100, "none", "", "", "", 1))
@@ -236,9 +240,8 @@ def test_who_only_clicks_is_forgotten_sooner_than_who_orders(
     assert 0 <= 10**8 - client.ttl(key + two + b":orders") < 60
 
 
-def test_a_till_counts_where_it_says_once_its_log_is_full(
-    valkey: EmbeddedValkey, client: redis.Redis
-) -> None:
+def test_full_log_counts_as_declared(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    """Once a customer's log is full, orders count at the campaign that they name."""
     till = (1).to_bytes(8)
     entries = [
         (till, to_bytes(ORDER, 0, number, NOW, Order(number, 100, "c1", "shop", "", "", 1)))
@@ -265,9 +268,9 @@ def test_a_till_counts_where_it_says_once_its_log_is_full(
     }
 
 
-def test_of_two_that_make_customers_anew_the_later_one_does(
-    valkey: EmbeddedValkey, client: redis.Redis
-) -> None:
+def test_later_of_two_rebuilds_wins(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    """If customers are rebuilt twice at the same time, only the later rebuild may write."""
+
     async def play() -> None:
         customers, entries = store(valkey), history(1)[:5]
         await customers.begin_anew("anew-first")

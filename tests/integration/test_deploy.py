@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from streams.settings import Settings
-from tests.conftest import program
+from tests.support.needed import program
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -81,9 +81,8 @@ def test_one_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[0] == found[1] == found[2] == [downloads[0] / "kafka.jar"]
 
 
-def test_a_broker_that_does_not_come_up_shows_the_end_of_its_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_broker_start_shows_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the broker does not start, the error shows the end of its log."""
     resolve_jars()
     monkeypatch.setattr(
         embedded_kafka, "_PROPERTIES", embedded_kafka._PROPERTIES + "broker.id=nonsense\n"

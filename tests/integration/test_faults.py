@@ -59,9 +59,10 @@ def delete_records(cluster: Cluster, topic: str, *, before: int) -> None:
     client.close()
 
 
-def test_a_record_on_which_a_stage_fails_is_set_aside_and_the_rest_counted(
+def test_poison_record_is_set_aside(
     cluster: Cluster,
 ) -> None:
+    """A record on which a stage fails becomes a dead letter; all other records are counted."""
     cluster.start("a", module="tests.support.faulty_worker")
     clicks(cluster, [f"first-{number}" for number in range(50)])
     assert counted(cluster, 50)["counted"] == 50
@@ -81,9 +82,13 @@ def test_a_record_on_which_a_stage_fails_is_set_aside_and_the_rest_counted(
     assert "kpi_monitor_isolated_records_total 2.0" in cluster.workers[0].get("metrics")
 
 
-def test_a_stage_that_fails_on_everything_ends_the_worker_and_loses_nothing(
+def test_stage_that_always_fails_ends_the_worker(
     cluster: Cluster,
 ) -> None:
+    """A stage that fails on every record ends the worker.
+
+    Its successor reads the records that were not set aside.
+    """
     worker = cluster.start("a", module="tests.support.faulty_worker")
     assert worker.url
     names = [f"poison-{number}" for number in range(60)]
@@ -120,9 +125,10 @@ def test_a_broken_local_store_is_rebuilt_from_the_changelog(cluster: Cluster) ->
     assert "rebuilt from the changelog" in worker.child.log_file.read_text()
 
 
-def test_records_that_retention_took_are_a_gap_and_an_alert_and_never_hidden(
+def test_records_lost_to_retention_are_a_gap(
     cluster: Cluster,
 ) -> None:
+    """Records that retention deleted before they were read make a gap and an alert."""
     worker = cluster.start("a")
     clicks(cluster, [f"e{number}" for number in range(10)])
     counted(cluster, 10)
@@ -153,7 +159,8 @@ def test_records_that_retention_took_are_a_gap_and_an_alert_and_never_hidden(
     assert "20 records before offset 30 are gone" in worker.child.log_file.read_text()
 
 
-def test_a_loss_after_which_nothing_comes_is_told_too(cluster: Cluster) -> None:
+def test_loss_at_the_end_of_a_topic_is_a_gap(cluster: Cluster) -> None:
+    """Records that were lost make a gap and an alert also if no record comes after them."""
     worker = cluster.start("a")
     clicks(cluster, [f"e{number}" for number in range(10)])
     counted(cluster, 10)
@@ -189,9 +196,10 @@ def test_a_truncated_changelog_is_refused_with_the_remedy(cluster: Cluster) -> N
     assert "KPI_APP_ID" in said
 
 
-def test_aborted_transactions_are_not_counted_and_open_ones_hold_completeness(
+def test_transactions(
     cluster: Cluster,
 ) -> None:
+    """Aborted transactions are not counted, and open ones delay the watermark."""
     cluster.start("a")
 
     async def transactions() -> None:
@@ -235,9 +243,10 @@ def test_aborted_transactions_are_not_counted_and_open_ones_hold_completeness(
     assert "kpi_monitor_lost_records_total 0.0" in cluster.workers[0].get("metrics")
 
 
-def test_of_two_workers_with_one_instance_id_the_older_ends_and_says_why(
+def test_older_of_two_equal_instances_ends(
     cluster: Cluster,
 ) -> None:
+    """Of two workers with the same instance id the older one ends, and logs why."""
     older = cluster.start("same")
     at = now_ms()
     clicks(cluster, [f"e{number}" for number in range(20)], at=at)

@@ -26,9 +26,9 @@ from streams.delivery.alertmanager import payload
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.valkey import EmbeddedValkey
 from streams.export.metrics import collector
-from tests.conftest import program
 from tests.support import stack
 from tests.support.cluster import Cluster, Worker
+from tests.support.needed import program
 from tests.support.offline import event
 
 pytestmark = pytest.mark.integration
@@ -100,7 +100,8 @@ def running(
                 cluster.stop()
 
 
-def test_metrics_and_live_picture_say_the_same(running: Running) -> None:
+def test_metrics_equal_the_snapshot(running: Running) -> None:
+    """The metrics and the snapshot of the live page have the same values."""
     text = running.worker.get("metrics")
     for kpi in KPIS:
         assert f"# HELP {kpi.metric} {kpi.help}" in text
@@ -118,7 +119,8 @@ def test_metrics_and_live_picture_say_the_same(running: Running) -> None:
     assert "user_id" not in text
 
 
-def test_the_worker_says_that_it_is_alive_and_ready(running: Running) -> None:
+def test_health_endpoints(running: Running) -> None:
+    """The worker answers that it is alive and ready."""
     assert json.loads(running.worker.get("healthz")) == {"status": "alive"}
     ready = json.loads(running.worker.get("readyz"))
     assert ready == {"status": "running", "sources": 13, "kpis": True}
@@ -212,7 +214,8 @@ def test_a_resolved_alert_ends_at_alertmanager(tmp_path: Path) -> None:
         assert stack.get(f"{url}/api/v2/alerts") == []
 
 
-def test_another_worker_shows_what_the_owner_knows(running: Running) -> None:
+def test_other_worker_shows_the_owners_view(running: Running) -> None:
+    """A worker that does not own the KPIs shows the owner's view."""
     # Static membership gives the one partition of reports to one of the two.
     second = running.cluster.start()
     stack.until(
@@ -262,7 +265,9 @@ def test_the_page_lives_in_a_browser(running: Running, width: int, height: int) 
         assert not [row for row in severe if "favicon" not in row["message"]]
 
 
-def test_nobody_is_called_for_a_campaign_that_is_over(running: Running) -> None:
+def test_ended_campaign_fires_no_absence(running: Running) -> None:
+    """No alert about too few events fires for a campaign that has ended."""
+
     def called() -> bool:
         return bool(alerts(running, "clicks-absent"))
 

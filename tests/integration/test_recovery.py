@@ -40,7 +40,8 @@ def test_workers_that_are_killed_lose_nothing(cluster: Cluster) -> None:
     assert_exact(cluster, truth)
 
 
-def test_workers_that_join_leave_and_lose_their_disk_lose_nothing(cluster: Cluster) -> None:
+def test_workers_join_leave_and_lose_disks(cluster: Cluster) -> None:
+    """Workers that join, leave or lose their disk lose no event and count none twice."""
     first = cluster.start("a")
     assert first.url
     truth = fill(cluster)
@@ -56,9 +57,10 @@ def test_workers_that_join_leave_and_lose_their_disk_lose_nothing(cluster: Clust
     assert_exact(cluster, truth)
 
 
-def test_a_paused_worker_ends_when_it_comes_back_and_its_successor_is_exact(
+def test_paused_worker_ends_on_return(
     cluster: Cluster,
 ) -> None:
+    """A worker that was paused for long ends when it resumes, and its successor counts exactly."""
     first = cluster.start("a")
     assert first.url
     truth = fill(cluster)

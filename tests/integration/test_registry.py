@@ -23,7 +23,8 @@ def cluster(kafka: EmbeddedKafka, tmp_path: Path) -> Iterator[Cluster]:
     made.stop()
 
 
-def test_a_campaign_defined_by_an_event_is_known_from_then_on(cluster: Cluster) -> None:
+def test_campaign_defined_by_event(cluster: Cluster) -> None:
+    """A campaign that an event defines is known to every worker from then on."""
     now = int(time.time() * 1000)
     cluster.start("a")
     cluster.start("b")

@@ -65,9 +65,8 @@ def texts(cluster: Cluster) -> str:
     return "".join([worker.child.log_file.read_text(), *pages, *shown])
 
 
-def test_everything_works_over_sasl_and_tls_and_says_no_secret(
-    sasl_kafka: SecureKafka, certificates: Certificates, tmp_path: Path
-) -> None:
+def test_sasl_and_tls(sasl_kafka: SecureKafka, certificates: Certificates, tmp_path: Path) -> None:
+    """With SASL and TLS every event is counted, and no log shows the password."""
     cluster = sasl_cluster(sasl_kafka, certificates, tmp_path)
     try:
         cluster.command("topics", "--create")
@@ -89,9 +88,10 @@ def test_everything_works_over_sasl_and_tls_and_says_no_secret(
     ],
     ids=["wrong password", "unknown authority", "no TLS"],
 )
-def test_a_worker_that_is_not_let_in_says_so_and_no_secret(
+def test_rejected_worker_logs_no_secret(
     sasl_kafka: SecureKafka, certificates: Certificates, tmp_path: Path, change: dict[str, Any]
 ) -> None:
+    """A worker that the broker rejects ends with the reason, and shows no password."""
     cluster = sasl_cluster(sasl_kafka, certificates, tmp_path)
     for name, value in change.items():
         if value is None:
@@ -139,9 +139,10 @@ def secure_redis(certificates: Certificates, folder: Path) -> Iterator[str]:
         yield link.address
 
 
-def test_workers_share_their_picture_over_redis_with_tls_and_a_user(
+def test_view_is_shared_over_redis_with_tls(
     kafka: EmbeddedKafka, certificates: Certificates, tmp_path: Path
 ) -> None:
+    """Workers share the owner's view over a Redis with TLS, a user and a password."""
     secret = tmp_path / "password"
     secret.write_text(secure_redis_support.PASSWORD + "\n")
     with secure_redis(certificates, tmp_path) as address:
@@ -171,9 +172,10 @@ def test_workers_share_their_picture_over_redis_with_tls_and_a_user(
             cluster.stop()
 
 
-def test_a_redis_that_is_not_trusted_gets_nothing_and_nothing_is_lost(
+def test_untrusted_redis_gets_no_data(
     kafka: EmbeddedKafka, certificates: Certificates, tmp_path: Path
 ) -> None:
+    """A Redis whose certificate is not trusted gets no data, and no event is lost."""
     with secure_redis(certificates, tmp_path) as address:
         settings = {
             "KPI_REDIS": f"rediss://{secure_redis_support.USER}:wrong-secret@{address}/0",

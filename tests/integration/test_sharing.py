@@ -15,9 +15,10 @@ from streams.redis_server import RedisServer
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
-def test_a_picture_that_fails_does_not_end_the_sharing(
+def test_failed_snapshot_does_not_stop_sharing(
     valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A snapshot that can't be made does not stop the sharing of later ones."""
     monkeypatch.setattr(redis_share, "EVERY_S", 0.01)
     owner, other = (LiveShare(RedisServer(url=valkey.url), app_id="shares") for _ in range(2))
     pictures = 0

@@ -79,10 +79,13 @@ def prove(
         pytest.param(3, "2021", marks=pytest.mark.full),
     ],
 )
-def test_every_window_of_the_shop_log_equals_the_calculation(
+def test_shop_log_equals_the_calculation(
     cluster: Cluster, shop_log: Path, repository: Path, tmp_path: Path, workers: int, before: str
 ) -> None:
-    """The first month: 1,004 of 18,911 events; and the whole of it."""
+    """Every window of the shop's log equals the calculation in SQL.
+
+    Played are the first month, 1,004 of 18,911 events, and the whole log.
+    """
     head, *lines = shop_log.read_text(encoding="utf-8").splitlines()
     part = tmp_path / "log.csv"
     kept = [line for line in lines if line.rpartition(",")[2] < before]

@@ -1,8 +1,8 @@
-"""Parts of the KPI stage that finish their work before they return, instead of in slices."""
+"""Parts of the KPI stage that finish their work at once, and slices for those that do not."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from streams.alerting.judge import AlertJudge
@@ -12,6 +12,12 @@ from streams.kpis.columnar.scope_totals import ScopeTotals
 from streams.kpis.job import KpiJob
 from streams.kpis.storage.bucket_store import BucketStore
 from streams.kpis.view import Evaluation
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """Return a slice of time that is used up after so many steps, as `KpiJob.work` asks for it."""
+    left = iter(range(steps - 1))
+    return lambda: next(left, None) is None
 
 
 def settled(snapshot: Snapshot | PendingSnapshot) -> Snapshot:

@@ -33,6 +33,7 @@ from streams.kpis.calculation.kpi_calculator import Coefficients, KpiCalculator
 from streams.kpis.coverage.coverage import Sources
 from streams.kpis.job import VIEW_EVERY_MS, KpiJob, Topics
 from streams.kpis.output_records import values_encoder
+from streams.kpis.state import KpiState
 from streams.kpis.storage.spilled_buckets import Spill
 from streams.kpis.view import KpiView
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
@@ -94,6 +95,9 @@ def ingest_job(
         saved=saved,
     )
 
+
+UNUSED_POSITION = Position(caught_up_at_ms=None, behind=0)
+"""The KPI stage is told its position, and does not use it."""
 
 Job = TypeVar("Job", bound=KpiJob, default=KpiJobAtOnce)
 
@@ -175,21 +179,38 @@ def record(body: object, *, offset: int, key: str | None = None, at: int = NOON)
     return Record(offset, at, str(owner).encode(), json.dumps(body).encode())
 
 
+def store(snapshot: Snapshot, segments: dict[bytes, bytes]) -> None:
+    """Write and remove the segments of a snapshot, as a checkpoint does."""
+    for key, value in snapshot.segments:
+        if value is None:
+            segments.pop(key, None)
+        else:
+            segments[key] = value
+
+
 def saved_from(snapshots: Iterable[Snapshot], *, offset: int) -> Saved:
     """Return the saved state that a job would get back after these snapshots."""
     segments: dict[bytes, bytes] = {}
     state = b""
     for snapshot in snapshots:
         state = snapshot.state
-        for key, value in snapshot.segments:
-            if value is None:
-                segments.pop(key, None)
-            else:
-                segments[key] = value
+        store(snapshot, segments)
     return Saved(offset=offset, state=state, segments=segments)
 
 
-Closed = dict[tuple[str, int, str, str, str, str, str], dict[str, list[Any]]]
+class ClosedKey(NamedTuple):
+    """A window, its end in ms, and a scope of it: everything unless it is named."""
+
+    window: str
+    end: int
+    scope: str = "all"
+    campaign: str = ""
+    channel: str = ""
+    region: str = ""
+    segment: str = ""
+
+
+Closed = dict[ClosedKey, dict[str, list[Any]]]
 
 
 @dataclass
@@ -197,7 +218,8 @@ class Path:
     """All jobs of a deployment: takes events and collects closed windows.
 
     ``closed`` has the last published values by window, end and scope; ``compared`` the period
-    before each window; ``outputs`` everything that the jobs sent.
+    before each window; ``outputs`` everything that the jobs sent; ``segments`` the buckets as they
+    were stored last.
     """
 
     partitions: int = 1
@@ -212,6 +234,7 @@ class Path:
     closed: Closed = field(default_factory=dict)
     compared: dict[tuple[str, int], tuple[int, int] | None] = field(default_factory=dict)
     outputs: list[Output] = field(default_factory=list)
+    segments: dict[bytes, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sources = {
@@ -237,6 +260,7 @@ class Path:
             changes=self.changes,
         )
         self.reports_offset = 0
+        self._state = b""
 
     def feed(self, events: Sequence[dict[str, Any]], *, batch: int = 500) -> None:
         """Apply events, by key to their partitions, and let the sources report after each batch."""
@@ -274,7 +298,7 @@ class Path:
         """Let the KPI stage tick without new reports; yield the view after each tick."""
         for _ in range(ticks):
             self.now_ms += VIEW_EVERY_MS
-            self.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=self.now_ms)
+            self.kpis.tick(UNUSED_POSITION, now_ms=self.now_ms)
             assert self.kpis.view is not None
             yield self.kpis.view
 
@@ -283,8 +307,27 @@ class Path:
         for output in outputs:
             self.kpis.apply([Record(self.reports_offset, self.now_ms, None, output.value)])
             self.reports_offset += 1
-        self.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=self.now_ms)
+        self.kpis.tick(UNUSED_POSITION, now_ms=self.now_ms)
         self._collect(self.kpis.snapshot())
+
+    @property
+    def saved(self) -> Saved:
+        """What the KPI stage is opened with after its last checkpoint."""
+        return Saved(
+            offset=self.reports_offset - 1, state=self._state, segments=dict(self.segments)
+        )
+
+    @property
+    def state(self) -> KpiState:
+        """The state of the KPI stage at its last checkpoint."""
+        return saved_states.decode(self._state)
+
+    def bucket_starts(self, level: int) -> list[int]:
+        """Return the starts of the stored buckets of a level, ascending."""
+        prefix = b"bucket/%d/" % level
+        return sorted(
+            int(key.removeprefix(prefix)) for key in self.segments if key.startswith(prefix)
+        )
 
     def deliver_reports(self, made: list[Any]) -> None:
         """Encode reports as one record and deliver it."""
@@ -293,21 +336,16 @@ class Path:
         self.deliver([Output(topic="partials", value=ingest_report.encode(made))])
 
     def _collect(self, snapshot: Snapshot) -> None:
+        self._state = snapshot.state
+        store(snapshot, self.segments)
         self.outputs.extend(snapshot.outputs)
         for output in snapshot.early_outputs:
             closed = msgspec.json.decode(output.value)
             before = closed["previous"]
             self.compared[closed["window"], closed["end"]] = before and (before[0], before[1])
             for scope in closed["scopes"]:
-                key = (
-                    closed["window"],
-                    closed["end"],
-                    scope["scope"],
-                    scope["campaign"],
-                    scope["channel"],
-                    scope["region"],
-                    scope["segment"],
-                )
+                named = {name: scope[name] for name in ClosedKey._fields[2:]}
+                key = ClosedKey(closed["window"], closed["end"], **named)
                 self.closed[key] = scope["values"]
 
 
@@ -316,23 +354,19 @@ def kind_of(body: dict[str, Any]) -> str:
     return KIND_OF_TYPE[body["type"]]
 
 
-def taken_over(path: Path, *, measures_version: int = measures.VERSION) -> KpiJob:
+def taken_over(path: Path, *, measures_version: int = measures.VERSION, **others: Any) -> KpiJob:
     """Return a KPI job that resumes from a path's state.
 
     Args:
         path: its KPI job's state is taken over.
         measures_version: the version of the measures that is to have written the state.
+        others: further fields of the state to replace.
     """
-    state = msgspec.structs.replace(
-        saved_states.decode(path.kpis.snapshot().state), measures_version=measures_version
-    )
-    segments = {
-        b"bucket/%d/%d" % (level, start): bucket.to_bytes()
-        for level, buckets in enumerate(path.kpis._buckets._levels)
-        for start, bucket in buckets.items()
-    }
+    state = msgspec.structs.replace(path.state, measures_version=measures_version, **others)
     return kpi_job(
         saved=Saved(
-            offset=path.reports_offset - 1, state=saved_states.encode(state), segments=segments
+            offset=path.reports_offset - 1,
+            state=saved_states.encode(state),
+            segments=path.segments,
         )
     )

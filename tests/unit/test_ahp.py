@@ -54,7 +54,8 @@ def test_a_published_example_gives_the_published_weights() -> None:
     assert found.consistency_ratio == pytest.approx(0.044, abs=1e-3)
 
 
-def test_a_contradiction_is_refused_by_the_judgement_that_disagrees_most() -> None:
+def test_contradiction_names_the_worst_judgement() -> None:
+    """Inconsistent judgements are refused; the error names the one that disagrees most."""
     judgements = {**LEADER, "charisma/age": "1/7"}
     with pytest.raises(InconsistentError, match="charisma/age disagrees most") as refused:
         weigh_judgements(["experience", "education", "charisma", "age"], judgements)
@@ -104,7 +105,8 @@ def test_incomplete_or_wrong_judgements_are_refused(
         weigh_judgements(list(names), judgements)
 
 
-def test_both_directions_may_be_given_with_the_rounding_of_people() -> None:
+def test_both_directions_may_be_rounded() -> None:
+    """A judgement may be given in both directions, also if the reciprocal is rounded."""
     found = weigh_judgements(["a", "b"], {"a/b": 3, "b/a": 0.33})
     assert found.weights == pytest.approx({"a": 0.75, "b": 0.25})
 
@@ -148,9 +150,10 @@ def refusal(names: list[str], judgements: dict[str, object]) -> InconsistentErro
 
 @settings(deadline=None)
 @given(st.lists(SCALE, min_size=6, max_size=6))
-def test_the_value_that_would_fit_brings_the_judgements_nearer_to_each_other(
+def test_fitting_value_improves_consistency(
     values: list[object],
 ) -> None:
+    """With the value that would fit, the judgements are more consistent."""
     names = ["a", "b", "c", "d"]
     judgements = dict(zip(["a/b", "a/c", "a/d", "b/c", "b/d", "c/d"], values, strict=True))
     refused = refusal(names, judgements)

@@ -55,9 +55,10 @@ def verdict(value: KpiValue | None, **changed: Any) -> Verdict:
         (KpiValue(11, 10.1, 12, 9), {"above": 10}, B),
     ],
 )
-def test_a_limit_is_broken_only_when_the_interval_excludes_it(
+def test_interval_decides_on_a_limit(
     value: KpiValue | None, rule: dict[str, Any], expected: Verdict
 ) -> None:
+    """A limit is broken only if the confidence interval excludes it."""
     assert verdict(value, **rule) is expected
 
 
@@ -78,9 +79,8 @@ def test_a_limit_is_broken_only_when_the_interval_excludes_it(
         ("HHH", "---"),
     ],
 )
-def test_states_follow_the_verdicts_with_for_20_s_and_keep_firing_for_10_s(
-    verdicts: str, states: str
-) -> None:
+def test_alert_states_follow_verdicts(verdicts: str, states: str) -> None:
+    """Verdicts ten seconds apart give these states, with `for` 20 s and `keep_firing_for` 10 s."""
     standing: Standing | None = None
     seen = ""
     for number, letter in enumerate(verdicts):
@@ -96,9 +96,10 @@ def test_states_follow_the_verdicts_with_for_20_s_and_keep_firing_for_10_s(
 
 
 @given(st.lists(st.sampled_from(list(Verdict)), max_size=40), st.integers(0, 3), st.integers(0, 3))
-def test_an_alert_never_fires_before_for_nor_resolves_before_keep_firing_for(
+def test_alert_waits_for_its_durations(
     verdicts: list[Verdict], for_steps: int, keep_steps: int
 ) -> None:
+    """An alert never fires before `for` is over, nor resolves before `keep_firing_for` is."""
     standing: Standing | None = None
     for at, one in enumerate(verdicts):
         before = standing
@@ -155,7 +156,8 @@ def test_there_is_one_alert_for_each_rule_and_scope() -> None:
     assert not judge.take_changes()
 
 
-def test_an_absent_campaign_fires_the_absence_rule_and_its_return_resolves_it() -> None:
+def test_absence_rule() -> None:
+    """An absence rule fires for a campaign without events, and resolves when events return."""
     judge = JudgeAtOnce(
         book(kind="absence", scope="campaign", match={"campaign": ["c1"]}), lag_limit_s=30
     )
@@ -166,7 +168,8 @@ def test_an_absent_campaign_fires_the_absence_rule_and_its_return_resolves_it() 
     assert states(judge) == {"r/campaign/c1/": "resolved"}
 
 
-def test_absence_is_not_judged_before_the_monitor_saw_a_whole_window() -> None:
+def test_absence_needs_a_whole_window() -> None:
+    """Absence is not judged in a window that began before observation did."""
     judge = JudgeAtOnce(
         book(kind="absence", scope="campaign", match={"campaign": ["c1"]}), lag_limit_s=30
     )
@@ -235,7 +238,8 @@ def test_no_rule_is_judged_while_sources_are_missing() -> None:
     assert states(judge) == {"data-incomplete/all//": "firing"}
 
 
-def test_an_alert_whose_scope_is_gone_resolves_instead_of_standing_for_ever() -> None:
+def test_alert_of_a_gone_scope_resolves() -> None:
+    """An alert resolves when its scope has no more values."""
     judge = JudgeAtOnce(book(scope="campaign", keep_firing_for=10), lag_limit_s=30)
     judge.closed(closed(KpiValue(1, n=1), end=NOON, scope=C1))
     assert states(judge) == {"r/campaign/c1/": "firing"}
@@ -257,7 +261,8 @@ def test_alerts_survive_a_restart() -> None:
     assert not renamed.alerts()
 
 
-def test_a_kpi_is_not_judged_while_one_of_its_sources_is_silent() -> None:
+def test_silent_source_suspends_judgement() -> None:
+    """A KPI is not judged while one of its sources is silent or its window is incomplete."""
     rules = RuleBook.model_validate(
         {
             "rules": [
@@ -276,7 +281,8 @@ def test_a_kpi_is_not_judged_while_one_of_its_sources_is_silent() -> None:
     assert set(states(judge)) == {"clicks/all//", "orders/all//", "aov/all//"}
 
 
-def test_a_window_that_says_nothing_begins_for_anew() -> None:
+def test_incomplete_window_restarts_for() -> None:
+    """An incomplete window makes `for` start again."""
     judge = JudgeAtOnce(book(**{"for": 20}), lag_limit_s=30)
     values = {ALL: {"clicks": KpiValue(1, n=1)}}
 
@@ -291,7 +297,8 @@ def test_a_window_that_says_nothing_begins_for_anew() -> None:
     assert states(judge) == {"r/all//": "pending"}
 
 
-def test_too_little_of_something_is_not_said_of_a_window_that_was_not_seen_whole() -> None:
+def test_partly_observed_window_is_not_too_low() -> None:
+    """A window that was observed only in part is not judged as too low, but may be too high."""
     judge = JudgeAtOnce(book(), lag_limit_s=30)
     values = {ALL: {"clicks": KpiValue(1, n=1)}}
     judge.closed(Evaluation("1m", NOON - 60_000, NOON, values, observed_from_ms=NOON - 10_000))
@@ -326,7 +333,8 @@ def test_an_alert_says_that_late_data_changed_its_evidence() -> None:
     assert text == "late data changed the value it fired on from 4 to 12: the rule would have held"
 
 
-def test_a_correction_is_told_even_after_the_alert_resolved_and_survives_a_restart() -> None:
+def test_correction_after_resolution() -> None:
+    """A correction of an alert's evidence is shown after it resolved, also after a restart."""
     judge = JudgeAtOnce(book(), lag_limit_s=30)
     judge.closed(closed(KpiValue(4, n=4), end=NOON))
     judge.closed(closed(KpiValue(99, n=99), end=NOON + 10_000))
@@ -356,7 +364,8 @@ def test_a_corrected_alert_is_delivered_again() -> None:
         ("data-duplicates", {"duplicate_share": 0.21}),
     ],
 )
-def test_what_is_wrong_with_the_data_is_one_alert_and_ends(rule: str, odd: dict[str, Any]) -> None:
+def test_data_health_alert(rule: str, odd: dict[str, Any]) -> None:
+    """A fault of the data is one alert, which resolves when the data are healthy again."""
     judge = JudgeAtOnce(book(), lag_limit_s=30)
     for second in range(12):
         judge.health(replace(healthy(NOON + second * 1_000), **odd))
@@ -394,7 +403,8 @@ def due_states(sequence: list[tuple[float, Alert]]) -> list[str]:
     return sent
 
 
-def test_firing_alerts_are_sent_at_once_again_and_when_they_resolve() -> None:
+def test_when_alerts_are_sent() -> None:
+    """An alert is sent when it fires, again after `REPEAT_S`, and when it resolves."""
     pending, firing = alert(AlertState.PENDING), alert(AlertState.FIRING)
     resolved = alert(AlertState.RESOLVED, resolved_at_ms=NOON + 9_000)
     sequence = [
@@ -420,11 +430,13 @@ def test_forgotten() -> None:
     assert delivery.due([firing], now_s=1.0) == [firing]
 
 
-def test_a_resolved_alert_that_was_never_sent_is_no_news() -> None:
+def test_unsent_alert_is_not_sent_when_resolved() -> None:
+    """An alert that was never sent is not sent when it resolves."""
     assert due_states([(0.0, alert(AlertState.RESOLVED, resolved_at_ms=NOON))]) == ["-"]
 
 
-def test_the_payload_carries_the_evidence_and_ends_by_itself() -> None:
+def test_payload_has_evidence_and_an_end() -> None:
+    """The payload for Alertmanager has the evidence, and an end in case no more is sent."""
     body = payload(alert(AlertState.FIRING), now_ms=NOON, page_url="http://page")
     assert body["labels"]["alertname"] == "r"
     assert body["labels"]["campaign"] == "c1"

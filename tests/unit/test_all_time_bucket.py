@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,19 +16,19 @@ from models.window import (
     HOUR_MS,
     QUARTER_MS,
     WINDOWS,
-    BusinessDay,
     first_end_after,
 )
 from streams.engine.steps import at_once
+from streams.kpis import state as saved_states
 from streams.kpis.coverage.gaps import Gap
 from streams.kpis.coverage.observation import Observation
 from streams.kpis.job import KpiJob
 from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS
+from tests.factories.cells import clicks_of, sums_and_users
+from tests.factories.times import NEW_YORK_DAY as DAY
 from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON, Path, event
-from tests.unit.test_bucket_store import cell, numbers
 
-DAY = BusinessDay(ZoneInfo("America/New_York"))
 SO_FAR = WINDOWS[-1]
 
 Delta = tuple[int, int, set[int]]
@@ -50,7 +49,7 @@ def take(buckets: BucketsAtOnce, delta: Delta, *, at_offset: int) -> int:
     """Apply a delta and let time pass; return the frontier."""
     hour, minutes_late, users = delta
     now_ms = NOON + hour * HOUR_MS
-    panes = {now_ms - minutes_late * 60_000: [FacetCell("c1", "search", cell(users))]}
+    panes = {now_ms - minutes_late * 60_000: [FacetCell("c1", "search", clicks_of(users))]}
     buckets.apply(panes, retracted={}, at_offset=at_offset)
     frontier_ms = now_ms + QUARTER_MS
     buckets.expire(frontier_ms)
@@ -59,12 +58,13 @@ def take(buckets: BucketsAtOnce, delta: Delta, *, at_offset: int) -> int:
 
 def so_far(buckets: BucketsAtOnce, frontier_ms: int) -> Any:
     assert buckets.holds(BEGINNING_MS, frontier_ms)
-    return numbers(buckets, BEGINNING_MS, frontier_ms)
+    return sums_and_users(buckets, BEGINNING_MS, frontier_ms)
 
 
 @settings(max_examples=40, deadline=None)
 @given(deltas)
-def test_everything_so_far_is_the_sum_of_all_panes(made: list[Delta]) -> None:
+def test_all_time_is_the_sum_of_all_panes(made: list[Delta]) -> None:
+    """The all-time window is the sum of all panes, whichever days have expired."""
     everything, expiring = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     frontier_ms = 0
     for number, delta in enumerate(sorted(made, key=lambda one: one[0])):
@@ -72,7 +72,7 @@ def test_everything_so_far_is_the_sum_of_all_panes(made: list[Delta]) -> None:
         hour, minutes_late, users = delta
         pane = NOON + hour * HOUR_MS - minutes_late * 60_000
         everything.apply(
-            {pane: [FacetCell("c1", "search", cell(users))]}, retracted={}, at_offset=number
+            {pane: [FacetCell("c1", "search", clicks_of(users))]}, retracted={}, at_offset=number
         )
         assert so_far(expiring, frontier_ms) == so_far(everything, frontier_ms)
     expiring.expire(frontier_ms + 2 * KEPT_MS[DAY_LEVEL])
@@ -82,9 +82,8 @@ def test_everything_so_far_is_the_sum_of_all_panes(made: list[Delta]) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(deltas, st.data())
-def test_a_crash_between_segments_and_head_adds_no_day_twice(
-    made: list[Delta], data: st.DataObject
-) -> None:
+def test_crash_before_the_head_adds_no_day_twice(made: list[Delta], data: st.DataObject) -> None:
+    """A crash between the write of segments and that of the head adds no day to all time twice."""
     arrivals = list(enumerate(sorted(made, key=lambda one: one[0])))
     at_head = data.draw(st.integers(0, len(arrivals) - 1))
     crashed = data.draw(st.integers(at_head, len(arrivals) - 1))
@@ -113,8 +112,12 @@ def test_a_crash_between_segments_and_head_adds_no_day_twice(
     assert so_far(resumed, frontier_ms) == so_far(straight, frontier_ms)
 
 
-def test_a_day_whose_quarters_outlived_it_is_not_taken_twice() -> None:
-    """The era was written, the crash came before the quarters of its last day were removed."""
+def test_leftover_quarters_add_no_day_twice() -> None:
+    """A day in all time is not added again from its quarters.
+
+    The bucket of all time was written, and the crash came before the quarters of its last day
+    were removed.
+    """
     before, store = BucketsAtOnce(DAY), dict[bytes, bytes | None]()
     take(before, (0, 0, {1}), at_offset=0)
     store.update(before.take_segments())
@@ -128,7 +131,8 @@ def test_a_day_whose_quarters_outlived_it_is_not_taken_twice() -> None:
     assert so_far(resumed, frontier_ms) == so_far(before, frontier_ms)
 
 
-def test_the_era_is_one_segment() -> None:
+def test_all_time_bucket_is_one_segment() -> None:
+    """The bucket of all time is stored in one segment."""
     buckets = BucketsAtOnce(DAY)
     store: dict[bytes, bytes | None] = {}
     for day in range(100):
@@ -150,13 +154,15 @@ def fed(days: int) -> Path:
 
 def evaluated(job: KpiJob) -> tuple[int, bool, int]:
     """Return from when on everything so far counts, whether that is all, and the clicks."""
-    end = first_end_after(job._coverage.frontier.frontier_ms, step_ms=QUARTER_MS)
+    frontier_ms = saved_states.decode(job.snapshot().state).frontier_ms
+    end = first_end_after(frontier_ms, step_ms=QUARTER_MS)
     evaluation = at_once(job.windows.evaluate(SO_FAR, end))
     clicks = int(evaluation.values[ALL]["clicks"].value)
     return evaluation.observed_from_ms, evaluation.observed, clicks
 
 
-def test_a_gap_that_is_forgotten_is_still_missing_in_everything_so_far() -> None:
+def test_dropped_gap_still_counts_for_all_time() -> None:
+    """A gap that is no longer listed still makes the all-time window incomplete."""
     observation = Observation(gaps=[Gap("clicks", 0, NOON, NOON + DAY_MS)])
     assert not observation.complete(BEGINNING_MS, NOON + 90 * DAY_MS)
     observation.expire(NOON + 2 * DAY_MS)

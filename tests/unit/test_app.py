@@ -56,13 +56,15 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("which", WORKS)
-def test_a_worker_ends_with_what_failed_beside_it(which: str, ended: list[str]) -> None:
+def test_failed_background_task_ends_the_worker(which: str, ended: list[str]) -> None:
+    """A background task that fails ends the worker with the reason."""
     with pytest.raises(RuntimeError, match="no more"):  # only as the process went on here
         asyncio.run(monitor(which).run())
     (why,) = ended
     assert why.endswith("failed (RuntimeError); start it again")
 
 
-def test_a_worker_that_is_told_to_stop_ends_without_a_word(ended: list[str]) -> None:
+def test_stopped_worker_reports_no_failure(ended: list[str]) -> None:
+    """A worker that is asked to stop reports no failure."""
     asyncio.run(monitor().run())
     assert ended == []

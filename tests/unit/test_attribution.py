@@ -87,7 +87,8 @@ def test_touches_within_the_lookback_share_an_order(
     assert credited(JOURNEY, model) == expected
 
 
-def test_an_order_counts_where_its_touch_was_unless_it_says_itself() -> None:
+def test_order_counts_at_its_touch() -> None:
+    """An order counts at the campaign of its touch, unless it names a campaign itself."""
     by_touch = account(JOURNEY, RULES).sums
     assert by_touch[Booking(NOW, Place("c1", "search", "north", "students"), "orders")] == 1
     declared = account([*JOURNEY[:-1], order(NOW, campaign="c7", channel="tv")], RULES).sums
@@ -134,7 +135,8 @@ def test_a_refund_of_an_unknown_order_counts_where_it_says() -> None:
     }
 
 
-def test_what_later_orders_bring_is_booked_at_the_first() -> None:
+def test_lifetime_value_counts_at_the_first_order() -> None:
+    """The net revenue of later orders counts in the lifetime value, at the first order."""
     first, second = order(NOW - 30 * DAY_MS, 70), order(NOW, 100, number=2)
     log = [second, first, refund(NOW + 1, 30, number=2)]
     book = account(log, RULES)
@@ -192,18 +194,16 @@ def total(changes: Sequence[Account]) -> tuple[Counter[Booking], Counter[object]
 
 
 @given(logs(), _rules)
-def test_changes_add_up_to_the_account_in_any_order_of_arrival(
-    log: list[Entry], rules: AttributionRules
-) -> None:
+def test_changes_add_up_in_any_order(log: list[Entry], rules: AttributionRules) -> None:
+    """The changes that entries cause add up to the whole account in any order of arrival."""
     changes = [changed_by_last(log[: upto + 1], rules) for upto in range(len(log))]
     whole = account(sorted(log), rules)
     assert total(changes) == total([whole])
 
 
 @given(logs(), _rules)
-def test_credits_of_every_model_are_the_orders_and_their_money(
-    log: list[Entry], rules: AttributionRules
-) -> None:
+def test_credits_sum_to_orders(log: list[Entry], rules: AttributionRules) -> None:
+    """The credits of every attribution model sum to the orders and their revenue."""
     sums: Counter[str] = Counter()
     for (_, _, measure), units in account(log, rules).sums.items():
         sums[measure] += units

@@ -11,7 +11,8 @@ from streams.ingest.watermark import Watermark
 EPOCH_MS = 1_700_000_000_000
 
 
-def test_the_broker_s_time_is_unknown_until_it_told_it() -> None:
+def test_broker_time_needs_an_acknowledgement() -> None:
+    """The broker's time is unknown until the first acknowledgement."""
     clock = BrokerClock(monotonic=lambda: 10.0)
     assert not clock.known
     assert clock.at_ms(10.0) is None
@@ -39,7 +40,8 @@ def test_it_is_never_ahead_of_the_broker(steps: list[tuple[float, float, float]]
         assert shown <= EPOCH_MS + now * 1000 + 1e-3
 
 
-def test_a_tight_bound_is_kept_and_an_old_one_forgotten() -> None:
+def test_tight_bound_is_kept_for_a_while() -> None:
+    """The tightest bound of the broker's time is kept, and dropped when it is old."""
     clock = BrokerClock()
     clock.record(EPOCH_MS, sent_at=0.0, acked_at=0.0)
     clock.record(EPOCH_MS + 1_000, sent_at=1.0, acked_at=1.5)
@@ -51,7 +53,8 @@ def test_a_tight_bound_is_kept_and_an_old_one_forgotten() -> None:
     assert clock.at_ms(100.0) == EPOCH_MS + 99_500
 
 
-def test_an_acknowledgement_that_took_long_tells_that_the_broker_was_away() -> None:
+def test_slow_acknowledgement_means_an_outage() -> None:
+    """An acknowledgement that took long shows that the broker did not answer meanwhile."""
     clock = BrokerClock()
     clock.record(EPOCH_MS, sent_at=0.0, acked_at=0.1)
     assert clock.answering_since_ms == 0
@@ -59,7 +62,8 @@ def test_an_acknowledgement_that_took_long_tells_that_the_broker_was_away() -> N
     assert clock.answering_since_ms == EPOCH_MS + 9_000
 
 
-def test_the_time_in_which_the_broker_was_away_is_not_carried_on() -> None:
+def test_outage_does_not_advance_the_watermark() -> None:
+    """Time in which the broker did not answer does not advance the watermark or count as idle."""
     mark = Watermark(allowed_disorder_ms=5_000, idle_after_ms=5_000)
     mark.newest_event_time = EPOCH_MS
     mark.appended(EPOCH_MS)

@@ -1,16 +1,14 @@
-"""BucketsAtOnce that are seldom looked at are bytes, and nobody can tell."""
+"""Buckets that are seldom looked at are bytes, and nobody can tell."""
 
 from __future__ import annotations
 
 from operator import itemgetter
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.aggregates.cell import Cell, CellWire
-from models.aggregates.distinct_users import Distinct
+from models.aggregates.cell import Cell
 from models.aggregates.ingest_report import FacetCell, PanesWire
 from models.kpi.measures import SUM_INDEX
 from models.scope import ALL, Scope
@@ -20,18 +18,16 @@ from models.window import (
     PANE_MS,
     QUARTER_MS,
     WINDOWS,
-    BusinessDay,
     align_down,
     start_of_window,
 )
 from streams.engine.steps import at_once
 from streams.kpis.columnar import small_windows
 from streams.kpis.storage.bucket_store import DAY_LEVEL
+from tests.factories.cells import clicks_of, sums_and_users
+from tests.factories.times import NEW_YORK_DAY as DAY
 from tests.support.at_once import BucketsAtOnce
-from tests.support.cells import to_wire
 from tests.support.offline import NOON
-
-DAY = BusinessDay(ZoneInfo("America/New_York"))
 
 deltas = st.lists(
     st.tuples(
@@ -50,26 +46,20 @@ def counted(total: Cell) -> tuple[list[int], list[int]]:
     return total.sums, list(total.counts())
 
 
-def cell(users: set[int]) -> CellWire:
-    made = Cell()
-    made.sums[SUM_INDEX["clicks"]] = len(users)
-    made.users[0] = Distinct(users)
-    return to_wire(made)
-
-
 @settings(max_examples=60, deadline=None)
 @given(deltas, st.integers(0, 39))
-def test_frozen_and_thawed_buckets_hold_what_they_held(
+def test_spilled_buckets_keep_their_cells(
     made: list[tuple[int, str, set[int]]], frozen_at: int
 ) -> None:
+    """Buckets that are spilled and loaded again have the same cells."""
     loaded, spilled = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
     for number, (panes_ago, campaign, users) in enumerate(made):
-        panes = {NOON + panes_ago * PANE_MS: [FacetCell(campaign, "search", cell(users))]}
+        panes = {NOON + panes_ago * PANE_MS: [FacetCell(campaign, "search", clicks_of(users))]}
         loaded.apply(panes, retracted={}, at_offset=number)
         spilled.apply(panes, retracted={}, at_offset=number)
         if number == frozen_at:
             list(spilled.take_segments())
-            for buckets in spilled._levels:
+            for buckets in spilled.levels:
                 for bucket in buckets.values():
                     bucket.spill()
     for start in (NOON - 5 * 60_000, NOON - HOUR_MS):
@@ -82,17 +72,18 @@ def test_frozen_and_thawed_buckets_hold_what_they_held(
         }
 
 
-def test_what_is_over_is_frozen_once_it_was_stored() -> None:
+def test_stored_buckets_are_spilled() -> None:
+    """A bucket whose time is over is spilled once it was stored."""
     buckets = BucketsAtOnce(DAY)
-    buckets.apply({NOON: [FacetCell("c1", "search", cell({1}))]}, retracted={}, at_offset=1)
+    buckets.apply({NOON: [FacetCell("c1", "search", clicks_of({1}))]}, retracted={}, at_offset=1)
     buckets.expire(NOON + 10 * 60_000)
-    assert not any(bucket.spilled for level in buckets._levels for bucket in level.values())
+    assert not any(bucket.spilled for level in buckets.levels for bucket in level.values())
     list(buckets.take_segments())
     buckets.expire(NOON + 11 * 60_000)
-    assert [next(iter(level.values())).spilled for level in buckets._levels[:DAY_LEVEL]] == [
+    assert [next(iter(level.values())).spilled for level in buckets.levels[:DAY_LEVEL]] == [
         *(True, True, False)
     ]
-    buckets.apply({NOON: [FacetCell("c1", "search", cell({2}))]}, retracted={}, at_offset=2)
+    buckets.apply({NOON: [FacetCell("c1", "search", clicks_of({2}))]}, retracted={}, at_offset=2)
     total = buckets.totals(NOON, NOON + PANE_MS)[ALL]
     assert total.users_in([0]).estimate == 2
 
@@ -115,9 +106,10 @@ def test_what_is_over_is_frozen_once_it_was_stored() -> None:
         max_size=60,
     )
 )
-def test_a_long_window_that_is_asked_again_and_again_is_what_it_would_be_if_asked_once(
+def test_running_sums_equal_a_fresh_sum(
     made: list[tuple[int, int, str, set[int], bool]], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A long window that is read every hour equals the same window read once from its buckets."""
     # Two days around the end of daylight saving time, asked every hour, with late deltas.
     start = 1_699_070_400_000  # 2023-11-04T00:00 in New York
     asked = BucketsAtOnce(DAY)
@@ -127,7 +119,7 @@ def test_a_long_window_that_is_asked_again_and_again_is_what_it_would_be_if_aske
         arrivals = [delta for delta in made if delta[0] == hour]
         for number, (_, minutes_ago, campaign, users, instead) in enumerate(arrivals):
             pane = end + minutes_ago * 60_000
-            panes = {pane: [FacetCell(campaign, "search", cell(users))]}
+            panes = {pane: [FacetCell(campaign, "search", clicks_of(users))]}
             retracted = last if instead else {}
             asked.apply(panes, retracted=retracted, at_offset=hour * 1_000 + number)
             last = panes
@@ -171,7 +163,7 @@ def test_any_order_of_panes_gives_the_same_long_windows(
         now_ms = start + hour * HOUR_MS
         expiring.expire(now_ms)
         pane = now_ms + PANE_MS - minutes_late * 60_000
-        panes = {pane: [FacetCell("c1", "search", cell(users))]}
+        panes = {pane: [FacetCell("c1", "search", clicks_of(users))]}
         for buckets in (everything, expiring):
             buckets.apply(panes, retracted={}, at_offset=number)
     expiring.expire(frontier_ms)
@@ -182,15 +174,13 @@ def test_any_order_of_panes_gives_the_same_long_windows(
             begin = start_of_window(window, end, day=DAY)
             held = expiring.holds(begin, end)
             assert held or (end != latest and window.name == "month")
-            assert not held or numbers(expiring, begin, end) == numbers(everything, begin, end)
+            assert not held or sums_and_users(expiring, begin, end) == sums_and_users(
+                everything, begin, end
+            )
 
 
-def numbers(buckets: BucketsAtOnce, start: int, end: int) -> dict[Scope, tuple[list[int], int]]:
-    totals = buckets.totals(start, end)
-    return {scope: (one.sums, one.users_in([0]).estimate) for scope, one in totals.items()}
-
-
-def test_what_is_over_is_held_as_far_as_its_edges_are() -> None:
+def test_which_past_windows_are_held() -> None:
+    """A past window is held if buckets fine enough for its edges are still kept."""
     buckets = BucketsAtOnce(DAY)
     now = DAY.end_of(NOON) + 12 * HOUR_MS
     buckets.expire(now)
@@ -209,9 +199,10 @@ def test_what_is_over_is_held_as_far_as_its_edges_are() -> None:
 
 
 def test_quarters_of_last_week_are_held() -> None:
+    """Quarters of last week are held."""
     kept = BucketsAtOnce(DAY)
     week_ago = NOON + QUARTER_MS
-    kept.apply({NOON: [FacetCell("c1", "search", cell({1, 2}))]}, retracted={}, at_offset=1)
+    kept.apply({NOON: [FacetCell("c1", "search", clicks_of({1, 2}))]}, retracted={}, at_offset=1)
     kept.expire(week_ago + 7 * DAY_MS)
     assert kept.holds(week_ago - DAY_MS, week_ago)
     assert kept.totals(week_ago - HOUR_MS, week_ago)[ALL].users_in([0]).estimate == 2
@@ -220,26 +211,29 @@ def test_quarters_of_last_week_are_held() -> None:
 def _stored(buckets: BucketsAtOnce, level: int) -> list[tuple[bytes, bytes]]:
     return [
         (b"bucket/%d/%d" % (level, start), bucket.to_bytes())
-        for start, bucket in buckets._levels[level].items()
+        for start, bucket in buckets.levels[level].items()
     ]
 
 
-def test_a_day_is_summed_up_from_its_quarters_once_it_is_settled() -> None:
+def test_day_is_built_once_settled() -> None:
+    """The bucket of a day is built from its quarters once the day is settled."""
     buckets = BucketsAtOnce(DAY)
     for number, hours in enumerate((-13, -2, 1)):  # two of November 14th, one of the 15th
-        panes = {NOON + 17 * HOUR_MS + hours * HOUR_MS: [FacetCell("c1", "search", cell({number}))]}
+        panes = {
+            NOON + 17 * HOUR_MS + hours * HOUR_MS: [FacetCell("c1", "search", clicks_of({number}))]
+        }
         buckets.apply(panes, retracted={}, at_offset=number)
     day, after = DAY.start_of(NOON), DAY.end_of(NOON)
     whole = buckets.totals(day, after)[ALL].sums
     buckets.expire(after + QUARTER_MS)
-    assert not buckets._levels[DAY_LEVEL]
+    assert not buckets.levels[DAY_LEVEL]
     buckets.expire(after + 2 * QUARTER_MS)
-    assert list(buckets._levels[DAY_LEVEL]) == [day]
+    assert list(buckets.levels[DAY_LEVEL]) == [day]
     assert buckets.totals(day, after)[ALL].sums == whole
     assert [key for key, _ in buckets.take_segments() if key.startswith(b"bucket/3")]
     # Once the quarters are gone, too, and with what replaces a report of that day.
     buckets.expire(after + DAY_MS)
-    again = {day: [FacetCell("c1", "search", cell({7}))]}
+    again = {day: [FacetCell("c1", "search", clicks_of({7}))]}
     buckets.apply(again, retracted={}, at_offset=9)
     buckets.apply(again, retracted={}, at_offset=9)
     assert buckets.totals(day, after + DAY_MS)[ALL].sums[SUM_INDEX["clicks"]] == 4

@@ -45,7 +45,8 @@ def test_a_plan_is_due_as_time_goes() -> None:
     assert made.at("c1", NOON + 30 * DAY_MS) == CampaignBudget(10_000_000, 10_000_000)
 
 
-def test_a_budget_is_worth_what_its_currency_was_when_the_campaign_started() -> None:
+def test_budget_uses_the_rate_at_the_start() -> None:
+    """A budget is converted at the exchange rate of the campaign's start."""
     assert plans(budget=budget("10", "USD")).at("c1", NOON) == CampaignBudget(700_000, 0)
     assert plans(budget=budget("10", "EUR"), starts=STARTS, ends=ENDS).at("c1", NOON) is None
 
@@ -56,9 +57,8 @@ def test_without_a_budget_there_is_no_plan() -> None:
 
 
 @pytest.mark.parametrize(("spent", "days_after_start"), [(400, 10), (800, 5), (1000, 4), (0, None)])
-def test_the_end_of_the_money_is_that_of_the_pace_so_far(
-    spent: int, days_after_start: int | None
-) -> None:
+def test_budget_exhaustion_follows_the_pace(spent: int, days_after_start: int | None) -> None:
+    """The time at which a budget is exhausted is extrapolated from its spend to date."""
     made = plans(budget=budget("1000"), starts=STARTS, ends=ENDS)
     expected = None if days_after_start is None else NOON + (days_after_start - 4) * DAY_MS
     assert made.exhausted_ms("c1", NOON, spent=spent) == expected
@@ -106,7 +106,8 @@ def test_a_campaign_that_no_calendar_holds_is_refused(fields: dict[str, Any]) ->
         plans(budget=BUDGET, **fields)
 
 
-def test_a_campaigns_budget_is_compared_with_everything_it_spent() -> None:
+def test_budget_is_compared_with_all_spend() -> None:
+    """A campaign's budget is compared with its spend of all time."""
     campaign = Campaign.model_validate(
         {"id": "c1", "budget": budget("1000"), "starts": STARTS, "ends": ENDS}
     )

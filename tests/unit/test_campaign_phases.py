@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any
-from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.aggregates.ingest_report import FacetCell
-from models.campaigns.campaign import Campaign, Stage
+from models.campaigns.campaign import Campaign
 from models.kpi.user_catalogue import ExportRule, KpiBook
 from models.scope import Scope
 from models.window import (
@@ -21,34 +18,22 @@ from models.window import (
     MINUTE_MS,
     PANE_MS,
     QUARTER_MS,
-    BusinessDay,
     whole_quarter,
 )
-from streams.engine.contracts import Snapshot
 from streams.export.page.snapshot import live
 from streams.export.report_queries import ReportQueries
-from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS, QUARTER_LEVEL
-from streams.kpis.view import Evaluation
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
+from tests.factories.campaigns import WatchedCampaigns, campaign
+from tests.factories.cells import clicks_of, sums_and_users
+from tests.factories.times import NEW_YORK
+from tests.factories.times import NEW_YORK_DAY as DAY
+from tests.factories.views import metrics, worker
 from tests.support.at_once import BucketsAtOnce
-from tests.support.offline import NOON, Path, event, kpi_job, saved_from
-from tests.unit.test_bucket_store import cell, numbers
-from tests.unit.test_export import metrics, worker
+from tests.support.offline import NOON
 
-DAY = BusinessDay(ZoneInfo("America/New_York"))
 SATURDAY = 1_699_070_400_000
 """2023-11-04T00:00 in New York, the day before the clock is put back."""
-
-
-def at(time_ms: int) -> datetime:
-    return datetime.fromtimestamp(time_ms / 1000, UTC)
-
-
-def campaign(*starts: int, name: str = "c1", ends: int | None = None) -> Campaign:
-    stages = tuple(Stage(name=f"stage {n}", starts=at(start)) for n, start in enumerate(starts))
-    first = at(starts[0]) if ends is not None else None
-    return Campaign(id=name, stages=stages, starts=first, ends=None if ends is None else at(ends))
 
 
 def of_c1(buckets: BucketsAtOnce, start: int, end: int) -> dict[Scope, tuple[list[int], float]]:
@@ -61,7 +46,7 @@ def summed_of_c1(
 ) -> dict[Scope, tuple[list[int], float]]:
     return {
         scope: both
-        for scope, both in numbers(buckets, start, end).items()
+        for scope, both in sums_and_users(buckets, start, end).items()
         if scope.campaign == "c1" and not scope.region
     }
 
@@ -80,9 +65,10 @@ def summed_of_c1(
     moments=st.sets(st.integers(0, 4 * 24 * 30), max_size=5),  # in quarters after the start
     restarted_at=st.integers(0, 39),
 )
-def test_a_window_from_a_pinned_moment_is_exact_weeks_later_and_after_a_restart(
+def test_window_from_a_pinned_day_stays_exact(
     made: list[tuple[int, int, set[int]]], moments: set[int], restarted_at: int
 ) -> None:
+    """A window that begins within a pinned day is exact weeks later and after a restart."""
     starts = [SATURDAY + quarter * QUARTER_MS for quarter in moments]
     days = {DAY.start_of(start) for start in starts}
     everything, expiring = BucketsAtOnce(DAY), BucketsAtOnce(DAY)
@@ -94,7 +80,7 @@ def test_a_window_from_a_pinned_moment_is_exact_weeks_later_and_after_a_restart(
         pane = now_ms + PANE_MS - minutes_late * MINUTE_MS
         facets = [("c1", "search", ""), ("c1", "feed", ""), ("c2", "feed", ""), ("c1", "", "east")]
         named = facets[number % 3 :]
-        panes = {pane: [FacetCell(*of[:2], cell(users), of[2]) for of in named]}
+        panes = {pane: [FacetCell(*of[:2], clicks_of(users), of[2]) for of in named]}
         for buckets in (everything, expiring):
             buckets.apply(panes, retracted={}, at_offset=number)
         for start in starts:
@@ -110,45 +96,49 @@ def test_a_window_from_a_pinned_moment_is_exact_weeks_later_and_after_a_restart(
     expiring.expire(end)
     for start in starts:
         assert expiring.holds(start, end)
-        assert numbers(expiring, start, end) == numbers(everything, start, end)
+        assert sums_and_users(expiring, start, end) == sums_and_users(everything, start, end)
         assert of_c1(expiring, start, end) == summed_of_c1(everything, start, end)
 
 
-def test_a_day_whose_quarters_are_gone_is_not_pinned_whatever_comes_late() -> None:
+def test_day_without_quarters_is_not_pinned() -> None:
+    """A day whose quarters have expired is not pinned, also if late data recreate some of them."""
     buckets = BucketsAtOnce(DAY)
     start, now = SATURDAY + 9 * HOUR_MS, SATURDAY + 20 * DAY_MS
-    buckets.apply({start: [FacetCell("c1", "search", cell({1}))]}, retracted={}, at_offset=1)
+    buckets.apply({start: [FacetCell("c1", "search", clicks_of({1}))]}, retracted={}, at_offset=1)
     buckets.expire(now)
     assert not buckets.pin({SATURDAY})
-    buckets.apply({start: [FacetCell("c1", "search", cell({2}))]}, retracted={}, at_offset=2)
+    buckets.apply({start: [FacetCell("c1", "search", clicks_of({2}))]}, retracted={}, at_offset=2)
     buckets.expire(now)
     assert buckets.pinned == []
     assert not buckets.holds(start, now)
 
 
-def test_quarters_go_with_their_day_or_when_they_are_not_pinned_any_more() -> None:
+def test_unpinned_quarters_expire() -> None:
+    """Pinned quarters expire with their day, or when the day is no longer pinned."""
     buckets = BucketsAtOnce(DAY)
     for number, day in enumerate((SATURDAY, SATURDAY + 3 * DAY_MS)):
-        panes = {day + 9 * HOUR_MS: [FacetCell("c1", "search", cell({1}))]}
+        panes = {day + 9 * HOUR_MS: [FacetCell("c1", "search", clicks_of({1}))]}
         buckets.apply(panes, retracted={}, at_offset=number)
     second = DAY.start_of(SATURDAY + 3 * DAY_MS + 9 * HOUR_MS)
     buckets.pin({SATURDAY, second})
     buckets.expire(SATURDAY + 30 * DAY_MS)
-    assert len(buckets._levels[QUARTER_LEVEL]) == 2
+    assert len(buckets.levels[QUARTER_LEVEL]) == 2
     assert buckets.pin({SATURDAY})
     buckets.expire(SATURDAY + 30 * DAY_MS + QUARTER_MS)
-    assert list(buckets._levels[QUARTER_LEVEL]) == [SATURDAY + 9 * HOUR_MS]
+    assert list(buckets.levels[QUARTER_LEVEL]) == [SATURDAY + 9 * HOUR_MS]
     buckets.expire(SATURDAY + KEPT_MS[DAY_LEVEL] + DAY_MS)
-    assert not buckets._levels[QUARTER_LEVEL]
+    assert not buckets.levels[QUARTER_LEVEL]
     assert buckets.pinned == []
 
 
-def test_a_moment_is_rounded_up_to_a_whole_quarter_of_an_hour() -> None:
+def test_start_of_a_stage_is_rounded_up() -> None:
+    """The start of a stage is rounded up to a whole quarter of an hour."""
     assert whole_quarter(NOON) == NOON
     assert whole_quarter(NOON + 1) == whole_quarter(NOON + QUARTER_MS) == NOON + QUARTER_MS
 
 
-def test_a_campaign_is_in_the_last_stage_that_began_until_it_ends() -> None:
+def test_current_stage_of_a_campaign() -> None:
+    """A campaign is in the last stage that began, until the campaign ends."""
     one = campaign(NOON, NOON + HOUR_MS, ends=NOON + 3 * HOUR_MS)
     moments = CampaignTimeline([one, campaign(NOON, name="c2"), Campaign(id="c3")], (), day=DAY)
     assert moments.stages(NOON) == {}
@@ -159,67 +149,18 @@ def test_a_campaign_is_in_the_last_stage_that_began_until_it_ends() -> None:
     assert moments.days(NOON + 2 * HOUR_MS, NOON + DAY_MS) == set()
 
 
-class _Saving(Path):
-    """A path that can be restarted."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.snapshots: list[Snapshot] = []
-
-    def _collect(self, snapshot: Snapshot) -> None:
-        self.snapshots.append(snapshot)
-        super()._collect(snapshot)
-
-
-class Fed:
-    """A path on which the monitor looks from noon on, and what it shows of stages."""
-
-    def __init__(self, *campaigns: Campaign, zone: str = "UTC", from_ms: int = NOON) -> None:
-        self.index = CampaignIndex(campaigns)
-        self.path = _Saving(campaigns=campaigns, zone=zone, now_ms=from_ms)
-        self.path.kpis = kpi_job(campaigns=self.index, zone=zone)
-        self.click(from_ms, user="first")
-
-    def click(self, time_ms: int, *, user: str, **body: Any) -> None:
-        path = self.path
-        path.now_ms = max(path.now_ms, time_ms)
-        name = f"{user}-{time_ms}"
-        path.feed([event("click", at=time_ms, event_id=name, user_id=user, **body)])
-
-    def stages(self, until_ms: int) -> dict[int, Evaluation]:
-        """Let time pass until then and return the stages by their starts."""
-        if until_ms > self.path.now_ms:
-            self.click(until_ms, user="nobody", campaign_id=None)  # nor is the source silent
-        for _ in range(4):
-            self.path.report()
-        view = self.path.kpis.view
-        assert view is not None
-        return {one.start_ms: one for one in view.stages}
-
-    def clicks(self, until_ms: int, *, name: str = "c1") -> dict[int, float]:
-        return {
-            start: one.values[Scope("campaign", name)]["clicks"].value
-            for start, one in self.stages(until_ms).items()
-            if Scope("campaign", name) in one.values
-        }
-
-    def restart(self) -> None:
-        path = self.path
-        saved = saved_from(path.snapshots, offset=path.reports_offset - 1)
-        path.kpis = kpi_job(campaigns=self.index, saved=saved)
-
-
 START = NOON + 2 * HOUR_MS
 
 
-def test_a_stage_so_far_counts_what_came_since_it_began_of_its_campaign_and_channels() -> None:
-    fed = Fed(campaign(START + 1, START + 3 * HOUR_MS), campaign(START, name="c2"))
-    fed.click(START + QUARTER_MS - 1, user="before")
-    assert fed.stages(START + 5 * MINUTE_MS).keys() == {START}  # that of the other
-    fed.click(START + QUARTER_MS, user="one")
-    fed.click(START + HOUR_MS, user="two", channel="feed")
-    fed.click(START + HOUR_MS, user="three", channel="feed", campaign_id="c2")
-    stages = fed.stages(START + 2 * HOUR_MS)
+def test_stage_counts_its_campaign_and_channels() -> None:
+    """The `stage` window counts events of a campaign and its channels since the stage began."""
+    watched = WatchedCampaigns(campaign(START + 1, START + 3 * HOUR_MS), campaign(START, name="c2"))
+    watched.click(START + QUARTER_MS - 1, user="before")
+    assert watched.stages(START + 5 * MINUTE_MS).keys() == {START}  # that of the other
+    watched.click(START + QUARTER_MS, user="one")
+    watched.click(START + HOUR_MS, user="two", channel="feed")
+    watched.click(START + HOUR_MS, user="three", channel="feed", campaign_id="c2")
+    stages = watched.stages(START + 2 * HOUR_MS)
     shown = {
         (start, scope): values["clicks"].value
         for start, one in stages.items()
@@ -236,42 +177,45 @@ def test_a_stage_so_far_counts_what_came_since_it_began_of_its_campaign_and_chan
     assert all(one.end_ms % MINUTE_MS == 0 for one in stages.values())
 
 
-def test_the_next_stage_begins_from_nothing_and_the_end_of_the_campaign_ends_it() -> None:
-    fed = Fed(campaign(START, START + HOUR_MS, ends=START + 2 * HOUR_MS))
+def test_next_stage_starts_at_zero() -> None:
+    """The next stage starts at zero, and a campaign that has ended has no current stage."""
+    watched = WatchedCampaigns(campaign(START, START + HOUR_MS, ends=START + 2 * HOUR_MS))
     for hours in (0, 1):
-        fed.click(START + hours * HOUR_MS + MINUTE_MS, user=f"u{hours}")
-    assert fed.clicks(START + 70 * MINUTE_MS) == {START + HOUR_MS: 1}
-    assert fed.clicks(START + 2 * HOUR_MS + 5 * MINUTE_MS) == {}
+        watched.click(START + hours * HOUR_MS + MINUTE_MS, user=f"u{hours}")
+    assert watched.clicks(START + 70 * MINUTE_MS) == {START + HOUR_MS: 1}
+    assert watched.clicks(START + 2 * HOUR_MS + 5 * MINUTE_MS) == {}
 
 
-def test_what_began_before_observation_is_absent() -> None:
-    fed = Fed(campaign(NOON - HOUR_MS), campaign(START, name="c2"))
-    fed.click(START + HOUR_MS, user="one")
-    fed.click(START + HOUR_MS, user="one", campaign_id="c2")
-    assert fed.stages(START + 2 * HOUR_MS).keys() == {START}
+def test_stage_before_observation_is_absent() -> None:
+    """A stage that began before observation did is absent."""
+    watched = WatchedCampaigns(campaign(NOON - HOUR_MS), campaign(START, name="c2"))
+    watched.click(START + HOUR_MS, user="one")
+    watched.click(START + HOUR_MS, user="one", campaign_id="c2")
+    assert watched.stages(START + 2 * HOUR_MS).keys() == {START}
 
 
-def test_stages_that_are_redefined_count_from_their_other_start() -> None:
-    fed = Fed(campaign(START))
+def test_redefined_stage_counts_anew() -> None:
+    """A stage that is defined again counts from its new start."""
+    watched = WatchedCampaigns(campaign(START))
     for minutes in (1, 61, 121):
-        fed.click(START + minutes * MINUTE_MS, user=f"u{minutes}")
-    assert fed.clicks(START + 3 * HOUR_MS) == {START: 3}
-    fed.index.define(campaign(START + HOUR_MS))
-    assert fed.clicks(START + 3 * HOUR_MS + 5 * MINUTE_MS) == {START + HOUR_MS: 2}
+        watched.click(START + minutes * MINUTE_MS, user=f"u{minutes}")
+    assert watched.clicks(START + 3 * HOUR_MS) == {START: 3}
+    watched.index.define(campaign(START + HOUR_MS))
+    assert watched.clicks(START + 3 * HOUR_MS + 5 * MINUTE_MS) == {START + HOUR_MS: 2}
 
 
 def test_a_stage_counts_on_for_weeks_and_over_restarts() -> None:
-    fed = Fed(campaign(START))
-    fed.click(START + MINUTE_MS, user="first")
+    watched = WatchedCampaigns(campaign(START))
+    watched.click(START + MINUTE_MS, user="first")
     for day in range(1, 25):
-        fed.click(START + day * DAY_MS, user=f"u{day}")
-        fed.stages(START + day * DAY_MS + HOUR_MS)
+        watched.click(START + day * DAY_MS, user=f"u{day}")
+        watched.stages(START + day * DAY_MS + HOUR_MS)
         if day in (1, 9, 20):
-            fed.restart()
-    assert fed.path.kpis._buckets.pinned == [START - 14 * HOUR_MS]
-    assert fed.clicks(START + 24 * DAY_MS + 2 * HOUR_MS) == {START: 25}
+            watched.restart()
+    assert watched.path.state.pinned == [START - 14 * HOUR_MS]
+    assert watched.clicks(START + 24 * DAY_MS + 2 * HOUR_MS) == {START: 25}
     # What came on the first day before the moment is not in it.
-    everything = fed.path.kpis.view
+    everything = watched.path.kpis.view
     assert everything is not None
     so_far = everything.latest["so_far"].values[Scope("campaign", "c1")]
     assert so_far["clicks"].value == 26
@@ -280,29 +224,30 @@ def test_a_stage_counts_on_for_weeks_and_over_restarts() -> None:
 def test_a_stage_on_the_day_on_which_the_clock_is_put_back() -> None:
     sunday = SATURDAY + DAY_MS
     start = sunday + 90 * MINUTE_MS  # 01:30, the first time
-    fed = Fed(campaign(start), zone="America/New_York", from_ms=SATURDAY)
+    watched = WatchedCampaigns(campaign(start), zone=NEW_YORK, from_ms=SATURDAY)
     for minutes in (29, 31, 91):
-        fed.click(sunday + HOUR_MS + minutes * MINUTE_MS, user=f"u{minutes}")
-    fed.click(sunday + 4 * DAY_MS, user="later")
-    assert fed.clicks(sunday + 4 * DAY_MS + HOUR_MS) == {start: 3}
+        watched.click(sunday + HOUR_MS + minutes * MINUTE_MS, user=f"u{minutes}")
+    watched.click(sunday + 4 * DAY_MS, user="later")
+    assert watched.clicks(sunday + 4 * DAY_MS + HOUR_MS) == {start: 3}
 
 
-def test_reports_that_come_again_change_nothing() -> None:
-    fed = Fed(campaign(START))
-    fed.click(START + MINUTE_MS, user="one")
-    before = fed.stages(START + HOUR_MS)
-    taken = [output for output in fed.path.outputs if output.topic == "partials"]
-    fed.path.deliver(taken)
-    assert {start: one.values for start, one in fed.stages(START + HOUR_MS).items()} == {
+def test_repeated_reports_change_nothing() -> None:
+    """Reports that are delivered again change no stage."""
+    watched = WatchedCampaigns(campaign(START))
+    watched.click(START + MINUTE_MS, user="one")
+    before = watched.stages(START + HOUR_MS)
+    taken = [output for output in watched.path.outputs if output.topic == "partials"]
+    watched.path.deliver(taken)
+    assert {start: one.values for start, one in watched.stages(START + HOUR_MS).items()} == {
         start: one.values for start, one in before.items()
     }
 
 
 def test_stages_are_exported_and_shown_but_not_published() -> None:
-    fed = Fed(campaign(START))
-    fed.click(START + MINUTE_MS, user="one")
-    fed.stages(START + HOUR_MS)
-    view = worker(fed.path.kpis.view)
+    watched = WatchedCampaigns(campaign(START))
+    watched.click(START + MINUTE_MS, user="one")
+    watched.stages(START + HOUR_MS)
+    view = worker(watched.path.kpis.view)
     everything = KpiBook(export=(ExportRule(),))
     text = metrics(view, ReportQueries(day=DAY, currency="CNY", kpis=everything))
     labels = 'campaign="c1",channel="",region="",scope="campaign",segment="",window="stage"'
@@ -314,5 +259,5 @@ def test_stages_are_exported_and_shown_but_not_published() -> None:
     picture = live(view, ReportQueries(day=DAY, currency="CNY"))
     (row,) = [one for one in picture["campaigns"] if one["campaign"] == "c1"]
     assert row["windows"]["stage"]["clicks"]["value"] == 1
-    assert "stage" not in {window for window, *_ in fed.path.closed}
+    assert "stage" not in {window for window, *_ in watched.path.closed}
     assert "stage" in picture["windows"]

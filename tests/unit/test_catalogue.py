@@ -126,7 +126,8 @@ def test_a_formula_that_means_nothing_says_why(text: str, why: str) -> None:
         *("ｏｒｄｅｒｓ", "orders＋leads", "ordеrs", "p٩٠(dwell_ms)", "orders\u200b", "订单"),
     ],
 )
-def test_a_hostile_formula_is_refused_at_once(text: str) -> None:
+def test_hostile_formula(text: str) -> None:
+    """A hostile formula is refused at once, with a short message."""
     started = thread_time()
     with pytest.raises(FormulaError) as error:
         parse(text)
@@ -141,9 +142,11 @@ spaces = st.text(" \t\n\u3000", max_size=2)
 
 @settings(deadline=None)
 @given(over=sums, under=sums, times=st.integers(0, LARGEST_FACTOR), space=spaces)
-def test_a_written_formula_is_read_as_it_was_meant(
+def test_formula_round_trip(
     over: list[tuple[int, str, bool]], under: list[tuple[int, str, bool]], times: int, space: str
 ) -> None:
+    """A formula that is written from its parts is parsed to the same parts."""
+
     def terms(signed: list[tuple[int, str, bool]]) -> Terms:
         return tuple((sign, previous(name) if back else name) for sign, name, back in signed)
 
@@ -159,7 +162,8 @@ def test_a_written_formula_is_read_as_it_was_meant(
     assert parse(quotient) == Quotient(terms(over), terms(under), times)
 
 
-def test_the_built_in_catalogue_is_beyond_reproach() -> None:
+def test_built_in_catalogue_has_no_warnings() -> None:
+    """The linter has no warnings about the built-in catalogue."""
     assert CATALOGUE.lint() == []
     assert len(CATALOGUE) == 82
 
@@ -240,7 +244,8 @@ def test_rules_may_be_about_kpis_of_the_file(tmp_path: Path) -> None:
         config.load_rules(rules)
 
 
-def test_what_boards_show_is_exported_unless_a_file_says_otherwise() -> None:
+def test_default_exports_are_what_boards_show() -> None:
+    """What the boards show is exported, unless the user's file chooses otherwise."""
     assert KpiBook().exports("ctr", "all", "month")
     assert KpiBook().exports("ctr", "campaign", "day")
     assert not KpiBook().exports("ctr", "campaign", "month")
@@ -265,7 +270,8 @@ def values(cell: Cell) -> dict[str, KpiValue]:
     return evaluator.evaluate(cell, inputs=evaluator.inputs_in(cell))
 
 
-def test_people_read_returns_on_ad_spend_as_multiples_and_other_ratios_as_percentages() -> None:
+def test_roas_is_shown_as_a_multiple() -> None:
+    """Returns on ad spend are shown as multiples, other ratios as percentages."""
     shown = {kpi.name: kpi.shown_unit for kpi in CATALOGUE.values() if kpi.unit == "ratio"}
     multiples = {name for name, unit in shown.items() if unit == "multiple"}
     assert multiples == {name for name in shown if name.startswith("roas")}
@@ -302,7 +308,8 @@ def test_parts_of_orders_are_shown_as_orders() -> None:
     assert (cpa.low, cpa.high) == pytest.approx((3 / 7.2930, 3 / 0.5485), rel=1e-4)
 
 
-def test_a_quotient_of_parts_of_orders_has_its_interval_in_orders() -> None:
+def test_interval_of_parts_of_orders() -> None:
+    """The interval of a quotient of parts of orders is computed from whole orders."""
     share = kpi(formula="orders_first / orders_linear", unit="ratio", interval="wilson")
     plain = kpi(name="plain", formula="orders / clicks", unit="ratio", interval="wilson")
     made = cell(orders_first=30_000, orders_linear=80_000, orders=3, clicks=8)
@@ -351,7 +358,8 @@ def test_repurchase_is_a_share_of_the_buyers() -> None:
     assert found["repurchase_rate"].low is not None
 
 
-def test_not_significant_travels_with_the_value() -> None:
+def test_insignificant_value_is_marked() -> None:
+    """A value that rests on too few events is marked as not significant."""
     few, enough = values(cell(orders=3, clicks=99)), values(cell(orders=3, clicks=100))
     assert not few["conversion_rate"].significant
     assert enough["conversion_rate"].significant
@@ -374,14 +382,16 @@ def test_distinct_users_are_united_over_what_they_did() -> None:
     assert found["participation_rate"].value == 5 / 3
 
 
-def test_intervals_of_means_do_not_suffer_from_buckets_where_all_are_equal() -> None:
+def test_interval_of_equal_amounts() -> None:
+    """If all amounts are equal, the mean is exact although the histogram rounds amounts."""
     made = cell(orders=40, revenue_gross=40 * 1_000_000)
     made.histograms[DISTRIBUTION_INDEX["order_amount"]] = {bucket_of(1_000_000): 40}
     aov = values(made)["aov"]
     assert (aov.value, aov.low, aov.high) == (100.0, 100.0, 100.0)
 
 
-def test_a_cost_per_event_is_less_sure_the_fewer_there_are() -> None:
+def test_cost_per_event_interval() -> None:
+    """The interval of a cost per event follows from the Poisson interval of its count."""
     low, high = confidence_intervals.per_count(1_000.0, 10)
     # The score interval of a Poisson count of 10 is 5.43 to 18.41.
     assert (low, high) == pytest.approx((1_000 / 18.41, 1_000 / 5.43), rel=1e-3)
@@ -420,7 +430,8 @@ def test_without_its_coefficient_a_kpi_is_absent() -> None:
     assert "sales_contribution" not in values
 
 
-def test_a_coefficient_comes_from_the_file_and_its_errors_name_the_line(tmp_path: Path) -> None:
+def test_coefficient_is_read_from_the_file(tmp_path: Path) -> None:
+    """A coefficient is read from the user's file; errors name its line."""
     path = tmp_path / "kpis.yaml"
     path.write_text("coefficients:\n  influence: 0.35\n")
     assert config.load_kpis(path).coefficients == {"influence": 0.35}

@@ -26,8 +26,8 @@ from streams.kpis.columnar.cell_columns import (
 )
 from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.storage import bucket_codec
+from tests.factories.cells import cells, content
 from tests.support.cells import to_wire, total
-from tests.unit.test_cells import cells, content
 
 CAMPAIGNS = ("c1", "c2", "c3")
 
@@ -56,7 +56,8 @@ def one_by_one(made: Rows) -> dict[str, tuple[Any, ...]]:
 
 @settings(max_examples=30, deadline=None)
 @given(rows, rows, rows)
-def test_columns_are_the_sums_of_cells_in_any_order_and_grouping(a: Rows, b: Rows, c: Rows) -> None:
+def test_columns_add_up_in_any_order(a: Rows, b: Rows, c: Rows) -> None:
+    """Columns add up to the same as their cells, in any order and grouping."""
     facets = FacetIndex()
     parts = [columns(made, facets) for made in (a, b, c)]
     expected = one_by_one([*a, *b, *c])
@@ -85,7 +86,8 @@ def test_few_cells_add_up_one_by_one_as_they_do_in_columns(
 
 @settings(max_examples=30, deadline=None)
 @given(rows, rows)
-def test_what_is_taken_back_was_never_there_for_sums_and_distributions(a: Rows, b: Rows) -> None:
+def test_retraction_leaves_nothing(a: Rows, b: Rows) -> None:
+    """Retracted cells leave nothing in sums and histograms."""
     facets = FacetIndex()
     one, two = columns(a, facets), columns(b, facets)
     left = together([one, two, two.retraction])
@@ -97,7 +99,8 @@ def test_what_is_taken_back_was_never_there_for_sums_and_distributions(a: Rows, 
 
 @settings(max_examples=30, deadline=None)
 @given(rows)
-def test_columns_are_stored_and_read_by_facets_that_have_other_numbers(made: Rows) -> None:
+def test_columns_are_read_with_other_facet_numbers(made: Rows) -> None:
+    """Stored columns are read correctly when facets have other numbers than when written."""
     facets, others = FacetIndex(), FacetIndex()
     written = bucket_codec.encode(7, together([columns(made, facets)]), facets)
     others.number(Facet("another"))
@@ -142,7 +145,8 @@ def test_users_are_sketched_above_the_limit_only(count: int) -> None:
     assert abs(cell.counts()[0] - count) < (1 if count <= EXACT_LIMIT else 0.05 * count)
 
 
-def test_users_of_two_rows_that_have_the_same_key_are_told_apart() -> None:
+def test_users_with_colliding_keys() -> None:
+    """Users of two rows whose keys collide are kept apart."""
     facets = FacetIndex()
     hashes = [0x9E37_79B9_7F4A_7C15, 0]
     made = []

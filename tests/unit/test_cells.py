@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import Any
 
 import msgspec
 from hypothesis import given, settings
@@ -12,60 +11,9 @@ from hypothesis import strategies as st
 from models.aggregates import histogram
 from models.aggregates.cell import Cell, CellWire
 from models.aggregates.distinct_users import Distinct
-from models.kpi.measures import DISTRIBUTIONS, LEVELS, USER_SETS, WIDTH
+from models.kpi.measures import WIDTH
+from tests.factories.cells import amounts, cells, content
 from tests.support.cells import from_wire, to_wire, total
-
-amounts = st.integers(0, 10**15)
-
-
-def _cell(
-    sums: list[int],
-    users: list[set[int]],
-    values: list[list[int]],
-    levels: dict[int, tuple[int, int]],
-) -> Cell:
-    cell = Cell(sums)
-    for index, hashes in enumerate(users):
-        if hashes:
-            cell.users[index] = Distinct(hashes)
-    for index, several in enumerate(values):
-        if several:
-            counts: dict[int, int] = {}
-            for value in several:
-                histogram.merge(counts, {histogram.bucket_of(value): 1})
-            cell.histograms[index] = counts
-    cell.levels = levels
-    return cell
-
-
-def _of(strategy: Any, count: int) -> Any:
-    return st.lists(strategy, min_size=count, max_size=count)
-
-
-def cells_of(users: Any) -> Any:
-    """Return cells whose users are drawn by their hashes."""
-    return st.builds(
-        _cell,
-        _of(st.integers(0, 10**12), WIDTH),
-        _of(st.sets(users, max_size=8), len(USER_SETS)),
-        _of(st.lists(amounts, max_size=8), len(DISTRIBUTIONS)),
-        st.dictionaries(
-            st.integers(0, len(LEVELS) - 1), st.tuples(st.integers(0, 100), st.integers(0, 9))
-        ),
-    )
-
-
-cells = cells_of(st.integers(0, 2**64 - 1))
-
-
-def content(cell: Cell) -> tuple[Any, ...]:
-    """Return everything that a cell holds, so that cells can be compared."""
-    return (
-        cell.sums,
-        [users.estimate for users in cell.users],
-        cell.histograms,
-        cell.levels,
-    )
 
 
 @given(cells, cells, cells)
@@ -83,7 +31,8 @@ def test_a_cell_survives_the_wire(cell: Cell) -> None:
     assert content(from_wire(msgspec.msgpack.decode(data, type=CellWire))) == content(cell)
 
 
-def test_a_cell_of_an_older_version_reads_as_zero_where_it_has_nothing() -> None:
+def test_cell_of_an_older_version() -> None:
+    """A cell of an older version is 0 in measures that it does not have."""
     older = msgspec.msgpack.encode(([1, 2], [Distinct({7}).to_bytes()]))
     cell = from_wire(msgspec.msgpack.decode(older, type=CellWire))
     assert cell.sums == [1, 2] + [0] * (WIDTH - 2)

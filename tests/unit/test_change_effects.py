@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,17 +15,16 @@ from models.campaigns.campaign import Campaign
 from models.campaigns.campaign_change import KEPT, Change, Changes
 from models.money.exchange_rates import Rate, Rates
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
-from streams.broker import Broker
 from streams.engine.steps import Steps, at_once
 from streams.export.page.snapshot import live
-from streams.export.report_queries import ReportQueries
 from streams.ingest.registry.campaign_index import CampaignIndex
-from streams.ingest.registry.reader import RegistryReader
-from streams.kpis.view import Effect
 from streams.kpis.windows.change_effects import SHOWN
 from streams.kpis.windows.round_robin import RoundRobin
 from streams.operations import synthetic
 from tests.chaos import truth
+from tests.factories.campaigns import WatchedCampaigns, campaign, change, read_registry
+from tests.factories.times import at
+from tests.factories.views import metrics, queries, worker
 from tests.support.at_once import settled
 from tests.support.offline import (
     KINDS,
@@ -35,111 +32,86 @@ from tests.support.offline import (
     Record,
     event,
     ingest_job,
-    kpi_job,
     record,
-    saved_from,
 )
-from tests.unit.test_campaign_phases import Fed, at, campaign
-from tests.unit.test_export import UTC, metrics, worker
 
 MOMENT = NOON + 30 * HOUR_MS
 
 
-def change(at_ms: int, *, name: str = "c1", number: int = 0, **told: Any) -> Change:
-    return Change(
-        campaign=name,
-        event_id=f"e{number}",
-        at_ms=at_ms,
-        **{"what": "budget", "from_value": "100", "to_value": "200", "who": "Li"} | told,
-    )
-
-
-class Changed(Fed):
-    """What the monitor shows of changes."""
-
-    def __init__(self, *told: Change, zone: str = "UTC", **options: Any) -> None:
-        self.changes = Changes()
-        for one in told:
-            self.changes.record(one)
-        super().__init__(*options.pop("campaigns", (Campaign(id="c1"),)), zone=zone, **options)
-        self.path.kpis = kpi_job(campaigns=self.index, changes=self.changes, zone=zone)
-        self.click(self.path.now_ms, user="again")
-
-    def effects(self, until_ms: int) -> list[Effect]:
-        self.stages(until_ms)
-        assert self.path.kpis.view is not None
-        return list(self.path.kpis.view.effects)
-
-    def clicks_of(self, until_ms: int) -> list[tuple[int, int, float | None, float | None]]:
-        """Return the moments and lengths in minutes, and the clicks before and after."""
-        return [
-            (
-                one.moment_ms,
-                one.length_ms // MINUTE_MS,
-                one.before["clicks"].value if one.before else None,
-                one.after["clicks"].value if one.after else None,
-            )
-            for one in self.effects(until_ms)
-        ]
-
-
-def test_as_much_time_before_a_change_is_compared_with_what_is_complete_after_it() -> None:
-    fed = Changed(change(MOMENT - 1))
+def test_equal_times_around_a_change() -> None:
+    """The complete time after a change is compared with as much time before it."""
+    watched = WatchedCampaigns(Campaign(id="c1"), changes=(change(MOMENT - 1),))
     for minutes in (-61, -44, -1, 0, 44, 45):
-        fed.click(MOMENT + minutes * MINUTE_MS, user=f"u{minutes}")
-    assert fed.clicks_of(MOMENT + 46 * MINUTE_MS) == [(MOMENT, 45, 2, 2)]
-    assert fed.clicks_of(MOMENT + 91 * MINUTE_MS) == [(MOMENT, 90, 3, 3)]
+        watched.click(MOMENT + minutes * MINUTE_MS, user=f"u{minutes}")
+    assert watched.clicks_beside_changes(MOMENT + 46 * MINUTE_MS) == [(MOMENT, 45, 2, 2)]
+    assert watched.clicks_beside_changes(MOMENT + 91 * MINUTE_MS) == [(MOMENT, 90, 3, 3)]
 
 
-def test_a_change_is_shown_once_a_quarter_is_complete_and_for_a_week() -> None:
-    fed = Changed(change(MOMENT))
-    fed.click(MOMENT - MINUTE_MS, user="before")
-    assert fed.effects(MOMENT + 14 * MINUTE_MS) == []
-    assert fed.clicks_of(MOMENT + 16 * MINUTE_MS) == [(MOMENT, 15, 1, 0)]
-    fed.click(MOMENT + 23 * HOUR_MS, user="after")
-    fed.click(MOMENT + 24 * HOUR_MS, user="too late")
-    assert fed.clicks_of(MOMENT + 25 * HOUR_MS) == [(MOMENT, 24 * 60, 1, 1)]
+def test_when_a_change_is_shown() -> None:
+    """A change is shown when a quarter of an hour after it is complete, and then for a week."""
+    watched = WatchedCampaigns(Campaign(id="c1"), changes=(change(MOMENT),))
+    watched.click(MOMENT - MINUTE_MS, user="before")
+    assert watched.effects(MOMENT + 14 * MINUTE_MS) == []
+    assert watched.clicks_beside_changes(MOMENT + 16 * MINUTE_MS) == [(MOMENT, 15, 1, 0)]
+    watched.click(MOMENT + 23 * HOUR_MS, user="after")
+    watched.click(MOMENT + 24 * HOUR_MS, user="too late")
+    assert watched.clicks_beside_changes(MOMENT + 25 * HOUR_MS) == [(MOMENT, 24 * 60, 1, 1)]
     for days in (3, 6):
-        fed.click(MOMENT + days * DAY_MS, user="much later")
-        assert fed.clicks_of(MOMENT + days * DAY_MS + HOUR_MS) == [(MOMENT, 24 * 60, 1, 1)]
-    assert fed.clicks_of(MOMENT + 7 * DAY_MS - MINUTE_MS) == [(MOMENT, 24 * 60, 1, 1)]
-    assert fed.effects(MOMENT + 7 * DAY_MS + QUARTER_MS) == []
+        watched.click(MOMENT + days * DAY_MS, user="much later")
+        assert watched.clicks_beside_changes(MOMENT + days * DAY_MS + HOUR_MS) == [
+            (MOMENT, 24 * 60, 1, 1)
+        ]
+    assert watched.clicks_beside_changes(MOMENT + 7 * DAY_MS - MINUTE_MS) == [
+        (MOMENT, 24 * 60, 1, 1)
+    ]
+    assert watched.effects(MOMENT + 7 * DAY_MS + QUARTER_MS) == []
 
 
-def test_a_change_whose_time_before_was_not_observed_has_no_values() -> None:
-    fed = Changed(change(NOON + 2 * HOUR_MS))
-    fed.click(NOON + 150 * MINUTE_MS, user="after")
-    assert fed.clicks_of(NOON + 3 * HOUR_MS + MINUTE_MS) == [(NOON + 2 * HOUR_MS, 60, 0, 1)]
-    assert fed.clicks_of(NOON + 5 * HOUR_MS + MINUTE_MS) == [(NOON + 2 * HOUR_MS, 180, None, None)]
+def test_change_without_an_observed_past() -> None:
+    """A change has no values if the time before it was not observed."""
+    watched = WatchedCampaigns(Campaign(id="c1"), changes=(change(NOON + 2 * HOUR_MS),))
+    watched.click(NOON + 150 * MINUTE_MS, user="after")
+    assert watched.clicks_beside_changes(NOON + 3 * HOUR_MS + MINUTE_MS) == [
+        (NOON + 2 * HOUR_MS, 60, 0, 1)
+    ]
+    assert watched.clicks_beside_changes(NOON + 5 * HOUR_MS + MINUTE_MS) == [
+        (NOON + 2 * HOUR_MS, 180, None, None)
+    ]
 
 
 def test_the_start_of_a_campaign_is_a_change() -> None:
     started = Campaign(id="c1", starts=at(MOMENT), owner="growth")
-    fed = Changed(campaigns=(started,))
-    fed.click(MOMENT + MINUTE_MS, user="one")
-    (effect,) = fed.effects(MOMENT + HOUR_MS)
+    watched = WatchedCampaigns(started)
+    watched.click(MOMENT + MINUTE_MS, user="one")
+    (effect,) = watched.effects(MOMENT + HOUR_MS)
     assert (effect.change.what, effect.change.who) == ("start", "growth")
     assert (effect.before["orders"].value, effect.after["clicks"].value) == (0, 1)
 
 
-def test_the_last_changes_are_shown_the_last_first() -> None:
-    fed = Changed(*(change(MOMENT + n * MINUTE_MS, number=n) for n in range(SHOWN + 5)))
+def test_newest_changes_are_shown_first() -> None:
+    """The newest changes are shown, the newest first."""
+    changes = tuple(change(MOMENT + n * MINUTE_MS, number=n) for n in range(SHOWN + 5))
+    watched = WatchedCampaigns(Campaign(id="c1"), changes=changes)
     for _ in range(6):
-        shown = fed.effects(MOMENT + HOUR_MS)
+        shown = watched.effects(MOMENT + HOUR_MS)
     assert [one.change.event_id for one in shown] == [f"e{n}" for n in range(24, 4, -1)]
 
 
 def test_after_a_restart_the_same_is_shown() -> None:
-    fed = Changed(change(MOMENT))
+    watched = WatchedCampaigns(Campaign(id="c1"), changes=(change(MOMENT),))
     for minutes in (-5, 5, 6):
-        fed.click(MOMENT + minutes * MINUTE_MS, user=f"u{minutes}")
-    before = fed.clicks_of(MOMENT + HOUR_MS + MINUTE_MS)
-    saved = saved_from(fed.path.snapshots, offset=fed.path.reports_offset - 1)
-    fed.path.kpis = kpi_job(campaigns=fed.index, changes=fed.changes, saved=saved)
-    assert fed.clicks_of(MOMENT + HOUR_MS + 2 * MINUTE_MS) == before == [(MOMENT, 60, 1, 2)]
+        watched.click(MOMENT + minutes * MINUTE_MS, user=f"u{minutes}")
+    before = watched.clicks_beside_changes(MOMENT + HOUR_MS + MINUTE_MS)
+    watched.restart()
+    assert (
+        watched.clicks_beside_changes(MOMENT + HOUR_MS + 2 * MINUTE_MS)
+        == before
+        == [(MOMENT, 60, 1, 2)]
+    )
 
 
-def test_a_change_goes_to_the_registry_under_its_campaign_and_event() -> None:
+def test_change_has_a_registry_key() -> None:
+    """A change is written to the registry with its campaign and event id as the key."""
     job = ingest_job("campaigns")
     told = {"what": "bid", "from": "1.0", "to": "1.5", "who": "Li"}
     made = event("campaign_changed", event_id="e7", campaign_id="c1", **told)
@@ -155,17 +127,14 @@ def test_a_change_goes_to_the_registry_under_its_campaign_and_event() -> None:
     assert settled(again.snapshot()).early_outputs == [output]
 
 
-def test_every_worker_learns_from_the_registry_what_each_record_is() -> None:
+def test_registry_records_by_kind() -> None:
+    """The registry reader applies campaigns, changes and rates by their keys."""
     campaigns, changes, rates = CampaignIndex(), Changes(), Rates("CNY")
-    reader = RegistryReader(
-        campaigns, changes, rates, broker=Broker(servers="nowhere:9092"), topic="registry"
-    )
     told = (Campaign(id="c1"), change(NOON), Rate(currency="EUR", date=date(2023, 11, 1), rate=8))
     keys = (b"c1", b"change/c1/e0", b"rate/EUR/2023-11-01")
     values = [one.model_dump_json().encode() for one in told]
     pairs = list(zip(keys, values, strict=True)) * 2
-    records = [Record(offset, NOON, key, value) for offset, (key, value) in enumerate(pairs)]
-    asyncio.run(reader._take({"registry": records}))
+    read_registry(*pairs, campaigns=campaigns, changes=changes, rates=rates)
     assert list(campaigns) == [told[0]]
     assert list(changes) == [told[1]]
     assert rates.to_units(Decimal(1), "EUR", on=date(2023, 11, 14)) == 80_000
@@ -181,9 +150,8 @@ def test_a_change_of_an_unknown_campaign_is_counted_as_such() -> None:
 
 
 @given(st.permutations(range(KEPT + 10)), st.lists(st.integers(0, KEPT + 9)))
-def test_the_last_changes_are_known_in_whatever_order_and_however_often_they_come(
-    order: list[int], again: list[int]
-) -> None:
+def test_newest_changes_are_kept(order: list[int], again: list[int]) -> None:
+    """The newest changes are kept, in any order of arrival and with repetitions."""
     changes = Changes()
     for number in (*order, *again):
         changes.record(change(NOON + number, number=number))
@@ -192,9 +160,10 @@ def test_the_last_changes_are_known_in_whatever_order_and_however_often_they_com
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 400), st.sets(st.integers(0, 5))), max_size=60))
-def test_what_has_waited_longest_comes_first_and_what_is_over_is_forgotten(
+def test_round_robin_order(
     ticks: list[tuple[int, set[int]]],
 ) -> None:
+    """Each turn computes at most one value, and drops those that are no longer due."""
     there: set[int] = set()
 
     def make(key: int, end: int) -> Steps[tuple[int, int] | None]:
@@ -217,10 +186,10 @@ def test_what_has_waited_longest_comes_first_and_what_is_over_is_forgotten(
 
 
 def test_effects_are_exported_and_shown() -> None:
-    fed = Changed(change(MOMENT), change(MOMENT - 5, number=1), campaigns=(campaign(),))
-    fed.click(MOMENT - MINUTE_MS, user="before")
-    fed.effects(MOMENT + HOUR_MS + MINUTE_MS)
-    view, exports = worker(fed.path.kpis.view), ReportQueries(day=UTC, currency="CNY")
+    watched = WatchedCampaigns(campaign(), changes=(change(MOMENT), change(MOMENT - 5, number=1)))
+    watched.click(MOMENT - MINUTE_MS, user="before")
+    watched.effects(MOMENT + HOUR_MS + MINUTE_MS)
+    view, exports = worker(watched.path.kpis.view), queries()
     text = metrics(view, exports)
     labels = 'campaign="c1",change="2023-11-15T18:00Z",kpi="clicks",period="before",what="budget"'
     assert f"kpi_monitor_effect{{{labels}}} 1.0" in text
@@ -234,7 +203,8 @@ def test_effects_are_exported_and_shown() -> None:
     assert first["before"]["orders"]["value"] == 0
 
 
-def test_the_synthetic_campaign_is_in_stages_and_is_changed_now_and_then() -> None:
+def test_synthetic_campaign_has_stages_and_changes() -> None:
+    """The synthetic campaign has stages, and a change every 20 minutes."""
     first, *others = synthetic.staged(NOON + 1)
     stage = first.stage_at(NOON + 2 * HOUR_MS)
     assert stage == first.stages[1]
@@ -262,7 +232,8 @@ def test_the_synthetic_campaign_is_in_stages_and_is_changed_now_and_then() -> No
     assert all(one.from_value and one.to_value and one.from_value != one.to_value for one in told)
 
 
-def test_the_truth_of_chaos_counts_changes_and_adds_nothing_for_them() -> None:
+def test_expected_counts_include_changes() -> None:
+    """The expected results of the fault harness count changes as events without rows."""
     feed = synthetic.Synthetic(seed=1, clicks_per_second=5)
     sent = list(feed.records(NOON, NOON + MINUTE_MS))
     found = truth.of([one.value for one in sent if one.topic == name] for name in KINDS)

@@ -24,7 +24,7 @@ from streams.engine.runtime import checkpoint_writer
 from streams.engine.runtime.checkpoint_writer import AckedPrefix, CheckpointWriter
 from streams.engine.runtime.running_job import EngineStats, RunningJob
 from streams.engine.state_log import StateLog
-from tests.unit.conftest import ProcessEndedError
+from tests.support.process_end import ProcessEndedError
 
 SOURCE = SourcePartition("clicks", 0)
 
@@ -58,11 +58,12 @@ class World:
         self.persisted: list[int] = []
         self.failures = 0
         self.on_head: Any = None
-        producer = SimpleNamespace(send=self.send)
+        self.producer = SimpleNamespace(send=self.send)
+        self.table = SimpleNamespace(
+            put=self.store.__setitem__, delete=lambda key: self.store.pop(key, None)
+        )
         data = SimpleNamespace(
-            _db_for_partition=lambda _: SimpleNamespace(
-                put=self.store.__setitem__, delete=lambda key: self.store.pop(key, None)
-            ),
+            _db_for_partition=lambda _: self.table,
             persisted_offset=lambda _: 6,
             partition_path=lambda _: "store",
             set_persisted_offset=lambda _, offset: self.persisted.append(offset),
@@ -70,7 +71,7 @@ class World:
         topic = SimpleNamespace(get_topic_name=lambda: "log")
         self.stats = EngineStats()
         self.checkpoints = CheckpointWriter(
-            SimpleNamespace(producer=producer),
+            SimpleNamespace(producer=self.producer),
             {"t": SimpleNamespace(changelog_topic=topic, data=data)},
             fence=PauseFence(limit_s=60),
             stats=self.stats,
@@ -122,7 +123,8 @@ def test_a_checkpoint_is_written_in_one_order() -> None:
     assert world.running.writing is None
 
 
-def test_a_broker_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint is written in the same order after the broker did not answer."""
     monkeypatch.setattr(checkpoint_writer, "RETRY_S", 0.01)
     world = World()
     world.failures = 3
@@ -131,7 +133,8 @@ def test_a_broker_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -
     assert world.stats.checkpoint_failures == 3
 
 
-def test_a_job_that_was_revoked_sends_and_stores_nothing_more() -> None:
+def test_revoked_job_writes_nothing() -> None:
+    """A job whose partition was revoked sends and stores nothing more."""
     world = World()
 
     def revoke() -> None:
@@ -170,9 +173,10 @@ def unsettled_world(monkeypatch: pytest.MonkeyPatch, *meets: Exception) -> tuple
     return world, job
 
 
-def test_a_checkpoint_waits_for_the_answer_that_it_needs_and_says_so(
+def test_checkpoint_waits_for_its_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A pending checkpoint waits until its service answers, and shows what it waits for."""
     away = ServiceAwayError("Redis does not answer")
     world, job = unsettled_world(monkeypatch, NotYetError(), away, away)
     world.running.progressed_at = 0.0
@@ -183,9 +187,10 @@ def test_a_checkpoint_waits_for_the_answer_that_it_needs_and_says_so(
     assert world.events == ORDER
 
 
-def test_a_job_that_was_revoked_while_it_waited_writes_nothing(
+def test_job_revoked_while_waiting_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A job that is revoked while its checkpoint is pending writes nothing."""
     world, job = unsettled_world(monkeypatch, *[ServiceAwayError("away")] * 1_000)
 
     async def revoke() -> None:
@@ -214,9 +219,8 @@ def test_a_handover_writes_what_is_dirty() -> None:
 
 
 @given(st.permutations(range(10, 20)), st.sets(st.integers(10, 19)))
-def test_a_store_holds_the_changelog_only_up_to_the_first_hole(
-    order: list[int], by_others: set[int]
-) -> None:
+def test_store_holds_up_to_the_first_hole(order: list[int], by_others: set[int]) -> None:
+    """A store claims the changelog only up to the first offset that was not acknowledged."""
     prefix = AckedPrefix(9)
     for offset in order:
         if offset not in by_others:
@@ -228,6 +232,7 @@ def test_a_hole_that_is_never_filled_costs_no_memory() -> None:
     prefix = AckedPrefix(9)
     for offset in range(11, 11 + 2 * AckedPrefix.MOST_BEYOND):
         assert prefix.record(offset) == 9
+    # What is kept of offsets beyond a hole shows in no answer, only in memory.
     assert not prefix._beyond
 
 
@@ -238,7 +243,7 @@ def test_what_no_retry_mends_ends_the_worker(error: type[Exception]) -> None:
     async def refuse(*_: object) -> Any:
         raise error
 
-    world.checkpoints._app.producer.send = refuse
+    world.producer.send = refuse
     with pytest.raises(ProcessEndedError):
         asyncio.run(world.write())
 
@@ -249,9 +254,7 @@ def test_a_store_that_can_t_be_written_ends_the_worker() -> None:
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    world.checkpoints._tables["t"].data._db_for_partition = lambda _: SimpleNamespace(
-        put=full, delete=full
-    )
+    world.table.put = world.table.delete = full
     with pytest.raises(ProcessEndedError):
         asyncio.run(world.write())
     assert "head/clicks/3" not in world.events

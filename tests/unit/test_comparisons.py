@@ -37,10 +37,10 @@ from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.coverage.gaps import Gap
 from streams.kpis.view import Comparison, Evaluation
 from streams.kpis.windows.comparisons import KINDS, comparisons_in_turn, shown
+from tests.factories.times import NEW_YORK, ms
+from tests.factories.times import UTC_DAY as UTC
 from tests.support.offline import NOON, Path, Record, event, taken_over
-from tests.unit.test_oracle import NEW_YORK, ms
 
-UTC = BusinessDay(ZoneInfo("UTC"))
 WINDOW = {window.name: window for window in WINDOWS}
 
 
@@ -80,9 +80,8 @@ def test_last_week_goes_by_the_local_clock(
         ("Asia/Kolkata", "2024-03-09T00:00+05:30"),
     ],
 )
-def test_a_reference_period_is_the_window_that_ends_there_on_a_quarter(
-    zone: str, first: str
-) -> None:
+def test_reference_period_is_a_window(zone: str, first: str) -> None:
+    """A reference period is the window that ends then, at a whole quarter of an hour."""
     day = BusinessDay(ZoneInfo(zone))
     for end in range(ms(first) + QUARTER_MS, ms(first) + 10 * DAY_MS, QUARTER_MS):
         for reference, names in COMPARED.items():
@@ -97,7 +96,8 @@ def test_a_reference_period_is_the_window_that_ends_there_on_a_quarter(
                 assert period[1] <= max(start_of_window(WINDOW[name], end, day=day), end - DAY_MS)
 
 
-def test_the_shortest_windows_and_everything_so_far_are_not_compared() -> None:
+def test_windows_without_comparisons() -> None:
+    """The shortest windows and the all-time window are not compared."""
     day = BusinessDay(ZoneInfo("UTC"))
     compared = {
         (window.name, reference)
@@ -160,9 +160,10 @@ happenings = st.lists(
 
 @settings(max_examples=5, deadline=None)
 @given(happenings, st.sampled_from(["2023-11-01T00:00-04", "2024-03-06T00:00-05"]))
-def test_the_reference_is_what_that_window_was_when_it_was_the_newest(
+def test_reference_equals_the_window_then(
     happened: list[tuple[int, int, str, str, int]], first: str
 ) -> None:
+    """The reference equals the window as it was when it was the newest."""
     day = BusinessDay(ZoneInfo(NEW_YORK))
     start_ms = ms(first)
     ends = []
@@ -209,7 +210,8 @@ def of_a_week(*, days: int = 9) -> Live:
     return live
 
 
-def test_what_was_not_observed_whole_is_compared_with_nothing() -> None:
+def test_no_comparison_without_observation() -> None:
+    """A period that was not observed whole is not compared."""
     live = of_a_week(days=1)
     assert set(live.reach(NOON + 23 * HOUR_MS)) == {("1h", "previous")}
     assert set(live.reach(NOON + 36 * HOUR_MS)) == {("1h", "previous")}
@@ -219,7 +221,8 @@ def test_what_was_not_observed_whole_is_compared_with_nothing() -> None:
     }
 
 
-def test_what_was_seen_last_week_before_an_empty_hour_is_0_then_and_not_absent() -> None:
+def test_empty_hour_after_an_input_is_zero() -> None:
+    """In an empty hour, inputs seen earlier that day are 0 and not absent, also a week later."""
     live = Live(NOON + MINUTE_MS)
     morning = NOON + 21 * HOUR_MS
     live.happen(NOON + MINUTE_MS)
@@ -246,12 +249,13 @@ def test_a_gap_in_last_week_leaves_what_touches_it_out() -> None:
     assert change[:3] == (count(36), count(8), 3.5)
     week_ago = end - 7 * DAY_MS
     gap = Gap("clicks", 0, week_ago - 3 * HOUR_MS, week_ago - 2 * HOUR_MS)
-    live.path.kpis._coverage.observation.gaps.append(gap)
+    live.path.kpis = taken_over(live.path, gaps=[gap])
     left = live.reach(end + QUARTER_MS)
     assert {name for name, reference in left if reference == "last_week"} == {"1h"}
 
 
-def test_after_a_restart_comparisons_are_made_anew_of_what_is_held() -> None:
+def test_comparisons_after_a_restart() -> None:
+    """After a restart comparisons are computed again from the buckets held."""
     live = of_a_week()
     end = NOON + 9 * DAY_MS
     before = live.reach(end)
@@ -262,7 +266,8 @@ def test_after_a_restart_comparisons_are_made_anew_of_what_is_held() -> None:
     }
 
 
-def test_none_is_made_while_there_is_much_to_read_and_old_ones_are_not_shown() -> None:
+def test_no_comparisons_of_history() -> None:
+    """While history is read no comparison is computed, and old ones are not shown."""
     live = of_a_week(days=2)
     path, end = live.path, NOON + 50 * HOUR_MS
     assert live.reach(end)
@@ -294,7 +299,8 @@ class Windows:
         return Evaluation(window.name, start_of_window(window, end, day=UTC), end, {})
 
 
-def test_one_comparison_is_made_at_a_time_and_of_the_newest_quarter() -> None:
+def test_one_comparison_a_tick() -> None:
+    """One comparison is computed in a tick, for the newest quarter of an hour."""
     windows, closer = Windows(), SimpleNamespace(latest={}, small=frozenset())
     turns = comparisons_in_turn(windows, day=UTC, closer=closer)  # type: ignore[arg-type]
     for number in range(3):
@@ -364,9 +370,10 @@ def count(value: int) -> KpiValue:
         ("roi", KpiValue(0.5), KpiValue(-0.5), None, None),
     ],
 )
-def test_a_change_is_significant_where_chance_does_not_explain_it(
+def test_significance_of_a_difference(
     kpi: str, now: KpiValue, then: KpiValue, ratio: float | None, significant: bool | None
 ) -> None:
+    """A difference is significant if chance does not explain it."""
     change = compared(kpi, now, then)
     assert change is not None
     assert change.ratio == (None if ratio is None else pytest.approx(ratio))
@@ -378,7 +385,8 @@ def test_what_is_absent_in_either_period_has_no_change() -> None:
     assert compared("orders", None, count(3)) == Difference(None, count(3))
 
 
-def test_of_values_that_lack_something_it_is_not_told_whether_they_differ() -> None:
+def test_no_significance_of_incomplete_values() -> None:
+    """The significance of a difference between incomplete values is absent."""
     whole = compared("orders", count(200), count(100))
     lacking = compared("orders", count(200), count(100), complete=False)
     silent = compared("orders", count(200), count(100), unsure=frozenset({"orders"}))

@@ -52,11 +52,13 @@ def check(steps: list[tuple[int, int] | str]) -> None:
     assert len(seen) == len(model)
 
 
-def test_minutes_that_are_over_cost_eight_bytes_an_id() -> None:
+def test_sealed_minutes_take_eight_bytes_an_id() -> None:
+    """Ids of sealed minutes take eight bytes each."""
     seen = SeenIds(horizon_ms=HORIZON_MS)
     for number in range(20_000):
         seen.first_time(f"e{number}", NOON + number)
     list(seen.take_segments(newest_event_time=NOON + 5 * MINUTE_MS))
+    # In which of the two forms an id is kept shows in no answer, only in memory.
     assert not seen._minutes
     assert sum(hashes.nbytes for hashes in seen._sealed.values()) == 8 * 20_000
     assert not seen.first_time("e7", NOON + 7)

@@ -79,7 +79,7 @@ def test_history_keeps_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_something_goes_wrong_again() -> None:
     """All scenarios take turns after the first one, and no two at a time."""
     length_ms = MINUTE_MS
-    again = list(demo._again("tracking-lost", first_ms=NOON, length_ms=length_ms))
+    again = list(demo.recurring_faults("tracking-lost", first_ms=NOON, length_ms=length_ms))
     assert {one.name for one in again} == set(SCENARIOS)
     turn_ms = round(demo.AGAIN_EVERY_S * 1000)
     for number in range(1, 30):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from typing import Any
 
 import pytest
 
-from models.window import HOUR_MS, PANE_MS, BusinessDay
+from models.aggregates.ingest_report import FacetCell
+from models.window import HOUR_MS, PANE_MS
 from streams.kpis.storage.disk_cache import DiskCache
+from tests.factories.cells import clicks_of
+from tests.factories.times import UTC_DAY
 from tests.support.at_once import BucketsAtOnce
 from tests.support.offline import NOON
-from tests.unit.test_bucket_store import FacetCell, cell
 
 
-def test_it_holds_what_was_put_last_and_begins_empty(tmp_path: Path) -> None:
+def test_cache_holds_the_last_values(tmp_path: Path) -> None:
+    """The cache holds the value that was stored last, and is empty when opened."""
     store = DiskCache(tmp_path / "cold")
     store[b"a"] = b"1"
     store[b"a"] = b"2"
@@ -29,19 +33,21 @@ def test_it_holds_what_was_put_last_and_begins_empty(tmp_path: Path) -> None:
     assert list(DiskCache(tmp_path / "cold")) == []
 
 
-def test_what_the_disk_does_not_take_stays_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Full:
-        def execute(self, statement: str, *_: object) -> object:
-            if statement.startswith("INSERT"):
-                raise sqlite3.OperationalError("database or disk is full")
-            return real.execute(statement, *_)
+def test_full_disk_keeps_entries_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries that can't be written to the disk stay in memory."""
 
+    class Disk(sqlite3.Connection):
+        full = False
+
+        def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+            if self.full and statement.startswith("INSERT"):
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(statement, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Disk))
     store = DiskCache(tmp_path / "cold")
     store[b"old"] = b"0"
-    real = store._file
-    monkeypatch.setattr(store, "_file", Full())
+    monkeypatch.setattr(Disk, "full", True)
     store[b"a"] = b"1"
     store[b"old"] = b"2"
     assert (store[b"a"], store[b"old"], len(store)) == (b"1", b"2", 2)
@@ -50,11 +56,10 @@ def test_what_the_disk_does_not_take_stays_in_memory(
 
 
 def test_buckets_are_the_same_from_disk(tmp_path: Path) -> None:
-    day = BusinessDay(ZoneInfo("UTC"))
-    warm, spill = BucketsAtOnce(day), BucketsAtOnce(day, DiskCache(tmp_path / "cold"))
+    warm, spill = BucketsAtOnce(UTC_DAY), BucketsAtOnce(UTC_DAY, DiskCache(tmp_path / "cold"))
     for buckets in (warm, spill):
         for number in range(300):
-            panes = {NOON + number * 6 * PANE_MS: [FacetCell("c1", "search", cell({number}))]}
+            panes = {NOON + number * 6 * PANE_MS: [FacetCell("c1", "search", clicks_of({number}))]}
             buckets.apply(panes, retracted={}, at_offset=number)
             list(buckets.take_segments())
             buckets.expire(NOON + number * 6 * PANE_MS)

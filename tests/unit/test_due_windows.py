@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.window import DAY_MS, PANE_MS, WINDOWS, BusinessDay, Window
+from models.window import DAY_MS, PANE_MS, WINDOWS, Window
 from streams.kpis import state as saved_states
 from streams.kpis.windows.due_windows import DueWindows
+from tests.factories.times import NEW_YORK_DAY as DAY
 
-DAY = BusinessDay(ZoneInfo("America/New_York"))
 BEGAN = 1_700_000_000_000
 NAMES = [window.name for window in WINDOWS]
 PANES = st.lists(st.integers(0, 40 * DAY_MS // PANE_MS).map(lambda n: BEGAN + n * PANE_MS))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -12,26 +11,23 @@ from hypothesis import strategies as st
 
 from models.alerts import RuleBook
 from models.campaigns.campaign import Campaign, Ending
-from models.campaigns.campaign_change import Changes
 from models.kpi.definition import KpiValue
 from models.money.exchange_rates import Rates
 from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
-from streams.broker import Broker
 from streams.export.page.snapshot import live
-from streams.export.report_queries import ReportQueries
 from streams.ingest.registry.campaign_index import CampaignIndex
-from streams.ingest.registry.reader import RegistryReader
 from streams.kpis.calculation.campaign_budgets import CampaignBudget, CampaignBudgets
 from streams.kpis.view import Evaluation
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
+from tests.factories.campaigns import WatchedCampaigns, campaign, ended, ending, read_registry
+from tests.factories.times import UTC_DAY, at
+from tests.factories.views import queries, worker
 from tests.support.at_once import JudgeAtOnce, settled
-from tests.support.offline import NOON, Record, event, ingest_job, record
-from tests.unit.test_campaign_phases import START, Fed, at, campaign
-from tests.unit.test_change_effects import UTC, Changed
-from tests.unit.test_export import worker
+from tests.support.offline import NOON, event, ingest_job, record
 
 C1 = Scope("campaign", "c1")
+START = NOON + 2 * HOUR_MS
 PLANNED = {
     "id": "c1",
     "budget": {"amount": 1000, "currency": "CNY"},
@@ -41,14 +37,6 @@ PLANNED = {
 """A fifth of ten days is over at NOON."""
 
 
-def ending(at_ms: int, *, name: str = "c1") -> Ending:
-    return Ending(campaign=name, ended=at(at_ms))
-
-
-def ended(at_ms: int) -> dict[str, Any]:
-    return event("campaign_ended", at=at_ms, event_id=f"e{at_ms}", campaign_id="c1")
-
-
 def registry_of(*events: dict[str, Any], campaigns: tuple[Campaign, ...]) -> list[Any]:
     """Return what ingest tells the registry of events: keys and values."""
     job = ingest_job("campaigns", campaigns=campaigns)
@@ -56,7 +44,8 @@ def registry_of(*events: dict[str, Any], campaigns: tuple[Campaign, ...]) -> lis
     return [(one.key, json.loads(one.value)) for one in settled(job.snapshot()).early_outputs]
 
 
-def test_an_end_goes_to_the_registry_under_its_campaign_by_whatever_name_it_comes() -> None:
+def test_end_has_a_registry_key() -> None:
+    """The registry key of an end has the campaign's id, also if the event has its name."""
     known = (Campaign(id="c1", name="First"),)
     told = [(b"end/c1/None/None", {"campaign": "c1", "ended": "2023-11-14T12:00:00Z"})]
     assert registry_of(ended(NOON), campaigns=known) == told
@@ -64,7 +53,8 @@ def test_an_end_goes_to_the_registry_under_its_campaign_by_whatever_name_it_come
     assert registry_of(ended(NOON) | {"campaign_id": "c9"}, campaigns=known) == []
 
 
-def test_the_first_end_of_several_counts_and_the_registry_keeps_it() -> None:
+def test_first_of_several_ends_counts() -> None:
+    """Of several ends the first counts, and the registry keeps that one."""
     told = registry_of(ended(NOON), ended(NOON + 5), campaigns=(Campaign(id="c1"),))
     assert [value["ended"] for _, value in told] == ["2023-11-14T12:00:00Z"] * 2
 
@@ -78,7 +68,8 @@ def test_ends_may_come_in_whatever_order_and_again(moments: list[int], data: Any
     assert index.get("c1") == Campaign(id="c1", ended=at(NOON + min(moments)))
 
 
-def test_a_campaign_goes_on_with_other_times_and_not_by_a_repetition() -> None:
+def test_other_times_continue_a_campaign() -> None:
+    """A campaign goes on after its end if it is defined with other times, not with the same."""
     index = CampaignIndex([Campaign(id="c1")])
     index.end(ending(NOON))
     index.define(Campaign(id="c1", name="First"))
@@ -93,7 +84,8 @@ def test_a_campaign_goes_on_with_other_times_and_not_by_a_repetition() -> None:
 
 
 @given(st.permutations([None, None, NOON, NOON + 5, NOON + 9, NOON + 20]))
-def test_the_order_of_a_definition_and_of_ends_does_not_show(order: list[int | None]) -> None:
+def test_definition_and_ends_in_any_order(order: list[int | None]) -> None:
+    """The order in which a definition and ends arrive makes no difference."""
     this_year = {"starts": at(NOON - DAY_MS), "ends": at(NOON + DAY_MS)}
     index = CampaignIndex()
     for moment in order:
@@ -109,45 +101,38 @@ def test_the_order_of_a_definition_and_of_ends_does_not_show(order: list[int | N
 @pytest.mark.parametrize("name", ["end", "rate", "change", "end of year", "618/main"])
 def test_a_campaign_may_have_whatever_id(name: str) -> None:
     index = CampaignIndex()
-    reader = RegistryReader(
-        index, Changes(), Rates("CNY"), broker=Broker(servers="nowhere:9092"), topic="registry"
-    )
     value = Campaign(id=name).model_dump_json(exclude_defaults=True).encode()
-    asyncio.run(reader._take({"registry": [Record(0, NOON, name.encode(), value)]}))
+    read_registry((name.encode(), value), campaigns=index)
     assert index.get(name) == Campaign(id=name)
 
 
-def test_a_campaign_that_was_ended_before_its_start_never_started() -> None:
+def test_campaign_cancelled_before_its_start() -> None:
+    """A campaign that is ended before its start has no start."""
     cancelled = Campaign.model_validate(PLANNED | {"ended": at(NOON - 3 * DAY_MS)})
-    found = CampaignTimeline([cancelled], [], day=UTC).changes(NOON - 7 * DAY_MS, NOON)
+    found = CampaignTimeline([cancelled], [], day=UTC_DAY).changes(NOON - 7 * DAY_MS, NOON)
     assert [change.what for change in found] == ["end"]
 
 
 def test_an_effect_of_a_start_and_one_of_an_end_are_two() -> None:
     over = NOON + 30 * HOUR_MS
     plan = {"id": "c1", "starts": at(over - HOUR_MS), "ends": at(over)}
-    fed = Changed(campaigns=(Campaign.model_validate(plan),))
-    fed.click(over + MINUTE_MS, user="one")
-    fed.effects(over + HOUR_MS)
-    shown = live(worker(fed.path.kpis.view), ReportQueries(day=UTC, currency="CNY"))["effects"]
+    watched = WatchedCampaigns(Campaign.model_validate(plan))
+    watched.click(over + MINUTE_MS, user="one")
+    watched.effects(over + HOUR_MS)
+    shown = live(worker(watched.path.kpis.view), queries())["effects"]
     assert len({one["id"] for one in shown}) == len(shown) == 2
 
 
-def test_every_worker_learns_of_ends_and_understands_later_and_earlier_versions() -> None:
+def test_registry_records_of_other_versions() -> None:
+    """The registry reader applies ends, and ignores fields and kinds of later versions."""
     index = CampaignIndex()
-    reader = RegistryReader(
-        index, Changes(), Rates("CNY"), broker=Broker(servers="nowhere:9092"), topic="registry"
-    )
     defined = event("campaign_defined", campaign_id="c7", name="Seventh")
     told = registry_of(defined, ended(NOON) | {"campaign_id": "c7"}, campaigns=())
     assert told[0] == (b"c7", {"id": "c7", "name": "Seventh"})
     told[0][1]["colour"] = "red"
     told += [(b"segment/s1", {"id": "s1", "rule": "of a later version"})]
-    records = [
-        Record(offset, NOON, key, json.dumps(value).encode())
-        for offset, (key, value) in enumerate(told)
-    ]
-    asyncio.run(reader._take({"registry": records}))
+    records = [(key, json.dumps(value).encode()) for key, value in told]
+    read_registry(*records, campaigns=index)
     assert list(index) == [Campaign(id="c7", name="Seventh", ended=at(NOON))]
 
 
@@ -161,9 +146,8 @@ def test_every_worker_learns_of_ends_and_understands_later_and_earlier_versions(
         ({"ended": at(7_000)}, 7_000),
     ],
 )
-def test_a_campaign_is_over_at_its_planned_end_or_when_it_was_ended_before(
-    times: dict[str, Any], over: int | None
-) -> None:
+def test_when_a_campaign_is_over(times: dict[str, Any], over: int | None) -> None:
+    """A campaign is over at its planned end, or when it was ended before that."""
     one = Campaign.model_validate({"id": "c1"} | times)
     assert one.over_ms == over
     assert one.runs(5_000, over or 9_000)
@@ -173,9 +157,10 @@ def test_a_campaign_is_over_at_its_planned_end_or_when_it_was_ended_before(
     assert one.runs(0, 5_000) is (one.starts is None)
 
 
-def test_a_plan_stays_where_it_was_when_the_campaign_was_ended() -> None:
+def test_ended_campaign_has_a_frozen_plan() -> None:
+    """The budget plan of a campaign is frozen when the campaign is ended."""
     one = Campaign.model_validate(PLANNED | {"ended": at(NOON)})
-    plans = CampaignBudgets({"c1": one}.get, rates=Rates("CNY"), day=UTC)
+    plans = CampaignBudgets({"c1": one}.get, rates=Rates("CNY"), day=UTC_DAY)
     assert plans.at("c1", NOON - DAY_MS) == CampaignBudget(10_000_000, 1_000_000)
     assert (
         plans.at("c1", NOON)
@@ -185,34 +170,35 @@ def test_a_plan_stays_where_it_was_when_the_campaign_was_ended() -> None:
     assert plans.exhausted_ms("c1", NOON - MINUTE_MS, spent=1_000_000) is not None
     assert plans.exhausted_ms("c1", NOON, spent=1_000_000) is None
     cancelled = Campaign.model_validate(PLANNED | {"ended": at(NOON - 3 * DAY_MS)})
-    plans = CampaignBudgets({"c1": cancelled}.get, rates=Rates("CNY"), day=UTC)
+    plans = CampaignBudgets({"c1": cancelled}.get, rates=Rates("CNY"), day=UTC_DAY)
     assert plans.at("c1", NOON) == CampaignBudget(10_000_000, 0)
 
 
-def test_a_stage_so_far_is_gone_once_its_campaign_was_ended() -> None:
-    fed = Fed(campaign(START))
-    fed.click(START + MINUTE_MS, user="one")
-    assert fed.clicks(START + HOUR_MS) == {START: 1}
-    fed.index.end(ending(START + HOUR_MS))
-    assert fed.clicks(START + HOUR_MS + 2 * MINUTE_MS) == {}
+def test_ended_campaign_has_no_stage() -> None:
+    """A campaign that was ended has no current stage."""
+    watched = WatchedCampaigns(campaign(START))
+    watched.click(START + MINUTE_MS, user="one")
+    assert watched.clicks(START + HOUR_MS) == {START: 1}
+    watched.index.end(ending(START + HOUR_MS))
+    assert watched.clicks(START + HOUR_MS + 2 * MINUTE_MS) == {}
 
 
 @pytest.mark.parametrize("told", [{"ended": at(NOON + 30 * HOUR_MS)}, {}])
 def test_the_end_of_a_campaign_is_a_change(told: dict[str, Any]) -> None:
     over = NOON + 30 * HOUR_MS
     plan = {"starts": at(NOON), "ends": at(over if not told else over + DAY_MS), "owner": "growth"}
-    fed = Changed(campaigns=(Campaign.model_validate({"id": "c1"} | plan | told),))
-    fed.click(over - MINUTE_MS, user="one")
-    fed.click(over + MINUTE_MS, user="one")
-    fed.click(over + 2 * MINUTE_MS, user="two")
-    last, _ = fed.effects(over + HOUR_MS)
+    watched = WatchedCampaigns(Campaign.model_validate({"id": "c1"} | plan | told))
+    watched.click(over - MINUTE_MS, user="one")
+    watched.click(over + MINUTE_MS, user="one")
+    watched.click(over + 2 * MINUTE_MS, user="two")
+    last, _ = watched.effects(over + HOUR_MS)
     assert (last.change.what, last.change.who, last.moment_ms) == ("end", "", over)
     assert (last.before["clicks"].value, last.after["clicks"].value) == (1, 2)
 
 
 def test_a_campaign_that_goes_on_has_no_end() -> None:
     one = Campaign.model_validate(PLANNED)
-    found = CampaignTimeline([one], [], day=UTC).changes(NOON - 7 * DAY_MS, NOON)
+    found = CampaignTimeline([one], [], day=UTC_DAY).changes(NOON - 7 * DAY_MS, NOON)
     assert [change.what for change in found] == ["start"]
 
 
@@ -236,9 +222,10 @@ def fires(rule: dict[str, Any], *, clicks: int, campaign: Campaign, end: int = N
     ("rule", "clicks", "while_over"),
     [(NONE, 0, []), (TOO_FEW, 3, []), (TOO_MANY, 3, ["firing"]), (SLOW, 3, ["firing"])],
 )
-def test_too_little_is_asked_only_of_campaigns_that_run(
+def test_low_rules_need_a_running_campaign(
     rule: dict[str, Any], clicks: int, while_over: list[str]
 ) -> None:
+    """Rules about too few events are evaluated only for campaigns that run."""
     runs = Campaign.model_validate(PLANNED)
     assert fires(rule, clicks=clicks, campaign=runs) == ["firing"]
     over = Campaign.model_validate(PLANNED | {"ended": at(NOON - 20_000)})
@@ -247,7 +234,8 @@ def test_too_little_is_asked_only_of_campaigns_that_run(
     assert fires(rule, clicks=clicks, campaign=starting) == while_over
 
 
-def test_an_alert_about_too_little_resolves_when_its_campaign_ends() -> None:
+def test_low_alert_resolves_at_the_end() -> None:
+    """An alert about too few events resolves when its campaign ends."""
     index = CampaignIndex([Campaign(id="c1")])
     rules = RuleBook.model_validate({"rules": [NONE | {"scope": "campaign", "window": "1m"}]})
     judge = JudgeAtOnce(rules, lag_limit_s=30, campaign_of=index.get)

@@ -29,7 +29,8 @@ def test_a_result_is_computed_once_for_the_same_evaluations() -> None:
     assert [memo.of("scores", [ONE, ONE], compute) for _ in range(3)] == [1, 1, 1]
 
 
-def test_a_result_is_computed_anew_for_another_evaluation_even_if_it_says_the_same() -> None:
+def test_another_evaluation_is_computed_again() -> None:
+    """A result is computed again for another evaluation, also if that has equal values."""
     memo, compute = EvaluationCache(), Counting()
     same = replace(ONE)
     assert [memo.of("scores", [one], compute) for one in (ONE, same, same, ONE)] == [1, 2, 2, 3]
@@ -37,7 +38,8 @@ def test_a_result_is_computed_anew_for_another_evaluation_even_if_it_says_the_sa
     assert memo.of("scores", [same, ONE], compute) == 5
 
 
-def test_a_result_is_computed_anew_where_something_else_than_an_evaluation_differs() -> None:
+def test_other_arguments_are_computed_again() -> None:
+    """A result is computed again if something else than the evaluations differs."""
     memo, compute = EvaluationCache(), Counting()
     days = [date(2026, 6, day) for day in (17, 17, 18)]
     assert [memo.of("scores", [ONE], compute, besides=day) for day in days] == [1, 1, 2]

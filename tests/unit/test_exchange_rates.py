@@ -15,8 +15,8 @@ from models.kpi.measures import SUM_INDEX
 from models.money.exchange_rates import NoRateError, Rate, Rates
 from streams import config
 from streams.errors import ConfigError
+from tests.factories.reports import apply, letters, reported, sums
 from tests.support.offline import NOON, event, ingest_job
-from tests.unit.test_ingest import apply, letters, reported, sums
 
 
 def rates(**usd: str) -> Rates:
@@ -52,14 +52,16 @@ def test_what_is_converted_is_off_by_half_a_unit_at_most(amount: Decimal, rate: 
     assert abs(units - amount * rate * 10_000) <= Decimal("0.5")
 
 
-def test_a_rate_that_is_defined_again_replaces_the_one_before() -> None:
+def test_redefined_rate_replaces_the_old_one() -> None:
+    """A rate that is defined again for the same day replaces the one before."""
     known = rates(d2023_11_14="7.2")
     known.define(Rate(currency="USD", date=date(2023, 11, 14), rate=Decimal(8)))
     assert len(known) == 1
     assert known.to_units(Decimal(1), "USD", on=date(2023, 11, 14)) == 80_000
 
 
-def test_cost_and_revenue_count_at_the_rate_of_their_own_day() -> None:
+def test_amounts_use_the_rate_of_their_day() -> None:
+    """Costs and revenue are converted at the rate of their own business day."""
     job = ingest_job("orders", rates=rates(d2023_11_14="7.2", d2023_11_13="7.1"))
     apply(
         job,
@@ -69,7 +71,8 @@ def test_cost_and_revenue_count_at_the_rate_of_their_own_day() -> None:
     assert sums(reported(job.snapshot()))[SUM_INDEX["revenue_gross"]] == 720_000
 
 
-def test_without_a_rate_an_event_is_a_dead_letter_that_says_what_is_known() -> None:
+def test_event_without_a_rate_is_a_dead_letter() -> None:
+    """An event without a rate is a dead letter that says which rates are known."""
     job = ingest_job("orders", rates=rates(d2023_11_15="7.2"))
     apply(job, event("order_placed", at=NOON, event_id="a", amount="10", currency="USD"))
     (letter,) = letters(job.snapshot())

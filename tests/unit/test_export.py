@@ -7,7 +7,6 @@ import pathlib
 import re
 from dataclasses import replace
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -19,22 +18,16 @@ from models.kpi.measures import PLANNED
 from models.kpi.user_catalogue import ExportRule, KpiBook
 from models.scope import ALL, Scope
 from models.scorecards.scorecard import ScorecardBook
-from models.window import HOUR_MS, BusinessDay, Reference
+from models.window import HOUR_MS, Reference
 from streams import config
-from streams.engine.contracts import Position
-from streams.engine.runtime.running_job import EngineStats
-from streams.export.metrics.text_format import MetricsText
 from streams.export.page.snapshot import live
 from streams.export.report_queries import ReportQueries
 from streams.export.worker_view import WorkerView
-from streams.kpis.view import Comparison, Evaluation, KpiView
+from streams.kpis.view import Comparison, Evaluation
 from streams.kpis.windows.comparisons import KINDS
-from streams.operations import synthetic
-from tests.support.customers import context
-from tests.support.offline import NOON, Path, Record, ingest_job
+from tests.factories.views import metrics, queries, worker
+from tests.support.offline import NOON
 
-ODDITIES = synthetic.Oddities(duplicates=0, late=0, broken=0)
-UTC = BusinessDay(ZoneInfo("UTC"))
 REFERENCES: tuple[Reference, ...] = ("previous", "last_week")
 RETURNS = {
     Scope("channel", channel=f"c{number}"): {"roas": KpiValue(value, n=1_000)}
@@ -43,47 +36,9 @@ RETURNS = {
 """Six channels; the median is 3.5, the distances 0.5 0.5 1.5 1.5 2.5 56.5, their median 1.5."""
 
 
-def worker(kpis: KpiView | None) -> WorkerView:
-    return WorkerView(
-        worker="w",
-        now_ms=NOON,
-        phase="running",
-        clock_skew_s=0.0,
-        recovery=None,
-        engine=EngineStats(),
-        sources=3,
-        kpis=kpis,
-        alerts_delivered=0,
-        delivery_failures=0,
-    )
-
-
-@pytest.fixture(scope="module")
-def view() -> WorkerView:
-    """A minute of the synthetic campaign, read whole."""
-    feed = synthetic.Synthetic(seed=3, clicks_per_second=40, oddities=ODDITIES)
-    path, customers = Path(now_ms=NOON), context()
-    path.sources = {
-        (kind, 0): ingest_job(kind, campaigns=synthetic.CAMPAIGNS, customers=customers)
-        for kind in ("clicks", "orders", "campaigns")
-    }
-    for offset, record in enumerate(feed.records(NOON, NOON + 60_000)):
-        path.sources[record.topic, 0].apply(
-            [Record(offset, record.due_ms, record.key, record.value)]
-        )
-    path.report()
-    path.now_ms = NOON + 20 * 60_000  # past a quarter of an hour, at which weeks close
-    path.finish()
-    path.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=path.now_ms + 60_000)
-    return worker(path.kpis.view)
-
-
-def metrics(view: WorkerView, exports: ReportQueries) -> str:
-    return MetricsText(lambda: view, exports).answer(accept="", accept_encoding="").body.decode()
-
-
-def test_every_kpi_of_the_catalogue_has_a_value_in_the_synthetic_campaign(view: WorkerView) -> None:
-    text = metrics(view, ReportQueries(day=UTC, currency="CNY"))
+def test_synthetic_campaign_has_every_kpi(view: WorkerView) -> None:
+    """Every KPI that needs no earlier day has a value in the synthetic campaign."""
+    text = metrics(view, queries())
     without = [
         kpi.name
         for kpi in CATALOGUE.values()
@@ -98,26 +53,26 @@ def test_a_file_says_what_is_exported_and_adds_kpis(
     view: WorkerView, repository: pathlib.Path
 ) -> None:
     book = config.load_kpis(repository / "config" / "kpis.yaml")
-    text = metrics(view, ReportQueries(day=UTC, currency="CNY", kpis=book))
+    text = metrics(view, queries(kpis=book))
     assert not re.search(r'^kpi_ctr_ratio{[^}]*scope="region"', text, re.M)
     assert not re.search(r'^kpi_clicks_count{[^}]*scope="region"[^}]*window="1m"', text, re.M)
     assert re.search(r'^kpi_clicks_count{[^}]*region="east"[^}]*window="1h"', text, re.M)
     assert "# HELP kpi_items_per_order_ratio" in text
 
 
-def test_the_limit_of_series_cuts_small_campaigns_and_says_so(view: WorkerView) -> None:
-    text = metrics(view, ReportQueries(day=UTC, currency="CNY", largest_series_count=600))
+def test_series_limit_drops_small_campaigns(view: WorkerView) -> None:
+    """The limit of series drops small campaigns, and exports how many series it left out."""
+    text = metrics(view, queries(largest_series_count=600))
     exported = float(re.findall(r"^kpi_monitor_series_exported (.*)$", text, re.M)[0])
     left_out = float(re.findall(r"^kpi_monitor_series_left_out (.*)$", text, re.M)[0])
     assert exported <= 600 < exported + left_out
     assert 'scope="all"' in text
 
 
-def test_the_live_picture_is_json_with_scorecards_and_funnels(
-    view: WorkerView, repository: pathlib.Path
-) -> None:
+def test_snapshot_has_scorecards_and_funnels(view: WorkerView, repository: pathlib.Path) -> None:
+    """The snapshot of the live page is JSON and has scorecards and funnels."""
     cards = config.load_scorecards(repository / "config" / "scorecards.yaml", catalogue=CATALOGUE)
-    exports = ReportQueries(day=UTC, currency="CNY", scorecards=cards)
+    exports = queries(scorecards=cards)
     picture = json.loads(json.dumps(live(view, exports)))
     assert {card["card"] for card in picture["scorecards"]} == {
         one.name for one in cards.scorecards
@@ -131,7 +86,7 @@ def test_the_live_picture_is_json_with_scorecards_and_funnels(
 
 
 def test_the_live_picture_names_the_columns_of_the_page(view: WorkerView) -> None:
-    picture = live(view, ReportQueries(day=UTC, currency="CNY"))
+    picture = live(view, queries())
     assert {*picture["campaign_columns"], *picture["effect_kpis"]} <= CATALOGUE.keys()
     values = {one["campaign"]: one["windows"] for one in picture["campaigns"]}
     assert values["618-main"]["1h"].keys() >= {*picture["campaign_columns"]}
@@ -166,10 +121,11 @@ def compared(view: WorkerView) -> WorkerView:
     return replace(view, kpis=replace(view.kpis, comparisons=comparisons))
 
 
-def test_comparisons_are_exported_as_the_reference_the_change_and_whether_it_is_chance(
+def test_comparisons_are_exported(
     compared: WorkerView,
 ) -> None:
-    text = metrics(compared, ReportQueries(day=UTC, currency="CNY"))
+    """A comparison is exported as reference, change and significance."""
+    text = metrics(compared, queries())
     assert compared.kpis is not None
     orders = compared.kpis.latest["1h"].values[ALL]["orders"].value
     revenue = compared.kpis.latest["1h"].values[ALL]["revenue_gross"].value
@@ -186,10 +142,11 @@ def test_comparisons_are_exported_as_the_reference_the_change_and_whether_it_is_
     assert kinds == set(KINDS)
 
 
-def test_the_live_picture_tells_what_everything_together_is_compared_with(
+def test_snapshot_has_comparisons(
     compared: WorkerView,
 ) -> None:
-    picture = json.loads(json.dumps(live(compared, ReportQueries(day=UTC, currency="CNY"))))
+    """The snapshot of the live page has the comparisons of the scope of everything."""
+    picture = json.loads(json.dumps(live(compared, queries())))
     assert compared.kpis is not None
     now = compared.kpis.latest["1h"]
     assert picture["comparisons"].keys() == {"1h"}
@@ -209,9 +166,9 @@ def test_the_live_picture_tells_what_everything_together_is_compared_with(
     assert (units["roas_linear"], units["roi"]) == ("multiple", "ratio")
 
 
-def test_comparisons_are_cut_before_kpis_and_go_by_what_is_exported(
-    compared: WorkerView, view: WorkerView
-) -> None:
+def test_series_limit_drops_comparisons_first(compared: WorkerView, view: WorkerView) -> None:
+    """The limit of series drops comparisons first, and only exported KPIs are compared."""
+
     def count(view: WorkerView, exports: ReportQueries) -> tuple[int, int, float]:
         text = metrics(view, exports)
         own = len(re.findall(r"^kpi_(?!monitor|min_n|scorecard|funnel)\w+{", text, re.M))
@@ -219,31 +176,27 @@ def test_comparisons_are_cut_before_kpis_and_go_by_what_is_exported(
         told = float(re.findall(r"^kpi_monitor_series_exported (.*)$", text, re.M)[0])
         return own, changes, told
 
-    kpis, nothing, _ = count(view, ReportQueries(day=UTC, currency="CNY"))
+    kpis, nothing, _ = count(view, queries())
     assert nothing == 0
-    all_kpis, all_changes, told = count(compared, ReportQueries(day=UTC, currency="CNY"))
+    all_kpis, all_changes, told = count(compared, queries())
     assert (all_kpis, told) == (kpis, kpis + all_changes)
     limit = kpis + all_changes // 2
-    cut = count(compared, ReportQueries(day=UTC, currency="CNY", largest_series_count=limit))
+    cut = count(compared, queries(largest_series_count=limit))
     assert cut[0] == kpis
     assert 0 < cut[1] <= all_changes // 2
-    text = metrics(compared, ReportQueries(day=UTC, currency="CNY", largest_series_count=limit))
+    text = metrics(compared, queries(largest_series_count=limit))
     assert f"kpi_monitor_comparison_series_left_out {all_changes - cut[1]:.1f}" in text
     assert "kpi_monitor_series_left_out 0.0" in text
-    assert (
-        count(compared, ReportQueries(day=UTC, currency="CNY", largest_series_count=kpis - 1))[1]
-        == 0
-    )
+    assert count(compared, queries(largest_series_count=kpis - 1))[1] == 0
     book = KpiBook(export=(ExportRule(scopes=("all",), kpis=("orders",), windows=("1h", "day")),))
-    chosen = metrics(compared, ReportQueries(day=UTC, currency="CNY", kpis=book))
+    chosen = metrics(compared, queries(kpis=book))
     assert len(re.findall(r"^kpi_monitor_reference{", chosen, re.M)) == len(REFERENCES)
 
 
-def test_scores_and_funnels_are_made_once_for_each_evaluation(
-    view: WorkerView, repository: pathlib.Path
-) -> None:
+def test_scores_and_funnels_are_cached(view: WorkerView, repository: pathlib.Path) -> None:
+    """Scores and funnels are computed once for each evaluation."""
     cards = config.load_scorecards(repository / "config" / "scorecards.yaml", catalogue=CATALOGUE)
-    exports = ReportQueries(day=UTC, currency="CNY", scorecards=cards)
+    exports = queries(scorecards=cards)
     kpis = view.kpis
     assert kpis is not None
     later = replace(kpis, records_per_second=1.0)
@@ -254,7 +207,7 @@ def test_scores_and_funnels_are_made_once_for_each_evaluation(
 
 
 def test_differences_are_made_once_for_each_comparison(compared: WorkerView) -> None:
-    exports = ReportQueries(day=UTC, currency="CNY")
+    exports = queries()
     assert compared.kpis is not None
     made = exports.differences(compared.kpis)
     again = exports.differences(replace(compared.kpis, records_per_second=1.0))
@@ -270,7 +223,7 @@ def having(view: WorkerView, evaluation: Evaluation) -> WorkerView:
 
 def test_outliers_among_peers_are_exported(view: WorkerView) -> None:
     shown = having(view, Evaluation("1h", 0, NOON, RETURNS))
-    exports = ReportQueries(day=UTC, currency="CNY")
+    exports = queries()
     text = metrics(shown, exports)
     (outlier,) = re.findall(r"^kpi_monitor_peer_z({.*}) (.*)$", text, re.M)
     assert outlier[0] == (
@@ -286,7 +239,7 @@ def test_outliers_among_peers_are_exported(view: WorkerView) -> None:
 
 def test_outliers_are_in_the_live_picture(view: WorkerView) -> None:
     shown = having(view, Evaluation("1h", 0, NOON, RETURNS))
-    picture = json.loads(json.dumps(live(shown, ReportQueries(day=UTC, currency="CNY"))))
+    picture = json.loads(json.dumps(live(shown, queries())))
     assert picture["peers"] == {
         "1h": {
             "count": 1,
@@ -318,7 +271,7 @@ def test_peers_are_judged_on_everything_only(
     view: WorkerView, changed: dict[str, Any], count: str | None
 ) -> None:
     evaluation = replace(Evaluation("1h", 0, NOON, RETURNS), **changed)
-    text = metrics(having(view, evaluation), ReportQueries(day=UTC, currency="CNY"))
+    text = metrics(having(view, evaluation), queries())
     found = re.findall(r"^kpi_monitor_peer_outliers{.*} (.*)$", text, re.M)
     assert found == ([] if count is None else [count])
 
@@ -326,24 +279,26 @@ def test_peers_are_judged_on_everything_only(
 def test_campaigns_that_are_not_exported_are_no_peers(view: WorkerView) -> None:
     values = {Scope("campaign", scope.channel): of_scope for scope, of_scope in RETURNS.items()}
     evaluation = Evaluation("1h", 0, NOON, values, small=frozenset({"c0", "c1"}))
-    text = metrics(having(view, evaluation), ReportQueries(day=UTC, currency="CNY"))
+    text = metrics(having(view, evaluation), queries())
     assert 'kpi_monitor_peer_outliers{window="1h"} 0.0' in text
 
 
-def test_the_farthest_outliers_are_exported_and_all_are_counted(view: WorkerView) -> None:
+def test_farthest_outliers_are_exported(view: WorkerView) -> None:
+    """Only the farthest outliers are exported, but all are counted."""
     values = {
         Scope("region", region=f"r{number}"): {"roas": KpiValue(value, n=1_000)}
         for number, value in enumerate([*range(200), *range(1_000, 1_060)])
     }
     shown = having(view, Evaluation("24h", 0, NOON, values))
-    text = metrics(shown, ReportQueries(day=UTC, currency="CNY"))
+    text = metrics(shown, queries())
     found = re.findall(r'^kpi_monitor_peer_z{.*region="r(.*)",scope="region"', text, re.M)
     assert sorted(map(int, found)) == [*range(210, 260)]
     assert 'kpi_monitor_peer_outliers{window="24h"} 60.0' in text
 
 
-def test_a_worker_without_the_kpis_shows_itself_only() -> None:
-    exports = ReportQueries(day=UTC, currency="CNY", kpis=KpiBook(), scorecards=ScorecardBook())
+def test_worker_without_kpis() -> None:
+    """A worker without a view of KPIs shows only itself."""
+    exports = queries(kpis=KpiBook(), scorecards=ScorecardBook())
     picture = live(worker(None), exports)
     assert picture["owner"] is False
     assert "kpi_monitor_running 1.0" in metrics(worker(None), exports)

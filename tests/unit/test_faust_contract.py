@@ -88,23 +88,27 @@ def test_what_is_overridden_or_called_has_these_parameters(
     assert parameters(getattr(owner, name)) == expected
 
 
-def test_the_fetch_returns_without_giving_way_after_its_records_are_taken() -> None:
+def test_fetch_does_not_yield_after_taking() -> None:
+    """The fetch gives way to other tasks only while it waits, not after it took records."""
     source = inspect.getsource(driver.AIOKafkaConsumerThread._fetch_records)
     assert source.count("await") == 1
     assert "return await fetcher.fetched_records(" in source
 
 
-def test_the_fetcher_is_made_when_the_consumer_starts_with_the_wait_set_before() -> None:
+def test_fetcher_takes_the_wait_at_start() -> None:
+    """The consumer reads the longest wait when it starts, so that it can be set before."""
     assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in inspect.getsource(AIOKafkaConsumer.start)
 
 
-def test_recovery_seeks_sources_after_the_state_is_complete_and_before_reading_goes_on() -> None:
+def test_recovery_seeks_before_it_reads() -> None:
+    """Recovery seeks the sources after the state is complete, and before they are read."""
     source = inspect.getsource(Recovery.on_recovery_completed)
     assert source.index("on_rebalance_complete.send()") < source.index("perform_seek()")
     assert source.index("perform_seek()") < source.index("consumer.resume_flow()")
 
 
-def test_revocation_stops_reading_and_clears_queues_before_it_is_signalled() -> None:
+def test_revocation_stops_reading_first() -> None:
+    """A revocation stops reading and clears the queues before it is signalled."""
     source = inspect.getsource(App._on_partitions_revoked)
     places = [
         source.index(step)
@@ -123,7 +127,8 @@ def test_sources_without_acknowledgement_keep_no_gaps() -> None:
     assert "if r_offset is None or offset >= r_offset:" in source
 
 
-def test_a_partition_knows_when_it_was_last_polled_and_how_far() -> None:
+def test_partition_state_has_time_and_ends() -> None:
+    """The state of a partition has the time of its last fetch, its position and its ends."""
     for name in ("position", "has_valid_position"):
         assert isinstance(getattr(TopicPartitionState, name), property)
     source = inspect.getsource(TopicPartitionState.__init__)
@@ -132,13 +137,15 @@ def test_a_partition_knows_when_it_was_last_polled_and_how_far() -> None:
     assert "self.lso" in source
 
 
-def test_an_answer_is_dated_by_the_machine_s_clock_when_it_comes() -> None:
+def test_fetch_is_dated_by_the_local_clock() -> None:
+    """A fetch is dated by the local clock when its answer arrives."""
     source = inspect.getsource(Fetcher._proc_fetch_request)
     assert "now_ms = int(1000 * time.time())" in source
     assert "tp_state.timestamp = now_ms" in source
 
 
-def test_an_acknowledgement_tells_when_the_broker_appended_the_record() -> None:
+def test_acknowledgement_has_the_append_time() -> None:
+    """An acknowledgement has the offset, and the time at which the broker appended the record."""
     assert {"offset", "timestamp", "timestamp_type"} <= set(RecordMetadata._fields)
 
 
@@ -147,7 +154,8 @@ def test_an_idempotent_producer_never_gives_a_batch_up() -> None:
     assert "self._sender._txn_manager is None and batch.expired()" in source
 
 
-def test_recovery_knows_where_each_changelog_stands_and_ends() -> None:
+def test_recovery_has_offsets_and_ends() -> None:
+    """Recovery has the position and the end of each changelog."""
     assert {"active_offsets", "active_highwaters"} <= set(Recovery.__annotations__)
 
 

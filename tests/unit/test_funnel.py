@@ -32,7 +32,8 @@ def test_a_loss_is_counted_in_orders_whatever_step_it_is_at() -> None:
     assert (most.name, most.rate, most.reference) == ("visit", 0.4, 0.8)
 
 
-def test_a_broken_checkout_outweighs_a_larger_loss_of_impressions() -> None:
+def test_lost_orders_decide_the_worst_step() -> None:
+    """The worst step is the one that loses most orders, not most entries."""
     # 30,000 impressions' clicks are worth 120 orders, the checkout loses 180 of 280.
     steps = funnel(values(impressions=100_000, clicks=7_000, visits=5_600, orders=100), USUAL)
     most = worst(steps)
@@ -45,7 +46,8 @@ def test_few_events_prove_nothing() -> None:
     assert worst(steps) is None
 
 
-def test_registrations_and_leads_are_one_step_where_there_are_any() -> None:
+def test_registrations_and_leads_are_one_step() -> None:
+    """Registrations and leads are one step of the funnel, if there are any."""
     usual = USUAL | values(registrations=1_000, leads=600)
     steps = funnel(usual, usual)
     assert [(step.name, step.entered, step.passed) for step in steps][2:] == [
@@ -54,7 +56,8 @@ def test_registrations_and_leads_are_one_step_where_there_are_any() -> None:
     ]
 
 
-def test_repeated_orders_are_a_step_after_the_order_and_change_no_loss_before_it() -> None:
+def test_repeat_orders_are_the_last_step() -> None:
+    """Repeated orders are a step after the order, and change no loss of earlier steps."""
     usual = USUAL | values(repeat_orders=100)
     now = values(impressions=100_000, clicks=10_000, visits=4_000, orders=200, repeat_orders=10)
     found = {step.name: step.excess_loss for step in funnel(now, usual)}

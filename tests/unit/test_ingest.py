@@ -8,40 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import dead_letters
-from models.aggregates import ingest_report
-from models.aggregates.ingest_report import Report
 from models.campaigns.campaign import Campaign
 from models.dead_letters import Reason
 from models.kpi.measures import SUM_INDEX
-from streams.engine.contracts import Position, Snapshot
-from streams.ingest.job import IngestJob
+from streams.engine.contracts import Position
+from tests.factories.reports import apply, letters, reported, sums
 from tests.support.at_once import settled
-from tests.support.cells import from_wire
 from tests.support.offline import NOON, event, ingest_job, record, saved_from
-
-
-def apply(job: IngestJob, *bodies: object, first: int = 0, at: int = NOON) -> None:
-    job.apply([record(body, offset=first + i, at=at) for i, body in enumerate(bodies)])
-
-
-def reported(snapshot: Snapshot) -> Report:
-    (output,) = snapshot.outputs
-    (report,) = ingest_report.decode(output.value).reports
-    return report
-
-
-def letters(snapshot: Snapshot) -> list[dead_letters.DeadLetter]:
-    return [
-        dead_letters.decode(output.value)
-        for output in snapshot.early_outputs
-        if output.topic == "dead-letters"
-    ]
-
-
-def sums(report: Report, *, pane: int = NOON, campaign: str = "c1") -> list[int]:
-    (wire,) = [row.cell for row in report.panes[pane] if row.campaign == campaign]
-    return from_wire(wire).sums
 
 
 def test_events_are_folded_into_their_panes() -> None:
@@ -63,7 +36,8 @@ def test_events_are_folded_into_their_panes() -> None:
     assert (report.from_offset, report.to_offset) == (-1, 3)
 
 
-def test_spend_belongs_to_the_campaign_and_channel_that_reported_it() -> None:
+def test_spend_counts_at_its_campaign_and_channel() -> None:
+    """Spend counts at the campaign and channel that its event names."""
     job = ingest_job("campaigns")
     apply(job, event("spend_reported", amount="3.5", currency="CNY", channel="feed"))
     report = reported(job.snapshot())
@@ -114,9 +88,8 @@ def test_rfc_3339_times_are_event_times_too() -> None:
         ("orders", event("order_placed", amount=True), Reason.INVALID_SHAPE),
     ],
 )
-def test_bad_input_is_a_dead_letter_and_changes_nothing_else(
-    kind: str, body: object, reason: Reason
-) -> None:
+def test_bad_input_is_a_dead_letter(kind: str, body: object, reason: Reason) -> None:
+    """Bad input becomes a dead letter with its reason, and changes nothing else."""
     good = event("click" if kind == "clicks" else "order_placed", event_id="good")
     alone = ingest_job(kind)
     apply(alone, good)
@@ -132,7 +105,8 @@ def test_bad_input_is_a_dead_letter_and_changes_nothing_else(
     assert reported(snapshot).panes == reported(alone.snapshot()).panes
 
 
-def test_a_repeated_event_id_counts_once_also_over_a_restart() -> None:
+def test_repeated_event_id_counts_once() -> None:
+    """An event id that is repeated counts once, also after a restart."""
     job = ingest_job()
     apply(job, event(event_id="same"), event(event_id="same"))
     first = job.snapshot()
@@ -143,7 +117,8 @@ def test_a_repeated_event_id_counts_once_also_over_a_restart() -> None:
     assert (report.stats.duplicates, report.panes) == (1, {})
 
 
-def test_ids_are_forgotten_after_the_horizon_and_their_segments_removed() -> None:
+def test_expired_ids_are_dropped() -> None:
+    """Event ids are dropped after the horizon, and their segments are removed."""
     job = ingest_job()
     apply(job, event(event_id="old"))
     kept = dict(job.snapshot().segments)
@@ -152,7 +127,8 @@ def test_ids_are_forgotten_after_the_horizon_and_their_segments_removed() -> Non
     assert set(kept) <= {key for key, value in later.items() if value is None}
 
 
-def test_late_events_count_and_too_late_ones_are_dead_letters() -> None:
+def test_late_and_too_late_events() -> None:
+    """Late events count; those beyond the correction horizon are dead letters."""
     job = ingest_job()
     apply(
         job,
@@ -168,7 +144,8 @@ def test_late_events_count_and_too_late_ones_are_dead_letters() -> None:
     assert [letter.reason for letter in letters(snapshot)] == [Reason.TOO_LATE]
 
 
-def test_campaigns_are_found_by_id_then_name_and_never_guessed() -> None:
+def test_campaign_is_found_by_id_or_name() -> None:
+    """A campaign is found by its id, then by a name, and never guessed."""
     job = ingest_job()
     apply(
         job,
@@ -184,7 +161,8 @@ def test_campaigns_are_found_by_id_then_name_and_never_guessed() -> None:
     assert report.stats.unknown_samples == ["c9"]
 
 
-def test_a_name_of_two_campaigns_means_neither() -> None:
+def test_ambiguous_name_is_no_campaign() -> None:
+    """A name that two campaigns have means neither."""
     job = ingest_job("campaigns")
     for number in ("a", "b"):
         apply(job, event("campaign_defined", event_id=number, campaign_id=number, name="Twin"))
@@ -234,9 +212,8 @@ def test_a_definition_has_a_plan_that_the_registry_gets() -> None:
         ),
     ],
 )
-def test_a_definition_with_an_impossible_plan_is_a_dead_letter(
-    plan: dict[str, object], reason: str
-) -> None:
+def test_impossible_plan_is_a_dead_letter(plan: dict[str, object], reason: str) -> None:
+    """A campaign definition with an impossible plan is a dead letter."""
     job = ingest_job("campaigns")
     apply(job, event("campaign_defined", campaign_id="c7", name="Seventh", **plan))
     assert reported(settled(job.snapshot())).stats.dead_letters == {reason: 1}
@@ -249,14 +226,16 @@ def test_a_key_that_is_not_the_user_is_counted_as_mis_keyed() -> None:
     assert reported(job.snapshot()).stats.mis_keyed == 1
 
 
-def test_the_watermark_follows_the_newest_event_less_the_disorder() -> None:
+def test_watermark_allows_for_disorder() -> None:
+    """The watermark is the newest event time less the allowed disorder."""
     job = ingest_job()
     apply(job, event(at=NOON, event_id="a"), event(at=NOON - 3_000, event_id="b"))
     assert job.report().watermark_ms == NOON - 5_000
     assert not job.report().idle
 
 
-def test_a_silent_partition_advances_with_the_clock_and_then_holds_nobody_back() -> None:
+def test_partition_without_records_becomes_idle() -> None:
+    """A watermark without records advances with the broker's time, then its partition is idle."""
     job = ingest_job()
     apply(job, event(at=NOON), at=NOON + 50)
     job.snapshot()

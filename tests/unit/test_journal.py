@@ -73,7 +73,8 @@ def test_orders_do_not_wait_for_clicks_of_another_worker() -> None:
     assert counted(settled(orders.snapshot()))[NOON, "none", "direct", "orders"] == 1
 
 
-def test_a_cut_that_had_no_answer_is_settled_later_with_the_same_result() -> None:
+def test_pending_checkpoint_is_settled_later() -> None:
+    """A pending checkpoint that got no answer is settled later, with the same result."""
     customers = MemoryCustomers()
     orders = ingest_job("orders", customers=context(customers))
     orders.apply([order(0)])
@@ -121,7 +122,8 @@ def test_customers_that_were_known_must_still_be_there() -> None:
         unsettled(again).settle().send(None)
 
 
-def test_without_customers_orders_and_refunds_count_where_they_say() -> None:
+def test_orders_without_customers() -> None:
+    """Without customers, orders and refunds count at the campaign that they name."""
     orders = ingest_job("orders")
     refund = event("order_refunded", at=NOON + 5, order_id="o0", amount="30", currency="CNY")
     orders.apply([order(0), record(refund, offset=1, at=NOON + 10)])
@@ -136,10 +138,12 @@ def test_without_customers_orders_and_refunds_count_where_they_say() -> None:
     st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["click", "order"])), max_size=10),
     st.data(),
 )
-def test_crashes_at_any_moment_report_what_an_undisturbed_run_does(
-    history: list[tuple[int, str]], data: st.DataObject
-) -> None:
-    """Clicks and orders of one user; each job crashes now and then after its entries were noted."""
+def test_crashes_change_no_report(history: list[tuple[int, str]], data: st.DataObject) -> None:
+    """Crashes at any moment change nothing in what is reported.
+
+    Clicks and orders are of one user; each job crashes now and then after Redis recorded its
+    entries.
+    """
 
     def play(*, crashes: bool) -> Counted:
         shared, told = context(), Counted()

@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.aggregates import ingest_report
-from models.aggregates.ingest_report import Report, SourceStats
+from models.aggregates.ingest_report import Report
 from models.alerts import Alert, RuleBook
 from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
-from models.scope import Scope
+from models.scope import ALL, Scope
 from streams.engine.contracts import Position
 from streams.kpis.calculation.confidence_intervals import wilson
 from streams.kpis.coverage.frontier import Frontier
 from streams.kpis.intake.report_ledger import Ledger, Verdict
 from streams.kpis.job import KpiJob
+from tests.factories.events import as_table, campaign_events
+from tests.factories.reports import report
 from tests.support import oracle
 from tests.support.compare import differences
-from tests.support.offline import NOON, Path, Record, event, kpi_job, saved_from
+from tests.support.offline import (
+    NOON,
+    UNUSED_POSITION,
+    ClosedKey,
+    Path,
+    Record,
+    event,
+    kpi_job,
+    saved_from,
+)
 
 SOURCES = [("clicks", 0), ("orders", 0)]
-
-
-def report(topic: str = "clicks", **changed: Any) -> Report:
-    made: dict[str, Any] = {
-        "topic": topic,
-        "partition": 0,
-        "epoch": 1,
-        "from_offset": -1,
-        "to_offset": -1,
-        "read_up_to_ms": 1_000,
-        "watermark_ms": 0,
-        "idle": False,
-        "stats": SourceStats(),
-    }
-    return Report(**made | changed)
 
 
 def frontier(*marks: Report) -> int:
@@ -50,7 +44,8 @@ def frontier(*marks: Report) -> int:
     return completeness.advance()
 
 
-def test_nothing_is_complete_before_every_source_has_reported() -> None:
+def test_frontier_waits_for_every_source() -> None:
+    """Nothing is complete before every source has reported."""
     assert frontier(report(watermark_ms=500)) == 0
 
 
@@ -58,17 +53,20 @@ def test_the_slowest_source_decides() -> None:
     assert frontier(report(watermark_ms=500), report("orders", watermark_ms=300)) == 300
 
 
-def test_an_idle_source_holds_nobody_back() -> None:
+def test_idle_source_does_not_delay_the_frontier() -> None:
+    """An idle source does not delay the frontier."""
     idle = report("orders", watermark_ms=300, idle=True)
     assert frontier(report(watermark_ms=500), idle) == 500
     assert frontier(report(watermark_ms=500, idle=True), idle) == 500
 
 
-def test_a_source_that_never_had_an_event_holds_nobody_back() -> None:
+def test_empty_source_does_not_delay_the_frontier() -> None:
+    """A source that never had an event does not delay the frontier."""
     assert frontier(report(watermark_ms=500), report("orders", idle=True)) == 500
 
 
-def test_a_source_read_far_ahead_counts_as_it_stood_when_the_idle_one_was_read() -> None:
+def test_source_read_ahead_counts_as_of_then() -> None:
+    """A source read ahead counts as it stood when the slowest source was read."""
     completeness = Frontier(SOURCES)
     completeness.record(report(read_up_to_ms=1_000, watermark_ms=500))
     completeness.record(report(read_up_to_ms=2_000, watermark_ms=9_000))
@@ -107,7 +105,8 @@ def test_a_report_sent_again_is_applied_once() -> None:
     assert ruled(first, first) == [Verdict.APPLIED, Verdict.REPEATED]
 
 
-def test_a_successor_takes_back_what_a_zombie_reported() -> None:
+def test_higher_epoch_replaces_a_report() -> None:
+    """A report of a higher epoch replaces that of a lower one, which then overlaps."""
     zombie = report(to_offset=9)
     successor = report(to_offset=5, epoch=2)
     follows = report(from_offset=5, to_offset=12, epoch=2)
@@ -123,7 +122,8 @@ def test_a_successor_takes_back_what_a_zombie_reported() -> None:
     ]
 
 
-def test_a_zombie_does_not_go_on_after_its_successor_has_begun() -> None:
+def test_lower_epoch_is_refused() -> None:
+    """Once a report of a higher epoch is applied, reports of the lower epoch are refused."""
     successor = report(to_offset=5, epoch=2)
     refused = report(to_offset=9)
     goes_on = report(from_offset=9, to_offset=20)
@@ -149,52 +149,9 @@ def test_a_heartbeat_is_no_report() -> None:
         (1, 1000, 0.0002, 0.0056),
     ],
 )
-def test_wilson_intervals_are_those_of_the_books(
-    successes: int, n: int, low: float, high: float
-) -> None:
+def test_wilson_intervals(successes: int, n: int, low: float, high: float) -> None:
+    """Wilson intervals equal published values."""
     assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
-
-
-def campaign_events(seed: int, *, count: int = 400, span_ms: int = 900_000) -> list[dict[str, Any]]:
-    """Return events in order of time, of all types that have KPIs."""
-    rnd = random.Random(seed)
-    made: list[dict[str, Any]] = []
-    for number, at in enumerate(sorted(rnd.randrange(span_ms) for _ in range(count))):
-        kind = rnd.choices(
-            ["impression", "click", "visit", "order_placed", "order_refunded", "spend_reported"],
-            [3, 5, 3, 2, 1, 1],
-        )[0]
-        body: dict[str, Any] = {"event_id": f"e{number}", "campaign_id": rnd.choice(["c1", "c2"])}
-        body["channel"] = rnd.choice(["search", "feed"])
-        if kind != "spend_reported":
-            body["user_id"] = f"u{rnd.randrange(40)}"
-        if kind == "impression":
-            body["count"] = rnd.randrange(1, 9)
-        if kind in {"order_placed", "order_refunded", "spend_reported"}:
-            body |= {"amount": f"{rnd.randrange(100_000) / 100:.2f}", "currency": "CNY"}
-        if kind == "order_refunded":
-            body["order_id"] = f"o{number}"
-        made.append(event(kind, at=NOON + at, **body))
-    return made
-
-
-KIND = {"order_placed": "order", "order_refunded": "refund", "spend_reported": "spend"}
-
-
-def as_table(events: list[dict[str, Any]]) -> pl.DataFrame:
-    rows = [
-        {
-            "event_time_ms": body["event_time"],
-            "kind": (kind := KIND.get(body["type"], body["type"])),
-            "user_id": body.get("user_id"),
-            "campaign": body["campaign_id"],
-            "channel": body["channel"],
-            "amount": round(float(body.get("amount", 0)) * 10_000),
-            "count": 0 if kind == "order" else body.get("count", 1),
-        }
-        for body in events
-    ]
-    return oracle.typed(pl.DataFrame(rows))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "Asia/Kolkata", "America/New_York"])
@@ -225,7 +182,7 @@ def test_partitions_and_batches_change_nothing(seed: int, partitions: int, batch
     assert len(shared) > 100
     # Batches decide when observation of all sources began, and so what is compared.
     for key in shared:
-        alike = whole.compared[key[:2]] == split.compared[key[:2]]
+        alike = whole.compared[key.window, key.end] == split.compared[key.window, key.end]
         kpis = [kpi.name for kpi in CATALOGUE.values() if alike or not kpi.looks_back]
         one, two = whole.closed[key], split.closed[key]
         assert {name: one.get(name) for name in kpis} == {name: two.get(name) for name in kpis}
@@ -243,9 +200,12 @@ def reports_of(events: list[dict[str, Any]], *, batch: int) -> list[bytes]:
     return sent
 
 
-def final(job: KpiJob) -> dict[str, Any]:
-    job.tick(Position(caught_up_at_ms=None, behind=0), now_ms=NOON + 10**9)
-    return {name: evaluation.values for name, evaluation in job._closer.latest.items()}
+def final(job: KpiJob) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
+    """Return the newest values of every window, and the counts of records by topic."""
+    job.tick(UNUSED_POSITION, now_ms=NOON + 10**9)
+    assert job.view is not None
+    values = {name: evaluation.values for name, evaluation in job.view.latest.items()}
+    return values, dict(job.view.totals)
 
 
 def apply_each(job: KpiJob, records: list[Record]) -> None:
@@ -279,7 +239,6 @@ def test_a_restart_at_any_moment_changes_nothing(seed: int, data: st.DataObject)
             saved=type(saved)(offset=saved.offset, state=saved.state, segments=dict(segments)),
         )
         apply_each(resumed, records[saved_at:])
-        assert resumed._counted.totals == straight._counted.totals
         assert final(resumed) == final(straight)
 
 
@@ -287,7 +246,7 @@ def test_late_data_correct_a_window_that_was_closed() -> None:
     path = Path()
     path.feed([event(at=NOON + 1_000, event_id="a"), event(at=NOON + 120_000, event_id="b")])
     path.finish()
-    key = ("1m", NOON + 10_000, "all", "", "", "", "")
+    key = ClosedKey("1m", NOON + 10_000)
     assert path.closed[key]["clicks"][0] == 1
     path.feed([event(at=NOON + 2_000, event_id="late", user_id="u2")])
     path.finish()
@@ -295,11 +254,12 @@ def test_late_data_correct_a_window_that_was_closed() -> None:
     assert path.closed[key]["unique_visitors"][0] == 2
 
 
-def test_a_window_that_late_data_made_is_corrected_by_later_ones() -> None:
+def test_window_of_late_data_is_corrected() -> None:
+    """A window that exists only because of late data is corrected by more late data."""
     path = Path()
     path.feed([event(at=NOON, event_id="a"), event(at=NOON + 300_000, event_id="b")])
     path.finish()
-    key = ("1m", NOON + 110_000, "all", "", "", "", "")
+    key = ClosedKey("1m", NOON + 110_000)
     assert key not in path.closed
     path.feed([event(at=NOON + 100_000, event_id="late")])
     path.finish()
@@ -309,19 +269,21 @@ def test_a_window_that_late_data_made_is_corrected_by_later_ones() -> None:
     assert path.closed[key]["clicks"][0] == 2
 
 
-def test_a_scope_that_late_data_show_first_is_zero_in_the_windows_after_it() -> None:
+def test_scope_first_seen_in_late_data() -> None:
+    """A scope that first appears in late data is 0 in the later windows of that day."""
     path = Path()
     path.feed([event(at=NOON + second * 1_000, event_id=f"e{second}") for second in range(0, 200)])
     path.finish()
-    key = ("1m", NOON + 180_000, "campaign", "c2", "", "", "")
+    key = ClosedKey("1m", NOON + 180_000, "campaign", "c2")
     assert key not in path.closed
     path.feed([event(at=NOON + 60_000, event_id="late", campaign_id="c2")])
     path.finish()
     assert path.closed[key]["clicks"][0] == 0
-    assert path.closed["1m", NOON + 70_000, "campaign", "c2", "", "", ""]["clicks"][0] == 1
+    assert path.closed[key._replace(end=NOON + 70_000)]["clicks"][0] == 1
 
 
-def test_an_alert_whose_evidence_late_data_change_says_so() -> None:
+def test_alert_shows_corrected_evidence() -> None:
+    """An alert shows that late data changed its evidence."""
     rule = {"name": "few", "kind": "threshold", "kpi": "clicks", "window": "1m", "below": 5}
     path = Path(rules=RuleBook.model_validate({"rules": [rule]}))
     steady = [event(at=NOON + second * 1_000, event_id=f"e{second}") for second in range(0, 300, 2)]
@@ -350,7 +312,8 @@ def test_an_alert_whose_evidence_late_data_change_says_so() -> None:
     assert corrected.correction.holds
 
 
-def test_heartbeats_show_that_a_report_is_missing_once() -> None:
+def test_heartbeat_shows_a_missing_report_once() -> None:
+    """A heartbeat shows that a report is missing, and shows it once."""
     ledger = Ledger()
     ledger.rule(report(from_offset=-1, to_offset=9))
     assert not ledger.rule(report(from_offset=9, to_offset=9)).missing
@@ -365,7 +328,7 @@ def test_absent_inputs_give_absent_kpis_not_zero() -> None:
     path = Path()
     path.feed([event("order_placed", at=NOON, event_id="o")])
     path.finish()
-    values = path.closed["1m", NOON + 10_000, "all", "", "", "", ""]
+    values = path.closed[ClosedKey("1m", NOON + 10_000)]
     assert values["orders"][0] == 1
     assert values["clicks"][0] == 0
     for absent in ("impressions", "ctr", "spend", "cpc", "roas", "roi", "unique_visitors"):
@@ -373,7 +336,8 @@ def test_absent_inputs_give_absent_kpis_not_zero() -> None:
     assert "conversion_rate" not in values
 
 
-def test_an_input_seen_earlier_that_day_makes_zero_the_truth() -> None:
+def test_input_seen_earlier_that_day_is_zero() -> None:
+    """An input that was seen earlier that day is 0 in a window without it, and not absent."""
     path = Path()
     path.feed(
         [
@@ -384,7 +348,7 @@ def test_an_input_seen_earlier_that_day_makes_zero_the_truth() -> None:
         ]
     )
     path.finish()
-    values = path.closed["1m", NOON + 610_000, "all", "", "", "", ""]
+    values = path.closed[ClosedKey("1m", NOON + 610_000)]
     assert values["spend"][0] == 0
     assert "roas" not in values
 
@@ -399,7 +363,8 @@ def test_the_view_says_how_complete_the_data_are() -> None:
     assert health.missing == [("campaigns", 0), ("orders", 0)]
 
 
-def test_regions_and_segments_are_scopes_of_events_that_name_them() -> None:
+def test_regions_and_segments_are_scopes() -> None:
+    """Events that name a region or a segment are counted in its scope."""
     path = Path()
     path.feed(
         [
@@ -410,15 +375,15 @@ def test_regions_and_segments_are_scopes_of_events_that_name_them() -> None:
     )
     path.finish()
     counts = {
-        key[2:]: values["clicks"][0]
+        Scope(*key[2:]): values["clicks"][0]
         for key, values in path.closed.items()
-        if key[:2] == ("1m", NOON + 10_000)
+        if (key.window, key.end) == ("1m", NOON + 10_000)
     }
-    assert counts["all", "", "", "", ""] == 3
-    assert counts["region", "", "", "east", ""] == 1
-    assert counts["campaign_region", "c1", "", "west", ""] == 1
-    assert counts["segment", "", "", "", "members"] == 1
-    assert not [key for key in counts if key[0] == "campaign_region" and key[1] == "c2"]
+    assert counts[ALL] == 3
+    assert counts[Scope("region", region="east")] == 1
+    assert counts[Scope("campaign_region", "c1", region="west")] == 1
+    assert counts[Scope("segment", segment="members")] == 1
+    assert not [scope for scope in counts if scope.campaign == "c2" and scope.region]
 
 
 def test_campaigns_beyond_the_largest_are_together_other() -> None:
@@ -435,7 +400,7 @@ def test_campaigns_beyond_the_largest_are_together_other() -> None:
         ]
     )
     path.finish()
-    path.kpis.tick(Position(caught_up_at_ms=None, behind=0), now_ms=path.now_ms + 10_000)
+    path.kpis.tick(UNUSED_POSITION, now_ms=path.now_ms + 10_000)
     view = path.kpis.view
     assert view is not None
     latest = view.latest["day"]

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
+from tests.factories.events import as_table
 from tests.support import oracle
 from tests.support.compare import differences
-from tests.support.offline import NOON, RULES, Path, event, ingest_job
-from tests.unit.test_kpis import as_table
+from tests.support.offline import NOON, RULES, ClosedKey, Path, event, ingest_job
 
 MIDNIGHT = NOON + 12 * HOUR_MS
 
@@ -35,7 +35,8 @@ def late(hours: int, *, now: int) -> dict[str, Any]:
     )
 
 
-def test_every_long_window_that_can_be_summed_up_is_corrected() -> None:
+def test_late_data_correct_long_windows() -> None:
+    """Late data correct every long window that can still be summed up."""
     path, days = patient_path(), 9
     now = NOON + days * DAY_MS
     events = every_hour(days)
@@ -65,16 +66,18 @@ def test_every_long_window_that_can_be_summed_up_is_corrected() -> None:
     assert path.kpis.view.uncorrected_panes == 0
 
 
-def test_what_is_older_than_all_days_that_are_kept_counts_in_everything_so_far() -> None:
+def test_very_late_data_count_in_all_time() -> None:
+    """An event older than all kept days counts in the all-time window only."""
     path = patient_path()
     path.feed(every_hour(1))
-    buckets = len(path.kpis._buckets)
+    assert path.kpis.view is not None
+    buckets = path.kpis.view.buckets
     path.feed([late(24 * 90, now=NOON + DAY_MS)])
     path.feed([event(at=NOON + hour * HOUR_MS, event_id=f"e{hour}") for hour in (25, 26)])
     path.finish()
     end = NOON + 25 * HOUR_MS + 15 * MINUTE_MS
-    assert path.closed["so_far", end, "all", "", "", "", ""]["clicks"][0] == 26
-    assert path.closed["month", end, "all", "", "", "", ""]["clicks"][0] == 25
+    assert path.closed[ClosedKey("so_far", end)]["clicks"][0] == 26
+    assert path.closed[ClosedKey("month", end)]["clicks"][0] == 25
     assert path.kpis.view is not None
     assert path.kpis.view.uncorrected_panes == 0
     assert path.kpis.view.buckets <= buckets + 6
@@ -85,7 +88,7 @@ def test_late_data_make_no_fine_buckets() -> None:
     path.feed(every_hour(2), batch=4)
     now = NOON + 2 * DAY_MS - HOUR_MS
     path.feed([late(30, now=now)])
-    levels = path.kpis._buckets._levels
     late_ms = now - 30 * HOUR_MS
-    assert not any(start <= late_ms for start in (*levels[0], *levels[1]))
-    assert late_ms - late_ms % QUARTER_MS in levels[2]
+    panes, minutes, quarters = (path.bucket_starts(level) for level in range(3))
+    assert not any(start <= late_ms for start in (*panes, *minutes))
+    assert late_ms - late_ms % QUARTER_MS in quarters

@@ -15,18 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families as plain_tex
 from models.alerts import RuleBook
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.user_catalogue import ExportRule, KpiBook
+from streams.export.metrics.collector import KpiMetrics
 from streams.export.metrics.text_format import FORMATS_KEPT, MetricsText
-from streams.export.report_queries import ReportQueries
 from streams.export.worker_view import WorkerView
-from tests.unit.test_export import UTC, view
-
-__all__ = ["view"]  # the fixture
+from tests.factories.views import queries
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
-
-
-def exports(**more: Any) -> ReportQueries:
-    return ReportQueries(day=UTC, currency="CNY", **more)
 
 
 def text_of(made: MetricsText, accept: str = "") -> str:
@@ -39,9 +33,9 @@ def series(text: str) -> list[str]:
 
 def test_default_is_small(view: WorkerView) -> None:
     """Without a file, three campaigns and six channels are a few thousand series."""
-    small = series(text_of(MetricsText(lambda: view, exports())))
+    small = series(text_of(MetricsText(lambda: view, queries())))
     everything = KpiBook(export=(ExportRule(),))
-    large = series(text_of(MetricsText(lambda: view, exports(kpis=everything))))
+    large = series(text_of(MetricsText(lambda: view, queries(kpis=everything))))
     assert 2_000 < len(small) < 6_000 < len(large)
     assert any(re.match(r'kpi_roas_ratio{.*scope="channel".*window="week"', one) for one in small)
     assert not any(re.match(r'kpi_.*scope="campaign_region"', one) for one in small)
@@ -58,14 +52,14 @@ def test_rules_are_exported(view: WorkerView) -> None:
         "below": 0.1,
     }
     rules = RuleBook.model_validate({"rules": [rule]})
-    text = text_of(MetricsText(lambda: view, exports(rules=rules)))
+    text = text_of(MetricsText(lambda: view, queries(rules=rules)))
     assert re.search(r'^kpi_ctr_ratio{.*scope="region".*window="1h"', text, re.MULTILINE)
     assert not re.search(r'^kpi_ctr_ratio{.*scope="region".*window="day"', text, re.MULTILINE)
 
 
 def test_gzip(view: WorkerView) -> None:
     """A scraper that takes gzip gets a tenth of the bytes, and the same text."""
-    made = MetricsText(lambda: view, exports())
+    made = MetricsText(lambda: view, queries())
     plain = made.answer(accept="", accept_encoding="identity")
     packed = made.answer(accept="", accept_encoding="gzip, deflate")
     assert "Content-Encoding" not in plain.headers
@@ -87,7 +81,7 @@ def _name(line: str) -> str:
 )
 def test_formats(view: WorkerView, accept: str, parse: Callable[[str], Any]) -> None:
     """Both formats are read by the library's own parsers, and every family comes once."""
-    text = text_of(MetricsText(lambda: view, exports()), accept)
+    text = text_of(MetricsText(lambda: view, queries()), accept)
     families = [family.name for family in parse(text)]
     assert len(families) == len(set(families))
     assert {kpi.metric for kpi in CATALOGUE.values() if not kpi.looks_back} <= set(families)
@@ -97,16 +91,16 @@ def test_formats(view: WorkerView, accept: str, parse: Callable[[str], Any]) -> 
 def test_written_once(view: WorkerView, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second scrape writes no window again; a window that closed since is written alone."""
     shown = [view]
-    made = MetricsText(lambda: shown[0], exports())
+    made = MetricsText(lambda: shown[0], queries())
     first = text_of(made)
     written: list[str] = []
-    of_window = made._kpis.of_window
+    of_window = KpiMetrics.of_window
 
-    def noted(rows: Any) -> Any:
+    def noted(metrics: KpiMetrics, rows: Any) -> Any:
         written.extend({row.evaluation.window for row in rows})
-        return of_window(rows)
+        return of_window(metrics, rows)
 
-    monkeypatch.setattr(made._kpis, "of_window", noted)
+    monkeypatch.setattr(KpiMetrics, "of_window", noted)
     assert _without_process(text_of(made)) == _without_process(first)
     assert written == []
     assert view.kpis is not None
@@ -123,7 +117,7 @@ def _without_process(text: str) -> list[str]:
 
 def test_limit_depends_on_all(view: WorkerView) -> None:
     """Where not everything fits, what is written of a window follows what fits now."""
-    made = MetricsText(lambda: view, exports(largest_series_count=600))
+    made = MetricsText(lambda: view, queries(largest_series_count=600))
     text = text_of(made)
     exported = re.findall(r"^kpi_monitor_series_exported (.*)$", text, re.MULTILINE)
     metrics = {
@@ -137,7 +131,8 @@ def test_limit_depends_on_all(view: WorkerView) -> None:
 
 def test_formats_are_bounded(view: WorkerView) -> None:
     """What is kept of texts does not grow with the versions that somebody asks for."""
-    made = MetricsText(lambda: view, exports())
+    made = MetricsText(lambda: view, queries())
     for number in range(10):
         text_of(made, f"application/openmetrics-text;version=1.0.0.{number}")
+    # How many caches are held shows in no answer, only in memory.
     assert len(made._memos) <= FORMATS_KEPT

@@ -40,9 +40,8 @@ users = st.sets(
 
 
 @given(users, users, users)
-def test_distinct_users_merge_in_any_order_and_any_number_of_times(
-    a: set[int], b: set[int], c: set[int]
-) -> None:
+def test_distinct_users_merge_in_any_order(a: set[int], b: set[int], c: set[int]) -> None:
+    """Sets of distinct users merge in any order, and repeated merges change nothing."""
     one, two, three = Distinct(a), Distinct(b), Distinct(c)
     left = Distinct.union_of([Distinct.union_of([one, two]), three])
     right = Distinct.union_of([Distinct.union_of([three, two]), two, one])
@@ -52,9 +51,10 @@ def test_distinct_users_merge_in_any_order_and_any_number_of_times(
 
 
 @pytest.mark.parametrize("count", [EXACT_LIMIT, 3_000, 50_000, 200_000])
-def test_distinct_users_are_exact_up_to_the_limit_and_within_two_percent_sigma_above(
+def test_distinct_users_error(
     count: int,
 ) -> None:
+    """Distinct users are exact up to the limit, and have a standard error below 2% above it."""
     distinct = Distinct()
     for first in range(0, count, 10_000):
         chunk = (hash_user(b"user-%d" % n) for n in range(first, min(count, first + 10_000)))
@@ -64,7 +64,8 @@ def test_distinct_users_are_exact_up_to_the_limit_and_within_two_percent_sigma_a
 
 
 @pytest.mark.parametrize("count", [1_025, 3_000, 12_000, 40_000, 150_000])
-def test_a_sketch_is_off_by_less_than_two_percent_on_the_whole(count: int) -> None:
+def test_hyperloglog_error(count: int) -> None:
+    """The root mean square error of a HyperLogLog is below 2%, without a bias."""
     rnd = np.random.default_rng(count)
     drawn = [rnd.integers(0, 2**64 - 1, count, np.uint64) for _ in range(60)]
     registers = np.stack([hyperloglog.registers_of(hashes) for hashes in drawn])
@@ -106,9 +107,9 @@ def test_an_event_at_the_end_of_a_step_belongs_to_the_next() -> None:
         ("America/Sao_Paulo", "2018-11-04T12:00:00-02:00", "2018-11-04T01:00:00-02:00"),
     ],
 )
-def test_a_business_day_starts_at_local_midnight_also_when_clocks_change(
-    zone: str, end: str, start: str
-) -> None:
+def test_business_day_starts_at_local_midnight(zone: str, end: str, start: str) -> None:
+    """A business day starts at local midnight, also on days on which the clock changes."""
+
     def ms(text: str) -> int:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
 

@@ -13,20 +13,16 @@ import msgspec
 import polars as pl
 import pytest
 
+from tests.factories.times import NEW_YORK, ms
 from tests.support import month, oracle
 from tests.support.attribution_sql import Customers
 from tests.support.compare import differences, published, same
 from tests.support.month import Month
 from tests.support.oracle import Value
 
-NEW_YORK = "America/New_York"
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-
-
-def ms(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 NOON = ms("2023-03-01T12:00:00+00:00")
@@ -332,7 +328,8 @@ def test_a_week_holds_what_the_clock_shows() -> None:
         oracle.values(table, [("week", end - 7 * DAY, end)], NEW_YORK)
 
 
-def test_windows_are_required_where_an_event_enters_or_leaves() -> None:
+def test_required_window_ends() -> None:
+    """The calculation requires a window at each end where an event enters or leaves it."""
     ends = oracle.required_ends(events({"kind": "click"}, at=NOON), "UTC")
     midnight = NOON - 12 * HOUR
     quarter = NOON + 15 * MINUTE
@@ -450,7 +447,8 @@ def test_touches_within_the_lookback_share_an_order() -> None:
     ("model", "place"),
     [("last", "c mail"), ("linear", "c mail"), ("first", "a search"), ("declared", "none none")],
 )
-def test_the_default_model_places_orders_that_name_no_campaign(model: str, place: str) -> None:
+def test_default_model_places_orders(model: str, place: str) -> None:
+    """The default attribution model places orders that name no campaign."""
     found = in_last_minute(*JOURNEY, order(100), model=model)
     counted = {name for name, kpis in found.items() if kpis["orders"].value}
     assert counted == {"all", place}
@@ -474,7 +472,8 @@ def test_what_an_order_names_is_its_own(placed: dict[str, Any], place: str) -> N
     assert shares(found, "last_touch") == {touched: (1.0, 0.01)}
 
 
-def test_a_refund_counts_against_its_order_and_when_it_is_made() -> None:
+def test_refund_counts_at_its_order() -> None:
+    """A refund reduces its order's net revenue, and counts as outflow when it is made."""
     placed = order(900, event_time_ms=NOON - 3 * DAY)
     back = {"kind": "refund", "amount": 400, "campaign": "z", "order_id": "o"}
     table = events(*JOURNEY, placed, back, {**back, "user_id": "w"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,16 +16,16 @@ from models.aggregates.ingest_report import FacetCell
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.measures import SUM_INDEX
 from models.scope import Scope
-from models.window import PANE_MS, BusinessDay
+from models.window import PANE_MS
 from streams.engine.steps import at_once
 from streams.kpis.calculation.kpi_calculator import KpiCalculator, KpiValues
 from streams.kpis.calculation.scope_calculation import Cells, calculate, calculate_together
+from tests.factories.cells import cells_of, content
+from tests.factories.times import UTC_DAY as DAY
 from tests.support.at_once import BucketsAtOnce
 from tests.support.cells import to_wire, total
 from tests.support.offline import NOON
-from tests.unit.test_cells import cells_of, content
 
-DAY = BusinessDay(ZoneInfo("UTC"))
 EVALUATOR = KpiCalculator(CATALOGUE)
 CAMPAIGNS = ("k0", "k1", "k2", "k3", "k4")
 

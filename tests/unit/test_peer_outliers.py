@@ -40,7 +40,8 @@ def test_scores_are_those_computed_by_hand() -> None:
     )
 
 
-def test_where_half_are_alike_the_mean_distance_is_the_measure() -> None:
+def test_mean_distance_if_half_are_equal() -> None:
+    """If half of the values are equal, the mean distance is used instead of the median distance."""
     # The distances are 0 0 0 0 10 and their mean 2.
     assert modified_z([5, 5, 5, 5, 15]) == (5, [0, 0, 0, 0, Z(10 / (1.2533 * 2))])
 
@@ -79,7 +80,8 @@ def test_size_is_no_outlier(kpi: str) -> None:
     assert outliers(channels(kpi, 1, 2, 3, 4, 1_000), KPIS) == []
 
 
-def test_what_neither_more_nor_less_of_is_better_is_not_compared() -> None:
+def test_neutral_kpi_has_no_outliers() -> None:
+    """A KPI of which neither more nor less is better has no outliers."""
     assert outliers(channels("attribution_spread", 0.1, 0.11, 0.12, 0.13, 0.9), KPIS) == []
 
 
@@ -125,7 +127,8 @@ def test_campaigns_and_regions_are_peers(kind: str) -> None:
     assert [str(found.scope) for found in outliers(values, KPIS)] == [f"{kind}=k4"]
 
 
-def test_segments_and_the_regions_of_a_campaign_are_not_compared() -> None:
+def test_scopes_without_peers() -> None:
+    """Segments, and the regions of a campaign, are not compared with peers."""
     values = {
         scope: {"csat": KpiValue(value, n=100)}
         for number, value in enumerate([4.1, 4.2, 4.3, 4.4, 1.2])
@@ -137,7 +140,8 @@ def test_segments_and_the_regions_of_a_campaign_are_not_compared() -> None:
     assert outliers(values, KPIS) == []
 
 
-def test_what_names_no_campaign_or_channel_is_nobodys_peer() -> None:
+def test_unnamed_scopes_are_no_peers() -> None:
+    """Scopes of events without a campaign or channel are not compared with peers."""
     values = channels("aov", 10.0, 11.0, 12.0, 13.0)
     for name in ("none", "direct"):
         values[Scope("channel", channel=name)] = {"aov": KpiValue(900.0, n=100)}
@@ -184,7 +188,8 @@ def test_the_order_of_the_members_changes_nothing(data: st.DataObject, values: l
 
 
 @given(st.lists(whole, min_size=FEWEST_PEERS - 1, max_size=30), st.sampled_from([-1, 1]))
-def test_one_that_is_far_from_all_others_is_found(others: list[int], side: int) -> None:
+def test_far_value_is_an_outlier(others: list[int], side: int) -> None:
+    """A value that is far from all others is an outlier."""
     far = side * 1_000_000
     found = outliers(channels("roas", *others, far), KPIS)
     assert (found[0].value, found[0].better) == (far, side > 0)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from models.kpi.catalogue import CATALOGUE
 from models.window import (
+    DAY_MS,
     HOUR_MS,
     MINUTE_MS,
     PANE_MS,
@@ -20,14 +21,13 @@ from models.window import (
     previous_period,
 )
 from streams.kpis.windows.due_windows import DueWindows
+from tests.factories.events import as_table
+from tests.factories.times import NEW_YORK, ms
 from tests.support import oracle
 from tests.support.compare import differences
-from tests.support.offline import NOON, Path, event
-from tests.unit.test_kpis import as_table
-from tests.unit.test_oracle import DAY, MINUTE, NEW_YORK, ms
+from tests.support.offline import NOON, ClosedKey, Path, event
 
 LOOKING_BACK = {kpi.name for kpi in CATALOGUE.values() if kpi.looks_back}
-ALL = ("all", "", "", "", "")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_period_before_goes_by_the_local_clock(
 def test_monitor_and_oracle_agree_on_every_period_before(zone: str, first: str) -> None:
     day = BusinessDay(ZoneInfo(zone))
     for window in WINDOWS:
-        for end in range(ms(first) + 15 * MINUTE, ms(first) + 3 * DAY, 15 * MINUTE):
+        for end in range(ms(first) + 15 * MINUTE_MS, ms(first) + 3 * DAY_MS, 15 * MINUTE_MS):
             theirs = oracle.previous_period(window.name, end, zone)
             assert previous_period(window, end, day=day) == theirs
 
@@ -81,9 +81,8 @@ def test_monitor_and_oracle_agree_on_every_period_before(zone: str, first: str) 
     st.sampled_from([NEW_YORK, "Australia/Lord_Howe", "Asia/Kolkata"]),
     st.sampled_from(["2023-11-04T00:00-04", "2024-03-09T00:00-05"]),
 )
-def test_an_end_is_due_where_a_pane_enters_the_period_before(
-    panes: int, zone: str, first: str
-) -> None:
+def test_pane_in_the_previous_period_is_due(panes: int, zone: str, first: str) -> None:
+    """A window end is due where a pane enters the period before the window."""
     day = BusinessDay(ZoneInfo(zone))
     pane = ms(first) + panes * PANE_MS
     schedule = DueWindows(day)
@@ -106,23 +105,26 @@ def live(minutes: range) -> list[dict[str, Any]]:
     ]
 
 
-def test_what_looks_back_is_absent_before_there_is_a_whole_period_to_look_at() -> None:
+def test_growth_needs_a_whole_period() -> None:
+    """Growth is absent until a whole earlier period was observed."""
     path = Path(now_ms=NOON + 5 * HOUR_MS)
     path.feed(live(range(0, 200, 2)), batch=1)
     path.finish()
-    began_ms = path.kpis._coverage.observation.whole_from_ms
+    began_ms = path.state.observed_whole_from_ms
+    assert began_ms is not None
     ends = [end for window, end in path.compared if window == "1h"]
     for end in ends:
         period = path.compared["1h", end]
         assert (period is None) == (end - 2 * HOUR_MS < began_ms)
-        values = path.closed.get(("1h", end, *ALL), {})
+        values = path.closed.get(ClosedKey("1h", end), {})
         assert ("traffic_uplift" in values) == (period is not None)
     assert {path.compared["1h", end] is None for end in ends} == {True, False}
     # Of the day nothing is known but its second half, and of what was before it nothing.
     assert not any(path.compared[name, end] for name, end in path.compared if name == "day")
 
 
-def test_late_data_of_the_period_before_correct_what_is_compared_with_it() -> None:
+def test_late_data_of_the_previous_period() -> None:
+    """Late data in the period before a window correct the window's growth."""
     path = Path()
     events = live(range(0, 12))
     path.feed(events, batch=1)
@@ -136,23 +138,24 @@ def test_late_data_of_the_period_before_correct_what_is_compared_with_it() -> No
         for window, end, *_ in path.closed
         if window in {"1m", "5m"}
     }
-    shown = {key: values for key, values in path.closed.items() if key[0] in {"1m", "5m"}}
+    shown = {key: values for key, values in path.closed.items() if key.window in {"1m", "5m"}}
     expected = oracle.values(as_table(events + late), ends, "UTC", compared=path.compared)
     assert not differences(shown, expected)
-    assert expected["1m", end, *ALL]["traffic_uplift"].value == -1
+    assert expected[ClosedKey("1m", end)]["traffic_uplift"].value == -1
 
 
-def test_growth_is_absent_after_a_gap_and_back_once_the_period_before_is_whole() -> None:
+def test_growth_after_a_gap() -> None:
+    """Growth is absent after a gap, until the period before the window is whole again."""
     path = Path()
     path.feed(live(range(0, 6)), batch=1)
-    gap_ms = path.kpis._coverage.frontier.frontier_ms
+    gap_ms = path.state.frontier_ms
     # A report is missing: the ledger sees a hole in the offsets.
     path.offsets["clicks", 0] += 7
     source = path.sources["clicks", 0]
     source.lost(7, before=path.offsets["clicks", 0])
     path.feed(live(range(6, 16)), batch=1)
     path.finish()
-    gap = path.kpis._coverage.observation.gaps[0]
+    gap = path.state.gaps[0]
     assert gap.start_ms <= gap_ms
     ends = sorted(
         end for window, end in path.compared if window == "1m" and end > NOON + 4 * 60_000

@@ -38,7 +38,8 @@ def _differences(
     return differences(*without_moved(got, expected, moved, compared, "UTC"))
 
 
-def test_every_kpi_that_a_set_of_buyers_enters_is_known_as_such() -> None:
+def test_buyer_kpis_are_listed() -> None:
+    """`BUYER_KPIS` lists every KPI whose formula or n contains a set of buyers."""
     sets = {"buyers", "returning", *(name for name, of in UNIONS.items() if "buyers" in of)}
 
     found = {name for name, kpi in CATALOGUE.items() if sets & {*names_in(kpi.parsed), kpi.n or ""}}
@@ -46,7 +47,8 @@ def test_every_kpi_that_a_set_of_buyers_enters_is_known_as_such() -> None:
     assert found == BUYER_KPIS
 
 
-def test_a_scope_that_only_an_order_was_in_may_keep_its_buyer_and_zeros() -> None:
+def test_moved_order_may_leave_a_buyer() -> None:
+    """A scope whose only order was moved may keep its buyer, and zeros."""
     assert _differences({HERE: _got(buyers=1, orders=0)}, {}) == []
 
 
@@ -54,7 +56,8 @@ def test_zeros_and_buyers_may_stay_beside_what_is_true() -> None:
     assert _differences({HERE: _got(buyers=2, orders=0, clicks=3)}, {HERE: _true(clicks=3)}) == []
 
 
-def test_zeros_stay_for_the_rest_of_the_day_but_buyers_do_not() -> None:
+def test_zeros_stay_until_midnight() -> None:
+    """After an order was moved, its zeros may stay for the rest of the day; a buyer may not."""
     earlier = (NOON - 5 * MINUTE,)
 
     assert _differences({HERE: _got(orders=0)}, {}, moved=earlier) == []
@@ -87,7 +90,8 @@ def test_nothing_else_is_allowed(
     assert len(_differences(got, true)) == 1
 
 
-def test_a_window_holds_what_is_in_it_from_its_start_to_before_its_end() -> None:
+def test_window_is_half_open() -> None:
+    """A window holds events from its start on, up to but without its end."""
     windows = [("1m", MINUTE, 2 * MINUTE), ("so_far", 0, 2 * MINUTE), ("1m", 0, MINUTE)]
     assert holding(windows, []) == []
     assert holding(windows, [MINUTE]) == [("1m", MINUTE, 2 * MINUTE), ("so_far", 0, 2 * MINUTE)]

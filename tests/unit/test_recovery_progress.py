@@ -18,7 +18,8 @@ def engine(recovery: Any, *, in_recovery: bool = True) -> Engine:
     return Engine(app, None, None, None)  # type: ignore[arg-type]
 
 
-def test_records_partitions_and_share_are_told() -> None:
+def test_recovery_progress() -> None:
+    """The progress of recovery has records, partitions and their share."""
     recovery = SimpleNamespace(
         active_highwaters={FIRST: 99, SECOND: 9}, active_offsets={FIRST: 49, SECOND: 9}
     )
@@ -30,7 +31,8 @@ def test_records_partitions_and_share_are_told() -> None:
     assert engine(recovery, in_recovery=False).recovery is None
 
 
-def test_what_the_broker_was_not_asked_yet_is_all_to_be_read() -> None:
+def test_unread_changelog_is_all_left() -> None:
+    """A changelog whose position is not known yet is counted as all left to read."""
     recovery = SimpleNamespace(
         active_highwaters={FIRST: 99, SECOND: None}, active_offsets={FIRST: None, SECOND: None}
     )

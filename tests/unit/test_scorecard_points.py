@@ -80,9 +80,8 @@ CPC = indicator("cpc", 2, 1)
         (10_000, 120, "stretch_met"),
     ],
 )
-def test_more_orders_give_60_points_at_base_and_100_at_stretch(
-    value: int, points: float, state: str
-) -> None:
+def test_points_at_base_and_stretch(value: int, points: float, state: str) -> None:
+    """An indicator has 60 points at its base and 100 at its stretch target."""
     found = only(ORDERS, KpiValue(value))
     assert found.points == pytest.approx(points)
     assert found.state == state
@@ -115,9 +114,10 @@ def test_a_lower_cost_gives_more_points(
     ("base", "value", "points", "attained"),
     [(0.05, -0.3, 0, 0), (0, -0.3, 0, 0), (0, -0.1, 30, 0.5), (0, 0, 60, 1), (0, 0.1, 80, 1.5)],
 )
-def test_a_negative_return_is_never_less_than_nothing_and_a_base_of_0_is_no_infinity(
+def test_attainment_of_negatives_and_zero(
     base: float, value: float, points: float, attained: float
 ) -> None:
+    """A negative value has no less than 0 points, and a base of 0 gives a finite attainment."""
     found = only(indicator("roi", base, 0.2), KpiValue(value))
     assert found.points == pytest.approx(points)
     assert found.attainment_base == pytest.approx(attained)
@@ -139,7 +139,8 @@ def test_a_value_that_is_not_a_number_is_no_data() -> None:
     assert only(CPC, KpiValue(math.nan)).state is IndicatorState.NO_DATA
 
 
-def test_what_rests_on_too_little_is_shown_and_does_not_count() -> None:
+def test_insignificant_value_does_not_count() -> None:
+    """A value that is not significant is shown, but has no points."""
     found = only(CPC, KpiValue(0.5, n=3, significant=False))
     assert (found.state, found.value, found.n) == (IndicatorState.NOT_SIGNIFICANT, 0.5, 3)
     assert (found.attainment_base, found.points) == (4, None)
@@ -160,7 +161,8 @@ def test_a_card_on_which_nothing_counts_has_no_score() -> None:
     assert (found.points, found.coverage, found.dimensions[0].points) == (None, 0, None)
 
 
-def test_a_dimension_without_data_leaves_the_others_to_count() -> None:
+def test_dimension_without_data() -> None:
+    """A dimension without data leaves the score to the others."""
     found = scored(
         card(dimension("a", ORDERS, weight=3), dimension("b", CLICKS, weight=1)),
         {"clicks": KpiValue(1_000)},
@@ -190,7 +192,8 @@ def test_the_profile_of_the_lifecycle_replaces_the_weights() -> None:
     assert (mature.points, mature.coverage) == (None, 0)
 
 
-def test_weights_that_do_not_sum_to_100_are_normalised_and_noted() -> None:
+def test_weights_are_normalised() -> None:
+    """Weights that do not sum to 1 or 100 are normalised, and a note says so."""
     one = card(dimension("a", ORDERS, weight=30), dimension("b", CLICKS, weight=90))
     assert one.weights == {"a": 0.25, "b": 0.75}
     assert one.notes == (
@@ -228,7 +231,8 @@ def test_a_wrong_indicator_is_refused_in_its_place(
     assert why in first["msg"]
 
 
-def test_without_the_catalogue_the_check_names_card_dimension_and_kpi() -> None:
+def test_unknown_kpi_names_its_card() -> None:
+    """The check of a card with an unknown KPI names the card, the dimension and the KPI."""
     book = ScorecardBook(scorecards=(card(dimension("d", indicator("revenu_net", 1, 2))),))
     with pytest.raises(ValueError, match=r"card: d: revenu_net: .*did you mean revenue_net"):
         book.check(CATALOGUE)
@@ -315,9 +319,10 @@ def test_two_cards_of_one_name_are_refused() -> None:
         ("all", None, [ALL]),
     ],
 )
-def test_every_matching_scope_has_a_card_and_a_named_one_even_without_data(
+def test_which_scopes_have_a_card(
     scope: str, match: list[str] | None, expected: list[Scope]
 ) -> None:
+    """Every matching scope has a card, and a named scope has one also without data."""
     present = [
         ALL,
         MAIN,
@@ -376,9 +381,10 @@ directions = st.sampled_from(["more", "less"])
 
 @settings(deadline=None)
 @given(amounts, amounts, amounts, spans, directions)
-def test_a_better_value_never_has_fewer_points_and_no_value_goes_beyond_the_scale(
+def test_points_are_monotonic_and_bounded(
     one: float, other: float, base: float, span: float, direction: Better
 ) -> None:
+    """A better value never has fewer points, and points are between 0 and 120."""
     sign = 1 if direction == "more" else -1
     worse, better = sorted([one, other], key=lambda value: sign * value)
     stretch = base + sign * span
@@ -441,9 +447,8 @@ def test_scaling_all_weights_changes_nothing(
 
 @settings(deadline=None)
 @given(all_weights, observed, st.sampled_from(sorted(POOL)))
-def test_an_indicator_without_data_scores_as_if_it_were_not_on_the_card(
-    given_: dict[str, float], values: Values, missing: str
-) -> None:
+def test_indicator_without_data(given_: dict[str, float], values: Values, missing: str) -> None:
+    """A card with an indicator without data has the same score as without that indicator."""
     seen = {kpi: value for kpi, value in values.items() if kpi != missing}
     with_it = scored(by_weights(given_), seen)
     without_it = scored(by_weights(given_, without=missing), seen)

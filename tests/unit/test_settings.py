@@ -65,7 +65,8 @@ def test_a_missing_file_of_redis_is_named(tmp_path: Path) -> None:
         _ = chosen.redis_server
 
 
-def test_redis_is_reached_with_its_password_from_a_file_and_says_none(tmp_path: Path) -> None:
+def test_redis_password_comes_from_a_file(tmp_path: Path) -> None:
+    """The password of Redis is read from a file, and no representation shows it."""
     secret = tmp_path / "secret"
     secret.write_text("hunter2\n")
     chosen = settings.load(redis="redis://monitor@host/0", redis_password_file=secret)

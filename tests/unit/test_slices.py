@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from models.alerts import RuleBook
 from models.kpi.measures import SourceKind
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
-from streams.engine.contracts import BesideRecordsError, Position, Saved
+from streams.engine.contracts import BesideRecordsError, Saved
 from streams.kpis import state as saved_states
 from streams.kpis.coverage.silent_sources import SilentSources
 from streams.kpis.job import KpiJob
-from tests.support.at_once import settled
-from tests.support.offline import NOON, Path, Record, event, kpi_job
+from streams.kpis.storage.bucket_store import BucketStore
+from streams.kpis.windows.round_robin import RoundRobin
+from tests.support.at_once import after, settled
+from tests.support.offline import NOON, UNUSED_POSITION, Path, Record, event, kpi_job, store
 
 NEVER = (10**9,)
 RULES = RuleBook.model_validate(
@@ -38,7 +40,6 @@ RULES = RuleBook.model_validate(
         ]
     }
 )
-FULL = Position(caught_up_at_ms=None, behind=0)
 
 
 class Reports(Path):
@@ -68,11 +69,7 @@ class Played:
         self.values += [(one.key, one.value) for one in snapshot.early_outputs]
         self.alerts += [one.value for one in snapshot.outputs]
         self.state, self.offset = snapshot.state, offset
-        for key, value in snapshot.segments:
-            if value is None:
-                self.stored.pop(key, None)
-            else:
-                self.stored[key] = value
+        store(snapshot, self.stored)
 
     @property
     def saved(self) -> Saved | None:
@@ -106,7 +103,7 @@ def play(records: Sequence[Record], steps: Sequence[int]) -> Played:
         while job.work(after(next(lengths))):
             pass
         for _ in range(2):
-            job.tick(FULL, now_ms=record.timestamp)
+            job.tick(UNUSED_POSITION, now_ms=record.timestamp)
             job.work(after(next(lengths)))
             job.work(lambda: False)
     played.take(job, offset=records[-1].offset)
@@ -136,12 +133,6 @@ def play_killed(records: Sequence[Record], steps: Sequence[int], *, killed_after
     job.work(lambda: False)
     played.take(job, offset=records[-1].offset)
     return played
-
-
-def after(steps: int) -> Callable[[], bool]:
-    """Return a slice of time that is used up after so many steps."""
-    left = iter(range(steps - 1))
-    return lambda: next(left, None) is None
 
 
 moments = st.lists(
@@ -237,11 +228,11 @@ def test_progress() -> None:
         while job.work(lambda: True):
             steps += 1
             if steps % 50 == 0:
-                job.tick(FULL, now_ms=record.timestamp + steps * 100)
+                job.tick(UNUSED_POSITION, now_ms=record.timestamp + steps * 100)
                 assert job.view is not None
                 waiting.append(job.view.progress.windows_waiting)
                 assert job.view.frontier_ms <= job.view.progress.complete_ms
-    job.tick(FULL, now_ms=records[-1].timestamp + 10**6)
+    job.tick(UNUSED_POSITION, now_ms=records[-1].timestamp + 10**6)
     assert job.view is not None
     assert max(waiting) > 100
     assert waiting[-1] < max(waiting)
@@ -280,7 +271,7 @@ def test_failure_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
         yield
         raise ValueError("halfway")
 
-    monkeypatch.setattr(job._buckets, "apply", fail)
+    monkeypatch.setattr(BucketStore, "apply", fail)
     job.apply(reported([(40_000, "click", "c1", False)], batch=1)[:1])
     for _ in range(2):
         with pytest.raises(ValueError, match="halfway"):
@@ -294,12 +285,12 @@ def test_failure_beside_records(monkeypatch: pytest.MonkeyPatch) -> None:
     job.apply(reported([(40_000, "click", "c1", False)], batch=1))
     job.work(lambda: False)
 
-    def fail(_: int) -> Any:
+    def fail(*_: object) -> Any:
         yield
         raise ValueError("of a stage")
 
-    monkeypatch.setattr(job._stages, "compute_next", fail)
-    job.tick(FULL, now_ms=NOON + 60 * DAY_MS)
+    monkeypatch.setattr(RoundRobin, "compute_next", fail)
+    job.tick(UNUSED_POSITION, now_ms=NOON + 60 * DAY_MS)
     with pytest.raises(BesideRecordsError, match="of a stage"):
         job.work(lambda: False)
 

@@ -36,19 +36,20 @@ def voices(rhythm: SourceRhythm, now_ms: int) -> dict[SourceName, Activity]:
         (500, FORGOTTEN_MS, None),
     ],
 )
-def test_a_source_is_suspect_and_then_silent_by_its_longest_gap(
-    every_ms: int, silence_ms: int, voice: Activity | None
-) -> None:
+def test_suspect_then_silent(every_ms: int, silence_ms: int, voice: Activity | None) -> None:
+    """A source is first suspect and then silent, in proportion to its longest pause."""
     rhythm = spoken(every_ms=every_ms, for_ms=120_000)
     expected = {} if voice is None else {CLICKS: voice, TOPIC: voice}
     assert voices(rhythm, NOON + silence_ms) == expected
 
 
-def test_a_source_that_was_heard_for_a_moment_only_has_no_rhythm() -> None:
+def test_short_source_has_no_rhythm() -> None:
+    """A source that had events for a moment only has no rhythm, and is never silent."""
     assert not voices(spoken(every_ms=10, for_ms=3_000), NOON + 600_000)
 
 
-def test_a_silence_that_ended_is_told_once_and_then_part_of_the_rhythm_for_a_while() -> None:
+def test_ended_silence_is_reported_once() -> None:
+    """A silence that ended is reported once, and then is part of the rhythm for a while."""
     rhythm = spoken(every_ms=500, for_ms=120_000)
     back = NOON + 50_000
     ended = rhythm.spoke("clicks", 0, at_ms=back, listened_ms=back)
@@ -62,7 +63,8 @@ def test_a_silence_that_ended_is_told_once_and_then_part_of_the_rhythm_for_a_whi
     assert voices(rhythm, later + 20_000)[TOPIC] is Activity.SILENT
 
 
-def test_a_source_that_speaks_once_an_hour_is_silent_once_and_then_known() -> None:
+def test_hourly_source_is_silent_once() -> None:
+    """A source with events once an hour is silent once; then its rhythm is known."""
     rhythm = SourceRhythm(silent_after_ms=20_000)
     told = 0
     for hour in range(6):
@@ -74,7 +76,8 @@ def test_a_source_that_speaks_once_an_hour_is_silent_once_and_then_known() -> No
     assert told == 2
 
 
-def test_what_was_not_listened_to_is_no_silence() -> None:
+def test_unread_time_is_no_silence() -> None:
+    """Time that was not read is not counted as silence."""
     rhythm = spoken(every_ms=500, for_ms=120_000)
     listened = NOON
     for at in range(NOON + 100_000, NOON + 700_000, 100_000):
@@ -83,7 +86,8 @@ def test_what_was_not_listened_to_is_no_silence() -> None:
     assert voices(rhythm, NOON + 620_000)[TOPIC] is Activity.SILENT
 
 
-def test_a_topic_speaks_while_any_of_its_partitions_does() -> None:
+def test_topic_is_active_with_any_partition() -> None:
+    """A topic is active while any of its partitions is."""
     rhythm = SourceRhythm(silent_after_ms=20_000)
     for at in range(NOON - 120_000, NOON + 40_001, 500):
         rhythm.spoke("clicks", 1, at_ms=at, listened_ms=at)
@@ -94,7 +98,8 @@ def test_a_topic_speaks_while_any_of_its_partitions_does() -> None:
     assert {name: voice for name, (voice, _) in quiet.items()} == {CLICKS: Activity.SILENT}
 
 
-def test_silence_is_only_what_was_listened_to() -> None:
+def test_pause_within_the_rhythm_is_no_silence() -> None:
+    """A pause as short as usual is no silence."""
     rhythm = spoken(every_ms=500, for_ms=120_000)
     assert not voices(rhythm, NOON + 1_000)
 
@@ -105,7 +110,8 @@ def test_a_rhythm_survives_a_restart() -> None:
     assert voices(again, NOON + 20_000) == voices(rhythm, NOON + 20_000) != {}
 
 
-def test_shares_are_those_of_the_last_minutes_and_need_records() -> None:
+def test_shares_of_the_last_minutes() -> None:
+    """Shares are those of the last minutes, and 0 without enough records."""
     shares = Shares()
     shares.record({"records": 99, "late": 99}, at_ms=NOON)
     assert shares.share("late", now_ms=NOON) == 0.0

@@ -66,7 +66,8 @@ def test_nothing_written_is_no_state() -> None:
     assert found.log.epoch == 3 << 20
 
 
-def test_segments_without_a_head_are_removed_and_their_epoch_is_not_used_again() -> None:
+def test_segments_without_a_head_are_removed() -> None:
+    """Segments without a head are removed, and their epoch is not used again."""
     store: Store = {}
     write(store, StateLog(SOURCE, 7 << 20).checkpoint(SNAPSHOT, offset=1), steps=1)
     found = state_log.read(list(store.items()), source=SOURCE, generation=7)
@@ -75,7 +76,8 @@ def test_segments_without_a_head_are_removed_and_their_epoch_is_not_used_again()
     assert found.log.obsolete == list(store)
 
 
-def test_a_segment_newer_than_the_head_is_left_out_or_kept_as_the_stage_says() -> None:
+def test_segment_newer_than_the_head() -> None:
+    """A segment that is newer than the head is ignored, unless the stage keeps newer ones."""
     store: Store = {}
     log = StateLog(SOURCE, 1)
     write(store, log.checkpoint(Snapshot(state=b"1"), offset=1))
@@ -86,7 +88,8 @@ def test_a_segment_newer_than_the_head_is_left_out_or_kept_as_the_stage_says() -
     assert read(store, keep_newer=True).saved.segments == {b"ids/1": b"a"}
 
 
-def test_a_second_opening_in_one_generation_has_an_epoch_of_its_own() -> None:
+def test_each_opening_has_its_own_epoch() -> None:
+    """A second opening in the same generation has a higher epoch."""
     store: Store = {}
     write(store, StateLog(SOURCE, 7).checkpoint(SNAPSHOT, offset=1))
     first = read(store)
@@ -96,9 +99,8 @@ def test_a_second_opening_in_one_generation_has_an_epoch_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("keep_newer", [False, True])
-def test_an_opening_that_rewrote_segments_and_wrote_no_head_changes_nothing(
-    *, keep_newer: bool
-) -> None:
+def test_rewritten_segment_without_a_head(*, keep_newer: bool) -> None:
+    """Segments that an opening rewrote without writing a head change nothing."""
     store: Store = {}
     write(store, StateLog(SOURCE, 1).checkpoint(SNAPSHOT, offset=1))
     log = read(store).log
@@ -107,7 +109,8 @@ def test_an_opening_that_rewrote_segments_and_wrote_no_head_changes_nothing(
     assert read(store, keep_newer=keep_newer).saved.segments == {b"ids/1": b"a"}
 
 
-def test_a_rewritten_segment_replaces_the_one_of_the_epoch_before() -> None:
+def test_rewritten_segment_replaces_the_old_one() -> None:
+    """A rewritten segment replaces that of the epoch before."""
     store: Store = {}
     write(store, StateLog(SOURCE, 1).checkpoint(SNAPSHOT, offset=1))
     log = read(store).log
@@ -117,7 +120,8 @@ def test_a_rewritten_segment_replaces_the_one_of_the_epoch_before() -> None:
     assert read(store).saved.segments == {b"ids/1": b"b"}
 
 
-def test_missing_segments_are_told() -> None:
+def test_missing_segments_are_an_error() -> None:
+    """Missing segments are an error that says how many there are."""
     store: Store = {}
     write(store, StateLog(SOURCE, 1).checkpoint(SNAPSHOT, offset=1))
     del store[b"segments/clicks/1/ids/1"]
@@ -132,7 +136,7 @@ def test_missing_segments_are_told() -> None:
     successor_steps=st.integers(0, 5),
     first=st.booleans(),
 )
-def test_what_a_replaced_worker_still_writes_is_never_read(
+def test_writes_of_a_replaced_worker_are_ignored(
     *,
     zombie_writes: int,
     zombie_steps: int,
@@ -140,6 +144,7 @@ def test_what_a_replaced_worker_still_writes_is_never_read(
     successor_steps: int,
     first: bool,
 ) -> None:
+    """Whatever a replaced worker still writes, its successors never read it."""
     store: Store = {}
     zombie = StateLog(SOURCE, 1)
     write(store, zombie.checkpoint(Snapshot(state=b"0", segments=[(b"k", b"0")]), offset=0))
@@ -205,7 +210,8 @@ def test_another_version_is_refused(key: bytes, head: list[Any]) -> None:
         state_log.last_offset(store.items(), source=SOURCE)
 
 
-def test_the_watchdog_finds_sources_with_records_and_no_progress() -> None:
+def test_watchdog_finds_stuck_sources() -> None:
+    """The watchdog finds sources that have records waiting and make no progress."""
     running = {
         SourcePartition("clicks", number): SimpleNamespace(progressed_at=since)
         for number, since in enumerate((0.0, 0.0, 95.0))

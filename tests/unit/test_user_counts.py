@@ -43,9 +43,10 @@ def users(several: list[tuple[int, int, int, int]]) -> UserColumns:
 
 @settings(max_examples=80, deadline=None)
 @given(news)
-def test_counts_with_news_are_those_of_all_at_once(
+def test_incremental_counts_equal_a_full_count(
     made: list[list[tuple[int, int, int, int]]],
 ) -> None:
+    """Counts that were updated step by step equal those of all users at once."""
     user_counts = NO_COUNTS
     for several in made:
         user_counts = at_once(user_counts.with_news(users(several)))
@@ -55,7 +56,8 @@ def test_counts_with_news_are_those_of_all_at_once(
     assert counts.tolist() == at_once(together.counts(height=ROWS)).tolist()
 
 
-def test_news_whose_key_is_that_of_another_row_are_counted() -> None:
+def test_incremental_counts_with_colliding_keys() -> None:
+    """New users whose key collides with that of another row are counted."""
     # Keys are the hash and a multiple of the row: these two have the same.
     one, other = users([(0, 1, 1, 1)]), users([(1, 1, 0, 1)])
     assert one.keys.tolist() == other.keys.tolist()

@@ -10,7 +10,7 @@ from models.kpi import measures
 from models.window import HOUR_MS, MINUTE_MS, PANE_MS, WINDOWS
 from streams.kpis.coverage.observation import Observation
 from tests.support.customers import context
-from tests.support.offline import NOON, Path, event, taken_over
+from tests.support.offline import NOON, ClosedKey, Path, event, taken_over
 
 ONE_MINUTE, HOUR = WINDOWS[0], WINDOWS[2]
 
@@ -75,10 +75,10 @@ def test_older_measures(version: int, absent: set[str], present: set[str]) -> No
     path.feed(orders(range(30, 120)), batch=1)
     path.finish()
     upgraded_ms = NOON + 30 * MINUTE_MS
-    before = path.closed["1h", upgraded_ms + 30 * MINUTE_MS, "all", "", "", "", ""]
+    before = path.closed[ClosedKey("1h", upgraded_ms + 30 * MINUTE_MS)]
     assert present <= before.keys()
     assert not absent & before.keys()
-    after = path.closed["1h", upgraded_ms + 70 * MINUTE_MS, "all", "", "", "", ""]
+    after = path.closed[ClosedKey("1h", upgraded_ms + 70 * MINUTE_MS)]
     assert absent | present <= after.keys()
     assert after["new_customers"][0] == 60
 
@@ -92,7 +92,7 @@ def test_older_period_before() -> None:
     path.feed(orders(range(130, 270)), batch=1)
     path.finish()
     shown = {
-        minute: path.closed["1h", NOON + minute * MINUTE_MS, "all", "", "", "", ""]
+        minute: path.closed[ClosedKey("1h", NOON + minute * MINUTE_MS)]
         for minute in (180, 200, 260)
     }
     growing = {minute: "sales_growth" in kpis for minute, kpis in shown.items()}

@@ -56,7 +56,7 @@ class RegistryReader:
         await consumer.seek_to_beginning(self._partition)
         end = (await consumer.end_offsets([self._partition]))[self._partition]
         while await consumer.position(self._partition) < end:
-            await self._take(await consumer.getmany(timeout_ms=500))
+            await self.take(await consumer.getmany(timeout_ms=500))
         log.info("%d campaigns, %d rates are defined", len(self._campaigns), len(self._rates))
 
     async def read_once(self) -> None:
@@ -72,11 +72,12 @@ class RegistryReader:
         assert self._consumer is not None, "read_all comes first"
         try:
             while True:
-                await self._take(await self._consumer.getmany(timeout_ms=500))
+                await self.take(await self._consumer.getmany(timeout_ms=500))
         finally:
             await self._consumer.stop()
 
-    async def _take(self, fetched: dict[Any, list[Any]]) -> None:
+    async def take(self, fetched: dict[Any, list[Any]]) -> None:
+        """Apply the definitions in fetched records, by partition; leave out what is none."""
         for records in fetched.values():
             for record in records:
                 if record.value is None:

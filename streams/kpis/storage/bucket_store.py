@@ -118,6 +118,11 @@ class BucketStore:
         self._applied = -1
         self._stored_up_to = -1
 
+    @property
+    def levels(self) -> tuple[BucketLevel, ...]:
+        """The kept buckets by their start: panes, minutes, quarters of an hour, business days."""
+        return self._levels
+
     def apply(self, panes: PanesWire, *, retracted: PanesWire, at_offset: int) -> Steps[None]:
         """Retract ``retracted`` and add ``panes`` in all buckets that do not have this offset yet.
 
