@@ -36,8 +36,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from models.campaigns.campaign import Campaign
+from models.events import SHAPES, SourceKind
 from models.kpi.catalogue import CATALOGUE
-from models.kpi.measures import SOURCE_KINDS, SourceKind
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, WINDOWS, BusinessDay, align_down
 from streams.engine.contracts import PendingSnapshot, Position, Saved, Snapshot
 from streams.engine.memory import give_back
@@ -127,7 +127,7 @@ class Stages:
         rules = replace(RULES, day=BusinessDay(ZoneInfo(ZONE)), idle_after_ms=5_000)
         self._sources = {
             (kind, number): ingest_job(kind, number, rules=rules, campaigns=campaigns)
-            for kind in SOURCE_KINDS
+            for kind in SHAPES
             for number in range(PARTITIONS)
         }
         self._offsets = dict.fromkeys(self._sources, 0)

@@ -8,10 +8,13 @@ since the epoch in UTC, or RFC 3339 text.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
+SourceKind = Literal["clicks", "orders", "campaigns"]
+"""A kind of source topic; settings name the topic of each."""
+SOURCE_KINDS: tuple[SourceKind, ...] = get_args(SourceKind)
 EventTime = int | str
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Label = Annotated[str, msgspec.Meta(max_length=100)]
@@ -26,32 +29,46 @@ class Event(msgspec.Struct, tag_field="type", gc=False, kw_only=True):
     """The fields of every event: a unique id and the event time."""
 
     event_id: Id
+    """Unique id; an event that is repeated with the same ``event_time`` counts once."""
     event_time: EventTime
+    """Time of the event: ms since the Unix epoch in UTC, or RFC 3339 text with an offset."""
 
 
 class UserEvent(Event, kw_only=True):
     """An event of one user; its record key must be ``user_id``."""
 
     user_id: Id
+    """Id of the user, the same in all topics; also the key of the record."""
     campaign_id: Label | None = None
+    """Id of the campaign; an event of a campaign that is not defined counts in ``unknown``."""
     campaign: Label | None = None
+    """Name or alias of the campaign, instead of its id; an event without either counts in ``none``,
+    an order in the campaign of its clicks.
+    """
     channel: Label = ""
+    """Marketing channel, e.g. ``search``."""
     region: Label = ""
+    """Region; events without one are not counted in any region."""
     segment: Label | None = None
+    """Customer segment; events without one are not counted in any segment."""
     variant: str | None = None
+    """Variant of an A/B test; not used yet."""
 
 
 class Impression(UserEvent, tag="impression"):
     """An advertisement was shown, ``count`` times if the source pre-aggregates."""
 
     count: Count = 1
+    """Number of impressions, if the source pre-aggregates."""
 
 
 class Click(UserEvent, tag="click"):
     """A user clicked an advertisement."""
 
     traffic: Literal["paid", "natural"] = "paid"
+    """Whether the traffic is paid; ``paid`` and ``natural`` visitors are counted separately."""
     page: str | None = None
+    """Page that was viewed; not used yet."""
 
 
 class Visit(UserEvent, tag="visit", kw_only=True):
@@ -59,7 +76,9 @@ class Visit(UserEvent, tag="visit", kw_only=True):
 
     page: str | None = None
     pages: Count = 1
+    """Number of pages viewed."""
     dwell_ms: Milliseconds | None = None
+    """Duration of the visit, ms."""
     traffic: Literal["paid", "natural"] = "natural"
 
 
@@ -67,9 +86,15 @@ class OrderPlaced(UserEvent, tag="order_placed", kw_only=True):
     """A user placed an order of ``amount`` in ``currency``."""
 
     order_id: Id
+    """Id of the order; if customers are stored, a refund counts in the campaign and at the time of
+    its order.
+    """
     amount: Decimal
+    """Amount of money, up to 4 decimals, not negative."""
     currency: str
+    """ISO 4217 code; without a rate on the day of the event, the event is a dead letter."""
     items: Count = 0
+    """Number of items ordered."""
 
 
 class OrderRefunded(UserEvent, tag="order_refunded", kw_only=True):
@@ -88,13 +113,16 @@ class Lead(UserEvent, tag="lead", kw_only=True):
     """A lead reached a stage of the sales funnel."""
 
     stage: Literal["lead", "mql", "sql", "opportunity", "won", "lost"]
+    """Stage of the lead in the sales funnel."""
 
 
 class Survey(UserEvent, tag="survey"):
     """A user answered a survey: NPS 0 to 10 or CSAT 1 to 5."""
 
     nps: Annotated[int, msgspec.Meta(ge=0, le=10)] | None = None
+    """Answer to how likely the user is to recommend us, 0 to 10."""
     csat: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
+    """Answer to how satisfied the user is, 1 to 5."""
 
 
 class CampaignEvent(Event, kw_only=True):
@@ -126,24 +154,38 @@ class CampaignDefined(CampaignEvent, tag="campaign_defined", kw_only=True):
     """
 
     name: str
+    """Name of the campaign."""
     aliases: list[str] = []
+    """Other names in events; a name that two campaigns share identifies neither."""
     channels: list[str] = []
+    """Channels of the campaign."""
     owner: str = ""
+    """Person or team responsible for the campaign."""
     kind: Literal["routine", "strategic", "ad_hoc"] = "routine"
+    """Kind of campaign."""
     objective: str = ""
+    """Objective of the campaign."""
     budget: BudgetPlan | None = None
+    """Budget for the campaign's advertising: ``amount``, ``currency``."""
     starts: EventTime | None = None
+    """Start of the campaign."""
     ends: EventTime | None = None
+    """Planned end of the campaign."""
     stages: list[StagePlan] = []
+    """Phases of the campaign in their order: ``name``, ``starts``."""
 
 
 class CampaignChanged(CampaignEvent, tag="campaign_changed", kw_only=True):
     """A running campaign was changed."""
 
     what: Label
+    """What was changed: budget, bid, creative, landing page or the like."""
     from_value: Text | None = msgspec.field(default=None, name="from")
+    """The old value."""
     to_value: Text | None = msgspec.field(default=None, name="to")
+    """The new value."""
     who: Label = ""
+    """Person or system that made the change."""
 
 
 class CampaignEnded(CampaignEvent, tag="campaign_ended"):
@@ -161,21 +203,25 @@ class SpendReported(CampaignEvent, tag="spend_reported", kw_only=True):
     currency: str
     channel: Label = ""
     cost: Literal["ads", "channel", "labour"] = "ads"
+    """Kind of cost: ``ads`` is spend, ``channel`` and ``labour`` are other costs."""
     period: str | None = None
+    """Period that the amount is for; not used yet."""
 
 
 class Measurement(CampaignEvent, tag="measurement", kw_only=True):
     """A value that was measured elsewhere (followers, brand searches, stock)."""
 
     metric: str
+    """Name of the measurement, see below; others are not used."""
     value: Decimal
+    """Measured value."""
 
 
 ClicksTopic = Impression | Click | Visit
 OrdersTopic = OrderPlaced | OrderRefunded | Registration | Lead | Survey
 CampaignsTopic = CampaignDefined | CampaignChanged | CampaignEnded | SpendReported | Measurement
 
-SHAPES: dict[str, object] = {
+SHAPES: dict[SourceKind, object] = {
     "clicks": ClicksTopic,
     "orders": OrdersTopic,
     "campaigns": CampaignsTopic,
@@ -183,7 +229,7 @@ SHAPES: dict[str, object] = {
 """The types of event that each source topic may carry."""
 
 
-def events_of(kind: str) -> tuple[type[Event], ...]:
+def events_of(kind: SourceKind) -> tuple[type[Event], ...]:
     """Return the types of event that a kind of source topic may carry."""
     union: Any = SHAPES[kind]
     return tuple(union.__args__)

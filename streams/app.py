@@ -17,7 +17,7 @@ from faust.types import TP
 
 from models.alerts import Alert, RuleBook
 from models.campaigns.campaign_change import Changes
-from models.kpi.measures import SOURCE_KINDS
+from models.events import SOURCE_KINDS
 from models.kpi.user_catalogue import KpiBook
 from models.money.exchange_rates import Rates
 from models.window import DAY_MS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from models.campaigns.campaign_change import Changes
+from models.events import SourceKind
 from models.money.exchange_rates import Rates
 from streams import app, config
 from streams.engine.contracts import SourcePartition
@@ -52,7 +53,10 @@ async def rebuild_customers(settings: Settings, *, progress: Callable[[int, int]
     registry = RegistryReader(
         campaigns, Changes(), rates, broker=settings.broker, topic=settings.registry_topic
     )
-    kinds = {settings.clicks_topic: "clicks", settings.orders_topic: "orders"}
+    kinds: dict[str, SourceKind] = {
+        settings.clicks_topic: "clicks",
+        settings.orders_topic: "orders",
+    }
 
     def open_job(source: SourcePartition) -> IngestJob:
         return IngestJob(

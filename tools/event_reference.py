@@ -10,69 +10,23 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect as shapes
 
+import models.events
 from models.dead_letters import Reason
-from models.events import SHAPES, Event, UserEvent, events_of, type_of
+from models.events import SHAPES, Event, SourceKind, UserEvent, events_of, type_of
 from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
 from streams.kpis.output_records import SCOPES_PER_RECORD
+from tools.docstrings import docstrings_of, one_line
 from tools.markdown import GENERATED, table
-
-FIELDS: Final[Mapping[str, str]] = {
-    "event_id": "unique id; an event that is repeated with the same `event_time` counts once",
-    "event_time": "time of the event: ms since the Unix epoch in UTC, or RFC 3339 text with an"
-    " offset",
-    "user_id": "id of the user, the same in all topics; also the key of the record",
-    "campaign_id": "id of the campaign; an event of a campaign that is not defined counts in"
-    " `unknown`",
-    "campaign": "name or alias of the campaign, instead of its id; an event without either counts"
-    " in `none`, an order in the campaign of its clicks",
-    "channel": "marketing channel, e.g. `search`",
-    "region": "region; events without one are not counted in any region",
-    "segment": "customer segment; events without one are not counted in any segment",
-    "variant": "variant of an A/B test; not used yet",
-    "count": "number of impressions, if the source pre-aggregates",
-    "traffic": "whether the traffic is paid; `paid` and `natural` visitors are counted separately",
-    "page": "page that was viewed; not used yet",
-    "pages": "number of pages viewed",
-    "dwell_ms": "duration of the visit, ms",
-    "order_id": "id of the order; if customers are stored, a refund counts in the campaign and at"
-    " the time of its order",
-    "amount": "amount of money, up to 4 decimals, not negative",
-    "currency": "ISO 4217 code; without a rate on the day of the event, the event is a dead letter",
-    "items": "number of items ordered",
-    "stage": "stage of the lead in the sales funnel",
-    "nps": "answer to how likely the user is to recommend us, 0 to 10",
-    "csat": "answer to how satisfied the user is, 1 to 5",
-    "name": "name of the campaign",
-    "aliases": "other names in events; a name that two campaigns share identifies neither",
-    "channels": "channels of the campaign",
-    "owner": "person or team responsible for the campaign",
-    "kind": "kind of campaign",
-    "objective": "objective of the campaign",
-    "budget": "budget for the campaign's advertising: `amount`, `currency`",
-    "starts": "start of the campaign",
-    "ends": "planned end of the campaign",
-    "stages": "phases of the campaign in their order: `name`, `starts`",
-    "what": "what was changed: budget, bid, creative, landing page or the like",
-    "from": "the old value",
-    "to": "the new value",
-    "who": "person or system that made the change",
-    "cost": "kind of cost: `ads` is spend, `channel` and `labour` are other costs",
-    "period": "period that the amount is for; not used yet",
-    "metric": "name of the measurement, see below; others are not used",
-    "value": "measured value",
-}
-"""Descriptions of all fields of all events, by name."""
 
 _AT = 1_767_240_000_000
 _USER = {"user_id": "u42", "campaign_id": "618-main", "channel": "search", "region": "east"}
 _ORDER = {"order_id": "o1001", "amount": "129.90", "currency": "CNY"}
+_SPENT = {"campaign_id": "618-main", "amount": "812.5", "currency": "CNY"}
 EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "impression": {**_USER, "count": 20},
-    "click": _USER,
     "visit": {**_USER, "pages": 3, "dwell_ms": 42_000, "traffic": "natural"},
     "order_placed": {"user_id": "u42", **_ORDER, "items": 2},
     "order_refunded": {"user_id": "u42", **_ORDER, "amount": 29.9},
-    "registration": _USER,
     "lead": {**_USER, "stage": "mql"},
     "survey": {"user_id": "u42", "nps": 9},
     "campaign_defined": {
@@ -92,16 +46,17 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
         "to": "120000",
         "who": "Li",
     },
-    "campaign_ended": {"campaign_id": "618-main"},
-    "spend_reported": {
-        "campaign_id": "618-main",
-        "channel": "search",
-        "amount": "812.5",
-        "currency": "CNY",
-    },
+    "spend_reported": {**_SPENT, "channel": "search"},
     "measurement": {"campaign_id": "618-main", "metric": "followers", "value": 10250},
 }
-"""An example of each type of event, without the fields that all events have."""
+"""Examples of types of event, without the fields that all events have."""
+
+_MEANINGS: Final[Mapping[str, str]] = {
+    name: one_line(text)
+    for fields in docstrings_of(models.events).values()
+    for name, text in fields.items()
+}
+"""The docstring below each field of an event, by the field's name."""
 
 REASONS: Final[Mapping[Reason, str]] = {
     Reason.NOT_JSON: "the record is not JSON",
@@ -215,12 +170,40 @@ def events_page() -> str:
 
 
 def example(event: type[Event]) -> dict[str, Any]:
-    """Return an example event with all common fields, ready to send."""
+    """Return an example event with all common fields, ready to send.
+
+    A type that is not in `EXAMPLES` gets its required fields.
+    """
     name = type_of(event)
-    return {"type": name, "event_id": f"{name}-1", "event_time": _AT, **EXAMPLES[name]}
+    fields = EXAMPLES.get(name) or _required(event)
+    return {"type": name, "event_id": f"{name}-1", "event_time": _AT, **fields}
 
 
-def _topic(kind: str) -> str:
+def _required(event: type[Event]) -> dict[str, Any]:
+    shape: Any = shapes.type_info(event)
+    common = {field.name for field in msgspec.structs.fields(Event)}
+    known = {**_USER, **_ORDER} if issubclass(event, UserEvent) else _SPENT
+    return {
+        field.encode_name: known.get(field.encode_name) or _sample(field.type)
+        for field in shape.fields
+        if field.name not in common and (field.required or field.encode_name in known)
+    }
+
+
+def _sample(shape: shapes.Type) -> str | int:
+    """Return a value of a type: the first choice, the least number, or a text."""
+    match shape:
+        case shapes.LiteralType(values=(str(first), *_)):
+            return first
+        case shapes.IntType(ge=low):
+            return low or 0
+        case shapes.DecimalType():
+            return 1
+        case _:
+            return "text"
+
+
+def _topic(kind: SourceKind) -> str:
     parts = [f"\n## Topic `{kind}` (`KPI_{kind.upper()}_TOPIC`)\n"]
     for event in events_of(kind):
         shown = UserEvent if issubclass(event, UserEvent) else Event
@@ -247,7 +230,7 @@ def _fields(event: type[Event], *, besides: type[Event] | None = None) -> str:
     known = {one.name for one in msgspec.structs.fields(besides)} if besides else set()
     shape: Any = shapes.type_info(event)
     rows = [
-        (f"`{field.encode_name}`", _type(field.type), _needed(field), FIELDS[field.encode_name])
+        (f"`{field.encode_name}`", _type(field.type), _needed(field), _MEANINGS[field.name])
         for field in shape.fields
         if field.name not in known
     ]

@@ -5,10 +5,7 @@ What a setting means is the docstring below its field.
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
-from itertools import pairwise
 from pathlib import Path
 from types import NoneType
 from typing import Final, Literal, get_args, get_origin
@@ -17,7 +14,9 @@ from annotated_types import Ge, Gt, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from streams import settings
 from streams.settings import Settings
+from tools.docstrings import docstrings_of, one_line
 from tools.markdown import GENERATED, table
 
 _FIELDS: Final = Settings.model_fields
@@ -65,7 +64,7 @@ def settings_page() -> str:
     Raises:
         KeyError: a setting has no docstring.
     """
-    meanings = _docstrings()
+    meanings = docstrings_of(settings)[Settings.__name__]
     rows = (
         (_variable(name), _default(field), _values(name, field), _meaning(meanings[name]))
         for name, field in _FIELDS.items()
@@ -122,23 +121,10 @@ def _bounds(field: FieldInfo) -> str:
     return " ".join(shown)
 
 
-def _docstrings() -> dict[str, str]:
-    """Return the docstrings of the fields, by name."""
-    (cls,) = ast.parse(inspect.getsource(Settings)).body
-    assert isinstance(cls, ast.ClassDef)
-    found = {}
-    for pair in pairwise(cls.body):
-        match pair:
-            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
-                found[name] = text
-    return found
-
-
 def _meaning(docstring: str) -> str:
     """Return a docstring in one line of Markdown, with settings by their variables."""
-    text = " ".join(docstring.split()).removesuffix(".")
     return re.sub(
-        r"``([^`]+)``",
-        lambda found: _variable(found[1]) if found[1] in _FIELDS else f"`{found[1]}`",
-        text,
+        r"`([^`]+)`",
+        lambda found: _variable(found[1]) if found[1] in _FIELDS else found[0],
+        one_line(docstring),
     )

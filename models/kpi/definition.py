@@ -12,6 +12,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models.events import SourceKind
 from models.kpi.formula import (
     Formula,
     FormulaError,
@@ -24,7 +25,7 @@ from models.kpi.formula import (
     parse,
     parse_terms,
 )
-from models.kpi.measures import DISTRIBUTION_INDEX, SUM_INDEX, SourceKind, sources_of
+from models.kpi.measures import DISTRIBUTION_INDEX, SUM_INDEX, sources_of
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
 ShownUnit = Unit | Literal["multiple"]

@@ -9,11 +9,9 @@ The order of these tables is that of the stored and sent cells: entries may only
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-SourceKind = Literal["clicks", "orders", "campaigns"]
-SOURCE_KINDS: Final[tuple[SourceKind, ...]] = ("clicks", "orders", "campaigns")
-
+from models.events import SourceKind
 
 FIRST_VERSION: Final = 1
 """The version of the measures in the oldest state that can be read."""

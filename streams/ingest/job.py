@@ -29,6 +29,7 @@ from models.events import (
     Click,
     ClicksTopic,
     OrdersTopic,
+    SourceKind,
     SpendReported,
 )
 from models.money.exchange_rates import Rates
@@ -84,7 +85,7 @@ class IngestJob:
         self,
         source: SourcePartition,
         *,
-        kind: str,
+        kind: SourceKind,
         rules: IngestSettings,
         campaigns: CampaignIndex,
         rates: Rates,

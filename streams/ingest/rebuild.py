@@ -24,6 +24,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from models.events import SourceKind
 from streams.broker import Broker
 from streams.engine import state_log
 from streams.engine.contracts import SourcePartition
@@ -52,7 +53,7 @@ async def rebuild(
     *,
     broker: Broker,
     changelog: str,
-    kinds: Mapping[str, str],
+    kinds: Mapping[str, SourceKind],
     partitions: int,
     horizon_ms: int,
     open_job: Callable[[SourcePartition], IngestJob],
@@ -162,7 +163,7 @@ class _Reading:
         consumer: Any,
         ends: Mapping[SourcePartition, int],
         *,
-        kinds: Mapping[str, str],
+        kinds: Mapping[str, SourceKind],
         settled_ms: Mapping[int, int],
     ) -> dict[int, int]:
         """Read the assigned partitions to ``ends``; return the newest event time of each, in ms."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from models.aggregates import ingest_report
 from models.aggregates.ingest_report import Waiting
+from models.events import SourceKind
 from models.money.exchange_rates import Rates
 from streams.engine.contracts import Output, Position, Saved, SourcePartition, Stage
 from streams.ingest.customers.pending_checkpoint import CustomerContext
@@ -20,7 +21,7 @@ RECORDS_AT_ONCE = 500
 
 def stage(
     *,
-    kinds: Mapping[str, str],
+    kinds: Mapping[str, SourceKind],
     partitions: int,
     rules: IngestSettings,
     campaigns: CampaignIndex,

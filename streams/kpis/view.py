@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from models.alerts import Alert
 from models.campaigns.campaign_change import Change
+from models.events import SourceKind
 from models.kpi.definition import Kpi
-from models.kpi.measures import SourceKind
 from models.scope import Scope
 from models.window import DAY_MS, STAGE, Reference, ShownWindow, WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues

@@ -26,8 +26,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.campaigns.campaign import Campaign
-from models.events import KIND_OF_TYPE, SHAPES, events_of, type_of
-from models.kpi.measures import SOURCE_KINDS
+from models.events import KIND_OF_TYPE, SOURCE_KINDS, events_of, type_of
 from streams import config
 from streams.errors import FeedError
 from streams.operations.synthetic import FeedRecord
@@ -43,7 +42,7 @@ _INTEGERS = {
     type_of(event): {
         field.name for field in msgspec.structs.fields(event) if _is_integer(field.type)
     }
-    for kind in SHAPES
+    for kind in SOURCE_KINDS
     for event in events_of(kind)
 }
 """The fields of each type of event that are whole numbers; a CSV file has texts."""

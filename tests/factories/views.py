@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from models.events import SOURCE_KINDS
 from streams.engine.runtime.running_job import EngineStats
 from streams.export.metrics.text_format import MetricsText
 from streams.export.report_queries import ReportQueries
 from streams.export.worker_view import WorkerView
+from streams.ingest.job import IngestJob
 from streams.kpis.view import KpiView
 from streams.operations import synthetic
 from tests.factories.times import UTC_DAY
@@ -38,12 +40,11 @@ def synthetic_view() -> WorkerView:
     path, customers = Path(now_ms=NOON), context()
     path.sources = {
         (kind, 0): ingest_job(kind, campaigns=synthetic.CAMPAIGNS, customers=customers)
-        for kind in ("clicks", "orders", "campaigns")
+        for kind in SOURCE_KINDS
     }
+    by_topic: dict[str, IngestJob] = {kind: job for (kind, _), job in path.sources.items()}
     for offset, record in enumerate(feed.records(NOON, NOON + 60_000)):
-        path.sources[record.topic, 0].apply(
-            [Record(offset, record.due_ms, record.key, record.value)]
-        )
+        by_topic[record.topic].apply([Record(offset, record.due_ms, record.key, record.value)])
     path.report()
     path.now_ms = NOON + 20 * 60_000  # past a quarter of an hour, at which weeks close
     path.finish()

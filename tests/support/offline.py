@@ -15,10 +15,9 @@ from typing_extensions import TypeVar
 from models.alerts import RuleBook
 from models.campaigns.campaign import Campaign
 from models.campaigns.campaign_change import Change
-from models.events import KIND_OF_TYPE
+from models.events import KIND_OF_TYPE, SOURCE_KINDS, SourceKind
 from models.kpi import measures
 from models.kpi.catalogue import CATALOGUE
-from models.kpi.measures import SOURCE_KINDS
 from models.money.exchange_rates import Rates
 from models.window import BusinessDay
 from streams.alerting.judge import AlertJudge
@@ -55,7 +54,6 @@ RULES = IngestSettings(
     registry_topic="registry",
     dead_letters_topic="dead-letters",
 )
-KINDS: tuple[str, ...] = SOURCE_KINDS
 CAMPAIGNS = (
     Campaign(id="c1", name="First", aliases=("第一",)),
     Campaign(id="c2", name="Second"),
@@ -73,7 +71,7 @@ class Record(NamedTuple):
 
 
 def ingest_job(
-    kind: str = "clicks",
+    kind: SourceKind = "clicks",
     partition: int = 0,
     *,
     epoch: int = 1,
@@ -125,7 +123,7 @@ def kpi_job(
     day = BusinessDay(ZoneInfo(zone))
     job = made(
         sources=Sources(
-            expected=[(kind, number) for kind in KINDS for number in range(partitions)],
+            expected=[(kind, number) for kind in SOURCE_KINDS for number in range(partitions)],
             kinds={kind: kind for kind in SOURCE_KINDS},
             silent_after_ms=20_000,
         ),
@@ -246,7 +244,7 @@ class Path:
                 rates=self.rates,
                 customers=self.customers,
             )
-            for kind in KINDS
+            for kind in SOURCE_KINDS
             for number in range(self.partitions)
         }
         self.offsets = dict.fromkeys(self.sources, 0)
@@ -265,7 +263,7 @@ class Path:
     def feed(self, events: Sequence[dict[str, Any]], *, batch: int = 500) -> None:
         """Apply events, by key to their partitions, and let the sources report after each batch."""
         for first in range(0, len(events), batch):
-            by_source: dict[tuple[str, int], list[Record]] = {}
+            by_source: dict[tuple[SourceKind, int], list[Record]] = {}
             for body in events[first : first + batch]:
                 owner = body.get("user_id") or body["campaign_id"]
                 source = (kind_of(body), crc32(owner.encode()) % self.partitions)
@@ -349,7 +347,7 @@ class Path:
                 self.closed[key] = scope["values"]
 
 
-def kind_of(body: dict[str, Any]) -> str:
+def kind_of(body: dict[str, Any]) -> SourceKind:
     """Return the kind of source topic of an event."""
     return KIND_OF_TYPE[body["type"]]
 

@@ -11,9 +11,8 @@ import pytest
 import streams
 from models.aggregates import ingest_report
 from models.campaigns.campaign import Campaign
-from models.events import SHAPES, Event, events_of, type_of
+from models.events import SHAPES, Event, SourceKind, events_of, type_of
 from models.kpi.catalogue import KPIS
-from models.kpi.measures import SourceKind
 from streams.export.metrics import collector
 from streams.settings import Settings
 from tests.support.at_once import settled
@@ -68,14 +67,10 @@ def test_every_example_of_an_event_counts(kind: SourceKind, event: type[Event]) 
     assert (stats.counted, stats.unknown_campaigns, stats.mis_keyed) == (1, 0, 0)
 
 
-def test_there_is_an_example_of_every_type_and_no_other() -> None:
-    types = [type_of(event) for kind in SHAPES for event in events_of(kind)]
-    assert list(event_reference.EXAMPLES) == types
-
-
-def test_no_field_is_explained_that_is_not_there() -> None:
-    text = event_reference.events_page()
-    assert not [name for name in event_reference.FIELDS if f"| `{name}` |" not in text]
+def test_examples_are_of_types() -> None:
+    """No example is of a type of event that does not exist."""
+    types = {type_of(event) for kind in SHAPES for event in events_of(kind)}
+    assert event_reference.EXAMPLES.keys() <= types
 
 
 def test_the_readme_begins_with_the_two_commands(repository: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.alerts import RuleBook
-from models.kpi.measures import SourceKind
+from models.events import SourceKind
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.engine.contracts import BesideRecordsError, Saved
 from streams.kpis import state as saved_states

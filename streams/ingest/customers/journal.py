@@ -20,7 +20,7 @@ from typing import Any
 
 from models.aggregates.distinct_users import hash_user
 from models.customers.journal_entry import ORDER, REFUND, TOUCH, Order, Refund, Touch, to_bytes
-from models.events import Click, Event, OrderPlaced, OrderRefunded
+from models.events import Click, Event, OrderPlaced, OrderRefunded, SourceKind
 from streams.engine.contracts import Snapshot, SourcePartition
 from streams.ingest.customers.pending_checkpoint import CustomerContext, PendingCheckpoint
 from streams.ingest.events.pane_aggregation import Panes
@@ -49,7 +49,7 @@ class Journal:
         context: CustomerContext,
         source: SourcePartition,
         *,
-        kind: str,
+        kind: SourceKind,
         watermark: Watermark,
         known: bool,
     ) -> None:

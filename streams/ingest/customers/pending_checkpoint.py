@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from models.customers.journal_entry import TOUCH, from_bytes
+from models.events import SourceKind
 from models.kpi.measures import DISTRIBUTION_INDEX, SET_INDEX, SUM_INDEX
 from streams.engine.contracts import NotYetError, ServiceAwayError, Snapshot
 from streams.ingest.customers.attribution import (
@@ -108,7 +109,7 @@ class PendingCheckpoint:
     """
 
     context: CustomerContext
-    kind: str
+    kind: SourceKind
     partition: int
     entries: Entries
     panes: Panes
@@ -153,7 +154,7 @@ class PendingCheckpoint:
         return self.finish()
 
 
-def source_name(kind: str, partition: int) -> str:
+def source_name(kind: SourceKind, partition: int) -> str:
     """Return the name of a source partition in Redis, such as ``clicks/2``."""
     return f"{kind}/{partition}"
 

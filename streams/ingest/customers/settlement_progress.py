@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.events import SourceKind
+
 
 @dataclass(slots=True)
 class _Settled:
@@ -38,11 +40,11 @@ class SettlementProgress:
         self._horizon_ms = horizon_ms
         self._by_source: dict[tuple[str, int], _Settled] = {}
 
-    def opened(self, kind: str, partition: int, *, event_ms: int) -> None:
+    def opened(self, kind: SourceKind, partition: int, *, event_ms: int) -> None:
         """Record that a job was opened; all that its saved state covers is settled."""
         self._by_source[kind, partition] = _Settled(event_ms)
 
-    def settled(self, kind: str, partition: int, *, event_ms: int, read_ms: int) -> None:
+    def settled(self, kind: SourceKind, partition: int, *, event_ms: int, read_ms: int) -> None:
         """Record that all is settled up to ``event_ms``, and all appended before ``read_ms``."""
         mark = self._by_source[kind, partition]
         mark.event_ms = max(mark.event_ms, event_ms)

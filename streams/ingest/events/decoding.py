@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from models.dead_letters import Reason
-from models.events import SHAPES, Event
+from models.events import SHAPES, Event, SourceKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class EventDecoder:
         largest_bytes: larger records, in bytes, are rejected without being decoded.
     """
 
-    def __init__(self, kind: str, *, largest_bytes: int) -> None:
+    def __init__(self, kind: SourceKind, *, largest_bytes: int) -> None:
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(SHAPES[kind]).decode
         self._kind = kind
         self._largest_bytes = largest_bytes

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.aggregates.ingest_report import FacetCell, Report, Waiting
-from models.kpi.measures import SourceKind
+from models.events import SourceKind
 from models.window import MINUTE_MS
 from streams.kpis.coverage.frontier import Frontier
 from streams.kpis.coverage.observation import Observation

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from models.aggregates.ingest_report import Report
-from models.kpi.measures import SourceKind
+from models.events import SourceKind
 from models.window import PANE_MS
 from streams.kpis.coverage.gaps import Gap
 from streams.kpis.coverage.source_rhythm import Activity, RhythmWire, SourceName, SourceRhythm

@@ -50,23 +50,31 @@ QUARTER_LEVEL, DAY_LEVEL = 2, 3
 STEPS = (PANE_MS, MINUTE_MS, QUARTER_MS, DAY_MS)
 """The length of a bucket of each level, in ms; business days may be an hour longer or shorter."""
 
-_LONGEST_DAYS = max(window.days for window in WINDOWS)
+
+def _longest_ms(step_ms: int) -> int:
+    """Return the longest length of a window that closes at least every step, in ms."""
+    return max(window.length_ms or 0 for window in WINDOWS if window.step_ms <= step_ms)
+
+
 KEPT_MS = (
-    30 * MINUTE_MS,
-    DAY_MS + 2 * HOUR_MS,
-    8 * DAY_MS + 4 * HOUR_MS,
-    (2 * _LONGEST_DAYS + 2) * DAY_MS,
+    2 * _longest_ms(PANE_MS) + 20 * MINUTE_MS,
+    max(2 * _longest_ms(MINUTE_MS), DAY_MS) + 2 * HOUR_MS,
+    7 * DAY_MS + _longest_ms(QUARTER_MS) + 4 * HOUR_MS,
+    (2 * max(window.days for window in WINDOWS) + 2) * DAY_MS,
 )
 """The time before the frontier for which buckets of each level are kept, in ms.
 
 Each covers the longest window that needs the level, the period before that window, its edges, and
-the longest correction horizon of the default settings. Minutes are needed for the day before, up to
-the same time of day. Quarters are needed for the same 24 hours a week before, for the day before a
-change of a campaign at that time, and for one hour of daylight saving time. Old quarters are
-spilled, so a week of them takes little memory."""
+the longest correction horizon, 15 min. Minutes are needed for the day before, up to the same time
+of day. Quarters are needed for the same 24 hours a week before, for the day before a change of a
+campaign at that time, and for one hour of daylight saving time. Old quarters are spilled, so a week
+of them takes little memory.
 
+Example:
+    The longest window that closes every pane has 5 min: panes are kept for 2 x 5 + 20 min. The
+    longest window of a fixed length has 24 h: quarters are kept for 7 + 1 days and 4 hours."""
 
-LONGEST_FINE_MS = 5 * MINUTE_MS + PANE_MS
+LONGEST_FINE_MS = _longest_ms(PANE_MS) + PANE_MS
 """The longest window that closes every pane, plus one pane, in ms."""
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
+from models.window import WINDOWS
 from streams.engine.steps import Steps
 from streams.kpis.columnar import small_windows
 from streams.kpis.columnar.cell_columns import NOTHING, CellColumns, GrowingColumns, with_news
@@ -27,7 +28,8 @@ from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.columnar.scope_totals import Summed, summed
 from streams.kpis.columnar.user_counts import NO_COUNTS
 
-KEPT = 9
+_GROWING = [window for window in WINDOWS if window.length_ms is None]
+KEPT = len(_GROWING) + sum(window.days > 0 for window in _GROWING) + 2
 """The number of sums kept: one for each window that grows, one for the period before it, one for
 yesterday, and one for the same day a week before."""
 
