@@ -10,24 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from models import events
 from models.aggregates import histogram
 from models.aggregates.cell import CellWire, LevelWire
 from models.aggregates.distinct_users import Distinct
 from models.aggregates.histogram import Histogram, bucket_of
 from models.aggregates.ingest_report import FacetCell, PanesWire
-from models.events import (
-    Click,
-    Event,
-    Impression,
-    Lead,
-    Measurement,
-    OrderPlaced,
-    OrderRefunded,
-    Registration,
-    SpendReported,
-    Survey,
-    Visit,
-)
 from models.kpi import measures
 from models.kpi.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
 from models.scope import NO_CHANNEL, Facet
@@ -145,13 +133,13 @@ def _facets(cells: dict[tuple[str, str, str, str], FoldingCell]) -> Iterable[Fac
         yield FacetCell(facet.campaign, facet.channel, cell.to_wire(), facet.region, facet.segment)
 
 
-def fold_impression(cell: FoldingCell, event: Impression, user: int, _units: int) -> None:
+def fold_impression(cell: FoldingCell, event: events.Impression, user: int, _units: int) -> None:
     """Add an impression's count and the user it reached."""
     cell.sums[_IMPRESSIONS] += event.count
     cell.users[_REACHED].add(user)
 
 
-def fold_click(cell: FoldingCell, event: Click, user: int, _units: int) -> None:
+def fold_click(cell: FoldingCell, event: events.Click, user: int, _units: int) -> None:
     """Add a click and its user."""
     cell.sums[_CLICKS] += 1
     if event.traffic == "paid":
@@ -161,7 +149,7 @@ def fold_click(cell: FoldingCell, event: Click, user: int, _units: int) -> None:
         cell.users[_NATURAL].add(user)
 
 
-def fold_visit(cell: FoldingCell, event: Visit, user: int, _units: int) -> None:
+def fold_visit(cell: FoldingCell, event: events.Visit, user: int, _units: int) -> None:
     """Add a visit, its pages, its duration and its user."""
     sums = cell.sums
     sums[_VISITS] += 1
@@ -175,7 +163,7 @@ def fold_visit(cell: FoldingCell, event: Visit, user: int, _units: int) -> None:
         add_to_histogram(cell.histograms[_DWELL], event.dwell_ms)
 
 
-def fold_order(cell: FoldingCell, event: OrderPlaced, user: int, units: int) -> None:
+def fold_order(cell: FoldingCell, event: events.OrderPlaced, user: int, units: int) -> None:
     """Add an order, its amount, its items and its buyer."""
     cell.sums[SUM_INDEX["orders"]] += 1
     cell.sums[SUM_INDEX["revenue_gross"]] += units
@@ -184,33 +172,33 @@ def fold_order(cell: FoldingCell, event: OrderPlaced, user: int, units: int) -> 
     add_to_histogram(cell.histograms[_AMOUNT], units)
 
 
-def fold_refund(cell: FoldingCell, _: OrderRefunded, _user: int, units: int) -> None:
+def fold_refund(cell: FoldingCell, _: events.OrderRefunded, _user: int, units: int) -> None:
     """Add a refund and its amount in the place that it names, since its order is not known."""
     for count, money in (("refunds", "revenue_refunded"), ("refunds_made", "refund_outflow")):
         cell.sums[SUM_INDEX[count]] += 1
         cell.sums[SUM_INDEX[money]] += units
 
 
-def fold_spend(cell: FoldingCell, event: SpendReported, _user: int, units: int) -> None:
+def fold_spend(cell: FoldingCell, event: events.SpendReported, _user: int, units: int) -> None:
     """Add a cost: of advertising, or of a channel or labour."""
     cell.sums[SUM_INDEX["spend" if event.cost == "ads" else "other_cost"]] += units
     cell.sums[SUM_INDEX["spend_reports"]] += 1
 
 
-def fold_registration(cell: FoldingCell, _: Registration, user: int, _units: int) -> None:
+def fold_registration(cell: FoldingCell, _: events.Registration, user: int, _units: int) -> None:
     """Add a registration and its user."""
     cell.sums[SUM_INDEX["registrations"]] += 1
     cell.users[_ENGAGED].add(user)
 
 
-def fold_lead(cell: FoldingCell, event: Lead, user: int, _units: int) -> None:
+def fold_lead(cell: FoldingCell, event: events.Lead, user: int, _units: int) -> None:
     """Add a lead's new stage and its user."""
     cell.sums[SUM_INDEX["lead_changes"]] += 1
     cell.sums[_LEAD_STAGE[event.stage]] += 1
     cell.users[_ENGAGED].add(user)
 
 
-def fold_survey(cell: FoldingCell, event: Survey, user: int, _units: int) -> None:
+def fold_survey(cell: FoldingCell, event: events.Survey, user: int, _units: int) -> None:
     """Add a survey's answers and its user."""
     sums = cell.sums
     sums[SUM_INDEX["surveys"]] += 1
@@ -225,7 +213,7 @@ def fold_survey(cell: FoldingCell, event: Survey, user: int, _units: int) -> Non
         sums[SUM_INDEX["csat_squares"]] += event.csat**2
 
 
-def fold_measurement(cell: FoldingCell, event: Measurement, _user: int, figure: int) -> None:
+def fold_measurement(cell: FoldingCell, event: events.Measurement, _user: int, figure: int) -> None:
     """Add a measured figure to a sum or a histogram, or keep it if it is the newest of a level."""
     cell.sums[SUM_INDEX["measurements"]] += 1
     if event.metric in measures.FLOW_METRICS:
@@ -244,16 +232,16 @@ def add_to_histogram(counts: Histogram, value: int, times: int = 1) -> None:
     counts[bucket] = counts.get(bucket, 0) + times
 
 
-FOLDS: dict[type[Event], Callable[..., None]] = {
-    Impression: fold_impression,
-    Click: fold_click,
-    Visit: fold_visit,
-    OrderPlaced: fold_order,
-    OrderRefunded: fold_refund,
-    SpendReported: fold_spend,
-    Registration: fold_registration,
-    Lead: fold_lead,
-    Survey: fold_survey,
-    Measurement: fold_measurement,
+FOLDS: dict[type[events.Event], Callable[..., None]] = {
+    events.Impression: fold_impression,
+    events.Click: fold_click,
+    events.Visit: fold_visit,
+    events.OrderPlaced: fold_order,
+    events.OrderRefunded: fold_refund,
+    events.SpendReported: fold_spend,
+    events.Registration: fold_registration,
+    events.Lead: fold_lead,
+    events.Survey: fold_survey,
+    events.Measurement: fold_measurement,
 }
 """The fold function of each type of event. Types without one carry no measure."""
