@@ -27,7 +27,7 @@ from streams.engine import topics as engine_topics
 from streams.engine.process_fence import end_process
 from streams.errors import MonitorError
 from streams.ingest.registry import reader
-from streams.operations import dead_letter_topic, feeding
+from streams.operations import board_upload, dead_letter_topic, feeding
 
 cli = typer.Typer(
     name="kpi-monitor",
@@ -410,6 +410,23 @@ def demo(
     )
     if not passed:
         raise typer.Exit(1)
+
+
+@cli.command(epilog="Example: kpi-monitor boards --grafana https://grafana.example.org")
+def boards(
+    grafana: Annotated[
+        str | None, typer.Option(help="URL of Grafana; the token is KPI_GRAFANA_TOKEN.")
+    ] = None,
+    folder: Annotated[str, typer.Option(help="Title of the folder, if it is new.")] = "KPI monitor",
+) -> None:
+    """Upload the boards to a Grafana of your own; repeat it after an upgrade.
+
+    The stack of docker-compose.yml has them already. The boards let you choose the Prometheus
+    data source.
+    """
+    chosen = settings.load(grafana=grafana)
+    for uploaded in board_upload.upload(chosen.grafana, token=chosen.grafana_secret, folder=folder):
+        out.print(escape(uploaded), highlight=False, soft_wrap=True)
 
 
 @cli.command()

@@ -60,3 +60,7 @@ class CustomersError(MonitorError):
 
 class FeedError(MonitorError):
     """A file or mapping given to the feed is wrong."""
+
+
+class BoardsError(MonitorError):
+    """The boards can't be uploaded to Grafana."""

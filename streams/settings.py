@@ -169,6 +169,12 @@ class Settings(BaseSettings):
     """Largest number of exported KPI series, comparisons included."""
     alertmanager: str | None = None
     """URL of Alertmanager, e.g. http://127.0.0.1:9093."""
+    grafana: str = "http://127.0.0.1:3000"
+    """URL of Grafana, for ``kpi-monitor boards``."""
+    grafana_token: SecretStr = SecretStr("")
+    """Token of a service account of Grafana that may edit dashboards and folders."""
+    grafana_token_file: Path | None = None
+    """File that holds the token of Grafana."""
     lag_alert_s: Annotated[float, Field(ge=1)] = 30.0
     """Lag in seconds above which the alert ``data-lagging`` fires."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -257,6 +263,23 @@ class Settings(BaseSettings):
             cert_file=self.redis_cert_file,
             key_file=self.redis_key_file,
         )
+
+    @property
+    def grafana_secret(self) -> str:
+        """The token of Grafana.
+
+        Raises:
+            ConfigError: the file can't be read, or no token is configured.
+        """
+        token = _secret(self.grafana_token, self.grafana_token_file, key="grafana_token_file")
+        if not token:
+            raise ConfigError(
+                source="environment",
+                where="KPI_GRAFANA_TOKEN",
+                why="is not set; create a service account with the role Editor in Grafana, and "
+                "set its token here or in KPI_GRAFANA_TOKEN_FILE",
+            )
+        return token
 
     @property
     def zone(self) -> ZoneInfo:

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from streams.embedded.kafka import EmbeddedKafka
 from tests.support.cluster import Cluster
+from tests.support.command import run
 
-COMMANDS = ("demo", "worker", "feed", "check", "topics", "dead-letters", "version")
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("kpi-monitor")), *arguments],
-        env={**os.environ, "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+COMMANDS = ("demo", "worker", "feed", "check", "topics", "dead-letters", "boards", "version")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
