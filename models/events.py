@@ -129,6 +129,7 @@ class CampaignEvent(Event, kw_only=True):
     """An event of one campaign; its record key must be ``campaign_id``."""
 
     campaign_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    """Id of the campaign; also the key of the record."""
 
 
 class BudgetPlan(msgspec.Struct, gc=False):

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     campaigns_topic: str = "campaigns"
     """Topic of campaign definitions, changes, spend and measurements, keyed by campaign."""
     partitions: Annotated[int, Field(ge=1, le=1000)] = 4
-    """Number of partitions of the source topics, if the monitor creates them."""
+    """Number of partitions of each source topic; topics with another number are refused."""
     replication_factor: Annotated[int, Field(ge=1, le=7)] = 1
     """Replication factor of topics that the monitor creates; 3 in production."""
     start_from: Annotated[str, AfterValidator(_known_start)] = "business-day"

@@ -51,12 +51,8 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """Examples of types of event, without the fields that all events have."""
 
-_MEANINGS: Final[Mapping[str, str]] = {
-    name: one_line(text)
-    for fields in docstrings_of(models.events).values()
-    for name, text in fields.items()
-}
-"""The docstring below each field of an event, by the field's name."""
+_MEANINGS: Final = docstrings_of(models.events)
+"""The docstrings below the fields of events, by class and by the field's name."""
 
 REASONS: Final[Mapping[Reason, str]] = {
     Reason.NOT_JSON: "the record is not JSON",
@@ -230,11 +226,17 @@ def _fields(event: type[Event], *, besides: type[Event] | None = None) -> str:
     known = {one.name for one in msgspec.structs.fields(besides)} if besides else set()
     shape: Any = shapes.type_info(event)
     rows = [
-        (f"`{field.encode_name}`", _type(field.type), _needed(field), _MEANINGS[field.name])
+        (f"`{field.encode_name}`", _type(field.type), _needed(field), _meaning(event, field.name))
         for field in shape.fields
         if field.name not in known
     ]
     return table(("field", "type", "required, or default", "meaning"), rows) if rows else ""
+
+
+def _meaning(event: type[Event], name: str) -> str:
+    """Return what a field means: in this event or its bases, or else in another event."""
+    classes = [*(cls.__name__ for cls in event.__mro__), *_MEANINGS]
+    return one_line(next(_MEANINGS[cls][name] for cls in classes if name in _MEANINGS.get(cls, ())))
 
 
 def _needed(field: shapes.Field) -> str:

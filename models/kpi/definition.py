@@ -90,6 +90,8 @@ class Kpi(BaseModel):
                 raise ValueError(f"needs: no sum named {name!r} is measured")
         if self.multiple and self.unit != "ratio":
             raise ValueError("multiple: only ratios are read as multiples")
+        if self.unit == "money" and isinstance(formula, Total) and self.n is None:
+            raise ValueError("n: a sum of money needs one, such as orders")
         if self.interval in {"wilson", "mean", "compound", "poisson"} and not isinstance(
             formula, Quotient
         ):

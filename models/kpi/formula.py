@@ -194,8 +194,8 @@ def _formula(expression: ast.Expression) -> Formula:
         case ast.BinOp(ast.BinOp(ast.Name("influence"), ast.Mult(), over), ast.Div(), under):
             return Quotient(_terms(over), _terms(under), "influence")
         case ast.BinOp(ast.BinOp(ast.Constant(int(n)) as at, ast.Mult(), over), ast.Div(), under):
-            if n > LARGEST_FACTOR:
-                raise _NodeError(at, f"is too large for a factor, up to {LARGEST_FACTOR:,}")
+            if not 1 <= n <= LARGEST_FACTOR:
+                raise _NodeError(at, f"is no factor, which is from 1 to {LARGEST_FACTOR:,}")
             return Quotient(_terms(over), _terms(under), n)
         case ast.BinOp(over, ast.Div(), under):
             return Quotient(_terms(over), _terms(under))

@@ -41,9 +41,10 @@ from streams.engine.contracts import Output, Saved, Snapshot, SourcePartition
 from streams.errors import StateError
 
 SCHEMA_VERSION = 6
-"""Version of the stored shapes. Raise it with a change that older states can't be read with.
+"""Version of the stored shapes. Raise it with every change that one of two versions can't read.
 
-Fields that are appended with a default don't need it. Versions 1 to 5 were never released.
+An older worker ignores appended fields, and a newer one takes their defaults; that needs no other
+version. What a job's state holds has versions of its own, such as `models.kpi.measures.VERSION`.
 """
 
 _GENERATION_BITS = 20
@@ -326,7 +327,7 @@ def _read_head(data: bytes, *, source: SourcePartition) -> Head:
     raise StateError(
         f"the stored state of {source.topic}[{source.partition}] has schema version {version}, "
         f"this worker reads {SCHEMA_VERSION}; run the version that wrote it, or start under "
-        "another KPI_APP_ID, which reads the events anew"
+        "another KPI_APP_ID and with KPI_START_FROM=earliest, which reads anew what Kafka holds"
     )
 
 

@@ -293,6 +293,11 @@ class KpiJob:
     def _merge(self, record: Record) -> Steps[None]:
         """Merge the reports of a record, and advance the frontier."""
         told = ingest_report.decode(record.value or b"")  # up to 900 kB, some 30 ms
+        if told.measures_version > measures.VERSION:
+            raise BesideRecordsError(
+                f"a report has measures of version {told.measures_version}, this worker knows "
+                f"those up to {measures.VERSION}; run one version of the monitor, the newest"
+            )
         yield
         for report in told.reports:
             yield from self._take(

@@ -10,6 +10,7 @@ import numpy as np
 from models.kpi import measures
 from models.kpi.definition import KpiValue
 from models.window import WindowName
+from streams.errors import StateError
 from streams.kpis.coverage.coverage import Coverage, Sources
 from streams.kpis.coverage.frontier import Frontier
 from streams.kpis.coverage.gaps import Gap
@@ -52,7 +53,8 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
         pinned: starts of the business days whose quarters are kept as long as days are.
         sparkline: ends and KPIs of the sparkline.
         judge: the judge's state.
-        measures_version: version of the measures when the state was written.
+        measures_version: version of the measures when the state was written. Cells of a newer
+            version can't be read: such a state is refused.
         measured_from_ms: see `Observation`.
     """
 
@@ -128,7 +130,23 @@ def pack(ends: dict[WindowName, Ends]) -> dict[WindowName, bytes]:
 
 
 encode: Callable[[KpiState], bytes] = msgspec.msgpack.Encoder().encode
-decode: Callable[[bytes], KpiState] = msgspec.msgpack.Decoder(KpiState).decode
+_decode: Callable[[bytes], KpiState] = msgspec.msgpack.Decoder(KpiState).decode
+
+
+def decode(data: bytes) -> KpiState:
+    """Decode the saved state.
+
+    Raises:
+        StateError: it has measures that this version does not know.
+    """
+    state = _decode(data)
+    if state.measures_version > measures.VERSION:
+        raise StateError(
+            f"the state of the KPI stage has measures of version {state.measures_version}, this "
+            f"worker knows those up to {measures.VERSION}; run the version that wrote it, or a "
+            "newer one"
+        )
+    return state
 
 
 def nothing() -> KpiState:

@@ -14,6 +14,8 @@ from tests.support import oracle
 
 Published = dict[oracle.Key, dict[str, list[Any]]]
 """By window and scope, then by KPI: value, low, high, n, significant."""
+UNITS = 10_000
+"""Units in one of the currency: sums of money are exact in them."""
 CHECKPOINT_S = 2.5
 """Time for the next checkpoint of the KPI stage, which comes every 2 s on an idle machine."""
 PUBLISHED_S = 60.0
@@ -191,7 +193,10 @@ def same(mine: Sequence[Any], theirs: oracle.Value, *, in_order: bool = True) ->
 
 def _is_one_of(value: float, theirs: oracle.Value, *, in_order: bool) -> bool:
     known = (theirs.value, *theirs.others)
-    if any(near(value, one, theirs.slack) for one in known):
+    if theirs.money:
+        if any(round(value * UNITS) == round(one * UNITS) for one in known):
+            return True
+    elif any(near(value, one, theirs.slack) for one in known):
         return True
     return not in_order and min(known) < value < max(known)
 

@@ -36,6 +36,8 @@ class Value(NamedTuple):
     The slacks are absolute: ``slack`` of the value, ``bound_slack`` of low and high, ``n_slack`` of
     n. Without slack, integers must be equal, and other numbers equal to 12 digits.
 
+    A sum of ``money`` is in the currency, and equal if it is in units of 1/10,000.
+
     ``others`` are further accepted values. Money that comes very late need not correct a closed
     window: the published value may lack all of it, all but the first arrival, and so on.
 
@@ -52,6 +54,7 @@ class Value(NamedTuple):
     bound_slack: float = 0.0
     n_slack: float = 0.0
     others: tuple[Number, ...] = ()
+    money: bool = False
 
 
 MINUTE_MS = 60_000
@@ -417,13 +420,17 @@ class _Kpi(NamedTuple):
     others: str = "NULL"
 
 
+class _Money(_Kpi):
+    """A KPI that is a sum of money."""
+
+
 def _total(name: str, value: str, *needs: str, n: str | None = None) -> _Kpi:
     return _Kpi(name, value, n or value, needs)
 
 
 def _money(name: str, units: str, *needs: str, n: str) -> _Kpi:
     """Return a sum of money, of units of 1/10,000, in the currency."""
-    return _total(name, f"({units}) / 10000::DOUBLE", *needs, n=n)
+    return _Money(name, f"({units}) / 10000::DOUBLE", n, needs)
 
 
 def _users(name: str, users: str, *needs: str) -> _Kpi:
@@ -946,8 +953,11 @@ def _kpis_of(columns: list[Any], shared: dict[tuple[str, Value], Value]) -> dict
         if number is None:
             continue
         off, bound_off, n_off = (slack or 0.0 for slack in slacks)
+        significant = n >= kpi.min_n
         value = Value(
-            number, low, high, n, n >= kpi.min_n, off, bound_off, n_off, tuple(others or ())
+            *(number, low, high, n, significant, off, bound_off, n_off),
+            others=tuple(others or ()),
+            money=isinstance(kpi, _Money),
         )
         kpis[kpi.name] = shared.setdefault((kpi.name, value), value)
     return kpis

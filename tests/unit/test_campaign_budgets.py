@@ -82,7 +82,14 @@ def test_a_campaign_that_has_not_started_has_no_pace() -> None:
 def test_formulas_of_plans_are_absent_without_a_plan(
     formula: str, fields: dict[str, Any], value: float | None
 ) -> None:
-    kpi = Kpi(name="left", title_en="Left", title_zh="剩余", formula=formula, unit="money")
+    kpi = Kpi(
+        name="left",
+        title_en="Left",
+        title_zh="剩余",
+        formula=formula,
+        unit="money",
+        n="spend_reports",
+    )
     cell = Cell()
     cell.sums[SUM_INDEX["spend"]] = 500
     plan = plans(**fields).at("c1", NOON) or NO_PLAN

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from models.aggregates import ingest_report
 from models.kpi import measures
 from models.window import HOUR_MS, MINUTE_MS, PANE_MS, WINDOWS
+from streams.engine.contracts import BesideRecordsError
+from streams.errors import StateError
 from streams.kpis.coverage.observation import Observation
 from tests.support.customers import context
-from tests.support.offline import NOON, ClosedKey, Path, event, taken_over
+from tests.support.offline import NOON, ClosedKey, Path, Record, event, taken_over
 
 ONE_MINUTE, HOUR = WINDOWS[0], WINDOWS[2]
 
@@ -27,12 +30,41 @@ def third_version(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_measures_of_today() -> None:
-    """Each measure is of a version up to the newest, and a union of that of its newest part."""
-    named = {*measures.SUM_INDEX, *measures.SET_INDEX, *measures.UNIONS}
-    assert {measures.known_since(name) for name in named} <= {*range(1, measures.VERSION + 1)}
-    for union, parts in measures.UNIONS.items():
-        assert measures.known_since(union) == max(map(measures.known_since, parts))
+def test_first_version() -> None:
+    """The measures of the first version stay what they are: a new one has a later `since`."""
+    tables = (measures.SUMS, measures.USER_SETS, measures.DISTRIBUTIONS, measures.LEVELS)
+    first = [[one.name for one in table if one.since == 1] for table in tables]
+    assert [len(names) for names in first] == [52, 6, 3, 4]
+    assert [names[-1] for names in first] == [
+        *("revenue_linear", "returning", "complaint_response_ms", "stock")
+    ]
+    for table in tables:
+        versions = [one.since for one in table]
+        assert versions == sorted(versions)
+
+
+def test_union_with_a_newer_part(third_version: None) -> None:
+    """A union is known since its newest part is."""
+    assert measures.known_since("participants") == 2
+    assert measures.known_since("visitors") == 1
+
+
+def test_newer_state_is_refused() -> None:
+    """A state with measures that this version does not know is refused, with what to do."""
+    path = Path(now_ms=NOON + HOUR_MS)
+    path.feed(orders(range(3)), batch=1)
+    with pytest.raises(StateError, match="measures of version 2, this worker knows those up to 1"):
+        taken_over(path, measures_version=2)
+
+
+def test_newer_report_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report with newer measures ends the worker, and is not set aside as a broken record."""
+    path = Path(now_ms=NOON + HOUR_MS)
+    monkeypatch.setattr(measures, "VERSION", 2)
+    reported = ingest_report.encode([])
+    monkeypatch.setattr(measures, "VERSION", 1)
+    with pytest.raises(BesideRecordsError, match="measures of version 2"):
+        path.kpis.apply([Record(9_999, path.now_ms, None, reported)])
 
 
 @pytest.mark.usefixtures("third_version")

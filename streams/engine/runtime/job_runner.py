@@ -196,7 +196,10 @@ class JobRunner:
 
     def _open(self, state: StateLog, *, offset: int, saved: Saved | None = None) -> RunningJob:
         stage = self._stages[state.source.topic]
-        job = stage.open_job(state.source, epoch=state.epoch, saved=saved)
+        try:
+            job = stage.open_job(state.source, epoch=state.epoch, saved=saved)
+        except StateError as error:
+            end_process("%s", error)
         running = RunningJob(stage, job, state, offset, self._generation)
         self.running[state.source] = running
         return running

@@ -439,11 +439,11 @@ _UNITS: Mapping[Unit, str] = {
 }
 """Units of KPIs, as HELP texts name them."""
 _NO_VALUE: Mapping[type[Formula], str] = {
-    Quotient: "if the divisor is 0",
+    Quotient: "if the divisor is not above 0",
     Quantile: "without a value in the window",
-    Spread: "if all of its parts are 0",
+    Spread: "if none of its parts is above 0",
     Newest: "without a measurement in the window",
-    Growth: "without a measurement in one of the periods",
+    Growth: "without a measurement in the window, or one above 0 in the period before",
 }
 """By type of formula, when it has no value."""
 
@@ -452,7 +452,7 @@ def _help_of(kpi: Kpi) -> str:
     """Return the HELP text of a KPI: what is measured, its unit, and when it is absent.
 
     Example: ``Advertising spend per click; in units of the label currency; absent without any
-    spend reports on the business day, or if the divisor is 0``.
+    spend reports on the business day, or if the divisor is not above 0``.
     """
     absent = []
     if kpi.needs:

@@ -90,7 +90,7 @@ class KpiCalculator:
                 kpi.name,
                 kpi.looks_back,
                 self._mask(kpi.needs),
-                _known_since(kpi),
+                since_of(kpi),
                 _planned(kpi),
                 compute,
             )
@@ -163,7 +163,7 @@ class KpiCalculator:
         ]
 
 
-def _known_since(kpi: Kpi) -> int:
+def since_of(kpi: Kpi) -> int:
     """Return the first version of the measures that has all that a KPI uses."""
     named = {*names_in(kpi.parsed), *kpi.needs} - PLANNED.keys()
     for part in (kpi.n, kpi.squares):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 
+from streams.engine.state_log import SCHEMA_VERSION
 from tests.chaos.arena import Arena, NotPlayableError
 from tests.chaos.scenario import scenario
 
@@ -39,18 +42,39 @@ def _older(commit: str, arena: Arena) -> dict[str, str]:
 
 
 def _previous(arena: Arena) -> dict[str, str]:
-    return _older(os.environ.get("KPI_UPGRADE_FROM", "HEAD~1"), arena)
+    commit = os.environ.get("KPI_UPGRADE_FROM", "HEAD~1")
+    older = _older(commit, arena)
+    asked = (
+        "from models.kpi import measures; from streams.engine import state_log; "
+        "print(state_log.SCHEMA_VERSION, getattr(measures, 'VERSION', 0))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", asked],
+        env={**os.environ, **older},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    schema, arena.older_measures = map(int, answer.stdout.split())
+    if schema != SCHEMA_VERSION:
+        raise NotPlayableError(
+            f"the state of {commit} has schema version {schema}, which this one refuses"
+        )
+    return older
 
 
 @scenario(workers=("a",), first_settings=_previous, in_ci=True)
 def upgrade(arena: Arena) -> None:
     """The commit before this one runs, is killed, and this one goes on with its state.
 
-    KPI_UPGRADE_FROM names another commit, whose state has the same schema version.
+    KPI_UPGRADE_FROM names another commit, whose state has the same schema version. What it did not
+    measure is absent in windows that begin before the upgrade.
     """
     with arena.fault():
         assert "older" in arena.running_from("a")
         arena.kill("a")
         arena.start("a")
     arena.until_current()
+    # Everything that the older worker read and reported is older than now.
+    arena.older_until_ms = round(time.time() * 1000) + 10_000
     assert "older" not in arena.running_from("a")
