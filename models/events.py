@@ -29,7 +29,7 @@ class Event(msgspec.Struct, tag_field="type", gc=False, kw_only=True):
     """The fields of every event: a unique id and the event time."""
 
     event_id: Id
-    """Unique id; an event that is repeated with the same ``event_time`` counts once."""
+    """Id, unique among events of its type; repeated with the same ``event_time``, it counts once."""
     event_time: EventTime
     """Time of the event: ms since the Unix epoch in UTC, or RFC 3339 text with an offset."""
 
@@ -90,7 +90,7 @@ class OrderPlaced(UserEvent, tag="order_placed", kw_only=True):
     its order.
     """
     amount: Decimal
-    """Amount of money, up to 4 decimals, not negative."""
+    """Amount of money, not negative; rounded half to even at 4 decimals."""
     currency: str
     """ISO 4217 code; without a rate on the day of the event, the event is a dead letter."""
     items: Count = 0

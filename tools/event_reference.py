@@ -13,7 +13,7 @@ from msgspec import inspect as shapes
 import models.events
 from models.dead_letters import Reason
 from models.events import SHAPES, Event, SourceKind, UserEvent, events_of, type_of
-from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
+from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX, SHARES
 from streams.kpis.output_records import SCOPES_PER_RECORD
 from tools.docstrings import docstrings_of, one_line
 from tools.markdown import GENERATED, table
@@ -92,6 +92,11 @@ topics must have the same number of partitions. A record with another key is cou
 (`message.timestamp.type=LogAppendTime`); `kpi-monitor topics --create` creates topics with this
 setting.
 
+A field may be written in more than one way and means the same: an optional field that is null is
+as if it were not there, a whole number in a field of text is text (`"order_id": 1001`), a currency
+may be in small letters, and an amount with more than 4 decimals, such as 182.45000000000002, is
+rounded half to even. Of a time, what is finer than a millisecond is cut off.
+
 {common}
 
 Events of users also have these fields:
@@ -105,7 +110,8 @@ letters. Money in other currencies is converted at the rate of the event's own b
 ### Measurements
 
 - Counts since the last measurement, whole numbers, which are summed: {flows}.
-- Levels, of which the newest measurement counts: {levels}.
+- Levels, of which the newest measurement counts: {levels}. They are not negative; {shares} are from
+  0 to 1.
 - `{complaint}`: time from a complaint to its answer, seconds.
 
 ## Dead letters
@@ -160,6 +166,7 @@ def events_page() -> str:
         flows=", ".join(f"`{name}`" for name in sorted(FLOW_METRICS)),
         levels=", ".join(f"`{name}`" for name in LEVEL_INDEX),
         complaint=COMPLAINT_RESPONSE,
+        shares=" and ".join(f"`{name}`" for name in LEVEL_INDEX if name in SHARES),
         written=table(("topic", "key", "what"), _WRITTEN),
         reasons=table(("reason", "when"), ((f"`{reason}`", REASONS[reason]) for reason in Reason)),
     )

@@ -128,6 +128,8 @@ LEVELS: Final = (
 )
 """The levels, of which the newest measurement counts. Values are in units of 1/10,000."""
 
+SHARES: Final = frozenset({"market_share", "awareness"})
+"""The levels that are shares, from 0 to 1."""
 FLOW_METRICS: Final = frozenset(
     {
         *("likes", "comments", "shares", "brand_searches", "mentions", "store_visits"),

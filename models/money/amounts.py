@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 UNITS_PER_CURRENCY = 10_000
 LARGEST_AMOUNT = 10**15
@@ -12,23 +12,23 @@ _SCALE = Decimal(UNITS_PER_CURRENCY)
 
 
 class MoneyError(ValueError):
-    """An amount is not finite, has more than four decimals, or is over `LARGEST_AMOUNT`."""
+    """An amount is not finite, or over `LARGEST_AMOUNT`."""
 
 
 def to_units(amount: Decimal) -> int:
     """Convert a decimal amount to integer units of 1/10,000: 19.99 is 199,900.
 
+    More than four decimals are rounded half to even: 182.45000000000002, as programs write a sum of
+    floating-point numbers, is 1,824,500.
+
     Raises:
-        MoneyError: the amount is not finite, not exact in these units, or too large.
+        MoneyError: the amount is not finite, or too large.
     """
     if not amount.is_finite():
         raise MoneyError("not a finite number")
     if amount.adjusted() > 15:
         raise MoneyError("too large")
-    scaled = amount * _SCALE
-    units = int(scaled)
-    if units != scaled:
-        raise MoneyError("more than four decimals")
+    units = int((amount * _SCALE).to_integral_value(ROUND_HALF_EVEN))
     if abs(units) > LARGEST_AMOUNT:
         raise MoneyError("too large")
     return units

@@ -80,13 +80,13 @@ class Rates:
         Uses the newest rate whose date is not after ``on``, and rounds half to even.
 
         Args:
-            amount: in the given currency, with up to four decimals.
+            amount: in the given currency; more than four decimals are rounded half to even.
             currency: the currency of the amount, ISO 4217.
             on: the business day of the event.
 
         Raises:
             NoRateError: no rate holds on the date.
-            MoneyError: the amount is not finite, has more than four decimals, or is too large.
+            MoneyError: the amount is not finite, or too large.
         """
         units = to_units(amount)
         if currency == self.currency:

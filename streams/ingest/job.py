@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, get_args
+from zlib import crc32
 
 import msgspec
 from pydantic import BaseModel
@@ -23,6 +24,7 @@ from models.campaigns.campaign import Campaign, Ending
 from models.campaigns.campaign_change import Change
 from models.dead_letters import Reason
 from models.events import (
+    SOURCE_KINDS,
     CampaignChanged,
     CampaignDefined,
     CampaignEnded,
@@ -31,6 +33,8 @@ from models.events import (
     OrdersTopic,
     SourceKind,
     SpendReported,
+    events_of,
+    type_of,
 )
 from models.money.exchange_rates import Rates
 from models.scope import UNKNOWN_CAMPAIGN
@@ -39,10 +43,10 @@ from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime
 from streams.ingest.customers.journal import CUSTOMER_KINDS, REMEMBERED, Journal
 from streams.ingest.customers.pending_checkpoint import CustomerContext, PendingCheckpoint
-from streams.ingest.events.decoding import EventDecoder, Rejected
+from streams.ingest.events.decoding import EPOCH, EventDecoder, Rejected
 from streams.ingest.events.deduplication import SeenIds
 from streams.ingest.events.pane_aggregation import FOLDS, Panes
-from streams.ingest.events.validation import CARRIED, EPOCH, checked_time
+from streams.ingest.events.validation import CARRIED, checked_time
 from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.watermark import Watermark
@@ -53,6 +57,10 @@ LARGE_REPORT_PANES = 1_000
 LARGE_REPORT_CELLS = 5_000
 """Cells from which a report is large, about 1 MB; the KPI stage keeps the last of each source."""
 USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
+_SEEDS = {
+    event: crc32(type_of(event).encode()) for kind in SOURCE_KINDS for event in events_of(kind)
+}
+"""The seed of the hash of event ids, by type of event."""
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -218,7 +226,7 @@ class IngestJob:
             carried = carries(event, event_time, self.rules, self.rates)
             if type(carried) is Rejected:
                 return carried
-        if not self._seen.first_time(event.event_id, event_time):
+        if not self._seen.first_time(event.event_id, event_time, seed=_SEEDS[kind]):
             self._stats.duplicates += 1
             return None
         if kind in USER_TYPES:

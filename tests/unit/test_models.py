@@ -28,7 +28,16 @@ def test_money_of_four_decimals_is_exact(amount: Decimal) -> None:
     assert Decimal(to_units(amount)) / 10_000 == amount
 
 
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "0.00001", "1e30", "1e400", "-1e400"])
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [("182.45000000000002", 1_824_500), ("0.00005", 0), ("0.00015", 2), ("-0.00015", -2)],
+)
+def test_money_is_rounded_half_to_even(text: str, units: int) -> None:
+    """More than four decimals are rounded."""
+    assert to_units(Decimal(text)) == units
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "1e30", "1e400", "-1e400"])
 def test_money_that_is_not_exact_is_refused(text: str) -> None:
     with pytest.raises(MoneyError):
         to_units(Decimal(text))

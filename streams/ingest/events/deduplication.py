@@ -1,7 +1,8 @@
-"""Deduplication: finds events whose id was counted before, within a horizon of event time.
+"""Deduplication: finds events whose type and id were counted before.
 
-Ids are kept as 64-bit hashes in the minute of their event time. A repeated event carries the
-same event time, so one lookup in one minute finds it. An id that comes again with a time in
+Ids are kept as 64-bit hashes, for a horizon of event time, in the minute of their event time. An id
+is unique among events of one type: a shop may give an order and its registration the same one. A
+repeated event carries the same event time, so one lookup in one minute finds it. An id that comes again with a time in
 another minute is a new event.
 
 The newest minutes are sets, at about 70 bytes an id. At a checkpoint, older minutes of at least
@@ -62,9 +63,15 @@ class SeenIds:
         """Return the number of ids held."""
         return sum(len(ids) for kept in (self._minutes, self._sealed) for ids in kept.values())
 
-    def first_time(self, event_id: str, event_time: int) -> bool:
-        """Record an id and return whether it is new. ``event_time`` is in ms."""
-        hashed = xxhash.xxh3_64_intdigest(event_id.encode())
+    def first_time(self, event_id: str, event_time: int, *, seed: int = 0) -> bool:
+        """Record an id and return whether it is new.
+
+        Args:
+            event_id: the id.
+            event_time: in ms.
+            seed: of the type of the event: ids are unique among events of one type.
+        """
+        hashed = xxhash.xxh3_64_intdigest(event_id.encode(), seed)
         minute = event_time // MINUTE_MS
         if minute in self._sealed and _holds(self._sealed[minute], hashed):
             return False

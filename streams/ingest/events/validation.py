@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -20,13 +20,14 @@ from models.events import (
     OrderRefunded,
     SpendReported,
 )
-from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX
-from models.money.amounts import MoneyError, to_units
+from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX, SHARES
+from models.money.amounts import UNITS_PER_CURRENCY, MoneyError, to_units
 from models.money.exchange_rates import NoRateError, Rates
-from streams.ingest.events.decoding import Rejected, event_time_ms
+from streams.ingest.events.decoding import EPOCH, Rejected, event_time_ms
 from streams.ingest.ingest_settings import IngestSettings
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+RESERVED_IDS = ("end/", "change/", "rate/")
+"""Beginnings of keys in the registry topic that are no ids of campaigns."""
 EARLIEST_EVENT_TIME = 631_152_000_000
 """1990-01-01T00:00Z in ms; earlier event times are broken input."""
 
@@ -67,7 +68,7 @@ def units_of(
     """Return an event's amount in 1/10,000 of the reporting currency, or why it is rejected."""
     on = rules.day.date_of(event_time)
     try:
-        units = rates.to_units(event.amount, event.currency, on=on)
+        units = rates.to_units(event.amount, event.currency.strip().upper(), on=on)
     except NoRateError as error:
         return Rejected(Reason.UNKNOWN_CURRENCY, str(error))
     except MoneyError as error:
@@ -88,10 +89,12 @@ def figure_of(
         units = to_units(event.value)
     except MoneyError as error:
         return Rejected(Reason.INVALID_AMOUNT, f"value: {error}")
-    if event.metric in LEVEL_INDEX:
-        return units
     if units < 0:
         return Rejected(Reason.INVALID_AMOUNT, "value: negative")
+    if event.metric in SHARES and units > UNITS_PER_CURRENCY:
+        return Rejected(Reason.INVALID_AMOUNT, f"value: {event.metric} is a share, from 0 to 1")
+    if event.metric in LEVEL_INDEX:
+        return units
     if event.metric == COMPLAINT_RESPONSE:
         return round(units / 10)
     if event.metric in FLOW_METRICS and units % 10_000:
@@ -110,7 +113,13 @@ def campaign_of(
             return moment
         times.append(moment)
     starts, ends, *of_stages = times
+    if event.campaign_id.startswith(RESERVED_IDS):
+        return Rejected(
+            Reason.INVALID_SHAPE, f"campaign_id begins with one of {', '.join(RESERVED_IDS)}"
+        )
     told_as = msgspec.to_builtins(event, builtin_types=(Decimal,))
+    if event.budget is not None:
+        told_as["budget"]["currency"] = event.budget.currency.strip().upper()
     names = ("name", "aliases", "channels", "owner", "kind", "objective", "budget")
     stages = [
         {"name": stage.name, "starts": at}
