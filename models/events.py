@@ -29,7 +29,7 @@ class Event(msgspec.Struct, tag_field="type", gc=False, kw_only=True):
     """The fields of every event: a unique id and the event time."""
 
     event_id: Id
-    """Id, unique among events of its type; repeated with the same ``event_time``, it counts once."""
+    """Id, unique among events of its type; a repetition with the same time counts once."""
     event_time: EventTime
     """Time of the event: ms since the Unix epoch in UTC, or RFC 3339 text with an offset."""
 

@@ -2,8 +2,8 @@
 
 Ids are kept as 64-bit hashes, for a horizon of event time, in the minute of their event time. An id
 is unique among events of one type: a shop may give an order and its registration the same one. A
-repeated event carries the same event time, so one lookup in one minute finds it. An id that comes again with a time in
-another minute is a new event.
+repeated event carries the same event time, so one lookup in one minute finds it. An id that comes
+again with a time in another minute is a new event.
 
 The newest minutes are sets, at about 70 bytes an id. At a checkpoint, older minutes of at least
 1,000 ids are sealed: their ids move to a sorted array, at 8 bytes an id. Ids that arrive late for
