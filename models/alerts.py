@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from itertools import product
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from models.kpi.user_catalogue import catalogue_of
-from models.scope import PARTS, Scope, ScopeKind
-from models.window import WindowName
+from models.patterns import is_pattern, matches
+from models.scope import PARTS, Scope, ScopeKind, parts_of
+from models.window import GROWING, WindowName
 
 Severity = Literal["info", "warning", "critical"]
 Category = Literal["kpi", "data_health"]
+Patterns = Annotated[tuple[str, ...], Field(min_length=1)]
+Limit = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class AlertState(StrEnum):
@@ -26,36 +28,28 @@ class AlertState(StrEnum):
 
 
 class Match(BaseModel):
-    """Shell patterns for the campaigns, channels, regions and segments of a rule."""
+    """Patterns for the campaigns, channels, regions and segments of a rule."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    campaign: tuple[str, ...] = ("*",)
-    channel: tuple[str, ...] = ("*",)
-    region: tuple[str, ...] = ("*",)
-    segment: tuple[str, ...] = ("*",)
+    campaign: Patterns = ("*",)
+    channel: Patterns = ("*",)
+    region: Patterns = ("*",)
+    segment: Patterns = ("*",)
 
     def matches(self, scope: Scope) -> bool:
         """Return whether all parts that a scope uses match."""
         return all(
-            not name or _any(getattr(self, part), name) for part, name in scope.labels.items()
+            not name or matches(name, getattr(self, part)) for part, name in scope.labels.items()
         )
 
     def named(self, kind: ScopeKind) -> tuple[Scope, ...]:
         """Return the scopes of a kind whose parts are named without a pattern."""
-        used = [part for part in PARTS if part in kind.split("_")]
-        named = [[name for name in getattr(self, part) if not _is_pattern(name)] for part in used]
+        used = parts_of(kind)
+        named = [[name for name in getattr(self, part) if not is_pattern(name)] for part in used]
         return tuple(
             Scope(kind, **dict(zip(used, names, strict=True))) for names in product(*named)
         )
-
-
-def _any(patterns: tuple[str, ...], name: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _is_pattern(name: str) -> bool:
-    return any(character in name for character in "*?[")
 
 
 class Rule(BaseModel):
@@ -87,6 +81,16 @@ class Rule(BaseModel):
             raise ValueError(f"kpi: no KPI named {self.kpi!r}; known: {', '.join(catalogue)}")
         return self
 
+    @model_validator(mode="after")
+    def _matches_its_scope(self) -> Rule:
+        for part in PARTS:
+            if part in self.match.model_fields_set and part not in parts_of(self.scope):
+                raise ValueError(
+                    f"match.{part}: a rule of the scope {self.scope} has no {part}; choose a scope "
+                    "that has, or leave it out"
+                )
+        return self
+
 
 class ThresholdRule(Rule):
     """Fires while a value is below or above a limit and its n is at least ``min_n``.
@@ -99,8 +103,8 @@ class ThresholdRule(Rule):
     """
 
     kind: Literal["threshold"]
-    below: float | None = None
-    above: float | None = None
+    below: Limit | None = None
+    above: Limit | None = None
     min_n: Annotated[int, Field(ge=0)] = 0
     hysteresis: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -108,6 +112,16 @@ class ThresholdRule(Rule):
     def _one_limit(self) -> ThresholdRule:
         if (self.below is None) == (self.above is None):
             raise ValueError("give exactly one of below and above")
+        return self
+
+    @model_validator(mode="after")
+    def _is_no_limit_to_grow_past(self, info: ValidationInfo) -> ThresholdRule:
+        kpi = catalogue_of(info)[self.kpi]
+        if self.below is not None and kpi.volume and self.window in GROWING:
+            raise ValueError(
+                f"window: {self.kpi} of {self.window} begins small each day and grows, so it would "
+                "be below the limit every night; use a window of a fixed length, such as 24h"
+            )
         return self
 
 
@@ -118,7 +132,13 @@ class AbsenceRule(Rule):
 
     @model_validator(mode="after")
     def _names_scopes(self) -> AbsenceRule:
-        if not self.match.named(self.scope):
+        patterns = [
+            name
+            for part in parts_of(self.scope)
+            for name in getattr(self.match, part)
+            if is_pattern(name)
+        ]
+        if patterns or not self.match.named(self.scope):
             raise ValueError(
                 "match: an absence rule must name its campaigns or channels outright, "
                 "because what is absent cannot be found by a pattern"
@@ -133,6 +153,8 @@ class RuleBook(BaseModel):
     """The content of a file of rules; names are unique."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    IDENTITIES: ClassVar[dict[str, tuple[str, ...]]] = {"rules": ("name",)}
 
     rules: tuple[AnyRule, ...] = ()
 

@@ -66,6 +66,8 @@ WINDOWS: Final = (
     Window(SO_FAR, QUARTER_MS),
 )
 
+GROWING: Final = frozenset(window.name for window in WINDOWS if window.length_ms is None)
+"""The windows that grow during a business day, and lose a whole day, or nothing, at its end."""
 SHOWN_WINDOWS: Final[tuple[ShownWindow, ...]] = (*(window.name for window in WINDOWS), STAGE)
 """The names of all windows that are shown and exported, the stage last."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -89,6 +90,7 @@ def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) 
         where = f"line {mark.line + 1}" if mark is not None else "file"
         why = getattr(error, "problem", None) or "is not YAML"
         raise ConfigError(source=str(path), where=where, why=str(why)) from None
+    _refuse_repeats(root, model, source=str(path))
     try:
         context = {} if catalogue is None else {"catalogue": catalogue}
         return model.model_validate(data if data is not None else {}, context=context)
@@ -98,6 +100,63 @@ def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) 
         raise ConfigError(
             source=str(path), where=f"line {line}: {key or 'file'}", why=first["msg"]
         ) from None
+
+
+def _refuse_repeats(root: yaml.Node | None, model: type[BaseModel], *, source: str) -> None:
+    """Refuse a key that a mapping has twice, and an entry that a list has twice.
+
+    Raises:
+        ConfigError: there is one; it names both lines.
+    """
+    for node in _nodes(root):
+        if isinstance(node, yaml.MappingNode):
+            keys = [(key.value, key) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            _refuse_repeated(keys, what="key", source=source)
+    identities = getattr(model, "IDENTITIES", {})
+    entries = root.value if isinstance(root, yaml.MappingNode) else ()
+    for key, listed in entries:
+        identity = identities.get(key.value)
+        if identity is None or not isinstance(listed, yaml.SequenceNode):
+            continue
+        named = []
+        for entry in listed.value:
+            fields = dict(_scalars(entry))
+            if all(name in fields for name in identity):
+                named.append((" ".join(fields[name] for name in identity), entry))
+        _refuse_repeated(named, what=f"{key.value}: {' and '.join(identity)}", source=source)
+
+
+def _refuse_repeated(named: Iterable[tuple[str, yaml.Node]], *, what: str, source: str) -> None:
+    lines: dict[str, int] = {}
+    for name, node in named:
+        line = node.start_mark.line + 1
+        first = lines.setdefault(name, line)
+        if first != line:
+            raise ConfigError(
+                source=source,
+                where=f"line {line}",
+                why=f"{what} {name!r} is given already, in line {first}; leave one of them out",
+            )
+
+
+def _scalars(node: yaml.Node) -> Iterator[tuple[str, str]]:
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if isinstance(value, yaml.ScalarNode):
+            yield key.value, value.value
+
+
+def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
+    """Yield a node and all nodes below it."""
+    if root is None:
+        return
+    yield root
+    if isinstance(root, yaml.MappingNode):
+        for pair in root.value:
+            for node in pair:
+                yield from _nodes(node)
+    elif isinstance(root, yaml.SequenceNode):
+        for node in root.value:
+            yield from _nodes(node)
 
 
 def _find(root: yaml.Node | None, location: tuple[int | str, ...]) -> tuple[str, int]:

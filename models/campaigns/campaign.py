@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -171,6 +171,8 @@ class CampaignBook(BaseModel):
     """The content of a file of campaigns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    IDENTITIES: ClassVar[dict[str, tuple[str, ...]]] = {"campaigns": ("id",)}
 
     campaigns: tuple[Campaign, ...] = ()
 

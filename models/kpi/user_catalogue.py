@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue, Kpi
 from models.kpi.formula import Coefficient
+from models.patterns import matches
 from models.scope import SCOPE_KINDS, ScopeKind
 from models.window import SHOWN_WINDOWS, ShownWindow
 
@@ -60,6 +60,8 @@ class KpiBook(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    IDENTITIES: ClassVar[dict[str, tuple[str, ...]]] = {"kpis": ("name",)}
+
     kpis: tuple[Kpi, ...] = ()
     export: tuple[ExportRule, ...] = DEFAULT_EXPORT
     top_campaigns: Annotated[int, Field(ge=1)] = 100
@@ -89,9 +91,7 @@ class KpiBook(BaseModel):
         matching = [
             rule.extras
             for rule in self.export
-            if scope in rule.scopes
-            and window in rule.windows
-            and any(fnmatchcase(kpi, pattern) for pattern in rule.kpis)
+            if scope in rule.scopes and window in rule.windows and matches(kpi, rule.kpis)
         ]
         return frozenset().union(*matching) if matching else None
 

@@ -17,7 +17,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,6 +40,8 @@ class RateBook(BaseModel):
     """The content of a file of rates."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    IDENTITIES: ClassVar[dict[str, tuple[str, ...]]] = {"rates": ("currency", "date")}
 
     rates: tuple[Rate, ...] = ()
 

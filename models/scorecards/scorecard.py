@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +26,7 @@ from pydantic import (
 )
 
 from models.kpi.definition import Catalogue
+from models.patterns import is_pattern, matches
 from models.scope import NO_CAMPAIGN, NO_CHANNEL, OTHER_CAMPAIGNS, UNKNOWN_CAMPAIGN, Scope
 from models.scorecards.ahp import Priorities, parse_judgement, weigh_judgements
 from models.scorecards.indicator import Indicator, Weight, hint
@@ -82,7 +82,7 @@ class Scorecard(BaseModel):
     Args:
         owner: the team or person who is responsible.
         scope: the kind of scope that it is about.
-        match: shell patterns of names, such as those of campaigns.
+        match: patterns of names, such as those of campaigns.
         window: the window whose values are scored.
         dimensions: the groups of indicators.
         judgements: pairwise judgements ``a/b`` of the dimensions, instead of their weights.
@@ -186,13 +186,9 @@ class Scorecard(BaseModel):
         """
         if self.scope == "all":
             return (Scope("all"),)
-        outright = {one for one in self.match if not any(sign in one for sign in "*?[")}
+        outright = {one for one in self.match if not is_pattern(one)}
         names = {scope.labels[self.scope] for scope in present if scope.kind == self.scope}
-        matched = {
-            name
-            for name in names - _NOBODY
-            if any(fnmatchcase(name, pattern) for pattern in self.match)
-        }
+        matched = {name for name in names - _NOBODY if matches(name, self.match)}
         return tuple(
             Scope("all")._replace(kind=self.scope, **{self.scope: name})
             for name in sorted(outright | matched)
@@ -216,6 +212,8 @@ class ScorecardBook(BaseModel):
     """The content of a file of scorecards; names are unique."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    IDENTITIES: ClassVar[dict[str, tuple[str, ...]]] = {"scorecards": ("name",)}
 
     scorecards: Annotated[tuple[Scorecard, ...], AfterValidator(_unique)] = ()
 

@@ -17,7 +17,6 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -27,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.campaigns.campaign import Campaign
 from models.events import KIND_OF_TYPE, SOURCE_KINDS, events_of, type_of
+from models.patterns import matches
 from streams import config
 from streams.errors import FeedError
 from streams.operations.synthetic import FeedRecord
@@ -63,7 +63,7 @@ class TimeColumn(BaseModel):
 class EventMapping(BaseModel):
     """Turns rows whose columns match into events of one type.
 
-    ``when`` maps columns to patterns of fnmatch, of which one must match; all columns must
+    ``when`` maps columns to patterns (`models.patterns`), of which one must match; all columns must
     match. ``fields`` are templates: ``{column}`` is the row's value, ``{row}`` its number from 1,
     ``{file}`` the file's name without its ending.
     """
@@ -77,10 +77,7 @@ class EventMapping(BaseModel):
     def matches(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row becomes this event."""
         return all(
-            any(
-                fnmatchcase(str(row.get(column, "")), pattern)
-                for pattern in ([patterns] if isinstance(patterns, str) else patterns)
-            )
+            matches(str(row.get(column, "")), [patterns] if isinstance(patterns, str) else patterns)
             for column, patterns in self.when.items()
         )
 

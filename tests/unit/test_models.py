@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from models.aggregates import hyperloglog
 from models.aggregates.distinct_users import EXACT_LIMIT, Distinct, hash_user
-from models.alerts import RuleBook
+from models.alerts import Match, RuleBook
 from models.money.amounts import MoneyError, to_units
+from models.patterns import matches
 from models.scope import Scope
 from models.window import BusinessDay, Window, first_end_after, start_of_window
 
@@ -151,6 +152,10 @@ def test_a_business_day_may_start_in_the_morning() -> None:
     assert day.end_of(ms("2026-06-18T03:00:00+08:00")) == ms("2026-06-18T04:00:00+08:00")
 
 
+ABOVE = {"kind": "threshold", "kpi": "clicks", "above": 1}
+ABSENT = {"kind": "absence", "kpi": "clicks", "scope": "campaign"}
+
+
 @pytest.mark.parametrize(
     ("rule", "why"),
     [
@@ -168,11 +173,56 @@ def test_a_business_day_may_start_in_the_morning() -> None:
             "outright",
         ),
         ({"kind": "threshold", "kpi": "clicks", "above": 1, "typo": 3}, "typo"),
+        ({**ABSENT, "match": {"campaign": ["c1", "618-*"]}}, "outright"),
+        ({**ABOVE, "scope": "campaign", "match": {"channel": ["search"]}}, "match.channel: a rule"),
+        ({**ABOVE, "match": {"campaign": ["c1"]}}, "match.campaign: a rule of the scope all"),
+        ({**ABOVE, "scope": "campaign", "match": {"campaign": []}}, "at least 1 item"),
+        ({**ABOVE, "above": float("nan")}, "finite number"),
+        ({**ABOVE, "above": float("inf")}, "finite number"),
+        *(
+            ({"kind": "threshold", "kpi": kpi, "below": 100, "window": window}, "every night")
+            for kpi in ("orders", "revenue_gross", "unique_visitors")
+            for window in ("day", "week", "month", "so_far")
+        ),
     ],
 )
 def test_a_rule_that_can_not_work_is_refused(rule: dict[str, object], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         RuleBook.model_validate({"rules": [{"name": "r", **rule}]})
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"kpi": "conversion_rate", "below": 0.02, "window": "day"},
+        {"kpi": "orders", "below": 100, "window": "24h"},
+        {"kpi": "orders", "above": 100, "window": "day"},
+    ],
+)
+def test_rules_on_growing_windows(rule: dict[str, object]) -> None:
+    """Only lower limits of what grows with its window are refused."""
+    RuleBook.model_validate({"rules": [{"name": "r", "kind": "threshold", **rule}]})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matched"),
+    [
+        ("[Search] Brand", "[Search] Brand", True),
+        ("[Search] Brand", "S Brand", False),
+        ("[Search]*", "[Search] Brand", True),
+        ("[Search]*", "Search", False),
+        ("618-?", "618-a", True),
+        ("618-?", "618-", False),
+        ("a.c", "abc", False),
+        ("*", "two\nlines", True),
+    ],
+)
+def test_patterns(pattern: str, name: str, matched: bool) -> None:
+    """A star is any text, a question mark any character, and the rest is itself."""
+    assert matches(name, [pattern]) is matched
+    match = Match(campaign=(pattern,))
+    assert match.matches(Scope("campaign", name)) is matched
+    assert (match.named("campaign") != ()) is ("*" not in pattern and "?" not in pattern)
 
 
 def test_a_scope_names_itself() -> None:

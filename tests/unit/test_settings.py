@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,15 @@ rules:
         (RULES.replace("    kpi: magic\n", ""), r"line 6: rules\[1\].kpi: Field required"),
         ("rules: [", "line 1|line 2"),
         ("rules: 5", "line 1: rules"),
+        (
+            RULES.replace("above: 1\n", "above: 1\n    above: 2\n", 1),
+            "line 6: key 'above' is given",
+        ),
+        (
+            RULES.replace("magic", "clicks").replace("second", "ok"),
+            "line 6: rules: name 'ok' is given already, in line 2",
+        ),
+        ("rules: []\nrules: []\n", "line 2: key 'rules' is given already, in line 1"),
     ],
 )
 def test_a_wrong_file_names_line_and_key(tmp_path: Path, text: str, where: str) -> None:
@@ -106,6 +116,27 @@ def test_a_wrong_file_names_line_and_key(tmp_path: Path, text: str, where: str) 
     with pytest.raises(ConfigError, match=where) as caught:
         config.load_rules(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (config.load_campaigns, "campaigns:\n  - {id: c1, name: A}\n  - {id: c1, name: B}\n"),
+        (
+            config.load_rates,
+            "rates:\n  - {currency: USD, date: 2026-01-01, rate: 7}\n"
+            "  - {currency: USD, date: 2026-01-01, rate: 8}\n",
+        ),
+    ],
+)
+def test_repeated_entry(read: Callable[[Path], object], text: str, tmp_path: Path) -> None:
+    """A campaign or rate that is given twice is refused with both lines."""
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="line 3: .* is given already, in line 2"):
+        read(path)
+    path.write_text(text.rsplit("  - ", 1)[0])
+    assert read(path)
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
