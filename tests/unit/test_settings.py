@@ -133,7 +133,7 @@ def test_repeated_entry(read: Callable[[Path], object], text: str, tmp_path: Pat
     """A campaign or rate that is given twice is refused with both lines."""
     path = tmp_path / "file.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="line 3: .* is given already, in line 2"):
+    with pytest.raises(ConfigError, match=r"line 3: .* is given already, in line 2"):
         read(path)
     path.write_text(text.rsplit("  - ", 1)[0])
     assert read(path)
