@@ -15,6 +15,19 @@ from models.window import GROWING, WindowName
 
 Severity = Literal["info", "warning", "critical"]
 Category = Literal["kpi", "data_health"]
+NoData = Literal["keep", "resolve", "fire"]
+Ended = Literal[
+    "recovered",
+    "not_long_enough",
+    "not_judged",
+    "no_data",
+    "campaign_over",
+    "rule_removed",
+    "rule_changed",
+]
+"""Why an alert ended: its rule holds again; it was pending and did not last for ``for``; it was
+pending and a window could not be judged; it had no data for long; its campaign does not run; its
+rule was removed, or is about something else now."""
 Patterns = Annotated[tuple[str, ...], Field(min_length=1)]
 Limit = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -56,7 +69,9 @@ class Rule(BaseModel):
     """The fields of every rule. Durations are in s of event time.
 
     ``for`` is how long an alert is pending before it fires; ``keep_firing_for`` is how long it
-    still fires once its reason is gone.
+    still fires once its reason is gone. ``no_data`` is what becomes of an alert whose value is
+    absent, or rests on fewer than ``min_n``: it stays as it is for up to a day, resolves, or the
+    rule counts as broken.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -68,11 +83,20 @@ class Rule(BaseModel):
     window: WindowName = "5m"
     for_s: Annotated[int, Field(alias="for", ge=0)] = 0
     keep_firing_for_s: Annotated[int, Field(alias="keep_firing_for", ge=0)] = 0
+    no_data: NoData = "keep"
     severity: Severity = "warning"
     owner: str = ""
     summary_en: str = ""
     summary_zh: str = ""
     next_step: str = ""
+
+    def is_about(self, alert: Alert) -> bool:
+        """Return whether an alert is one of this rule as it is now."""
+        return (self.kpi, self.window, self.scope) == (
+            alert.kpi,
+            alert.window,
+            alert.scope.kind,
+        ) and self.match.matches(alert.scope)
 
     @model_validator(mode="after")
     def _kpi_is_known(self, info: ValidationInfo) -> Rule:
@@ -131,6 +155,12 @@ class AbsenceRule(Rule):
     kind: Literal["absence"]
 
     @model_validator(mode="after")
+    def _is_about_no_data(self) -> AbsenceRule:
+        if "no_data" in self.model_fields_set:
+            raise ValueError("no_data: an absence rule fires on no data; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _names_scopes(self) -> AbsenceRule:
         patterns = [
             name
@@ -186,7 +216,8 @@ class Alert(BaseModel):
 
     Times are event time in ms. There is at most one alert for a rule and scope at a time.
     ``value`` is the newest value, ``fired_value`` the one on which the alert fired. ``correction``
-    is None until late data changes the latter.
+    is None until late data changes the latter. ``no_data_since_ms`` is since when there is no value
+    that could be judged, None if there is one. ``ended`` is why a resolved alert ended.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -208,6 +239,8 @@ class Alert(BaseModel):
     fired_value: float | None = None
     correction: Correction | None = None
     resolved_at_ms: int | None = None
+    ended: Ended | None = None
+    no_data_since_ms: int | None = None
     updated_ms: int
     inhibited: bool = False
     owner: str = ""

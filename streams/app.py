@@ -225,7 +225,7 @@ def build(settings: Settings) -> Monitor:
     if settings.alertmanager is not None:
         delivery = AlertmanagerDelivery(
             settings.alertmanager,
-            page_url=lambda: web.url,
+            page_url=lambda: settings.public_url or web.url,
             alerts=lambda: _alerts(engine, settings),
             now_ms=engine.clock.now_ms,
         )

@@ -169,6 +169,8 @@ class Settings(BaseSettings):
     """Largest number of exported KPI series, comparisons included."""
     alertmanager: str | None = None
     """URL of Alertmanager, e.g. http://127.0.0.1:9093."""
+    public_url: str | None = None
+    """URL of the live page as people reach it, for links in alerts; None for the worker's own."""
     grafana: str = "http://127.0.0.1:3000"
     """URL of Grafana, for ``kpi-monitor boards``."""
     grafana_token: SecretStr = SecretStr("")

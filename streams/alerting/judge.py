@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -16,14 +17,15 @@ from models.alerts import (
     AlertState,
     AnyRule,
     Correction,
+    Ended,
     RuleBook,
     alert_id,
 )
 from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
-from models.kpi.definition import Catalogue, Kpi, KpiValue
+from models.kpi.definition import Catalogue, KpiValue
 from models.scope import ALL, Scope, ScopeKind
-from models.window import ShownWindow, WindowName
+from models.window import DAY_MS, ShownWindow, WindowName
 from streams.alerting.health import HEALTH_RULES, HOLDING, HealthRule
 from streams.alerting.health import judge as judge_health
 from streams.alerting.machine import Standing, step
@@ -35,9 +37,20 @@ RESOLVED_KEPT = 20
 """Number of resolved alerts that stay in view."""
 SCOPES_A_STEP = 200
 """Scopes that one rule judges in one step, 1 to 2 ms."""
+NO_DATA_KEPT_MS = DAY_MS
+"""Event time for which an alert without data stays as it is."""
 _HOLDING_ALERTS = [alert_id(rule, ALL) for rule in HOLDING]
 
 _alerts = TypeAdapter(list[tuple[Alert, int | None]])
+
+
+class _Judgement(NamedTuple):
+    """A verdict, the value that it is about, since when there is none, and why an alert ends."""
+
+    verdict: Verdict
+    value: KpiValue | None
+    no_data_since_ms: int | None = None
+    ended: Ended = "recovered"
 
 
 class AlertJudge:
@@ -83,7 +96,7 @@ class AlertJudge:
         yield
         for rule in rules:
             if not evaluation.complete_for(self._catalogue[rule.kpi]):
-                self._forget_pending(rule)
+                self._forget_pending(rule, at_ms=evaluation.end_ms)
                 continue
             for scopes in in_groups(
                 self._scopes(rule, evaluation, scopes_of[rule.scope]), of=SCOPES_A_STEP
@@ -93,11 +106,12 @@ class AlertJudge:
                     self._judge(rule, scope, value, evaluation)
                 yield
 
-    def _forget_pending(self, rule: AnyRule) -> None:
+    def _forget_pending(self, rule: AnyRule, *, at_ms: int) -> None:
         """Drop a rule's pending alerts, so that ``for`` begins again after an incomplete window."""
         for key, (alert, _) in list(self._open.items()):
             if alert.rule == rule.name and alert.state is AlertState.PENDING:
                 del self._open[key]
+                self._changes.append(_ended(alert, "not_judged", at_ms=at_ms))
 
     def _scopes(
         self, rule: AnyRule, evaluation: Evaluation, of_its_kind: Iterable[Scope]
@@ -105,13 +119,15 @@ class AlertJudge:
         if isinstance(rule, AbsenceRule):
             return rule.match.named(rule.scope)
         present = filter(rule.match.matches, of_its_kind)
-        # Open alerts whose scope is gone have no value, and must be judged to resolve.
+        # Scopes of open alerts are judged also if they had no event on that business day.
         gone = [
             alert.scope
             for alert, _ in self._open.values()
             if alert.rule == rule.name and alert.scope not in evaluation.values
         ]
-        return [*present, *gone]
+        if rule.no_data == "fire":
+            gone += [one for one in rule.match.named(rule.scope) if one not in evaluation.values]
+        return [*present, *dict.fromkeys(gone)]
 
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
         """Return whether an alert fired on that window: late data may change its evidence."""
@@ -140,7 +156,7 @@ class AlertJudge:
             correction = Correction(
                 value=value,
                 n=0 if shown is None else shown.n,
-                holds=self._verdict(rule, self._catalogue[rule.kpi], shown, alert.scope, evaluation)
+                holds=self._judgement(rule, shown, alert, alert.scope, evaluation).verdict
                 is not Verdict.BROKEN,
             )
             self._replace(alert, alert.model_copy(update={"correction": correction}))
@@ -164,9 +180,10 @@ class AlertJudge:
     ) -> None:
         at_ms = evaluation.end_ms
         kpi = self._catalogue[rule.kpi]
-        verdict = self._verdict(rule, kpi, value, scope, evaluation)
         key = alert_id(rule.name, scope)
         before = self._open[key][0] if key in self._open else None
+        judgement = self._judgement(rule, value, before, scope, evaluation)
+        value = judgement.value
 
         def describe(standing: Standing) -> Alert:
             return Alert(
@@ -186,6 +203,7 @@ class AlertJudge:
                 fired_value=_fired_value(standing, before, value, at_ms=at_ms),
                 correction=None if before is None else before.correction,
                 resolved_at_ms=standing.resolved_at_ms,
+                no_data_since_ms=judgement.no_data_since_ms,
                 updated_ms=at_ms,
                 owner=rule.owner,
                 summary_en=rule.summary_en or f"{rule.kpi} breaks {rule.name}",
@@ -195,35 +213,62 @@ class AlertJudge:
 
         self._move(
             key,
-            verdict,
+            judgement.verdict,
             at_ms=at_ms,
             for_ms=rule.for_s * 1000,
             keep_firing_for_ms=rule.keep_firing_for_s * 1000,
             describe=describe,
+            ended=judgement.ended,
         )
 
-    def _verdict(
+    def _judgement(
         self,
         rule: AnyRule,
-        kpi: Kpi,
         shown: KpiValue | None,
+        before: Alert | None,
         scope: Scope,
         evaluation: Evaluation,
-    ) -> Verdict:
+    ) -> _Judgement:
+        """Judge a value by a rule.
+
+        A scope without an event that day has no values. By a rule about too few events, its value
+        is then 0: nothing came.
+
+        Args:
+            rule: the rule.
+            shown: the value; None if the KPI is absent.
+            before: the alert of the rule and scope, if there is one.
+            scope: the scope of the value.
+            evaluation: the closed window.
+        """
+        about_too_little = isinstance(rule, AbsenceRule) or (
+            rule.below is not None and self._catalogue[rule.kpi].volume
+        )
+        gone = scope not in evaluation.values
+        campaign = self._campaign_of(scope.campaign)
+        if (
+            (about_too_little or gone)
+            and campaign is not None
+            and not campaign.runs(evaluation.start_ms, evaluation.end_ms)
+        ):
+            return _Judgement(Verdict.HOLDS, shown, ended="campaign_over")
+        if about_too_little and not evaluation.observed:
+            # Only a part of this window was observed, so a low count proves nothing.
+            return _Judgement(Verdict.NO_JUDGEMENT, shown)
         if isinstance(rule, AbsenceRule):
-            about_too_little = True
-        elif scope not in evaluation.values:
-            return Verdict.HOLDS
-        else:
-            about_too_little = rule.below is not None and kpi.volume
-        if about_too_little:
-            campaign = self._campaign_of(scope.campaign)
-            if campaign is not None and not campaign.runs(evaluation.start_ms, evaluation.end_ms):
-                return Verdict.HOLDS
-            if not evaluation.observed:
-                # Only a part of this window was observed, so a low count proves nothing.
-                return Verdict.NO_JUDGEMENT
-        return absence(shown) if isinstance(rule, AbsenceRule) else threshold(rule, shown)
+            return _Judgement(absence(shown), shown)
+        if about_too_little and gone:
+            shown = KpiValue(0)
+        if shown is not None and shown.n >= rule.min_n:
+            return _Judgement(threshold(rule, shown), shown)
+        since_ms = evaluation.end_ms
+        if before is not None and before.no_data_since_ms is not None:
+            since_ms = before.no_data_since_ms
+        if rule.no_data == "fire":
+            return _Judgement(Verdict.BROKEN, shown, since_ms)
+        if rule.no_data == "resolve" or evaluation.end_ms - since_ms >= NO_DATA_KEPT_MS:
+            return _Judgement(Verdict.HOLDS, shown, since_ms, "no_data")
+        return _Judgement(Verdict.NO_JUDGEMENT, shown, since_ms)
 
     @property
     def windows(self) -> frozenset[WindowName]:
@@ -258,6 +303,7 @@ class AlertJudge:
         for_ms: int,
         keep_firing_for_ms: int,
         describe: Callable[[Standing], Alert],
+        ended: Ended = "recovered",
     ) -> None:
         known = self._open.get(key)
         before = None if known is None else known[1]
@@ -265,10 +311,14 @@ class AlertJudge:
             before, verdict, at_ms=at_ms, for_ms=for_ms, keep_firing_for_ms=keep_firing_for_ms
         )
         if after is None:
-            self._open.pop(key, None)
+            if known is not None:
+                del self._open[key]
+                why: Ended = "not_judged" if verdict is Verdict.NO_JUDGEMENT else "not_long_enough"
+                self._changes.append(_ended(known[0], why, at_ms=at_ms))
             return
         alert = describe(after)
         if after.state is AlertState.RESOLVED:
+            alert = alert.model_copy(update={"ended": ended})
             self._open.pop(key, None)
             self._resolved = [*self._resolved, alert][-RESOLVED_KEPT:]
         else:
@@ -303,7 +353,7 @@ class AlertJudge:
     def take_changes(self) -> Sequence[Alert]:
         """Return the alerts that became pending, firing, resolved or corrected since the last call.
 
-        A pending alert that ends without firing is not among them.
+        A pending alert that ended without firing is resolved, without `Alert.fired_at_ms`.
         """
         changes, self._changes = self._changes, []
         return changes
@@ -314,19 +364,42 @@ class AlertJudge:
         rows += [(alert, None) for alert in self._resolved]
         return _alerts.dump_json(rows)
 
-    def restore(self, data: bytes) -> None:
-        """Restore saved alerts, without those whose rule no longer exists."""
-        names = {rule.name for rule in self._rules.rules} | {rule.name for rule in HEALTH_RULES}
+    def restore(self, data: bytes) -> bool:
+        """Restore saved alerts, and end those that are not about a rule as it is now.
+
+        Returns:
+            Whether one ended.
+        """
+        rules = {rule.name: rule for rule in self._rules.rules}
+        healths = {rule.name for rule in HEALTH_RULES}
         for alert, held_since_ms in _alerts.validate_json(data):
-            if alert.rule not in names:
-                continue
+            rule = rules.get(alert.rule)
             if alert.state is AlertState.RESOLVED:
                 self._resolved.append(alert)
-                continue
-            standing = Standing(
-                alert.state, alert.active_since_ms, alert.fired_at_ms, held_since_ms
-            )
-            self._open[alert.id] = (alert, standing)
+            elif alert.rule in healths or (rule is not None and rule.is_about(alert)):
+                standing = Standing(
+                    alert.state, alert.active_since_ms, alert.fired_at_ms, held_since_ms
+                )
+                self._open[alert.id] = (alert, standing)
+            else:
+                why: Ended = "rule_removed" if rule is None else "rule_changed"
+                over = _ended(alert, why, at_ms=alert.updated_ms)
+                self._changes.append(over)
+                if alert.state is AlertState.FIRING:
+                    self._resolved.append(over)
+        self._resolved = self._resolved[-RESOLVED_KEPT:]
+        return bool(self._changes)
+
+
+def _ended(alert: Alert, why: Ended, *, at_ms: int) -> Alert:
+    return alert.model_copy(
+        update={
+            "state": AlertState.RESOLVED,
+            "resolved_at_ms": at_ms,
+            "updated_ms": at_ms,
+            "ended": why,
+        }
+    )
 
 
 def _limit(rule: AnyRule) -> float | None:

@@ -48,6 +48,8 @@ def payload(alert: Alert, *, now_ms: int, page_url: str) -> dict[str, Any]:
         "summary_zh": alert.summary_zh,
         "evidence": evidence(alert),
         "corrected": corrected(alert),
+        "no_data": "" if alert.no_data_since_ms is None else _no_data(alert.no_data_since_ms),
+        "ended": "" if alert.ended in {None, "recovered"} else str(alert.ended),
         "next_step": alert.next_step,
     }
     ends_at_ms = alert.resolved_at_ms
@@ -88,6 +90,10 @@ def corrected(alert: Alert) -> str:
     return f"late data changed the value it fired on from {fired} to {text}: the rule {held}"
 
 
+def _no_data(since_ms: int) -> str:
+    return f"no value to judge since {_rfc3339(since_ms)} (event time)"
+
+
 def _rfc3339(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
@@ -95,8 +101,9 @@ def _rfc3339(time_ms: int) -> str:
 class AlertmanagerDelivery:
     """Sends alerts when they change, and firing ones every `REPEAT_S`.
 
-    Pending and inhibited alerts are not sent. An alert that is inhibited for longer than
-    `ENDS_AFTER_S` ends in Alertmanager, and is sent again afterwards.
+    Pending alerts are not sent, and those that begin while they are inhibited are sent afterwards.
+    One that was sent before goes on being sent while it is inhibited: it would end in Alertmanager
+    otherwise, and be new afterwards.
 
     Args:
         url: base URL of Alertmanager.
@@ -131,12 +138,14 @@ class AlertmanagerDelivery:
         return [alert for alert in alerts if self._is_due(alert, now_s)]
 
     def _is_due(self, alert: Alert, now_s: float) -> bool:
-        if alert.state is AlertState.PENDING or alert.inhibited:
+        if alert.state is AlertState.PENDING:
             return False
         sent = self._sent.get(_identity(alert))
         if sent is None:
-            # The end of an alert that was never sent while it fired is of no interest.
-            return alert.state is AlertState.FIRING
+            # A worker before this one may have sent an alert whose rule is gone. The end of any
+            # other alert that was never sent while it fired is of no interest.
+            told_before = alert.ended in {"rule_removed", "rule_changed"}
+            return told_before or (alert.state is AlertState.FIRING and not alert.inhibited)
         told, sent_at_s = sent
         if told != _told(alert):
             return True

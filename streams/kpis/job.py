@@ -137,14 +137,13 @@ class KpiJob:
         self._records_pace, self._windows_pace, self._event_pace = Pace(), Pace(), Pace()
         self._overlapping = 0
         self._letters: list[Output] = []
-        self._changed = False
         self._pending = 0
         self.windows = windows = WindowEvaluator(
             definitions, buckets=self._buckets, coverage=self._coverage
         )
         self._closing = WindowSchedule(day, self._buckets.holds)
         self._closing.restore(state.ends, state.evaluated, state.to_correct)
-        judge.restore(state.judge)
+        self._changed = judge.restore(state.judge)
         self._closer = closer = WindowCloser(
             windows, closing=self._closing, judge=judge, encode=topics.encode_values
         )

@@ -43,5 +43,5 @@ class Judge(Protocol):
     def to_bytes(self) -> bytes:
         """Return the state to save."""
 
-    def restore(self, data: bytes) -> None:
-        """Restore a saved state."""
+    def restore(self, data: bytes) -> bool:
+        """Restore a saved state; return whether alerts changed, so that it must be saved."""

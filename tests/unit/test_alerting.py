@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.alerts import Alert, AlertState, Correction, RuleBook
+from models.campaigns.campaign import Campaign
 from models.kpi.definition import KpiValue
 from models.scope import ALL, Scope
 from models.window import DAY_MS, HOUR_MS
@@ -238,14 +240,134 @@ def test_no_rule_is_judged_while_sources_are_missing() -> None:
     assert states(judge) == {"data-incomplete/all//": "firing"}
 
 
-def test_alert_of_a_gone_scope_resolves() -> None:
-    """An alert resolves when its scope has no more values."""
-    judge = JudgeAtOnce(book(scope="campaign", keep_firing_for=10), lag_limit_s=30)
+def test_too_little_of_a_gone_scope() -> None:
+    """A campaign without a click on a new day has 0 clicks: its alert fires until clicks return."""
+    judge = JudgeAtOnce(book(scope="campaign", **{"for": 30}), lag_limit_s=30)
+    judge.closed(closed(KpiValue(1, n=1), end=NOON, scope=C1))
+    for step_ms in (10_000, 20_000, 30_000):
+        judge.closed(closed(None, end=NOON + step_ms))
+    (alert,) = judge.alerts()
+    assert (alert.state, alert.value, alert.fired_at_ms) == (AlertState.FIRING, 0, NOON + 30_000)
+    judge.closed(closed(None, end=NOON + DAY_MS))
+    assert states(judge) == {"r/campaign/c1/": "firing"}
+    judge.closed(closed(KpiValue(99, n=99), end=NOON + DAY_MS + 10_000, scope=C1))
+    assert states(judge) == {"r/campaign/c1/": "resolved"}
+
+
+def test_gone_scope_of_an_ended_campaign() -> None:
+    """The alert of a campaign that is over resolves, and says why."""
+    over = Campaign(
+        id="c1",
+        starts=datetime.fromtimestamp(0, UTC),
+        ends=datetime.fromtimestamp(NOON / 1000 + 5, UTC),
+    )
+    judge = JudgeAtOnce(book(scope="campaign"), lag_limit_s=30, campaign_of=lambda _: over)
     judge.closed(closed(KpiValue(1, n=1), end=NOON, scope=C1))
     assert states(judge) == {"r/campaign/c1/": "firing"}
-    for step_ms in (10_000, 20_000):
-        judge.closed(closed(None, end=NOON + step_ms))
-    assert states(judge) == {"r/campaign/c1/": "resolved"}
+    judge.closed(closed(None, end=NOON + 10_000))
+    (alert,) = judge.alerts()
+    assert (alert.state, alert.ended) == (AlertState.RESOLVED, "campaign_over")
+
+
+@pytest.mark.parametrize(
+    ("no_data", "after_10_s", "after_a_day"),
+    [
+        ("keep", ("firing", None), ("resolved", "no_data")),
+        ("resolve", ("resolved", "no_data"), ("resolved", "no_data")),
+        ("fire", ("firing", None), ("firing", None)),
+    ],
+)
+@pytest.mark.parametrize("value", [None, KpiValue(0.5, n=3)])
+def test_no_data(
+    value: KpiValue | None,
+    no_data: str,
+    after_10_s: tuple[str, str | None],
+    after_a_day: tuple[str, str | None],
+) -> None:
+    """Without a value, or with too small an n, the rule says what becomes of the alert."""
+    rule = {"kpi": "conversion_rate", "below": 0.02, "min_n": 10, "no_data": no_data}
+    judge = JudgeAtOnce(book(**rule), lag_limit_s=30)
+    judge.closed(closed(KpiValue(0.01, n=99), end=NOON, kpi="conversion_rate"))
+    for end, expected in ((NOON + 10_000, after_10_s), (NOON + 10_000 + DAY_MS, after_a_day)):
+        judge.closed(closed(value, end=end, kpi="conversion_rate"))
+        (alert,) = judge.alerts()
+        assert (alert.state.value, alert.ended) == expected
+        assert alert.no_data_since_ms == NOON + 10_000
+    if alert.state is AlertState.FIRING:
+        judge.closed(closed(KpiValue(0.01, n=99), end=NOON + 2 * DAY_MS, kpi="conversion_rate"))
+        assert judge.alerts()[0].no_data_since_ms is None
+
+
+def test_no_data_of_a_named_scope() -> None:
+    """A rule that fires without data fires for a named campaign that nothing was heard of."""
+    rule = {"kpi": "conversion_rate", "below": 0.02, "no_data": "fire", "scope": "campaign"}
+    judge = JudgeAtOnce(book(**rule, match={"campaign": ["c1", "d*"]}), lag_limit_s=30)
+    judge.closed(closed(None, end=NOON))
+    assert states(judge) == {"r/campaign/c1/": "firing"}
+
+
+def test_end_of_a_pending_alert() -> None:
+    """A pending alert that ends is told: it did not last, or its window could not be judged."""
+    judge = JudgeAtOnce(book(**{"for": 30}), lag_limit_s=30)
+    incomplete = Evaluation("1m", NOON - 20_000, NOON + 40_000, {}, complete=False)
+    for evaluation in (
+        closed(KpiValue(1, n=1), end=NOON),
+        closed(KpiValue(99, n=99), end=NOON + 10_000),
+        closed(KpiValue(1, n=1), end=NOON + 20_000),
+        incomplete,
+    ):
+        judge.closed(evaluation)
+    told = [(one.state.value, one.ended, one.fired_at_ms) for one in judge.take_changes()]
+    assert told == [
+        ("pending", None, None),
+        ("resolved", "not_long_enough", None),
+        ("pending", None, None),
+        ("resolved", "not_judged", None),
+    ]
+    assert not judge.alerts()
+
+
+RULE: dict[str, Any] = {"scope": "campaign", "match": {"campaign": ["c*"]}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "ended"),
+    [
+        ({}, None),
+        ({"below": 5}, None),
+        ({"for": 600}, None),
+        ({"severity": "info"}, None),
+        ({"keep_firing_for": 60}, None),
+        ({"match": {"campaign": ["c1"]}}, None),
+        ({"match": {"campaign": ["c2"]}}, "rule_changed"),
+        ({"scope": "campaign_channel"}, "rule_changed"),
+        ({"kpi": "visits"}, "rule_changed"),
+        ({"window": "5m"}, "rule_changed"),
+        ({"name": "another"}, "rule_removed"),
+    ],
+)
+@pytest.mark.parametrize("for_s", [0, 30])
+def test_restart(for_s: int, changed: dict[str, Any], ended: str | None) -> None:
+    """What an alert becomes when its rule changed while no worker ran: the table of docs/alerts.md.
+
+    An end is told with its reason, also of a pending alert, and is delivered if the alert fired.
+    """
+    judge = JudgeAtOnce(book(**RULE, **{"for": for_s}), lag_limit_s=30)
+    judge.closed(closed(KpiValue(1, n=1), end=NOON, scope=C1))
+    judge.take_changes()
+    again = JudgeAtOnce(book(**{**RULE, "for": for_s, **changed}), lag_limit_s=30)
+    assert again.restore(judge.to_bytes()) is (ended is not None)
+    told = [(one.id, one.state.value, one.ended) for one in again.take_changes()]
+    if ended is None:
+        assert told == []
+        assert states(again) == states(judge)
+        return
+    assert told == [("r/campaign/c1/", "resolved", ended)]
+    shown = list(again.alerts())
+    assert len(shown) == (for_s == 0)
+    for alert in shown:
+        assert due_states([(0.0, alert), (1.0, alert)]) == ["resolved", "-"]
+        assert payload(alert, now_ms=NOON, page_url="x")["annotations"]["ended"] == ended
 
 
 def test_alerts_survive_a_restart() -> None:
@@ -256,9 +378,6 @@ def test_alerts_survive_a_restart() -> None:
     again.closed(closed(KpiValue(1, n=1), end=NOON + 10_000))
     (alert,) = again.alerts()
     assert (alert.state, alert.active_since_ms) == (AlertState.FIRING, NOON)
-    renamed = JudgeAtOnce(RuleBook(), lag_limit_s=30)
-    renamed.restore(judge.to_bytes())
-    assert not renamed.alerts()
 
 
 def test_silent_source_suspends_judgement() -> None:
@@ -428,6 +547,15 @@ def test_forgotten() -> None:
     assert not delivery.due([firing], now_s=1.0)
     delivery.forget(in_view=[])
     assert delivery.due([firing], now_s=1.0) == [firing]
+
+
+def test_inhibited_alert_is_kept() -> None:
+    """An alert that was sent is sent again while it is inhibited; a new one waits."""
+    firing = alert(AlertState.FIRING)
+    held = firing.model_copy(update={"inhibited": True})
+    minutes = [(60.0 * minute, held) for minute in range(1, 4)]
+    assert due_states([(0.0, firing), *minutes, (200.0, firing)]) == ["firing"] * 5
+    assert due_states([(0.0, held), (60.0, held), (70.0, firing)]) == ["-", "-", "firing"]
 
 
 def test_unsent_alert_is_not_sent_when_resolved() -> None:

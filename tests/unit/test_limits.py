@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+import yaml
+
 from models.limits import DEAD_LETTER_SHARE, LAG_S
+from streams.alerting.health import HOLDING
 from tests.support import data
 
 
@@ -16,3 +19,11 @@ def test_rules_of_prometheus() -> None:
     assert (float(lag), float(share)) == (LAG_S.alert, DEAD_LETTER_SHARE.warning)
     assert f"more than {LAG_S.alert} seconds behind" in rules
     assert f"More than {DEAD_LETTER_SHARE.warning * 100:.0f}% of the events" in rules
+
+
+def test_alertmanager_mutes_what_is_held() -> None:
+    """Alertmanager mutes KPI alerts while those alerts fire during which no window is judged."""
+    text = (data.repository() / "deploy" / "alertmanager.yml").read_text("utf-8")
+    (rule,) = yaml.safe_load(text)["inhibit_rules"]
+    (source,) = rule["source_matchers"]
+    assert set(re.findall(r"data-[a-z-]+", source)) == HOLDING

@@ -173,6 +173,7 @@ ABSENT = {"kind": "absence", "kpi": "clicks", "scope": "campaign"}
             "outright",
         ),
         ({"kind": "threshold", "kpi": "clicks", "above": 1, "typo": 3}, "typo"),
+        ({**ABSENT, "match": {"campaign": ["c1"]}, "no_data": "keep"}, "no_data: an absence rule"),
         ({**ABSENT, "match": {"campaign": ["c1", "618-*"]}}, "outright"),
         ({**ABOVE, "scope": "campaign", "match": {"channel": ["search"]}}, "match.channel: a rule"),
         ({**ABOVE, "match": {"campaign": ["c1"]}}, "match.campaign: a rule of the scope all"),

@@ -318,6 +318,7 @@ function renderAlerts() {
       el('div', 'sum'),
       el('div', 'facts', el('span', 'since'), el('span', 'vs'), el('span', 'n')),
       el('div', 'corr'),
+      el('div', 'corr note'),
       el('div', 'next', el('b'), el('span')),
     );
     n.dataset.alert = a.id;
@@ -353,10 +354,17 @@ function renderAlerts() {
       : '/';
     put(q('vs'), `${t('value')} ${f(a.value)} ${cmp} ${t('threshold')} ${f(a.threshold)}`);
     put(q('n'), 'n = ' + int(a.n));
+    const note = a.ended && a.ended !== 'recovered'
+      ? t('e_' + a.ended)
+      : num(a.no_data_since) && a.state !== 'resolved'
+      ? t('noDataSince', clock(a.no_data_since))
+      : '';
+    show(q('note'), !!note);
+    put(q('note'), note);
     const c = a.correction;
-    show(q('corr'), !!c);
+    show(q('corr:not(.note)'), !!c);
     put(
-      q('corr'),
+      q('corr:not(.note)'),
       c
         ? t('correctedTo', f(c.from), f(c.to)) + ' – ' + t(c.holds ? 'wouldHold' : 'stillBroken')
         : '',

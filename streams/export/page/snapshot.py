@@ -329,6 +329,8 @@ def _alert(alert: Alert, catalogue: Catalogue) -> dict[str, Any]:
         "summary_zh": alert.summary_zh,
         "since": alert.active_since_ms,
         "resolved": alert.resolved_at_ms,
+        "ended": alert.ended,
+        "no_data_since": alert.no_data_since_ms,
         "value": alert.value,
         "threshold": alert.threshold,
         "n": alert.n,
