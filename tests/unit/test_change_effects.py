@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from models.aggregates import ingest_report
 from models.campaigns.campaign import Campaign
 from models.campaigns.campaign_change import KEPT, Change, Changes
+from models.events import SOURCE_KINDS
 from models.money.exchange_rates import Rate, Rates
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from streams.engine.steps import Steps, at_once
@@ -27,7 +28,6 @@ from tests.factories.times import at
 from tests.factories.views import metrics, queries, worker
 from tests.support.at_once import settled
 from tests.support.offline import (
-    KINDS,
     NOON,
     Record,
     event,
@@ -236,6 +236,6 @@ def test_expected_counts_include_changes() -> None:
     """The expected results of the fault harness count changes as events without rows."""
     feed = synthetic.Synthetic(seed=1, clicks_per_second=5)
     sent = list(feed.records(NOON, NOON + MINUTE_MS))
-    found = truth.of([one.value for one in sent if one.topic == name] for name in KINDS)
+    found = truth.of([one.value for one in sent if one.topic == name] for name in SOURCE_KINDS)
     assert (found.counted, found.broken) == (feed.truth.counted, feed.truth.broken)
     assert len(found.rows) == found.counted - 1

@@ -16,6 +16,7 @@ from models.aggregates.cell import Cell, CellWire
 from models.aggregates.distinct_users import Distinct
 from models.aggregates.ingest_report import FacetCell, PanesWire, Report, SourceStats
 from models.campaigns.campaign import Campaign
+from models.events import SOURCE_KINDS
 from models.kpi.measures import SUM_INDEX, WIDTH
 from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, SO_FAR, WINDOWS, Window
@@ -31,7 +32,6 @@ from streams.kpis.windows.window_evaluator import WindowEvaluator
 from tests.support.at_once import after, settled
 from tests.support.cells import to_wire
 from tests.support.offline import (
-    KINDS,
     NOON,
     UNUSED_POSITION,
     Path,
@@ -159,7 +159,7 @@ class Reporting:
         self.rnd = rnd
         self.at_ms = rnd.choice([*DST, NOON]) - rnd.randrange(24) * HOUR_MS
         self.now_ms = self.at_ms + 100 * DAY_MS
-        self.sources = dict.fromkeys(KINDS, (1, 0, 0))
+        self.sources = dict.fromkeys(SOURCE_KINDS, (1, 0, 0))
 
     def next(self) -> Iterator[Report]:
         """Yield one report of each topic, a while later."""
