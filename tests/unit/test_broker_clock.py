@@ -81,3 +81,17 @@ def test_outage_does_not_advance_the_watermark() -> None:
     assert mark.watermark_ms == before + 1_000
     mark.appended(back_ms + 11_000)
     assert mark.watermark_ms == EPOCH_MS - 5_000
+
+
+@given(st.integers(-60_000, 60_000), st.lists(st.integers(0, 20_000), max_size=20))
+def test_watermark_is_not_ahead_of_the_clock(ahead_ms: int, polls: list[int]) -> None:
+    """With an event stamped ahead of the broker's clock, nothing is complete before it ended."""
+    mark = Watermark(allowed_disorder_ms=5_000, idle_after_ms=5_000)
+    mark.newest_event_time = EPOCH_MS + ahead_ms
+    mark.appended(EPOCH_MS)
+    before, at_ms = mark.watermark_ms, EPOCH_MS
+    for step_ms in [0, *polls]:
+        at_ms += step_ms
+        mark.caught_up(at_ms=at_ms)
+        assert before <= mark.watermark_ms <= mark.read_up_to_ms
+        before = mark.watermark_ms
