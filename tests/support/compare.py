@@ -68,13 +68,28 @@ def published_once_closed(
     """
     before, grown_s = -1, time.monotonic()
     while True:
-        found = published(read())
-        missing = len(required - found[1])
+        ends = {(one.window, one.start, one.end) for one in map(_decode_end, read())}
+        missing = len(required - ends)
         if missing != before:
             before, grown_s = missing, time.monotonic()
         elif missing == 0 or time.monotonic() > grown_s + PUBLISHED_S:
-            return found
+            return published(read())
         time.sleep(CHECKPOINT_S)
+
+
+class _End(msgspec.Struct):
+    """The window and end of a published record; its values are not decoded."""
+
+    window: str
+    start: int
+    end: int
+
+
+_decode = msgspec.json.Decoder(_End).decode
+
+
+def _decode_end(record: Any) -> _End:
+    return _decode(record.value)
 
 
 BUYER_KPIS = frozenset(
