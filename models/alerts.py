@@ -143,8 +143,8 @@ class ThresholdRule(Rule):
         kpi = catalogue_of(info)[self.kpi]
         if self.below is not None and kpi.volume and self.window in GROWING:
             raise ValueError(
-                f"window: {self.kpi} of {self.window} begins small each day and grows, so it would "
-                "be below the limit every night; use a window of a fixed length, such as 24h"
+                f"window: {self.kpi} of {self.window} loses a day at midnight and grows, so it "
+                "would be below the limit every night; use a window of a fixed length, such as 24h"
             )
         return self
 
@@ -158,6 +158,11 @@ class AbsenceRule(Rule):
     def _is_about_no_data(self) -> AbsenceRule:
         if "no_data" in self.model_fields_set:
             raise ValueError("no_data: an absence rule fires on no data; leave it out")
+        if self.window in GROWING:
+            raise ValueError(
+                f"window: {self.window} loses a day at midnight, when it may have no events yet; "
+                "use a window of a fixed length, such as 1h"
+            )
         return self
 
     @model_validator(mode="after")
@@ -191,6 +196,9 @@ class RuleBook(BaseModel):
     @model_validator(mode="after")
     def _unique_names(self) -> RuleBook:
         names = [rule.name for rule in self.rules]
+        reserved = next((name for name in names if name.startswith("data-")), None)
+        if reserved is not None:
+            raise ValueError(f"name: {reserved!r} begins with data-, as the monitor's own rules do")
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"two rules have the name {repeated[0]!r}")

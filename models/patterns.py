@@ -5,6 +5,7 @@ Example: ``[Search] Br*`` matches ``[Search] Brand``, and not ``S Brand``: brack
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -22,5 +23,5 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = {"*": ".*", "?": "."}
-    return re.compile("".join(parts.get(one) or re.escape(one) for one in pattern), re.DOTALL)
+    # fnmatch writes expressions that do not backtrack.
+    return re.compile(fnmatch.translate(pattern.replace("[", "[[]")))

@@ -60,14 +60,13 @@ class Scope(NamedTuple):
 
 
 PARTS = ("campaign", "channel", "region", "segment")
+"""The names of a scope's parts, in the order of its fields."""
 
 
 def parts_of(kind: ScopeKind) -> tuple[str, ...]:
     """Return the parts that a kind of scope has: of ``campaign_channel``, campaign and channel."""
     return tuple(part for part in PARTS if part in kind.split("_"))
 
-
-"""The names of a scope's parts, in the order of its fields."""
 
 ALL = Scope("all")
 

@@ -130,13 +130,10 @@ def _refuse_repeated(named: Iterable[tuple[str, yaml.Node]], *, what: str, sourc
     lines: dict[str, int] = {}
     for name, node in named:
         line = node.start_mark.line + 1
-        first = lines.setdefault(name, line)
-        if first != line:
-            raise ConfigError(
-                source=source,
-                where=f"line {line}",
-                why=f"{what} {name!r} is given already, in line {first}; leave one of them out",
-            )
+        if name in lines:
+            why = f"{what} {name!r} is given already, in line {lines[name]}; leave one of them out"
+            raise ConfigError(source=source, where=f"line {line}", why=why)
+        lines[name] = line
 
 
 def _scalars(node: yaml.Node) -> Iterator[tuple[str, str]]:
@@ -146,17 +143,19 @@ def _scalars(node: yaml.Node) -> Iterator[tuple[str, str]]:
 
 
 def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
-    """Yield a node and all nodes below it."""
-    if root is None:
-        return
-    yield root
-    if isinstance(root, yaml.MappingNode):
-        for pair in root.value:
-            for node in pair:
-                yield from _nodes(node)
-    elif isinstance(root, yaml.SequenceNode):
-        for node in root.value:
-            yield from _nodes(node)
+    """Yield a node and all nodes below it, each once: aliases lead to nodes again."""
+    known: set[int] = set()
+    waiting = [] if root is None else [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in known:
+            continue
+        known.add(id(node))
+        yield node
+        if isinstance(node, yaml.MappingNode):
+            waiting.extend(one for pair in node.value for one in pair)
+        elif isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
 
 
 def _find(root: yaml.Node | None, location: tuple[int | str, ...]) -> tuple[str, int]:

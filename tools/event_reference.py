@@ -93,7 +93,8 @@ topics must have the same number of partitions. A record with another key is cou
 setting.
 
 A field may be written in more than one way and means the same: an optional field that is null is
-as if it were not there, a whole number in a field of text is text (`"order_id": 1001`), a currency
+as if it were not there, a whole number in a field of text is text
+(`"order_id": 1001`), 2.0 is a whole number, a currency
 may be in small letters, and an amount with more than 4 decimals, such as 182.45000000000002, is
 rounded half to even. Of a time, what is finer than a millisecond is cut off.
 

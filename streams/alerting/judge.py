@@ -19,6 +19,7 @@ from models.alerts import (
     Correction,
     Ended,
     RuleBook,
+    ThresholdRule,
     alert_id,
 )
 from models.campaigns.campaign import Campaign
@@ -147,17 +148,23 @@ class AlertJudge:
             fired_here = (
                 alert.window == evaluation.window and alert.fired_at_ms == evaluation.end_ms
             )
-            if rule is None or not fired_here:
+            if rule is None or not fired_here or not rule.is_about(alert):
                 continue
-            shown = evaluation.values.get(alert.scope, {}).get(rule.kpi)
+            judgement = self._judgement(
+                rule,
+                evaluation.values.get(alert.scope, {}).get(rule.kpi),
+                alert,
+                alert.scope,
+                evaluation,
+            )
+            shown = judgement.value
             value = None if shown is None else float(shown.value)
             if value == (alert.correction.value if alert.correction else alert.fired_value):
                 continue
             correction = Correction(
                 value=value,
                 n=0 if shown is None else shown.n,
-                holds=self._judgement(rule, shown, alert, alert.scope, evaluation).verdict
-                is not Verdict.BROKEN,
+                holds=judgement.verdict is not Verdict.BROKEN,
             )
             self._replace(alert, alert.model_copy(update={"correction": correction}))
 
@@ -231,8 +238,8 @@ class AlertJudge:
     ) -> _Judgement:
         """Judge a value by a rule.
 
-        A scope without an event that day has no values. By a rule about too few events, its value
-        is then 0: nothing came.
+        A KPI is absent in a scope whose inputs did not come that day. By a rule about too few
+        events, the value of an open alert, or of a scope without any event, is 0: nothing came.
 
         Args:
             rule: the rule.
@@ -245,28 +252,35 @@ class AlertJudge:
             rule.below is not None and self._catalogue[rule.kpi].volume
         )
         gone = scope not in evaluation.values
+        unjudgeable = isinstance(rule, ThresholdRule) and (shown is None or shown.n < rule.min_n)
+        doubtful = about_too_little or gone or (unjudgeable and rule.no_data == "fire")
         campaign = self._campaign_of(scope.campaign)
         if (
-            (about_too_little or gone)
+            doubtful
             and campaign is not None
             and not campaign.runs(evaluation.start_ms, evaluation.end_ms)
         ):
             return _Judgement(Verdict.HOLDS, shown, ended="campaign_over")
-        if about_too_little and not evaluation.observed:
+        if doubtful and not evaluation.observed:
             # Only a part of this window was observed, so a low count proves nothing.
             return _Judgement(Verdict.NO_JUDGEMENT, shown)
         if isinstance(rule, AbsenceRule):
             return _Judgement(absence(shown), shown)
-        if about_too_little and gone:
-            shown = KpiValue(0)
-        if shown is not None and shown.n >= rule.min_n:
+        if not unjudgeable:
             return _Judgement(threshold(rule, shown), shown)
         since_ms = evaluation.end_ms
         if before is not None and before.no_data_since_ms is not None:
             since_ms = before.no_data_since_ms
+        for_long = evaluation.end_ms - since_ms >= NO_DATA_KEPT_MS
+        if about_too_little and shown is None and (gone or before is not None):
+            # Nothing came. Of a scope that nobody has defined, nothing may come for ever.
+            named = scope in rule.match.named(rule.scope)
+            expected = not gone or campaign is not None or named
+            if not rule.min_n and (expected or not for_long):
+                return _Judgement(threshold(rule, KpiValue(0)), KpiValue(0), since_ms)
         if rule.no_data == "fire":
             return _Judgement(Verdict.BROKEN, shown, since_ms)
-        if rule.no_data == "resolve" or evaluation.end_ms - since_ms >= NO_DATA_KEPT_MS:
+        if rule.no_data == "resolve" or for_long:
             return _Judgement(Verdict.HOLDS, shown, since_ms, "no_data")
         return _Judgement(Verdict.NO_JUDGEMENT, shown, since_ms)
 
@@ -313,8 +327,11 @@ class AlertJudge:
         if after is None:
             if known is not None:
                 del self._open[key]
-                why: Ended = "not_judged" if verdict is Verdict.NO_JUDGEMENT else "not_long_enough"
-                self._changes.append(_ended(known[0], why, at_ms=at_ms))
+                if verdict is Verdict.NO_JUDGEMENT:
+                    ended = "not_judged"
+                elif ended == "recovered":
+                    ended = "not_long_enough"
+                self._changes.append(_ended(known[0], ended, at_ms=at_ms))
             return
         alert = describe(after)
         if after.state is AlertState.RESOLVED:
@@ -376,7 +393,11 @@ class AlertJudge:
             rule = rules.get(alert.rule)
             if alert.state is AlertState.RESOLVED:
                 self._resolved.append(alert)
-            elif alert.rule in healths or (rule is not None and rule.is_about(alert)):
+            elif (
+                alert.rule in healths
+                if alert.category == "data_health"
+                else rule is not None and rule.is_about(alert)
+            ):
                 standing = Standing(
                     alert.state, alert.active_since_ms, alert.fired_at_ms, held_since_ms
                 )

@@ -101,9 +101,8 @@ def _rfc3339(time_ms: int) -> str:
 class AlertmanagerDelivery:
     """Sends alerts when they change, and firing ones every `REPEAT_S`.
 
-    Pending alerts are not sent, and those that begin while they are inhibited are sent afterwards.
-    One that was sent before goes on being sent while it is inhibited: it would end in Alertmanager
-    otherwise, and be new afterwards.
+    Pending alerts are not sent. An inhibited alert goes on being sent: it would end in Alertmanager
+    otherwise, and be new afterwards. Alertmanager's configuration mutes it.
 
     Args:
         url: base URL of Alertmanager.
@@ -135,7 +134,15 @@ class AlertmanagerDelivery:
             alerts: the alerts in view.
             now_s: broker time, in s.
         """
-        return [alert for alert in alerts if self._is_due(alert, now_s)]
+        fire = {alert.id for alert in alerts if alert.state is AlertState.FIRING}
+        due = [
+            alert
+            for alert in alerts
+            if self._is_due(alert, now_s)
+            and not (alert.id in fire and alert.ended in {"rule_removed", "rule_changed"})
+        ]
+        # Of two with the same labels, Alertmanager takes the last.
+        return sorted(due, key=lambda alert: alert.state is AlertState.FIRING)
 
     def _is_due(self, alert: Alert, now_s: float) -> bool:
         if alert.state is AlertState.PENDING:
@@ -145,7 +152,7 @@ class AlertmanagerDelivery:
             # A worker before this one may have sent an alert whose rule is gone. The end of any
             # other alert that was never sent while it fired is of no interest.
             told_before = alert.ended in {"rule_removed", "rule_changed"}
-            return told_before or (alert.state is AlertState.FIRING and not alert.inhibited)
+            return told_before or alert.state is AlertState.FIRING
         told, sent_at_s = sent
         if told != _told(alert):
             return True

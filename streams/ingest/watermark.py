@@ -5,8 +5,8 @@ was read. ``watermark_ms`` is an event time: with those records the partition is
 to it. It is the newest event time less the allowed disorder. Once the partition is read to
 its end, ``watermark_ms`` advances with the broker's clock. Time in which the broker did not
 answer is left out, because producers still hold back the events of that time. An event may be
-ahead of the broker's clock by the tolerance; ``watermark_ms`` is never ahead of ``read_up_to_ms``,
-so that no window is complete before it has ended.
+ahead of the broker's clock by the tolerance; ``watermark_ms`` stays the allowed disorder behind
+``read_up_to_ms``, so that no window is complete before it has ended.
 
 A partition that has been silent for ``idle_after_ms`` is idle and does not delay the
 frontier. The frontier compares partitions at equal ``read_up_to_ms``, so that history read
@@ -77,7 +77,7 @@ class Watermark:
             return 0
         silent_ms = self._silent_ms if self._caught_up else 0
         complete_ms = self.newest_event_time - self._allowed_disorder_ms + silent_ms
-        return min(complete_ms, self.read_up_to_ms)
+        return min(complete_ms, self.read_up_to_ms - self._allowed_disorder_ms)
 
     @property
     def idle(self) -> bool:

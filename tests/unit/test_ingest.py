@@ -83,6 +83,9 @@ def defined(**body: Any) -> dict[str, Any]:
         ("clicks", {**event(), "event_time": NOON + 3_600_000}, Reason.FAR_FUTURE),
         ("clicks", {**event(), "event_time": 10**18}, Reason.FAR_FUTURE),
         ("clicks", {**event(), "event_time": 1_000}, Reason.FAR_PAST),
+        ("clicks", {**event(), "event_time": "2023-11-14T12:60Z"}, Reason.INVALID_TIME),
+        ("clicks", {**event(), "event_time": 1.7e300}, Reason.INVALID_SHAPE),
+        ("campaigns", defined(budget={"amount": 1e30, "currency": "CNY"}), Reason.INVALID_AMOUNT),
         ("clicks", {**event(), "event_time": -5}, Reason.FAR_PAST),
         ("clicks", {**event(), "event_id": "a\0b"}, Reason.NUL_CHARACTER),
         (
@@ -139,6 +142,8 @@ ORDERS = {"order_id": "1001", "user_id": "7", "event_id": "5"}
         ("order_placed", {"items": None, "channel": None}, {"channel": ""}),
         ("spend_reported", {"channel": None, "cost": None, "amount": 2.5}, {"amount": "2.5"}),
         ("order_placed", {"order_id": 1001, "user_id": 7, "event_id": 5}, ORDERS),
+        ("order_placed", {"channel": None, "items": 2.0}, {"channel": "", "items": 2}),
+        ("click", {"channel": None, "event_time": NOON + 0.0}, {"channel": ""}),
         ("click", {"channel": 12, "region": 3}, {"channel": "12", "region": "3"}),
         ("order_placed", {"currency": " cny "}, {}),
         (

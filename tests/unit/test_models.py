@@ -174,6 +174,8 @@ ABSENT = {"kind": "absence", "kpi": "clicks", "scope": "campaign"}
         ),
         ({"kind": "threshold", "kpi": "clicks", "above": 1, "typo": 3}, "typo"),
         ({**ABSENT, "match": {"campaign": ["c1"]}, "no_data": "keep"}, "no_data: an absence rule"),
+        ({**ABSENT, "match": {"campaign": ["c1"]}, "window": "day"}, "loses a day at midnight"),
+        ({**ABOVE, "name": "data-lagging"}, "begins with data-"),
         ({**ABSENT, "match": {"campaign": ["c1", "618-*"]}}, "outright"),
         ({**ABOVE, "scope": "campaign", "match": {"channel": ["search"]}}, "match.channel: a rule"),
         ({**ABOVE, "match": {"campaign": ["c1"]}}, "match.campaign: a rule of the scope all"),
@@ -216,6 +218,7 @@ def test_rules_on_growing_windows(rule: dict[str, object]) -> None:
         ("618-?", "618-", False),
         ("a.c", "abc", False),
         ("*", "two\nlines", True),
+        ("*a*a*a*a*a*b", "a" * 5_000, False),
     ],
 )
 def test_patterns(pattern: str, name: str, matched: bool) -> None:

@@ -108,6 +108,8 @@ rules:
             "line 6: rules: name 'ok' is given already, in line 2",
         ),
         ("rules: []\nrules: []\n", "line 2: key 'rules' is given already, in line 1"),
+        (RULES.replace("above: 1", "match: {region: [a], region: [b]}", 1), "line 5: key 'region'"),
+        ("rules: &all [*all]", "line 1|rules"),
     ],
 )
 def test_a_wrong_file_names_line_and_key(tmp_path: Path, text: str, where: str) -> None:

@@ -1,8 +1,9 @@
 """Decodes the bytes of records into events; returns `Rejected` for broken ones, never raises.
 
 A record that does not have the shape of its event is decoded again more leniently, as producers
-write JSON in more than one way: an optional field that is null is left out, and a whole number in a
-field of text is text. That takes three times as long, and gives the same event.
+write JSON in more than one way: an optional field that is null is left out, a whole number in a
+field of text is text, and 2.0 is a whole number. That takes three times as long, and gives the same
+event.
 
 Example: ``{"type": "order_placed", "order_id": 1001, "channel": null, …}`` is an order with the id
 "1001", and has no channel.
@@ -24,7 +25,7 @@ from models.events import SHAPES, Event, SourceKind, events_of, type_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_LEAP_SECOND = re.compile(r":60(?=[.,Z+-]|$)[.,]?\d*")
+_LEAP_SECOND = re.compile(r"(?<=\d:\d\d):60(?=[.,Z+-]|$)[.,]?\d*")
 _untyped = msgspec.json.Decoder(float_hook=Decimal).decode
 """Decodes numbers with a point as decimals, so that amounts keep all their digits."""
 
@@ -35,6 +36,13 @@ class Rejected:
 
     reason: Reason
     detail: str
+
+
+def _converted(told: Any, *, text: bool) -> Any:
+    """Return a whole number as text in a field of text, and 2.0 as 2."""
+    if type(told) is Decimal and told.adjusted() < 18 and told == told.to_integral_value():
+        told = int(told)
+    return str(told) if text and type(told) is int else told
 
 
 class _Shape(NamedTuple):
@@ -100,7 +108,7 @@ class EventDecoder:
             body = _untyped(value)
             shape = self._shapes[body["type"]]
             told = {
-                name: str(one) if type(one) is int and name in shape.texts else one
+                name: _converted(one, text=name in shape.texts)
                 for name, one in body.items()
                 if one is not None or name not in shape.optional
             }

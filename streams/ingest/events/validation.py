@@ -119,7 +119,14 @@ def campaign_of(
         )
     told_as = msgspec.to_builtins(event, builtin_types=(Decimal,))
     if event.budget is not None:
-        told_as["budget"]["currency"] = event.budget.currency.strip().upper()
+        try:
+            units = to_units(event.budget.amount)
+        except MoneyError as error:
+            return Rejected(Reason.INVALID_AMOUNT, f"budget.amount: {error}")
+        told_as["budget"] = {
+            "amount": Decimal(units) / UNITS_PER_CURRENCY,
+            "currency": event.budget.currency.strip().upper(),
+        }
     names = ("name", "aliases", "channels", "owner", "kind", "objective", "budget")
     stages = [
         {"name": stage.name, "starts": at}
