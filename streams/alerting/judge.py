@@ -19,7 +19,6 @@ from models.alerts import (
     Correction,
     Ended,
     RuleBook,
-    ThresholdRule,
     alert_id,
 )
 from models.campaigns.campaign import Campaign
@@ -252,7 +251,8 @@ class AlertJudge:
             rule.below is not None and self._catalogue[rule.kpi].volume
         )
         gone = scope not in evaluation.values
-        unjudgeable = isinstance(rule, ThresholdRule) and (shown is None or shown.n < rule.min_n)
+        verdict = absence(shown) if isinstance(rule, AbsenceRule) else threshold(rule, shown)
+        unjudgeable = verdict is Verdict.NO_JUDGEMENT
         doubtful = about_too_little or gone or (unjudgeable and rule.no_data == "fire")
         campaign = self._campaign_of(scope.campaign)
         if (
@@ -264,10 +264,8 @@ class AlertJudge:
         if doubtful and not evaluation.observed:
             # Only a part of this window was observed, so a low count proves nothing.
             return _Judgement(Verdict.NO_JUDGEMENT, shown)
-        if isinstance(rule, AbsenceRule):
-            return _Judgement(absence(shown), shown)
-        if not unjudgeable:
-            return _Judgement(threshold(rule, shown), shown)
+        if isinstance(rule, AbsenceRule) or not unjudgeable:
+            return _Judgement(verdict, shown)
         since_ms = evaluation.end_ms
         if before is not None and before.no_data_since_ms is not None:
             since_ms = before.no_data_since_ms

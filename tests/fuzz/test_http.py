@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.window import BusinessDay
-from streams.engine.runtime.running_job import EngineStats
 from streams.export.report_queries import ReportQueries
 from streams.export.web import WebServer
-from streams.export.worker_view import WorkerView
+from tests.factories.views import worker
 from tests.support.fuzzing import edits, fuzzed
 from tests.support.offline import NOON, UNUSED_POSITION, Path, event
 
@@ -32,18 +31,7 @@ def port() -> Iterator[int]:
     path.feed([event(at=NOON, event_id="a"), event("order_placed", at=NOON + 9, event_id="b")])
     path.finish()
     path.kpis.tick(UNUSED_POSITION, now_ms=path.now_ms + 10_000)
-    view = WorkerView(
-        worker="w",
-        now_ms=NOON,
-        phase="running",
-        clock_skew_s=0.0,
-        recovery=None,
-        engine=EngineStats(),
-        sources=3,
-        kpis=path.kpis.view,
-        alerts_delivered=0,
-        delivery_failures=0,
-    )
+    view = worker(path.kpis.view)
     server = WebServer(
         lambda: view,
         host="127.0.0.1",
