@@ -40,7 +40,9 @@ appraisal, S3 on a marketing department's scorecard.
 - **n** is the number of events or users that a value is computed from. A value with a smaller n
   than **min n** is *not significant*. The topic of values and the page say so for each value, and
   the metric `kpi_min_n` has the limit.
-- **needs**: the KPI is absent, not 0, until one of these was seen on the business day.
+- **needs**: the KPI is absent, not 0, until one of these was seen on the business day. Every KPI is
+  also absent until each input of its formula came for the first time at all, in any campaign:
+  without a single order, conversion is absent, not 0 %.
 - **better** says whether more or less is better. The **outcome** of a volume is the KPI by which
   the volume should be judged: clicks that lead to no orders are no success.
 - **interval** is the method of the 95 % confidence interval: {intervals}.

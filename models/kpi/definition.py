@@ -25,7 +25,7 @@ from models.kpi.formula import (
     parse,
     parse_terms,
 )
-from models.kpi.measures import DISTRIBUTION_INDEX, SUM_INDEX, sources_of
+from models.kpi.measures import DISTRIBUTION_INDEX, SUM_INDEX, inputs_of, sources_of
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
 ShownUnit = Unit | Literal["multiple"]
@@ -129,6 +129,16 @@ class Kpi(BaseModel):
         """The kinds of source topics that it is computed from."""
         found = (sources_of(name) for name in names_in(self.parsed))
         return frozenset().union(*found)
+
+    @cached_property
+    def inputs(self) -> tuple[frozenset[str], ...]:
+        """The inputs of each measure of its formula, each once: any of a set brings the measure.
+
+        Example: conversion has ``orders`` and ``clicks``. Unique visitors have one set of both
+        ``clicks`` and ``visits``.
+        """
+        found = dict.fromkeys(map(inputs_of, names_in(self.parsed)))
+        return tuple(inputs for inputs in found if inputs)
 
     @cached_property
     def looks_back(self) -> bool:

@@ -150,6 +150,34 @@ _MEASURES: Final = (*SUMS, *USER_SETS, *DISTRIBUTIONS, *LEVELS)
 VERSION: Final = max(measure.since for measure in _MEASURES)
 """The version of the measures in the cells that this worker makes."""
 
+INPUTS: Final = (
+    *("impressions", "clicks", "visits"),
+    *("orders", "registrations", "lead_changes", "surveys"),
+    *("spend_reports", "measurements"),
+)
+"""The sums that count events. An input is connected once one of its events was counted."""
+ALL_INPUTS: Final = (1 << len(INPUTS)) - 1
+"""The bit mask of all inputs."""
+
+_INPUTS_OF: Final[dict[str, tuple[str, ...]]] = {
+    **{name: (name,) for name in INPUTS},
+    **dict.fromkeys(("page_views", "visits_paid", "dwell_ms"), ("visits",)),
+    **dict.fromkeys(("visitors_natural", "visitors_paid"), ("clicks", "visits")),
+    "reached": ("impressions",),
+    "engaged": ("registrations", "lead_changes", "surveys"),
+    **dict.fromkeys(("spend", "other_cost"), ("spend_reports",)),
+    **{measure.name: ("lead_changes",) for measure in SUMS if measure.name.startswith("lead")},
+    **{
+        measure.name: ("surveys",) for measure in SUMS if measure.name.startswith(("nps_", "csat_"))
+    },
+}
+_INPUT_OF_SOURCE: Final[dict[SourceKind, str]] = {
+    "clicks": "clicks",
+    "orders": "orders",
+    "campaigns": "measurements",
+}
+"""The input of the measures that `_INPUTS_OF` does not name."""
+
 PLANNED: Final[dict[str, str]] = {
     "budget": "the campaign's budget for advertising",
     "budget_due": "the part of the budget that is due by now, if it is spread evenly from the"
@@ -187,3 +215,18 @@ def sources_of(name: str) -> frozenset[SourceKind]:
 def known_since(name: str) -> int:
     """Return the first version of the measures that has a measure, or all parts of a union."""
     return max(_SINCE[part] for part in UNIONS.get(name, (name,)))
+
+
+def inputs_of(name: str) -> frozenset[str]:
+    """Return the inputs of a measure, or of the parts of a union: any of them brings it.
+
+    Budgets have none, since they are part of a campaign's plan. A refund has the input of its
+    order: where orders are counted and no refund is, refunds are 0.
+    """
+    if name in PLANNED:
+        return frozenset()
+    return frozenset(
+        found
+        for part in UNIONS.get(name, (name,))
+        for found in _INPUTS_OF.get(part, (_INPUT_OF_SOURCE[_SOURCE_OF[part]],))
+    )

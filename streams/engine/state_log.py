@@ -40,7 +40,7 @@ from models.aggregates.safe_decode import refusing
 from streams.engine.contracts import Output, Saved, Snapshot, SourcePartition
 from streams.errors import StateError
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Version of the stored shapes. Raise it with every change that one of two versions can't read.
 
 An older worker ignores appended fields, and a newer one takes their defaults; that needs no other

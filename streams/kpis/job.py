@@ -485,6 +485,7 @@ class KpiJob:
             judge=self.judge.to_bytes(),
             measures_version=measures.VERSION,
             measured_from_ms=observation.measured_from_ms,
+            first_inputs=coverage.first_inputs.to_wire(),
         )
         return UnwrittenSnapshot(
             segments=list(self._buckets.take_segments()),

@@ -12,6 +12,7 @@ from models.kpi.definition import KpiValue
 from models.window import WindowName
 from streams.errors import StateError
 from streams.kpis.coverage.coverage import Coverage, Sources
+from streams.kpis.coverage.first_inputs import FirstInputs
 from streams.kpis.coverage.frontier import Frontier
 from streams.kpis.coverage.gaps import Gap
 from streams.kpis.coverage.observation import NOT_OBSERVED, Observation
@@ -56,6 +57,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
         measures_version: version of the measures when the state was written. Cells of a newer
             version can't be read: such a state is refused.
         measured_from_ms: see `Observation`.
+        first_inputs: the first pane of each input.
     """
 
     frontier_ms: int
@@ -81,6 +83,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     judge: bytes
     measures_version: int
     measured_from_ms: dict[int, int]
+    first_inputs: dict[str, int]
 
     @property
     def ends(self) -> dict[WindowName, Ends]:
@@ -99,6 +102,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
         return Coverage(
             frontier=Frontier(sources.expected, frontier_ms=self.frontier_ms),
             observation=self._observation,
+            first_inputs=FirstInputs(self.first_inputs),
             seen=SeenInputs(needed, self.seen, wire_needed=self.needed),
             silences=silences,
         )
@@ -175,4 +179,5 @@ def nothing() -> KpiState:
         judge=b"[]",
         measures_version=measures.VERSION,
         measured_from_ms={},
+        first_inputs={},
     )

@@ -5,6 +5,7 @@ without code of the monitor. Money is exact integers in 1/10,000 of the currency
 calculated in chunks, so that memory stays bounded.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -677,12 +678,40 @@ NEEDED = tuple(dict.fromkeys(name for kpi in KPIS for name in kpi.needs))
 WIDTH = 8
 
 
-def _sql_kpis() -> str:
+# Kinds of entries that are made of events of another kind.
+_MADE_OF = dict.fromkeys(("refund", "refund_made", "credit", "lifetime"), "order")
+
+
+def _kinds(which: str) -> frozenset[str]:
+    """Return the kinds of events that SQL selects: ``kind = 'click' AND paid`` gives click."""
+    named = re.findall(r"kind (?:= ('\w+')|IN \(([^)]*)\))", which)
+    kinds = re.findall(r"'(\w+)'", " ".join(one or several for one, several in named))
+    return frozenset(_MADE_OF.get(kind, kind) for kind in kinds)
+
+
+def _kinds_of(kpi: _Kpi) -> list[frozenset[str]]:
+    """Return the kinds of events of each measure in the value of a KPI: any of them brings it."""
+    which = {name: sql for name, (sql, _) in (SUMS | SINGLES).items()} | USERS
+    which |= {quantile: which[of] for quantile, (of, _, _) in QUANTILES.items()}
+    return [_kinds(which[name]) for name in re.findall(r"\w+", kpi.value) if name in which]
+
+
+def _first_times(events: pl.DataFrame) -> dict[str, int]:
+    """Return the time of the first event of each kind, in ms."""
+    firsts = events.group_by("kind").agg(pl.col("event_time_ms").min())
+    return dict(firsts.iter_rows())
+
+
+def _sql_kpis(first_times: Mapping[str, int]) -> str:
     """Return a query of the KPIs of a chunk.
 
-    Windows and scopes with equal inputs share a row, which lists them.
+    Windows and scopes with equal inputs share a row, which lists them. A KPI is absent before the
+    first event of all, in any scope, of a kind that it is made of.
     """
+    kinds = sorted({kind for kpi in KPIS for some in _kinds_of(kpi) for kind in some})
+    never = 1 << 62
     made_of = ["refunds_since", "lifetimes_since"]
+    made_of += [f"end_ms > {first_times.get(kind, never)} AS came_{kind}" for kind in kinds]
     made_of += [f"seen_{name}" for name in NEEDED]
     made_of += [f"coalesce({name}, 0) AS {name}" for name in MEASURES]
     for quantile in QUANTILES:
@@ -694,7 +723,9 @@ def _sql_kpis() -> str:
     columns = []
     for kpi in KPIS:
         seen = " OR ".join(f"seen_{name}" for name in kpi.needs) or "true"
-        columns.append(f"CASE WHEN {seen} THEN {kpi.value} END")
+        came = [" OR ".join(f"came_{kind}" for kind in sorted(some)) for some in _kinds_of(kpi)]
+        present = " AND ".join(f"({condition})" for condition in (seen, *came))
+        columns.append(f"CASE WHEN {present} THEN {kpi.value} END")
         columns += [kpi.low, kpi.high, kpi.n]
         columns += [f"CAST({slack} AS DOUBLE)" for slack in kpi[-4:-1]]
         columns.append(kpi.others)
@@ -909,6 +940,7 @@ def values(
         for sql in (SQL_MACROS, SQL_SCOPED, _sql_added(), _sql_singles(), _sql_latest()):
             con.execute(sql)
         con.execute(_sql_late(customers))
+        first_times = _first_times(table)
         scopes: dict[int, tuple[str, str, str, str, str]] = {
             row[0]: row[1:] for row in con.sql("FROM scopes").fetchall()
         }
@@ -918,7 +950,7 @@ def values(
                 f" WHERE window_no >= {first} AND window_no < {last}"
             )
             con.execute(_sql_chunk())
-            rows = con.execute(_sql_kpis())
+            rows = con.execute(_sql_kpis(first_times))
             while some := rows.fetchmany(1_000):
                 for window_nos, scope_nos, *columns in some:
                     kpis = _kpis_of(columns, shared)

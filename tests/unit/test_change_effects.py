@@ -85,7 +85,7 @@ def test_the_start_of_a_campaign_is_a_change() -> None:
     watched.click(MOMENT + MINUTE_MS, user="one")
     (effect,) = watched.effects(MOMENT + HOUR_MS)
     assert (effect.change.what, effect.change.who) == ("start", "growth")
-    assert (effect.before["orders"].value, effect.after["clicks"].value) == (0, 1)
+    assert (effect.before["clicks"].value, effect.after["clicks"].value) == (0, 1)
 
 
 def test_newest_changes_are_shown_first() -> None:
@@ -187,6 +187,7 @@ def test_round_robin_order(
 
 def test_effects_are_exported_and_shown() -> None:
     watched = WatchedCampaigns(campaign(), changes=(change(MOMENT), change(MOMENT - 5, number=1)))
+    watched.path.feed([event("order_placed", at=NOON, event_id="o", campaign_id="c2")])
     watched.click(MOMENT - MINUTE_MS, user="before")
     watched.effects(MOMENT + HOUR_MS + MINUTE_MS)
     view, exports = worker(watched.path.kpis.view), queries()

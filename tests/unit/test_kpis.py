@@ -14,6 +14,7 @@ from models.alerts import Alert, RuleBook
 from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.scope import ALL, Scope
+from models.window import DAY_MS, MINUTE_MS
 from streams.engine.contracts import Position
 from streams.kpis.calculation.confidence_intervals import wilson
 from streams.kpis.coverage.frontier import Frontier
@@ -330,10 +331,44 @@ def test_absent_inputs_give_absent_kpis_not_zero() -> None:
     path.finish()
     values = path.closed[ClosedKey("1m", NOON + 10_000)]
     assert values["orders"][0] == 1
-    assert values["clicks"][0] == 0
-    for absent in ("impressions", "ctr", "spend", "cpc", "roas", "roi", "unique_visitors"):
+    for absent in (
+        "clicks",
+        "impressions",
+        "ctr",
+        "spend",
+        "cpc",
+        "roas",
+        "roi",
+        "unique_visitors",
+    ):
         assert absent not in values
     assert "conversion_rate" not in values
+
+
+def test_an_input_that_never_came_is_absent() -> None:
+    """Without a single order, conversion is absent; after the first one, of any campaign, it is 0.
+
+    It stays 0 on the next day and after a restart.
+    """
+
+    path = Path()
+    minute = iter(range(100))
+
+    def clicked(at: int) -> set[str]:
+        """Return the KPIs of c1 in the five minutes after a click at that time."""
+        path.now_ms = max(path.now_ms, at)
+        path.feed([event("click", at=at, event_id=f"c{next(minute)}")])
+        path.finish()
+        values = path.closed[ClosedKey("5m", at + 10_000, "campaign", "c1")]
+        assert values["clicks"][0] == 1
+        return {name for name in ("orders", "conversion_rate", "revenue_gross") if name in values}
+
+    assert not clicked(NOON)
+    order = event("order_placed", at=NOON + 11 * MINUTE_MS, event_id="o", campaign_id="c2")
+    path.feed([order])
+    assert clicked(NOON + 30 * MINUTE_MS) == {"orders", "conversion_rate", "revenue_gross"}
+    path.kpis = kpi_job(saved=path.saved)
+    assert clicked(NOON + DAY_MS) == {"orders", "conversion_rate", "revenue_gross"}
 
 
 def test_input_seen_earlier_that_day_is_zero() -> None:

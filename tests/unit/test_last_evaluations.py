@@ -258,7 +258,7 @@ def test_plan_read_once() -> None:
 def period(end: int, **others: Any) -> Period:
     """Return five minutes and the five before them."""
     start = end - 5 * MINUTE_MS
-    made = Period(start, end, (start - 5 * MINUTE_MS, start), 0, 6, 6)
+    made = Period(start, end, (start - 5 * MINUTE_MS, start), 0, 1, 6, 6)
     return made._replace(**others)
 
 
@@ -272,8 +272,10 @@ def test_a_minute_later() -> None:
     ]
 
 
-@pytest.mark.parametrize("other", [{"previous": None}, {"day_start": 1}, {"version": 3}])
+@pytest.mark.parametrize(
+    "other", [{"previous": None}, {"day_start": 1}, {"connected": 3}, {"version": 3}]
+)
 def test_nothing_in_common(other: dict[str, Any]) -> None:
-    """After midnight, or with a period before that was not known, all is calculated."""
+    """After midnight, or once another input came, all scopes are calculated."""
     assert period(NOON + MINUTE_MS, **other).changed_since(period(NOON)) is None
     assert period(NOON).changed_since(period(NOON + MINUTE_MS)) is None

@@ -5,7 +5,7 @@ Each formula is compiled once, when the calculator is made, into a function of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from models.aggregates import histogram
@@ -30,6 +30,7 @@ from models.kpi.formula import (
 from models.kpi.measures import (
     DISTRIBUTION_INDEX,
     DISTRIBUTIONS,
+    INPUTS,
     LEVEL_INDEX,
     MONEY,
     ORDER_CREDIT,
@@ -92,6 +93,7 @@ class KpiCalculator:
                 self._mask(kpi.needs),
                 since_of(kpi),
                 _planned(kpi),
+                [_connected_by(inputs) for inputs in kpi.inputs],
                 compute,
             )
             for kpi in catalogue.values()
@@ -116,6 +118,7 @@ class KpiCalculator:
         cell: Cell,
         *,
         inputs: int,
+        connected: int = measures.ALL_INPUTS,
         version: int = measures.VERSION,
         before: Cell | None = None,
         version_before: int = measures.VERSION,
@@ -123,13 +126,15 @@ class KpiCalculator:
     ) -> KpiValues:
         """Return the KPIs of one scope in one window, by name.
 
-        A KPI is absent, not 0, if none of the sums it needs was seen, if a part of its window
-        was measured by a version without its measures, or if it has no value, such as a
-        quotient by 0.
+        A KPI is absent, not 0, if an input of its formula never came, if none of the sums it
+        needs was seen, if a part of its window was measured by a version without its measures, or
+        if it has no value, such as a quotient by 0.
 
         Args:
             cell: the measures of the scope in the window.
             inputs: the needed sums seen that day, as `inputs_in` returns them.
+            connected: the inputs that ever came, in any scope, as `FirstInputs.connected` returns
+                them.
             version: the oldest version of the measures in cells of the window.
             before: the measures in the equal period before. None if it is not known whole: KPIs
                 that look back are then absent.
@@ -143,24 +148,35 @@ class KpiCalculator:
             numbers += [*before.sums, *before.counts()]
             since_before = version_before
         planned = tuple(map(bool, plan))
-        for name, compute in self._possible(inputs, version, since_before, planned):
+        for name, compute in self._possible(inputs, connected, version, since_before, planned):
             value = compute(cell, numbers, before or cell)
             if value is not None:
                 values[name] = value
         return values
 
     def _choose(
-        self, inputs: int, version: int, version_before: int | None, planned: tuple[bool, ...]
+        self,
+        inputs: int,
+        connected: int,
+        version: int,
+        version_before: int | None,
+        planned: tuple[bool, ...],
     ) -> list[tuple[str, _Compute]]:
         """Return the names and functions of the KPIs whose inputs, versions and budget suffice."""
         return [
             (name, compute)
-            for name, looks_back, needs, since, plans, compute in self._compiled
+            for name, looks_back, needs, since, plans, connected_by, compute in self._compiled
             if (not needs or needs & inputs)
             and since <= version
             and (not looks_back or (version_before is not None and since <= version_before))
             and all(planned[place] for place in plans)
+            and all(mask & connected for mask in connected_by)
         ]
+
+
+def _connected_by(inputs: Iterable[str]) -> int:
+    """Return the bit mask of some of `INPUTS`."""
+    return sum(1 << INPUTS.index(name) for name in inputs)
 
 
 def since_of(kpi: Kpi) -> int:

@@ -63,12 +63,15 @@ class Cells(NamedTuple):
 
     Args:
         totals: cells of the window, by scope.
+        connected: the inputs that ever came before the end, as `FirstInputs.connected` returns
+            them.
         version: the oldest version of the measures in cells of the window.
         before: cells of the equal period before, by scope; None if that is not known whole.
         version_before: the oldest version of the measures in cells of the period before.
     """
 
     totals: ScopeTotals
+    connected: int = measures.ALL_INPUTS
     version: int = measures.VERSION
     before: ScopeTotals | None = None
     version_before: int = measures.VERSION
@@ -153,6 +156,7 @@ def _evaluated(
     return evaluator.evaluate(
         cell,
         inputs=evaluator.inputs_in(cell) | seen,
+        connected=cells.connected,
         version=cells.version,
         before=before,
         version_before=cells.version_before,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from models.aggregates.ingest_report import FacetCell, Report, Waiting
 from models.events import SourceKind
 from models.window import MINUTE_MS
+from streams.kpis.coverage.first_inputs import FirstInputs
 from streams.kpis.coverage.frontier import Frontier
 from streams.kpis.coverage.observation import Observation
 from streams.kpis.coverage.seen_inputs import SeenInputs
@@ -43,6 +44,7 @@ class Coverage:
     Args:
         frontier: event time up to which all sources are complete.
         observation: since when data are whole, and where records are missing.
+        first_inputs: when each kind of event first came.
         seen: the inputs that each scope showed on each business day.
         silences: when sources were silent.
     """
@@ -52,11 +54,13 @@ class Coverage:
         *,
         frontier: Frontier,
         observation: Observation,
+        first_inputs: FirstInputs,
         seen: SeenInputs,
         silences: SilentSources,
     ) -> None:
         self.frontier = frontier
         self.observation = observation
+        self.first_inputs = first_inputs
         self.seen = seen
         self.silences = silences
         self._shares = Shares()
@@ -98,7 +102,8 @@ class Coverage:
     ) -> bool:
         """Record the inputs of a pane's cells; return whether one is new on that business day."""
         self.observation.pane_seen(pane_start, measures_version=measures_version)
-        return self.seen.record_pane(cells, day_start=day_start, pane_start=pane_start)
+        first = self.first_inputs.record_pane(cells, pane_start=pane_start)
+        return self.seen.record_pane(cells, day_start=day_start, pane_start=pane_start) or first
 
     def advance(self) -> bool:
         """Move the frontier as far as the sources allow; return whether there is one yet."""

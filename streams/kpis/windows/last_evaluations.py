@@ -17,6 +17,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import NamedTuple
 
 from models.scope import Scope
@@ -40,6 +41,7 @@ class Period(NamedTuple):
         previous: the equal period before, [start, end); None if it is not known whole.
         day_start: start of the business day of the end; the inputs seen on that day decide
             which KPIs are present.
+        connected: the inputs that ever came before the end.
         version: the oldest version of the measures in cells of the window.
         version_before: the oldest version of the measures in cells of the period before.
     """
@@ -48,6 +50,7 @@ class Period(NamedTuple):
     end: int
     previous: Span | None
     day_start: int
+    connected: int
     version: int
     version_before: int
 
@@ -56,14 +59,11 @@ class Period(NamedTuple):
 
         Returns:
             Stretches [start, end) in ms, ascending. None if all scopes must be calculated: the
-            business day or a version is another, only one of the two periods has a known period
-            before it, or one of the bounds lies before its earlier value.
+            business day, the connected inputs or a version is another, only one of the two periods
+            has a known period before it, or one of the bounds lies before its earlier value.
         """
-        if (self.day_start, self.version, self.version_before) != (
-            last.day_start,
-            last.version,
-            last.version_before,
-        ):
+        fixed = attrgetter("day_start", "connected", "version", "version_before")
+        if fixed(self) != fixed(last):
             return None
         spans = [(last.start, self.start), (last.end, self.end)]
         if self.previous is not None and last.previous is not None:

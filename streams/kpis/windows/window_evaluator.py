@@ -60,6 +60,7 @@ class WindowEvaluator:
         self._top_campaigns = definitions.top_campaigns
         self._buckets = buckets
         self._seen = coverage.seen
+        self._connected = coverage.first_inputs.connected
         self._observation = coverage.observation
         self._silences = coverage.silences
         self._last = LastEvaluations(buckets.holds)
@@ -120,6 +121,7 @@ class WindowEvaluator:
             end=end,
             previous=previous,
             day_start=self._day.start_of(end - 1),
+            connected=self._connected(end),
             version=version_at(start),
             version_before=version_at(start if previous is None else previous[0]),
         )
@@ -164,7 +166,7 @@ class WindowEvaluator:
         before = None
         if period.previous is not None:
             before = yield from self._buckets.totals(*period.previous, only=only)
-        return Cells(totals, period.version, before, period.version_before)
+        return Cells(totals, period.connected, period.version, before, period.version_before)
 
     def pane_changed(self, pane_start: int) -> None:
         """Record that the events of a pane changed."""
@@ -248,12 +250,14 @@ class WindowEvaluator:
             return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
 
         version = observation.version_at(start)
-        period = Period(start, end, None, self._day.start_of(end - 1), version, version)
+        connected = self._connected(end)
+        day_start = self._day.start_of(end - 1)
+        period = Period(start, end, None, day_start, connected, version, version)
         inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
         inputs |= yield from self._inputs(period, only=concerned)
         totals = yield from self._buckets.totals_of(campaigns, start, end)
         calculated = yield from calculate(
-            Cells(totals, version), inputs, evaluator=self._calculator
+            Cells(totals, connected, version), inputs, evaluator=self._calculator
         )
         return Evaluation(
             window=STAGE,
