@@ -198,15 +198,23 @@ class CampaignEnded(CampaignEvent, tag="campaign_ended"):
 
 
 class SpendReported(CampaignEvent, tag="spend_reported", kw_only=True):
-    """A cost of a campaign: advertising as reported by a channel, the channel itself, or labour."""
+    """A cost of a campaign: advertising as reported by a channel, the channel itself, or labour.
+
+    A cost with a ``period`` is spread evenly over it. A later report of the same campaign, channel,
+    kind of cost and period replaces the earlier one, for 35 days after the period; the one with the
+    newest ``event_time`` counts, in whatever order they come.
+    """
 
     amount: Decimal
+    """Amount of money, below 0 for a credit; rounded half to even at 4 decimals."""
     currency: str
     channel: Label = ""
     cost: Literal["ads", "channel", "labour"] = "ads"
     """Kind of cost: ``ads`` is spend, ``channel`` and ``labour`` are other costs."""
     period: str | None = None
-    """Period that the amount is for; not used yet."""
+    """Period that the amount is for: a date, a month (``2026-06``), an hour (``2026-06-18T10``), or
+    two dates or times with ``/`` between. Without a period the cost counts at the event time.
+    """
 
 
 class Measurement(CampaignEvent, tag="measurement", kw_only=True):

@@ -129,6 +129,10 @@ class BusinessDay:
         """Return the date of the business day that contains a time."""
         return self._holding(time_ms)[2]
 
+    def bounds(self, day: date) -> tuple[int, int]:
+        """Return the start and the end of the business day of a date."""
+        return self._start(day), self._start(day + timedelta(days=1))
+
     def start_before(self, time_ms: int, *, days: int) -> int:
         """Return the start of the business day ``days`` before the one that contains a time."""
         return self._start(self.date_of(time_ms) - timedelta(days=days))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from models.aggregates.cell import CellWire
+from models.aggregates.period_cost import PeriodCost
 from models.aggregates.safe_decode import refusing
 from models.kpi import measures
 from models.scope import Facet
@@ -76,6 +77,7 @@ class Report(msgspec.Struct, array_like=True, kw_only=True):
         stats: the counts of the records.
         panes: the cells.
         last_append_ms: broker time in ms of the last record.
+        costs: costs that were reported for a period. They are not in the cells.
     """
 
     topic: str
@@ -90,6 +92,7 @@ class Report(msgspec.Struct, array_like=True, kw_only=True):
     stats: SourceStats
     panes: PanesWire = {}
     last_append_ms: int = 0
+    costs: list[PeriodCost] = []
 
 
 class Waiting(msgspec.Struct, array_like=True):

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from models.aggregates import ingest_report
 from models.aggregates.distinct_users import hash_user
 from models.aggregates.ingest_report import PanesWire, Report, SourceStats
+from models.aggregates.period_cost import PeriodCost
 from models.campaigns.campaign import Campaign, Ending
 from models.campaigns.campaign_change import Change
 from models.dead_letters import Reason
@@ -37,7 +38,7 @@ from models.events import (
     type_of,
 )
 from models.money.exchange_rates import Rates
-from models.scope import UNKNOWN_CAMPAIGN
+from models.scope import NO_CHANNEL, UNKNOWN_CAMPAIGN
 from streams.engine.contracts import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime
@@ -46,7 +47,7 @@ from streams.ingest.customers.pending_checkpoint import CustomerContext, Pending
 from streams.ingest.events.decoding import EPOCH, EventDecoder, Rejected
 from streams.ingest.events.deduplication import SeenIds
 from streams.ingest.events.pane_aggregation import FOLDS, Panes
-from streams.ingest.events.validation import CARRIED, checked_time
+from streams.ingest.events.validation import CARRIED, CostOfPeriod, checked_time
 from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.watermark import Watermark
@@ -109,6 +110,7 @@ class IngestJob:
         self._decode = EventDecoder(kind, largest_bytes=rules.largest_record_bytes).decode
         self._seen = SeenIds(horizon_ms=rules.dedupe_horizon_ms)
         self._panes = Panes()
+        self._costs: list[PeriodCost] = []
         self._stats = SourceStats()
         self._outputs: list[Output] = []
         self._behind = 0
@@ -152,7 +154,8 @@ class IngestJob:
     def large(self) -> bool:
         """Whether the next report is large already: in history, few records fill many panes."""
         panes = self._panes
-        return len(panes) >= LARGE_REPORT_PANES or panes.cells >= LARGE_REPORT_CELLS
+        cells = panes.cells + len(self._costs)
+        return len(panes) >= LARGE_REPORT_PANES or cells >= LARGE_REPORT_CELLS
 
     def work(self, out_of_time: OutOfTime, *, until_whole: bool = False) -> bool:
         """Do nothing, since `apply` leaves no work behind."""
@@ -216,14 +219,18 @@ class IngestJob:
             or not newest - self._disorder_ms <= event_time <= newest
         ):
             event_time = checked_time(
-                event_time, newest=newest, appended_ms=record.timestamp, rules=self.rules
+                event_time,
+                newest=newest,
+                appended_ms=record.timestamp,
+                rules=self.rules,
+                late=kind is SpendReported and event.period is not None,
             )
             if type(event_time) is Rejected:
                 return event_time
         carried: Any = 0
         carries = CARRIED.get(kind)
         if carries is not None:
-            carried = carries(event, event_time, self.rules, self.rates)
+            carried = carries(event, event_time, record.timestamp, self.rules, self.rates)
             if type(carried) is Rejected:
                 return carried
         if not self._seen.first_time(event.event_id, event_time, seed=_SEEDS[kind]):
@@ -237,12 +244,7 @@ class IngestJob:
             owner = called = event.campaign_id
             channel = event.channel if kind is SpendReported else ""
             region = segment = ""
-            if kind is CampaignDefined:
-                self._define(carried)
-            elif kind is CampaignChanged:
-                self._record_change(event, event_time)
-            elif kind is CampaignEnded:
-                self._record_end(event, event_time)
+            self._record_campaign(event, event_time, carried)
         owner = owner.encode()
         if record.key != owner:
             self._stats.mis_keyed += 1
@@ -262,14 +264,35 @@ class IngestJob:
             )
             if kind is not Click:
                 fold = None  # Counted from the customer's log, once it is settled.
+        elif type(carried) is CostOfPeriod:
+            self._add_cost(event, event_time, carried, campaign=campaign)
+            fold = None  # Not in the cells of its event time.
         if fold is not None:
             cell = self._panes.cell(event_time, campaign, channel, region, segment)
             fold(cell, event, user, carried)
         if newest is None or event_time > newest:
             watermark.newest_event_time = event_time
-        elif event_time < newest - self._disorder_ms:
+        elif event_time < newest - self._disorder_ms and type(carried) is not CostOfPeriod:
             self._stats.late += 1
         return None
+
+    def _add_cost(
+        self, event: SpendReported, event_time: int, cost: CostOfPeriod, *, campaign: str
+    ) -> None:
+        """Add a cost of a period to the next report."""
+        self._costs.append(
+            PeriodCost(
+                campaign=campaign,
+                channel=event.channel or NO_CHANNEL,
+                measure="spend" if event.cost == "ads" else "other_cost",
+                from_ms=cost.from_ms,
+                until_ms=cost.until_ms,
+                covered_ms=cost.covered_ms,
+                units=cost.units,
+                reported_ms=event_time,
+                tie=hash_user(event.event_id.encode()),
+            )
+        )
 
     def _record_unknown(self, called: str) -> None:
         stats = self._stats
@@ -277,6 +300,16 @@ class IngestJob:
         samples = stats.unknown_samples
         if len(samples) < UNKNOWN_SAMPLES and called not in samples:
             samples.append(called)
+
+    def _record_campaign(self, event: Any, event_time: int, carried: Any) -> None:
+        """Record what an event says about a campaign itself; others say nothing about it."""
+        kind = type(event)
+        if kind is CampaignDefined:
+            self._define(carried)
+        elif kind is CampaignChanged:
+            self._record_change(event, event_time)
+        elif kind is CampaignEnded:
+            self._record_end(event, event_time)
 
     def _define(self, campaign: Campaign) -> None:
         self.campaigns.define(campaign)
@@ -360,6 +393,7 @@ class IngestJob:
         The function is called once the customers have added to the panes, if there are any.
         """
         report = self.report(panes={}, stats=self._stats)
+        report.costs, self._costs = self._costs, []
         newest = self.watermark.newest_event_time
         segments = list(self._seen.take_segments(newest_event_time=newest or 0))
         early_outputs, self._outputs = self._outputs, []

@@ -63,6 +63,7 @@ from streams.kpis.judging import Judge
 from streams.kpis.output_records import alert_outputs
 from streams.kpis.state import KpiState, pack
 from streams.kpis.storage.bucket_store import KEPT_MS, PANES_A_STEP, BucketStore, in_cells
+from streams.kpis.storage.cost_book import Outcome, changed_together
 from streams.kpis.storage.spilled_buckets import Spill
 from streams.kpis.unwritten_snapshot import UnwrittenSnapshot
 from streams.kpis.view import Health, KpiView, Progress
@@ -74,6 +75,8 @@ from streams.kpis.windows.window_closer import Encode, WindowCloser
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 from streams.kpis.windows.window_schedule import WindowSchedule
 
+COSTS_A_STEP = 100
+"""The most costs of periods recorded in one step of up to 5 ms."""
 VIEW_EVERY_MS = 300
 """Time between two views while sources are read up to now."""
 VIEW_EVERY_CATCHING_UP_MS = 2_000
@@ -343,6 +346,31 @@ class KpiJob:
                 ):
                     self._closing.inputs_changed(pane_start)
             yield
+        yield from self._take_costs(report)
+
+    def _take_costs(self, report: Report) -> Steps[None]:
+        """Record the costs of periods in a report.
+
+        They are not retracted when a report replaces another one: it covers the same records, so
+        it has the same costs, which are recorded once.
+        """
+        changed = []
+        for costs in in_groups(report.costs, of=COSTS_A_STEP):
+            for cost in costs:
+                recorded = self._buckets.record_cost(cost)
+                if recorded.outcome is Outcome.EXPIRED:
+                    self._counted.count(report.topic, "costs_expired")
+                if recorded.changed is None:
+                    continue
+                changed.append(recorded.changed)
+                for pane_start in self._coverage.record_cost(cost, day=self._day):
+                    self._closing.inputs_changed(pane_start)
+            yield
+        for start, end in changed_together(changed):
+            yield from self._closing.costs_changed(
+                start, end, frontier_ms=self._coverage.frontier.frontier_ms
+            )
+            self.windows.pane_changed(start)
 
     @property
     def _closed_ms(self) -> int:
@@ -439,6 +467,7 @@ class KpiJob:
             overlapping_reports=self._overlapping,
             uncorrected_panes=self._closing.uncorrected,
             buckets=len(self._buckets),
+            costs=self._buckets.cost_counts,
             corrections=self._closer.corrections,
         )
 

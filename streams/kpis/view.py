@@ -12,6 +12,7 @@ from models.kpi.definition import Kpi
 from models.scope import Scope
 from models.window import DAY_MS, STAGE, Reference, ShownWindow, WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues
+from streams.kpis.storage.cost_book import CostCounts
 
 HISTORY_PACE = 10.0
 """Seconds of event time closed per second of the clock; from here on, history is being read.
@@ -211,6 +212,7 @@ class KpiView:
         overlapping_reports: number of refused reports since the stage was opened.
         uncorrected_panes: number of late panes whose windows could not be corrected any more.
         buckets: number of buckets.
+        costs: number of costs of periods that are kept, and how often they were restated.
         corrections: number of corrections of closed windows since the stage was opened.
     """
 
@@ -232,6 +234,7 @@ class KpiView:
     overlapping_reports: int
     uncorrected_panes: int
     buckets: int
+    costs: CostCounts
     corrections: int = field(default=0)
 
     @property

@@ -92,6 +92,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "dwell_ms": pl.Int64,
     "metric": pl.String,
     "order_id": pl.String,
+    # Of a cost: the amount is spread evenly from event_time_ms until then.
+    "until_ms": pl.Int64,
 }
 # The columns that are enough for a frame of clicks, orders and advertising cost.
 SHORT_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -214,6 +216,10 @@ CREATE MACRO quantile_low(xs, q) AS
   at_rank(xs, greatest(0, floor(q * len(xs) - rank_margin(len(xs), q))));
 CREATE MACRO quantile_high(xs, q) AS
   at_rank(xs, least(len(xs) - 1, ceil(q * len(xs) + rank_margin(len(xs), q))));
+-- The part of a cost that is due by a time, rounded towards 0.
+CREATE MACRO due(amount, from_ms, until_ms, at_ms) AS sign(amount)::BIGINT * (
+  (abs(amount)::HUGEINT * (least(greatest(at_ms, from_ms), until_ms) - from_ms))
+  // (until_ms - from_ms))::BIGINT;
 -- Distinct users beyond 1,024 are estimated.
 CREATE MACRO sketched(users, share) AS
   CASE WHEN users > 1024 THEN share::DOUBLE ELSE 0.0::DOUBLE END;
@@ -234,8 +240,11 @@ SELECT dense_rank() OVER (ORDER BY scope, in_campaign, in_channel, in_region, in
          AS scope_no,
        scope, in_campaign, in_channel, in_region, in_segment,
        event_time_ms AS t, kind, user_id, paid, amount, count, dwell_ms, metric, nth,
-       known_ms
+       known_ms, until_ms
 FROM labelled;
+
+CREATE TABLE costs AS  -- costs of a period, each once per scope
+SELECT scope_no, t AS from_ms, until_ms, metric, amount FROM scoped WHERE kind = 'cost';
 
 CREATE TABLE scopes AS
 SELECT DISTINCT scope_no, scope, in_campaign, in_channel, in_region, in_segment FROM scoped;
@@ -286,8 +295,7 @@ def _sql_latest() -> str:
     It has for each scope and time when each measure that KPIs need last had an event.
     """
     columns = ", ".join(
-        f"max(t) FILTER ({SUMS[name][0]} AND {SUMS[name][1]} <> 0) OVER up_to_t AS {name}_t"
-        for name in NEEDED
+        f"max(t) FILTER ({_shown_by(name)}) OVER up_to_t AS {name}_t" for name in NEEDED
     )
     return f"""
 CREATE TABLE latest AS
@@ -295,6 +303,13 @@ SELECT DISTINCT scope_no, t, {columns} FROM scoped
 WINDOW up_to_t AS (PARTITION BY scope_no ORDER BY t
                    RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW);
 """
+
+
+def _shown_by(name: str) -> str:
+    """Return SQL that selects the entries which show that a measure is reported."""
+    which, adds = SUMS[name]
+    shown = f"{which} AND {adds} <> 0"
+    return f"({shown}) OR kind = 'cost_day'" if name == "spend_reports" else shown
 
 
 def _sql_chunk() -> str:
@@ -343,10 +358,20 @@ SELECT window_no, scope_no,
 FROM since GROUP BY ALL;
 
 CREATE OR REPLACE TABLE totals AS  -- of the events in [start_ms, end_ms)
-WITH summed AS (
-  SELECT window_no, scope_no, measure, sum(x) AS x
+WITH parts AS (
+  SELECT window_no, scope_no, metric,
+         due(amount, from_ms, until_ms, end_ms) - due(amount, from_ms, until_ms, start_ms) AS part
+  FROM windows JOIN costs ON from_ms < end_ms AND until_ms > start_ms),
+each AS (
+  SELECT window_no, scope_no, measure, x
   FROM windows JOIN added ON t >= start_ms AND t < end_ms AND previous_t < start_ms
-  GROUP BY ALL)
+  UNION ALL
+  SELECT window_no, scope_no,
+         if(metric = 'ads', {MEASURES.index("spend")}, {MEASURES.index("other_cost")}), part
+  FROM parts
+  UNION ALL
+  SELECT window_no, scope_no, {MEASURES.index("spend_reports")}, 1 FROM parts),
+summed AS (SELECT window_no, scope_no, measure, sum(x) AS x FROM each GROUP BY ALL)
 SELECT window_no, scope_no, {totals} FROM summed GROUP BY ALL;
 
 CREATE OR REPLACE TABLE picked AS  -- quantiles and levels of the events in [start_ms, end_ms)
@@ -698,7 +723,8 @@ def _kinds_of(kpi: _Kpi) -> list[frozenset[str]]:
 
 def _first_times(events: pl.DataFrame) -> dict[str, int]:
     """Return the time of the first event of each kind, in ms."""
-    firsts = events.group_by("kind").agg(pl.col("event_time_ms").min())
+    kinds = pl.col("kind").replace({"cost": "spend"})
+    firsts = events.group_by(kinds).agg(pl.col("event_time_ms").min())
     return dict(firsts.iter_rows())
 
 
@@ -920,7 +946,7 @@ def values(
     for window, start, end in asked:
         if window in STEP_MS and start != window_start(window, end, zone):
             raise ValueError(f"{window} window ending at {end} cannot start at {start}")
-    table = typed(events)
+    table = _with_periods(typed(events), zone)
     windows = _windows(asked, zone, compared or {})
     result: dict[Key, dict[str, Value]] = {}
     shared: dict[tuple[str, Value], Value] = {}  # equal values are stored once
@@ -958,6 +984,25 @@ def values(
                         window, _, end = asked[window_no]
                         result[window, end, *scopes[scope_no]] = kpis
     return result
+
+
+def _with_periods(events: pl.DataFrame, zone: str) -> pl.DataFrame:
+    """Return events whose costs of a period are a ``cost``, and a ``cost_day`` on each day of it.
+
+    The ``cost_day`` shows on a business day that costs are reported.
+    """
+    of_period = (pl.col("kind") == "spend") & pl.col("until_ms").is_not_null()
+    costs = events.filter(of_period).with_columns(kind=pl.lit("cost"))
+    days: list[dict[str, Any]] = []
+    for cost in costs.iter_rows(named=True):
+        at = cost["event_time_ms"]
+        while at < cost["until_ms"]:
+            days.append({**cost, "kind": "cost_day", "event_time_ms": at})
+            at = _first_moment(
+                datetime.fromtimestamp(at / 1000, ZoneInfo(zone)).date() + timedelta(days=1), zone
+            )
+    others = events.filter(~of_period.fill_null(value=False))
+    return pl.concat([others, costs, pl.DataFrame(days, schema=events.schema)])
 
 
 def _windows(asked: list[End], zone: str, compared: Compared) -> pl.DataFrame:

@@ -137,6 +137,22 @@ CORRECTIONS = Spec(
     " over the KPIs",
     counter=True,
 )
+COSTS = Spec(
+    "kpi_monitor_period_costs",
+    "Number of costs of periods that are kept: one for each campaign, channel, kind of cost and"
+    " period",
+)
+COSTS_RESTATED = Spec(
+    "kpi_monitor_period_costs_restated",
+    "Number of reports that replaced an earlier one about a cost that is kept",
+)
+COSTS_EXPIRED = Spec(
+    "kpi_monitor_period_costs_expired",
+    "Total number of costs that were left out because their period ended on a business day that is"
+    " not kept any more",
+    ("topic",),
+    counter=True,
+)
 UNCORRECTED = Spec(
     "kpi_monitor_uncorrected_panes",
     "Total number of 10 s intervals with late events of which no window could be corrected any"
@@ -551,6 +567,9 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     yield family(OVERLAPPING, [((), kpis.overlapping_reports)])
     yield family(CORRECTIONS, [((), kpis.corrections)])
     yield family(UNCORRECTED, [((), kpis.uncorrected_panes)])
+    yield family(COSTS, [((), kpis.costs.kept)])
+    yield family(COSTS_RESTATED, [((), kpis.costs.restated)])
+    yield family(COSTS_EXPIRED, by_topic("costs_expired"))
     yield family(
         ALERT,
         [

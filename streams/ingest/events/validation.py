@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 from pydantic import ValidationError
@@ -23,6 +24,8 @@ from models.events import (
 from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX, SHARES
 from models.money.amounts import UNITS_PER_CURRENCY, MoneyError, to_units
 from models.money.exchange_rates import NoRateError, Rates
+from models.window import DAY_MS, PANE_MS
+from streams.ingest.events.cost_periods import PeriodError, period_of
 from streams.ingest.events.decoding import EPOCH, Rejected, event_time_ms
 from streams.ingest.ingest_settings import IngestSettings
 
@@ -30,10 +33,26 @@ RESERVED_IDS = ("end/", "change/", "rate/")
 """Beginnings of keys in the registry topic that are no ids of campaigns."""
 EARLIEST_EVENT_TIME = 631_152_000_000
 """1990-01-01T00:00Z in ms; earlier event times are broken input."""
+RESTATED_MS = 35 * DAY_MS
+"""Costs of a period may be reported again for so long after its end, in ms of event time."""
+
+
+class CostOfPeriod(NamedTuple):
+    """A cost and its period, as `PeriodCost` has them."""
+
+    from_ms: int
+    until_ms: int
+    covered_ms: int
+    units: int
 
 
 def checked_time(
-    event_time: int | str, *, newest: int | None, appended_ms: int, rules: IngestSettings
+    event_time: int | str,
+    *,
+    newest: int | None,
+    appended_ms: int,
+    rules: IngestSettings,
+    late: bool = False,
 ) -> int | Rejected:
     """Return an event time in ms, or the reason why it is rejected.
 
@@ -45,6 +64,7 @@ def checked_time(
         newest: the newest event time of the source partition to date, in ms; None without any.
         appended_ms: broker time at which the record was appended, in ms.
         rules: the limits.
+        late: whether the event may be later than the correction horizon.
     """
     parsed = event_time_ms(event_time)
     if isinstance(parsed, Rejected):
@@ -53,31 +73,74 @@ def checked_time(
         return Rejected(Reason.FAR_FUTURE, "event_time is ahead of the broker's clock")
     if parsed < EARLIEST_EVENT_TIME:
         return Rejected(Reason.FAR_PAST, "event_time is before the year 1990")
-    late_by_ms = 0 if newest is None else newest - rules.allowed_disorder_ms - parsed
+    late_by_ms = 0 if newest is None or late else newest - rules.allowed_disorder_ms - parsed
     if late_by_ms > rules.correction_horizon_ms:
         return Rejected(Reason.TOO_LATE, f"{late_by_ms} ms late, beyond the correction horizon")
     return parsed
 
 
 def units_of(
-    event: OrderPlaced | OrderRefunded | SpendReported,
+    event: OrderPlaced | OrderRefunded,
     event_time: int,
+    _appended_ms: int,
     rules: IngestSettings,
     rates: Rates,
 ) -> int | Rejected:
     """Return an event's amount in 1/10,000 of the reporting currency, or why it is rejected."""
-    on = rules.day.date_of(event_time)
+    units = _units(event, rules.day.date_of(event_time), rates)
+    if isinstance(units, int) and units < 0:
+        return Rejected(Reason.INVALID_AMOUNT, "amount: negative")
+    return units
+
+
+def cost_of(
+    event: SpendReported,
+    event_time: int,
+    appended_ms: int,
+    rules: IngestSettings,
+    rates: Rates,
+) -> int | CostOfPeriod | Rejected:
+    """Return a cost in 1/10,000 of the reporting currency, with its period if it has one.
+
+    Its rate is that of the first day of the period.
+    """
+    if event.period is None:
+        return _units(event, rules.day.date_of(event_time), rates)
     try:
-        units = rates.to_units(event.amount, event.currency.strip().upper(), on=on)
+        from_ms, until_ms = period_of(event.period, day=rules.day)
+    except PeriodError as error:
+        return Rejected(Reason.INVALID_TIME, str(error))
+    if from_ms < EARLIEST_EVENT_TIME:
+        return Rejected(Reason.FAR_PAST, "period: begins before the year 1990")
+    covered_ms = min(until_ms, appended_ms - appended_ms % PANE_MS)
+    if covered_ms <= from_ms:
+        return Rejected(Reason.FAR_FUTURE, "period: begins after the broker's clock")
+    if event_time - until_ms > RESTATED_MS:
+        days = RESTATED_MS // DAY_MS
+        return Rejected(Reason.TOO_LATE, f"period: ended over {days} days before event_time")
+    units = _units(event, rules.day.date_of(from_ms), rates)
+    if isinstance(units, Rejected):
+        return units
+    return CostOfPeriod(from_ms, until_ms, covered_ms, units)
+
+
+def _units(
+    event: OrderPlaced | OrderRefunded | SpendReported, on: date, rates: Rates
+) -> int | Rejected:
+    try:
+        return rates.to_units(event.amount, event.currency.strip().upper(), on=on)
     except NoRateError as error:
         return Rejected(Reason.UNKNOWN_CURRENCY, str(error))
     except MoneyError as error:
         return Rejected(Reason.INVALID_AMOUNT, f"amount: {error}")
-    return units if units >= 0 else Rejected(Reason.INVALID_AMOUNT, "amount: negative")
 
 
 def figure_of(
-    event: Measurement, event_time: int, _rules: IngestSettings, _rates: Rates
+    event: Measurement,
+    event_time: int,
+    _appended_ms: int,
+    _rules: IngestSettings,
+    _rates: Rates,
 ) -> int | Rejected:
     """Return a measured figure, or the reason why it is rejected.
 
@@ -103,7 +166,11 @@ def figure_of(
 
 
 def campaign_of(
-    event: CampaignDefined, _event_time: int, _rules: IngestSettings, _rates: Rates
+    event: CampaignDefined,
+    _event_time: int,
+    _appended_ms: int,
+    _rules: IngestSettings,
+    _rates: Rates,
 ) -> Campaign | Rejected:
     """Return the campaign that an event defines, or the reason why it is rejected."""
     times: list[datetime | None] = []
@@ -153,10 +220,10 @@ def _moment(told: EventTime) -> datetime | Rejected:
         return Rejected(Reason.INVALID_TIME, "a start or end is beyond the calendar")
 
 
-CARRIED: dict[type[Event], Callable[..., int | Campaign | Rejected]] = {
+CARRIED: dict[type[Event], Callable[..., int | CostOfPeriod | Campaign | Rejected]] = {
     OrderPlaced: units_of,
     OrderRefunded: units_of,
-    SpendReported: units_of,
+    SpendReported: cost_of,
     Measurement: figure_of,
     CampaignDefined: campaign_of,
 }

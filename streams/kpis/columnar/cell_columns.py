@@ -340,6 +340,18 @@ def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> Ce
     )
 
 
+def sum_columns(rows: Integers, places: Integers, values: Integers) -> CellColumns:
+    """Return merged columns of sums only, from arrays of shape (entries,).
+
+    Args:
+        rows: the row of each entry.
+        places: the index of each entry in `models.kpi.measures.SUMS`.
+        values: the values.
+    """
+    places, values = _added((rows << _PLACE_BITS) | places, values)
+    return CellColumns(places, values, NO_USERS, {})
+
+
 def _users_of(
     users: Sequence[tuple[int, int, bytes]], sketches: Sequence[tuple[int, Registers]]
 ) -> UserColumns:

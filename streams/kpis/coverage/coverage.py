@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from models.aggregates.cell import CellWire
 from models.aggregates.ingest_report import FacetCell, Report, Waiting
+from models.aggregates.period_cost import PeriodCost
 from models.events import SourceKind
-from models.window import MINUTE_MS
+from models.kpi.measures import SUM_INDEX
+from models.window import MINUTE_MS, BusinessDay
 from streams.kpis.coverage.first_inputs import FirstInputs
 from streams.kpis.coverage.frontier import Frontier
 from streams.kpis.coverage.observation import Observation
@@ -18,6 +21,8 @@ from streams.kpis.intake.report_ledger import counts_of
 from streams.kpis.intake.shares import Shares
 from streams.kpis.view import Health
 
+_A_REPORT = tuple(int(name == "spend_reports") for name in SUM_INDEX)
+"""The sums of a cell with one report of a cost."""
 GAP_REPORTED_MS = 15 * MINUTE_MS
 """Event time for which a gap is part of the health of the data after it ended."""
 
@@ -104,6 +109,25 @@ class Coverage:
         self.observation.pane_seen(pane_start, measures_version=measures_version)
         first = self.first_inputs.record_pane(cells, pane_start=pane_start)
         return self.seen.record_pane(cells, day_start=day_start, pane_start=pane_start) or first
+
+    def record_cost(self, cost: PeriodCost, *, day: BusinessDay) -> list[int]:
+        """Record a cost of a period, which is an input of each business day of the period.
+
+        Returns:
+            The panes, by their start in ms, in which the input is new on their business day.
+        """
+        cell = FacetCell(cost.campaign, cost.channel, CellWire(list(_A_REPORT)))
+        news = []
+        at = cost.from_ms
+        while at < cost.covered_ms:
+            day_start = day.start_of(at)
+            first = self.first_inputs.record_pane([cell], pane_start=at)
+            if self.seen.knows(day_start):
+                first |= self.seen.record_pane([cell], day_start=day_start, pane_start=at)
+            if first:
+                news.append(at)
+            at = day.end_of(at)
+        return news
 
     def advance(self) -> bool:
         """Move the frontier as far as the sources allow; return whether there is one yet."""

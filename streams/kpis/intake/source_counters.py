@@ -30,6 +30,11 @@ class SourceCounters:
         """The number of records read of all topics."""
         return sum(counts.get("records", 0) for counts in self.totals.values())
 
+    def count(self, topic: str, name: str) -> None:
+        """Add one to a count of a topic."""
+        totals = self.totals.setdefault(topic, {})
+        totals[name] = totals.get(name, 0) + 1
+
     def record(self, report: Report, *, retracted: Mapping[str, int]) -> None:
         """Add the counts of a report, and subtract those of a report that it replaces.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from streams.kpis.columnar.cell_columns import CellColumns
 from streams.kpis.storage.bucket import Bucket, Segment
 from streams.kpis.storage.spilled_buckets import SpilledBuckets
 
@@ -38,6 +39,10 @@ class AllTimeBucket:
     def take(self, day: Bucket) -> None:
         """Add the cells of a business day."""
         self.bucket.add(day.columns(), at_offset=max(self.bucket.offset, day.offset))
+
+    def take_costs(self, costs: CellColumns) -> None:
+        """Add costs of periods that ended on a business day."""
+        self.bucket.add(costs, at_offset=self.bucket.offset)
 
     def extend(self, until_ms: int) -> None:
         """Move the bucket's end to ``until_ms``; it never moves back."""

@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from models.aggregates.ingest_report import FacetCell, PanesWire
+from models.aggregates.period_cost import PeriodCost
 from models.scope import Scope
 from models.window import (
     BEGINNING_MS,
@@ -43,6 +44,8 @@ from streams.kpis.storage.all_time_bucket import ALL_TIME_LEVEL, AllTimeBucket
 from streams.kpis.storage.bucket import Bucket, Segment
 from streams.kpis.storage.bucket_level import BucketLevel
 from streams.kpis.storage.campaign_sums import CampaignSums
+from streams.kpis.storage.cost_book import PREFIX as COSTS
+from streams.kpis.storage.cost_book import CostBook, CostCounts, Recorded
 from streams.kpis.storage.running_sums import RunningSums
 from streams.kpis.storage.spilled_buckets import Spill, SpilledBuckets
 
@@ -120,6 +123,7 @@ class BucketStore:
         self._all_time = AllTimeBucket(self._spilled)
         self._running_sums = RunningSums(self._facets, self.cover)
         self._campaign_sums = CampaignSums(self._facets, self.cover)
+        self._costs = CostBook(day, self._facets.number)
         self._days_until = 0
         self._pinned: frozenset[int] = frozenset()
         self._pinned_quarters: frozenset[int] = frozenset()
@@ -150,6 +154,15 @@ class BucketStore:
                     delta = columns_of(cells, self._facets.number)
                     self._add(start, delta.retraction if sign < 0 else delta, at_offset, taking)
                 yield
+
+    def record_cost(self, cost: PeriodCost) -> Recorded:
+        """Record a cost of a period."""
+        return self._costs.record(cost)
+
+    @property
+    def cost_counts(self) -> CostCounts:
+        """The number of costs of periods that are kept, and how often they were restated."""
+        return self._costs.counts
 
     def _add(self, start: int, delta: CellColumns, at_offset: int, taking: set[Bucket]) -> None:
         """Add cells of a pane to the buckets that contain the pane.
@@ -319,7 +332,7 @@ class BucketStore:
 
     def scopes_in(self, start: int, end: int) -> Steps[set[Scope]]:
         """Return the scopes that have cells in [start, end)."""
-        facets: set[int] = set()
+        facets = set(self._costs.columns(start, end).rows().tolist())
         yield from self._read(
             start, end, take=lambda columns: facets.update(columns.rows().tolist())
         )
@@ -329,6 +342,7 @@ class BucketStore:
         """Return the cells of campaigns and of their channels over [start, end)."""
         settled = max(start, self._settled_before(end))
         growing = yield from self._campaign_sums.over(campaigns, start, settled, end)
+        growing.add(self._costs.columns(start, end))
         found = yield from summed(growing, self._facets)
         totals = ScopeTotals(found, self._facets)
         return totals.only(lambda scope: scope.campaign in campaigns)
@@ -337,9 +351,10 @@ class BucketStore:
         settled = self._settled_before(end)
         grows = start == BEGINNING_MS or self._day.start_of(start) == start
         if end - start > LONG_MS and grows and self.holds(start, settled):
-            found = yield from self._running_sums.over(start, settled, end, only=only)
+            costs = self._costs.columns(start, end)
+            found = yield from self._running_sums.over(start, settled, end, beside=costs, only=only)
             return found
-        growing = GrowingColumns()
+        growing = GrowingColumns(self._costs.columns(start, end))
         yield from self._read(start, end, take=growing.add)
         return (yield from summed(growing, self._facets, only=only))
 
@@ -409,6 +424,10 @@ class BucketStore:
             yield
         until_ms = self._day.start_of(before)
         self._all_time.extend(until_ms if until_ms == before else self._day.end_of(before))
+        for costs in self._costs.expire(self._all_time.until_ms):
+            self._all_time.take_costs(costs)
+            self._running_sums.changed(BEGINNING_MS)  # The cached sum of all time lacks them.
+            yield
 
     def _forget(self, level: int, start: int) -> None:
         self._levels[level].pop(start).forget()
@@ -425,6 +444,7 @@ class BucketStore:
                     bucket.dirty = False
                     yield Segment(_key(level, start), bucket.writer())
             buckets.stored()
+        yield from self._costs.take_segments()
         yield from self._all_time.take_segments()
 
     def restore(
@@ -447,6 +467,9 @@ class BucketStore:
         self._frontier_ms, self._applied = frontier_ms, offset
         for group in in_groups(segments.items(), of=BUCKETS_A_STEP):
             for key, data in group:
+                if key.startswith(COSTS):
+                    self._costs.restore(key, data)
+                    continue
                 level, start = map(int, key.split(b"/")[1:])
                 if level == ALL_TIME_LEVEL:
                     self._expired.extend(self._all_time.restore(start, data))
@@ -455,6 +478,7 @@ class BucketStore:
             yield
         for day in [start for start in self._levels[DAY_LEVEL] if self._all_time.holds(start)]:
             self._forget(DAY_LEVEL, day)
+        self._costs.forget(self._all_time.until_ms)
         held = [self._all_time.bucket, *(one for level in self._levels for one in level.values())]
         self._stored_up_to = max(bucket.offset for bucket in held)
         yield from self._move_to_all_time(before=frontier_ms - KEPT_MS[DAY_LEVEL])

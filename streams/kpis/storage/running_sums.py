@@ -18,6 +18,7 @@ the next call sums the day from its buckets again.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from itertools import chain
 from typing import Protocol
 
 from models.window import WINDOWS
@@ -77,17 +78,17 @@ class RunningSum:
             self._user_counts = yield from self._user_counts.with_news(news.users)
 
     def summed_with(
-        self, buckets: Iterable[Summand], *, facets: FacetIndex, only: Collection[int] | None
+        self, others: Iterable[CellColumns], *, facets: FacetIndex, only: Collection[int] | None
     ) -> Steps[Summed]:
-        """Return the cells of scopes over the cached sum and further buckets.
+        """Return the cells of scopes over the cached sum and other cells.
 
         Args:
-            buckets: those after `end`.
+            others: by facet, of the buckets after `end` and beside the buckets.
             facets: the numbering of facets and scopes.
             only: the numbers of the scopes to calculate; None for all.
         """
         news = GrowingColumns()
-        for columns in (*self._lately.parts, *(bucket.columns() for bucket in buckets)):
+        for columns in chain(self._lately.parts, others):
             news.add(columns)
         if not (self._columns.size or self._user_counts.users.size):
             return (yield from summed(news, facets, only=only))
@@ -122,7 +123,13 @@ class RunningSums:
         self._by_start: dict[int, RunningSum] = {}
 
     def over(
-        self, start: int, settled: int, end: int, *, only: Collection[int] | None
+        self,
+        start: int,
+        settled: int,
+        end: int,
+        *,
+        beside: CellColumns,
+        only: Collection[int] | None,
     ) -> Steps[Summed]:
         """Return the cells of scopes over [start, end).
 
@@ -134,6 +141,7 @@ class RunningSums:
             start: where the window begins, ms of event time.
             settled: buckets that end at or before it do not change any more, save for late data.
             end: where the window ends, ms.
+            beside: cells of the window, by facet, that are not in its buckets.
             only: the numbers of the scopes to calculate; None for all.
         """
         prefix = self._by_start.pop(start, None) or RunningSum(start)
@@ -141,8 +149,9 @@ class RunningSums:
         if prefix.end > settled:
             prefix = RunningSum(start)
         yield from prefix.extend(settled, cover=self._cover, facets=self._facets)
-        after = self._cover(settled, end)
-        return (yield from prefix.summed_with(after, facets=self._facets, only=only))
+        after = (bucket.columns() for bucket in self._cover(settled, end))
+        news = chain([beside], after)
+        return (yield from prefix.summed_with(news, facets=self._facets, only=only))
 
     def changed(self, time_ms: int) -> None:
         """Drop the sums that contain that event time, because late data changed it."""

@@ -7,16 +7,20 @@ evaluated ends and queues those that can still be summed up exactly.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from models.window import (
+    PANE_MS,
+    QUARTER_MS,
     WINDOWS,
     BusinessDay,
     Window,
     WindowName,
     previous_period,
     start_of_window,
+    whole_quarter,
 )
+from streams.engine.steps import Steps
 from streams.kpis.windows.due_windows import DueWindows, Ends
 
 REMEMBERED = 200
@@ -87,9 +91,32 @@ class WindowSchedule:
             frontier_ms: event time up to which everything is complete.
         """
         passed = self._schedule.pane_changed(pane_start, frontier_ms=frontier_ms)
+        self._passed(passed, pane_start, pane_start + PANE_MS, frontier_ms=frontier_ms)
+
+    def costs_changed(self, start: int, end: int, *, frontier_ms: int) -> Steps[None]:
+        """Schedule ends at which costs that are spread over [start, end) change a window.
+
+        Costs change windows at every pane of their period, by equal amounts. Ends are scheduled
+        for each quarter of an hour, where the period starts and where it ends.
+
+        Args:
+            start: event time in ms, a multiple of a pane.
+            end: likewise.
+            frontier_ms: event time up to which everything is complete.
+        """
+        passed: list[tuple[Window, int]] = []
+        for pane_start in (start, *range(whole_quarter(start), end, QUARTER_MS), end - PANE_MS):
+            passed += self._schedule.pane_changed(pane_start, frontier_ms=frontier_ms)
+            yield
+        self._passed(passed, start, end, frontier_ms=frontier_ms)
+
+    def _passed(
+        self, passed: Sequence[tuple[Window, int]], start: int, end: int, *, frontier_ms: int
+    ) -> None:
+        """Queue corrections of the closed windows that a changed stretch of time is part of."""
         if not passed:
             return
-        closed = {*passed, *self._closed_with(pane_start, frontier_ms=frontier_ms)}
+        closed = {*passed, *self._closed_with(start, end, frontier_ms=frontier_ms)}
         corrected = [self._correct(window, end) for window, end in closed]
         if not any(corrected):
             self.uncorrected += 1
@@ -101,29 +128,39 @@ class WindowSchedule:
         self._to_correct[window.name].add(end)
         return True
 
-    def _closed_with(self, pane_start: int, *, frontier_ms: int) -> Iterator[tuple[Window, int]]:
-        """Yield closed windows that a pane changes.
+    def _closed_with(
+        self, start: int, end: int, *, frontier_ms: int
+    ) -> Iterator[tuple[Window, int]]:
+        """Yield closed windows that a change in [start, end) changes.
 
         These are the last evaluated ends, and for windows of business days also the ends of the
-        days that have the pane in the window or in the period before it.
+        days that have a part of it in the window or in the period before it.
         """
         for window in WINDOWS:
-            for end in self._evaluated[window.name]:
-                if pane_start < end and self._belongs(pane_start, window, end):
-                    yield window, end
-            end = self._day.end_of(pane_start)
-            for _ in range(2 * window.days):
-                if end > frontier_ms:
-                    break
-                yield window, end
-                end = self._day.end_of(end)
+            for closed in self._evaluated[window.name]:
+                if start < closed and self._belongs(start, end, window, closed):
+                    yield window, closed
+            closed = self._day.end_of(start)
+            last = self._day.end_of(end - 1)
+            after = 2 * window.days
+            while after and closed <= frontier_ms:
+                yield window, closed
+                after -= closed >= last
+                closed = self._day.end_of(closed)
 
-    def _belongs(self, pane_start: int, window: Window, end: int) -> bool:
-        """Return whether a pane, before the end, is in a window or in the period before it."""
-        if pane_start >= start_of_window(window, end, day=self._day):
+    def _belongs(self, start: int, end: int, window: Window, closed: int) -> bool:
+        """Return whether [start, end) has a part in a window, or in the period before it.
+
+        Args:
+            start: event time in ms, before the end of the window.
+            end: event time in ms.
+            window: the window.
+            closed: its end.
+        """
+        if end > start_of_window(window, closed, day=self._day):
             return True
-        period = previous_period(window, end, day=self._day)
-        return period is not None and period[0] <= pane_start < period[1]
+        period = previous_period(window, closed, day=self._day)
+        return period is not None and start < period[1] and end > period[0]
 
     def inputs_changed(self, pane_start: int) -> None:
         """Queue corrections of the day's evaluated windows that end after a pane.
