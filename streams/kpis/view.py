@@ -210,7 +210,8 @@ class KpiView:
         alerts: the open alerts and those resolved lately.
         unknown_campaigns: samples of campaign ids that are not defined.
         overlapping_reports: number of refused reports since the stage was opened.
-        uncorrected_panes: number of late panes whose windows could not be corrected any more.
+        uncorrected_panes: number of late panes that changed a closed window which could not be
+            corrected any more.
         buckets: number of buckets.
         costs: number of costs of periods that are kept, and how often they were restated.
         corrections: number of corrections of closed windows since the stage was opened.

@@ -155,8 +155,8 @@ COSTS_EXPIRED = Spec(
 )
 UNCORRECTED = Spec(
     "kpi_monitor_uncorrected_panes",
-    "Total number of 10 s intervals with late events of which no window could be corrected any"
-    " more",
+    "Total number of 10 s intervals with late events that changed a closed window which is too old"
+    " to be corrected",
     counter=True,
 )
 RUNNING = Spec(

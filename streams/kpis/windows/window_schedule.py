@@ -40,7 +40,7 @@ class WindowSchedule:
 
     def __init__(self, day: BusinessDay, holds: Holds) -> None:
         self.uncorrected = 0
-        """Number of late panes for which no closed window could be summed up any more."""
+        """Number of late panes that changed a closed window which can't be summed up any more."""
         self._day = day
         self._holds = holds
         self._schedule = DueWindows(day)
@@ -91,7 +91,8 @@ class WindowSchedule:
             frontier_ms: event time up to which everything is complete.
         """
         passed = self._schedule.pane_changed(pane_start, frontier_ms=frontier_ms)
-        self._passed(passed, pane_start, pane_start + PANE_MS, frontier_ms=frontier_ms)
+        if not self._passed(passed, pane_start, pane_start + PANE_MS, frontier_ms=frontier_ms):
+            self.uncorrected += 1
 
     def costs_changed(self, start: int, end: int, *, frontier_ms: int) -> Steps[None]:
         """Schedule ends at which costs that are spread over [start, end) change a window.
@@ -112,14 +113,17 @@ class WindowSchedule:
 
     def _passed(
         self, passed: Sequence[tuple[Window, int]], start: int, end: int, *, frontier_ms: int
-    ) -> None:
-        """Queue corrections of the closed windows that a changed stretch of time is part of."""
+    ) -> bool:
+        """Queue corrections of the closed windows that a changed stretch of time is part of.
+
+        Returns:
+            Whether all of them can be corrected.
+        """
         if not passed:
-            return
+            return True
         closed = {*passed, *self._closed_with(start, end, frontier_ms=frontier_ms)}
         corrected = [self._correct(window, end) for window, end in closed]
-        if not any(corrected):
-            self.uncorrected += 1
+        return all(corrected)
 
     def _correct(self, window: Window, end: int) -> bool:
         """Queue the correction of a closed window; return False if it can't be summed up."""
