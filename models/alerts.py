@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from models.kpi.user_catalogue import catalogue_of
-from models.patterns import is_pattern, matches
+from models.names import AsShown, matches_name, shown_names
+from models.patterns import is_pattern
 from models.scope import PARTS, Scope, ScopeKind, parts_of
 from models.window import GROWING, WindowName
 
@@ -53,7 +54,14 @@ class Match(BaseModel):
     def matches(self, scope: Scope) -> bool:
         """Return whether all parts that a scope uses match."""
         return all(
-            not name or matches(name, getattr(self, part)) for part, name in scope.labels.items()
+            not name or matches_name(name, getattr(self, part))
+            for part, name in scope.labels.items()
+        )
+
+    def shown(self, as_shown: AsShown) -> Match:
+        """Return the match with its names as they are shown; patterns stay as they are."""
+        return self.model_copy(
+            update={part: shown_names(getattr(self, part), part, as_shown) for part in PARTS}
         )
 
     def named(self, kind: ScopeKind) -> tuple[Scope, ...]:
@@ -192,6 +200,13 @@ class RuleBook(BaseModel):
     IDENTITIES: ClassVar[dict[str, tuple[str, ...]]] = {"rules": ("name",)}
 
     rules: tuple[AnyRule, ...] = ()
+
+    def shown(self, as_shown: AsShown) -> RuleBook:
+        """Return the rules with the names in their matches as they are shown."""
+        rules = [
+            rule.model_copy(update={"match": rule.match.shown(as_shown)}) for rule in self.rules
+        ]
+        return self.model_copy(update={"rules": tuple(rules)})
 
     @model_validator(mode="after")
     def _unique_names(self) -> RuleBook:

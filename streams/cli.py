@@ -58,6 +58,10 @@ ScorecardsFile = Annotated[
     Path | None, typer.Option("--scorecards", help="YAML file of scorecards.")
 ]
 RatesFile = Annotated[Path | None, typer.Option("--rates", help="YAML file of exchange rates.")]
+NamesFile = Annotated[
+    Path | None,
+    typer.Option("--names", help="YAML file of the names of channels, regions and segments."),
+]
 CampaignsFile = Annotated[Path | None, typer.Option("--campaigns", help="YAML file of campaigns.")]
 
 
@@ -73,6 +77,7 @@ def worker(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the local table store.")] = None,
     rules: RulesFile = None,
     campaigns: CampaignsFile = None,
+    names: NamesFile = None,
     kpis: KpisFile = None,
     scorecards: ScorecardsFile = None,
     rates: RatesFile = None,
@@ -103,6 +108,7 @@ def worker(
         data_dir=data_dir,
         rules_file=rules,
         campaigns_file=campaigns,
+        names_file=names,
         kpis_file=kpis,
         scorecards_file=scorecards,
         rates_file=rates,
@@ -203,6 +209,7 @@ def check(
     app_id: AppId = None,
     rules: RulesFile = None,
     campaigns: CampaignsFile = None,
+    names: NamesFile = None,
     kpis: KpisFile = None,
     scorecards: ScorecardsFile = None,
     rates: RatesFile = None,
@@ -219,6 +226,7 @@ def check(
         app_id=app_id,
         rules_file=rules,
         campaigns_file=campaigns,
+        names_file=names,
         kpis_file=kpis,
         scorecards_file=scorecards,
         rates_file=rates,
@@ -228,10 +236,12 @@ def check(
     known = config.load_campaigns(chosen.campaigns_file)
     cards = config.load_scorecards(chosen.scorecards_file, catalogue=catalogue)
     exchange = config.load_rates(chosen.rates_file)
+    named = config.load_names(chosen.names_file)
     out.print(
         f"settings  ok\nrules     {len(book.rules)} ok\ncampaigns {len(known.campaigns)} ok\n"
         f"kpis      {len(catalogue)} ok\nscorecards {len(cards.scorecards)} ok\n"
-        f"rates     {len(exchange.rates)} ok"
+        f"rates     {len(exchange.rates)} ok\n"
+        f"names     {len(named.channels + named.regions + named.segments)} ok"
     )
     for card in cards.scorecards:
         for note in card.notes:

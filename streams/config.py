@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue
 from models.kpi.user_catalogue import KpiBook
 from models.money.exchange_rates import RateBook
+from models.names import NameBook, canonical
 from models.scorecards.scorecard import ScorecardBook
 from streams.errors import ConfigError
 
@@ -66,6 +67,15 @@ def load_campaigns(path: Path | None) -> CampaignBook:
     return CampaignBook() if path is None else load(path, CampaignBook)
 
 
+def load_names(path: Path | None) -> NameBook:
+    """Read the names of channels, regions and segments; without a file none are defined.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    return NameBook() if path is None else load(path, NameBook)
+
+
 def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) -> Model:
     """Read a YAML file as a model.
 
@@ -103,7 +113,10 @@ def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) 
 
 
 def _refuse_repeats(root: yaml.Node | None, model: type[BaseModel], *, source: str) -> None:
-    """Refuse a key that a mapping has twice, and an entry that a list has twice.
+    """Refuse a key that a mapping has twice, and an entry or a name that a list has twice.
+
+    The model says in ``IDENTITIES`` which fields identify the entries of a list, and in ``NAMES``
+    which fields have names, no two of which may be the same in their canonical form.
 
     Raises:
         ConfigError: there is one; it names both lines.
@@ -112,18 +125,25 @@ def _refuse_repeats(root: yaml.Node | None, model: type[BaseModel], *, source: s
         if isinstance(node, yaml.MappingNode):
             keys = [(key.value, key) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             _refuse_repeated(keys, what="key", source=source)
-    identities = getattr(model, "IDENTITIES", {})
+    identities, names = getattr(model, "IDENTITIES", {}), getattr(model, "NAMES", {})
     entries = root.value if isinstance(root, yaml.MappingNode) else ()
     for key, listed in entries:
-        identity = identities.get(key.value)
-        if identity is None or not isinstance(listed, yaml.SequenceNode):
+        if not isinstance(listed, yaml.SequenceNode):
             continue
-        named = []
-        for entry in listed.value:
-            fields = dict(_scalars(entry))
-            if all(name in fields for name in identity):
-                named.append((" ".join(fields[name] for name in identity), entry))
-        _refuse_repeated(named, what=f"{key.value}: {' and '.join(identity)}", source=source)
+        if identity := identities.get(key.value):
+            named = []
+            for entry in listed.value:
+                fields = dict(_scalars(entry))
+                if all(name in fields for name in identity):
+                    named.append((" ".join(fields[name] for name in identity), entry))
+            _refuse_repeated(named, what=f"{key.value}: {' and '.join(identity)}", source=source)
+        if fields_of_names := names.get(key.value):
+            given = [
+                (canonical(text.value), text)
+                for entry in listed.value
+                for text in _texts_in(entry, fields_of_names)
+            ]
+            _refuse_repeated(given, what=f"{key.value}: name", source=source)
 
 
 def _refuse_repeated(named: Iterable[tuple[str, yaml.Node]], *, what: str, source: str) -> None:
@@ -140,6 +160,14 @@ def _scalars(node: yaml.Node) -> Iterator[tuple[str, str]]:
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         if isinstance(value, yaml.ScalarNode):
             yield key.value, value.value
+
+
+def _texts_in(node: yaml.Node, fields: Sequence[str]) -> Iterator[yaml.ScalarNode]:
+    """Yield the texts of some fields of a mapping; a field has one, or a list of them."""
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key.value in fields:
+            listed = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            yield from (one for one in listed if isinstance(one, yaml.ScalarNode))
 
 
 def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:

@@ -118,8 +118,8 @@ corrected: data that arrive later count from the next quarter of an hour on.
 
 ## Scopes
 
-{scopes}. Every event counts in a channel and a campaign, if only in `none` or `unknown`. It counts
-in a region and a segment only if it names one.
+{scopes}. Every event counts in a channel and a campaign, if only in `(none)` or `(unknown)`. It
+counts in a region and a segment only if it names one.
 
 ## Peers
 
@@ -135,8 +135,8 @@ none is an outlier.
 - Groups of fewer than {fewest_peers} peers are not compared.
 - Only significant values count, and only of KPIs that are complete in the window.
 - A value whose 95 % interval includes the median is not an outlier.
-- Events without a campaign or channel (`none`, `unknown`, `direct`) and the campaigns beyond the
-  largest (`other`) have no peers.
+- Events without a campaign or channel (`(none)`, `(unknown)`, `(direct)`) and the campaigns beyond
+  the largest (`(other)`) have no peers.
 
 Outliers are shown on the live page, better and worse ones apart, on the KPI board, and in
 `kpi_monitor_peer_z`. They raise no alert. Many KPIs of many peers are compared, so a few outliers

@@ -20,7 +20,6 @@ from models.aggregates.safe_decode import refusing
 from models.kpi import measures
 from models.scope import Facet
 
-
 UNKNOWN_SAMPLES = 5
 """The number of unknown names of each kind that a report has as samples."""
 
@@ -29,9 +28,11 @@ class SourceStats(msgspec.Struct, array_like=True):
     """Counts of the records between a report's offsets.
 
     ``records`` is the number read, of which ``counted`` are neither duplicates nor dead letters.
-    ``dead_letters`` are by reason. ``unknown`` counts the events with a name that nobody defined, by
-    kind of name (``campaign``, ``channel``, …), and ``unknown_samples`` are some of these names.
-    ``lost`` records were removed from the broker before they were read.
+    ``dead_letters`` are by reason. ``unknown`` counts the events with a name that nobody defined,
+    by kind of name (``campaign``, ``channel``, …), and ``unknown_samples`` are some of these names.
+    ``lost`` records were removed from the broker before they were read. ``renamed`` counts the
+    events with a name that is shown otherwise than it was told, by ``<kind>/<change>``
+    (`models.names.Change`). ``guests`` are events without a user.
     """
 
     records: int = 0
@@ -43,6 +44,14 @@ class SourceStats(msgspec.Struct, array_like=True):
     dead_letters: dict[str, int] = {}
     unknown_samples: dict[str, list[str]] = {}
     lost: int = 0
+    renamed: dict[str, int] = {}
+    guests: int = 0
+
+
+def count_renamed(stats: SourceStats, kind: str, change: str) -> None:
+    """Count an event with a name of a kind that is shown otherwise than it was told."""
+    key = f"{kind}/{change}"
+    stats.renamed[key] = stats.renamed.get(key, 0) + 1
 
 
 def count_unknown(stats: SourceStats, kind: str, name: str) -> None:

@@ -37,7 +37,7 @@ class Evaluation:
         complete: False if records of the window were lost.
         unsure: kinds of source with a partition, or a whole topic, that was silent for unusually
             long in the window; KPIs made of them may be too low.
-        small: ids of the campaigns that are not exported one by one, but together as ``other``.
+        small: ids of the campaigns that are not exported one by one, but together as ``(other)``.
         other: the KPIs of the ``small`` campaigns as one; empty if they were not calculated.
         exhausted_ms: when each campaign will have spent its budget if it keeps its pace, in ms;
             only in the all-time window.

@@ -60,7 +60,7 @@ def history(seed: int, *, customers: int = 8, count: int = 600) -> list[tuple[by
     made: list[tuple[bytes, bytes]] = []
     for offset in range(count):
         at = NOW + offset * 60 * DAY_MS // count - rnd.randrange(HOUR_MS // 6)
-        about = (rnd.randrange(count // 4), rnd.randrange(10**6), rnd.choice(["c1", "none"]))
+        about = (rnd.randrange(count // 4), rnd.randrange(10**6), rnd.choice(["c1", "(none)"]))
         draw = rnd.random()
         kind, what = (
             (TOUCH, Touch(rnd.choice(["c1", "c2"]), rnd.choice(["search", "feed"])))
@@ -220,7 +220,7 @@ def test_click_logs_expire_before_order_logs(valkey: EmbeddedValkey, client: red
     """The log of a customer who only clicks expires earlier than that of one who orders."""
     one, two, three = (number.to_bytes(8) for number in (1, 2, 3))
     click = to_bytes(TOUCH, 0, 1, NOW, Touch("c1", "search"))
-    order = to_bytes(ORDER, 0, 1, NOW, Order(1, 100, "none", "", "", "", 1))
+    order = to_bytes(ORDER, 0, 1, NOW, Order(1, 100, "(none)", "", "", "", 1))
 
     async def play() -> None:
         server = RedisServer(url=valkey.url)

@@ -9,7 +9,7 @@ orders for 100.00 on day 4, naming no campaign. The order has three touches:
 - last touch: ``email`` does;
 - linear: ``search`` and ``feed`` get 3,333 parts of the order's 10,000, and ``email`` 3,334; the
   revenue is split in the same way;
-- declared: ``none``, as the order says.
+- declared: ``(none)``, as the order says.
 """
 
 from __future__ import annotations
@@ -73,10 +73,11 @@ FROM orders JOIN events AS click
 
 CREATE TABLE placed AS
 SELECT orders.* REPLACE (
-  CASE WHEN orders.campaign <> 'none' OR {_DECLARES[customers.model]}
-    THEN orders.campaign ELSE coalesce(touches.campaign, 'none') END AS campaign,
-  CASE WHEN orders.campaign <> 'none' OR orders.channel <> 'none' OR {_DECLARES[customers.model]}
-    THEN orders.channel ELSE coalesce(touches.channel, 'direct') END AS channel)
+  CASE WHEN orders.campaign <> '(none)' OR {_DECLARES[customers.model]}
+    THEN orders.campaign ELSE coalesce(touches.campaign, '(none)') END AS campaign,
+  CASE WHEN orders.campaign <> '(none)' OR orders.channel <> '(none)'
+      OR {_DECLARES[customers.model]}
+    THEN orders.channel ELSE coalesce(touches.channel, '(direct)') END AS channel)
 FROM orders LEFT JOIN touches ON touches.no = orders.no AND {_PLACING[customers.model]};
 
 CREATE MACRO part(whole, i, n) AS (i + 1) * whole // n - i * whole // n;
@@ -89,7 +90,7 @@ SELECT no, model, touches.campaign, touches.channel,
 FROM touches JOIN orders USING (no), (VALUES ('first'), ('last'), ('linear')) AS models(model)
 WHERE model = 'linear' OR i = (CASE model WHEN 'first' THEN 0 ELSE n - 1 END)
 UNION ALL
-SELECT no, model, 'none', 'direct', {WHOLE}, amount
+SELECT no, model, '(none)', '(direct)', {WHOLE}, amount
 FROM orders, (VALUES ('first'), ('last'), ('linear')) AS models(model)
 WHERE no NOT IN (SELECT no FROM touches);
 

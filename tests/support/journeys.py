@@ -170,13 +170,13 @@ _ROW: Final = {
 
 
 def _row(event: Event) -> dict[str, Any]:
-    named = event.get("campaign_id", "none")
+    named = event.get("campaign_id", "(none)")
     return {
         "event_time_ms": event["event_time"],
         "kind": _KINDS[event["type"]],
         "user_id": event["user_id"],
-        "campaign": named if named in {*CAMPAIGNS, "none"} else "unknown",
-        "channel": event.get("channel", "none"),
+        "campaign": named if named in {*CAMPAIGNS, "(none)"} else "(unknown)",
+        "channel": event.get("channel", "(none)"),
         "amount": int(Decimal(event.get("amount", 0)) * 10_000),
         "count": event.get("items", 0),
         "order_id": event.get("order_id"),

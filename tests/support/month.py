@@ -74,8 +74,8 @@ CALLED: Final[list[tuple[dict[str, str], str]]] = [
     ({"campaign": "Trick or treat"}, "halloween"),
     ({"campaign_id": "double-11"}, "double-11"),
     ({"campaign_id": "brand"}, "brand"),
-    ({"campaign_id": "nobody-knows-it"}, "unknown"),
-    ({}, "none"),
+    ({"campaign_id": "nobody-knows-it"}, "(unknown)"),
+    ({}, "(none)"),
 ]
 CHANNELS: Final = ("search", "feed", "social", "email", "")
 REGIONS: Final = ("north", "south", "west", "")
@@ -304,8 +304,8 @@ class Month:
             "event_time_ms": at,
             "kind": KINDS.get(kind, kind),
             "user_id": None,
-            "campaign": "none",
-            "channel": "none",
+            "campaign": "(none)",
+            "channel": "(none)",
             "region": "",
             "segment": "",
             "paid": False,
@@ -329,7 +329,7 @@ class Month:
         channel = rnd.choice(CHANNELS)
         if channel:
             event["channel"] = channel
-        row["channel"] = channel or "none"
+        row["channel"] = channel or "(none)"
         region = rnd.choice(REGIONS)
         if region or rnd.random() < 0.5:
             event["region"] = row["region"] = region
@@ -372,7 +372,7 @@ class Month:
         if self._rnd.random() < 0.2:
             for name in ("campaign_id", "campaign"):
                 event.pop(name, None)
-            row["campaign"] = "none"
+            row["campaign"] = "(none)"
         event["order_id"] = row["order_id"] = self._order_id(event)
         if self._rnd.random() < 0.7:
             event["items"] = row["count"] = self._rnd.randrange(1, 9)
@@ -428,7 +428,7 @@ class Month:
     def _by_campaign(self, event: Event, row: dict[str, Any]) -> None:
         known = [(campaign["id"], campaign["id"]) for campaign in self.campaigns]
         event["campaign_id"], row["campaign"] = self._rnd.choices(
-            [*known, ("Trick or treat", "halloween"), ("nobody-knows-it", "unknown")],
+            [*known, ("Trick or treat", "halloween"), ("nobody-knows-it", "(unknown)")],
             [6, 6, 6, 6, 6, 2, 1],
         )[0]
 
@@ -437,7 +437,7 @@ class Month:
         channel = self._rnd.choice(CHANNELS)
         if channel:
             event["channel"] = channel
-        row["channel"] = channel or "none"
+        row["channel"] = channel or "(none)"
         row["metric"] = self._rnd.choices(COSTS, [4, 1, 1])[0]
         if row["metric"] != "ads" or self._rnd.random() < 0.5:
             event["cost"] = row["metric"]

@@ -778,8 +778,8 @@ def typed(events: pl.DataFrame) -> pl.DataFrame:
     """
     kind = pl.col("kind")
     defaults = {
-        "campaign": pl.lit("none"),
-        "channel": pl.lit("none"),
+        "campaign": pl.lit("(none)"),
+        "channel": pl.lit("(none)"),
         "region": pl.lit(""),
         "segment": pl.lit(""),
         "paid": kind == "click",
@@ -930,7 +930,7 @@ def values(
     Windows and scopes with equal values share one dictionary: do not change it.
 
     Args:
-        events: orders and refunds have the campaign and channel that they name, or ``none``.
+        events: orders and refunds have the campaign and channel that they name, or ``(none)``.
         ends: the windows; a period whose name is not that of a window may start anywhere.
         zone: time zone of the business days.
         customers: how orders are attributed; None without customers: orders and refunds count

@@ -33,7 +33,7 @@ from streams.ingest.customers.attribution import (
 
 RULES = AttributionRules(lookback_ms=7 * DAY_MS, model="last")
 NOW = 1_700_000_000_000
-HERE = Place("none", "none", "north", "students")
+HERE = Place("(none)", "(none)", "north", "students")
 
 
 def touch(at: int, campaign: str = "c1", channel: str = "search", *, offset: int = 0) -> Entry:
@@ -41,7 +41,7 @@ def touch(at: int, campaign: str = "c1", channel: str = "search", *, offset: int
 
 
 def order(
-    at: int, units: int = 100, *, number: int = 1, campaign: str = "none", channel: str = ""
+    at: int, units: int = 100, *, number: int = 1, campaign: str = "(none)", channel: str = ""
 ) -> Entry:
     what = Order(number, units, campaign, channel, "north", "students", 2)
     return Entry(at, 0, number, ORDER, what)
@@ -78,7 +78,7 @@ JOURNEY = [
         ("first", {("c1", "search"): (10_000, 100)}),
         ("last", {("c1", "search"): (10_000, 100)}),
         ("linear", {("c1", "search"): (6_667, 67), ("c2", "feed"): (3_333, 33)}),
-        ("declared", {("none", "none"): (10_000, 100)}),
+        ("declared", {("(none)", "(none)"): (10_000, 100)}),
     ],
 )
 def test_touches_within_the_lookback_share_an_order(
@@ -100,7 +100,7 @@ def test_order_counts_at_its_touch() -> None:
 
 def test_an_order_without_touches_is_direct() -> None:
     sums = account([order(NOW)], RULES).sums
-    place = HERE._replace(channel="direct")
+    place = HERE._replace(channel="(direct)")
     for measure in ("orders", "first_orders", "orders_attributed"):
         assert sums[Booking(NOW, place, measure)] == 1
     for model in ("first", "last", "linear"):
@@ -140,7 +140,7 @@ def test_lifetime_value_counts_at_the_first_order() -> None:
     first, second = order(NOW - 30 * DAY_MS, 70), order(NOW, 100, number=2)
     log = [second, first, refund(NOW + 1, 30, number=2)]
     book = account(log, RULES)
-    place = HERE._replace(channel="direct")
+    place = HERE._replace(channel="(direct)")
     assert book.sums[Booking(first.at_ms, place, "lifetime_value")] == 140
     assert book.sums[Booking(first.at_ms, place, "first_orders")] == 1
     assert Booking(NOW, place, "first_orders") not in book.sums
@@ -156,7 +156,7 @@ def test_a_late_touch_moves_what_it_led_to() -> None:
         assert changed[Booking(NOW, to, measure)] == units
 
 
-_places = st.sampled_from(["c1", "c2", "none", "unknown"])
+_places = st.sampled_from(["c1", "c2", "(none)", "(unknown)"])
 _channels = st.sampled_from(["search", "feed", ""])
 _times = st.integers(0, 20).map(lambda half_days: NOW + half_days * DAY_MS // 2)
 _touches = st.builds(Touch, _places, _channels)

@@ -70,7 +70,7 @@ def test_orders_wait_for_the_clicks_before_them() -> None:
 def test_orders_do_not_wait_for_clicks_of_another_worker() -> None:
     orders = ingest_job("orders", customers=context())
     orders.apply([order(0)])
-    assert counted(settled(orders.snapshot()))[NOON, "none", "direct", "orders"] == 1
+    assert counted(settled(orders.snapshot()))[NOON, "(none)", "(direct)", "orders"] == 1
 
 
 def test_pending_checkpoint_is_settled_later() -> None:
@@ -86,9 +86,9 @@ def test_pending_checkpoint_is_settled_later() -> None:
     orders.apply([order(1)])
     customers.away = ""
     first, second = settled(cut), settled(orders.snapshot())
-    assert counted(first)[NOON, "none", "direct", "first_orders"] == 1
-    assert counted(second)[NOON, "none", "direct", "first_orders"] == 0
-    assert counted(second)[NOON, "none", "direct", "orders"] == 1
+    assert counted(first)[NOON, "(none)", "(direct)", "first_orders"] == 1
+    assert counted(second)[NOON, "(none)", "(direct)", "first_orders"] == 0
+    assert counted(second)[NOON, "(none)", "(direct)", "orders"] == 1
 
 
 def test_unreadable_log() -> None:
@@ -109,7 +109,7 @@ def test_unreadable_log() -> None:
         with pytest.raises(CustomersAwayError, match="rebuild"):
             pending.settle().send(None)
     customers.damaged = False
-    assert counted(settled(pending))[NOON, "none", "direct", "orders"] == 2
+    assert counted(settled(pending))[NOON, "(none)", "(direct)", "orders"] == 2
 
 
 def test_customers_that_were_known_must_still_be_there() -> None:
@@ -128,7 +128,7 @@ def test_orders_without_customers() -> None:
     refund = event("order_refunded", at=NOON + 5, order_id="o0", amount="30", currency="CNY")
     orders.apply([order(0), record(refund, offset=1, at=NOON + 10)])
     found = counted(settled(orders.snapshot()))
-    assert found[NOON, "none", "none", "orders"] == 1
+    assert found[NOON, "(none)", "(none)", "orders"] == 1
     assert found[NOON, "c1", "search", "revenue_refunded"] == 300_000
     assert found[NOON, "c1", "search", "refund_outflow"] == 300_000
     assert not any(measure.startswith(("first", "orders_", "life")) for *_, measure in found)

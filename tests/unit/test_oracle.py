@@ -275,17 +275,17 @@ def test_what_was_not_seen_is_absent() -> None:
 def test_scopes() -> None:
     table = events(
         {"kind": "click", "region": "north", "segment": "students"},
-        {"kind": "click", "campaign": "none", "channel": "none", "region": "", "segment": ""},
+        {"kind": "click", "campaign": "(none)", "channel": "(none)", "region": "", "segment": ""},
     )
     found = oracle.values(table, [("1m", NOON - MINUTE, NOON)], "UTC")
     assert {key[2:]: kpis["clicks"].value for key, kpis in found.items()} == {
         ("all", "", "", "", ""): 2,
         ("channel", "", "web", "", ""): 1,
-        ("channel", "", "none", "", ""): 1,
+        ("channel", "", "(none)", "", ""): 1,
         ("campaign", "c", "", "", ""): 1,
-        ("campaign", "none", "", "", ""): 1,
+        ("campaign", "(none)", "", "", ""): 1,
         ("campaign_channel", "c", "web", "", ""): 1,
-        ("campaign_channel", "none", "none", "", ""): 1,
+        ("campaign_channel", "(none)", "(none)", "", ""): 1,
         ("region", "", "", "north", ""): 1,
         ("campaign_region", "c", "", "north", ""): 1,
         ("segment", "", "", "", "students"): 1,
@@ -401,7 +401,7 @@ def click(campaign: str, channel: str, *, before: int, **others: Any) -> dict[st
 
 
 def order(
-    amount: int, *, campaign: str = "none", channel: str = "none", **others: Any
+    amount: int, *, campaign: str = "(none)", channel: str = "(none)", **others: Any
 ) -> dict[str, Any]:
     named = {"campaign": campaign, "channel": channel, "order_id": "o"}
     return {"kind": "order", "amount": amount, **named, **others}
@@ -435,7 +435,7 @@ def test_touches_within_the_lookback_share_an_order() -> None:
         "b feed": (0.3333, 0.0033),
         "c mail": (0.3334, 0.0034),
     }
-    assert shares(found, "declared") == {"none none": (1.0, 0.01)}
+    assert shares(found, "declared") == {"(none) (none)": (1.0, 0.01)}
     everything = found["all"]
     assert [everything[f"orders_{name}"].value for name in ("first_touch", "linear")] == [1.0, 1.0]
     assert everything["attribution_spread"][:4] == (0.0, None, None, 1)
@@ -445,7 +445,12 @@ def test_touches_within_the_lookback_share_an_order() -> None:
 
 @pytest.mark.parametrize(
     ("model", "place"),
-    [("last", "c mail"), ("linear", "c mail"), ("first", "a search"), ("declared", "none none")],
+    [
+        ("last", "c mail"),
+        ("linear", "c mail"),
+        ("first", "a search"),
+        ("declared", "(none) (none)"),
+    ],
 )
 def test_default_model_places_orders(model: str, place: str) -> None:
     """The default attribution model places orders that name no campaign."""
@@ -458,17 +463,17 @@ def test_default_model_places_orders(model: str, place: str) -> None:
     ("placed", "place"),
     [
         (order(100, campaign="z", channel="tv"), "z tv"),
-        (order(100, campaign="z"), "z none"),
-        (order(100, campaign="unknown"), "unknown none"),
+        (order(100, campaign="z"), "z (none)"),
+        (order(100, campaign="(unknown)"), "(unknown) (none)"),
         (order(100, channel="tv"), "c tv"),
-        (order(100, user_id="w"), "none direct"),
-        (order(100, channel="tv", user_id="w"), "none tv"),
+        (order(100, user_id="w"), "(none) (direct)"),
+        (order(100, channel="tv", user_id="w"), "(none) tv"),
     ],
 )
 def test_what_an_order_names_is_its_own(placed: dict[str, Any], place: str) -> None:
     found = in_last_minute(*JOURNEY, placed)
     assert {name for name, kpis in found.items() if kpis["orders"].value} == {"all", place}
-    touched = "none direct" if "user_id" in placed else "c mail"
+    touched = "(none) (direct)" if "user_id" in placed else "c mail"
     assert shares(found, "last_touch") == {touched: (1.0, 0.01)}
 
 
@@ -504,10 +509,16 @@ def test_first_orders_and_those_who_come_back() -> None:
         order(300, campaign="y", user_id="new", event_time_ms=NOON - 3, order_id="3"),
         order(500, campaign="x", user_id="new", event_time_ms=NOON - 2, order_id="4"),
         {"kind": "refund", "amount": 60, "user_id": "new", "order_id": "4"},
-        {"kind": "spend", "amount": 80_000, "metric": "ads", "campaign": "y", "channel": "none"},
-        {"kind": "spend", "amount": 20_000, "metric": "labour", "campaign": "y", "channel": "none"},
+        {"kind": "spend", "amount": 80_000, "metric": "ads", "campaign": "y", "channel": "(none)"},
+        {
+            "kind": "spend",
+            "amount": 20_000,
+            "metric": "labour",
+            "campaign": "y",
+            "channel": "(none)",
+        },
     )
-    y, x = found["y none"], found["x none"]
+    y, x = found["y (none)"], found["x (none)"]
     assert y["new_customers"][:4] == (1, None, None, 1)
     assert y["returning_buyers"].value == 1
     assert y["repurchase_rate"].value == 0.5
@@ -527,7 +538,7 @@ def test_first_orders_and_those_who_come_back() -> None:
 def test_without_customers_their_kpis_are_absent() -> None:
     table = events(*JOURNEY, order(100), {"kind": "refund", "amount": 40, "order_id": "o"})
     found = oracle.values(table, [("1m", NOON - MINUTE, NOON)], "UTC")
-    kpis = found["1m", NOON, "campaign_channel", "none", "none", "", ""]
+    kpis = found["1m", NOON, "campaign_channel", "(none)", "(none)", "", ""]
     assert kpis["orders"].value == 1
     assert kpis.keys().isdisjoint(
         {"new_customers", "cac", "returning_buyers", "repurchase_rate", "clv", "orders_declared"}
@@ -652,7 +663,7 @@ def test_the_month_has_everything(made: Month) -> None:
     counted = made.counted
     assert set(counted["campaign"]) == {
         *(campaign["id"] for campaign in made.campaigns),
-        *("unknown", "none"),
+        *("(unknown)", "(none)"),
     }
     assert counted["channel"].n_unique() == 5
     assert counted["region"].n_unique() == 4

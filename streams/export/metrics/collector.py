@@ -72,6 +72,19 @@ UNKNOWN = Spec(
     ("topic", "kind"),
     counter=True,
 )
+RENAMED = Spec(
+    "kpi_monitor_renamed",
+    "Total number of events with a name that is shown otherwise than the event has it: an alias,"
+    " another spelling, or shortened",
+    ("topic", "kind", "change"),
+    counter=True,
+)
+GUESTS = Spec(
+    "kpi_monitor_guest_events",
+    "Total number of events without a user, or with the id of a guest; they count, but as no user",
+    ("topic",),
+    counter=True,
+)
 UNKNOWN_SAMPLE = Spec(
     "kpi_monitor_unknown_name_sample",
     "1 for each of the newest 20 names of a kind that nobody defined",
@@ -523,7 +536,7 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
         return [((topic,), counts.get(name, 0)) for topic, counts in sorted(kpis.totals.items())]
 
     def by_topic_and(group: str) -> list[tuple[tuple[str, ...], float]]:
-        """Return the counts whose names begin with ``group/``, by topic and the rest of the name."""
+        """Return the counts named ``group/…``, by topic and the other parts of the name."""
         return [
             ((topic, *name.split("/")[1:]), count)
             for topic, counts in sorted(kpis.totals.items())
@@ -535,6 +548,8 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     yield family(DUPLICATES, by_topic("duplicates"))
     yield family(LATE, by_topic("late"))
     yield family(MIS_KEYED, by_topic("mis_keyed"))
+    yield family(GUESTS, by_topic("guests"))
+    yield family(RENAMED, by_topic_and("renamed"))
     yield family(UNKNOWN, by_topic_and("unknown"))
     yield family(
         UNKNOWN_SAMPLE,

@@ -3,7 +3,7 @@
 An event is folded once, into the cell of its pane, campaign, channel, region and segment. When a
 report is made, these cells are merged into facets: an event with a region or a segment is then in
 two or three of them. The fold functions take the cell, the event, the hash of its user, and its
-money or figure as `validation.CARRIED` returns it.
+money or figure as `validation.CARRIED` returns it. Events of guests have `GUEST` as their user.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from models.kpi import measures
 from models.kpi.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
 from models.scope import NO_CHANNEL, Facet
 from models.window import PANE_MS
+
+GUEST = -1
+"""Stands for the hash of a user if there is none; in no set of users that is reported."""
 
 _IMPRESSIONS = SUM_INDEX["impressions"]
 _CLICKS = SUM_INDEX["clicks"]
@@ -64,6 +67,8 @@ class FoldingCell:
 
     def to_wire(self) -> CellWire:
         """Return the cell as it is sent in a report."""
+        for users in self.users:
+            users.discard(GUEST)
         return CellWire(
             self.sums,
             [_distinct(users) for users in self.users] if any(self.users) else [],

@@ -169,7 +169,7 @@ def campaign_of(
     event: CampaignDefined,
     _event_time: int,
     _appended_ms: int,
-    _rules: IngestSettings,
+    rules: IngestSettings,
     _rates: Rates,
 ) -> Campaign | Rejected:
     """Return the campaign that an event defines, or the reason why it is rejected."""
@@ -202,11 +202,12 @@ def campaign_of(
     fields = {name: told_as[name] for name in names}
     plan = {"id": event.campaign_id, "starts": starts, "ends": ends, "stages": stages}
     try:
-        return Campaign.model_validate(fields | plan)
+        campaign = Campaign.model_validate(fields | plan)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "campaign_defined"
         return Rejected(Reason.INVALID_SHAPE, f"{where}: {first['msg']}")
+    return campaign.with_shown_channels(rules.names.as_shown)
 
 
 def _moment(told: EventTime) -> datetime | Rejected:

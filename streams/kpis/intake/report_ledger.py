@@ -46,7 +46,8 @@ class Verdict(Enum):
 def counts_of(stats: SourceStats) -> dict[str, int]:
     """Return a report's counts by name.
 
-    Those of dead letters are ``dead_letters/<reason>``, those of unknown names ``unknown/<kind>``.
+    Those of dead letters are ``dead_letters/<reason>``, those of unknown names ``unknown/<kind>``,
+    those of names that are shown otherwise ``renamed/<kind>/<change>``.
     """
     counts = {
         "records": stats.records,
@@ -54,11 +55,14 @@ def counts_of(stats: SourceStats) -> dict[str, int]:
         "duplicates": stats.duplicates,
         "late": stats.late,
         "mis_keyed": stats.mis_keyed,
+        "guests": stats.guests,
     }
     for reason, count in stats.dead_letters.items():
         counts[f"dead_letters/{reason}"] = count
     for kind, count in stats.unknown.items():
         counts[f"unknown/{kind}"] = count
+    for kind_and_change, count in stats.renamed.items():
+        counts[f"renamed/{kind_and_change}"] = count
     return counts
 
 
