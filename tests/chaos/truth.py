@@ -146,7 +146,7 @@ def _event(value: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(event, dict) or event.get("type") not in _KINDS.keys() | _OF_CAMPAIGNS:
         return None
-    if "event_id" not in event or not ("user_id" in event or event["type"] in _OF_CAMPAIGNS):
+    if "event_id" not in event:
         return None
     return event
 

@@ -47,7 +47,8 @@ SELECT * REPLACE ('refund_made' AS kind), NULL, event_time_ms FROM events WHERE 
 def entries(customers: Customers | None) -> str:
     """Return the SQL that makes the table ``entries`` from the table ``events``.
 
-    An entry is an event with the campaign, channel and time at which it counts. Orders have in
+    An entry is an event with the campaign, channel and time at which it counts. Orders of guests,
+    who have no ``user_id``, count as they say, and no model credits them. Other orders have in
     ``nth`` their number among their customer's orders. Credits have their model in ``metric`` and
     parts of an order in ``count``. ``known_ms`` is the time of the event that led to the entry.
 
@@ -60,7 +61,8 @@ def entries(customers: Customers | None) -> str:
     return f"""
 CREATE TABLE orders AS
 SELECT *, row_number() OVER (ORDER BY event_time_ms) AS no,
-       row_number() OVER (PARTITION BY user_id ORDER BY event_time_ms) AS nth
+       CASE WHEN user_id IS NOT NULL  -- guests are no customers
+         THEN row_number() OVER (PARTITION BY user_id ORDER BY event_time_ms) END AS nth
 FROM events WHERE kind = 'order';
 
 CREATE TABLE touches AS  -- touch i of n of each order
@@ -73,9 +75,9 @@ FROM orders JOIN events AS click
 
 CREATE TABLE placed AS
 SELECT orders.* REPLACE (
-  CASE WHEN orders.campaign <> '(none)' OR {_DECLARES[customers.model]}
+  CASE WHEN orders.campaign <> '(none)' OR nth IS NULL OR {_DECLARES[customers.model]}
     THEN orders.campaign ELSE coalesce(touches.campaign, '(none)') END AS campaign,
-  CASE WHEN orders.campaign <> '(none)' OR orders.channel <> '(none)'
+  CASE WHEN orders.campaign <> '(none)' OR orders.channel <> '(none)' OR nth IS NULL
       OR {_DECLARES[customers.model]}
     THEN orders.channel ELSE coalesce(touches.channel, '(direct)') END AS channel)
 FROM orders LEFT JOIN touches ON touches.no = orders.no AND {_PLACING[customers.model]};
@@ -83,6 +85,7 @@ FROM orders LEFT JOIN touches ON touches.no = orders.no AND {_PLACING[customers.
 CREATE MACRO part(whole, i, n) AS (i + 1) * whole // n - i * whole // n;
 CREATE TABLE credits AS
 SELECT no, 'declared' AS model, campaign, channel, {WHOLE} AS parts, amount FROM orders
+WHERE nth IS NOT NULL
 UNION ALL
 SELECT no, model, touches.campaign, touches.channel,
        CASE WHEN model = 'linear' THEN part({WHOLE}, i, n) ELSE {WHOLE} END,
@@ -92,7 +95,7 @@ WHERE model = 'linear' OR i = (CASE model WHEN 'first' THEN 0 ELSE n - 1 END)
 UNION ALL
 SELECT no, model, '(none)', '(direct)', {WHOLE}, amount
 FROM orders, (VALUES ('first'), ('last'), ('linear')) AS models(model)
-WHERE no NOT IN (SELECT no FROM touches);
+WHERE no NOT IN (SELECT no FROM touches) AND nth IS NOT NULL;
 
 CREATE TABLE refunds AS  -- at their order's place, if they are of one
 SELECT refund.* REPLACE (

@@ -79,6 +79,8 @@ CALLED: Final[list[tuple[dict[str, str], str]]] = [
 ]
 CHANNELS: Final = ("search", "feed", "social", "email", "")
 REGIONS: Final = ("north", "south", "west", "")
+GUESTS: Final = ("0", "guest", "", None)
+"""What stands for no user."""
 SEGMENTS: Final = ("students", "parents", None)
 CURRENCIES: Final = (CURRENCY, "USD", "EUR")
 STAGES: Final = ("lead", "mql", "sql", "opportunity", "won", "lost")
@@ -190,7 +192,7 @@ def _may_be_late(made: Sequence[Event], place: int) -> bool:
 
 
 def _same_customer(one: Event, other: Event) -> bool:
-    return bool(one.get("user_id") == other["user_id"])
+    return other["user_id"] not in GUESTS and bool(one.get("user_id") == other["user_id"])
 
 
 def topic_of(event: Event) -> str:
@@ -200,7 +202,7 @@ def topic_of(event: Event) -> str:
 
 def key_of(event: Event) -> str:
     """Return the key of an event's record."""
-    return str(event["user_id"] if "user_id" in event else event["campaign_id"])
+    return str(event.get("user_id") or event.get("campaign_id") or "guest")
 
 
 class Month:
@@ -210,6 +212,8 @@ class Month:
       are in order. No two events have the same time.
     - Most orders are of users who clicked in the days before; a fifth of them names no campaign.
     - Some orders of different users have the same id.
+    - 4 % of the events of users are of guests, who are no users.
+    - A fifth of the names is spelt otherwise than it is shown.
     - Refunds come minutes to weeks after their order; a few name an unknown order.
 
     Attributes:
@@ -227,6 +231,7 @@ class Month:
         self.rates = RATES
         self.campaigns = CAMPAIGNS
         self._rnd = random.Random(seed)
+        self._beside = random.Random(seed + 1)
         self._orders: list[tuple[Event, Decimal]] = []
         self._clicked: list[str] = []
         self._rows: list[dict[str, Any]] = []
@@ -325,18 +330,30 @@ class Month:
         rnd = self._rnd
         event["user_id"] = row["user_id"] = f"user-{int(rnd.betavariate(1, 2) * 400)}"
         called, row["campaign"] = rnd.choices(CALLED, [24, 20, 20, 16, 12, 2, 6])[0]
-        event.update(called)
+        event.update({name: self._spelt(value) for name, value in called.items()})
+        if self._beside.random() < 0.04:
+            event["user_id"], row["user_id"] = self._beside.choice(GUESTS), None
         channel = rnd.choice(CHANNELS)
         if channel:
-            event["channel"] = channel
+            event["channel"] = self._spelt(channel)
         row["channel"] = channel or "(none)"
         region = rnd.choice(REGIONS)
         if region or rnd.random() < 0.5:
-            event["region"] = row["region"] = region
+            event["region"], row["region"] = self._spelt(region), region
         segment = rnd.choices(SEGMENTS, [20, 15, 65])[0]
         if segment or rnd.random() < 0.5:
-            event["segment"] = segment
+            event["segment"] = segment and self._spelt(segment)
         row["segment"] = segment or ""
+
+    def _spelt(self, name: str) -> str:
+        """Return a name, sometimes in another spelling that means the same."""
+        if self._beside.random() < 0.8:
+            return name
+        wide = "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in name)
+        encoded = "".join(f"%{byte:02X}" for byte in name.encode())
+        return self._beside.choice(
+            [name.upper(), f" {name} ", name.replace(" ", "+"), wide, encoded]
+        )
 
     def _impression(self, event: Event, row: dict[str, Any]) -> None:
         row["count"] = 1
@@ -350,7 +367,8 @@ class Month:
         row["paid"] = traffic == "paid"
 
     def _click(self, event: Event, row: dict[str, Any]) -> None:
-        self._clicked.append(event["user_id"])
+        if row["user_id"] is not None:
+            self._clicked.append(event["user_id"])
         self._traffic(event, row, usual="paid")
 
     def _visit(self, event: Event, row: dict[str, Any]) -> None:

@@ -502,6 +502,24 @@ def test_refund_counts_at_its_order() -> None:
     assert now["z"]["revenue_net"].value == -0.04
 
 
+def test_guests_are_no_customers() -> None:
+    """Orders of guests count where they say; no model credits them, and none is a first order."""
+    found = in_last_minute(
+        order(100, campaign="z", user_id=None),
+        order(200, campaign="z", user_id=None, event_time_ms=NOON - 2, order_id="2"),
+        order(300, user_id=None, event_time_ms=NOON - 3, order_id="3"),
+        {"kind": "refund", "amount": 50, "user_id": None, "order_id": "2"}
+        | {"campaign": "z", "channel": "(none)"},
+        {"kind": "click", "user_id": None},
+    )
+    z = found["z (none)"]
+    assert (z["orders"].value, z["revenue_gross"].value) == (2, 0.03)
+    assert z["revenue_net"].value == 0.025
+    assert found["(none) (none)"]["orders"].value == 1
+    assert "new_customers" not in z
+    assert "orders_last_touch" not in z
+
+
 def test_first_orders_and_those_who_come_back() -> None:
     found = in_last_minute(
         order(100, campaign="z", user_id="old", event_time_ms=NOON - 40 * DAY, order_id="1"),
@@ -670,6 +688,10 @@ def test_the_month_has_everything(made: Month) -> None:
     assert counted["segment"].n_unique() == 3
     assert counted["event_time_ms"].n_unique() == len(counted)
     assert 300 < counted["user_id"].n_unique() <= 401
+    guests = [event for event in sent if event.get("user_id", "u") in month.GUESTS]
+    assert {event["user_id"] for event in guests} == set(month.GUESTS)
+    assert {"order_placed", "order_refunded", "click"} <= {event["type"] for event in guests}
+    assert {" search ", "SEARCH", "ｓｅａｒｃｈ"} <= {event.get("channel") for event in sent}
     surveys = counted.filter(pl.col("kind") == "survey")
     assert set(surveys["metric"]) == {"nps", "csat"}
     assert all(("nps" in event) != ("csat" in event) for event in sent if event["type"] == "survey")
@@ -792,9 +814,10 @@ def test_windows_of_the_month_hold_what_a_plain_count_finds(made: Month) -> None
             if kpis is None:
                 assert not mine
                 continue
-            buyers = {row["user_id"] for row in mine if row["kind"] == "order"}
+            users = [row for row in mine if row["user_id"] is not None]
+            buyers = {row["user_id"] for row in users if row["kind"] == "order"}
             passive = {"refund", "spend", "measurement"}
-            active = {row["user_id"] for row in mine if row["kind"] not in passive}
+            active = {row["user_id"] for row in users if row["kind"] not in passive}
             gross = sum(row["amount"] for row in mine if row["kind"] == "order")
             assert kpis["buyers"].value == len(buyers)
             assert kpis["active_users"].value == len(active)
