@@ -231,6 +231,7 @@ def build(settings: Settings) -> Monitor:
             scorecards=scorecards,
             largest_series_count=settings.largest_series_count,
             lag_alert_s=settings.lag_alert_s,
+            campaign_of=campaigns.get,
         ),
         share=share,
     )

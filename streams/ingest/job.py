@@ -282,7 +282,7 @@ class IngestJob:
             self._add_cost(event, event_time, carried, place)
             fold = None  # Not in the cells of its event time.
         if fold is not None:
-            cell = self._panes.cell(event_time, *place)
+            cell = self._panes.cell(event_time, place)
             fold(cell, event, user, carried)
         if newest is None or event_time > newest:
             watermark.newest_event_time = event_time

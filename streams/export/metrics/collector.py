@@ -20,7 +20,7 @@ from models.alerts import AlertState
 from models.dead_letters import Reason
 from models.kpi.definition import Catalogue, Kpi, KpiValue, Unit
 from models.kpi.formula import Formula, Growth, Newest, Quantile, Quotient, Spread
-from models.scope import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
+from models.scope import BUCKETS, OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
 from streams.export.metrics.comparisons import SPECS as COMPARISON_SPECS
 from streams.export.metrics.comparisons import (
     DifferenceRow,
@@ -29,7 +29,7 @@ from streams.export.metrics.comparisons import (
 )
 from streams.export.metrics.effects import SPECS as EFFECT_SPECS
 from streams.export.metrics.effects import effect_metrics
-from streams.export.metrics.families import Spec, family
+from streams.export.metrics.families import Sample, Spec, family
 from streams.export.metrics.peers import SPECS as PEER_SPECS
 from streams.export.metrics.peers import peer_metrics
 from streams.export.metrics.scorecards import SPECS as SCORECARD_SPECS
@@ -225,6 +225,11 @@ KPI_COMPLETE = Spec(
     " 0 if not",
     ("kpi", "window"),
 )
+CAMPAIGN_INFO = Spec(
+    "kpi_monitor_campaign_info",
+    "1 for each exported campaign, with its name and its current phase, empty without",
+    ("campaign", "name", "phase"),
+)
 EXHAUSTED = Spec(
     "kpi_monitor_budget_exhausted_timestamp_seconds",
     "Time at which a campaign will have spent its budget at its average pace since its start, in"
@@ -331,10 +336,21 @@ class KpiMetrics:
         yield from effect_metrics(kpis.effects)
         yield from peer_metrics(self._exports.outliers(kpis))
         yield from _completeness_metrics(kpis, self._catalogue)
+        yield family(CAMPAIGN_INFO, self._campaign_info(kpis, chosen))
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
         yield family(SERIES, [((), chosen.shown.series + chosen.compared.series)])
         yield family(LEFT_OUT, [((), chosen.shown.left_out)])
         yield family(COMPARISONS_LEFT_OUT, [((), chosen.compared.left_out)])
+
+    def _campaign_info(self, kpis: KpiView, chosen: Chosen) -> list[Sample]:
+        """Return the names and phases of the campaigns with series of their own."""
+        scopes = {row.scope for rows in chosen.rows.values() for row in rows}
+        campaigns = {scope.campaign for scope in scopes if scope.kind == "campaign"} - BUCKETS
+        exports = self._exports
+        return [
+            ((one, exports.name_of(one), exports.phase_of(one, kpis)), 1.0)
+            for one in sorted(campaigns)
+        ]
 
     def _exported(self, row: _Row) -> _Row:
         """Return the row with only the KPIs that are exported."""
