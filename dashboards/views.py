@@ -353,7 +353,7 @@ HEALTH_GRAPHS: Final = (
         queries=("monitor.renamed",),
     ),
     View(
-        title="Events of guests 访客事件速率",
+        title="Events of guests 游客事件速率",
         text="Events per second without a user. They count, but as no user and no customer.",
         unit="cps",
         queries=("monitor.guests",),

@@ -280,4 +280,9 @@ class Alert(BaseModel):
 def alert_id(rule: str, scope: Scope) -> str:
     """Return the id of the alert of a rule and scope."""
     parts = (rule, scope.kind, scope.campaign, scope.channel)
-    return "/".join([*parts, *filter(None, (scope.region, scope.segment))])
+    return "/".join(map(_quoted, [*parts, *filter(None, (scope.region, scope.segment))]))
+
+
+def _quoted(name: str) -> str:
+    """Return a name without a slash, so that no two scopes have one id."""
+    return name.replace("%", "%25").replace("/", "%2F")

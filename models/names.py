@@ -35,6 +35,8 @@ way; it is too long."""
 LONGEST: Final = 100
 """The length of the longest name that is shown whole, in characters."""
 _HASH_BYTES: Final = 4
+KEPT: Final = LONGEST - 2 * _HASH_BYTES - 1
+"""How many characters of a longer name stay; the mark ``~`` and a hash follow."""
 _ROUNDS: Final = 4
 """How often a form is normalised again at most; one that needs more was made to."""
 _HEX: Final = "0123456789abcdefABCDEF"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.aggregates.ingest_report import Report
-from models.alerts import RuleBook
+from models.alerts import RuleBook, alert_id
 from models.campaigns.campaign import Campaign
 from models.kpi.measures import SUM_INDEX, USER_SETS
 from models.names import NameBook, canonical, matches_name, names_nothing, shortened
@@ -411,6 +411,16 @@ def test_names_in_scorecards() -> None:
         as_shown_by(BOOK, CampaignIndex())
     )
     assert book.scorecards[0].scopes([]) == (Scope("channel", channel="Paid search"),)
+
+
+def test_alert_ids() -> None:
+    """Two scopes have two ids of alerts, also if their names have a slash."""
+    one, other = (
+        alert_id("r", Scope("campaign_channel", campaign, channel))
+        for campaign, channel in (("a/b", "c"), ("a", "b/c"))
+    )
+    assert one != other
+    assert alert_id("r", Scope("channel", channel="search")) == "r/channel//search"
 
 
 def test_patterns() -> None:

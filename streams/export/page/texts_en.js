@@ -89,7 +89,7 @@ export default {
   dead: 'Dead letters',
   late: 'Late',
   dup: 'Duplicates',
-  guests: 'Of guests',
+  guests: 'From guests',
   u_campaign: 'Campaigns that are not defined',
   u_channel: 'Unknown channels',
   u_region: 'Unknown regions',

@@ -89,7 +89,7 @@ export default {
   dead: '死信',
   late: '迟到',
   dup: '重复',
-  guests: '访客事件',
+  guests: '游客事件',
   u_campaign: '未定义的活动',
   u_channel: '未知渠道',
   u_region: '未知地区',
