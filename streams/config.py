@@ -116,7 +116,7 @@ def _refuse_repeats(root: yaml.Node | None, model: type[BaseModel], *, source: s
     """Refuse a key that a mapping has twice, and an entry or a name that a list has twice.
 
     The model says in ``IDENTITIES`` which fields identify the entries of a list, and in ``NAMES``
-    which fields have names, no two of which may be the same in their canonical form.
+    which fields have names: no two entries may have one that is the same in its canonical form.
 
     Raises:
         ConfigError: there is one; it names both lines.
@@ -138,11 +138,11 @@ def _refuse_repeats(root: yaml.Node | None, model: type[BaseModel], *, source: s
                     named.append((" ".join(fields[name] for name in identity), entry))
             _refuse_repeated(named, what=f"{key.value}: {' and '.join(identity)}", source=source)
         if fields_of_names := names.get(key.value):
-            given = [
-                (canonical(text.value), text)
+            by_entry = (
+                {canonical(text.value): text for text in _texts_in(entry, fields_of_names)}
                 for entry in listed.value
-                for text in _texts_in(entry, fields_of_names)
-            ]
+            )
+            given = [named for names_of_one in by_entry for named in names_of_one.items()]
             _refuse_repeated(given, what=f"{key.value}: name", source=source)
 
 

@@ -117,7 +117,8 @@ invisible characters are left out. `Search`, ` search`, `ｓｅａｒｃｈ` and
 channel.
 
 - A campaign is found by its exact id; then by its id in the canonical form; then by its name or an
-  alias. What two campaigns share identifies neither, and counts in `{unknown}`.
+  alias. What two campaigns share identifies neither, and counts in `{unknown}`; a file of campaigns
+  with such a name is refused.
 - A channel, region or segment is shown as the file of names defines it (`KPI_NAMES_FILE`, see
   [config/names.yaml](../config/names.yaml)), also if an event has one of its aliases. A name that
   is not defined is shown in its canonical form. All workers must have the same file. A change of
@@ -139,9 +140,9 @@ shown otherwise than an event has it is counted by `kpi_monitor_renamed_total`.
 An event without `user_id`, or whose `user_id` is one of `KPI_GUEST_IDS` (`0`, `guest` and the
 like, in small letters, in capitals, or with a capital), counts, but is of no user and no customer:
 
-- It adds to sums, such as clicks, orders and revenue, and to no set of users. KPIs that divide a sum
-  by users, such as the registration rate, divide by the users that are known: where many events are
-  of guests, they are too high.
+- It adds to sums, such as clicks, orders and revenue, and to no set of users. KPIs that divide a
+  sum by users, such as the registration rate, divide by the users that are known: where many
+  events are of guests, they are too high.
 - An order counts in the campaign and channel that it names. No model of attribution credits it, it
   is no first and no repeated order, and it is in no lifetime value. A refund counts where and when
   it says, as its order can't be known.

@@ -185,6 +185,7 @@ class CampaignBook(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     IDENTITIES: ClassVar[dict[str, tuple[str, ...]]] = {"campaigns": ("id",)}
+    NAMES: ClassVar[dict[str, tuple[str, ...]]] = {"campaigns": ("id", "name", "aliases")}
 
     campaigns: tuple[Campaign, ...] = ()
 

@@ -280,6 +280,7 @@ def test_kept_places(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(places) <= 10
     size = len(places)
     assert places["c1", None, LONG, "", None][0][1] == shortened(canonical(LONG))
+    assert places[LONG, None, "", "", None][1][0].name == shortened(canonical(LONG))
     assert len(places) == size
 
 
@@ -347,8 +348,8 @@ def test_guest_ids(monkeypatch: pytest.MonkeyPatch) -> None:
             "channels: name 'sem' is given already, in line 2",
         ),
         (
-            "regions:\n  - name: East\n    aliases:\n      - 华东\n      - ' east'\n",
-            "line 5",
+            "regions:\n  - name: East\n  - name: 华\n    aliases:\n      - 华东\n      - ' east'\n",
+            "line 6",
             "regions: name 'east' is given already, in line 2",
         ),
         ("segments:\n  - name: (none)\n", "line 2: segments[0].name", "stands for no name"),
@@ -366,6 +367,16 @@ def test_wrong_names_file(tmp_path: Path, text: str, where: str, why: str) -> No
     assert error.value.source == str(path)
     assert error.value.where == where
     assert why in error.value.why
+
+
+def test_shared_campaign_name(tmp_path: Path) -> None:
+    """Two campaigns of a file with one name are refused; a name like the own id is not."""
+    path = tmp_path / "campaigns.yaml"
+    path.write_text("campaigns:\n  - {id: c1, name: C1}\n  - {id: c2, aliases: [Ｃ1]}\n")
+    with pytest.raises(ConfigError, match=r"line 3.*campaigns: name 'c1' is given already.*line 2"):
+        config.load_campaigns(path)
+    path.write_text("campaigns:\n  - {id: c1, name: C1, aliases: [c1]}\n")
+    assert len(config.load_campaigns(path).campaigns) == 1
 
 
 def test_example_file() -> None:

@@ -11,11 +11,21 @@ alias ``SEM``, and no regions. The event counts in 618-main, search and east, an
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
-from models.names import DIMENSIONS, Change, NameBook, canonical, names_nothing, shortened
+from models.names import (
+    DIMENSIONS,
+    Change,
+    NameBook,
+    ShownName,
+    canonical,
+    names_nothing,
+    shortened,
+)
 from models.scope import UNKNOWN_CAMPAIGN
-from streams.ingest.registry.campaign_index import CampaignIndex
+from streams.ingest.registry.campaign_index import CampaignIndex, Found
 
 KEPT = 20_000
 """How many combinations of names are kept; beyond, all are found anew."""
@@ -56,41 +66,52 @@ class NamedPlaces(dict[Told, tuple[Place, tuple[NameNote, ...]]]):
         super().__init__()
         self._names = names
         self._campaigns = campaigns
+        # Where names are combined in many ways, each is found once nevertheless.
+        self._find_shown = lru_cache(maxsize=KEPT)(names.shown)
+        self._find_campaign = lru_cache(maxsize=KEPT)(campaigns.find)
         self._version = campaigns.version
 
     def renew(self) -> None:
         """Forget what was found before campaigns were defined."""
         if self._version != self._campaigns.version:
             self._version = self._campaigns.version
+            self._find_campaign.cache_clear()
             self.clear()
 
     def __missing__(self, told: Told) -> tuple[Place, tuple[NameNote, ...]]:
         """Find where an event counts, and keep it."""
-        found = self._find(told)
-        if sum(map(len, filter(None, told))) <= LONGEST_KEPT:
-            if len(self) >= KEPT:
-                self.clear()
-            self[told] = found
+        if sum(map(len, filter(None, told))) > LONGEST_KEPT:
+            return _found(told, campaign_of=self._campaigns.find, shown_of=self._names.shown)
+        if len(self) >= KEPT:
+            self.clear()
+        found = _found(told, campaign_of=self._find_campaign, shown_of=self._find_shown)
+        self[told] = found
         return found
 
-    def _find(self, told: Told) -> tuple[Place, tuple[NameNote, ...]]:
-        campaign_id, campaign_name, *others = told
-        campaign, change = self._campaigns.find(campaign_id, campaign_name)
-        notes = []
-        if change is not None:
-            notes.append(NameNote("campaign", change, campaign))
-        elif campaign == UNKNOWN_CAMPAIGN:
-            notes.append(NameNote("campaign", None, _first_name(campaign_id, campaign_name)))
-        parts = []
-        for kind, name in zip(DIMENSIONS, others, strict=True):
-            shown = self._names.shown(kind, name or "")
-            parts.append(shown.name)
-            if shown.change is not None:
-                notes.append(NameNote(kind, shown.change, shown.name))
-            if shown.unknown:
-                notes.append(NameNote(kind, None, shown.name))
-        channel, region, segment = parts
-        return (campaign, channel, region, segment), tuple(notes)
+
+def _found(
+    told: Told,
+    *,
+    campaign_of: Callable[[str | None, str | None], Found],
+    shown_of: Callable[[str, str], ShownName],
+) -> tuple[Place, tuple[NameNote, ...]]:
+    campaign_id, campaign_name, *others = told
+    campaign, change = campaign_of(campaign_id, campaign_name)
+    notes = []
+    if change is not None:
+        notes.append(NameNote("campaign", change, campaign))
+    elif campaign == UNKNOWN_CAMPAIGN:
+        notes.append(NameNote("campaign", None, _first_name(campaign_id, campaign_name)))
+    parts = []
+    for kind, name in zip(DIMENSIONS, others, strict=True):
+        shown = shown_of(kind, name or "")
+        parts.append(shown.name)
+        if shown.change is not None:
+            notes.append(NameNote(kind, shown.change, shown.name))
+        if shown.unknown:
+            notes.append(NameNote(kind, None, shown.name))
+    channel, region, segment = parts
+    return (campaign, channel, region, segment), tuple(notes)
 
 
 def _first_name(*told: str | None) -> str:
