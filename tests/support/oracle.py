@@ -94,6 +94,11 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "order_id": pl.String,
     # Of a cost: the amount is spread evenly from event_time_ms until then.
     "until_ms": pl.Int64,
+    # Of orders and refunds in another currency: the currency, the amount in 1/10,000 of it, and its
+    # rate on their date in `attribution_sql.RATE_UNITS`.
+    "currency": pl.String,
+    "own": pl.Int64,
+    "rate": pl.Int64,
 }
 # The columns that are enough for a frame of clicks, orders and advertising cost.
 SHORT_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -876,6 +881,16 @@ def _entered_before(window: str, end_ms: int, zone: str) -> int:
     period = previous_period(window, at, zone)
     # If the clock is put forward or back on either day, it may be the end one step later.
     return at if period is not None and period[1] >= end_ms else at + STEP_MS[window]
+
+
+def placed_once(events: pl.DataFrame) -> pl.DataFrame:
+    """Return events without the later versions of orders, which count where the first was placed.
+
+    An order without an id is one of its own.
+    """
+    version = pl.col("event_time_ms").rank("ordinal").over("kind", "user_id", "order_id")
+    later = (pl.col("kind") == "order") & pl.col("order_id").is_not_null() & (version > 1)
+    return events.filter(~later)
 
 
 def required_ends(events: pl.DataFrame, zone: str) -> list[End]:
