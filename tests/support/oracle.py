@@ -883,24 +883,26 @@ def _entered_before(window: str, end_ms: int, zone: str) -> int:
     return at if period is not None and period[1] >= end_ms else at + STEP_MS[window]
 
 
-def placed_once(events: pl.DataFrame) -> pl.DataFrame:
-    """Return events without the later versions of orders, which count where the first was placed.
-
-    An order without an id is one of its own.
-    """
+def _placed_once(events: pl.DataFrame) -> pl.DataFrame:
+    """Return events without the later versions of orders; an order without an id has only one."""
     version = pl.col("event_time_ms").rank("ordinal").over("kind", "user_id", "order_id")
     later = (pl.col("kind") == "order") & pl.col("order_id").is_not_null() & (version > 1)
     return events.filter(~later)
 
 
-def required_ends(events: pl.DataFrame, zone: str) -> list[End]:
+def required_ends(
+    events: pl.DataFrame, zone: str, *, customers: Customers | None = None
+) -> list[End]:
     """Return the windows whose content changed in their last step.
 
-    An event entered or left the window, or entered or left the period before it.
+    An event entered or left the window, or entered or left the period before it. With customers,
+    the later versions of an order count when the first was placed, and enter no window themselves.
 
     Example: an event at 12:00:05 enters the ``1m`` window that ends at 12:00:10. It leaves the one
     that ends at 12:01:10, and then enters the period before it. It leaves that at 12:02:10.
     """
+    if customers is not None:
+        events = _placed_once(typed(events))
     times: list[int] = events["event_time_ms"].unique().to_list()
     required: list[End] = []
     for window, step in STEP_MS.items():

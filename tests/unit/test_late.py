@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from tests.factories.events import as_table
 from tests.support import oracle
 from tests.support.compare import differences
+from tests.support.customers import context
 from tests.support.offline import NOON, RULES, ClosedKey, Path, event, ingest_job
 
 MIDNIGHT = NOON + 12 * HOUR_MS
@@ -120,3 +123,51 @@ def test_late_data_make_no_fine_buckets() -> None:
     panes, minutes, quarters = (path.bucket_starts(level) for level in range(3))
     assert not any(start <= late_ms for start in (*panes, *minutes))
     assert late_ms - late_ms % QUARTER_MS in quarters
+
+
+def order(at: int, amount: str) -> dict[str, Any]:
+    return event("order_placed", at=at, event_id=f"order-{at}", amount=amount)
+
+
+def test_an_edited_order_corrects_its_windows() -> None:
+    """An order that is edited days later has its new amount in the windows of its own time."""
+    path = Path(now_ms=NOON + 150 * DAY_MS, customers=context())
+    for hour in range(0, 75, 12):
+        path.feed([event(at=NOON + hour * HOUR_MS, event_id=f"e{hour}")])
+        if hour == 0:
+            path.feed([order(NOON + 3 * HOUR_MS + 5_000, "100")])
+    path.feed([order(NOON + 72 * HOUR_MS + 9_000, "80")])
+    path.feed([event(at=NOON + 72 * HOUR_MS + QUARTER_MS, event_id="last")])
+    path.finish()
+
+    def told(window: str, end: int, kpi: str) -> Any:
+        return path.closed[ClosedKey(window, end)][kpi][0]
+
+    newest = NOON + 72 * HOUR_MS + QUARTER_MS
+    for window, end in (("day", MIDNIGHT), ("week", newest), ("so_far", newest)):
+        assert told(window, end, "orders") == 1
+        assert told(window, end, "revenue_gross") == told(window, end, "aov") == 80.0
+        assert told(window, end, "order_value_median") == pytest.approx(80, rel=0.02)
+        assert told(window, end, "repeat_orders") == 0
+    assert told("week", newest, "clv") == 80.0
+    today = path.closed[ClosedKey("day", NOON + 72 * HOUR_MS + MINUTE_MS)]
+    assert "orders" not in today or today["orders"][0] == 0
+
+
+def test_a_correction_keeps_the_inputs_of_the_day() -> None:
+    """A correction does not make KPIs absent that rest on an input seen earlier that day.
+
+    After eight days the window of an hour can still be summed up, but not the day up to it.
+    """
+    path = Path(now_ms=NOON + 150 * DAY_MS, customers=context())
+    evening = NOON + 9 * HOUR_MS - 15_000
+    registered = event("registration", at=NOON - 3 * HOUR_MS, event_id="r")
+    path.feed([registered, order(evening, "100")], batch=1)
+    key = ClosedKey("1h", NOON + 9 * HOUR_MS)
+    for hours in range(6, 8 * 24, 12):
+        path.feed([event(at=evening + hours * HOUR_MS, event_id=f"e{hours}")])
+    before = path.closed[key]
+    assert before["registrations"][0] == 0
+    path.feed([order(evening + 8 * DAY_MS + 2 * HOUR_MS, "80")])
+    path.finish()
+    assert path.closed[key].keys() == before.keys()

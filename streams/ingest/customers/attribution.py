@@ -228,15 +228,17 @@ def account(
     first: tuple[int, Place] | None = None
     for number, versions in versions_of.items():
         at_ms, order = versions[0]
-        rates = _rates_of(order, versions[-1][1])
-        if len(versions) > 1:
-            order = _changed(order, versions[-1][1], rates)
-        refunds = refunds_of.pop(number, ())
-        refunded = _refunded(refunds, rates)
+        refunds = refunds_of.pop(number, None)
+        refunded = 0
+        if refunds is not None or len(versions) > 1:
+            last = versions[-1][1]
+            rates = _rates_of(order, last)
+            refunded = _refunded(refunds or (), rates)
+            order = _changed(order, last, rates)
         value += order.units - refunded
         counts = first is None or number in concerns.orders
-        refundable = refunds and number in concerns.refunds
-        if not (counts or refundable):
+        booked = refunds if number in concerns.refunds else None
+        if not counts and booked is None:
             continue
         since = bisect_left(times, at_ms - rules.lookback_ms)
         within = touches[since : bisect_right(times, at_ms)]
@@ -245,10 +247,10 @@ def account(
             _book_order(book, at_ms, order, place, is_first=first is None)
             _book_credits(book, at_ms, order, within)
             first = first or (at_ms, place)
-        if refundable:
-            book.sums[Booking(at_ms, place, "refunds")] += len(refunds)
+        if booked is not None:
+            book.sums[Booking(at_ms, place, "refunds")] += len(booked)
             book.sums[Booking(at_ms, place, "revenue_refunded")] += refunded
-            for paid_ms, refund in refunds:
+            for paid_ms, refund in booked:
                 _book_outflow(book, paid_ms, refund, place)
     for number, refunds in refunds_of.items():
         if number in concerns.refunds:
@@ -270,6 +272,8 @@ def _rates_of(first: Order, last: Order) -> dict[str, Decimal]:
 
 def _changed(first: Order, last: Order, rates: dict[str, Decimal]) -> Order:
     """Return the first version of an order with the amount and the items of the last."""
+    if last is first:
+        return first
     foreign = last.foreign
     units = last.units
     if foreign is not None:
