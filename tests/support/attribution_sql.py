@@ -157,6 +157,10 @@ FROM refunds
 UNION ALL BY NAME
 SELECT * EXCLUDE (ordered_ms) REPLACE ('refund_made' AS kind), event_time_ms AS known_ms
 FROM refunds
+UNION ALL BY NAME  -- each version of an order after its first
+SELECT 'order_change' AS kind, placed.event_time_ms, placed.campaign, placed.channel, placed.region,
+       placed.segment, versions.event_time_ms AS known_ms
+FROM versions JOIN placed USING (user_id, of_order) WHERE versions.version > 1
 UNION ALL BY NAME  -- what each version of an order and each refund adds, booked at the first order
 SELECT 'lifetime' AS kind, first.event_time_ms, first.campaign, first.channel, first.region,
        first.segment, money.amount, known_ms

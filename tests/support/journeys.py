@@ -46,6 +46,7 @@ _MEASURES: Final = {
     "revenue_gross": ("order", "amount"),
     "orders_attributed": ("order", "1"),
     "first_orders": ("order", "(nth = 1)::BIGINT"),
+    "order_changes": ("order_change", "1"),
     "lifetime_value": ("lifetime", "amount"),
     "refunds": ("refund", "1"),
     "revenue_refunded": ("refund", "amount"),

@@ -143,6 +143,7 @@ SUMS: dict[str, tuple[str, str]] = {
     "refund_outflow": ("kind = 'refund_made'", "amount"),
     "orders_attributed": ("kind = 'order' AND nth IS NOT NULL", "1"),
     "first_orders": ("kind = 'order' AND nth = 1", "1"),
+    "order_changes": ("kind = 'order_change'", "1"),
     "lifetime": ("kind = 'lifetime'", "amount"),
 } | {flow: (f"kind = 'measurement' AND metric = '{flow}'", "count") for flow in FLOWS}
 SUMS |= {
@@ -675,6 +676,7 @@ KPIS = (
     _money(
         "refund_outflow", "refund_outflow", "orders_attributed", "refunds_made", n="refunds_made"
     ),
+    _total("order_changes", "order_changes", "orders_attributed"),
     *_of_model("first", "first_touch"),
     *_of_model("last", "last_touch"),
     *_of_model("linear", "linear"),
@@ -709,7 +711,7 @@ WIDTH = 8
 
 
 # Kinds of entries that are made of events of another kind.
-_MADE_OF = dict.fromkeys(("refund", "refund_made", "credit", "lifetime"), "order")
+_MADE_OF = dict.fromkeys(("refund", "refund_made", "credit", "lifetime", "order_change"), "order")
 
 
 def _kinds(which: str) -> frozenset[str]:

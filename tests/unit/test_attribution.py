@@ -190,7 +190,11 @@ def test_a_late_touch_moves_what_it_led_to() -> None:
 def test_repeated_order_is_one_order() -> None:
     """A page that is loaded again and again places no further order, and nobody returns."""
     again = [version(order(NOW), minutes * 60_000, 100) for minutes in (1, 2, 30)]
-    assert account([*JOURNEY, *again], RULES) == account(JOURNEY, RULES)
+    book, once = account([*JOURNEY, *again], RULES), account(JOURNEY, RULES)
+    assert once.less(book).sums == {
+        Booking(NOW, Place("c1", "search", "north", "students"), "order_changes"): -3
+    }
+    assert (book.amounts, book.stays) == (once.amounts, once.stays)
 
 
 def test_edited_order_counts_where_it_was_placed() -> None:
@@ -200,6 +204,7 @@ def test_edited_order_counts_where_it_was_placed() -> None:
     place = Place("c1", "search", "north", "students")
     for measure, units in (
         *(("orders", 1), ("orders_attributed", 1), ("first_orders", 1), ("items", 5)),
+        ("order_changes", 1),
         *(("revenue_gross", 80), ("revenue_last", 80), ("lifetime_value", 80)),
     ):
         assert book.sums[Booking(NOW, place, measure)] == units
@@ -390,6 +395,7 @@ def test_orders_are_counted_by_id(log: list[Entry], rules: AttributionRules) -> 
     assert sum(book.amounts.values()) == len(set(orders))
     for measure in ("orders", "orders_attributed"):
         assert total_of(book, measure) == len(set(orders))
+    assert total_of(book, "order_changes") == len(orders) - len(set(orders))
     gross = sum(amount.units * times for amount, times in book.amounts.items())
     assert gross == total_of(book, "revenue_gross")
     known = {cast(Refund, one.what).order for one in log if one.kind == REFUND} <= set(orders)

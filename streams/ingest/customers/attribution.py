@@ -246,6 +246,8 @@ def account(
         if counts:
             _book_order(book, at_ms, order, place, is_first=first is None)
             _book_credits(book, at_ms, order, within)
+            if len(versions) > 1:
+                book.sums[Booking(at_ms, place, "order_changes")] += len(versions) - 1
             first = first or (at_ms, place)
         if booked is not None:
             book.sums[Booking(at_ms, place, "refunds")] += len(booked)
