@@ -154,20 +154,25 @@ def test_an_edited_order_corrects_its_windows() -> None:
     assert "orders" not in today or today["orders"][0] == 0
 
 
-def test_a_correction_keeps_the_inputs_of_the_day() -> None:
-    """A correction does not make KPIs absent that rest on an input seen earlier that day.
+@pytest.mark.parametrize("at", [NOON + 9 * HOUR_MS - 5_000, MIDNIGHT - 5_000])
+def test_a_correction_keeps_what_was_shown(at: int) -> None:
+    """A window is corrected only if itself and its business day can still be summed up.
 
-    After eight days the window of an hour can still be summed up, but not the day up to it.
+    After eight days the window of an hour that ends at 21:00 can be summed up, but not the day up
+    to it: KPIs would become absent whose input was seen in the morning. Of the window of a minute
+    that ends at midnight the day can be summed up, but not the minute.
     """
     path = Path(now_ms=NOON + 150 * DAY_MS, customers=context())
-    evening = NOON + 9 * HOUR_MS - 15_000
     registered = event("registration", at=NOON - 3 * HOUR_MS, event_id="r")
-    path.feed([registered, order(evening, "100")], batch=1)
-    key = ClosedKey("1h", NOON + 9 * HOUR_MS)
+    path.feed([registered, order(at, "100")], batch=1)
     for hours in range(6, 8 * 24, 12):
-        path.feed([event(at=evening + hours * HOUR_MS, event_id=f"e{hours}")])
-    before = path.closed[key]
-    assert before["registrations"][0] == 0
-    path.feed([order(evening + 8 * DAY_MS + 2 * HOUR_MS, "80")])
+        path.feed([event(at=at + hours * HOUR_MS, event_id=f"e{hours}")])
+    keys = [ClosedKey(window, at + 5_000) for window in ("1m", "1h", "day")]
+    before = {key: path.closed[key] for key in keys}
+    assert before[keys[1]]["registrations"][0] == 0
+    path.feed([order(at + 8 * DAY_MS + 2 * HOUR_MS, "80")])
     path.finish()
-    assert path.closed[key].keys() == before.keys()
+    for key in keys:
+        assert path.closed[key].keys() == before[key].keys()
+        assert path.closed[key]["orders"][0] == 1
+        assert path.closed[key]["revenue_gross"][0] in {80.0, 100.0}

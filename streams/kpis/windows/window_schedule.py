@@ -131,8 +131,8 @@ class WindowSchedule:
         Its business day must be held, too: KPIs whose inputs were seen only before the window, but
         on the same day, would become absent otherwise.
         """
-        start = min(start_of_window(window, end, day=self._day), self._day.start_of(end - 1))
-        if not self._holds(start, end):
+        starts = (start_of_window(window, end, day=self._day), self._day.start_of(end - 1))
+        if not all(self._holds(start, end) for start in starts):
             return False
         self._to_correct[window.name].add(end)
         return True
