@@ -84,12 +84,21 @@ class Visit(UserEvent, tag="visit", kw_only=True):
 
 
 class OrderPlaced(UserEvent, tag="order_placed", kw_only=True):
-    """A user placed an order of ``amount`` in ``currency``."""
+    """A user placed an order of ``amount`` in ``currency``, or the order was edited.
+
+    If customers are stored in Redis, the events of a user with the same ``order_id`` are one
+    order, whatever their ``event_id``, and however long after the first they come. It counts at the
+    time of its first event, in the campaign, channel, region and segment of that event, with
+    ``amount`` and ``items`` of the last. First and last go by ``event_time``. So a confirmation
+    page that is loaded again adds no order, and an order is edited by sending it again with the
+    new amount and items. Amounts in the currency of the first event are converted at its rate.
+
+    Without stored customers each event is an order of its own, except a repetition of its
+    ``event_id``.
+    """
 
     order_id: Id
-    """Id of the order; if customers are stored, a refund counts in the campaign and at the time of
-    its order.
-    """
+    """Id of the order, unique among the orders of its user."""
     amount: Decimal
     """Amount of money, not negative; rounded half to even at 4 decimals."""
     currency: str
@@ -99,9 +108,17 @@ class OrderPlaced(UserEvent, tag="order_placed", kw_only=True):
 
 
 class OrderRefunded(UserEvent, tag="order_refunded", kw_only=True):
-    """``amount`` of the order ``order_id`` was paid back."""
+    """``amount`` of the order ``order_id`` was paid back, which may be a part of it.
+
+    If customers are stored and the order is known, the refund counts in the campaign and at the
+    time of its order, and is converted at the rate of its order if it is in its currency: a full
+    refund leaves nothing, also if it is made in parts. What was paid back at a time
+    (`refund_outflow`) is at the rate of its own day. Otherwise the refund counts where and when it
+    says, at the rate of its own day.
+    """
 
     order_id: Id
+    """Id of the order of the same user."""
     amount: Decimal
     currency: str
 

@@ -154,7 +154,8 @@ like, in small letters, in capitals, or with a capital), counts, but is of no us
 
 An event that is up to `KPI_ALLOWED_DISORDER_S` behind the newest event of its partition is not
 late. Late events correct closed windows, up to `KPI_CORRECTION_HORIZON_S`. Later events are dead
-letters. Money in other currencies is converted at the rate of the event's own business day.
+letters. Money in other currencies is converted at the rate of the event's own business day, except
+for refunds and edits of orders that are known (see `order_placed`).
 {topics}
 ### Measurements
 

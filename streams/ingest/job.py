@@ -143,7 +143,13 @@ class IngestJob:
         self._journal: Journal | None = None
         if customers is not None and kind in CUSTOMER_KINDS:
             self._journal = Journal(
-                customers, source, kind=kind, watermark=self.watermark, known=self._known_customers
+                customers,
+                source,
+                kind=kind,
+                watermark=self.watermark,
+                rates=rates,
+                day=rules.day,
+                known=self._known_customers,
             )
 
     @property

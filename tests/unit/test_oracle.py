@@ -716,30 +716,56 @@ def test_the_month_counts_what_is_sent_once(made: Month) -> None:
     assert sent == Counter(made.counted["kind"].to_list())
 
 
-def orders_of(made: Month) -> dict[tuple[str, str], dict[str, Any]]:
-    placed = [event for event in made.events if event["type"] == "order_placed"]
-    return {(event["user_id"], event["order_id"]): event for event in placed}
+def orders_of(made: Month) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Return the versions of each order by user and order id, in the order of their times."""
+    placed = {e["event_id"]: e for e in made.events if e["type"] == "order_placed"}
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for event in sorted(placed.values(), key=lambda event: int(event["event_time"])):
+        found.setdefault((event["user_id"], event["order_id"]), []).append(event)
+    return found
 
 
 def test_refunds_are_of_orders(made: Month) -> None:
     orders = orders_of(made)
     refunds = [e for e in made.events if e["type"] == "order_refunded"]
-    about = ("user_id", "campaign_id", "campaign", "channel", "region", "segment", "currency")
+    about = ("user_id", "campaign_id", "campaign", "channel", "region", "segment")
     known = [one for one in refunds if (one["user_id"], one["order_id"]) in orders]
     assert 0.02 < 1 - len(known) / len(refunds) < 0.2
     waited = [0]
     for refund in known:
-        order = orders[refund["user_id"], refund["order_id"]]
+        versions = orders[refund["user_id"], refund["order_id"]]
+        order = versions[0]
         waited.append(refund["event_time"] - order["event_time"])
         assert [refund.get(name) for name in about] == [order.get(name) for name in about]
-        assert Decimal(refund["amount"]) <= Decimal(order["amount"])
-        assert refund["event_time"] > order["event_time"]
+        by_then = [one for one in versions if one["event_time"] < refund["event_time"]]
+        assert by_then[-1]["currency"] == refund["currency"]
+        assert Decimal(refund["amount"]) <= Decimal(by_then[-1]["amount"])
     assert max(waited) > 14 * DAY
+
+
+def test_the_month_has_orders_that_change(made: Month) -> None:
+    """Orders are repeated and edited, and refunds are at another rate than their order."""
+    orders = orders_of(made)
+    several = [versions for versions in orders.values() if len(versions) > 1]
+    assert len(several) > 60
+    assert sum(len({one["amount"] for one in versions}) > 1 for versions in several) > 20
+    assert sum(len({one["amount"] for one in versions}) == 1 for versions in several) > 20
+    assert sum(len({one["currency"] for one in versions}) > 1 for versions in several) > 3
+    for versions in several:
+        assert versions[-1]["event_time"] - versions[0]["event_time"] < month.CHANGED_WITHIN_MS
+    rates = {
+        (row["user_id"], row["order_id"], row["kind"]): row["rate"]
+        for row in made.counted.sort("event_time_ms", descending=True).to_dicts()
+    }
+    known = [
+        name for name in orders if rates.get((*name, "order")) and rates.get((*name, "refund"))
+    ]
+    assert sum(rates[*name, "order"] != rates[*name, "refund"] for name in known) > 20
 
 
 def test_the_month_has_journeys(made: Month) -> None:
     orders = orders_of(made)
-    unnamed = [one for one in orders.values() if not {"campaign_id", "campaign"} & one.keys()]
+    unnamed = [one for one, *_ in orders.values() if not {"campaign_id", "campaign"} & one.keys()]
     assert 0.15 < len(unnamed) / len(orders) < 0.35
     buyers = Counter(user for user, _ in orders)
     assert sum(count > 1 for count in buyers.values()) > 50

@@ -79,6 +79,11 @@ def checked_time(
     return parsed
 
 
+def currency_code(told: str) -> str:
+    """Return the ISO 4217 code that a text stands for: `` usd`` is ``USD``."""
+    return told.strip().upper()
+
+
 def units_of(
     event: OrderPlaced | OrderRefunded,
     event_time: int,
@@ -128,7 +133,7 @@ def _units(
     event: OrderPlaced | OrderRefunded | SpendReported, on: date, rates: Rates
 ) -> int | Rejected:
     try:
-        return rates.to_units(event.amount, event.currency.strip().upper(), on=on)
+        return rates.to_units(event.amount, currency_code(event.currency), on=on)
     except NoRateError as error:
         return Rejected(Reason.UNKNOWN_CURRENCY, str(error))
     except MoneyError as error:
@@ -192,7 +197,7 @@ def campaign_of(
             return Rejected(Reason.INVALID_AMOUNT, f"budget.amount: {error}")
         told_as["budget"] = {
             "amount": Decimal(units) / UNITS_PER_CURRENCY,
-            "currency": event.budget.currency.strip().upper(),
+            "currency": currency_code(event.budget.currency),
         }
     names = ("name", "aliases", "channels", "owner", "kind", "objective", "budget")
     stages = [
