@@ -26,10 +26,10 @@ from pydantic import (
 )
 
 from models.kpi.definition import Catalogue
-from models.patterns import is_pattern, matches
+from models.patterns import hint, is_pattern, matches
 from models.scope import NO_CAMPAIGN, NO_CHANNEL, OTHER_CAMPAIGNS, UNKNOWN_CAMPAIGN, Scope
 from models.scorecards.ahp import Priorities, parse_judgement, weigh_judgements
-from models.scorecards.indicator import Indicator, Weight, hint
+from models.scorecards.indicator import Indicator, Weight
 from models.window import WindowName
 
 CardScope = Literal["all", "campaign", "channel", "region"]

@@ -33,6 +33,10 @@ def book(**changed: Any) -> RuleBook:
     return RuleBook.model_validate({"rules": [{**rule, **changed}]})
 
 
+UPLIFT = {"kpi": "traffic_uplift"}
+"""Of a KPI that can be negative."""
+
+
 def verdict(value: KpiValue | None, **changed: Any) -> Verdict:
     return threshold(book(**changed).rules[0], value)  # type: ignore[arg-type]
 
@@ -43,14 +47,14 @@ def verdict(value: KpiValue | None, **changed: Any) -> Verdict:
         (KpiValue(9, n=9), {}, B),
         (KpiValue(10, n=10), {}, H),
         (None, {}, N),
-        (KpiValue(9, n=9), {"min_n": 10}, N),
+        (KpiValue(9, n=9), {"min_n": 10, "kpi": "roas"}, N),
         (KpiValue(10.5, n=10), {"hysteresis": 0.1}, M),
         (KpiValue(11, n=10), {"hysteresis": 0.1}, H),
         (KpiValue(11, n=10), {"above": 10}, B),
         (KpiValue(9.5, n=10), {"above": 10, "hysteresis": 0.1}, M),
-        (KpiValue(-9.5, n=10), {"below": -10, "hysteresis": 0.1}, M),
-        (KpiValue(-9, n=10), {"below": -10, "hysteresis": 0.1}, H),
-        (KpiValue(-10.5, n=10), {"above": -10, "hysteresis": 0.1}, M),
+        (KpiValue(-9.5, n=10), {**UPLIFT, "below": -10, "hysteresis": 0.1}, M),
+        (KpiValue(-9, n=10), {**UPLIFT, "below": -10, "hysteresis": 0.1}, H),
+        (KpiValue(-10.5, n=10), {**UPLIFT, "above": -10, "hysteresis": 0.1}, M),
         (KpiValue(9, 7, 9.9, 9), {}, B),
         (KpiValue(9, 7, 10.1, 9), {}, M),
         (KpiValue(11, 9.9, 12, 9), {"above": 10}, M),
