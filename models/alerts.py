@@ -7,6 +7,7 @@ from itertools import product
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -51,7 +52,8 @@ def _a_number(value: Any) -> Any:
         ValueError: it is no number, or out of bounds.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("give a number without a unit; a ratio is a fraction: 0.02 for 2 %")
+        # Of all errors, pydantic collects ValueErrors only.
+        raise ValueError("give a number, without quotes, unit or exponent; 2 % of a ratio is 0.02")  # noqa: TRY004
     if abs(value) > LARGEST_LIMIT:
         raise ValueError("no value gets so far; give a finite number of up to 1e15")
     return value
@@ -79,8 +81,13 @@ def _a_fraction(value: Any) -> Any:
     return value
 
 
-Pattern = Annotated[str, Field(min_length=1)]
-Patterns = Annotated[tuple[Pattern, ...], Field(min_length=1)]
+def _not_empty(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or "" in names:
+        raise ValueError('give at least one name, and none that is empty; for all of them "*"')
+    return names
+
+
+Patterns = Annotated[tuple[Annotated[str, Field(max_length=200)], ...], AfterValidator(_not_empty)]
 Limit = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
 Seconds = Annotated[int, BeforeValidator(_whole_seconds)]
 Fraction = Annotated[float, BeforeValidator(_a_fraction)]
@@ -143,7 +150,8 @@ class Rule(BaseModel):
     """Kind of scope: there is one alert for each scope of this kind that matches."""
     match: Match = Match()
     """Names of the campaigns, channels, regions and segments that the scope has. ``*`` in a name is
-    any text, ``?`` any character; all, if left out."""
+    any text, ``?`` any character; all, if left out.
+    """
     window: WindowName = "5m"
     """Window whose values are judged, each time that it closes."""
     for_s: Annotated[Seconds, Field(alias="for")] = 0
@@ -152,7 +160,8 @@ class Rule(BaseModel):
     """Duration for which the rule holds again before the alert resolves."""
     no_data: NoData = "keep"
     """What becomes of the alert while there is no value, or one that rests on fewer than ``min_n``:
-    it stays as it is for up to a day, resolves, or the rule counts as broken."""
+    it stays as it is for up to a day, resolves, or the rule counts as broken.
+    """
     severity: Severity = "warning"
     """How bad it is; Alertmanager routes by it."""
     owner: str = ""
@@ -221,7 +230,8 @@ class ThresholdRule(Rule):
     below: Limit | None = None
     """Limit below which a value breaks the rule, in the unit of the KPI: ratios are fractions,
     money is in the reporting currency, times are in s. If the KPI has a confidence interval, all of
-    it must be below. Give either this or ``above``."""
+    it must be below. Give either this or ``above``.
+    """
     above: Limit | None = None
     """Limit above which a value breaks the rule, likewise."""
     min_n: Annotated[int, Field(ge=0, strict=True)] = 0
@@ -245,7 +255,7 @@ class ThresholdRule(Rule):
     @model_validator(mode="after")
     def _one_limit(self) -> ThresholdRule:
         if (self.below is None) == (self.above is None):
-            raise ValueError("give exactly one of below and above")
+            raise ValueError("below: give exactly one of below and above")
         return self
 
     @model_validator(mode="after")
@@ -421,6 +431,7 @@ class Alert(BaseModel):
     ``value`` is the newest value, ``fired_value`` the one on which the alert fired. ``correction``
     is None until late data changes the latter. ``no_data_since_ms`` is since when there is no value
     that could be judged, None if there is one. ``ended`` is why a resolved alert ended.
+    ``meaning_en`` and ``meaning_zh`` are the sentence of its rule.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -449,6 +460,8 @@ class Alert(BaseModel):
     owner: str = ""
     summary_en: str = ""
     summary_zh: str = ""
+    meaning_en: str = ""
+    meaning_zh: str = ""
     next_step: str = ""
 
     @property

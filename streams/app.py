@@ -235,6 +235,18 @@ def build(settings: Settings) -> Monitor:
     return Monitor(settings, engine, web, registry, delivery)
 
 
+async def read_campaigns(settings: Settings, campaigns: CampaignIndex) -> None:
+    """Add the campaigns that the registry topic defines."""
+    registry = RegistryReader(
+        campaigns,
+        Changes(),
+        Rates(settings.currency),
+        broker=settings.broker,
+        topic=settings.registry_topic,
+    )
+    await registry.read_once()
+
+
 def _refuse_unwritable(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -305,6 +317,7 @@ def _engine(
                 catalogue=book.catalogue,
                 lag_limit_s=settings.lag_alert_s,
                 campaign_of=campaigns.get,
+                currency=settings.currency,
             ),
             topics=job_topics,
             spill=DiskCache(settings.data_dir / f"cold-{settings.instance_id}.sqlite"),

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,12 +22,16 @@ from rich.table import Table
 
 from streams import app as monitor
 from streams import config, recovery, settings
+from streams.alerting import rule_warnings
+from streams.alerting.rule_text import explain
+from streams.alerting.rule_warnings import ConfigWarning, Known
 from streams.embedded import demo as demos
 from streams.embedded import services as embedded_services
 from streams.engine import topics as engine_topics
 from streams.engine.process_fence import end_process
 from streams.errors import MonitorError
 from streams.ingest.registry import reader
+from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.operations import board_upload, dead_letter_topic, feeding
 
 cli = typer.Typer(
@@ -209,10 +214,16 @@ def check(
     offline: Annotated[
         bool, typer.Option("--offline", help="Check settings and files only.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if there is a warning.")
+    ] = False,
 ) -> None:
     """Check the settings, all configuration files and the topics in Kafka.
 
-    Missing topics are created. With --offline, Kafka is not asked.
+    Each alert rule is explained in a sentence. Warnings are about names that nobody knows and
+    rules that are probably not meant so. Missing topics are created. With --offline, Kafka is not
+    asked, and campaigns are those of the file. The exit code is 0 if all is right, 1 if something
+    is missing in Kafka or, with --strict, if there is a warning, and 2 if something is wrong.
     """
     chosen = settings.load(
         kafka=kafka,
@@ -223,22 +234,51 @@ def check(
         scorecards_file=scorecards,
         rates_file=rates,
     )
-    catalogue = config.load_kpis(chosen.kpis_file).catalogue
+    kpi_book = config.load_kpis(chosen.kpis_file)
+    catalogue = kpi_book.catalogue
     book = config.load_rules(chosen.rules_file, catalogue=catalogue)
-    known = config.load_campaigns(chosen.campaigns_file)
+    defined = config.load_campaigns(chosen.campaigns_file).campaigns
     cards = config.load_scorecards(chosen.scorecards_file, catalogue=catalogue)
     exchange = config.load_rates(chosen.rates_file)
+    out.print(f"settings  ok\nrules     {len(book.rules)} ok")
+    for rule in book.rules:
+        meaning = explain(rule, catalogue[rule.kpi], currency=chosen.currency)
+        _say(out, f"  {rule.name}: {meaning.en}\n  {' ' * len(rule.name)}  {meaning.zh}")
     out.print(
-        f"settings  ok\nrules     {len(book.rules)} ok\ncampaigns {len(known.campaigns)} ok\n"
-        f"kpis      {len(catalogue)} ok\nscorecards {len(cards.scorecards)} ok\n"
-        f"rates     {len(exchange.rates)} ok"
+        f"campaigns {len(defined)} ok\nkpis      {len(catalogue)} ok\n"
+        f"scorecards {len(cards.scorecards)} ok\nrates     {len(exchange.rates)} ok"
     )
     for card in cards.scorecards:
         for note in card.notes:
-            err.print(f"note: {card.name}: {note}", markup=False, highlight=False, soft_wrap=True)
+            _say(err, f"note: {card.name}: {note}")
+    index = CampaignIndex(defined)
     if not offline:
         found = monitor.ensure_topics(chosen)
+        asyncio.run(monitor.read_campaigns(chosen, index))
         out.print(f"kafka     ok, {len(found)} topics at {chosen.kafka}")
+    if not len(index) and any(rule.match.campaign != ("*",) for rule in book.rules):
+        _say(err, "note: no campaign is defined here, so rules are not checked for their names")
+    known = Known.of(index, kpi_book, customers=chosen.customers and chosen.redis is not None)
+    warnings = [
+        *_placed(chosen.kpis_file, rule_warnings.about_kpis(kpi_book)),
+        *_placed(chosen.rules_file, rule_warnings.about_rules(book, known)),
+        *_placed(chosen.scorecards_file, rule_warnings.about_scorecards(cards, known)),
+    ]
+    for warning in warnings:
+        _say(err, f"warning: {warning}")
+    if strict and warnings:
+        raise typer.Exit(1)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _placed(path: Path | None, warnings: Iterable[ConfigWarning]) -> Iterator[str]:
+    """Yield warnings about a file with their lines and keys; a default has none."""
+    if path is not None:
+        for warning in warnings:
+            yield f"{path}: {config.place(path, warning.location)}: {warning.text}"
 
 
 @cli.command(epilog="Examples: kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml")
@@ -256,7 +296,7 @@ def kpis(kpis: KpisFile = None) -> None:
     out.print(table)
     out.print(f"{len(catalogue)} KPIs")
     for warning in catalogue.lint():
-        err.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+        _say(err, f"warning: {warning}")
 
 
 @cli.command(epilog="Example: kpi-monitor rates config/rates.yaml --kafka kafka:9092")
@@ -454,7 +494,7 @@ def main() -> None:
     except typer.Abort:
         sys.exit(130)
     except MonitorError as error:
-        err.print(f"kpi-monitor: {error}", markup=False, highlight=False, soft_wrap=True)
+        _say(err, f"kpi-monitor: {error}")
         sys.exit(2)
     except Exception as error:
         show = getattr(error, "show", None)

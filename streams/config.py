@@ -166,6 +166,14 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(part)
 
 
+def place(path: Path, location: Location) -> str:
+    """Return the line and key of a place in a file that was loaded, as errors name them."""
+    key, line = _find(
+        yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), location
+    )
+    return f"line {line}: {key}"
+
+
 def _refuse_repeats(root: yaml.Node | None, model: type[BaseModel], *, source: str) -> None:
     """Refuse a key that a mapping has twice, and an entry that a list has twice.
 

@@ -327,6 +327,8 @@ def _alert(alert: Alert, catalogue: Catalogue) -> dict[str, Any]:
         "scope": str(alert.scope),
         "summary_en": alert.summary_en,
         "summary_zh": alert.summary_zh,
+        "meaning_en": alert.meaning_en,
+        "meaning_zh": alert.meaning_zh,
         "since": alert.active_since_ms,
         "resolved": alert.resolved_at_ms,
         "ended": alert.ended,
