@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +21,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from models.dead_letters import Reason
 from streams import app as monitor
 from streams import config, recovery, settings
 from streams.alerting import rule_warnings
@@ -373,21 +375,26 @@ def customers(
 
 @cli.command(
     "dead-letters",
-    epilog="Examples: kpi-monitor dead-letters | kpi-monitor dead-letters --reason too_late "
-    "--redrive",
+    epilog="Examples: kpi-monitor dead-letters | kpi-monitor dead-letters --redrive | "
+    f"kpi-monitor dead-letters --reason {Reason.UNKNOWN_CURRENCY} --redrive",
 )
 def dead_letters(
     kafka: Kafka = None,
     app_id: AppId = None,
-    reason: Annotated[str | None, typer.Option(help="Only dead letters with this reason.")] = None,
+    reason: Annotated[
+        Reason | None, typer.Option(help="Only dead letters with this reason.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="Largest number of records to list.")] = 50,
     redrive: Annotated[
-        bool, typer.Option("--redrive", help="Send the records to their topics again.")
+        bool,
+        typer.Option("--redrive", help="Send the records that can count to their topics again."),
     ] = False,
 ) -> None:
     """List dead letters, the records that were not counted, with the reasons.
 
-    With --redrive they are sent to their topics again.
+    With --redrive, records are sent to their topics again, unchanged. Those that would be refused
+    again, such as events that are too late, are left out and counted; with --reason, all with
+    that reason are sent. Send an event soon: after KPI_CORRECTION_HORIZON_S it is too late.
     """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     found = dead_letter_topic.read(chosen.broker, topic=chosen.dead_letters_topic, reason=reason)
@@ -401,7 +408,16 @@ def dead_letters(
     out.print(table)
     out.print(f"{len(found)} dead letters" + (f", {limit} shown" if len(found) > limit else ""))
     if redrive:
-        out.print(f"{dead_letter_topic.redrive(chosen.broker, found)} sent again")
+        sendable, left = dead_letter_topic.that_can_count(found)
+        if reason is not None:
+            sendable, left = found, Counter()
+        out.print(f"{dead_letter_topic.redrive(chosen.broker, sendable)} sent again")
+        if left:
+            reasons = ", ".join(f"{name.value} {count}" for name, count in left.most_common())
+            out.print(
+                f"{left.total()} left out, because they would be refused again: {reasons}; mend "
+                "them at their source and send them anew, or give --reason to send them as they are"
+            )
 
 
 @cli.command(epilog="Example: kpi-monitor services --data data/services")
