@@ -160,6 +160,10 @@ def feed(
     mapping: Annotated[
         Path | None, typer.Option(help="YAML file that maps the rows of the log to events.")
     ] = None,
+    refused: Annotated[
+        Path | None,
+        typer.Option(help="File for refused rows; LOG.refused.ndjson, beside the log, by default."),
+    ] = None,
     speed: Annotated[
         str, typer.Option(help="Speed of event time relative to the clock: 1x, 60x, … or max.")
     ] = "1x",
@@ -180,7 +184,12 @@ def feed(
         ),
     ] = None,
 ) -> None:
-    """Send events to Kafka: a synthetic campaign, or the rows of a log."""
+    """Send events to Kafka: a synthetic campaign, or the rows of a log.
+
+    A row whose event the monitor could not read is refused: it is not sent, but kept in a file,
+    with its line and the reason. The exit code is 0 if all rows were sent or left out by the
+    mapping, 1 if rows were refused, and 2 if the mapping, the file or an option is wrong.
+    """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     monitor.ensure_topics(chosen)
     if file is None:
@@ -195,13 +204,26 @@ def feed(
                 console=err,
             )
         )
+        out.print(f"{sent} records sent to {chosen.kafka}")
     else:
         if mapping is None:
             raise typer.BadParameter("a file needs --mapping", param_hint="--mapping")
-        sent = asyncio.run(
-            feeding.file(chosen, path=file, mapping_file=mapping, speed=speed, console=err)
+        fed = asyncio.run(
+            feeding.file(
+                chosen,
+                path=file,
+                mapping_file=mapping,
+                speed=speed,
+                refused=refused,
+                console=err,
+            )
         )
-    out.print(f"{sent} records sent to {chosen.kafka}")
+        rows = fed.rows
+        out.print(f"{fed.sent} records sent to {chosen.kafka}, {rows.left_out} rows left out")
+        if rows.refused:
+            _say(err, f"{rows.refused} rows refused, and kept in {rows.refused_path}; the first:")
+            _say(err, rows.first_refusal)
+            raise typer.Exit(1)
 
 
 @cli.command(epilog="Example: kpi-monitor check --rules config/rules.yaml --offline")
