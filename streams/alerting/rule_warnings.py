@@ -94,8 +94,11 @@ def about_scorecards(book: ScorecardBook, known: Known) -> Iterator[ConfigWarnin
 
 
 def about_kpis(book: KpiBook) -> Iterator[ConfigWarning]:
-    """Yield the warnings about exports of KPIs that nobody knows."""
+    """Yield the warnings about KPIs that a file of KPIs names and nobody knows."""
     catalogue: Catalogue = book.catalogue
+    for at, kpi in enumerate(book.kpis):
+        if kpi.outcome is not None and kpi.outcome not in catalogue:
+            yield ConfigWarning(("kpis", at, "outcome"), _unknown("KPI", kpi.outcome, catalogue))
     for at, rule in enumerate(book.export):
         for pattern in rule.kpis:
             if not any(matches(name, [pattern]) for name in catalogue):

@@ -506,6 +506,10 @@ def test_other_files() -> None:
     assert first == (("export", 0, "kpis"), "no KPI 'cliks' is known; did you mean clicks?")
     assert second.text == "'x*' matches no KPI that is known"
     assert not list(rule_warnings.about_kpis(KpiBook()))
+    own = {"name": "own", "title_en": "Own", "title_zh": "自有", "formula": "orders"}
+    odd = KpiBook.model_validate({"kpis": [{**own, "unit": "count", "outcome": "raos"}]})
+    ((where, text),) = rule_warnings.about_kpis(odd)
+    assert (where, text) == (("kpis", 0, "outcome"), "no KPI 'raos' is known; did you mean roas?")
 
 
 def test_check_explains_and_warns(tmp_path: Path, repository: Path) -> None:
