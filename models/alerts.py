@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from models.kpi.definition import Kpi
-from models.kpi.formula import Growth, Newest
+from models.kpi.formula import Growth, Newest, Total
 from models.kpi.user_catalogue import catalogue_of
 from models.kpi.value_range import is_share, range_of, why_absent
 from models.patterns import hint, is_pattern, matches, overlap
@@ -310,7 +310,8 @@ class AbsenceRule(Rule):
     @model_validator(mode="after")
     def _is_about_a_sum(self, info: ValidationInfo) -> AbsenceRule:
         kpi = catalogue_of(info)[self.kpi]
-        if not kpi.volume or range_of(kpi).low < 0:
+        formula = kpi.parsed
+        if not isinstance(formula, Total) or any(sign < 0 for sign, _ in formula.terms):
             raise ValueError(
                 f"kpi: {kpi.name} may have no value, or be 0, while events come; use a count, such "
                 "as clicks, or kind: threshold with no_data: fire"

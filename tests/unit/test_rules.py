@@ -134,6 +134,7 @@ def written(rule: dict[str, Any]) -> str:
         # Absence.
         ({"kind": "absence", "kpi": "roas"}, "kpi", "no_data: fire"),
         ({"kind": "absence", "kpi": "traffic_uplift"}, "kpi", "be 0, while events come"),
+        ({"kind": "absence", "kpi": "repeat_orders"}, "kpi", "be 0, while events come"),
         ({"kind": "absence", "kpi": "stock"}, "kpi", "use a count"),
         ({"kind": "absence", "kpi": "clicks", "below": 5}, "below", "no such key"),
         ({"kind": "absence", "kpi": "clicks", "no_data": "fire"}, "no_data", "leave it out"),
@@ -174,6 +175,7 @@ def test_refused(rule: dict[str, Any], key: str, why: str, tmp_path: Path) -> No
         {"kpi": "revenue_net", "below": 0},
         {"kpi": "revenue_gross", "below": 100, "min_n": 5},
         {"kpi": "nps", "below": -99},
+        {"kind": "absence", "kpi": "spend"},
         {"kind": "absence", "kpi": "orders", "scope": "region", "match": {"region": ["east"]}},
     ],
 )
