@@ -257,6 +257,18 @@ def as_shown_by(names: NameBook, campaigns: CampaignIndex) -> AsShown:
     return as_shown
 
 
+async def read_campaigns(settings: Settings, campaigns: CampaignIndex) -> None:
+    """Add the campaigns that the registry topic defines."""
+    registry = RegistryReader(
+        campaigns,
+        Changes(),
+        Rates(settings.currency),
+        broker=settings.broker,
+        topic=settings.registry_topic,
+    )
+    await registry.read_once()
+
+
 def _refuse_unwritable(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -328,6 +340,7 @@ def _engine(
                 catalogue=book.catalogue,
                 lag_limit_s=settings.lag_alert_s,
                 campaign_of=campaigns.get,
+                currency=settings.currency,
             ),
             topics=job_topics,
             spill=DiskCache(settings.data_dir / f"cold-{settings.instance_id}.sqlite"),

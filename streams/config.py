@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from models.alerts import RuleBook
 from models.campaigns.campaign import CampaignBook
@@ -16,10 +19,13 @@ from models.kpi.definition import Catalogue
 from models.kpi.user_catalogue import KpiBook
 from models.money.exchange_rates import RateBook
 from models.names import NameBook, canonical
+from models.patterns import hint
 from models.scorecards.scorecard import ScorecardBook
 from streams.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+Location = tuple[int | str, ...]
+"""A place in a file: keys, and numbers of entries in lists."""
 
 
 def load_kpis(path: Path | None) -> KpiBook:
@@ -106,10 +112,76 @@ def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) 
         return model.model_validate(data if data is not None else {}, context=context)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        key, line = _find(root, first["loc"])
+        location, why = _blamed(model, first)
+        key, line = _find(root, location)
         raise ConfigError(
-            source=str(path), where=f"line {line}: {key or 'file'}", why=first["msg"]
+            source=str(path), where=f"line {line}: {key or 'file'}", why=why
         ) from None
+
+
+_KEY = re.compile(r"([a-z_0-9]+(?:\[\d+\]|\.[a-z_0-9]+)*): ")
+"""The key that a message of a model begins with, such as ``match.region`` or ``rules[1].name``."""
+
+
+def _blamed(model: type[BaseModel], error: ErrorDetails) -> tuple[Location, str]:
+    """Return the place that an error is about, and the message.
+
+    An error about several keys has the place of all of them, and its message begins with the key
+    to change.
+    """
+    location, why = error["loc"], error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        known = sorted(_fields(model, location[:-1]))
+        return location, f"there is no such key{hint(str(location[-1]), known)}"
+    named = _KEY.match(why)
+    if named is not None:
+        parts = re.findall(r"[a-z_0-9]+", named[1])
+        if parts[0] in _fields(model, location):
+            within = [int(part) if part.isdigit() else part for part in parts]
+            return (*location, *within), why[named.end() :]
+    return location, why
+
+
+def _fields(model: type[BaseModel], location: Location) -> dict[str, FieldInfo]:
+    """Return the fields, by key, of the models that may be at a place in a file."""
+    models = {model}
+    for part in location:
+        found = {
+            one
+            for candidate in models
+            for key, field in _by_key(candidate).items()
+            if key == part
+            for one in _models_in(field.annotation)
+        }
+        # Other parts are indices, and the tags of unions.
+        tagged = {
+            one
+            for one in models
+            for field in one.model_fields.values()
+            if get_args(field.annotation) == (part,)
+        }
+        models = found or tagged or models
+    return {key: field for one in models for key, field in _by_key(one).items()}
+
+
+def _by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def place(path: Path, location: Location) -> str:
+    """Return the line and key of a place in a file that was loaded, as errors name them."""
+    key, line = _find(
+        yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), location
+    )
+    return f"line {line}: {key}"
 
 
 def _refuse_repeats(root: yaml.Node | None, model: type[BaseModel], *, source: str) -> None:
@@ -186,7 +258,7 @@ def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
             waiting.extend(node.value)
 
 
-def _find(root: yaml.Node | None, location: tuple[int | str, ...]) -> tuple[str, int]:
+def _find(root: yaml.Node | None, location: Location) -> tuple[str, int]:
     """Return the key as written in the file, and the line of the nearest node."""
     node = root
     line = 1 if root is None else root.start_mark.line + 1

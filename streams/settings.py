@@ -18,7 +18,12 @@ from streams.errors import ConfigError
 from streams.redis_server import RedisServer
 
 
-def _known_zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """Return the name of a time zone.
+
+    Raises:
+        ValueError: there is no such zone.
+    """
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError) as error:
@@ -113,7 +118,7 @@ class Settings(BaseSettings):
     start_from: Annotated[str, AfterValidator(_known_start)] = "business-day"
     """Start without saved state: earliest, latest, business-day or an RFC 3339 time."""
 
-    time_zone: Annotated[str, AfterValidator(_known_zone)] = "Asia/Shanghai"
+    time_zone: Annotated[str, AfterValidator(known_zone)] = "Asia/Shanghai"
     """IANA time zone of the business day."""
     business_day_start: Annotated[str, AfterValidator(_whole_quarter)] = "00:00"
     """Local time at which a business day starts, HH:MM in whole quarters of an hour."""

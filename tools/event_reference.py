@@ -11,7 +11,7 @@ import msgspec
 from msgspec import inspect as shapes
 
 import models.events
-from models.dead_letters import Reason
+from models.dead_letters import SENT_AGAIN, Reason
 from models.events import SHAPES, Event, SourceKind, UserEvent, events_of, type_of
 from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX, SHARES
 from models.names import KEPT, LONGEST
@@ -72,7 +72,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.TOO_LATE: "the event is behind the watermark by more than `KPI_CORRECTION_HORIZON_S`",
     Reason.INVALID_AMOUNT: "money or a sum is negative, or a number is too large or has too many"
     " decimals",
-    Reason.UNKNOWN_CURRENCY: "the currency has no rate on that day; send a rate, then redrive",
+    Reason.UNKNOWN_CURRENCY: "the currency has no rate on that day",
     Reason.STAGE_FAILURE: "the monitor failed to process the record: a bug of the monitor",
 }
 """Descriptions of the reasons for dead letters."""
@@ -168,7 +168,10 @@ for refunds and edits of orders that are known (see `order_placed`).
 
 A record that can't be counted is written to the topic `APP-dead-letters` (JSON: topic, partition,
 offset, `appended_ms`, reason, detail, and key and value in base64). `kpi-monitor dead-letters`
-lists them, and sends them again with `--redrive`.
+lists them. With `--redrive` it sends those again, unchanged, that can count then, and counts by
+reason those that it leaves out; with `--reason` as well, all records of that reason are sent.
+An event that waits for longer than `KPI_CORRECTION_HORIZON_S` is too late, whatever it was refused
+for.
 
 {reasons}
 
@@ -224,7 +227,10 @@ def events_page() -> str:
         complaint=COMPLAINT_RESPONSE,
         shares=" and ".join(f"`{name}`" for name in LEVEL_INDEX if name in SHARES),
         written=table(("topic", "key", "what"), _WRITTEN),
-        reasons=table(("reason", "when"), ((f"`{reason}`", REASONS[reason]) for reason in Reason)),
+        reasons=table(
+            ("reason", "when", "can count if it is sent again"),
+            ((f"`{one}`", REASONS[one], SENT_AGAIN.get(one, "")) for one in Reason),
+        ),
     )
 
 

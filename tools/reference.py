@@ -19,6 +19,7 @@ from streams.kpis.windows import change_effects
 from streams.kpis.windows.campaign_phases import STEP_MS
 from tools.event_reference import events_page
 from tools.markdown import GENERATED, table
+from tools.rule_reference import rules_page
 from tools.settings_reference import settings_page
 
 FOLDER = Path("docs")
@@ -317,6 +318,7 @@ def metrics_page(catalogue: Catalogue) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Write the pages; with ``--check`` report those that differ, and return 1 if any does."""
     pages = {
+        FOLDER / "alert-rules.md": rules_page(),
         FOLDER / "events.md": events_page(),
         FOLDER / "kpis.md": kpis_page(CATALOGUE),
         FOLDER / "metrics.md": metrics_page(CATALOGUE),

@@ -27,10 +27,10 @@ from pydantic import (
 
 from models.kpi.definition import Catalogue
 from models.names import AsShown, matches_name, shown_names
-from models.patterns import is_pattern
+from models.patterns import hint, is_pattern
 from models.scope import BUCKETS, Scope
 from models.scorecards.ahp import Priorities, parse_judgement, weigh_judgements
-from models.scorecards.indicator import Indicator, Weight, hint
+from models.scorecards.indicator import Indicator, Weight
 from models.window import WindowName
 
 CardScope = Literal["all", "campaign", "channel", "region"]

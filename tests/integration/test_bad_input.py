@@ -89,3 +89,6 @@ def test_bad_records_become_dead_letters(cluster: Cluster) -> None:
         and letter["offset"] == 3
     ]
     assert last["topic"] == cluster.topic("orders")
+    rest = cluster.command("dead-letters", "--redrive").stdout
+    assert "4 sent again" in rest
+    assert "7 left out, because they would be refused again: not_json 2, " in rest

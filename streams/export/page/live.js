@@ -351,6 +351,7 @@ function renderAlerts() {
       q('rule'),
       [a.rule, a.window && (T[lang]['w_' + a.window] || a.window)].filter(Boolean).join(' · '),
     );
+    attr(q('rule'), 'title', pick(a, 'meaning'));
     put(q('sum'), pick(a, 'summary') || a.rule || DASH);
     put(
       q('since'),

@@ -347,6 +347,8 @@ def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
         "scope": exports.text_of(alert.scope),
         "summary_en": alert.summary_en,
         "summary_zh": alert.summary_zh,
+        "meaning_en": alert.meaning_en,
+        "meaning_zh": alert.meaning_zh,
         "since": alert.active_since_ms,
         "resolved": alert.resolved_at_ms,
         "ended": alert.ended,
