@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from models.aggregates import ingest_report
 from models.aggregates.distinct_users import hash_user
-from models.aggregates.ingest_report import PanesWire, Report, SourceStats
+from models.aggregates.ingest_report import PanesWire, Report, SourceStats, count_unknown
 from models.aggregates.period_cost import PeriodCost
 from models.campaigns.campaign import Campaign, Ending
 from models.campaigns.campaign_change import Change
@@ -52,7 +52,6 @@ from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.watermark import Watermark
 
-UNKNOWN_SAMPLES = 5
 LARGE_REPORT_PANES = 1_000
 """Panes from which a report is large; the KPI stage takes about 0.3 s for it."""
 LARGE_REPORT_CELLS = 5_000
@@ -250,7 +249,7 @@ class IngestJob:
             self._stats.mis_keyed += 1
         campaign = self.campaigns.resolve(called)
         if campaign == UNKNOWN_CAMPAIGN:
-            self._record_unknown(called)
+            count_unknown(self._stats, "campaign", called)
         fold = FOLDS.get(kind)
         user = hash_user(owner)
         if self._journal is not None and kind in REMEMBERED:
@@ -293,13 +292,6 @@ class IngestJob:
                 tie=hash_user(event.event_id.encode()),
             )
         )
-
-    def _record_unknown(self, called: str) -> None:
-        stats = self._stats
-        stats.unknown_campaigns += 1
-        samples = stats.unknown_samples
-        if len(samples) < UNKNOWN_SAMPLES and called not in samples:
-            samples.append(called)
 
     def _record_campaign(self, event: Any, event_time: int, carried: Any) -> None:
         """Record what an event says about a campaign itself; others say nothing about it."""

@@ -208,7 +208,7 @@ class KpiView:
         records_per_second: records read per second, over the last seconds.
         progress: how far and how fast windows are closed.
         alerts: the open alerts and those resolved lately.
-        unknown_campaigns: samples of campaign ids that are not defined.
+        unknown: samples of names that nobody defined, by kind, the newest last.
         overlapping_reports: number of refused reports since the stage was opened.
         uncorrected_panes: number of late panes that changed a closed window which could not be
             corrected any more.
@@ -231,7 +231,7 @@ class KpiView:
     records_per_second: float
     progress: Progress
     alerts: Sequence[Alert]
-    unknown_campaigns: Sequence[str]
+    unknown: Mapping[str, Sequence[str]]
     overlapping_reports: int
     uncorrected_panes: int
     buckets: int

@@ -53,7 +53,7 @@ def test_campaign_defined_by_event(cluster: Cluster) -> None:
     live = cluster.until(
         lambda live: live["health"].get("counted") == 41 and live["campaigns"], why="41 events"
     )
-    assert live["unknown_campaigns"] == []
+    assert live["unknown"] == {}
     assert [row["campaign"] for row in live["campaigns"]] == ["c7"]
 
 

@@ -233,7 +233,7 @@ def test_campaign_is_found_by_id_or_name() -> None:
     report = reported(job.snapshot())
     counted = {row.campaign: row.cell.sums[SUM_INDEX["clicks"]] for row in report.panes[NOON]}
     assert counted == {"c1": 3, "unknown": 1, "none": 1}
-    assert report.stats.unknown_samples == ["c9"]
+    assert report.stats.unknown_samples == {"campaign": ["c9"]}
 
 
 def test_ambiguous_name_is_no_campaign() -> None:

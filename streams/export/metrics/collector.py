@@ -67,10 +67,15 @@ MIS_KEYED = Spec(
     counter=True,
 )
 UNKNOWN = Spec(
-    "kpi_monitor_unknown_campaigns",
-    "Total number of events that name a campaign that is not defined",
-    ("topic",),
+    "kpi_monitor_unknown_names",
+    "Total number of events with a name that nobody defined, by kind of name",
+    ("topic", "kind"),
     counter=True,
+)
+UNKNOWN_SAMPLE = Spec(
+    "kpi_monitor_unknown_name_sample",
+    "1 for each of the newest 20 names of a kind that nobody defined",
+    ("kind", "name"),
 )
 DEAD_LETTERS = Spec(
     "kpi_monitor_dead_letters",
@@ -517,11 +522,24 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     def by_topic(name: str) -> list[tuple[tuple[str, ...], float]]:
         return [((topic,), counts.get(name, 0)) for topic, counts in sorted(kpis.totals.items())]
 
+    def by_topic_and(group: str) -> list[tuple[tuple[str, ...], float]]:
+        """Return the counts whose names begin with ``group/``, by topic and the rest of the name."""
+        return [
+            ((topic, *name.split("/")[1:]), count)
+            for topic, counts in sorted(kpis.totals.items())
+            for name, count in sorted(counts.items())
+            if name.startswith(f"{group}/")
+        ]
+
     yield family(EVENTS, by_topic("records"))
     yield family(DUPLICATES, by_topic("duplicates"))
     yield family(LATE, by_topic("late"))
     yield family(MIS_KEYED, by_topic("mis_keyed"))
-    yield family(UNKNOWN, by_topic("unknown_campaigns"))
+    yield family(UNKNOWN, by_topic_and("unknown"))
+    yield family(
+        UNKNOWN_SAMPLE,
+        [((kind, name), 1.0) for kind, names in sorted(kpis.unknown.items()) for name in names],
+    )
     yield family(
         DEAD_LETTERS,
         [

@@ -76,7 +76,17 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
         "peers": _peers(exports.outliers(kpis)) if kpis else {},
         "scorecards": [_score(score) for score in exports.scores(kpis)] if kpis else [],
         "alerts": [_alert(alert, catalogue) for alert in kpis.alerts] if kpis else [],
-        "unknown_campaigns": list(kpis.unknown_campaigns) if kpis else [],
+        "unknown": _unknown(kpis),
+    }
+
+
+def _unknown(kpis: KpiView | None) -> dict[str, dict[str, Any]]:
+    """Return by kind how many events had a name that nobody defined, and samples, newest first."""
+    if kpis is None:
+        return {}
+    return {
+        kind: {"events": kpis.total(f"unknown/{kind}"), "samples": list(reversed(names))}
+        for kind, names in sorted(kpis.unknown.items())
     }
 
 
