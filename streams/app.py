@@ -18,6 +18,7 @@ from faust.types import TP
 from models.alerts import Alert, RuleBook
 from models.campaigns.campaign_change import Changes
 from models.events import SOURCE_KINDS
+from models.kpi.measures import NO_CUSTOM, CustomNames
 from models.kpi.user_catalogue import KpiBook
 from models.money.exchange_rates import Rates
 from models.window import DAY_MS
@@ -271,7 +272,7 @@ def _engine(
     ingest_stage = ingest.stage(
         kinds=kinds,
         partitions=settings.partitions,
-        rules=ingest_rules(settings),
+        rules=ingest_rules(settings, custom=book.custom),
         campaigns=campaigns,
         rates=rates,
         customers=customer_context(settings),
@@ -372,8 +373,13 @@ def customer_context(settings: Settings) -> CustomerContext | None:
     )
 
 
-def ingest_rules(settings: Settings) -> IngestSettings:
-    """Return the settings of ingest, with times in ms."""
+def ingest_rules(settings: Settings, *, custom: CustomNames = NO_CUSTOM) -> IngestSettings:
+    """Return the settings of ingest, with times in ms.
+
+    Args:
+        settings: the settings of the worker.
+        custom: the custom measures that the file of KPIs declares.
+    """
     return IngestSettings(
         day=settings.business_day,
         allowed_disorder_ms=round(settings.allowed_disorder_s * 1000),
@@ -385,6 +391,7 @@ def ingest_rules(settings: Settings) -> IngestSettings:
         reports_topic=settings.reports_topic,
         registry_topic=settings.registry_topic,
         dead_letters_topic=settings.dead_letters_topic,
+        custom=custom,
     )
 
 

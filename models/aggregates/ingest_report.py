@@ -20,7 +20,6 @@ from models.aggregates.safe_decode import refusing
 from models.kpi import measures
 from models.scope import Facet
 
-
 UNKNOWN_SAMPLES = 5
 """The number of unknown names of each kind that a report has as samples."""
 
@@ -29,9 +28,10 @@ class SourceStats(msgspec.Struct, array_like=True):
     """Counts of the records between a report's offsets.
 
     ``records`` is the number read, of which ``counted`` are neither duplicates nor dead letters.
-    ``dead_letters`` are by reason. ``unknown`` counts the events with a name that nobody defined, by
-    kind of name (``campaign``, ``channel``, …), and ``unknown_samples`` are some of these names.
-    ``lost`` records were removed from the broker before they were read.
+    ``dead_letters`` are by reason. ``unknown`` counts the events with a name that nobody defined,
+    by kind of name (``campaign``, ``channel``, …), and ``unknown_samples`` are some of these names.
+    ``lost`` records were removed from the broker before they were read. ``rounded`` events have an
+    amount or a value of more than 4 decimals, which was rounded.
     """
 
     records: int = 0
@@ -43,6 +43,7 @@ class SourceStats(msgspec.Struct, array_like=True):
     dead_letters: dict[str, int] = {}
     unknown_samples: dict[str, list[str]] = {}
     lost: int = 0
+    rounded: int = 0
 
 
 def count_unknown(stats: SourceStats, kind: str, name: str) -> None:
@@ -119,21 +120,31 @@ class Waiting(msgspec.Struct, array_like=True):
 class Reports(msgspec.Struct, array_like=True):
     """The value of one record in the topic of reports.
 
-    ``measures_version`` is the version of the measures in the cells.
+    ``measures_version`` is the version of the measures in the cells, and ``custom`` has the names
+    of the custom sums that were declared when the cells were made.
     """
 
     reports: list[Report]
     waiting: list[Waiting] = []
     measures_version: int = measures.FIRST_VERSION
+    custom: tuple[str, ...] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decode = refusing(msgspec.msgpack.Decoder(Reports).decode)
 
 
-def encode(reports: list[Report], waiting: Sequence[Waiting] = ()) -> bytes:
-    """Encode reports as the value of one record."""
-    return _encoder.encode(Reports(reports, list(waiting), measures.VERSION))
+def encode(
+    reports: list[Report], waiting: Sequence[Waiting] = (), *, custom: tuple[str, ...] = ()
+) -> bytes:
+    """Encode reports as the value of one record.
+
+    Args:
+        reports: the reports.
+        waiting: source partitions that can't go on.
+        custom: the names of the custom sums that are declared.
+    """
+    return _encoder.encode(Reports(reports, list(waiting), measures.VERSION, custom))
 
 
 def decode(data: bytes) -> Reports:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.kpi.measures import NO_CUSTOM, CustomNames
 from models.window import BusinessDay
 
 
@@ -25,6 +26,7 @@ class IngestSettings:
         reports_topic: receives the reports.
         registry_topic: receives the definitions, changes and ends of campaigns.
         dead_letters_topic: receives the records that are not counted.
+        custom: the custom measures that the file of KPIs declares.
     """
 
     day: BusinessDay
@@ -37,3 +39,4 @@ class IngestSettings:
     reports_topic: str
     registry_topic: str
     dead_letters_topic: str
+    custom: CustomNames = NO_CUSTOM

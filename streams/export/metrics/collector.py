@@ -66,6 +66,13 @@ MIS_KEYED = Spec(
     ("topic",),
     counter=True,
 )
+ROUNDED = Spec(
+    "kpi_monitor_rounded_amounts",
+    "Total number of events whose amount or value had more than 4 decimals and was rounded, half to"
+    " even",
+    ("topic",),
+    counter=True,
+)
 UNKNOWN = Spec(
     "kpi_monitor_unknown_names",
     "Total number of events with a name that nobody defined, by kind of name",
@@ -523,7 +530,7 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
         return [((topic,), counts.get(name, 0)) for topic, counts in sorted(kpis.totals.items())]
 
     def by_topic_and(group: str) -> list[tuple[tuple[str, ...], float]]:
-        """Return the counts whose names begin with ``group/``, by topic and the rest of the name."""
+        """Return the counts named ``group/…``, by topic and the other parts of the name."""
         return [
             ((topic, *name.split("/")[1:]), count)
             for topic, counts in sorted(kpis.totals.items())
@@ -535,6 +542,7 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     yield family(DUPLICATES, by_topic("duplicates"))
     yield family(LATE, by_topic("late"))
     yield family(MIS_KEYED, by_topic("mis_keyed"))
+    yield family(ROUNDED, by_topic("rounded"))
     yield family(UNKNOWN, by_topic_and("unknown"))
     yield family(
         UNKNOWN_SAMPLE,

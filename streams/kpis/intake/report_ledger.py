@@ -54,6 +54,7 @@ def counts_of(stats: SourceStats) -> dict[str, int]:
         "duplicates": stats.duplicates,
         "late": stats.late,
         "mis_keyed": stats.mis_keyed,
+        "rounded": stats.rounded,
     }
     for reason, count in stats.dead_letters.items():
         counts[f"dead_letters/{reason}"] = count
