@@ -10,6 +10,7 @@ calculation is tests/support/oracle.py, in SQL; it shares no code with the monit
 
 from __future__ import annotations
 
+import pathlib
 from collections import Counter
 from datetime import date
 from decimal import Decimal
@@ -24,6 +25,7 @@ from models.kpi.catalogue import CATALOGUE
 from models.kpi.catalogue_customers import CUSTOMER_KPIS
 from models.money.exchange_rates import Rate, Rates
 from models.window import DAY_MS
+from streams import config
 from streams.ingest.customers.attribution import AttributionRules
 from tests.support import month, oracle
 from tests.support.attribution_sql import Customers
@@ -70,7 +72,7 @@ def rules(model: DefaultModel) -> AttributionRules:
 @pytest.mark.parametrize(
     ("seed", "events", "partitions", "model"),
     [
-        (75, 600, 3, "last"),
+        (84, 600, 3, "last"),
         pytest.param(26, 1_500, 3, "last", marks=pytest.mark.full),
         pytest.param(26, 1_500, 1, "first", marks=pytest.mark.full),
         pytest.param(26, 1_500, 2, "linear", marks=pytest.mark.full),
@@ -78,9 +80,16 @@ def rules(model: DefaultModel) -> AttributionRules:
     ],
 )
 def test_a_month_is_right_to_the_cent(
-    seed: int, events: int, partitions: int, model: DefaultModel | None
+    seed: int,
+    events: int,
+    partitions: int,
+    model: DefaultModel | None,
+    repository: pathlib.Path,
 ) -> None:
-    """With customers under each model, and without any."""
+    """With customers under each model, and without any; with measurements declared in a file."""
+    book = config.load_kpis(repository / "config" / "kpis.yaml")
+    own = [kpi for kpi in book.kpis if kpi.name in oracle.CUSTOM_KPIS]
+    catalogue = CATALOGUE.with_more(own, custom=book.custom)
     made = month.Month(seed=seed, events=events)
     path = Path(
         partitions=partitions,
@@ -90,9 +99,10 @@ def test_a_month_is_right_to_the_cent(
         rates=rates(),
         customers=None if model is None else context(rules=rules(model)),
         coefficients={"influence": INFLUENCE},
+        catalogue=catalogue,
         changes=CHANGES,
     )
-    beside = Beside()
+    beside = Beside(catalogue)
     batch = len(made.events) // LOOKS
     for first in range(0, len(made.events), batch):
         path.feed(made.events[first : first + batch])
@@ -105,6 +115,7 @@ def test_a_month_is_right_to_the_cent(
     assert view.total("counted") == len(made.counted)
     assert view.total("duplicates") == made.duplicates
     assert view.total("dead_letters/") == 0
+    assert "metric" not in view.unknown
 
     ends = {(name, oracle.window_start(name, end, month.ZONE), end) for name, end in path.compared}
     last_ms = max(end for name, _, end in ends if name == "1m")
@@ -124,7 +135,7 @@ def test_a_month_is_right_to_the_cent(
     assert not wrong, f"{len(wrong)} of {len(expected)} differ:\n" + "\n".join(sorted(wrong)[:10])
     seen = {kpi for values in expected.values() for kpi in values}
     absent = {kpi.name for kpi in CUSTOMER_KPIS} - {"refund_outflow"} if model is None else set()
-    assert seen == set(CATALOGUE) - absent
+    assert seen == set(catalogue) - absent
     late = [
         value
         for key, kpis in expected.items()
