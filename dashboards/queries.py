@@ -144,6 +144,9 @@ def _monitor() -> dict[str, Query]:
             _increase("kpi_monitor_late_events_total", by="topic", over="5m"), "{{topic}}"
         ),
         "monitor.duplicates": Query(_rate("kpi_monitor_duplicates_total", by="topic"), "{{topic}}"),
+        "monitor.rounded": Query(
+            _increase("kpi_monitor_rounded_amounts_total", by="topic", over="5m"), "{{topic}}"
+        ),
         "monitor.events": Query(_rate("kpi_monitor_events_total", by="topic"), "{{topic}}"),
     }
 

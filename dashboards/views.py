@@ -337,6 +337,13 @@ HEALTH_GRAPHS: Final = (
         queries=("monitor.duplicates",),
     ),
     View(
+        title="Rounded amounts 被舍入的金额",
+        text="Events of the last 5 minutes whose amount or value had more than 4 decimals and was"
+        " rounded, half to even. They count.",
+        unit="short",
+        queries=("monitor.rounded",),
+    ),
+    View(
         title="Events per second 每秒事件数",
         text="Records read per second from each topic. Zero in working hours is a fault.",
         unit="cps",
