@@ -159,6 +159,14 @@ def _monitor() -> dict[str, Query]:
             'max by (campaign, name, phase) (kpi_monitor_campaign_info{campaign=~"$campaign"})',
             "{{campaign}} {{name}}",
         ),
+        "monitor.costs": Query("max(kpi_monitor_period_costs)", "kept"),
+        "monitor.costs_restated": Query("max(kpi_monitor_period_costs_restated)", "restated"),
+        "monitor.costs_expired": Query(
+            "sum(increase(kpi_monitor_period_costs_expired_total[5m]))", "too old in 5 min"
+        ),
+        "monitor.rounded": Query(
+            _increase("kpi_monitor_rounded_amounts_total", by="topic", over="5m"), "{{topic}}"
+        ),
         "monitor.events": Query(_rate("kpi_monitor_events_total", by="topic"), "{{topic}}"),
     }
 

@@ -359,6 +359,20 @@ HEALTH_GRAPHS: Final = (
         queries=("monitor.guests",),
     ),
     View(
+        title="Rounded amounts 被舍入的金额",
+        text="Events of the last 5 minutes whose amount or value had more than 4 decimals and was"
+        " rounded, half to even. They count.",
+        unit="short",
+        queries=("monitor.rounded",),
+    ),
+    View(
+        title="Costs of periods 按周期上报的费用",
+        text="Costs that were reported for an hour, a day or a month and may be reported again, how"
+        " often they were, and reports that came too late to count.",
+        unit="short",
+        queries=("monitor.costs", "monitor.costs_restated", "monitor.costs_expired"),
+    ),
+    View(
         title="Events per second 每秒事件数",
         text="Records read per second from each topic. Zero in working hours is a fault.",
         unit="cps",

@@ -239,9 +239,9 @@ class Measurement(CampaignEvent, tag="measurement", kw_only=True):
     """A value that was measured elsewhere (followers, brand searches, stock)."""
 
     metric: str
-    """Name of the measurement, see below; others are not used."""
+    """Name of what was measured, see below; one that nobody knows is counted as unknown."""
     value: Decimal
-    """Measured value."""
+    """Measured value; rounded half to even at 4 decimals."""
 
 
 ClicksTopic = Impression | Click | Visit

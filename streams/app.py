@@ -18,6 +18,7 @@ from faust.types import TP
 from models.alerts import Alert, RuleBook
 from models.campaigns.campaign_change import Changes
 from models.events import SOURCE_KINDS
+from models.kpi.measures import NO_CUSTOM, CustomNames
 from models.kpi.user_catalogue import KpiBook
 from models.money.exchange_rates import Rates
 from models.names import AsShown, NameBook
@@ -306,7 +307,7 @@ def _engine(
     ingest_stage = ingest.stage(
         kinds=kinds,
         partitions=settings.partitions,
-        rules=ingest_rules(settings, names),
+        rules=ingest_rules(settings, names, custom=book.custom),
         campaigns=campaigns,
         rates=rates,
         customers=customer_context(settings),
@@ -408,8 +409,16 @@ def customer_context(settings: Settings) -> CustomerContext | None:
     )
 
 
-def ingest_rules(settings: Settings, names: NameBook) -> IngestSettings:
-    """Return the settings of ingest, with times in ms."""
+def ingest_rules(
+    settings: Settings, names: NameBook, *, custom: CustomNames = NO_CUSTOM
+) -> IngestSettings:
+    """Return the settings of ingest, with times in ms.
+
+    Args:
+        settings: the settings of the worker.
+        names: the defined channels, regions and segments.
+        custom: the custom measures that the file of KPIs declares.
+    """
     return IngestSettings(
         day=settings.business_day,
         allowed_disorder_ms=round(settings.allowed_disorder_s * 1000),
@@ -423,6 +432,7 @@ def ingest_rules(settings: Settings, names: NameBook) -> IngestSettings:
         dead_letters_topic=settings.dead_letters_topic,
         names=names,
         guests=settings.guests,
+        custom=custom,
     )
 
 

@@ -59,7 +59,7 @@ AppId = Annotated[
 RulesFile = Annotated[Path | None, typer.Option("--rules", help="YAML file of alert rules.")]
 KpisFile = Annotated[
     Path | None,
-    typer.Option("--kpis", help="YAML file of additional KPIs and of the series to export."),
+    typer.Option("--kpis", help="YAML file of own measurements, own KPIs, and series to export."),
 ]
 ScorecardsFile = Annotated[
     Path | None, typer.Option("--scorecards", help="YAML file of scorecards.")
@@ -319,8 +319,9 @@ def _placed(path: Path | None, warnings: Iterable[ConfigWarning]) -> Iterator[st
 
 @cli.command(epilog="Examples: kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml")
 def kpis(kpis: KpisFile = None) -> None:
-    """List the KPIs, and warn about questionable definitions."""
-    catalogue = config.load_kpis(settings.load(kpis_file=kpis).kpis_file).catalogue
+    """List the KPIs and your own measurements, and warn about questionable definitions."""
+    book = config.load_kpis(settings.load(kpis_file=kpis).kpis_file)
+    catalogue = book.catalogue
     table = Table()
     table.add_column("KPI", no_wrap=True)
     table.add_column("名称", no_wrap=True)
@@ -330,7 +331,12 @@ def kpis(kpis: KpisFile = None) -> None:
         interval = "" if kpi.interval == "none" else kpi.interval
         table.add_row(kpi.name, kpi.title_zh, kpi.formula, kpi.unit, kpi.direction, interval)
     out.print(table)
-    out.print(f"{len(catalogue)} KPIs")
+    if book.measurements:
+        declared = Table("measurement", "名称", "kind", "what it is")
+        for one in book.measurements:
+            declared.add_row(one.name, one.title_zh, one.kind, escape(one.help))
+        out.print(declared)
+    out.print(f"{len(catalogue)} KPIs, {len(book.measurements)} measurements of your own")
     for warning in catalogue.lint():
         _say(err, f"warning: {warning}")
 

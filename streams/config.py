@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from models.alerts import RuleBook
 from models.campaigns.campaign import CampaignBook
 from models.kpi.catalogue import CATALOGUE
+from models.kpi.custom_measures import CustomMeasureBook
 from models.kpi.definition import Catalogue
 from models.kpi.user_catalogue import KpiBook
 from models.money.exchange_rates import RateBook
@@ -29,12 +30,16 @@ Location = tuple[int | str, ...]
 
 
 def load_kpis(path: Path | None) -> KpiBook:
-    """Read additional KPIs and what to export; without a file, export all built-in KPIs.
+    """Read own measurements and KPIs, and what to export; without a file, the defaults.
+
+    The measurements are read first, because the KPIs may name them.
 
     Raises:
         ConfigError: the file is missing or wrong.
     """
-    return KpiBook() if path is None else load(path, KpiBook)
+    if path is None:
+        return KpiBook()
+    return load(path, KpiBook, custom=load(path, CustomMeasureBook).custom)
 
 
 def load_scorecards(path: Path | None, *, catalogue: Catalogue) -> ScorecardBook:
@@ -82,13 +87,13 @@ def load_names(path: Path | None) -> NameBook:
     return NameBook() if path is None else load(path, NameBook)
 
 
-def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) -> Model:
+def load(path: Path, model: type[Model], **context: object) -> Model:
     """Read a YAML file as a model.
 
     Args:
         path: the file.
         model: the model that it must fit.
-        catalogue: the KPIs that the file may name; None without one.
+        context: what the file may name, such as the ``catalogue`` of KPIs.
 
     Raises:
         ConfigError: the file can't be read, is not YAML, or does not fit the model.
@@ -108,7 +113,6 @@ def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) 
         raise ConfigError(source=str(path), where=where, why=str(why)) from None
     _refuse_repeats(root, model, source=str(path))
     try:
-        context = {} if catalogue is None else {"catalogue": catalogue}
         return model.model_validate(data if data is not None else {}, context=context)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

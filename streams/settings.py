@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     rules_file: Path | None = None
     """YAML file of alert rules."""
     kpis_file: Path | None = None
-    """YAML file of additional KPIs, and of the series to export."""
+    """YAML file of own measurements and KPIs, and of the series to export."""
     scorecards_file: Path | None = None
     """YAML file of scorecards."""
     rates_file: Path | None = None

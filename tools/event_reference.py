@@ -13,7 +13,7 @@ from msgspec import inspect as shapes
 import models.events
 from models.dead_letters import SENT_AGAIN, Reason
 from models.events import SHAPES, Event, SourceKind, UserEvent, events_of, type_of
-from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX, SHARES
+from models.kpi.measures import METRICS, MetricKind
 from models.names import KEPT, LONGEST
 from models.scope import BUCKETS, UNKNOWN_CAMPAIGN
 from streams.kpis.intake.source_counters import UNKNOWN_SAMPLES
@@ -57,6 +57,14 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
 _MEANINGS: Final = docstrings_of(models.events)
 """The docstrings below the fields of events, by class and by the field's name."""
 
+_METRIC_KINDS: Final[Mapping[MetricKind, str]] = {
+    "sum": "counts since the last measurement, whole numbers, not negative; they are added up",
+    "level": "not negative; the newest measurement counts",
+    "share": "a level from 0 to 1",
+    "seconds": "time from a complaint to its answer, in seconds",
+}
+"""Descriptions of the kinds of metrics."""
+
 REASONS: Final[Mapping[Reason, str]] = {
     Reason.NOT_JSON: "the record is not JSON",
     Reason.INVALID_UTF8: "the text is not UTF-8",
@@ -98,8 +106,9 @@ setting.
 A field may be written in more than one way and means the same: an optional field that is null is
 as if it were not there, a whole number in a field of text is text
 (`"order_id": 1001`), 2.0 is a whole number, a currency
-may be in small letters, and an amount with more than 4 decimals, such as 182.45000000000002, is
-rounded half to even. Of a time, what is finer than a millisecond is cut off.
+may be in small letters, and an amount or a value with more than 4 decimals, such as
+182.45000000000002, is rounded half to even and counted by `kpi_monitor_rounded_amounts_total`. Of
+a time, what is finer than a millisecond is cut off.
 
 {common}
 
@@ -159,10 +168,12 @@ for refunds and edits of orders that are known (see `order_placed`).
 {topics}
 ### Measurements
 
-- Counts since the last measurement, whole numbers, which are summed: {flows}.
-- Levels, of which the newest measurement counts: {levels}. They are not negative; {shares} are from
-  0 to 1.
-- `{complaint}`: time from a complaint to its answer, seconds.
+{metrics}
+
+Other metrics can be declared, and KPIs can be computed from them:
+[kpis.md](kpis.md#measurements-of-your-own). A measurement of a metric that is neither in this table
+nor declared is counted as unknown, by `kpi_monitor_unknown_names_total` with the kind `metric`, and
+`kpi_monitor_unknown_name_sample` has its name. Its value is not kept.
 
 ## Dead letters
 
@@ -222,16 +233,21 @@ def events_page() -> str:
         samples=UNKNOWN_SAMPLES,
         user=_fields(UserEvent, besides=Event),
         topics="".join(_topic(kind) for kind in SHAPES),
-        flows=", ".join(f"`{name}`" for name in sorted(FLOW_METRICS)),
-        levels=", ".join(f"`{name}`" for name in LEVEL_INDEX),
-        complaint=COMPLAINT_RESPONSE,
-        shares=" and ".join(f"`{name}`" for name in LEVEL_INDEX if name in SHARES),
+        metrics=table(
+            ("kind", "metrics", "values"),
+            ((kind, _metrics(kind), what) for kind, what in _METRIC_KINDS.items()),
+        ),
         written=table(("topic", "key", "what"), _WRITTEN),
         reasons=table(
             ("reason", "when", "can count if it is sent again"),
             ((f"`{one}`", REASONS[one], SENT_AGAIN.get(one, "")) for one in Reason),
         ),
     )
+
+
+def _metrics(kind: MetricKind) -> str:
+    """Return the built-in metrics of a kind as Markdown."""
+    return ", ".join(f"`{name}`" for name, known in METRICS.items() if known == kind)
 
 
 def example(event: type[Event]) -> dict[str, Any]:

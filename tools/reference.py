@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.kpi.catalogue import CATALOGUE
+from models.kpi.custom_measures import MOST_CUSTOM
 from models.kpi.definition import Catalogue, Kpi
 from models.kpi.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_SETS
 from models.kpi.user_catalogue import HEADLINES, SHORT_WINDOWS
@@ -162,6 +163,51 @@ of 1/10,000 and shown in orders, and can only be added to each other.
 
 {measures}
 
+Formulas may also name measurements that you declare (below): a sum by its name, a level as
+`newest(name)` or `growth(name)`.
+
+## Measurements of your own
+
+Figures that are measured elsewhere, such as media exposures (媒体曝光次数) or penetration (渗透率),
+are sent as events `measurement`. Metrics that are not built in ([events.md](events.md)) are
+declared in the file of KPIs:
+
+```yaml
+measurements:
+  - name: penetration          # the metric in the events, and the name in formulas
+    kind: share                # sum, level or share
+    title_en: Penetration
+    title_zh: 渗透率
+    help: Share of the target market that has bought, by market research
+kpis:
+  - name: penetration
+    title_en: Penetration
+    title_zh: 渗透率
+    formula: newest(penetration)
+    unit: ratio
+    objective: brand
+```
+
+{custom_kinds}
+
+A file declares {most_custom} at most. Values that do not fit their kind are dead letters
+(`invalid_amount`). KPIs on declared measurements are KPIs like the others, in rules, scorecards and
+exports. One that names declared sums is absent, not 0, until one of them was measured on the
+business day; with its own `needs`, these decide.
+
+Values are kept by name, so the order of the declarations does not matter. Restart all workers with
+the new file: until the last one has it, new sums are absent.
+
+- A sum that is **added** is absent in windows that begin before the restart, and in the all-time
+  window for ever: what was measured before was not kept. A level is there from its first
+  measurement on.
+- A measurement that is **removed** counts as unknown from then on. If it is declared again, a sum
+  is absent in windows that begin before that restart, and a level has its newest measurement that
+  was counted.
+
+> Example. `media_exposures` is declared at 12:00. The 5 minutes that end at 12:06 have it, those
+> that end at 12:03 do not. The day has it from tomorrow on.
+
 ## KPIs of your own
 
 A file named by `KPI_KPIS_FILE` adds KPIs and says which series are exported; see
@@ -178,6 +224,20 @@ the others, and warns about questionable definitions: a volume without its outco
 objective. The file's `coefficients` are factors of some KPIs. A KPI without its coefficient is
 absent.
 """
+
+_CUSTOM_KINDS = (
+    (
+        "`sum`",
+        "whole numbers, not negative; they add up over time and campaigns",
+        "`media_exposures / visitors`",
+    ),
+    (
+        "`level`",
+        "not negative, up to four decimals; the newest measurement counts",
+        "`newest(stock_days)`, `growth(stock_days)`",
+    ),
+    ("`share`", "a level from 0 to 1", "`newest(penetration)`"),
+)
 
 _METRICS = """# Metrics
 
@@ -254,6 +314,8 @@ def kpis_page(catalogue: Catalogue) -> str:
         z_limit=peer_outliers.Z_LIMIT,
         fewest_peers=peer_outliers.FEWEST_PEERS,
         measures=table(("name", "is a", "topic", "what it is"), measures),
+        most_custom=MOST_CUSTOM,
+        custom_kinds=table(("kind", "values", "in formulas"), _CUSTOM_KINDS),
         headlines=", ".join(f"`{name}`" for name in HEADLINES),
         short_windows=", ".join(f"`{name}`" for name in SHORT_WINDOWS),
     )

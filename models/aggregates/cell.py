@@ -35,15 +35,20 @@ class CellWire(msgspec.Struct, array_like=True, gc=False):
 
     ``sums`` are in the order of `SUMS`, ``users`` in that of `USER_SETS`, each as
     `Distinct.to_bytes` writes it; ``histograms`` in that of `DISTRIBUTIONS`; ``levels`` are by
-    their index. Lists may be shorter: the rest is 0 or empty.
+    their index. Lists may be shorter: the rest is 0 or empty. Custom measures are by name, so that
+    they are found again whatever else is declared.
     """
 
     sums: list[int]
     users: list[bytes] = []
     histograms: list[Histogram] = []
     levels: dict[int, LevelWire] = {}
+    custom_sums: dict[str, int] = {}
+    custom_levels: dict[str, LevelWire] = {}
 
 
+_NO_CUSTOM: dict[int, int] = {}
+"""No custom sums, shared by all cells; it is never added to."""
 _NOBODY = Distinct()
 """The empty set, shared by all cells; it is never added to."""
 
@@ -65,9 +70,12 @@ class Cell:
     Args:
         sums: in the order of `SUMS`; zeros if None. The list is kept, not copied.
         counted: sets of users that are counted already; None for empty sets.
+
+    Levels and custom sums are by their index (`FIRST_CUSTOM`). ``custom_sums`` is replaced to add
+    to it: cells without any share one empty dict.
     """
 
-    __slots__ = ("_counted", "_users", "histograms", "levels", "sums")
+    __slots__ = ("_counted", "_users", "custom_sums", "histograms", "levels", "sums")
 
     def __init__(self, sums: list[int] | None = None, counted: CountedUsers | None = None) -> None:
         self.sums = [0] * WIDTH if sums is None else sums
@@ -75,6 +83,7 @@ class Cell:
         self._counted = counted
         self.histograms: list[Histogram] = [{} for _ in DISTRIBUTIONS]
         self.levels: dict[int, LevelWire] = {}
+        self.custom_sums = _NO_CUSTOM
 
     @property
     def users(self) -> list[Distinct]:

@@ -32,7 +32,8 @@ class SourceStats(msgspec.Struct, array_like=True):
     by kind of name (``campaign``, ``channel``, …), and ``unknown_samples`` are some of these names.
     ``lost`` records were removed from the broker before they were read. ``renamed`` counts the
     events with a name that is shown otherwise than it was told, by ``<kind>/<change>``
-    (`models.names.Change`). ``guests`` are events without a user.
+    (`models.names.Change`). ``guests`` are events without a user. ``rounded`` events have an amount
+    or a value of more than 4 decimals, which was rounded.
     """
 
     records: int = 0
@@ -46,6 +47,7 @@ class SourceStats(msgspec.Struct, array_like=True):
     lost: int = 0
     renamed: dict[str, int] = {}
     guests: int = 0
+    rounded: int = 0
 
 
 def count_renamed(stats: SourceStats, kind: str, change: str) -> None:
@@ -128,21 +130,31 @@ class Waiting(msgspec.Struct, array_like=True):
 class Reports(msgspec.Struct, array_like=True):
     """The value of one record in the topic of reports.
 
-    ``measures_version`` is the version of the measures in the cells.
+    ``measures_version`` is the version of the measures in the cells, and ``custom`` has the names
+    of the custom sums that were declared when the cells were made.
     """
 
     reports: list[Report]
     waiting: list[Waiting] = []
     measures_version: int = measures.FIRST_VERSION
+    custom: tuple[str, ...] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decode = refusing(msgspec.msgpack.Decoder(Reports).decode)
 
 
-def encode(reports: list[Report], waiting: Sequence[Waiting] = ()) -> bytes:
-    """Encode reports as the value of one record."""
-    return _encoder.encode(Reports(reports, list(waiting), measures.VERSION))
+def encode(
+    reports: list[Report], waiting: Sequence[Waiting] = (), *, custom: tuple[str, ...] = ()
+) -> bytes:
+    """Encode reports as the value of one record.
+
+    Args:
+        reports: the reports.
+        waiting: source partitions that can't go on.
+        custom: the names of the custom sums that are declared.
+    """
+    return _encoder.encode(Reports(reports, list(waiting), measures.VERSION, custom))
 
 
 def decode(data: bytes) -> Reports:

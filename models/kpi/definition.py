@@ -6,11 +6,19 @@ Calculation, metrics, boards and docs are all derived from a definition.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    model_validator,
+)
 
 from models.events import SourceKind
 from models.kpi.formula import (
@@ -19,13 +27,21 @@ from models.kpi.formula import (
     Quantile,
     Quotient,
     Spread,
+    Terms,
     Total,
     looks_back,
     names_in,
     parse,
     parse_terms,
 )
-from models.kpi.measures import DISTRIBUTION_INDEX, SUM_INDEX, inputs_of, sources_of
+from models.kpi.measures import (
+    DISTRIBUTION_INDEX,
+    NO_CUSTOM,
+    SUM_INDEX,
+    CustomNames,
+    inputs_of,
+    sources_of,
+)
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
 ShownUnit = Unit | Literal["multiple"]
@@ -40,15 +56,19 @@ Interval = Literal["none", "wilson", "mean", "compound", "poisson", "rank"]
 _T = TypeVar("_T")
 
 
-def _checked(key: str, read: Callable[[str], _T], text: str) -> _T:
+def _checked(
+    key: str, read: Callable[[str, CustomNames], _T], text: str, custom: CustomNames
+) -> _T:
     try:
-        return read(text)
+        return read(text, custom)
     except FormulaError as error:
         raise ValueError(f"{key}: {error}") from None
 
 
 class Kpi(BaseModel):
     """The definition of one KPI, in the catalogue or in a file of configuration.
+
+    Its parts may name the custom measures in the validation context (``custom``).
 
     Args:
         formula: the formula, in the language of `models.kpi.formula`.
@@ -81,13 +101,20 @@ class Kpi(BaseModel):
     outcome: str | None = None
     objective: str = ""
     source: str = ""
+    _custom: CustomNames = PrivateAttr(default=NO_CUSTOM)
 
     @model_validator(mode="after")
-    def _formula_is_whole(self) -> Kpi:
-        formula = _checked("formula", parse, self.formula)
+    def _formula_is_whole(self, info: ValidationInfo) -> Kpi:
+        if isinstance(info.context, Mapping):
+            self._custom = info.context.get("custom", NO_CUSTOM)
+        custom = self._custom
+        formula = _checked("formula", parse, self.formula, custom)
+        sums = (*SUM_INDEX, *custom.sums)
         for name in self.needs:
-            if name not in SUM_INDEX:
-                raise ValueError(f"needs: no sum named {name!r} is measured")
+            if name not in sums:
+                near = get_close_matches(name, sums, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ValueError(f"needs: no sum named {name!r} is measured{hint}")
         if self.multiple and self.unit != "ratio":
             raise ValueError("multiple: only ratios are read as multiples")
         if self.unit == "money" and isinstance(formula, Total) and self.n is None:
@@ -102,15 +129,33 @@ class Kpi(BaseModel):
             if part is not None and "previous(" in part:
                 raise ValueError("n and squares are of the window, not of the period before")
         if self.n is not None:
-            _checked("n", parse_terms, self.n)
+            _checked("n", parse_terms, self.n, custom)
         if self.squares is not None and self.squares not in DISTRIBUTION_INDEX:
-            _checked("squares", parse_terms, self.squares)
+            _checked("squares", parse_terms, self.squares, custom)
         return self
 
     @cached_property
     def parsed(self) -> Formula:
         """The parsed formula."""
-        return parse(self.formula)
+        return parse(self.formula, self._custom)
+
+    @cached_property
+    def n_terms(self) -> Terms | None:
+        """The parsed `n`; None if there is none."""
+        return None if self.n is None else parse_terms(self.n, self._custom)
+
+    @cached_property
+    def squares_terms(self) -> Terms | None:
+        """The parsed `squares`, if they are a sum."""
+        if self.squares is None or self.squares in DISTRIBUTION_INDEX:
+            return None
+        return parse_terms(self.squares, self._custom)
+
+    @property
+    def custom_sums(self) -> tuple[str, ...]:
+        """The custom sums that its formula names, each once."""
+        named = dict.fromkeys(names_in(self.parsed))
+        return tuple(name for name in named if name in self._custom.sums)
 
     @property
     def metric(self) -> str:
@@ -183,11 +228,16 @@ class KpiValue(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Catalogue(Mapping[str, Kpi]):
     """KPIs by name, in the order of their definition.
 
+    Args:
+        kpis: the KPIs.
+        custom: the custom measures, which the KPIs may name.
+
     Raises:
         ValueError: two KPIs have the same name or metric.
     """
 
-    def __init__(self, kpis: Iterable[Kpi]) -> None:
+    def __init__(self, kpis: Iterable[Kpi], *, custom: CustomNames = NO_CUSTOM) -> None:
+        self.custom = custom
         self._by_name: dict[str, Kpi] = {}
         metrics: dict[str, str] = {}
         for kpi in kpis:
@@ -212,19 +262,19 @@ class Catalogue(Mapping[str, Kpi]):
         """Return the number of KPIs."""
         return len(self._by_name)
 
-    def with_more(self, kpis: Iterable[Kpi]) -> Catalogue:
-        """Return a catalogue with these KPIs added.
+    def with_more(self, kpis: Iterable[Kpi], *, custom: CustomNames = NO_CUSTOM) -> Catalogue:
+        """Return a catalogue with these KPIs added, which may name these custom measures.
 
         Raises:
             ValueError: one of them has a name or metric that is taken.
         """
-        return Catalogue([*self.values(), *kpis])
+        return Catalogue([*self.values(), *kpis], custom=custom)
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The sums that some KPI needs, in the order of `SUMS`."""
+        """The sums that some KPI needs, in the order of `SUMS`, then the custom ones."""
         wanted = {name for kpi in self.values() for name in kpi.needs}
-        return tuple(name for name in SUM_INDEX if name in wanted)
+        return tuple(name for name in (*SUM_INDEX, *self.custom.sums) if name in wanted)
 
     def lint(self) -> list[str]:
         """Return a message for each questionable definition.

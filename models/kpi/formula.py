@@ -13,6 +13,8 @@
 ``spread(orders_first, orders_last)``   how far sums differ: (max - min) / max
 ======================================  =============================================
 
+Custom measures, which the file of KPIs declares, are named like built-in ones.
+
 A formula is parsed as a Python expression, of which only the nodes in this table are accepted.
 Nothing is evaluated.
 """
@@ -24,16 +26,20 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal
+from keyword import iskeyword
+from typing import Final, Literal, NamedTuple
 
 from models.kpi.measures import (
     CREDITS,
     DISTRIBUTION_INDEX,
     LEVEL_INDEX,
+    METRICS,
+    NO_CUSTOM,
     PLANNED,
     SET_INDEX,
     SUM_INDEX,
     UNIONS,
+    CustomNames,
 )
 from models.patterns import hint
 
@@ -48,11 +54,27 @@ Terms = tuple[tuple[int, str], ...]
 Coefficient = Literal["influence"]
 """A factor of the configuration: the share of the growth of sales that is due to marketing (S3)."""
 
-_COUNTABLE = {*SUM_INDEX, *SET_INDEX, *UNIONS, *PLANNED}
+_COUNTABLE = frozenset({*SUM_INDEX, *SET_INDEX, *UNIONS, *PLANNED})
 _SHARES = {"median": 0.5} | {f"p{n:{width}}": n / 100 for width in ("", "02") for n in range(100)}
 _FOREIGN = re.compile(r"[^ a-z0-9_+*/(),-]|\*\*")
 _FUNCTIONS = {*_SHARES, "newest", "growth", "spread", "previous"}
+_TAKEN = {*_COUNTABLE, *DISTRIBUTION_INDEX, *LEVEL_INDEX, *METRICS, *_FUNCTIONS, "influence"}
 _USAGE = "write a sum like orders + leads, or a quotient like clicks / visits"
+
+
+class _Names(NamedTuple):
+    """The names that a formula may use: what can be counted, and levels."""
+
+    countable: Collection[str]
+    levels: Collection[str]
+
+
+_BUILT_IN = _Names(_COUNTABLE, LEVEL_INDEX)
+
+
+def is_free(name: str) -> bool:
+    """Return whether a name can be that of a custom measure: it has no meaning in formulas."""
+    return name not in _TAKEN and not iskeyword(name)
 
 
 def previous(name: str) -> str:
@@ -142,8 +164,12 @@ def _terms_of(formula: Total | Quotient) -> Terms:
 
 
 @lru_cache(maxsize=1024)
-def parse(text: str) -> Formula:
+def parse(text: str, custom: CustomNames = NO_CUSTOM) -> Formula:
     """Parse a formula.
+
+    Args:
+        text: the formula.
+        custom: the custom measures that it may name.
 
     Raises:
         FormulaError: it can't be parsed, is too long, or names something that is not measured.
@@ -153,8 +179,12 @@ def parse(text: str) -> Formula:
     if len(text) > LONGEST or text.count("(") > MOST_PARENTHESES:
         raise FormulaError(f"longer than {LONGEST} characters, or {MOST_PARENTHESES} parentheses")
     foreign = _FOREIGN.search(text)
+    names = _BUILT_IN
+    if custom != NO_CUSTOM:
+        names = _Names({*_COUNTABLE, *custom.sums}, {*LEVEL_INDEX, *custom.levels})
     try:
-        return _formula(ast.parse(text[: foreign.start()] + "?" if foreign else text, mode="eval"))
+        read = ast.parse(text[: foreign.start()] + "?" if foreign else text, mode="eval")
+        return _formula(read, names)
     except _NodeError as error:
         node, why = error.args
         where, part = node.col_offset + 1, text[node.col_offset : node.end_col_offset]
@@ -164,13 +194,13 @@ def parse(text: str) -> Formula:
     raise FormulaError(f"column {where}: {repr(part) if part else 'what is missing'} {why}")
 
 
-def parse_terms(text: str) -> Terms:
+def parse_terms(text: str, custom: CustomNames = NO_CUSTOM) -> Terms:
     """Parse a sum of signed names, with or without parentheses around it.
 
     Raises:
         FormulaError: it can't be parsed, or is no sum.
     """
-    formula = parse(text)
+    formula = parse(text, custom)
     if not isinstance(formula, Total):
         raise FormulaError(f"{text!r} is no sum; write one like orders + leads")
     return formula.terms
@@ -181,51 +211,54 @@ def in_parts(terms: Terms) -> bool:
     return bare(terms[0][1]) in CREDITS
 
 
-def _formula(expression: ast.Expression) -> Formula:
+def _formula(expression: ast.Expression, names: _Names) -> Formula:
     match expression.body:
         case ast.Call(ast.Name("newest"), [of]):
-            return Newest(_known(of, LEVEL_INDEX))
+            return Newest(_known(of, names.levels))
         case ast.Call(ast.Name("growth"), [of]):
-            return Growth(_known(of, LEVEL_INDEX))
+            return Growth(_known(of, names.levels))
         case ast.Call(ast.Name(quantile), [of]) if quantile in _SHARES:
             return Quantile(_known(of, DISTRIBUTION_INDEX), _SHARES[quantile])
         case ast.Call(ast.Name("spread"), [_, _, *_] as args) as spread:
-            return Spread(_alike(spread, tuple(_known(of, _COUNTABLE) for of in args)))
+            return Spread(_alike(spread, tuple(_known(of, names.countable) for of in args)))
         case ast.BinOp(ast.BinOp(ast.Name("influence"), ast.Mult(), over), ast.Div(), under):
-            return Quotient(_terms(over), _terms(under), "influence")
+            return Quotient(_terms(over, names), _terms(under, names), "influence")
         case ast.BinOp(ast.BinOp(ast.Constant(int(n)) as at, ast.Mult(), over), ast.Div(), under):
             if not 1 <= n <= LARGEST_FACTOR:
                 raise _NodeError(at, f"is no factor, which is from 1 to {LARGEST_FACTOR:,}")
-            return Quotient(_terms(over), _terms(under), n)
+            return Quotient(_terms(over, names), _terms(under, names), n)
         case ast.BinOp(over, ast.Div(), under):
-            return Quotient(_terms(over), _terms(under))
+            return Quotient(_terms(over, names), _terms(under, names))
         case total:
-            return Total(_terms(total))
+            return Total(_terms(total, names))
 
 
-def _terms(node: ast.expr) -> Terms:
+def _terms(node: ast.expr, names: _Names) -> Terms:
     match node:
         case ast.BinOp(left, ast.Add() | ast.Sub() as sign, right):
-            terms = (*_terms(left), (-1 if isinstance(sign, ast.Sub) else 1, _term(right)))
+            terms = (
+                *_terms(left, names),
+                (-1 if isinstance(sign, ast.Sub) else 1, _term(right, names)),
+            )
             _alike(node, tuple(name for _, name in terms))
             return terms
         case ast.UnaryOp(ast.UAdd() | ast.USub() as sign, of):
-            return ((-1 if isinstance(sign, ast.USub) else 1, _term(of)),)
-    return ((1, _term(node)),)
+            return ((-1 if isinstance(sign, ast.USub) else 1, _term(of, names)),)
+    return ((1, _term(node, names)),)
 
 
-def _term(node: ast.expr) -> str:
+def _term(node: ast.expr, names: _Names) -> str:
     match node:
         case ast.Call(ast.Name("previous"), [ast.Name(name) as of]):
             if name in PLANNED:
                 raise _NodeError(node, "is of the campaign, not of a period")
-            return previous(_known(of, _COUNTABLE))
+            return previous(_known(of, names.countable))
         case ast.Call(function):
             _known(function, _FUNCTIONS)
             raise _NodeError(node, "stands alone and takes one name, spread two sums at least")
         case ast.BinOp(op=ast.Div() | ast.Mult()):
             raise _NodeError(node, "is no sum; a quotient is like 2 * (a + b) / (c + d)")
-    return _known(node, _COUNTABLE)
+    return _known(node, names.countable)
 
 
 def _alike(node: ast.expr, names: tuple[str, ...]) -> tuple[str, ...]:

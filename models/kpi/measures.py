@@ -9,12 +9,24 @@ The order of these tables is that of the stored and sent cells: entries may only
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple
 
 from models.events import SourceKind
 
 FIRST_VERSION: Final = 1
 """The version of the measures in the oldest state that can be read."""
+
+
+CUSTOM_SOURCE: Final[SourceKind] = "campaigns"
+"""The kind of source topic that custom measures come from."""
+FIRST_CUSTOM: Final = 512
+"""The index of the first custom sum, and of the first custom level. There are fewer built-in ones,
+so that appending one does not move them."""
+
+MetricKind = Literal["sum", "level", "share", "seconds"]
+"""The kind of a metric: whole numbers that add up; a level, of which the newest measurement counts;
+a level from 0 to 1; or a duration in seconds."""
 
 
 class Measure(NamedTuple):
@@ -33,6 +45,22 @@ class Measure(NamedTuple):
     help: str
     since: int = FIRST_VERSION
 
+
+class CustomNames(NamedTuple):
+    """The names of the custom measures, which the file of KPIs declares.
+
+    Args:
+        sums: those that add up, in the order of their declaration.
+        levels: those of which the newest measurement counts, shares included.
+        shares: the levels that are shares, from 0 to 1.
+    """
+
+    sums: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
+    shares: frozenset[str] = frozenset()
+
+
+NO_CUSTOM: Final = CustomNames()
 
 SUMS: Final = (
     Measure("impressions", "clicks", "advertisements shown"),
@@ -129,17 +157,16 @@ LEVELS: Final = (
 )
 """The levels, of which the newest measurement counts. Values are in units of 1/10,000."""
 
-SHARES: Final = frozenset({"market_share", "awareness"})
-"""The levels that are shares, from 0 to 1."""
-FLOW_METRICS: Final = frozenset(
-    {
-        *("likes", "comments", "shares", "brand_searches", "mentions", "store_visits"),
-        *("sentiment_positive", "sentiment_neutral", "sentiment_negative"),
-    }
-)
-"""Metrics of a ``measurement`` that are counts: integers that add up to a sum."""
-COMPLAINT_RESPONSE: Final = "complaint_response_s"
-"""The metric of a ``measurement`` that is the time to answer a complaint, in s."""
+METRICS: Final[dict[str, MetricKind]] = {
+    **dict.fromkeys(("likes", "comments", "shares", "brand_searches", "mentions"), "sum"),
+    **dict.fromkeys(("store_visits", "sentiment_positive", "sentiment_neutral"), "sum"),
+    "sentiment_negative": "sum",
+    **dict.fromkeys(("followers", "stock"), "level"),
+    **dict.fromkeys(("market_share", "awareness"), "share"),
+    "complaint_response_s": "seconds",
+}
+"""The built-in metrics of a ``measurement``. Those in seconds make up `complaint_response_ms`; the
+others are sums and levels of the same name."""
 
 SUM_INDEX: Final = {measure.name: index for index, measure in enumerate(SUMS)}
 SET_INDEX: Final = {measure.name: index for index, measure in enumerate(USER_SETS)}
@@ -150,6 +177,21 @@ WIDTH: Final = len(SUMS)
 _MEASURES: Final = (*SUMS, *USER_SETS, *DISTRIBUTIONS, *LEVELS)
 VERSION: Final = max(measure.since for measure in _MEASURES)
 """The version of the measures in the cells that this worker makes."""
+
+
+class Measured(NamedTuple):
+    """The measures that all cells of a stretch of time have.
+
+    Args:
+        version: the oldest version of the measures in the cells.
+        lacking: custom sums that some of the cells lack, because they were not declared yet.
+    """
+
+    version: int = VERSION
+    lacking: frozenset[str] = frozenset()
+
+
+ALL_MEASURED: Final = Measured()
 
 INPUTS: Final = (
     *("impressions", "clicks", "visits"),
@@ -209,13 +251,44 @@ _SINCE: Final = {measure.name: measure.since for measure in _MEASURES}
 
 
 def sources_of(name: str) -> frozenset[SourceKind]:
-    """Return the kinds of source topics of a sum, set or union of users, distribution or level."""
-    return frozenset(_SOURCE_OF[part] for part in UNIONS.get(name, (name,)))
+    """Return the kinds of source topics of a sum, set or union of users, distribution or level.
+
+    A name that is not built in is a custom measure.
+    """
+    return frozenset(_SOURCE_OF.get(part, CUSTOM_SOURCE) for part in UNIONS.get(name, (name,)))
+
+
+class Metric(NamedTuple):
+    """What becomes of the values of a metric.
+
+    Args:
+        name: the name of the metric.
+        kind: how values are checked and merged.
+        custom: whether it is declared in the file of KPIs.
+    """
+
+    name: str
+    kind: MetricKind
+    custom: bool
+
+
+@lru_cache(maxsize=8)
+def metrics_with(custom: CustomNames) -> dict[str, Metric]:
+    """Return all metrics of a ``measurement`` by name, built-in and custom ones."""
+    kinds: dict[str, MetricKind] = {
+        **dict.fromkeys(custom.sums, "sum"),
+        **{name: "share" if name in custom.shares else "level" for name in custom.levels},
+    }
+    known = {name: Metric(name, kind, custom=False) for name, kind in METRICS.items()}
+    return known | {name: Metric(name, kind, custom=True) for name, kind in kinds.items()}
 
 
 def known_since(name: str) -> int:
-    """Return the first version of the measures that has a measure, or all parts of a union."""
-    return max(_SINCE[part] for part in UNIONS.get(name, (name,)))
+    """Return the first version of the measures that has a measure, or all parts of a union.
+
+    Custom measures have no version: `Measured.lacking` tells where they are missing.
+    """
+    return max(_SINCE.get(part, FIRST_VERSION) for part in UNIONS.get(name, (name,)))
 
 
 def inputs_of(name: str) -> frozenset[str]:
@@ -229,5 +302,5 @@ def inputs_of(name: str) -> frozenset[str]:
     return frozenset(
         found
         for part in UNIONS.get(name, (name,))
-        for found in _INPUTS_OF.get(part, (_INPUT_OF_SOURCE[_SOURCE_OF[part]],))
+        for found in _INPUTS_OF.get(part, (_INPUT_OF_SOURCE[_SOURCE_OF.get(part, CUSTOM_SOURCE)],))
     )

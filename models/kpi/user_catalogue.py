@@ -1,4 +1,4 @@
-"""The user's file of KPIs: additions to the catalogue, and which series are exported."""
+"""The user's file of KPIs: own measurements and KPIs, and which series are exported."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from models.kpi.catalogue import CATALOGUE
+from models.kpi.custom_measures import CustomMeasureBook
 from models.kpi.definition import Catalogue, Kpi
 from models.kpi.formula import Coefficient
 from models.patterns import matches
@@ -47,11 +48,14 @@ DEFAULT_EXPORT = (
 thousand series; an export of everything would have ten times as many."""
 
 
-class KpiBook(BaseModel):
+class KpiBook(CustomMeasureBook):
     """The content of a file of KPIs.
 
     Args:
-        kpis: additions to the catalogue.
+        measurements: custom measures. KPIs can name them if they are in the validation context,
+            too (``custom``).
+        kpis: additions to the catalogue. A KPI on custom sums needs these, unless it says what it
+            needs: it is absent, not 0, until one of them was measured.
         export: the series to export; a series is exported if any rule selects it.
         top_campaigns: the number of campaigns, by volume, with series of their own. All others
             share the series ``(other)``.
@@ -60,23 +64,30 @@ class KpiBook(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    IDENTITIES: ClassVar[dict[str, tuple[str, ...]]] = {"kpis": ("name",)}
+    IDENTITIES: ClassVar[dict[str, tuple[str, ...]]] = {
+        **CustomMeasureBook.IDENTITIES,
+        "kpis": ("name",),
+    }
 
     kpis: tuple[Kpi, ...] = ()
     export: tuple[ExportRule, ...] = DEFAULT_EXPORT
     top_campaigns: Annotated[int, Field(ge=1)] = 100
-    coefficients: dict[Coefficient, Annotated[float, Field(gt=0, le=1)]] = {}
+    coefficients: dict[Coefficient, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=dict
+    )
 
     @field_validator("kpis")
     @classmethod
     def _names_are_free(cls, kpis: tuple[Kpi, ...]) -> tuple[Kpi, ...]:
         CATALOGUE.with_more(kpis)
-        return kpis
+        return tuple(
+            kpi if kpi.needs else kpi.model_copy(update={"needs": kpi.custom_sums}) for kpi in kpis
+        )
 
     @property
     def catalogue(self) -> Catalogue:
         """The built-in KPIs, followed by those of the file."""
-        return CATALOGUE.with_more(self.kpis)
+        return CATALOGUE.with_more(self.kpis, custom=self.custom)
 
     def exports(self, kpi: str, scope: ScopeKind, window: str) -> bool:
         """Return whether a KPI's value is exported."""

@@ -23,9 +23,8 @@ from models.kpi.formula import (
     names_in,
 )
 from models.kpi.measures import (
-    LEVELS,
+    METRICS,
     PLANNED,
-    SHARES,
     SUMS,
     UNIONS,
     USER_SETS,
@@ -56,7 +55,6 @@ _CREDITED: Final = frozenset({"spend", "other_cost", "lifetime_value"})
 _COUNTS: Final = (
     {measure.name for measure in (*SUMS, *USER_SETS)} | UNIONS.keys() | PLANNED.keys()
 ) - _CREDITED
-_LEVELS: Final = {measure.name for measure in LEVELS}
 
 _PART_OF: Final[dict[tuple[str, str], ValueRange]] = {
     ("clicks_paid", "clicks"): _SHARE,
@@ -109,8 +107,8 @@ def range_of(kpi: Kpi) -> ValueRange:
             return ValueRange(low, high)
         case Quantile():
             return _NOT_NEGATIVE
-        case Newest(of) if of in _LEVELS:
-            return _SHARE if of in SHARES else _NOT_NEGATIVE
+        case Newest(of):
+            return _SHARE if METRICS.get(of) == "share" else _NOT_NEGATIVE
         case Growth():
             return ValueRange(-1, math.inf)
         case Spread(of) if _counts(of):

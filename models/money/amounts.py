@@ -9,6 +9,7 @@ LARGEST_AMOUNT = 10**15
 """The largest amount, in units of 1/10,000; a larger one is broken input."""
 
 _SCALE = Decimal(UNITS_PER_CURRENCY)
+_STEP = 1 / _SCALE
 
 
 class MoneyError(ValueError):
@@ -32,6 +33,15 @@ def to_units(amount: Decimal) -> int:
     if abs(units) > LARGEST_AMOUNT:
         raise MoneyError("too large")
     return units
+
+
+def is_rounded(amount: Decimal) -> bool:
+    """Return whether `to_units` rounds an amount: it has more than four decimals, not all 0.
+
+    Args:
+        amount: an amount that `to_units` accepts.
+    """
+    return amount != amount.quantize(_STEP)
 
 
 def to_currency(units: int | float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from models.kpi.measures import NO_CUSTOM, CustomNames
 from models.names import NameBook
 from models.window import BusinessDay
 
@@ -28,6 +29,7 @@ class IngestSettings:
         dead_letters_topic: receives the records that are not counted.
         names: the defined channels, regions and segments.
         guests: what stands in the place of a user's id if there is no user; None among them.
+        custom: the custom measures that the file of KPIs declares.
     """
 
     day: BusinessDay
@@ -42,3 +44,4 @@ class IngestSettings:
     dead_letters_topic: str
     names: NameBook = field(default_factory=NameBook)
     guests: frozenset[str | None] = frozenset({None, ""})
+    custom: CustomNames = NO_CUSTOM

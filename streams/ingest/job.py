@@ -37,6 +37,7 @@ from models.events import (
     CampaignEnded,
     Click,
     ClicksTopic,
+    Measurement,
     OrdersTopic,
     SourceKind,
     SpendReported,
@@ -55,7 +56,12 @@ from streams.ingest.events.decoding import EPOCH, EventDecoder, Rejected
 from streams.ingest.events.deduplication import SeenIds
 from streams.ingest.events.named_places import NamedPlaces, NameNote, Place
 from streams.ingest.events.pane_aggregation import FOLDS, GUEST, Panes
-from streams.ingest.events.validation import CARRIED, CostOfPeriod, checked_time
+from streams.ingest.events.validation import (
+    CARRIED,
+    CostOfPeriod,
+    checked_time,
+    has_rounded,
+)
 from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.watermark import Watermark
@@ -66,6 +72,8 @@ LARGE_REPORT_CELLS = 5_000
 """Cells from which a report is large, about 1 MB; the KPI stage keeps the last of each source."""
 LONGEST_VALUE = 1_000
 """Longer old and new values of a change are shortened, characters."""
+LONGEST_SAMPLE = 100
+"""The most characters that are kept of the name of an unknown metric."""
 USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
 _SEEDS = {
     event: crc32(type_of(event).encode()) for kind in SOURCE_KINDS for event in events_of(kind)
@@ -254,7 +262,8 @@ class IngestJob:
         if not self._seen.first_time(event.event_id, event_time, seed=_SEEDS[kind]):
             self._stats.duplicates += 1
             return None
-        owner: bytes | None
+        if carries is not None and has_rounded(event):
+            self._stats.rounded += 1
         if kind in USER_TYPES:
             user_id = event.user_id
             owner = None if user_id in self._guests else user_id.encode()
@@ -323,7 +332,7 @@ class IngestJob:
         )
 
     def _record_campaign(self, event: Any, event_time: int, carried: Any) -> None:
-        """Record what an event says about a campaign itself; others say nothing about it."""
+        """Record what an event of the topic of campaigns says beside its measures."""
         kind = type(event)
         if kind is CampaignDefined:
             self._define(carried)
@@ -331,6 +340,8 @@ class IngestJob:
             self._record_change(event, event_time)
         elif kind is CampaignEnded:
             self._record_end(event, event_time)
+        elif kind is Measurement and carried.metric is None:
+            count_unknown(self._stats, "metric", event.metric[:LONGEST_SAMPLE])
 
     def _define(self, campaign: Campaign) -> None:
         self.campaigns.define(campaign)
@@ -427,7 +438,7 @@ class IngestJob:
 
         def finish() -> Snapshot:
             report.panes = panes.take()
-            value = ingest_report.encode([report])
+            value = ingest_report.encode([report], custom=self.rules.custom.sums)
             return Snapshot(
                 state=_encode_state(state),
                 segments=segments,

@@ -63,7 +63,7 @@ def stage(
         del now_ms
         beats = [job.report() for _, job, _ in quiet]
         held_up = [Waiting(*source, why) for source, why in waiting.items()]
-        value = ingest_report.encode(beats, held_up)
+        value = ingest_report.encode(beats, held_up, custom=rules.custom.sums)
         return [Output(topic=rules.reports_topic, value=value, partition=0)]
 
     return Stage(

@@ -40,7 +40,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from models.aggregates import ingest_report
-from models.aggregates.ingest_report import Report
+from models.aggregates.ingest_report import Report, Reports
 from models.dead_letters import Reason
 from models.kpi import measures
 from models.window import PANE_MS, WINDOWS, Window
@@ -132,9 +132,12 @@ class KpiJob:
         self._day = day = definitions.day
         self._definitions = definitions
         self._topics = topics
-        self._coverage = state.coverage(sources, needed=definitions.calculator.needed)
+        catalogue = definitions.calculator.catalogue
+        self._coverage = state.coverage(
+            sources, needed=catalogue.needed, custom=catalogue.custom.sums
+        )
         self._coverage.seen.expire(day_start=day.start_of(state.closed_ms))
-        self._buckets = BucketStore(day, spill)
+        self._buckets = BucketStore(day, spill, custom=catalogue.custom)
         self._ledger = Ledger(state.ledger)
         self._counted = SourceCounters(state.totals, state.unknown)
         self._records_pace, self._windows_pace, self._event_pace = Pace(), Pace(), Pace()
@@ -151,7 +154,7 @@ class KpiJob:
             windows, closing=self._closing, judge=judge, encode=topics.encode_values
         )
         closer.sparkline.extend(state.sparkline)
-        timeline, catalogue = definitions.timeline, definitions.calculator.catalogue
+        timeline = definitions.timeline
         self._stages = stages_in_turn(windows, timeline, closer=closer)
         self._effects = effects_in_turn(windows, timeline, catalogue=catalogue)
         self._comparisons = comparisons_in_turn(windows, day=day, closer=closer)
@@ -173,7 +176,9 @@ class KpiJob:
             pinned=state.pinned,
         )
         newest = max(self._buckets.panes(), default=state.frontier_ms - PANE_MS)
-        self._coverage.observation.record_version(newest, state.measures_version)
+        observation = self._coverage.observation
+        observation.record_version(newest, state.measures_version)
+        observation.record_custom(newest, state.custom_from_ms.keys())
 
     @property
     def dirty(self) -> bool:
@@ -302,16 +307,14 @@ class KpiJob:
             )
         yield
         for report in told.reports:
-            yield from self._take(
-                report, at_offset=record.offset, measures_version=told.measures_version
-            )
+            yield from self._take(report, at_offset=record.offset, told=told)
         self._coverage.record_waiting(told.waiting, at_ms=record.timestamp)
         if self._coverage.advance():
             # Whether rules judge the windows that these reports complete is decided now, by the
             # current health of the data.
             self._judged = not self.judge.held_back
 
-    def _take(self, report: Report, *, at_offset: int, measures_version: int) -> Steps[None]:
+    def _take(self, report: Report, *, at_offset: int, told: Reports) -> Steps[None]:
         ruling = self._ledger.rule(report)
         if ruling.verdict is Verdict.OVERLAPPING:
             self._overlapping += 1
@@ -342,7 +345,8 @@ class KpiJob:
                     cells,
                     day_start=self._day.start_of(pane_start),
                     pane_start=pane_start,
-                    measures_version=measures_version,
+                    measures_version=told.measures_version,
+                    custom=told.custom,
                 ):
                     self._closing.inputs_changed(pane_start)
             yield
@@ -515,6 +519,7 @@ class KpiJob:
             measures_version=measures.VERSION,
             measured_from_ms=observation.measured_from_ms,
             first_inputs=coverage.first_inputs.to_wire(),
+            custom_from_ms=observation.custom_from_ms,
         )
         return UnwrittenSnapshot(
             segments=list(self._buckets.take_segments()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import numpy as np
@@ -58,6 +58,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
             version can't be read: such a state is refused.
         measured_from_ms: see `Observation`.
         first_inputs: the first pane of each input.
+        custom_from_ms: see `Observation`; its keys are the custom sums that were declared.
     """
 
     frontier_ms: int
@@ -84,37 +85,41 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     measures_version: int
     measured_from_ms: dict[int, int]
     first_inputs: dict[str, int]
+    custom_from_ms: dict[str, int] = {}
 
     @property
     def ends(self) -> dict[WindowName, Ends]:
         """The ends of each window that wait to be closed, ascending."""
         return {name: np.cumsum(np.frombuffer(packed, _STEP)) for name, packed in self.due.items()}
 
-    def coverage(self, sources: Sources, *, needed: tuple[str, ...]) -> Coverage:
+    def coverage(
+        self, sources: Sources, *, needed: tuple[str, ...], custom: Iterable[str]
+    ) -> Coverage:
         """Return the coverage as it was saved.
 
         Args:
             sources: the sources that the stage waits for.
             needed: the sums that the KPIs of the current catalogue need.
+            custom: the custom sums that are declared now.
         """
         silences = SilentSources(sources.kinds, silent_after_ms=sources.silent_after_ms)
         silences.restore(self.rhythm, self.silences, self.quiet_since)
         return Coverage(
             frontier=Frontier(sources.expected, frontier_ms=self.frontier_ms),
-            observation=self._observation,
+            observation=self._observation(custom),
             first_inputs=FirstInputs(self.first_inputs),
             seen=SeenInputs(needed, self.seen, wire_needed=self.needed),
             silences=silences,
         )
 
-    @property
-    def _observation(self) -> Observation:
+    def _observation(self, custom: Iterable[str]) -> Observation:
         return Observation(
             from_ms=self.observed_from_ms,
             whole_from_ms=self.observed_whole_from_ms,
             measured_from_ms=self.measured_from_ms,
             lost_until_ms=self.lost_until_ms,
             gaps=self.gaps,
+            custom_from_ms={name: self.custom_from_ms.get(name, 0) for name in custom},
         )
 
 

@@ -32,7 +32,7 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.campaigns.campaign import Campaign
-from models.events import KIND_OF_TYPE, SOURCE_KINDS, Event, events_of, type_of
+from models.events import KIND_OF_TYPE, SOURCE_KINDS, Event, UserEvent, events_of, type_of
 from models.money.amounts import MoneyError, to_units
 from models.patterns import hint, matches
 from streams import config
@@ -179,7 +179,7 @@ class EventMapping(BaseModel):
         for name in self.fields:
             if name not in own:
                 raise ValueError(f"fields.{name}: no field of {self.type}{hint(name, own)}")
-        missing = sorted(self.required - self.fields.keys())
+        missing = sorted(self.mapped - self.fields.keys())
         if missing:
             raise ValueError(f"fields: {self.type} needs {' and '.join(missing)}, too")
         return self
@@ -189,6 +189,12 @@ class EventMapping(BaseModel):
         """The fields without which there is no event, apart from its id and time."""
         fields = msgspec.structs.fields(_EVENTS[self.type])
         return {field.encode_name for field in fields if field.required} - _COMMON
+
+    @property
+    def mapped(self) -> set[str]:
+        """The fields that a mapping must have: a row without a user is a guest's, a file is not."""
+        users = {"user_id"} if issubclass(_EVENTS[self.type], UserEvent) else set()
+        return self.required | users
 
 
 class FileMapping(BaseModel):
@@ -220,7 +226,7 @@ class FileMapping(BaseModel):
         """The columns without which no row, or no row of some event, can be an event."""
         templates = [
             self.event_id,
-            *(event.fields[name] for event in self.events for name in sorted(event.required)),
+            *(event.fields[name] for event in self.events for name in sorted(event.mapped)),
         ]
         named = (column for template in templates for column in _columns(template))
         return [*dict.fromkeys([self.time.column, *named])]

@@ -193,6 +193,7 @@ class Arena:
             seed=seed,
             rate=self.rate,
             oddities=self.oddities,
+            own_metrics="KPI_KPIS_FILE" in self.settings,
         )
 
     @property

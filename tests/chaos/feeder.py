@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +19,20 @@ HISTORY_MS = 100_000
 """Event time that is sent at once at the start, in ms, so that windows start full."""
 
 Change = Callable[[FeedRecord], Iterable[FeedRecord]]
+
+
+OWN_METRICS = {b"mentions": b"media_exposures", b"awareness": b"penetration"}
+"""Metrics of measurements.yaml by the built-in metric whose values they get."""
+
+
+def with_own_metrics(record: FeedRecord) -> Iterable[FeedRecord]:
+    """Yield a record, and after a measurement the same one of a metric of measurements.yaml."""
+    yield record
+    for metric, own in OWN_METRICS.items():
+        if b'"metric":"%s"' % metric in record.value.replace(b" ", b""):
+            event = json.loads(record.value)
+            event |= {"metric": own.decode(), "event_id": f"{event['event_id']}-own"}
+            yield record._replace(value=json.dumps(event).encode())
 
 
 def as_they_are(record: FeedRecord) -> Iterable[FeedRecord]:
@@ -38,6 +53,7 @@ class Feeder:
         seed: the same seed gives the same events.
         rate: clicks a second; each leads to 2.6 records on average.
         oddities: shares of late, repeated and broken records; None for the defaults.
+        own_metrics: whether the metrics of measurements.yaml are sent, too.
     """
 
     def __init__(
@@ -49,7 +65,9 @@ class Feeder:
         seed: int,
         rate: float,
         oddities: Oddities | None,
+        own_metrics: bool,
     ) -> None:
+        self._also = with_own_metrics if own_metrics else as_they_are
         self.change: Change = as_they_are
         self.sent = 0
         self._broker = broker
@@ -106,7 +124,7 @@ class Feeder:
             await client.flush()
 
     async def _send(self, client: Any, record: FeedRecord) -> None:
-        for one in self.change(record):
+        for one in (sent for also in self._also(record) for sent in self.change(also)):
             while True:
                 try:
                     await client.send(one.topic, one.value, one.key)

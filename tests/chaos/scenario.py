@@ -10,6 +10,9 @@ from pathlib import Path
 from streams.operations.synthetic import Oddities
 from tests.chaos.arena import Arena, NotPlayableError, Outcome
 
+OWN_MEASUREMENTS = {"KPI_KPIS_FILE": str(Path(__file__).with_name("measurements.yaml"))}
+"""Settings with which workers know measurements of one's own, and the feeder sends them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:

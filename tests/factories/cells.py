@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -9,10 +10,17 @@ from hypothesis import strategies as st
 from models.aggregates import histogram
 from models.aggregates.cell import Cell, CellWire
 from models.aggregates.distinct_users import Distinct
-from models.kpi.measures import DISTRIBUTIONS, LEVELS, SUM_INDEX, USER_SETS, WIDTH
+from models.kpi.measures import (
+    DISTRIBUTIONS,
+    FIRST_CUSTOM,
+    LEVELS,
+    SUM_INDEX,
+    USER_SETS,
+    WIDTH,
+)
 from models.scope import Scope
 from tests.support.at_once import BucketsAtOnce
-from tests.support.cells import to_wire
+from tests.support.cells import CUSTOM, to_wire
 
 amounts = st.integers(0, 10**15)
 
@@ -33,9 +41,15 @@ def cells_of(users: st.SearchStrategy[int]) -> st.SearchStrategy[Cell]:
         _several(st.sets(users, max_size=8), len(USER_SETS)),
         _several(st.lists(amounts, max_size=8), len(DISTRIBUTIONS)),
         st.dictionaries(
-            st.integers(0, len(LEVELS) - 1), st.tuples(st.integers(0, 100), st.integers(0, 9))
+            st.sampled_from([*range(len(LEVELS)), *_numbers(CUSTOM.levels)]),
+            st.tuples(st.integers(0, 100), st.integers(0, 9)),
         ),
+        st.dictionaries(st.sampled_from(_numbers(CUSTOM.sums)), st.integers(0, 10**12)),
     )
+
+
+def _numbers(custom: Sequence[str]) -> range:
+    return range(FIRST_CUSTOM, FIRST_CUSTOM + len(custom))
 
 
 def _several(strategy: st.SearchStrategy[Any], count: int) -> st.SearchStrategy[list[Any]]:
@@ -47,6 +61,7 @@ def _cell(
     users: list[set[int]],
     values: list[list[int]],
     levels: dict[int, tuple[int, int]],
+    custom_sums: dict[int, int],
 ) -> Cell:
     cell = Cell(sums)
     for index, hashes in enumerate(users):
@@ -59,6 +74,7 @@ def _cell(
                 histogram.merge(counts, {histogram.bucket_of(value): 1})
             cell.histograms[index] = counts
     cell.levels = levels
+    cell.custom_sums = custom_sums
     return cell
 
 
@@ -72,6 +88,7 @@ def content(cell: Cell) -> tuple[Any, ...]:
         [users.estimate for users in cell.users],
         cell.histograms,
         cell.levels,
+        {at: value for at, value in cell.custom_sums.items() if value},
     )
 
 

@@ -11,6 +11,7 @@ code with the monitor.
 
 from __future__ import annotations
 
+import pathlib
 from collections import Counter
 from datetime import date
 from decimal import Decimal
@@ -25,6 +26,7 @@ from models.kpi.catalogue import CATALOGUE
 from models.kpi.catalogue_customers import CUSTOMER_KPIS
 from models.money.exchange_rates import Rate, Rates
 from models.window import DAY_MS
+from streams import config
 from streams.ingest.customers.attribution import AttributionRules
 from tests.support import month, oracle
 from tests.support.attribution_sql import Customers
@@ -71,7 +73,7 @@ def rules(model: DefaultModel) -> AttributionRules:
 @pytest.mark.parametrize(
     ("seed", "events", "partitions", "model"),
     [
-        (75, 600, 3, "last"),
+        (205, 600, 3, "last"),
         pytest.param(26, 1_500, 3, "last", marks=pytest.mark.full),
         pytest.param(26, 1_500, 1, "first", marks=pytest.mark.full),
         pytest.param(26, 1_500, 2, "linear", marks=pytest.mark.full),
@@ -79,9 +81,16 @@ def rules(model: DefaultModel) -> AttributionRules:
     ],
 )
 def test_a_month_is_right_to_the_cent(
-    seed: int, events: int, partitions: int, model: DefaultModel | None
+    seed: int,
+    events: int,
+    partitions: int,
+    model: DefaultModel | None,
+    repository: pathlib.Path,
 ) -> None:
-    """With customers under each model, and without any."""
+    """With customers under each model, and without any; with measurements declared in a file."""
+    book = config.load_kpis(repository / "config" / "kpis.yaml")
+    own = [kpi for kpi in book.kpis if kpi.name in oracle.CUSTOM_KPIS]
+    catalogue = CATALOGUE.with_more(own, custom=book.custom)
     made = month.Month(seed=seed, events=events)
     path = Path(
         partitions=partitions,
@@ -91,9 +100,10 @@ def test_a_month_is_right_to_the_cent(
         rates=rates(),
         customers=None if model is None else context(rules=rules(model)),
         coefficients={"influence": INFLUENCE},
+        catalogue=catalogue,
         changes=CHANGES,
     )
-    beside = Beside()
+    beside = Beside(catalogue)
     batch = len(made.events) // LOOKS
     for first in range(0, len(made.events), batch):
         path.feed(made.events[first : first + batch])
@@ -106,6 +116,7 @@ def test_a_month_is_right_to_the_cent(
     assert view.total("counted") == len(made.counted)
     assert view.total("duplicates") == made.duplicates
     assert view.total("dead_letters/") == 0
+    assert "metric" not in view.unknown
 
     ends = {(name, oracle.window_start(name, end, month.ZONE), end) for name, end in path.compared}
     last_ms = max(end for name, _, end in ends if name == "1m")
@@ -125,7 +136,7 @@ def test_a_month_is_right_to_the_cent(
     assert not wrong, f"{len(wrong)} of {len(expected)} differ:\n" + "\n".join(sorted(wrong)[:10])
     seen = {kpi for values in expected.values() for kpi in values}
     absent = {kpi.name for kpi in CUSTOMER_KPIS} - {"refund_outflow"} if model is None else set()
-    assert seen == set(CATALOGUE) - absent
+    assert seen == set(catalogue) - absent
     late = [
         value
         for key, kpis in expected.items()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import Catalogue
 from models.scope import Scope
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.view import Effect, Evaluation, KpiView
@@ -38,8 +38,12 @@ class Beside:
     """Records the values that a path shows of periods that no later event changes.
 
     ``shown`` has the values by the oracle's keys, ``periods`` the periods that were seen.
+
+    Args:
+        catalogue: the KPIs of the path.
     """
 
+    catalogue: Catalogue
     shown: Published = field(default_factory=dict)
     periods: set[_Period] = field(default_factory=set)
 
@@ -102,9 +106,10 @@ class Beside:
         """
         if not key[0].startswith(("before", "after")):
             return kpis
-        told = {kind for name in self.shown.get(key, ()) for kind in CATALOGUE[name].sources}
+        catalogue = self.catalogue
+        told = {kind for name in self.shown.get(key, ()) for kind in catalogue[name].sources}
         return {
-            name: value for name, value in kpis.items() if told.issuperset(CATALOGUE[name].sources)
+            name: value for name, value in kpis.items() if told.issuperset(catalogue[name].sources)
         }
 
 

@@ -123,7 +123,7 @@ MIX: Final = {
     "lead": 7,
     "survey": 5,
     "spend_reported": 4,
-    "measurement": 5,
+    "measurement": 9,
 }
 SESSIONS_A_DAY: Final = 4
 LATEST_MS: Final = 500_000
@@ -537,7 +537,7 @@ class Month:
             row["count"] = rnd.randrange(0, 200)
             event["value"] = str(row["count"])
             return
-        if metric in {"market_share", "awareness"}:
+        if metric in {"market_share", "awareness", "penetration"}:
             value = Decimal(rnd.randrange(10_001)) / 10_000
         elif metric == "complaint_response_s":
             value = Decimal(rnd.randrange(1, 900_000)) / rnd.choice([1, 10, 100, 1_000])

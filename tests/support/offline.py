@@ -18,6 +18,7 @@ from models.campaigns.campaign_change import Change
 from models.events import KIND_OF_TYPE, SOURCE_KINDS, SourceKind
 from models.kpi import measures
 from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import Catalogue
 from models.money.exchange_rates import Rates
 from models.window import BusinessDay
 from streams.alerting.judge import AlertJudge
@@ -111,6 +112,7 @@ def kpi_job(
     top_campaigns: int = 100,
     spill: Spill | None = None,
     coefficients: Coefficients | None = None,
+    catalogue: Catalogue = CATALOGUE,
     campaigns: Iterable[Campaign] = CAMPAIGNS,
     rates: Rates | None = None,
     changes: Iterable[Change] = (),
@@ -129,14 +131,14 @@ def kpi_job(
             silent_after_ms=20_000,
         ),
         definitions=Definitions(
-            calculator=KpiCalculator(CATALOGUE, coefficients),
+            calculator=KpiCalculator(catalogue, coefficients),
             day=day,
             timeline=CampaignTimeline(index, changes, day=day),
             budgets=CampaignBudgets(index.get, rates=rates or Rates("CNY"), day=day),
             top_campaigns=top_campaigns,
         ),
         judge=AlertJudge(
-            rules or RuleBook(), catalogue=CATALOGUE, lag_limit_s=30, campaign_of=index.get
+            rules or RuleBook(), catalogue=catalogue, lag_limit_s=30, campaign_of=index.get
         ),
         topics=Topics(
             source=SourcePartition("partials", 0),
@@ -229,6 +231,7 @@ class Path:
     rates: Rates | None = None
     customers: CustomerContext | None = None
     coefficients: Coefficients | None = None
+    catalogue: Catalogue = field(default_factory=lambda: CATALOGUE)
     changes: Sequence[Change] = ()
     closed: Closed = field(default_factory=dict)
     compared: dict[tuple[str, int], tuple[int, int] | None] = field(default_factory=dict)
@@ -236,11 +239,12 @@ class Path:
     segments: dict[bytes, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        rules = replace(RULES, day=BusinessDay(ZoneInfo(self.zone)), custom=self.catalogue.custom)
         self.sources = {
             (kind, number): ingest_job(
                 kind,
                 number,
-                rules=replace(RULES, day=BusinessDay(ZoneInfo(self.zone))),
+                rules=rules,
                 campaigns=self.campaigns,
                 rates=self.rates,
                 customers=self.customers,
@@ -249,17 +253,29 @@ class Path:
             for number in range(self.partitions)
         }
         self.offsets = dict.fromkeys(self.sources, 0)
-        self.kpis = kpi_job(
+        self.kpis = self._kpi_job()
+        self.reports_offset = 0
+        self._state = b""
+
+    def _kpi_job(self, saved: Saved | None = None) -> KpiJobAtOnce:
+        return kpi_job(
             partitions=self.partitions,
             zone=self.zone,
             rules=self.rules,
             coefficients=self.coefficients,
+            catalogue=self.catalogue,
             campaigns=self.campaigns,
             rates=self.rates,
             changes=self.changes,
+            saved=saved,
         )
-        self.reports_offset = 0
-        self._state = b""
+
+    def restart(self, catalogue: Catalogue) -> None:
+        """Open all jobs again from their last checkpoints, with another catalogue."""
+        self.catalogue = catalogue
+        for job in self.sources.values():
+            job.rules = replace(job.rules, custom=catalogue.custom)
+        self.kpis = self._kpi_job(self.saved)
 
     def feed(self, events: Sequence[dict[str, Any]], *, batch: int = 500) -> None:
         """Apply events, by key to their partitions, and let the sources report after each batch."""
@@ -332,7 +348,14 @@ class Path:
         """Encode reports as one record and deliver it."""
         from models.aggregates import ingest_report
 
-        self.deliver([Output(topic="partials", value=ingest_report.encode(made))])
+        self.deliver(
+            [
+                Output(
+                    topic="partials",
+                    value=ingest_report.encode(made, custom=self.catalogue.custom.sums),
+                )
+            ]
+        )
 
     def _collect(self, snapshot: Snapshot) -> None:
         self._state = snapshot.state

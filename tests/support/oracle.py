@@ -106,11 +106,15 @@ SHORT_SCHEMA: dict[str, type[pl.DataType]] = {
     for name in ("event_time_ms", "kind", "user_id", "campaign", "channel", "amount", "count")
 }
 
+# Metrics that config/kpis.yaml declares; the others are built in.
+CUSTOM_FLOWS = ("media_exposures", "promotion_participants")
+CUSTOM_LEVELS = ("penetration",)
 FLOWS = (
     *("likes", "comments", "shares", "brand_searches", "mentions", "store_visits"),
     *("sentiment_positive", "sentiment_neutral", "sentiment_negative"),
+    *CUSTOM_FLOWS,
 )
-LEVELS = ("followers", "market_share", "awareness", "stock")
+LEVELS = ("followers", "market_share", "awareness", "stock", *CUSTOM_LEVELS)
 
 # Measure -> (which events, what each adds).
 SUMS: dict[str, tuple[str, str]] = {
@@ -704,7 +708,18 @@ KPIS = (
         min_n=30,
     ),
     _compared("awareness_growth", "ratio(awareness - awareness_before, awareness_before)", "1"),
+    _total("media_exposures", "media_exposures", "media_exposures"),
+    _Kpi(
+        "promotion_participation",
+        "ratio(promotion_participants, visitors)",
+        "visitors",
+        ("promotion_participants",),
+        100,
+        slack="sketched(visitors, 0.08) * ratio(promotion_participants, visitors)",
+        n_slack="sketched(visitors, 0.08) * visitors",
+    ),
 )
+CUSTOM_KPIS = {"media_exposures", "promotion_participation", "penetration"}
 NEEDED = tuple(dict.fromkeys(name for kpi in KPIS for name in kpi.needs))
 # Columns of a KPI in a row of results: value, low, high, n, slack, bound_slack, n_slack, others.
 WIDTH = 8

@@ -27,7 +27,7 @@ from streams.kpis.columnar.cell_columns import (
 from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.storage import bucket_codec
 from tests.factories.cells import cells, content
-from tests.support.cells import to_wire, total
+from tests.support.cells import CUSTOM, to_wire, total
 
 CAMPAIGNS = ("c1", "c2", "c3")
 
@@ -37,7 +37,7 @@ Rows = list[tuple[str, Cell]]
 
 def columns(made: Rows, facets: FacetIndex) -> CellColumns:
     faceted = [FacetCell(campaign, "search", to_wire(cell)) for campaign, cell in made]
-    return columns_of(faceted, facets.number)
+    return columns_of(faceted, facets.number, facets.custom)
 
 
 def held(columns: CellColumns, facets: FacetIndex) -> dict[str, tuple[Any, ...]]:
@@ -58,7 +58,7 @@ def one_by_one(made: Rows) -> dict[str, tuple[Any, ...]]:
 @given(rows, rows, rows)
 def test_columns_add_up_in_any_order(a: Rows, b: Rows, c: Rows) -> None:
     """Columns add up to the same as their cells, in any order and grouping."""
-    facets = FacetIndex()
+    facets = FacetIndex(CUSTOM)
     parts = [columns(made, facets) for made in (a, b, c)]
     expected = one_by_one([*a, *b, *c])
     for one, two, three in permutations(parts):
@@ -71,7 +71,7 @@ def test_columns_add_up_in_any_order(a: Rows, b: Rows, c: Rows) -> None:
 def test_few_cells_add_up_one_by_one_as_they_do_in_columns(
     made: list[Rows], taken_back: list[Rows]
 ) -> None:
-    facets = FacetIndex()
+    facets = FacetIndex(CUSTOM)
     parts = [columns(several, facets) for several in (*made, *taken_back)]
     parts += [columns(several, facets).retraction for several in taken_back]
     expected = at_once(at_once(facets.by_scope(together([NOTHING, *parts]))).cells())
@@ -88,7 +88,7 @@ def test_few_cells_add_up_one_by_one_as_they_do_in_columns(
 @given(rows, rows)
 def test_retraction_leaves_nothing(a: Rows, b: Rows) -> None:
     """Retracted cells leave nothing in sums and histograms."""
-    facets = FacetIndex()
+    facets = FacetIndex(CUSTOM)
     one, two = columns(a, facets), columns(b, facets)
     left = together([one, two, two.retraction])
     assert (left.places.tolist(), left.values.tolist()) == (
@@ -101,7 +101,7 @@ def test_retraction_leaves_nothing(a: Rows, b: Rows) -> None:
 @given(rows)
 def test_columns_are_read_with_other_facet_numbers(made: Rows) -> None:
     """Stored columns are read correctly when facets have other numbers than when written."""
-    facets, others = FacetIndex(), FacetIndex()
+    facets, others = FacetIndex(CUSTOM), FacetIndex(CUSTOM)
     written = bucket_codec.encode(7, together([columns(made, facets)]), facets)
     others.number(Facet("another"))
     assert bucket_codec.offset_in(written) == 7
@@ -123,7 +123,7 @@ def users(numbers: range) -> Cell:
     st.integers(1, 5),
 )
 def test_many_users_are_sketched_as_they_are_one_by_one(numbers: list[range], step: int) -> None:
-    facets = FacetIndex()
+    facets = FacetIndex(CUSTOM)
     made = [("c1", users(several)) for several in numbers]
     growing = GrowingColumns()
     for first in range(0, len(made), step):
@@ -137,7 +137,7 @@ def test_many_users_are_sketched_as_they_are_one_by_one(numbers: list[range], st
 
 @pytest.mark.parametrize("count", [EXACT_LIMIT, EXACT_LIMIT + 1, 5 * EXACT_LIMIT])
 def test_users_are_sketched_above_the_limit_only(count: int) -> None:
-    facets = FacetIndex()
+    facets = FacetIndex(CUSTOM)
     halves = [columns([("c1", users(range(first, count, 2)))], facets) for first in (0, 1)]
     ((_, cell),) = at_once(together(halves * 3).cells()).items()
     assert cell.users[0].is_exact == (count <= EXACT_LIMIT)
@@ -147,7 +147,7 @@ def test_users_are_sketched_above_the_limit_only(count: int) -> None:
 
 def test_users_with_colliding_keys() -> None:
     """Users of two rows whose keys collide are kept apart."""
-    facets = FacetIndex()
+    facets = FacetIndex(CUSTOM)
     hashes = [0x9E37_79B9_7F4A_7C15, 0]
     made = []
     for campaign, user in zip(CAMPAIGNS, hashes, strict=False):
@@ -160,7 +160,7 @@ def test_users_with_colliding_keys() -> None:
 
 
 def test_a_sum_that_leaves_64_bits_stays_at_their_end() -> None:
-    facets = FacetIndex()
+    facets = FacetIndex(CUSTOM)
     cell = Cell([2**62] * WIDTH)
     made = columns([("c1", cell)], facets)
     sums = partial(lambda columns: at_once(columns.cells())[0].sums[SUM_INDEX["spend"]])

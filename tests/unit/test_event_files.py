@@ -139,17 +139,24 @@ def test_nested_objects(tmp_path: Path) -> None:
         "time": {"column": "meta.at", "format": "epoch_s"},
         "events": [{"type": "click", "fields": {"user_id": "{user.id}", "channel": "{via.x}"}}],
     }
-    text = '{"meta":{"at":1700000000},"user":{"id":"u"},"via.x":"mail"}\n{"meta":{},"user":null}\n'
+    text = '{"meta":{"at":1700000000},"user":{"id":"u"},"via.x":"mail"}\n'
+    text += '{"meta":{},"user":{"id":"v"}}\n'
     rows = opened(tmp_path, text, mapping, name="log.ndjson")
     assert events(rows) == [{"user_id": "u", "channel": "mail"}]
-    assert refused(rows)[0]["_why"] == "user_id: no value in user.id"
+    assert refused(rows)[0]["_why"] == "meta.at: no time"
+
+
+def test_row_without_a_user(tmp_path: Path) -> None:
+    """A row without a user is an event of a guest, whose key is the campaign's."""
+    (made,) = opened(tmp_path, f"{HEAD}\n{AT},,o1,12.50,2,search,c1\n", ORDERS).records()
+    assert made.key == b"c1"
+    assert "user_id" not in json.loads(made.value)
 
 
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        (f"{AT},,o1,12.50,2,search,c1", "user_id: no value in user"),
-        (f"{AT}", "user_id: no value in user"),
+        (f"{AT}", "order_id: no value in order"),
         (f"{AT},u1,o1,,2,search,c1", "amount: no value in amount"),
         (f'{AT},u1,o1,"12,50",2,search,c1', "amount: '12,50' is no number; for 1.234,56 set"),
         (f"{AT},u1,o1,1e400,2,search,c1", "amount: '1e400': "),

@@ -165,6 +165,7 @@ def test_lenient(kind: str, sent: dict[str, Any], meant: dict[str, Any]) -> None
         job = ingest_job(kind_of({"type": kind}))
         apply(job, {**event(kind, event_id="e", **base), **body})
         reports.append(reported(job.snapshot()))
+        reports[-1].stats.rounded = 0  # the one difference: see test_rounded_amounts
     assert reports[0] == reports[1]
     assert reports[0].stats.counted == 1
     assert reports[0].panes

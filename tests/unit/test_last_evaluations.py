@@ -17,7 +17,7 @@ from models.aggregates.distinct_users import Distinct
 from models.aggregates.ingest_report import FacetCell, PanesWire, Report, SourceStats
 from models.campaigns.campaign import Campaign
 from models.events import SOURCE_KINDS
-from models.kpi.measures import SUM_INDEX, WIDTH
+from models.kpi.measures import SUM_INDEX, WIDTH, Measured
 from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, SO_FAR, WINDOWS, Window
 from streams.engine.steps import Steps, at_once
@@ -258,7 +258,8 @@ def test_plan_read_once() -> None:
 def period(end: int, **others: Any) -> Period:
     """Return five minutes and the five before them."""
     start = end - 5 * MINUTE_MS
-    made = Period(start, end, (start - 5 * MINUTE_MS, start), 0, 1, 6, 6)
+    measured = Measured(6)
+    made = Period(start, end, (start - 5 * MINUTE_MS, start), 0, 1, measured, measured)
     return made._replace(**others)
 
 
@@ -273,7 +274,11 @@ def test_a_minute_later() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"previous": None}, {"day_start": 1}, {"connected": 3}, {"version": 3}]
+    "other",
+    [
+        *({"previous": None}, {"day_start": 1}, {"connected": 3}, {"measured": Measured(3)}),
+        {"measured_before": Measured(6, frozenset({"samples"}))},
+    ],
 )
 def test_nothing_in_common(other: dict[str, Any]) -> None:
     """After midnight, or once another input came, all scopes are calculated."""

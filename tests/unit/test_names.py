@@ -353,9 +353,9 @@ def test_guest_ids(monkeypatch: pytest.MonkeyPatch) -> None:
             "regions: name 'east' is given already, in line 2",
         ),
         ("segments:\n  - name: (none)\n", "line 2: segments[0].name", "stands for no name"),
-        ("channels:\n  - {name: a, alias: b}\n", "line 2: channels[0].alias", "Extra inputs"),
+        ("channels:\n  - {name: a, alias: b}\n", "line 2: channels[0].alias", "no such key"),
         (f"channels:\n  - name: {'x' * 101}\n", "line 2: channels[0].name", "at most 100"),
-        ("chanels: []\n", "line 1: chanels", "Extra inputs"),
+        ("chanels: []\n", "line 1: chanels", "did you mean channels?"),
     ],
 )
 def test_wrong_names_file(tmp_path: Path, text: str, where: str, why: str) -> None:

@@ -23,7 +23,7 @@ from streams.kpis.calculation.scope_calculation import Cells, calculate, calcula
 from tests.factories.cells import cells_of, content
 from tests.factories.times import UTC_DAY as DAY
 from tests.support.at_once import BucketsAtOnce
-from tests.support.cells import to_wire, total
+from tests.support.cells import CUSTOM, to_wire, total
 from tests.support.offline import NOON
 
 EVALUATOR = KpiCalculator(CATALOGUE)
@@ -63,7 +63,7 @@ class Found(NamedTuple):
 
 def calculated(made: list[Made], seen: dict[str, int], *, top_campaigns: int) -> Found:
     """Return what two panes of cells come to, the first the period before the second."""
-    buckets = BucketsAtOnce(DAY)
+    buckets = BucketsAtOnce(DAY, custom=CUSTOM)
     for offset, (before, campaign, channel, cell) in enumerate(made):
         pane = NOON - PANE_MS if before else NOON
         cells = [FacetCell(campaign, channel, to_wire(cell))]

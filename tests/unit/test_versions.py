@@ -76,7 +76,7 @@ def test_oldest_version() -> None:
     observation = Observation()
     for pane, version in enumerate((1, 1, 2, 3, 2)):
         observation.pane_seen(pane * PANE_MS, measures_version=version)
-    versions = [observation.version_at(pane * PANE_MS) for pane in range(7)]
+    versions = [observation.measured_at(pane * PANE_MS).version for pane in range(7)]
     assert versions == [1, 1, 2, 2, 2, 3, 3]
 
 

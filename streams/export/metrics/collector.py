@@ -66,6 +66,13 @@ MIS_KEYED = Spec(
     ("topic",),
     counter=True,
 )
+ROUNDED = Spec(
+    "kpi_monitor_rounded_amounts",
+    "Total number of events whose amount or value had more than 4 decimals and was rounded, half to"
+    " even",
+    ("topic",),
+    counter=True,
+)
 UNKNOWN = Spec(
     "kpi_monitor_unknown_names",
     "Total number of events with a name that nobody defined, by kind of name",
@@ -566,6 +573,7 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     yield family(MIS_KEYED, by_topic("mis_keyed"))
     yield family(GUESTS, by_topic("guests"))
     yield family(RENAMED, by_topic_and("renamed"))
+    yield family(ROUNDED, by_topic("rounded"))
     yield family(UNKNOWN, by_topic_and("unknown"))
     yield family(
         UNKNOWN_SAMPLE,

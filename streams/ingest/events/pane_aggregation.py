@@ -21,6 +21,7 @@ from models.kpi.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_
 from models.scope import NO_CHANNEL, Facet
 from models.window import PANE_MS
 from streams.ingest.events.named_places import Place
+from streams.ingest.events.validation import Figure
 
 GUEST = -1
 """Stands for the hash of a user if there is none; in no set of users that is reported."""
@@ -45,16 +46,35 @@ _LEAD_STAGE = {
 }
 
 
-class FoldingCell:
-    """A cell that events are folded into: sums, hashes of users, histograms and levels."""
+_NO_SUMS: dict[str, int] = {}
+_NO_LEVELS: dict[str, LevelWire] = {}
+"""No custom measures, shared by all cells; neither is ever added to."""
 
-    __slots__ = ("histograms", "levels", "sums", "users")
+
+class FoldingCell:
+    """A cell that events are folded into: sums, hashes of users, histograms and levels.
+
+    Custom measures are by name. Few cells have any: the others share empty dicts.
+    """
+
+    __slots__ = ("custom_levels", "custom_sums", "histograms", "levels", "sums", "users")
 
     def __init__(self) -> None:
         self.sums = [0] * measures.WIDTH
         self.users: tuple[set[int], ...] = tuple(set() for _ in measures.USER_SETS)
         self.histograms: tuple[Histogram, ...] = tuple({} for _ in measures.DISTRIBUTIONS)
         self.levels: dict[int, LevelWire] = {}
+        self.custom_sums = _NO_SUMS
+        self.custom_levels = _NO_LEVELS
+
+    def add_custom_sum(self, name: str, value: int) -> None:
+        """Add to a custom sum."""
+        self.custom_sums = {**self.custom_sums, name: self.custom_sums.get(name, 0) + value}
+
+    def add_custom_level(self, name: str, level: LevelWire) -> None:
+        """Keep a measurement of a custom level if it is the newest."""
+        known = self.custom_levels
+        self.custom_levels = {**known, name: max(level, known.get(name, level))}
 
     def merge(self, other: FoldingCell) -> None:
         """Add another cell to this one."""
@@ -65,6 +85,10 @@ class FoldingCell:
             histogram.merge(counts, others)
         for index, level in other.levels.items():
             self.levels[index] = max(level, self.levels.get(index, level))
+        for name, value in other.custom_sums.items():
+            self.add_custom_sum(name, value)
+        for name, level in other.custom_levels.items():
+            self.add_custom_level(name, level)
 
     def to_wire(self) -> CellWire:
         """Return the cell as it is sent in a report."""
@@ -75,6 +99,8 @@ class FoldingCell:
             [_distinct(users) for users in self.users] if any(self.users) else [],
             list(self.histograms) if any(self.histograms) else [],
             self.levels,
+            self.custom_sums,
+            self.custom_levels,
         )
 
 
@@ -216,17 +242,27 @@ def fold_survey(cell: FoldingCell, event: events.Survey, user: int, _units: int)
         sums[SUM_INDEX["csat_squares"]] += event.csat**2
 
 
-def fold_measurement(cell: FoldingCell, event: events.Measurement, _user: int, figure: int) -> None:
+def fold_measurement(
+    cell: FoldingCell, event: events.Measurement, _user: int, figure: Figure
+) -> None:
     """Add a measured figure to a sum or a histogram, or keep it if it is the newest of a level."""
     cell.sums[SUM_INDEX["measurements"]] += 1
-    if event.metric in measures.FLOW_METRICS:
-        cell.sums[SUM_INDEX[event.metric]] += figure
-    elif event.metric == measures.COMPLAINT_RESPONSE:
-        add_to_histogram(cell.histograms[_RESPONSE], figure)
-    elif event.metric in LEVEL_INDEX:
-        index = LEVEL_INDEX[event.metric]
-        level = (int(event.event_time), figure)
-        cell.levels[index] = max(level, cell.levels.get(index, level))
+    metric, value = figure
+    if metric is None:
+        return
+    level = (int(event.event_time), value)
+    match metric.kind, metric.custom:
+        case "seconds", _:
+            add_to_histogram(cell.histograms[_RESPONSE], value)
+        case "sum", False:
+            cell.sums[SUM_INDEX[metric.name]] += value
+        case "sum", True:
+            cell.add_custom_sum(metric.name, value)
+        case _, True:
+            cell.add_custom_level(metric.name, level)
+        case _:
+            index = LEVEL_INDEX[metric.name]
+            cell.levels[index] = max(level, cell.levels.get(index, level))
 
 
 def add_to_histogram(counts: Histogram, value: int, times: int = 1) -> None:

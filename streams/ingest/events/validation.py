@@ -21,8 +21,8 @@ from models.events import (
     OrderRefunded,
     SpendReported,
 )
-from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX, SHARES
-from models.money.amounts import UNITS_PER_CURRENCY, MoneyError, to_units
+from models.kpi.measures import Metric, metrics_with
+from models.money.amounts import UNITS_PER_CURRENCY, MoneyError, is_rounded, to_units
 from models.money.exchange_rates import NoRateError, Rates
 from models.window import DAY_MS, PANE_MS
 from streams.ingest.events.cost_periods import PeriodError, period_of
@@ -140,34 +140,51 @@ def _units(
         return Rejected(Reason.INVALID_AMOUNT, f"amount: {error}")
 
 
+class Figure(NamedTuple):
+    """The value of a measurement.
+
+    Args:
+        metric: what was measured; None for a metric that is neither built in nor declared.
+        value: a whole number for sums, in units of 1/10,000 for levels, in ms for durations.
+    """
+
+    metric: Metric | None
+    value: int
+
+
 def figure_of(
     event: Measurement,
     event_time: int,
     _appended_ms: int,
-    _rules: IngestSettings,
+    rules: IngestSettings,
     _rates: Rates,
-) -> int | Rejected:
+) -> Figure | Rejected:
     """Return a measured figure, or the reason why it is rejected.
 
-    A level is in units of 1/10,000, the time to answer a complaint in ms, and all others are
-    whole numbers. Also replaces the event's time by ms since the epoch.
+    Of an unknown metric nobody can say which values are wrong: it is only a number. Also replaces
+    the event's time by ms since the epoch.
     """
     event.event_time = event_time  # `fold_measurement` keeps the newest of a level
+    metric = metrics_with(rules.custom).get(event.metric)
     try:
         units = to_units(event.value)
     except MoneyError as error:
         return Rejected(Reason.INVALID_AMOUNT, f"value: {error}")
+    if metric is None:
+        return Figure(None, 0)
     if units < 0:
         return Rejected(Reason.INVALID_AMOUNT, "value: negative")
-    if event.metric in SHARES and units > UNITS_PER_CURRENCY:
-        return Rejected(Reason.INVALID_AMOUNT, f"value: {event.metric} is a share, from 0 to 1")
-    if event.metric in LEVEL_INDEX:
-        return units
-    if event.metric == COMPLAINT_RESPONSE:
-        return round(units / 10)
-    if event.metric in FLOW_METRICS and units % 10_000:
-        return Rejected(Reason.INVALID_AMOUNT, f"value: {event.metric} are whole numbers")
-    return units // 10_000
+    match metric.kind:
+        case "share" if units > UNITS_PER_CURRENCY:
+            why = f"value: {event.metric} is a share, from 0 to 1"
+            return Rejected(Reason.INVALID_AMOUNT, why)
+        case "level" | "share":
+            return Figure(metric, units)
+        case "seconds":
+            return Figure(metric, round(units / 10))
+        case "sum" if units % UNITS_PER_CURRENCY:
+            return Rejected(Reason.INVALID_AMOUNT, f"value: {event.metric} are whole numbers")
+    return Figure(metric, units // UNITS_PER_CURRENCY)
 
 
 def campaign_of(
@@ -226,7 +243,19 @@ def _moment(told: EventTime) -> datetime | Rejected:
         return Rejected(Reason.INVALID_TIME, "a start or end is beyond the calendar")
 
 
-CARRIED: dict[type[Event], Callable[..., int | CostOfPeriod | Campaign | Rejected]] = {
+def has_rounded(
+    event: OrderPlaced | OrderRefunded | SpendReported | Measurement | CampaignDefined,
+) -> bool:
+    """Return whether the amount or value of an event was rounded to 4 decimals."""
+    match event:
+        case CampaignDefined():
+            return event.budget is not None and is_rounded(event.budget.amount)
+        case Measurement():
+            return is_rounded(event.value)
+    return is_rounded(event.amount)
+
+
+CARRIED: dict[type[Event], Callable[..., int | CostOfPeriod | Figure | Campaign | Rejected]] = {
     OrderPlaced: units_of,
     OrderRefunded: units_of,
     SpendReported: cost_of,

@@ -5,8 +5,9 @@ Each formula is compiled once, when the calculator is made, into a function of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import lru_cache
+from typing import NamedTuple
 
 from models.aggregates import histogram
 from models.aggregates.cell import Cell
@@ -24,12 +25,13 @@ from models.kpi.formula import (
     bare,
     in_parts,
     names_in,
-    parse_terms,
     previous,
 )
 from models.kpi.measures import (
+    ALL_MEASURED,
     DISTRIBUTION_INDEX,
     DISTRIBUTIONS,
+    FIRST_CUSTOM,
     INPUTS,
     LEVEL_INDEX,
     MONEY,
@@ -38,8 +40,8 @@ from models.kpi.measures import (
     SET_INDEX,
     SUM_INDEX,
     UNIONS,
-    USER_SETS,
-    WIDTH,
+    CustomNames,
+    Measured,
 )
 from models.money.amounts import UNITS_PER_CURRENCY, to_currency
 from streams.kpis.calculation import confidence_intervals
@@ -48,18 +50,21 @@ from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget
 KpiValues = dict[str, KpiValue]
 
 Numbers = Sequence[int]
-"""A cell's numbers in the order of `_PLACE`.
+"""A cell's numbers in the order of `_places`.
 
-First the sums, the counts of distinct users, the counts of the unions of sets, and the budget
-and its due part; then the sums and counts of the period before, if that is known.
+First the sums, the counts of distinct users, the counts of the unions of sets, the custom sums, and
+the budget and its due part; then those of the period before, if that is known, without a budget.
 """
 
-_PLACE = {
-    **SUM_INDEX,
-    **{name: WIDTH + index for name, index in SET_INDEX.items()},
-    **{name: WIDTH + len(USER_SETS) + index for index, name in enumerate((*UNIONS, *PLANNED))},
-}
-_PLACE |= {previous(name): len(_PLACE) + place for name, place in _PLACE.items()}
+Places = Mapping[str, int]
+"""The place of each name in `Numbers`."""
+
+
+def _places(custom: CustomNames) -> Places:
+    names = (*SUM_INDEX, *SET_INDEX, *UNIONS, *custom.sums, *PLANNED)
+    places = {name: place for place, name in enumerate(names)}
+    return places | {previous(name): len(names) + place for name, place in places.items()}
+
 
 Coefficients = Mapping[Coefficient, float]
 
@@ -77,7 +82,7 @@ class KpiCalculator:
     """Computes all KPIs of a catalogue.
 
     Args:
-        catalogue: the KPIs.
+        catalogue: the KPIs, and the custom measures that they may name.
         coefficients: configured factors by name; KPIs whose coefficient is missing are absent.
     """
 
@@ -85,19 +90,27 @@ class KpiCalculator:
         self.catalogue = catalogue
         self.needed = catalogue.needed
         self.looks_back = any(kpi.looks_back for kpi in catalogue.values())
-        self._needed_sums = [SUM_INDEX[name] for name in self.needed]
+        custom = catalogue.custom
+        self._custom = range(FIRST_CUSTOM, FIRST_CUSTOM + len(custom.sums))
+        number_of = dict(zip(custom.sums, self._custom, strict=True))
+        self._needed_sums = [SUM_INDEX[name] for name in self.needed if name in SUM_INDEX]
+        self._needed_custom = [number_of[name] for name in self.needed if name in number_of]
+        compiler = _Compiler(custom, coefficients or {})
         self._compiled = tuple(
             (
-                kpi.name,
-                kpi.looks_back,
-                self._mask(kpi.needs),
-                since_of(kpi),
-                _planned(kpi),
-                [_connected_by(inputs) for inputs in kpi.inputs],
+                _Conditions(
+                    kpi.name,
+                    kpi.looks_back,
+                    self._mask(kpi.needs),
+                    since_of(kpi),
+                    number_of.keys() & _named(kpi),
+                    _planned(kpi),
+                    [_connected_by(inputs) for inputs in kpi.inputs],
+                ),
                 compute,
             )
             for kpi in catalogue.values()
-            if (compute := _compile(kpi, coefficients or {})) is not None
+            if (compute := compiler.compile(kpi)) is not None
         )
         self._possible = lru_cache(maxsize=1_000)(self._choose)
 
@@ -111,7 +124,15 @@ class KpiCalculator:
         for bit, index in enumerate(self._needed_sums):
             if sums[index]:
                 mask |= 1 << bit
+        if cell.custom_sums:
+            for bit, index in enumerate(self._needed_custom, len(self._needed_sums)):
+                if cell.custom_sums.get(index):
+                    mask |= 1 << bit
         return mask
+
+    def _numbers(self, cell: Cell) -> list[int]:
+        custom = cell.custom_sums
+        return [*cell.sums, *cell.counts(), *(custom.get(index, 0) for index in self._custom)]
 
     def evaluate(
         self,
@@ -119,15 +140,16 @@ class KpiCalculator:
         *,
         inputs: int,
         connected: int = measures.ALL_INPUTS,
-        version: int = measures.VERSION,
+        measured: Measured = ALL_MEASURED,
         before: Cell | None = None,
-        version_before: int = measures.VERSION,
+        measured_before: Measured = ALL_MEASURED,
         plan: CampaignBudget = NO_PLAN,
     ) -> KpiValues:
         """Return the KPIs of one scope in one window, by name.
 
         A KPI is absent, not 0, if an input of its formula never came, if none of the sums it
-        needs was seen, if a part of its window was measured by a version without its measures, or
+        needs was seen, if a part of its window does not have its measures (another version, or a
+        custom sum that was not declared yet), or
         if it has no value, such as a quotient by 0.
 
         Args:
@@ -135,20 +157,20 @@ class KpiCalculator:
             inputs: the needed sums seen that day, as `inputs_in` returns them.
             connected: the inputs that ever came, in any scope, as `FirstInputs.connected` returns
                 them.
-            version: the oldest version of the measures in cells of the window.
+            measured: the measures that all cells of the window have.
             before: the measures in the equal period before. None if it is not known whole: KPIs
                 that look back are then absent.
-            version_before: the oldest version of the measures in cells of the period before.
+            measured_before: those that all cells of the period before have.
             plan: the campaign's budget; KPIs that name a part of it that is 0 are absent.
         """
         values: KpiValues = {}
-        numbers = [*cell.sums, *cell.counts(), *plan]
-        since_before = None
+        numbers = [*self._numbers(cell), *plan]
+        known_before = None
         if before is not None:
-            numbers += [*before.sums, *before.counts()]
-            since_before = version_before
+            numbers += self._numbers(before)
+            known_before = measured_before
         planned = tuple(map(bool, plan))
-        for name, compute in self._possible(inputs, connected, version, since_before, planned):
+        for name, compute in self._possible(inputs, connected, measured, known_before, planned):
             value = compute(cell, numbers, before or cell)
             if value is not None:
                 values[name] = value
@@ -158,20 +180,50 @@ class KpiCalculator:
         self,
         inputs: int,
         connected: int,
-        version: int,
-        version_before: int | None,
+        measured: Measured,
+        measured_before: Measured | None,
         planned: tuple[bool, ...],
     ) -> list[tuple[str, _Compute]]:
-        """Return the names and functions of the KPIs whose inputs, versions and budget suffice."""
-        return [
-            (name, compute)
-            for name, looks_back, needs, since, plans, connected_by, compute in self._compiled
-            if (not needs or needs & inputs)
-            and since <= version
-            and (not looks_back or (version_before is not None and since <= version_before))
-            and all(planned[place] for place in plans)
-            and all(mask & connected for mask in connected_by)
-        ]
+        """Return the names and functions of the KPIs whose inputs, measures and budget suffice."""
+
+        def possible(kpi: _Conditions) -> bool:
+            if kpi.needs and not kpi.needs & inputs:
+                return False
+            if not all(mask & connected for mask in kpi.inputs):
+                return False
+            if not (kpi.are_in(measured) and all(planned[place] for place in kpi.plans)):
+                return False
+            return not kpi.looks_back or (
+                measured_before is not None and kpi.are_in(measured_before)
+            )
+
+        return [(kpi.name, compute) for kpi, compute in self._compiled if possible(kpi)]
+
+
+class _Conditions(NamedTuple):
+    """The conditions on which a KPI has a value.
+
+    Args:
+        name: the name of the KPI.
+        looks_back: whether it uses the period before.
+        needs: a bit mask of sums, one of which must have been seen; 0 for none.
+        since: the first version of the measures that has all that it uses.
+        custom: the custom sums that it uses.
+        plans: the indices, in `PLANNED`, of the budget figures that it uses.
+        inputs: bit masks of `INPUTS`, of each of which one must have come.
+    """
+
+    name: str
+    looks_back: bool
+    needs: int
+    since: int
+    custom: Set[str]
+    plans: tuple[int, ...]
+    inputs: Sequence[int]
+
+    def are_in(self, measured: Measured) -> bool:
+        """Return whether cells with these measures have all that the KPI uses."""
+        return self.since <= measured.version and self.custom.isdisjoint(measured.lacking)
 
 
 def _connected_by(inputs: Iterable[str]) -> int:
@@ -181,13 +233,17 @@ def _connected_by(inputs: Iterable[str]) -> int:
 
 def since_of(kpi: Kpi) -> int:
     """Return the first version of the measures that has all that a KPI uses."""
+    return max(map(measures.known_since, _named(kpi)), default=measures.FIRST_VERSION)
+
+
+def _named(kpi: Kpi) -> Set[str]:
+    """Return the measures that a KPI uses."""
     named = {*names_in(kpi.parsed), *kpi.needs} - PLANNED.keys()
-    for part in (kpi.n, kpi.squares):
-        if part in DISTRIBUTION_INDEX:
-            named.add(part)
-        elif part is not None:
-            named |= {name for _, name in parse_terms(part)}
-    return max(map(measures.known_since, named), default=measures.FIRST_VERSION)
+    if kpi.squares in DISTRIBUTION_INDEX:
+        named.add(kpi.squares)
+    for terms in (kpi.n_terms, kpi.squares_terms):
+        named |= {name for _, name in terms or ()}
+    return named
 
 
 def _planned(kpi: Kpi) -> tuple[int, ...]:
@@ -201,119 +257,163 @@ def _is_money(kpi: Kpi, terms: Terms) -> bool:
     return kpi.unit == "money" and any(bare(name) in MONEY for _, name in terms)
 
 
-def _summed(terms: Terms) -> _Sum:
-    indexed = [(sign, _PLACE[name]) for sign, name in terms]
-    if len(indexed) == 1 and indexed[0][0] == 1:
-        only = indexed[0][1]
-        return lambda numbers: numbers[only]
-    return lambda numbers: sum(sign * numbers[index] for sign, index in indexed)
+class _Compiler:
+    """Makes the functions that compute KPIs.
 
+    Args:
+        custom: the custom measures.
+        coefficients: configured factors by name.
+    """
 
-def _amount(terms: Terms) -> _Amount:
-    """Return how to compute a sum as it is shown; credits for parts of orders become orders."""
-    total = _summed(terms)
-    return (lambda numbers: total(numbers) / ORDER_CREDIT) if in_parts(terms) else total
+    def __init__(self, custom: CustomNames, coefficients: Coefficients) -> None:
+        self._places = _places(custom)
+        self._levels = LEVEL_INDEX | {
+            name: FIRST_CUSTOM + number for number, name in enumerate(custom.levels)
+        }
+        self._coefficients = coefficients
 
+    def compile(self, kpi: Kpi) -> _Compute | None:
+        """Return the function that computes a KPI; None if its coefficient is not configured."""
+        formula = kpi.parsed
+        if isinstance(formula, Total):
+            return self._total(kpi, formula)
+        if isinstance(formula, Quotient):
+            times = formula.times
+            factor = times if isinstance(times, int) else self._coefficients.get(times)
+            return None if factor is None else self._quotient(kpi, formula, factor)
+        if isinstance(formula, Quantile):
+            return _quantile(kpi, formula)
+        if isinstance(formula, Growth):
+            return self._growth(formula)
+        return self._spread(kpi, formula) if isinstance(formula, Spread) else self._newest(formula)
 
-def _count(terms: Terms) -> _Sum:
-    """Return how to compute a sum as n; credits for parts of orders become whole orders."""
-    total = _summed(terms)
-    return (lambda numbers: total(numbers) // ORDER_CREDIT) if in_parts(terms) else total
+    def _summed(self, terms: Terms) -> _Sum:
+        indexed = [(sign, self._places[name]) for sign, name in terms]
+        if len(indexed) == 1 and indexed[0][0] == 1:
+            only = indexed[0][1]
+            return lambda numbers: numbers[only]
+        return lambda numbers: sum(sign * numbers[index] for sign, index in indexed)
 
+    def _amount(self, terms: Terms) -> _Amount:
+        """Return how to compute a sum as it is shown; credits for parts of orders become orders."""
+        total = self._summed(terms)
+        return (lambda numbers: total(numbers) / ORDER_CREDIT) if in_parts(terms) else total
 
-def _compile(kpi: Kpi, coefficients: Coefficients) -> _Compute | None:
-    """Return the function that computes a KPI; None if its coefficient is not configured."""
-    formula = kpi.parsed
-    if isinstance(formula, Total):
-        return _total(kpi, formula)
-    if isinstance(formula, Quotient):
-        times = formula.times
-        factor = times if isinstance(times, int) else coefficients.get(times)
-        return None if factor is None else _quotient(kpi, formula, factor)
-    if isinstance(formula, Quantile):
-        return _quantile(kpi, formula)
-    if isinstance(formula, Growth):
-        return _growth(formula)
-    return _spread(kpi, formula) if isinstance(formula, Spread) else _newest(formula)
+    def _count(self, terms: Terms) -> _Sum:
+        """Return how to compute a sum as n; credits for parts of orders become whole orders."""
+        total = self._summed(terms)
+        return (lambda numbers: total(numbers) // ORDER_CREDIT) if in_parts(terms) else total
 
+    def _total(self, kpi: Kpi, formula: Total) -> _Compute:
+        total = self._amount(formula.terms)
+        n_of = self._count(kpi.n_terms or formula.terms)
+        money = _is_money(kpi, formula.terms)
 
-def _total(kpi: Kpi, formula: Total) -> _Compute:
-    total = _amount(formula.terms)
-    n_of = _count(formula.terms if kpi.n is None else parse_terms(kpi.n))
-    money = _is_money(kpi, formula.terms)
+        def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue:
+            n = n_of(numbers)
+            value = total(numbers)
+            return KpiValue(to_currency(value) if money else value, None, None, n, n >= kpi.min_n)
 
-    def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue:
-        n = n_of(numbers)
-        value = total(numbers)
-        return KpiValue(to_currency(value) if money else value, None, None, n, n >= kpi.min_n)
+        return compute
 
-    return compute
+    def _quotient(self, kpi: Kpi, formula: Quotient, factor: float) -> _Compute:
+        over_of, under_of = self._amount(formula.over), self._amount(formula.under)
+        n_of = self._count(kpi.n_terms or formula.under)
+        scale = UNITS_PER_CURRENCY if _is_money(kpi, formula.over) else 1
+        bounds_of = self._bounds(kpi, factor=factor / scale)
 
-
-def _quotient(kpi: Kpi, formula: Quotient, factor: float) -> _Compute:
-    over_of, under_of = _amount(formula.over), _amount(formula.under)
-    n_of = _count(formula.under if kpi.n is None else parse_terms(kpi.n))
-    scale = UNITS_PER_CURRENCY if _is_money(kpi, formula.over) else 1
-    bounds_of = _bounds(kpi, factor=factor / scale)
-
-    def compute(cell: Cell, numbers: Numbers, _: Cell) -> KpiValue | None:
-        under = under_of(numbers)
-        if under <= 0:
-            return None
-        over = over_of(numbers)
-        n = n_of(numbers)
-        value = factor * over / under / scale
-        bounds = bounds_of(cell, numbers, over, under, value)
-        low, high = (None, None) if bounds is None else bounds
-        return KpiValue(value, low, high, n, n >= kpi.min_n)
-
-    return compute
-
-
-def _bounds(kpi: Kpi, *, factor: float) -> _Bounds:
-    if kpi.interval == "wilson":
-        return lambda _cell, _numbers, over, under, _value: (
-            confidence_intervals.wilson(over, under) if 0 <= over <= under else None
-        )
-    if kpi.interval == "poisson":
-        return lambda _cell, _numbers, over, under, _value: confidence_intervals.per_count(
-            over * factor, under
-        )
-    distribution = DISTRIBUTION_INDEX.get(kpi.squares or "")
-    if kpi.interval == "compound" and distribution is not None:
-        place = distribution
-
-        def compound(
-            cell: Cell, _numbers: Numbers, _over: float, under: float, value: float
-        ) -> confidence_intervals.Bounds | None:
-            amounts = cell.histograms[place]
-            if not amounts:
+        def compute(cell: Cell, numbers: Numbers, _: Cell) -> KpiValue | None:
+            under = under_of(numbers)
+            if under <= 0:
                 return None
-            squares = histogram.sum_of_squares(amounts)
-            return confidence_intervals.compound(value, squares=squares, under=under / factor)
+            over = over_of(numbers)
+            n = n_of(numbers)
+            value = factor * over / under / scale
+            bounds = bounds_of(cell, numbers, over, under, value)
+            low, high = (None, None) if bounds is None else bounds
+            return KpiValue(value, low, high, n, n >= kpi.min_n)
 
-        return compound
-    if kpi.interval == "mean" and distribution is not None:
-        place = distribution
+        return compute
 
-        def mean_of(
-            cell: Cell, _numbers: Numbers, over: float, under: float, _value: float
-        ) -> confidence_intervals.Bounds | None:
-            bounds = confidence_intervals.mean_of(cell.histograms[place], around=over / under)
-            return None if bounds is None else (bounds[0] * factor, bounds[1] * factor)
+    def _bounds(self, kpi: Kpi, *, factor: float) -> _Bounds:
+        if kpi.interval == "wilson":
+            return lambda _cell, _numbers, over, under, _value: (
+                confidence_intervals.wilson(over, under) if 0 <= over <= under else None
+            )
+        if kpi.interval == "poisson":
+            return lambda _cell, _numbers, over, under, _value: confidence_intervals.per_count(
+                over * factor, under
+            )
+        distribution = DISTRIBUTION_INDEX.get(kpi.squares or "")
+        if kpi.interval == "compound" and distribution is not None:
+            place = distribution
 
-        return mean_of
-    if kpi.interval == "mean":
-        squares_of = _summed(parse_terms(kpi.squares or ""))
+            def compound(
+                cell: Cell, _numbers: Numbers, _over: float, under: float, value: float
+            ) -> confidence_intervals.Bounds | None:
+                amounts = cell.histograms[place]
+                if not amounts:
+                    return None
+                squares = histogram.sum_of_squares(amounts)
+                return confidence_intervals.compound(value, squares=squares, under=under / factor)
 
-        def mean(
-            _cell: Cell, numbers: Numbers, over: float, under: float, _value: float
-        ) -> confidence_intervals.Bounds | None:
-            bounds = confidence_intervals.mean(over, squares_of(numbers), under)
-            return None if bounds is None else (bounds[0] * factor, bounds[1] * factor)
+            return compound
+        if kpi.interval == "mean" and distribution is not None:
+            place = distribution
 
-        return mean
-    return lambda _cell, _numbers, _over, _under, _value: None
+            def mean_of(
+                cell: Cell, _numbers: Numbers, over: float, under: float, _value: float
+            ) -> confidence_intervals.Bounds | None:
+                bounds = confidence_intervals.mean_of(cell.histograms[place], around=over / under)
+                return None if bounds is None else (bounds[0] * factor, bounds[1] * factor)
+
+            return mean_of
+        if kpi.interval == "mean":
+            squares_of = self._summed(kpi.squares_terms or ())
+
+            def mean(
+                _cell: Cell, numbers: Numbers, over: float, under: float, _value: float
+            ) -> confidence_intervals.Bounds | None:
+                bounds = confidence_intervals.mean(over, squares_of(numbers), under)
+                return None if bounds is None else (bounds[0] * factor, bounds[1] * factor)
+
+            return mean
+        return lambda _cell, _numbers, _over, _under, _value: None
+
+    def _spread(self, kpi: Kpi, formula: Spread) -> _Compute:
+        terms = [((1, name),) for name in formula.of]
+        sums = [self._summed(one) for one in terms]
+        counts = [self._count(one) for one in ([kpi.n_terms] if kpi.n_terms else terms)]
+
+        def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue | None:
+            found = [total(numbers) for total in sums]
+            most = max(found)
+            if most <= 0:
+                return None
+            n = max(count(numbers) for count in counts)
+            return KpiValue((most - min(found)) / most, None, None, n, n >= kpi.min_n)
+
+        return compute
+
+    def _newest(self, formula: Newest) -> _Compute:
+        place = self._levels[formula.of]
+
+        def compute(cell: Cell, _numbers: Numbers, _before: Cell) -> KpiValue | None:
+            level = cell.levels.get(place)
+            return None if level is None else KpiValue(level[1] / UNITS_PER_CURRENCY, None, None, 1)
+
+        return compute
+
+    def _growth(self, formula: Growth) -> _Compute:
+        place = self._levels[formula.of]
+
+        def compute(cell: Cell, _: Numbers, before: Cell) -> KpiValue | None:
+            now, then = cell.levels.get(place), before.levels.get(place)
+            if now is None or then is None or then[1] <= 0:
+                return None
+            return KpiValue((now[1] - then[1]) / then[1], None, None, 1)
+
+        return compute
 
 
 def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
@@ -327,44 +427,6 @@ def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
         n = histogram.count_of(values)
         value, low, high = confidence_intervals.quantile(values, formula.share)
         return KpiValue(value / scale, low / scale, high / scale, n, n >= kpi.min_n)
-
-    return compute
-
-
-def _spread(kpi: Kpi, formula: Spread) -> _Compute:
-    terms = [((1, name),) for name in formula.of]
-    sums = [_summed(one) for one in terms]
-    counts = [_count(one) for one in terms] if kpi.n is None else [_count(parse_terms(kpi.n))]
-
-    def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue | None:
-        found = [total(numbers) for total in sums]
-        most = max(found)
-        if most <= 0:
-            return None
-        n = max(count(numbers) for count in counts)
-        return KpiValue((most - min(found)) / most, None, None, n, n >= kpi.min_n)
-
-    return compute
-
-
-def _newest(formula: Newest) -> _Compute:
-    place = LEVEL_INDEX[formula.of]
-
-    def compute(cell: Cell, _numbers: Numbers, _before: Cell) -> KpiValue | None:
-        level = cell.levels.get(place)
-        return None if level is None else KpiValue(level[1] / UNITS_PER_CURRENCY, None, None, 1)
-
-    return compute
-
-
-def _growth(formula: Growth) -> _Compute:
-    place = LEVEL_INDEX[formula.of]
-
-    def compute(cell: Cell, _: Numbers, before: Cell) -> KpiValue | None:
-        now, then = cell.levels.get(place), before.levels.get(place)
-        if now is None or then is None or then[1] <= 0:
-            return None
-        return KpiValue((now[1] - then[1]) / then[1], None, None, 1)
 
     return compute
 

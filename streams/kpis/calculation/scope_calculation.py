@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from models.aggregates.cell import Cell
 from models.aggregates.distinct_users import Distinct
-from models.kpi import measures
-from models.kpi.measures import SUM_INDEX, UNIONS, USER_SETS
+from models.kpi.measures import ALL_INPUTS, ALL_MEASURED, SUM_INDEX, UNIONS, USER_SETS, Measured
 from models.scope import Scope
 from streams.engine.steps import Steps, in_groups
 from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget
@@ -65,16 +64,16 @@ class Cells(NamedTuple):
         totals: cells of the window, by scope.
         connected: the inputs that ever came before the end, as `FirstInputs.connected` returns
             them.
-        version: the oldest version of the measures in cells of the window.
+        measured: the measures that all cells of the window have.
         before: cells of the equal period before, by scope; None if that is not known whole.
-        version_before: the oldest version of the measures in cells of the period before.
+        measured_before: the measures that all cells of the period before have.
     """
 
     totals: ScopeTotals
-    connected: int = measures.ALL_INPUTS
-    version: int = measures.VERSION
+    connected: int = ALL_INPUTS
+    measured: Measured = ALL_MEASURED
     before: ScopeTotals | None = None
-    version_before: int = measures.VERSION
+    measured_before: Measured = ALL_MEASURED
 
 
 def calculate(
@@ -157,8 +156,8 @@ def _evaluated(
         cell,
         inputs=evaluator.inputs_in(cell) | seen,
         connected=cells.connected,
-        version=cells.version,
+        measured=cells.measured,
         before=before,
-        version_before=cells.version_before,
+        measured_before=cells.measured_before,
         plan=plan,
     )

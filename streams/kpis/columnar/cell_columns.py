@@ -1,9 +1,10 @@
 """Cells of many facets or scopes as sparse columns, so that sums are added for all at once.
 
 A row is the number of a facet or a scope (`FacetIndex`). A place is a measure within a row: places
-below 1,024 are sums, by their index in `models.kpi.measures.SUMS`; the others are buckets of
-distributions. An entry is a row, a place and a value; entries of value 0 are not stored. Row and
-place are packed into one integer, ``row << 16 | place``.
+below 1,024 are sums: up to 511 by their index in `models.kpi.measures.SUMS`, from 512 custom ones
+(`CustomIndex`). The others are buckets of distributions. An entry is a row, a place and a value;
+entries of value 0 are not stored. Row and place are packed into one integer,
+``row << 16 | place``.
 
 Example: row 0 has 3 clicks, row 1 has 2 clicks and a visit of 1,000 ms. Clicks are sum 1 and visits
 are sum 2. The length of the visit is in bucket 346 of distribution 0, which is place
@@ -30,9 +31,10 @@ from models.aggregates.distinct_users import Distinct, is_exact
 from models.aggregates.histogram import ZERO_BUCKET
 from models.aggregates.hyperloglog import REGISTERS, Registers
 from models.aggregates.ingest_report import FacetCell
-from models.kpi.measures import DISTRIBUTIONS, WIDTH
+from models.kpi.measures import DISTRIBUTIONS, FIRST_CUSTOM, WIDTH
 from models.scope import Facet
 from streams.engine.steps import Steps, at_once, in_groups
+from streams.kpis.columnar.custom_index import SUMS, CustomIndex
 from streams.kpis.columnar.user_columns import (
     NO_USERS,
     SET_BITS,
@@ -52,8 +54,6 @@ Levels = dict[tuple[int, int], LevelWire]
 _PLACE_BITS = 16
 _PLACES = (1 << _PLACE_BITS) - 1
 """The largest place, and the mask for it."""
-_SUMS = 1 << 10
-"""Places reserved for sums. There are fewer sums, so adding one does not shift the buckets."""
 _BUCKETS = 1 << 12
 """Places reserved for each distribution."""
 LARGEST = 2**63 - 1
@@ -118,6 +118,34 @@ class CellColumns(NamedTuple):
         levels = {key: level for key, level in self.levels.items() if chosen[key[0]]}
         return CellColumns(self.places[kept], self.values[kept], self.users.of_rows(chosen), levels)
 
+    def renumbered(
+        self, sums: Sequence[str], levels: Sequence[str], *, custom: CustomIndex
+    ) -> CellColumns:
+        """Return the columns with other numbers of custom measures.
+
+        A sum for which ``custom`` has no place is dropped.
+
+        Args:
+            sums: the names of the custom sums, by their present numbers from `FIRST_CUSTOM`.
+            levels: the names of the custom levels, likewise.
+            custom: the new numbers; names without one get one.
+        """
+        renamed: Levels = {}
+        for (row, index), level in self.levels.items():
+            known = index < FIRST_CUSTOM
+            new = index if known else custom.level_at(levels[index - FIRST_CUSTOM])
+            renamed[row, new] = level
+        at = np.flatnonzero(is_custom(self.places))
+        if not len(at):
+            return self._replace(levels=renamed)
+        present, which = np.unique(self.places[at] & _PLACES, return_inverse=True)
+        found = [custom.sum_at(sums[place - FIRST_CUSTOM]) for place in present.tolist()]
+        numbers = np.array([-1 if number is None else number for number in found])[which]
+        places, kept = self.places.copy(), np.ones(len(self.places), np.bool_)
+        places[at] = (places[at] & ~_PLACES) | (numbers & _PLACES)
+        kept[at] = numbers >= 0
+        return CellColumns(places[kept], self.values[kept], self.users, renamed)
+
     def rows(self) -> Integers:
         """Return the rows that have entries, ascending."""
         of_levels = np.array([row for row, _ in self.levels], np.int64)
@@ -142,7 +170,7 @@ class CellColumns(NamedTuple):
         """
         rows = np.union1d(self.rows(), np.flatnonzero(counts.any(axis=1)))
         sums, rest = np.zeros((len(rows), WIDTH), np.int64), self.places & _PLACES
-        at = rest < _SUMS
+        at = rest < FIRST_CUSTOM
         sums[np.searchsorted(rows, self.places[at] >> _PLACE_BITS), rest[at]] = self.values[at]
         counts = _at(counts, rows)
         yield
@@ -157,13 +185,14 @@ class CellColumns(NamedTuple):
                 cells[row] = Cell(of, UsersOfRow(by_row, row, counted))
             yield
         yield from self._add_histograms(cells)
+        yield from self._add_custom_sums(cells)
         for (row, index), level in self.levels.items():
             cells[row].levels[index] = level
         return cells
 
     def _add_histograms(self, cells: Mapping[int, Cell]) -> Steps[None]:
-        counted = (self.places & _PLACES) >= _SUMS
-        index, bucket = np.divmod((self.places[counted] & _PLACES) - _SUMS, _BUCKETS)
+        counted = (self.places & _PLACES) >= SUMS
+        index, bucket = np.divmod((self.places[counted] & _PLACES) - SUMS, _BUCKETS)
         buckets, counts = (bucket + ZERO_BUCKET).tolist(), self.values[counted].tolist()
         groups = (self.places[counted] >> _PLACE_BITS) * len(DISTRIBUTIONS) + index
         for several in in_groups(runs(groups), of=_ROWS_A_STEP):
@@ -174,20 +203,40 @@ class CellColumns(NamedTuple):
                 )
             yield
 
+    def _add_custom_sums(self, cells: Mapping[int, Cell]) -> Steps[None]:
+        at = np.flatnonzero(is_custom(self.places))
+        if not len(at):
+            return
+        rows, custom = self.places[at] >> _PLACE_BITS, (self.places[at] & _PLACES).tolist()
+        values = self.values[at].tolist()
+        for several in in_groups(runs(rows), of=_ROWS_A_STEP):
+            for row, first, end in several:
+                cells[row].custom_sums = dict(
+                    zip(custom[first:end], values[first:end], strict=True)
+                )
+            yield
+
 
 def row_and_place(at: int) -> tuple[int, int]:
     """Unpack the row and the place from an item of `CellColumns.places`."""
     return at >> _PLACE_BITS, at & _PLACES
 
 
+def is_custom(places: Integers) -> Bools:
+    """Return which items of `CellColumns.places` are custom sums."""
+    rest = places & _PLACES
+    custom: Bools = (rest >= FIRST_CUSTOM) & (rest < SUMS)
+    return custom
+
+
 def is_sum(place: int) -> bool:
     """Return whether a place is a sum, and not a bucket of a distribution."""
-    return place < _SUMS
+    return place < SUMS
 
 
 def bucket_at(place: int) -> tuple[int, int]:
     """Return the index of the distribution and the bucket of a place."""
-    index, bucket = divmod(place - _SUMS, _BUCKETS)
+    index, bucket = divmod(place - SUMS, _BUCKETS)
     return index, bucket + ZERO_BUCKET
 
 
@@ -299,7 +348,9 @@ def _at(counts: Integers, rows: Integers) -> Integers:
     return found
 
 
-def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> CellColumns:
+def columns_of(
+    cells: Iterable[FacetCell], row_of: Callable[[Facet], int], custom: CustomIndex
+) -> CellColumns:
     """Convert the cells of a report to columns.
 
     The result is not merged: a facet may occur twice.
@@ -307,6 +358,7 @@ def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> Ce
     Args:
         cells: the cells of a report.
         row_of: returns the row of a facet.
+        custom: the numbering of custom measures; unknown ones get a number.
     """
     rows: list[int] = []
     sums: list[list[int]] = []
@@ -325,11 +377,18 @@ def columns_of(cells: Iterable[FacetCell], row_of: Callable[[Facet], int]) -> Ce
             elif data:
                 sketches.append((row << SET_BITS | index, Distinct.from_bytes(data).registers))
         for index, histogram in enumerate(cell.histograms):
-            first = (row << _PLACE_BITS) + _SUMS + index * _BUCKETS - ZERO_BUCKET
+            first = (row << _PLACE_BITS) + SUMS + index * _BUCKETS - ZERO_BUCKET
             places.extend([first + bucket for bucket in histogram])
             counts.extend(histogram.values())
         for index, level in cell.levels.items():
             _record(levels, (row, index), level)
+        for name, value in cell.custom_sums.items():
+            at = custom.sum_at(name)
+            if at is not None:
+                places.append(row << _PLACE_BITS | at)
+                counts.append(value)
+        for name, level in cell.custom_levels.items():
+            _record(levels, (row, custom.level_at(name)), level)
     matrix = _whole(sums).reshape(-1, WIDTH)
     which, place = np.nonzero(matrix)
     return CellColumns(

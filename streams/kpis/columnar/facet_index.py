@@ -1,4 +1,4 @@
-"""Numbering of facets and scopes, which are the rows of columns."""
+"""Numbering of facets and scopes, which are the rows of columns, and of custom measures."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
+from models.kpi.measures import NO_CUSTOM, CustomNames
 from models.scope import Facet, Scope, scopes_of
 from streams.engine.steps import Steps
 from streams.kpis.columnar.cell_columns import CellColumns, together_in_steps
+from streams.kpis.columnar.custom_index import CustomIndex
 from streams.kpis.columnar.user_columns import Bools, Rows
 
 _MOST_SCOPES = 4
@@ -21,9 +23,13 @@ class FacetIndex:
 
     `named` and `scopes` list them by number; `scopes_of` lists the scopes that each facet adds to.
     Numbers are valid within one worker only: stored buckets name their facets.
+
+    Args:
+        custom: the custom measures that are declared; `custom` numbers them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, custom: CustomNames = NO_CUSTOM) -> None:
+        self.custom = CustomIndex(custom)
         self.named: list[Facet] = []
         self.scopes: list[Scope] = []
         self._numbers: dict[Facet, int] = {}

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from models.aggregates import histogram
 from models.aggregates.cell import Cell, LevelWire
 from models.aggregates.distinct_users import EXACT_LIMIT, Distinct
-from models.kpi.measures import USER_SETS
+from models.kpi.measures import FIRST_CUSTOM, USER_SETS
 from streams.kpis.columnar.cell_columns import (
     LARGEST,
     CellColumns,
@@ -63,8 +63,10 @@ class _Sum:
 
     def put(self, place: int, value: int) -> None:
         """Set a sum, or the count of a distribution's bucket."""
-        if is_sum(place):
+        if place < FIRST_CUSTOM:
             self.cell.sums[place] = value
+        elif is_sum(place):
+            self.cell.custom_sums = {**self.cell.custom_sums, place: value}
         else:
             index, bucket = bucket_at(place)
             self.cell.histograms[index][bucket] = value
@@ -87,6 +89,11 @@ class _Sum:
                 sets_of[user] = sets_of.get(user, 0) | sets
             for index, level in other.cell.levels.items():
                 self.add_level(index, level)
+        if any(one.cell.custom_sums for one in others):
+            custom: Counter[int] = Counter()
+            for one in every:
+                custom.update(one.cell.custom_sums)
+            self.cell.custom_sums = dict(custom)
 
     def whole(self) -> Cell | None:
         """Return the cell with saturated sums and without empty buckets; None if it is empty."""
@@ -94,7 +101,14 @@ class _Sum:
         for counts in cell.histograms:
             for bucket in [bucket for bucket, count in counts.items() if not count]:
                 del counts[bucket]
-        if not (any(cell.sums) or any(cell.histograms) or self.users.sets_of or cell.levels):
+        if cell.custom_sums:
+            cell.custom_sums = {
+                place: max(-LARGEST, min(LARGEST, value))
+                for place, value in cell.custom_sums.items()
+                if value
+            }
+        counted = any(cell.sums) or any(cell.histograms) or self.users.sets_of
+        if not (counted or cell.levels or cell.custom_sums):
             return None
         if max(cell.sums) > LARGEST or min(cell.sums) < -LARGEST:
             cell.sums = [max(-LARGEST, min(LARGEST, value)) for value in cell.sums]

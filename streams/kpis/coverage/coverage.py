@@ -104,9 +104,18 @@ class Coverage:
         day_start: int,
         pane_start: int,
         measures_version: int,
+        custom: Collection[str],
     ) -> bool:
-        """Record the inputs of a pane's cells; return whether one is new on that business day."""
-        self.observation.pane_seen(pane_start, measures_version=measures_version)
+        """Record the inputs of a pane's cells; return whether one is new on that business day.
+
+        Args:
+            cells: the cells of the pane.
+            day_start: start of the pane's business day, event time in ms.
+            pane_start: start of the pane, event time in ms.
+            measures_version: the version of the measures in the cells.
+            custom: the custom sums that were declared when the cells were made.
+        """
+        self.observation.pane_seen(pane_start, measures_version=measures_version, custom=custom)
         first = self.first_inputs.record_pane(cells, pane_start=pane_start)
         return self.seen.record_pane(cells, day_start=day_start, pane_start=pane_start) or first
 

@@ -5,10 +5,11 @@ A window is fully observed if it begins after observation did and overlaps no ga
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from models.aggregates.ingest_report import Report
 from models.kpi import measures
+from models.kpi.measures import Measured
 from models.window import PANE_MS, Window
 from streams.kpis.coverage.gaps import Gap
 
@@ -28,6 +29,8 @@ class Observation:
             older version.
         lost_until_ms: records before that time may be missing, in gaps that were dropped.
         gaps: where records are missing.
+        custom_from_ms: for each custom sum that is declared, the time before which cells may lack
+            it, because it was not declared yet.
     """
 
     def __init__(
@@ -38,21 +41,26 @@ class Observation:
         measured_from_ms: Mapping[int, int] | None = None,
         lost_until_ms: int = 0,
         gaps: Iterable[Gap] = (),
+        custom_from_ms: Mapping[str, int] | None = None,
     ) -> None:
         self.from_ms = from_ms
         self.whole_from_ms = whole_from_ms
         self.measured_from_ms = dict(measured_from_ms or {})
         self.lost_until_ms = lost_until_ms
         self.gaps = list(gaps)
+        self.custom_from_ms = dict(custom_from_ms or {})
 
-    def pane_seen(self, pane_start: int, *, measures_version: int) -> None:
-        """Record a reported pane, and the version of the measures in its cells.
+    def pane_seen(
+        self, pane_start: int, *, measures_version: int, custom: Collection[str] = ()
+    ) -> None:
+        """Record a reported pane, the version of its measures, and the custom sums it may have.
 
         Once all sources are observed, an older pane is late data and does not move `from_ms` back.
         """
         if self.whole_from_ms == NOT_OBSERVED:
             self.from_ms = min(self.from_ms, pane_start)
         self.record_version(pane_start, measures_version)
+        self.record_custom(pane_start, custom)
 
     def record_version(self, pane_start: int, version: int) -> None:
         """Record that a pane has cells with the measures of a version.
@@ -60,17 +68,30 @@ class Observation:
         Example:
             This worker has version 3. A pane of 12:00:00 with cells of version 1 sets
             `measured_from_ms` to {2: 12:00:10, 3: 12:00:10}, one of 12:00:10 with cells of
-            version 2 sets it to {2: 12:00:10, 3: 12:00:20}. `version_at` is 1 before 12:00:10, then
-            2, and 3 from 12:00:20 on.
+            version 2 sets it to {2: 12:00:10, 3: 12:00:20}. `measured_at` has version 1 before
+            12:00:10, then 2, and 3 from 12:00:20 on.
         """
         from_ms = self.measured_from_ms
         for newer in range(version + 1, measures.VERSION + 1):
             from_ms[newer] = max(from_ms.get(newer, 0), pane_start + PANE_MS)
 
-    def version_at(self, start: int) -> int:
-        """Return the oldest version of the measures in cells at or after ``start``."""
+    def record_custom(self, pane_start: int, declared: Collection[str]) -> None:
+        """Record that a pane's cells were made when only these custom sums were declared.
+
+        Example:
+            `samples` was added to the file of KPIs, and the worker started again. The newest pane
+            in its state is that of 12:00:00: windows that begin before 12:00:10 lack `samples`.
+            Those that begin later have it.
+        """
+        from_ms = self.custom_from_ms
+        for name in from_ms.keys() - declared:
+            from_ms[name] = max(from_ms[name], pane_start + PANE_MS)
+
+    def measured_at(self, start: int) -> Measured:
+        """Return the measures that all cells at or after ``start`` have."""
         older = [version for version, from_ms in self.measured_from_ms.items() if start < from_ms]
-        return min(older, default=measures.VERSION + 1) - 1
+        lacking = [name for name, from_ms in self.custom_from_ms.items() if start < from_ms]
+        return Measured(min(older, default=measures.VERSION + 1) - 1, frozenset(lacking))
 
     def record_whole(self, watermarks: Iterable[int], *, frontier_ms: int) -> None:
         """Record where observation of all sources begins, once there is a frontier.

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from models.aggregates.cell import CellWire
 from models.aggregates.ingest_report import FacetCell
 from models.kpi.measures import SUM_INDEX
 from models.scope import Scope, ScopeKind, scopes_of
@@ -52,7 +53,7 @@ class SeenInputs:
     """The first pane of each needed sum, by business day and scope.
 
     Args:
-        needed: the names of the sums that KPIs need.
+        needed: the names of the sums that KPIs need, custom ones last.
         wire: the saved state, from `to_wire`.
         wire_needed: the names of the needed sums when the state was saved. Sums that were not
             among them count as not seen.
@@ -65,7 +66,9 @@ class SeenInputs:
         *,
         wire_needed: Sequence[str] = (),
     ) -> None:
-        self._needed_sums = [SUM_INDEX[name] for name in needed]
+        self._needed_sums = [SUM_INDEX[name] for name in needed if name in SUM_INDEX]
+        self._needed_custom = [name for name in needed if name not in SUM_INDEX]
+        self._width = 1 + len(needed)
         places = [wire_needed.index(name) if name in wire_needed else None for name in needed]
         self._days: dict[int, dict[Scope, list[int]]] = {
             day: {
@@ -92,18 +95,18 @@ class SeenInputs:
         earlier = False
         for row in cells:
             earlier |= self.record(
-                scopes_of(row.facet), row.cell.sums, day_start=day_start, pane_start=pane_start
+                scopes_of(row.facet), row.cell, day_start=day_start, pane_start=pane_start
             )
         return earlier
 
     def record(
-        self, scopes: Iterable[Scope], sums: Sequence[int], *, day_start: int, pane_start: int
+        self, scopes: Iterable[Scope], cell: CellWire, *, day_start: int, pane_start: int
     ) -> bool:
         """Record which sums a cell of a pane has.
 
         Args:
             scopes: the scopes that the cell adds to.
-            sums: the sums of the cell, in the order of `SUMS`; older versions have fewer.
+            cell: the cell; one of an older version has fewer sums.
             day_start: the start of the pane's business day, in ms.
             pane_start: the start of the pane, in ms.
 
@@ -113,16 +116,21 @@ class SeenInputs:
             pane.
         """
         earlier = False
+        sums = cell.sums
         width = len(sums)
         present = [
             0,
             *(1 + i for i, index in enumerate(self._needed_sums) if index < width and sums[index]),
         ]
+        if cell.custom_sums:
+            first = 1 + len(self._needed_sums)
+            custom = enumerate(self._needed_custom, first)
+            present += [place for place, name in custom if cell.custom_sums.get(name)]
         day = self._days.setdefault(day_start, {})
         for scope in scopes:
             firsts = day.get(scope)
             if firsts is None:
-                firsts = day[scope] = [_NEVER] * (1 + len(self._needed_sums))
+                firsts = day[scope] = [_NEVER] * self._width
             for index in present:
                 if pane_start < firsts[index]:
                     firsts[index] = pane_start

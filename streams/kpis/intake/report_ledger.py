@@ -56,6 +56,7 @@ def counts_of(stats: SourceStats) -> dict[str, int]:
         "late": stats.late,
         "mis_keyed": stats.mis_keyed,
         "guests": stats.guests,
+        "rounded": stats.rounded,
     }
     for reason, count in stats.dead_letters.items():
         counts[f"dead_letters/{reason}"] = count

@@ -1,7 +1,8 @@
 """Encoding of a bucket: MessagePack of its last applied offset and its cells in columns.
 
 The facets of a bucket are numbered from 0 in the order of its own list ``facets``, because the
-numbers of a `FacetIndex` differ from worker to worker. Integer columns are stored in the smallest
+numbers of a `FacetIndex` differ from worker to worker. So are its custom sums and levels, from
+`FIRST_CUSTOM`, in the order of its lists of their names. Integer columns are stored in the smallest
 width that holds all their values; HyperLogLog registers are compressed with zlib.
 """
 
@@ -18,12 +19,16 @@ from models.aggregates.cell import LevelWire
 from models.aggregates.hyperloglog import REGISTERS
 from models.scope import Facet
 from streams.kpis.columnar.cell_columns import CellColumns
+from streams.kpis.columnar.custom_index import CustomIndex
 from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.columnar.user_columns import UserColumns
 
 
 class _ColumnsWire(msgspec.Struct, array_like=True):
-    """Columns; row i is ``facets[i]``. Fields are appended, never reordered or removed."""
+    """Columns; row i is ``facets[i]``. Fields are appended, never reordered or removed.
+
+    ``custom_sums`` and ``custom_levels`` have the names of the custom measures in the bucket.
+    """
 
     facets: list[Facet]
     places: bytes
@@ -34,6 +39,8 @@ class _ColumnsWire(msgspec.Struct, array_like=True):
     sketches: bytes
     registers: bytes
     levels: list[tuple[int, int, LevelWire]]
+    custom_sums: list[str] = []
+    custom_levels: list[str] = []
 
 
 class _BucketWire(msgspec.Struct, array_like=True):
@@ -70,7 +77,8 @@ def encode(offset: int, columns: CellColumns, facets: FacetIndex) -> bytes:
     rows = columns.rows()
     number_of = np.full(int(rows.max(initial=-1)) + 1, -1, np.int32)
     number_of[rows] = np.arange(len(rows))
-    own = columns.by(number_of)
+    custom, known = CustomIndex(), facets.custom
+    own = columns.by(number_of).renumbered(known.sums, known.levels, custom=custom)
     wire = _ColumnsWire(
         facets=[facets.named[row] for row in rows.tolist()],
         places=_packed(own.places),
@@ -81,6 +89,8 @@ def encode(offset: int, columns: CellColumns, facets: FacetIndex) -> bytes:
         sketches=_packed(own.users.sketches),
         registers=zlib.compress(own.users.registers.tobytes(), 1),
         levels=[(row, index, level) for (row, index), level in own.levels.items()],
+        custom_sums=custom.sums,
+        custom_levels=custom.levels,
     )
     return _encode(_BucketWire(offset, wire))
 
@@ -105,7 +115,8 @@ def decode(data: bytes, facets: FacetIndex) -> CellColumns:
         ),
         {(row, index): level for row, index, level in wire.levels},
     )
-    return own.by(facets.numbers(wire.facets))
+    named = own.renumbered(wire.custom_sums, wire.custom_levels, custom=facets.custom)
+    return named.by(facets.numbers(wire.facets))
 
 
 def _packed(column: npt.NDArray[np.signedinteger[Any]]) -> bytes:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from models.aggregates.ingest_report import FacetCell, PanesWire
 from models.aggregates.period_cost import PeriodCost
+from models.kpi.measures import NO_CUSTOM, CustomNames
 from models.scope import Scope
 from models.window import (
     BEGINNING_MS,
@@ -111,12 +112,15 @@ class BucketStore:
     Args:
         day: where business days begin and end.
         spill: stores spilled buckets; None for a dict in memory.
+        custom: the custom measures that are declared.
     """
 
-    def __init__(self, day: BusinessDay, spill: Spill | None = None) -> None:
+    def __init__(
+        self, day: BusinessDay, spill: Spill | None = None, *, custom: CustomNames = NO_CUSTOM
+    ) -> None:
         self._frontier_ms = 0
         self._day = day
-        self._facets = FacetIndex()
+        self._facets = FacetIndex(custom)
         self._spilled = SpilledBuckets(self._facets, {} if spill is None else spill)
         self._levels = tuple(BucketLevel() for _ in STEPS)
         self._expired: list[bytes] = []
@@ -151,7 +155,7 @@ class BucketStore:
         for cells_of, sign in ((retracted, -1), (panes, 1)):
             for group in in_cells(cells_of):
                 for start, cells in group:
-                    delta = columns_of(cells, self._facets.number)
+                    delta = columns_of(cells, self._facets.number, self._facets.custom)
                     self._add(start, delta.retraction if sign < 0 else delta, at_offset, taking)
                 yield
 

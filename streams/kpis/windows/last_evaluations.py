@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import NamedTuple
 
+from models.kpi.measures import Measured
 from models.scope import Scope
 from models.window import WindowName
 from streams.kpis.calculation.campaign_budgets import CampaignBudget
@@ -42,8 +43,8 @@ class Period(NamedTuple):
         day_start: start of the business day of the end; the inputs seen on that day decide
             which KPIs are present.
         connected: the inputs that ever came before the end.
-        version: the oldest version of the measures in cells of the window.
-        version_before: the oldest version of the measures in cells of the period before.
+        measured: the measures that all cells of the window have.
+        measured_before: those that all cells of the period before have.
     """
 
     start: int
@@ -51,18 +52,19 @@ class Period(NamedTuple):
     previous: Span | None
     day_start: int
     connected: int
-    version: int
-    version_before: int
+    measured: Measured
+    measured_before: Measured
 
     def changed_since(self, last: Period) -> list[Span] | None:
         """Return the stretches of time whose events entered or left since an earlier end.
 
         Returns:
             Stretches [start, end) in ms, ascending. None if all scopes must be calculated: the
-            business day, the connected inputs or a version is another, only one of the two periods
-            has a known period before it, or one of the bounds lies before its earlier value.
+            business day is another, the connected inputs or what is measured, only one of the two
+            periods has a known period before it, or one of the bounds lies before its earlier
+            value.
         """
-        fixed = attrgetter("day_start", "connected", "version", "version_before")
+        fixed = attrgetter("day_start", "connected", "measured", "measured_before")
         if fixed(self) != fixed(last):
             return None
         spans = [(last.start, self.start), (last.end, self.end)]

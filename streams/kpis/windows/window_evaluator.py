@@ -115,15 +115,15 @@ class WindowEvaluator:
     def _period(self, window: Window, end: int, *, looking_back: bool) -> Period:
         start = start_of_window(window, end, day=self._day)
         previous = self._previous(window, end) if looking_back else None
-        version_at = self._observation.version_at
+        measured_at = self._observation.measured_at
         return Period(
             start=start,
             end=end,
             previous=previous,
             day_start=self._day.start_of(end - 1),
             connected=self._connected(end),
-            version=version_at(start),
-            version_before=version_at(start if previous is None else previous[0]),
+            measured=measured_at(start),
+            measured_before=measured_at(start if previous is None else previous[0]),
         )
 
     def _calculated(
@@ -166,7 +166,7 @@ class WindowEvaluator:
         before = None
         if period.previous is not None:
             before = yield from self._buckets.totals(*period.previous, only=only)
-        return Cells(totals, period.connected, period.version, before, period.version_before)
+        return Cells(totals, period.connected, period.measured, before, period.measured_before)
 
     def pane_changed(self, pane_start: int) -> None:
         """Record that the events of a pane changed."""
@@ -249,15 +249,15 @@ class WindowEvaluator:
         def concerned(scope: Scope) -> bool:
             return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
 
-        version = observation.version_at(start)
+        measured = observation.measured_at(start)
         connected = self._connected(end)
         day_start = self._day.start_of(end - 1)
-        period = Period(start, end, None, day_start, connected, version, version)
+        period = Period(start, end, None, day_start, connected, measured, measured)
         inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
         inputs |= yield from self._inputs(period, only=concerned)
         totals = yield from self._buckets.totals_of(campaigns, start, end)
         calculated = yield from calculate(
-            Cells(totals, connected, version), inputs, evaluator=self._calculator
+            Cells(totals, connected, measured), inputs, evaluator=self._calculator
         )
         return Evaluation(
             window=STAGE,

@@ -7,7 +7,7 @@ import signal
 import time
 
 from tests.chaos.arena import Arena
-from tests.chaos.scenario import scenario
+from tests.chaos.scenario import OWN_MEASUREMENTS, scenario
 from tests.support.starved import Starved
 
 TAKEOVER_LIMIT_S = 15.0
@@ -39,7 +39,7 @@ def worker_killed(arena: Arena) -> None:
         arena.fail(f"takeover took {took}, over {TAKEOVER_LIMIT_S:.0f} s")
 
 
-@scenario(in_ci=True)
+@scenario(in_ci=True, settings=OWN_MEASUREMENTS)
 def workers_killed_again_and_again(arena: Arena) -> None:
     """kill -9 of two workers by turns, every 4 s."""
     with arena.fault():
@@ -118,7 +118,7 @@ def two_workers_with_one_name(arena: Arena) -> None:
     arena.said("a", "another worker joined with the instance id a")
 
 
-@scenario(workers=("b",), feed_on_s=15.0)
+@scenario(workers=("b",), feed_on_s=15.0, settings=OWN_MEASUREMENTS)
 def worker_cut_off(arena: Arena) -> None:
     """A worker's network is cut for longer than its session; its buffered records arrive late."""
     arena.start("a", KPI_KAFKA=arena.network.address)
