@@ -20,7 +20,7 @@ from models.kpi.definition import Kpi
 from models.kpi.formula import Growth, Newest, Total
 from models.kpi.user_catalogue import catalogue_of
 from models.kpi.value_range import is_share, range_of, why_absent
-from models.names import AsShown, matches_name, shown_names
+from models.names import AsShown, canonical, matches_name, shown_names
 from models.patterns import hint, is_pattern, overlap
 from models.scope import PARTS, Scope, ScopeKind, parts_of
 from models.window import DAY_MS, GROWING, SECOND_MS, WindowName
@@ -108,13 +108,13 @@ class Match(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     campaign: Patterns = ("*",)
-    """Ids of campaigns, or patterns of ids."""
+    """Ids, names or aliases of campaigns, or patterns of ids."""
     channel: Patterns = ("*",)
-    """Channels, or patterns."""
+    """Names or aliases of channels, or patterns of names."""
     region: Patterns = ("*",)
-    """Regions, or patterns."""
+    """Names or aliases of regions, or patterns of names."""
     segment: Patterns = ("*",)
-    """Segments of customers, or patterns."""
+    """Names or aliases of segments of customers, or patterns of names."""
 
     def matches(self, scope: Scope) -> bool:
         """Return whether all parts that a scope uses match."""
@@ -140,7 +140,10 @@ class Match(BaseModel):
     def overlaps(self, other: Match) -> bool:
         """Return whether some scope is matched by both."""
         return all(
-            any(overlap(*pair) for pair in product(getattr(self, part), getattr(other, part)))
+            any(
+                overlap(canonical(one), canonical(another))
+                for one, another in product(getattr(self, part), getattr(other, part))
+            )
             for part in PARTS
         )
 

@@ -269,12 +269,14 @@ def check(
     kpi_book = config.load_kpis(chosen.kpis_file)
     catalogue = kpi_book.catalogue
     book = config.load_rules(chosen.rules_file, catalogue=catalogue)
-    defined = config.load_campaigns(chosen.campaigns_file).campaigns
     cards = config.load_scorecards(chosen.scorecards_file, catalogue=catalogue)
     exchange = config.load_rates(chosen.rates_file)
     named = config.load_names(chosen.names_file)
+    defined = config.load_campaigns(chosen.campaigns_file).shown(named.as_shown).campaigns
+    index = CampaignIndex(defined)
+    as_shown = monitor.as_shown_by(named, CampaignIndex(defined))
     out.print(f"settings  ok\nrules     {len(book.rules)} ok")
-    for rule in book.rules:
+    for rule in book.shown(as_shown).rules:
         meaning = explain(rule, catalogue[rule.kpi], currency=chosen.currency)
         _say(out, f"  {rule.name}: {meaning.en}\n  {' ' * len(rule.name)}  {meaning.zh}")
     out.print(
@@ -285,15 +287,18 @@ def check(
     for card in cards.scorecards:
         for note in card.notes:
             _say(err, f"note: {card.name}: {note}")
-    index = CampaignIndex(defined)
     if not offline:
         found = monitor.ensure_topics(chosen)
         asyncio.run(monitor.read_campaigns(chosen, index))
         out.print(f"kafka     ok, {len(found)} topics at {chosen.kafka}")
     if not len(index) and any(rule.match.campaign != ("*",) for rule in book.rules):
         _say(err, "note: no campaign is defined here, so rules are not checked for their names")
-    known = Known.of(
-        index, kpi_book, named, customers=chosen.customers and chosen.redis is not None
+    known = Known(
+        campaigns=index,
+        as_shown=as_shown,
+        names=named,
+        kpis=kpi_book,
+        customers=chosen.customers and chosen.redis is not None,
     )
     warnings = [
         *_placed(chosen.kpis_file, rule_warnings.about_kpis(kpi_book)),

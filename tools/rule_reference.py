@@ -82,11 +82,12 @@ some scope (equal in all but `name`, `match` and texts) are refused, too.
 A warning names the line and the key. The exit code stays 0, or is 1 with `--strict`.
 
 - Campaigns in `match` that are not defined, in the file of campaigns or, without `--offline`, in
-  the registry topic; and names and aliases of campaigns, because `match` is about ids. Without any
-  campaign they are not checked.
-- Channels in `match` that no campaign's definition has, if any has channels.
-- Patterns that match none of these. Scorecards are checked likewise, and so are the KPIs that
-  `export` names in the file of KPIs.
+  the registry topic. Without any campaign they are not checked. `match` takes ids, names and
+  aliases of campaigns in the file, and ids only of the others.
+- Channels, regions and segments in `match` that nobody knows: neither the file of names nor, for
+  channels, a campaign's definition. Those of which none is defined are not checked.
+- Patterns that match none of these. Scorecards are checked likewise, and so are the KPIs that the
+  file of KPIs names in `export` and `outcome`.
 - A KPI whose coefficient is not configured, or that needs customers while none are stored.
 - A limit of a ratio from 500 % on, which is probably meant in percent.
 - `for` and `keep_firing_for` that are no multiple of the time in which the window closes.

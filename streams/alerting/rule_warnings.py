@@ -15,7 +15,7 @@ from models.kpi.definition import Catalogue, Kpi
 from models.kpi.formula import Quotient
 from models.kpi.user_catalogue import KpiBook
 from models.kpi.value_range import is_share, range_of
-from models.names import DefinedName, NameBook, matches_name
+from models.names import AsShown, NameBook, matches_name
 from models.patterns import hint, is_pattern, matches
 from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL, UNKNOWN_CAMPAIGN, ScopeKind, parts_of
 from models.scorecards.scorecard import ScorecardBook
@@ -27,11 +27,11 @@ LIKELY_RATIO: Final = 5
 """A limit of a ratio from here on is probably meant in percent: 5 is 500 %."""
 
 _STEP_S: Final = {window.name: window.step_ms // 1000 for window in WINDOWS}
-_OWN_NAMES: Final[Mapping[str, frozenset[str]]] = {
-    "campaign": frozenset({NO_CAMPAIGN, UNKNOWN_CAMPAIGN}),
-    "channel": frozenset({NO_CHANNEL, DIRECT}),
+_BUCKETS: Final[Mapping[str, tuple[str, ...]]] = {
+    "campaign": (NO_CAMPAIGN, UNKNOWN_CAMPAIGN),
+    "channel": (NO_CHANNEL, DIRECT),
 }
-"""The names that the monitor gives to events that name none."""
+"""What stands in the place of a name, in the scopes that rules can be about."""
 
 
 class ConfigWarning(NamedTuple):
@@ -46,42 +46,31 @@ class Known:
     """What the names and KPIs in configuration are checked against.
 
     Args:
-        campaigns: the campaigns that are defined. Without any, their names are not checked.
-        names: the file of names.
-        channels: further channels. Parts of scopes of which no name is known are not checked.
+        campaigns: all campaigns that are defined, also those of the registry topic. Without any,
+            their names are not checked.
+        as_shown: returns the shown form of a name, as workers do when they start: a name or alias
+            of a campaign of the file becomes its id.
+        names: the names of channels, regions and segments. A part of scopes of which none is
+            defined is not checked; the channels of campaigns count, too.
         kpis: the KPIs, with the coefficients that are configured.
         customers: whether customers are stored.
     """
 
     campaigns: CampaignIndex = field(default_factory=CampaignIndex)
+    as_shown: AsShown = lambda _, name: name
     names: NameBook = field(default_factory=NameBook)
-    channels: Collection[str] = ()
     kpis: KpiBook = field(default_factory=KpiBook)
     customers: bool = True
 
-    @classmethod
-    def of(
-        cls, campaigns: CampaignIndex, kpis: KpiBook, names: NameBook, *, customers: bool
-    ) -> Known:
-        """Return what is known if channels are also those of the campaigns' definitions."""
-        channels = sorted({channel for campaign in campaigns for channel in campaign.channels})
-        return cls(
-            campaigns=campaigns, names=names, channels=channels, kpis=kpis, customers=customers
-        )
-
-    def of_part(self, part: str) -> Collection[str]:
-        """Return the known names of a part of scopes, as they are shown."""
+    def of(self, part: str) -> list[str]:
+        """Return the shown names that are known of a part of scopes; empty if none is."""
         if part == "campaign":
             return [campaign.id for campaign in self.campaigns]
-        defined: tuple[DefinedName, ...] = getattr(self.names, f"{part}s")
-        others = self.channels if part == "channel" else ()
-        return [*(one.name for one in defined), *(self.as_shown(part, one) for one in others)]
-
-    def as_shown(self, part: str, name: str) -> str:
-        """Return a name in configuration as it is shown."""
-        if part == "campaign":
-            return self.campaigns.as_shown(name)
-        return self.names.as_shown(part, name)
+        defined = {one.name for one in getattr(self.names, f"{part}s")}
+        if part == "channel":
+            told = (channel for campaign in self.campaigns for channel in campaign.channels)
+            defined.update(self.names.as_shown(part, channel) for channel in told)
+        return sorted(defined)
 
 
 def about_rules(book: RuleBook, known: Known) -> Iterator[ConfigWarning]:
@@ -123,12 +112,20 @@ def about_kpis(book: KpiBook) -> Iterator[ConfigWarning]:
 
 def _about_names(part: str, names: Iterable[str], known: Known) -> Iterator[str]:
     """Yield a warning for each name or pattern that nothing known has."""
-    own = _OWN_NAMES.get(part, frozenset())
-    found = known.of_part(part)
+    found = known.of(part)
+    candidates = [*found, *_BUCKETS.get(part, ())]
     for name in names if found else ():
-        shown = name if is_pattern(name) else known.as_shown(part, name)
-        if not any(matches_name(one, [shown]) for one in (*found, *own)):
-            yield _unknown(part, name, found)
+        pattern = name if is_pattern(name) else known.as_shown(part, name)
+        if any(matches_name(one, [pattern]) for one in candidates):
+            continue
+        called = known.campaigns.called(name) if part == "campaign" else None
+        if called is not None:
+            yield (
+                f"{name!r} is a name of campaign {called.id}, which is not in the file of "
+                "campaigns; write its id"
+            )
+        else:
+            yield _unknown(part, name, candidates)
 
 
 def _unknown(what: str, name: str, known: Collection[str]) -> str:

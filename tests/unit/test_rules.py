@@ -30,6 +30,7 @@ from streams import config
 from streams.alerting import rule_warnings
 from streams.alerting.rule_text import amount, duration, explain
 from streams.alerting.rule_warnings import Known
+from streams.app import as_shown_by
 from streams.cli import cli
 from streams.errors import ConfigError
 from streams.ingest.registry.campaign_index import CampaignIndex
@@ -425,6 +426,9 @@ def test_every_valid_rule_has_a_sentence(
     assert "\n" not in meaning.en + meaning.zh
 
 
+NAMES = NameBook.model_validate(
+    {"channels": [{"name": "email", "aliases": ["EDM"]}], "regions": [{"name": "east"}]}
+)
 DEFINED = CampaignIndex(
     [
         Campaign(id="618-main", name="618 主会场", aliases=("618 Main",), channels=("search",)),
@@ -433,21 +437,32 @@ DEFINED = CampaignIndex(
 )
 
 
-def warned(rule: AnyRule, **known: Any) -> list[tuple[tuple[str | int, ...], str]]:
-    what = Known.of(
-        known.get("campaigns", DEFINED),
-        known.get("kpis", KpiBook()),
-        known.get("names", NameBook()),
-        customers=known.get("customers", True),
-    )
-    return list(rule_warnings.about_rules(RuleBook(rules=(rule,)), what))
+REGISTERED = [Campaign(id="late", name="Late one")]
+"""The campaigns of the registry topic only."""
+
+
+def known(**changed: Any) -> Known:
+    """Return what is known: two campaigns of a file, one of the registry topic, and names."""
+    made: dict[str, Any] = {
+        "campaigns": CampaignIndex([*DEFINED, *REGISTERED]),
+        "as_shown": as_shown_by(NAMES, DEFINED),
+        "names": NAMES,
+    }
+    return Known(**{**made, **changed})
+
+
+def warned(rule: AnyRule, **changed: Any) -> list[tuple[tuple[str | int, ...], str]]:
+    return list(rule_warnings.about_rules(RuleBook(rules=(rule,)), known(**changed)))
 
 
 @pytest.mark.parametrize(
     ("rule", "place", "text"),
     [
         ({"match": {"campaign": ["618-mian"]}}, "match.campaign", "did you mean 618-main?"),
-        ({"match": {"campaign": ["618 Main", "６１８ 主会场"]}}, "", ""),
+        ({"match": {"campaign": ["618 Main", "６１８ 主会场", "618-MAIN"]}}, "", ""),
+        ({"match": {"campaign": ["late", "LATE", "la*"]}}, "", ""),
+        ({"match": {"campaign": ["Late one"]}}, "match.campaign", "a name of campaign late, which"),
+        ({"match": {"campaign": ["none"]}}, "match.campaign", "did you mean (none)?"),
         ({"match": {"campaign": ["x*"]}}, "match.campaign", "'x*' matches no campaign"),
         ({"match": {"campaign": ["zz"]}}, "match.campaign", "no campaign 'zz' is known"),
         ({"match": {"campaign": ["618-*", "(unknown)", "(none)", "*"]}}, "", ""),
@@ -456,8 +471,13 @@ def warned(rule: AnyRule, **known: Any) -> list[tuple[tuple[str | int, ...], str
             "match.channel",
             "no channel 'serch' is known; did you mean search?",
         ),
-        ({"scope": "channel", "match": {"channel": ["(direct)", "(none)", "Feed"]}}, "", ""),
-        ({"scope": "region", "match": {"region": ["nobody knows"]}}, "", ""),
+        (
+            {"scope": "channel", "match": {"channel": ["(direct)", "(none)", "FEED", "EDM", "e*"]}},
+            "",
+            "",
+        ),
+        ({"scope": "region", "match": {"region": ["west"]}}, "match.region", "mean east?"),
+        ({"scope": "segment", "match": {"segment": ["nobody knows"]}}, "", ""),
         ({"kpi": "sales_growth", "above": 20}, "above", "20 is 2,000 %; 20 % is 0.2"),
         ({"kpi": "roas", "above": 20}, "", ""),
         ({"kpi": "revenue_gross", "below": 20, "min_n": 5}, "min_n", "silent when least comes"),
@@ -475,18 +495,6 @@ def test_warnings(rule: dict[str, Any], place: str, text: str) -> None:
     found = [(".".join(map(str, where[2:])), what) for where, what in warned(read)]
     assert [where for where, _ in found] == ([place] if place else [])
     assert all(text in what for _, what in found)
-
-
-def test_names_of_a_file() -> None:
-    """Names and aliases of the file of names are known, and its dimensions are checked."""
-    names = NameBook.model_validate(
-        {"channels": [{"name": "search", "aliases": ["SEM"]}], "regions": [{"name": "east"}]}
-    )
-    (rule,) = book({"scope": "channel", "above": 9, "match": {"channel": ["sem", "live"]}}).rules
-    assert not warned(rule, names=names)
-    (rule,) = book({"scope": "region", "above": 9, "match": {"region": ["west", "East"]}}).rules
-    ((_, text),) = warned(rule, names=names)
-    assert text == "no region 'west' is known; did you mean east?"
 
 
 def test_known_elsewhere() -> None:
@@ -513,8 +521,7 @@ def test_other_files() -> None:
     }
     card = {"name": "c", "title_en": "C", "title_zh": "卡", "owner": "o", "dimensions": [dimension]}
     cards = ScorecardBook.model_validate({"scorecards": [{**card, "match": ["618-mian"]}]})
-    known = Known.of(DEFINED, KpiBook(), NameBook(), customers=True)
-    ((where, text),) = rule_warnings.about_scorecards(cards, known)
+    ((where, text),) = rule_warnings.about_scorecards(cards, known())
     assert (where, "did you mean 618-main?" in text) == (("scorecards", 0, "match"), True)
     exports = KpiBook.model_validate({"export": [{"kpis": ["clicks", "cliks", "x*"]}]})
     first, second = rule_warnings.about_kpis(exports)
