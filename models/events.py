@@ -93,8 +93,8 @@ class OrderPlaced(UserEvent, tag="order_placed", kw_only=True):
     page that is loaded again adds no order, and an order is edited by sending it again with the
     new amount and items. Amounts in the currency of the first event are converted at its rate.
 
-    Without stored customers each event is an order of its own, except a repetition of its
-    ``event_id``.
+    Without stored customers, and for guests, each event is an order of its own, except a repetition
+    of its ``event_id``.
     """
 
     order_id: Id
