@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from models.events import SourceKind
 from models.kpi.user_catalogue import catalogue_of
 from models.names import AsShown, matches_name, shown_names
 from models.patterns import is_pattern
@@ -30,6 +31,8 @@ Ended = Literal[
 pending and a window could not be judged; it had no data for long; its campaign does not run; its
 rule was removed, or is about something else now."""
 Patterns = Annotated[tuple[str, ...], Field(min_length=1)]
+Link = Annotated[str, Field(pattern=r"^(https?://\S+)?$", max_length=2000)]
+"""A URL that people can follow, or an empty string."""
 Limit = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -79,7 +82,8 @@ class Rule(BaseModel):
     ``for`` is how long an alert is pending before it fires; ``keep_firing_for`` is how long it
     still fires once its reason is gone. ``no_data`` is what becomes of an alert whose value is
     absent, or rests on fewer than ``min_n``: it stays as it is for up to a day, resolves, or the
-    rule counts as broken.
+    rule counts as broken. ``next_step`` is what to do, ``next_step_zh`` the same in Chinese, and
+    ``runbook`` a link to more about it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -97,6 +101,8 @@ class Rule(BaseModel):
     summary_en: str = ""
     summary_zh: str = ""
     next_step: str = ""
+    next_step_zh: str = ""
+    runbook: Link = ""
 
     def is_about(self, alert: Alert) -> bool:
         """Return whether an alert is one of this rule as it is now."""
@@ -220,6 +226,19 @@ class RuleBook(BaseModel):
         return self
 
 
+class Held(BaseModel):
+    """Why an alert is not judged: sources of its KPI are or were silent in its window.
+
+    ``until_ms`` is None while one of the sources is silent. Times are event time in ms.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sources: tuple[SourceKind, ...]
+    since_ms: int
+    until_ms: int | None = None
+
+
 class Correction(BaseModel):
     """The value on which an alert fired, as late data corrected it.
 
@@ -240,7 +259,8 @@ class Alert(BaseModel):
     Times are event time in ms. There is at most one alert for a rule and scope at a time.
     ``value`` is the newest value, ``fired_value`` the one on which the alert fired. ``correction``
     is None until late data changes the latter. ``no_data_since_ms`` is since when there is no value
-    that could be judged, None if there is one. ``ended`` is why a resolved alert ended.
+    that could be judged, None if there is one. ``held`` is why the alert is not judged now, None
+    if it is. ``ended`` is why a resolved alert ended.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -264,12 +284,15 @@ class Alert(BaseModel):
     resolved_at_ms: int | None = None
     ended: Ended | None = None
     no_data_since_ms: int | None = None
+    held: Held | None = None
     updated_ms: int
     inhibited: bool = False
     owner: str = ""
     summary_en: str = ""
     summary_zh: str = ""
     next_step: str = ""
+    next_step_zh: str = ""
+    runbook: str = ""
 
     @property
     def id(self) -> str:
