@@ -20,8 +20,8 @@ from models.kpi.definition import Kpi, ShownUnit
 from models.window import COMPARED
 
 _UNITS: Final[dict[ShownUnit, str]] = {
-    "count": "short",
-    "users": "short",
+    "count": views.COUNT,
+    "users": views.COUNT,
     "ratio": "percentunit",
     "multiple": views.MULTIPLE,
     "money": views.MONEY,
@@ -62,6 +62,7 @@ def build() -> models.Dashboard:
             [
                 variables.datasource(),
                 variables.window(),
+                variables.currency(),
                 variables.scope(),
                 variables.label("campaign", title="Campaign 活动"),
             ]
@@ -117,7 +118,10 @@ def _of_kpi(kpi: Kpi) -> timeseries.Panel:
     if kpi.interval != "none":
         shown += [queries.bound_of_kpi(kpi, side) for side in ("lower", "upper")]
     text = f"{kpi.help}. Formula: {kpi.formula}"
-    return _graph(f"{kpi.title_en} {kpi.title_zh}", text, _UNITS[kpi.shown_unit], shown)
+    title = f"{kpi.title_en} {kpi.title_zh}"
+    if kpi.unit == "money":
+        title += f" ({CURRENCY})"
+    return _graph(title, text, _UNITS[kpi.shown_unit], shown)
 
 
 def _changes() -> table.Panel:

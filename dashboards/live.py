@@ -36,6 +36,7 @@ def build() -> models.Dashboard:
             [
                 variables.datasource(),
                 variables.window(),
+                variables.currency(),
                 variables.label("campaign", title="Campaign 活动"),
                 variables.label("channel", title="Channel 渠道"),
             ]
@@ -192,7 +193,9 @@ def _alerts() -> table.Panel:
     )
     panel.targets([_row_target(name) for name in views.ALERTS.queries])
     panel.no_value("No open alerts 无未关闭告警").unit(views.ALERTS.unit)
-    hidden = ("Time", "Value", *(f"Value #{_ref(name)}" for name in views.ALERTS.queries))
+    panel.with_transformation(tables.MERGED)
+    panel.override_by_name(views.HELD_SINCE, tables.properties({"unit": "dateTimeAsIso"}))
+    hidden = ("Time", "Value #open")
     return panel.with_transformation(tables.columns(views.ALERT_COLUMNS, hidden=hidden))
 
 

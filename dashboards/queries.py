@@ -17,8 +17,16 @@ from models.kpi.definition import Kpi
 from models.scope import PARTS
 from models.window import COMPARED, Reference
 
-CURRENCY: Final = "CNY"
-"""The only currency that the boards show; series in others are filtered out."""
+CURRENCY: Final = "$currency"
+"""Grafana's variable of the reporting currency; series in others are filtered out."""
+NEWEST_CURRENCY: Final = (
+    "topk(1, max by (currency) (max_over_time(timestamp(kpi_monitor_currency_info)[1d:15s])))"
+)
+"""PromQL of the reporting currency that a monitor exported last, within a day."""
+CURRENCIES: Final = f"query_result({NEWEST_CURRENCY})"
+"""Query of the variable `currency`."""
+CURRENCY_OF: Final = '/currency="([A-Z]{3})"/'
+"""Regular expression that takes the currency out of a series of `CURRENCIES`."""
 
 DEFAULT_WINDOW: Final = "5m"
 UP: Final = 'up{job="kpi-monitor"}'
@@ -112,13 +120,24 @@ def _monitor() -> dict[str, Query]:
             " (kpi_monitor_alert_active == 1)",
             "{{rule}}",
         ),
+        "alerts.held": Query(
+            "1000 * max by (severity, rule, state, category, scope, source,"
+            f" {', '.join(PARTS)}) (kpi_monitor_alert_held_since_timestamp_seconds)",
+            "{{rule}}",
+        ),
         "monitor.lag": Query("max (kpi_monitor_lag_seconds)", "lag 延迟"),
         "monitor.reporting": Query("min (kpi_monitor_sources_reporting)", "reporting 已上报"),
         "monitor.expected": Query("max (kpi_monitor_sources_expected)", "expected 应上报"),
         "monitor.frontier": Query(
             "time() - min (kpi_monitor_frontier_timestamp_seconds > 0)", "age 已过时间"
         ),
-        "monitor.left_out": Query("max (kpi_monitor_series_left_out)", "left out 未导出"),
+        "monitor.left_out": Query(
+            "sum (max by (scope) (kpi_monitor_series_left_out))", "left out 未导出"
+        ),
+        "monitor.in_other": Query(
+            'sum (max by (scope) (kpi_monitor_scopes_in_other{scope!~"campaign_.*"}))',
+            "in other 合并",
+        ),
         "monitor.unsure": Query(
             _or_none("count (max by (kpi, window) (kpi_monitor_kpi_complete) == 0)"),
             "incomplete 不完整",
@@ -291,6 +310,7 @@ def substitute(
     expr: str,
     *,
     window: str = DEFAULT_WINDOW,
+    currency: str = "CNY",
     campaign: tuple[str, ...] = (),
     channel: tuple[str, ...] = (),
     scope: str = "all",
@@ -301,6 +321,7 @@ def substitute(
     Args:
         expr: a query with template variables.
         window: the chosen window.
+        currency: the reporting currency.
         campaign: the chosen campaigns; empty for all.
         channel: the chosen channels; empty for all.
         scope: the chosen kind of scope.
@@ -311,6 +332,7 @@ def substitute(
     """
     return Template(expr).substitute(
         window=window,
+        currency=currency,
         campaign=_chosen(campaign),
         channel=_chosen(channel),
         scope=scope,

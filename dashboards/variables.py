@@ -6,7 +6,7 @@ from typing import Final
 from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards.queries import DEFAULT_WINDOW, EVERY_VALUE
+from dashboards.queries import CURRENCIES, CURRENCY_OF, DEFAULT_WINDOW, EVERY_VALUE
 from models.scope import SCOPE_KINDS
 from models.window import SHOWN_WINDOWS
 
@@ -27,6 +27,18 @@ def window() -> boards.CustomVariable:
 def scope() -> boards.CustomVariable:
     """Return the choice of a kind of scope."""
     return _choice("scope", "Scope 范围", SCOPE_KINDS, chosen="all")
+
+
+def currency() -> boards.QueryVariable:
+    """Return the reporting currency of the monitor, as it exports it."""
+    return (
+        boards.QueryVariable("currency")
+        .label("Currency 货币")
+        .datasource(SOURCE)
+        .query({"query": CURRENCIES, "refId": "variable-currency"})
+        .regex(CURRENCY_OF)
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+    )
 
 
 def label(name: str, *, title: str) -> boards.QueryVariable:

@@ -12,7 +12,10 @@ from models.limits import FRONTIER_AGE_S, LAG_S, Limits
 Steps: TypeAlias = tuple[tuple[float | None, str], ...]
 """Pairs of a threshold and a colour, rising; the first threshold is None, for no lower bound."""
 
-MONEY: Final = f"suffix:{CURRENCY}"
+COUNT: Final = "locale"
+"""Unit of counts: with separators of thousands, and not rounded."""
+MONEY: Final = "locale"
+"""Unit of money. The currency is in the title: units have no variables."""
 MULTIPLE: Final = "suffix:×"
 _CALM: Final[Steps] = ((None, "blue"),)  # with no steps at all Grafana turns a tile red at 80
 _WANT_NONE: Final[Steps] = ((None, "green"), (1, "red"))
@@ -48,11 +51,11 @@ NOW: Final = (
     View(
         title="Orders 订单数量",
         text="Orders placed in the chosen window, all campaigns and channels together.",
-        unit="short",
+        unit=COUNT,
         queries=("now.orders",),
     ),
     View(
-        title="Gross revenue 成交总额",
+        title=f"Gross revenue 成交总额 ({CURRENCY})",
         text=f"Sum of order amounts in the chosen window, refunds not subtracted. {CURRENCY} only.",
         unit=MONEY,
         queries=("now.revenue",),
@@ -72,17 +75,17 @@ NOW: Final = (
     View(
         title="Unique visitors 独立访客",
         text="Distinct users who clicked or visited in the chosen window.",
-        unit="short",
+        unit=COUNT,
         queries=("now.visitors",),
     ),
     View(
         title="Clicks 点击量",
         text="Clicks on ads in the chosen window.",
-        unit="short",
+        unit=COUNT,
         queries=("now.clicks",),
     ),
     View(
-        title="Spend 投放花费",
+        title=f"Spend 投放花费 ({CURRENCY})",
         text=f"Advertising cost reported for the chosen window. {CURRENCY} only.",
         unit=MONEY,
         queries=("now.spend",),
@@ -108,17 +111,17 @@ def per(by: str, *, each: str) -> tuple[View, ...]:
         View(
             title=f"Clicks by {by} {each}点击量",
             text=f"Clicks in the chosen window, one line for each {by} chosen above.",
-            unit="short",
+            unit=COUNT,
             queries=(f"{by}.clicks",),
         ),
         View(
             title=f"Orders by {by} {each}订单数量",
             text=f"Orders in the chosen window, one line for each {by} chosen above.",
-            unit="short",
+            unit=COUNT,
             queries=(f"{by}.orders",),
         ),
         View(
-            title=f"Gross revenue by {by} {each}成交总额",
+            title=f"Gross revenue by {by} {each}成交总额 ({CURRENCY})",
             text=f"Sum of order amounts, refunds not subtracted, by {by}. {CURRENCY} only.",
             unit=MONEY,
             queries=(f"{by}.revenue",),
@@ -147,8 +150,8 @@ CAMPAIGN_NAMES: Final = {"name": "Name 名称", "phase": "Phase 阶段"}
 """Headings of what the query ``names.campaigns`` has beside the id of a campaign."""
 """Headings of the column that names the rows, by label."""
 CAMPAIGNS: Final = (
-    Column(title="Clicks 点击量", unit="short", query="campaign.clicks"),
-    Column(title="Orders 订单数量", unit="short", query="campaign.orders"),
+    Column(title="Clicks 点击量", unit=COUNT, query="campaign.clicks"),
+    Column(title="Orders 订单数量", unit=COUNT, query="campaign.orders"),
     Column(title="Gross revenue 成交总额", unit=MONEY, query="campaign.revenue"),
     Column(title="Conversion rate 转化率", unit="percentunit", query="campaign.conversion"),
     Column(title="ROAS 广告支出回报率", unit=MULTIPLE, query="campaign.roas"),
@@ -175,7 +178,7 @@ def models(by: str) -> tuple[Column, ...]:
     """
     return (
         *(
-            Column(title=f"Orders, {title}", unit="short", query=f"{by}_models.orders_{model}")
+            Column(title=f"Orders, {title}", unit=COUNT, query=f"{by}_models.orders_{model}")
             for model, title in _MODEL_TITLES.items()
         ),
         *(
@@ -208,11 +211,12 @@ EFFECT_COLUMNS: Final = {
 ALERTS: Final = View(
     title="Open alerts 未关闭告警",
     text=(
-        "Alerts that are pending (the rule is broken, but not for long enough yet) or firing. The"
+        "Alerts that are pending (the rule is broken, but not for long enough yet) or firing. One"
+        " that is held is not judged, because that source has been silent since that time. The"
         " variables above do not filter them. The table is also empty if the monitor is down."
     ),
     unit="none",
-    queries=("alerts.open",),
+    queries=("alerts.open", "alerts.held"),
 )
 SCOPE_COLUMNS: Final = {
     "scope": "Scope 范围",
@@ -222,12 +226,15 @@ SCOPE_COLUMNS: Final = {
     "segment": "Segment 人群",
 }
 """Headings of the parts of a scope."""
+HELD_SINCE: Final = "Held since 暂停自"
 ALERT_COLUMNS: Final = {
     "severity": "Severity 级别",
     "rule": "Rule 规则",
     "state": "State 状态",
     "category": "Category 类别",
     **SCOPE_COLUMNS,
+    "source": "Held by silence of 因静默暂停",
+    "Value #held": HELD_SINCE,
 }
 
 ALIVE: Final = (
@@ -271,10 +278,18 @@ HEALTH_TILES: Final = (
     ),
     View(
         title="Series left out 未导出序列数",
-        text="KPI series that exceed KPI_LARGEST_SERIES_COUNT and are not exported.",
+        text="Series of the least important names that exceed KPI_LARGEST_SERIES_COUNT and are not"
+        " exported.",
         unit="none",
         queries=("monitor.left_out",),
         steps=_WANT_NONE,
+    ),
+    View(
+        title="Names in other 并入其他的名称数",
+        text="Campaigns, channels, regions and segments that are summed up as other, because more"
+        " than `largest` in the file of KPIs are larger. Many channels are mostly misspelt ones.",
+        unit=COUNT,
+        queries=("monitor.in_other",),
     ),
     View(
         title="Incomplete KPI values 不完整指标数",
@@ -329,7 +344,7 @@ HEALTH_GRAPHS: Final = (
     View(
         title="Late events 迟到事件",
         text="Events of the last 5 minutes that arrived behind the watermark and still counted.",
-        unit="short",
+        unit=COUNT,
         queries=("monitor.late",),
     ),
     View(

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from models.events import SourceKind
 from models.kpi.definition import Kpi
 from models.kpi.formula import Growth, Newest, Total
 from models.kpi.user_catalogue import catalogue_of
@@ -92,6 +93,8 @@ Patterns = Annotated[tuple[Annotated[str, Field(max_length=200)], ...], AfterVal
 Limit = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
 Seconds = Annotated[int, BeforeValidator(_whole_seconds)]
 Fraction = Annotated[float, BeforeValidator(_a_fraction)]
+Link = Annotated[str, Field(pattern=r"^(https?://\S+)?$", max_length=2000)]
+"""A URL that people can follow, or an empty string."""
 
 
 class AlertState(StrEnum):
@@ -183,6 +186,10 @@ class Rule(BaseModel):
     """What happened, in Chinese; the rule's sentence, if left out."""
     next_step: str = ""
     """What to do then."""
+    next_step_zh: str = ""
+    """The same in Chinese."""
+    runbook: Link = ""
+    """Address of a page that says more about it."""
 
     def is_about(self, alert: Alert) -> bool:
         """Return whether an alert is one of this rule as it is now."""
@@ -429,6 +436,19 @@ class RuleBook(BaseModel):
         return self
 
 
+class Held(BaseModel):
+    """Why an alert is not judged: sources of its KPI are or were silent in its window.
+
+    ``until_ms`` is None while one of the sources is silent. Times are event time in ms.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sources: tuple[SourceKind, ...]
+    since_ms: int
+    until_ms: int | None = None
+
+
 class Correction(BaseModel):
     """The value on which an alert fired, as late data corrected it.
 
@@ -449,8 +469,9 @@ class Alert(BaseModel):
     Times are event time in ms. There is at most one alert for a rule and scope at a time.
     ``value`` is the newest value, ``fired_value`` the one on which the alert fired. ``correction``
     is None until late data changes the latter. ``no_data_since_ms`` is since when there is no value
-    that could be judged, None if there is one. ``ended`` is why a resolved alert ended.
-    ``meaning_en`` and ``meaning_zh`` are the sentence of its rule.
+    that could be judged, None if there is one. ``held`` is why the alert is not judged now, None
+    if it is. ``ended`` is why a resolved alert ended. ``meaning_en`` and ``meaning_zh`` are the
+    sentence of its rule.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -474,6 +495,7 @@ class Alert(BaseModel):
     resolved_at_ms: int | None = None
     ended: Ended | None = None
     no_data_since_ms: int | None = None
+    held: Held | None = None
     updated_ms: int
     inhibited: bool = False
     owner: str = ""
@@ -482,6 +504,8 @@ class Alert(BaseModel):
     meaning_en: str = ""
     meaning_zh: str = ""
     next_step: str = ""
+    next_step_zh: str = ""
+    runbook: str = ""
 
     @property
     def id(self) -> str:

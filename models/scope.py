@@ -26,7 +26,7 @@ SCOPE_KINDS: tuple[ScopeKind, ...] = (
     "campaign_channel",
     "campaign_region",
 )
-"""All kinds of scopes, the most important first: a limit on exported series cuts the last."""
+"""All kinds of scopes: those with one name before those with two."""
 
 UNKNOWN_CAMPAIGN = "(unknown)"
 """The campaign of events that name one which is not defined."""
@@ -36,9 +36,9 @@ NO_CHANNEL = "(none)"
 """The channel of events that name none."""
 DIRECT = "(direct)"
 """The channel of orders without a touch."""
-OTHER_CAMPAIGNS = "(other)"
-"""Stands for all campaigns that are too small to be exported on their own."""
-BUCKETS = frozenset({UNKNOWN_CAMPAIGN, NO_CAMPAIGN, NO_CHANNEL, DIRECT, OTHER_CAMPAIGNS})
+OTHER = "(other)"
+"""Stands for all campaigns, channels, regions or segments too small to be shown on their own."""
+BUCKETS = frozenset({UNKNOWN_CAMPAIGN, NO_CAMPAIGN, NO_CHANNEL, DIRECT, OTHER})
 """What stands in the place of a name, in brackets as web analytics write it. No name is one."""
 
 
@@ -68,6 +68,11 @@ PARTS = ("campaign", "channel", "region", "segment")
 def parts_of(kind: ScopeKind) -> tuple[str, ...]:
     """Return the parts that a kind of scope has: of ``campaign_channel``, campaign and channel."""
     return tuple(part for part in PARTS if part in kind.split("_"))
+
+
+def others_of(kind: ScopeKind) -> Scope:
+    """Return the scope that stands for all scopes of a kind that are not shown on their own."""
+    return Scope(kind, **dict.fromkeys(parts_of(kind), OTHER))
 
 
 ALL = Scope("all")

@@ -8,7 +8,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from models.names import AsShown, NameBook
 from models.window import DAY_MS
 from streams import config
 from streams.alerting.judge import AlertJudge
+from streams.alerting.links import Links
 from streams.delivery.alertmanager import AlertmanagerDelivery
 from streams.engine import faust_worker, topics
 from streams.engine.contracts import Saved, SourcePartition
@@ -220,6 +221,7 @@ def build(settings: Settings) -> Monitor:
     redis_server = settings.redis_server
     if redis_server is not None:
         share = LiveShare(redis_server, app_id=settings.app_id)
+    links = Links(boards=settings.boards_url, runbooks=settings.runbooks_url)
     web = WebServer(
         view,
         host=settings.web_host,
@@ -233,13 +235,14 @@ def build(settings: Settings) -> Monitor:
             largest_series_count=settings.largest_series_count,
             lag_alert_s=settings.lag_alert_s,
             campaign_of=campaigns.get,
+            links=links,
         ),
         share=share,
     )
     if settings.alertmanager is not None:
         delivery = AlertmanagerDelivery(
             settings.alertmanager,
-            page_url=lambda: settings.public_url or web.url,
+            links=lambda: replace(links, page=settings.public_url or web.url),
             alerts=lambda: _alerts(engine, settings),
             now_ms=engine.clock.now_ms,
         )
@@ -323,7 +326,8 @@ def _engine(
         day=settings.business_day,
         timeline=CampaignTimeline(campaigns, changes, day=settings.business_day),
         budgets=CampaignBudgets(campaigns.get, rates=rates, day=settings.business_day),
-        top_campaigns=book.top_campaigns,
+        largest=book.largest.by_kind,
+        summed=book.exported_kinds() | {rule.scope for rule in rules.rules},
     )
     job_topics = Topics(
         source=SourcePartition(settings.reports_topic, 0),

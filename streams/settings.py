@@ -164,7 +164,9 @@ class Settings(BaseSettings):
     rules_file: Path | None = None
     """YAML file of alert rules."""
     kpis_file: Path | None = None
-    """YAML file of own measurements and KPIs, and of the series to export."""
+    """YAML file of own measurements and KPIs, of the series to export, and of the number of largest
+    names.
+    """
     scorecards_file: Path | None = None
     """YAML file of scorecards."""
     rates_file: Path | None = None
@@ -179,11 +181,15 @@ class Settings(BaseSettings):
     web_ready_file: Path | None = None
     """File to which the URL is written once the web server listens."""
     largest_series_count: Annotated[int, Field(ge=100)] = 50_000
-    """Largest number of exported KPI series, comparisons included."""
+    """Largest number of exported series of KPIs, scorecards, effects and the like in all."""
     alertmanager: str | None = None
     """URL of Alertmanager, e.g. http://127.0.0.1:9093."""
     public_url: str | None = None
     """URL of the live page as people reach it, for links in alerts; None for the worker's own."""
+    boards_url: str | None = None
+    """URL of Grafana as people reach it, for links on the page and in alerts; None for no links."""
+    runbooks_url: str | None = None
+    """URL of docs/runbooks/kpi-monitor.md as people reach it, for links of data-health alerts."""
     grafana: str = "http://127.0.0.1:3000"
     """URL of Grafana, for ``kpi-monitor boards``."""
     grafana_token: SecretStr = SecretStr("")

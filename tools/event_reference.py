@@ -204,8 +204,8 @@ _WRITTEN: Final = (
     (
         "`APP-alerts`",
         "rule and scope",
-        "each change of an alert's state and each correction, with its evidence; each end with its"
-        " reason, see [alerts.md](alerts.md)",
+        "each change of an alert's state, each correction, and each time that an alert is held or"
+        " judged again, with its evidence; each end with its reason, see [alerts.md](alerts.md)",
     ),
     ("`APP-dead-letters`", "position of the record", "see above"),
     (

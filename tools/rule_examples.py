@@ -243,7 +243,7 @@ no_data: fire""",
         ),
     ),
     RuleExample(
-        "`severity`, `owner`, `summary_en`, `summary_zh`, `next_step`",
+        "`severity`, `owner`, `summary_en`, `summary_zh`, `next_step`, `next_step_zh`, `runbook`",
         "Alertmanager routes by severity and owner. The texts say what happened and what to do; "
         "without them, the sentence is the summary.",
         """\
@@ -256,7 +256,9 @@ severity: critical
 owner: growth
 summary_en: Sales fall by a third
 summary_zh: 销售额下降三成
-next_step: Look at checkout, payment and stock""",
+next_step: Look at checkout, payment and stock
+next_step_zh: 检查结算、支付和库存
+runbook: https://wiki.example.com/checkout""",
         (
             Moment(0, -0.2, "-", 90),
             Moment(60, -0.4, "firing", 90),

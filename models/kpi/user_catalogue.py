@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -36,6 +37,7 @@ HEADLINES = ("clicks", "orders", "revenue_gross", "conversion_rate", "roas")
 """The KPIs that the live board shows of each campaign and channel."""
 ATTRIBUTION = ("orders_*_touch", "orders_linear", "orders_declared", "roas_*", "attribution_spread")
 """Patterns of the KPIs that compare the models of attribution."""
+Count = Annotated[int, Field(ge=1)]
 SHORT_WINDOWS: tuple[ShownWindow, ...] = ("5m", "1h", "day")
 DEFAULT_EXPORT = (
     ExportRule(scopes=("all",)),
@@ -48,6 +50,28 @@ DEFAULT_EXPORT = (
 thousand series; an export of everything would have ten times as many."""
 
 
+class Largest(BaseModel):
+    """How many scopes of each kind are shown and exported on their own: the largest, by volume.
+
+    The others of the kind are summed up and exported as one, ``(other)``. A campaign's channel or
+    region is shown on its own only if its campaign and its channel or region are, too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    campaign: Count = 100
+    channel: Count = 50
+    region: Count = 50
+    segment: Count = 50
+    campaign_channel: Count = 200
+    campaign_region: Count = 200
+
+    @property
+    def by_kind(self) -> Mapping[ScopeKind, int]:
+        """The numbers by kind of scope; the scope of everything has no limit."""
+        return {kind: getattr(self, kind) for kind in SCOPE_KINDS if kind != "all"}
+
+
 class KpiBook(CustomMeasureBook):
     """The content of a file of KPIs.
 
@@ -57,8 +81,7 @@ class KpiBook(CustomMeasureBook):
         kpis: additions to the catalogue. A KPI on custom sums needs these, unless it says what it
             needs: it is absent, not 0, until one of them was measured.
         export: the series to export; a series is exported if any rule selects it.
-        top_campaigns: the number of campaigns, by volume, with series of their own. All others
-            share the series ``(other)``.
+        largest: the number of campaigns, channels and so on with series of their own.
         coefficients: factors for formulas. A KPI whose coefficient is missing is absent.
     """
 
@@ -71,7 +94,7 @@ class KpiBook(CustomMeasureBook):
 
     kpis: tuple[Kpi, ...] = ()
     export: tuple[ExportRule, ...] = DEFAULT_EXPORT
-    top_campaigns: Annotated[int, Field(ge=1)] = 100
+    largest: Largest = Largest()
     coefficients: dict[Coefficient, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=dict
     )
@@ -88,6 +111,10 @@ class KpiBook(CustomMeasureBook):
     def catalogue(self) -> Catalogue:
         """The built-in KPIs, followed by those of the file."""
         return CATALOGUE.with_more(self.kpis, custom=self.custom)
+
+    def exported_kinds(self) -> frozenset[ScopeKind]:
+        """Return the kinds of scope of which any series is exported."""
+        return frozenset(kind for rule in self.export for kind in rule.scopes)
 
     def exports(self, kpi: str, scope: ScopeKind, window: str) -> bool:
         """Return whether a KPI's value is exported."""

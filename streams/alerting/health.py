@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.alerts import Severity
+from models.kpi.definition import ShownUnit
 from models.limits import DEAD_LETTER_SHARE
 from streams.alerting.verdicts import Verdict
 from streams.kpis.view import Health
@@ -27,7 +28,8 @@ class HealthRule:
         keep_firing_for_ms: how long the rule holds before the alert resolves, likewise.
         summary_en: what is wrong, in English.
         summary_zh: what is wrong, in Chinese.
-        next_step: what a person should do.
+        next_step: what a person should do, in English.
+        next_step_zh: the same in Chinese.
     """
 
     name: str
@@ -39,6 +41,9 @@ class HealthRule:
     summary_en: str
     summary_zh: str
     next_step: str
+    next_step_zh: str
+    unit: ShownUnit = "count"
+    """Unit of the value and of the limit."""
     holds_kpi_alerts: bool = False
     """Whether no KPI rule is judged while the alert fires."""
 
@@ -46,9 +51,11 @@ class HealthRule:
 LAGGING = HealthRule(
     name="data-lagging",
     value=lambda health: health.lag_s,
+    unit="seconds",
     summary_en="The monitor is behind its input; KPI alerts wait",
     summary_zh="数据处理滞后，指标告警暂停",
     next_step="Look at kpi-monitor topics and the worker's log; add a worker if it can't keep up",
+    next_step_zh="查看 kpi-monitor topics 与进程日志；处理能力不足时增加进程",
     holds_kpi_alerts=True,
 )
 INCOMPLETE = HealthRule(
@@ -57,6 +64,7 @@ INCOMPLETE = HealthRule(
     summary_en="Source partitions do not report; KPI alerts wait",
     summary_zh="部分数据分区没有上报，指标告警暂停",
     next_step="See which workers and partitions are down",
+    next_step_zh="检查哪些进程与分区已停止",
     holds_kpi_alerts=True,
 )
 GAP = HealthRule(
@@ -66,6 +74,7 @@ GAP = HealthRule(
     summary_en="Records were lost before they were read; windows that lack them are not judged",
     summary_zh="部分数据在读取前丢失，相关窗口不作判断",
     next_step="Give the source topics a longer retention; see kpi-monitor dead-letters",
+    next_step_zh="延长数据源主题的保留时间；查看 kpi-monitor dead-letters",
 )
 SILENT = HealthRule(
     name="data-silent",
@@ -73,6 +82,7 @@ SILENT = HealthRule(
     summary_en="A source has been silent for unusually long; alerts about its KPIs wait",
     summary_zh="数据源静默，相关指标告警暂停",
     next_step="See kpi_monitor_source_silent, and look at the producers of that topic",
+    next_step_zh="查看 kpi_monitor_source_silent，并检查该主题的数据发送方",
 )
 CUSTOMERS_AWAY = HealthRule(
     name="data-customers-away",
@@ -82,11 +92,14 @@ CUSTOMERS_AWAY = HealthRule(
     summary_zh="客户存储不可用，数据等待处理，指标告警暂停",
     next_step="See kpi_monitor_source_waiting and the worker's log; start Redis, or if it lost its "
     "data, kpi-monitor customers --rebuild",
+    next_step_zh="查看 kpi_monitor_source_waiting 与进程日志；启动 Redis，若其数据丢失则执行"
+    " kpi-monitor customers --rebuild",
     holds_kpi_alerts=True,
 )
 DEAD_LETTERS = HealthRule(
     name="data-dead-letters",
     value=lambda health: health.dead_letter_share,
+    unit="ratio",
     limit=DEAD_LETTER_SHARE.alert,
     severity="warning",
     for_ms=10_000,
@@ -94,42 +107,52 @@ DEAD_LETTERS = HealthRule(
     summary_zh="无法计入的记录过多",
     next_step="kpi-monitor dead-letters shows the reasons; mend the producer and send the events "
     "anew; --redrive sends those again that can count as they are",
+    next_step_zh="用 kpi-monitor dead-letters 查看原因；修复发送方后重新发送这些事件；"
+    "--redrive 会重发其中可以直接计入的记录",
 )
 MIS_KEYED = HealthRule(
     name="data-mis-keyed",
     value=lambda health: health.mis_keyed_share,
+    unit="ratio",
     limit=0.05,
     severity="warning",
     for_ms=10_000,
     summary_en="Too many records are not keyed by their user; distinct counts may be too high",
     summary_zh="记录键与用户不一致，去重人数可能偏高",
     next_step="Let the producers key clicks and orders by user_id, campaigns by campaign_id",
+    next_step_zh="发送方应以 user_id 作为点击与订单的键，以 campaign_id 作为活动的键",
 )
 LATE = HealthRule(
     name="data-late",
     value=lambda health: health.late_share,
+    unit="ratio",
     limit=0.2,
     severity="warning",
     for_ms=10_000,
     summary_en="Too many events come late; closed windows change after the fact",
     summary_zh="迟到事件过多，已关闭窗口会被修正",
     next_step="Look for a slow producer, or raise KPI_ALLOWED_DISORDER_S",
+    next_step_zh="查找延迟的发送方，或调大 KPI_ALLOWED_DISORDER_S",
 )
 DUPLICATES = HealthRule(
     name="data-duplicates",
     value=lambda health: health.duplicate_share,
+    unit="ratio",
     limit=0.2,
     severity="warning",
     for_ms=10_000,
     summary_en="Too many events are sent more than once; each is counted once",
     summary_zh="重复事件过多，每个事件只计一次",
     next_step="Look for a producer that retries without idempotence",
+    next_step_zh="查找重试但未启用幂等的发送方",
 )
 
 HEALTH_RULES = (
     *(LAGGING, INCOMPLETE, CUSTOMERS_AWAY, GAP, SILENT),
     *(DEAD_LETTERS, MIS_KEYED, LATE, DUPLICATES),
 )
+UNITS = {rule.name: rule.unit for rule in HEALTH_RULES}
+"""Units of the values of data-health alerts, by rule."""
 HOLDING = frozenset(rule.name for rule in HEALTH_RULES if rule.holds_kpi_alerts)
 """Names of the rules that inhibit all KPI rules while they fire."""
 

@@ -6,7 +6,7 @@ Alerts are part of the saved state, so they survive restarts.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import TypeAdapter
@@ -18,21 +18,23 @@ from models.alerts import (
     AnyRule,
     Correction,
     Ended,
+    Held,
     RuleBook,
     alert_id,
 )
 from models.campaigns.campaign import Campaign
+from models.events import SourceKind
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue, KpiValue
 from models.scope import ALL, Scope, ScopeKind
 from models.window import DAY_MS, ShownWindow, WindowName
 from streams.alerting.health import HEALTH_RULES, HOLDING, HealthRule
 from streams.alerting.health import judge as judge_health
-from streams.alerting.machine import Standing, step
+from streams.alerting.machine import Standing, pause, step
 from streams.alerting.rule_text import NO_TEXT, explain
 from streams.alerting.verdicts import Verdict, absence, threshold
 from streams.engine.steps import Steps, in_groups
-from streams.kpis.view import Evaluation, Health
+from streams.kpis.view import Evaluation, Health, Silence
 
 RESOLVED_KEPT = 20
 """Number of resolved alerts that stay in view."""
@@ -42,7 +44,17 @@ NO_DATA_KEPT_MS = DAY_MS
 """Event time for which an alert without data stays as it is."""
 _HOLDING_ALERTS = [alert_id(rule, ALL) for rule in HOLDING]
 
-_alerts = TypeAdapter(list[tuple[Alert, int | None]])
+
+class _SavedAlert(NamedTuple):
+    """An alert in the saved state, with what `Standing` knows besides."""
+
+    alert: Alert
+    held_since_ms: int | None = None
+    paused_ms: int = 0
+    unjudged_since_ms: int | None = None
+
+
+_alerts = TypeAdapter(list[_SavedAlert])
 _NOT_SAVED = {"__all__": {0: {"meaning_en", "meaning_zh"}}}
 
 
@@ -59,7 +71,9 @@ class AlertJudge:
     """Judges closed windows by a book of rules, and the health of the data.
 
     While a data-health alert inhibits KPI rules (`held_back`), the caller does not have windows
-    judged. Open alerts keep their state and are marked as inhibited.
+    judged. Open alerts keep their state and are marked as inhibited. While a source of a rule's KPI
+    is silent, that rule is not judged, and its open alerts are `Alert.held`. Both stop the clocks
+    of ``for`` and ``keep_firing_for``.
 
     Args:
         rules: the rule book.
@@ -102,8 +116,12 @@ class AlertJudge:
             scopes_of[scope.kind].append(scope)
         yield
         for rule in rules:
-            if not evaluation.complete_for(self._catalogue[rule.kpi]):
+            silences = evaluation.silences_of(self._catalogue[rule.kpi])
+            if not evaluation.complete:
                 self._forget_pending(rule, at_ms=evaluation.end_ms)
+                continue
+            if silences:
+                self._hold(rule, _held(silences))
                 continue
             for scopes in in_groups(
                 self._scopes(rule, evaluation, scopes_of[rule.scope]), of=SCOPES_A_STEP
@@ -119,6 +137,17 @@ class AlertJudge:
             if alert.rule == rule.name and alert.state is AlertState.PENDING:
                 del self._open[key]
                 self._changes.append(_ended(alert, "not_judged", at_ms=at_ms))
+
+    def _hold(self, rule: AnyRule, held: Held) -> None:
+        """Mark a rule's open alerts as held, and stop their clocks at their last verdict."""
+        for key, (alert, standing) in list(self._open.items()):
+            if alert.rule == rule.name:
+                paused = pause(standing, judged_ms=alert.updated_ms)
+                marked = alert
+                if alert.held != held:
+                    marked = alert.model_copy(update={"held": held})
+                    self._changes.append(marked)
+                self._open[key] = (marked, paused)
 
     def _scopes(
         self, rule: AnyRule, evaluation: Evaluation, of_its_kind: Iterable[Scope]
@@ -224,6 +253,8 @@ class AlertJudge:
                 meaning_en=meaning.en,
                 meaning_zh=meaning.zh,
                 next_step=rule.next_step,
+                next_step_zh=rule.next_step_zh,
+                runbook=rule.runbook,
             )
 
         self._move(
@@ -313,7 +344,15 @@ class AlertJudge:
                 keep_firing_for_ms=rule.keep_firing_for_ms,
                 describe=_describe_health(rule, value=value, limit=limit, now_ms=health.now_ms),
             )
+        if self.held_back:
+            self._pause_all()
         return len(self._changes) > before
+
+    def _pause_all(self) -> None:
+        """Stop the clocks of all KPI alerts at their last verdicts."""
+        for key, (alert, standing) in self._open.items():
+            if alert.category == "kpi":
+                self._open[key] = (alert, pause(standing, judged_ms=alert.updated_ms))
 
     def _move(
         self,
@@ -347,7 +386,8 @@ class AlertJudge:
             self._resolved = [*self._resolved, alert][-RESOLVED_KEPT:]
         else:
             self._open[key] = (alert, after)
-        if before is None or before.state is not after.state:
+        was_held = known is not None and known[0].held is not None
+        if before is None or before.state is not after.state or was_held:
             self._changes.append(alert)
 
     @property
@@ -375,17 +415,23 @@ class AlertJudge:
             yield alert.model_copy(update={"inhibited": inhibited and alert.category == "kpi"})
 
     def take_changes(self) -> Sequence[Alert]:
-        """Return the alerts that became pending, firing, resolved or corrected since the last call.
+        """Return the alerts that changed since the last call.
 
-        A pending alert that ended without firing is resolved, without `Alert.fired_at_ms`.
+        They became pending, firing or resolved, were corrected, held, or judged again. A pending
+        alert that ended without firing is resolved, without `Alert.fired_at_ms`.
         """
         changes, self._changes = self._changes, []
         return changes
 
     def to_bytes(self) -> bytes:
         """Return all alerts, encoded to be saved; without the sentences of their rules."""
-        rows = [(alert, standing.held_since_ms) for alert, standing in self._open.values()]
-        rows += [(alert, None) for alert in self._resolved]
+        rows = [
+            _SavedAlert(
+                alert, standing.held_since_ms, standing.paused_ms, standing.unjudged_since_ms
+            )
+            for alert, standing in self._open.values()
+        ]
+        rows += [_SavedAlert(alert) for alert in self._resolved]
         return _alerts.dump_json(rows, exclude=_NOT_SAVED)
 
     def restore(self, data: bytes) -> bool:
@@ -396,10 +442,12 @@ class AlertJudge:
         """
         rules = {rule.name: rule for rule in self._rules.rules}
         healths = {rule.name for rule in HEALTH_RULES}
-        for saved, held_since_ms in _alerts.validate_json(data):
-            rule = rules.get(saved.rule)
-            meaning = self._meaning.get(saved.rule, NO_TEXT)
-            alert = saved.model_copy(update={"meaning_en": meaning.en, "meaning_zh": meaning.zh})
+        for saved in _alerts.validate_json(data):
+            rule = rules.get(saved.alert.rule)
+            meaning = self._meaning.get(saved.alert.rule, NO_TEXT)
+            alert = saved.alert.model_copy(
+                update={"meaning_en": meaning.en, "meaning_zh": meaning.zh}
+            )
             if alert.state is AlertState.RESOLVED:
                 self._resolved.append(alert)
             elif (
@@ -408,7 +456,12 @@ class AlertJudge:
                 else rule is not None and rule.is_about(alert)
             ):
                 standing = Standing(
-                    alert.state, alert.active_since_ms, alert.fired_at_ms, held_since_ms
+                    alert.state,
+                    alert.active_since_ms,
+                    alert.fired_at_ms,
+                    saved.held_since_ms,
+                    paused_ms=saved.paused_ms,
+                    unjudged_since_ms=saved.unjudged_since_ms,
                 )
                 self._open[alert.id] = (alert, standing)
             else:
@@ -428,7 +481,18 @@ def _ended(alert: Alert, why: Ended, *, at_ms: int) -> Alert:
             "resolved_at_ms": at_ms,
             "updated_ms": at_ms,
             "ended": why,
+            "held": None,
         }
+    )
+
+
+def _held(silences: Mapping[SourceKind, Silence]) -> Held:
+    """Return why alerts are held: the first start of the silences, and the last end of all."""
+    ends = [silence.until_ms for silence in silences.values()]
+    return Held(
+        sources=tuple(sorted(silences)),
+        since_ms=min(silence.since_ms for silence in silences.values()),
+        until_ms=None if None in ends else max(end for end in ends if end is not None),
     )
 
 
@@ -466,6 +530,7 @@ def _describe_health(
             summary_en=rule.summary_en,
             summary_zh=rule.summary_zh,
             next_step=rule.next_step,
+            next_step_zh=rule.next_step_zh,
         )
 
     return describe

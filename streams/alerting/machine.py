@@ -17,6 +17,15 @@ Example: a rule with ``for: 60`` and ``keep_firing_for: 120``, in s::
     12:07  BROKEN   pending: a new alert, active since 12:07
 
 HOLDS at 12:01 would have made the alert inactive. With ``for: 0`` it fires at 12:00.
+
+While a rule is not judged, such as when a source of its KPI is silent, both clocks stand still
+(`pause`). They go on with the next verdict::
+
+    12:00  BROKEN   pending, active since 12:00
+    12:00:30  BROKEN   pending: broken for 30 s
+    12:00:40  pause, at 12:00:30, the time of the last verdict
+    12:10  BROKEN   pending: broken for 30 s, without the 570 s in between
+    12:10:30  BROKEN   firing: broken for 60 s
 """
 
 from __future__ import annotations
@@ -35,8 +44,11 @@ class Standing:
         state: pending, firing or resolved.
         active_since_ms: when it became pending.
         fired_at_ms: when it fired; None before that.
-        held_since_ms: since when the rule holds again; None if it does not.
+        held_since_ms: since when the rule holds again; None if it does not. Time without
+            verdicts is added to it.
         resolved_at_ms: when it resolved; None before that.
+        paused_ms: time without verdicts since ``active_since_ms``, while it was pending.
+        unjudged_since_ms: time of the last verdict, if the rule is not judged now; else None.
     """
 
     state: AlertState
@@ -44,6 +56,35 @@ class Standing:
     fired_at_ms: int | None = None
     held_since_ms: int | None = None
     resolved_at_ms: int | None = None
+    paused_ms: int = 0
+    unjudged_since_ms: int | None = None
+
+
+def pause(standing: Standing, *, judged_ms: int) -> Standing:
+    """Return the state of an alert whose rule is not judged for now.
+
+    Args:
+        standing: the state; one that is paused already does not change.
+        judged_ms: time of the last verdict.
+    """
+    if standing.unjudged_since_ms is not None:
+        return standing
+    return replace(standing, unjudged_since_ms=judged_ms)
+
+
+def _resumed(standing: Standing, *, at_ms: int) -> Standing:
+    """Return the state of an alert whose rule is judged again, without the time in between."""
+    if standing.unjudged_since_ms is None:
+        return standing
+    gap_ms = max(0, at_ms - standing.unjudged_since_ms)
+    pending = standing.state is AlertState.PENDING
+    held = standing.held_since_ms
+    return replace(
+        standing,
+        paused_ms=standing.paused_ms + (gap_ms if pending else 0),
+        held_since_ms=None if held is None else held + gap_ms,
+        unjudged_since_ms=None,
+    )
 
 
 def step(
@@ -67,10 +108,12 @@ def step(
         if verdict is not Verdict.BROKEN:
             return None
         standing = Standing(AlertState.PENDING, at_ms)
+    standing = _resumed(standing, at_ms=at_ms)
     if standing.state is AlertState.PENDING:
         if verdict in {Verdict.HOLDS, Verdict.NO_JUDGEMENT}:
             return None
-        if verdict is Verdict.BROKEN and at_ms - standing.active_since_ms >= for_ms:
+        broken_ms = at_ms - standing.active_since_ms - standing.paused_ms
+        if verdict is Verdict.BROKEN and broken_ms >= for_ms:
             return replace(standing, state=AlertState.FIRING, fired_at_ms=at_ms)
         return standing
     if verdict is not Verdict.HOLDS:

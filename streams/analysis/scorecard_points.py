@@ -27,10 +27,11 @@ Example:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from models.kpi.definition import Catalogue, KpiValue
@@ -152,12 +153,14 @@ def scores(
     *,
     catalogue: Catalogue,
     today: date,
+    small: Mapping[WindowName, Collection[Scope]] = MappingProxyType({}),
 ) -> list[Score]:
     """Return the scores of every card in every scope that it matches.
 
     Args:
         book: the cards, checked against the catalogue.
         evaluations: KPI values by window name, scope and KPI name.
+        small: by window name, scopes that get a card only if they are named without a pattern.
         catalogue: the definitions of the KPIs.
         today: date of the business day, which decides on exemptions.
     """
@@ -172,7 +175,7 @@ def scores(
                 catalogue=catalogue,
                 today=today,
             )
-            for scope in card.scopes(by_scope)
+            for scope in card.scopes(by_scope.keys() - small.get(card.window, ()))
         )
     return found
 

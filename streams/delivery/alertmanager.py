@@ -14,7 +14,8 @@ from typing import Any
 
 import aiohttp
 
-from models.alerts import Alert, AlertState, Correction
+from models.alerts import Alert, AlertState, Correction, Held
+from streams.alerting.links import Links
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +26,13 @@ ENDS_AFTER_S = 90.0
 TIMEOUT_S = 5.0
 
 
-def payload(alert: Alert, *, now_ms: int, page_url: str) -> dict[str, Any]:
+def payload(alert: Alert, *, now_ms: int, links: Links) -> dict[str, Any]:
     """Return an alert in the form of Alertmanager's API.
 
     Args:
         alert: the alert.
         now_ms: broker time; a firing alert ends `ENDS_AFTER_S` later.
-        page_url: where alerts can be looked at.
+        links: where the alert can be looked at.
     """
     labels = {
         "alertname": alert.rule,
@@ -50,8 +51,12 @@ def payload(alert: Alert, *, now_ms: int, page_url: str) -> dict[str, Any]:
         "evidence": evidence(alert),
         "corrected": corrected(alert),
         "no_data": "" if alert.no_data_since_ms is None else _no_data(alert.no_data_since_ms),
+        "held": held(alert),
         "ended": "" if alert.ended in {None, "recovered"} else str(alert.ended),
         "next_step": alert.next_step,
+        "next_step_zh": alert.next_step_zh,
+        "board_url": links.board_of(alert),
+        "runbook_url": links.runbook_of(alert),
     }
     ends_at_ms = alert.resolved_at_ms
     if ends_at_ms is None:
@@ -62,7 +67,7 @@ def payload(alert: Alert, *, now_ms: int, page_url: str) -> dict[str, Any]:
         "annotations": {name: value for name, value in annotations.items() if value},
         "startsAt": _rfc3339(min(starts_at_ms, ends_at_ms)),
         "endsAt": _rfc3339(ends_at_ms),
-        "generatorURL": page_url,
+        "generatorURL": links.page_of(alert),
     }
 
 
@@ -91,6 +96,19 @@ def corrected(alert: Alert) -> str:
     return f"late data changed the value it fired on from {fired} to {text}: the rule {held}"
 
 
+def held(alert: Alert) -> str:
+    """Return in one line which silent sources an alert waits for; an empty string if it does not.
+
+    Example: ``orders silent since 2026-11-11T12:03:00+00:00 (event time); not judged meanwhile``.
+    """
+    if alert.held is None:
+        return ""
+    when = f"since {_rfc3339(alert.held.since_ms)}"
+    if alert.held.until_ms is not None:
+        when = f"from {_rfc3339(alert.held.since_ms)} to {_rfc3339(alert.held.until_ms)}"
+    return f"{', '.join(alert.held.sources)} silent {when} (event time); not judged meanwhile"
+
+
 def _no_data(since_ms: int) -> str:
     return f"no value to judge since {_rfc3339(since_ms)} (event time)"
 
@@ -107,7 +125,7 @@ class AlertmanagerDelivery:
 
     Args:
         url: base URL of Alertmanager.
-        page_url: returns the URL where alerts can be looked at.
+        links: returns the links of alerts.
         alerts: returns the alerts in view, or None while this worker judges none.
         now_ms: returns the broker time, in ms.
     """
@@ -116,12 +134,12 @@ class AlertmanagerDelivery:
         self,
         url: str,
         *,
-        page_url: Callable[[], str],
+        links: Callable[[], Links],
         alerts: Callable[[], Sequence[Alert] | None],
         now_ms: Callable[[], int],
     ) -> None:
         self._endpoint = url.rstrip("/") + "/api/v2/alerts"
-        self._page_url = page_url
+        self._links = links
         self._alerts = alerts
         self._now_ms = now_ms
         self._sent: dict[tuple[str, int], tuple[_Told, float]] = {}
@@ -187,7 +205,7 @@ class AlertmanagerDelivery:
     async def _post(
         self, session: aiohttp.ClientSession, alerts: Sequence[Alert], *, now_ms: int
     ) -> bool:
-        body = [payload(alert, now_ms=now_ms, page_url=self._page_url()) for alert in alerts]
+        body = [payload(alert, now_ms=now_ms, links=self._links()) for alert in alerts]
         try:
             async with session.post(self._endpoint, json=body) as response:
                 if response.status < 300:
@@ -200,12 +218,12 @@ class AlertmanagerDelivery:
         return False
 
 
-_Told = tuple[AlertState, Correction | None]
+_Told = tuple[AlertState, Correction | None, Held | None]
 
 
 def _told(alert: Alert) -> _Told:
     """Return the part of an alert whose change makes it due again."""
-    return alert.state, alert.correction
+    return alert.state, alert.correction, alert.held
 
 
 def _identity(alert: Alert) -> tuple[str, int]:

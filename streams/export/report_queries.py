@@ -19,6 +19,7 @@ from models.names import shortened
 from models.scope import Scope, ScopeKind
 from models.scorecards.scorecard import ScorecardBook
 from models.window import BusinessDay, Reference, ShownWindow, WindowName
+from streams.alerting.links import Links
 from streams.analysis import funnel, peer_outliers, scorecard_points
 from streams.analysis.differences import Difference, difference_of
 from streams.export.evaluation_cache import EvaluationCache
@@ -47,6 +48,7 @@ class ReportQueries:
         largest_series_count: limit of exported KPI series.
         lag_alert_s: lag above which the data are late, s.
         campaign_of: returns a campaign by its id, None if it is not defined.
+        links: where the boards and runbooks are, for links of alerts.
     """
 
     day: BusinessDay
@@ -57,6 +59,7 @@ class ReportQueries:
     largest_series_count: int = 50_000
     lag_alert_s: float = LAG_S.alert
     campaign_of: Callable[[str], Campaign | None] = field(default=lambda _: None, compare=False)
+    links: Links = field(default_factory=Links)
     catalogue: Catalogue = field(init=False)
     _asked: frozenset[tuple[str, str, str]] = field(init=False, repr=False)
     _series: dict[tuple[ScopeKind, ShownWindow], Series] = field(
@@ -104,23 +107,50 @@ class ReportQueries:
         return str(scope._replace(campaign=named))
 
     def scores(self, view: KpiView) -> list[scorecard_points.Score]:
-        """Return the scores of all cards in their newest windows; empty before a window closed."""
+        """Return the scores of all cards in their newest windows; empty before a window closed.
+
+        Small scopes have a card only if it names them without a pattern.
+        """
         if not view.frontier_ms:
             return []
-        windows = dict.fromkeys(card.window for card in self.scorecards.scorecards)
-        newest = {name: view.latest[name] for name in windows if name in view.latest}
+        newest = self._of_cards(view)
         today = self.day.date_of(view.frontier_ms - 1)
 
         def compute() -> list[scorecard_points.Score]:
-            values = {name: latest.values for name, latest in newest.items()}
             return scorecard_points.scores(
-                self.scorecards, values, catalogue=self.catalogue, today=today
+                self.scorecards,
+                {name: latest.values for name, latest in newest.items()},
+                catalogue=self.catalogue,
+                today=today,
+                small={name: latest.small for name, latest in newest.items()},
             )
 
         return self._memo.of("scores", newest.values(), compute, besides=today)
 
+    def scorecards_left_out(self, view: KpiView) -> int:
+        """Return the number of cards that small scopes would have, by the patterns of the cards."""
+        newest = self._of_cards(view)
+
+        def compute() -> int:
+            return sum(
+                len(card.scopes(latest.values))
+                - len(card.scopes(latest.values.keys() - latest.small))
+                for card in self.scorecards.scorecards
+                if (latest := newest.get(card.window)) is not None
+            )
+
+        return self._memo.of("scorecards left out", newest.values(), compute)
+
+    def _of_cards(self, view: KpiView) -> Mapping[WindowName, Evaluation]:
+        """Return the newest evaluations of the windows that cards are about."""
+        windows = dict.fromkeys(card.window for card in self.scorecards.scorecards)
+        return {name: view.latest[name] for name in windows if name in view.latest}
+
     def funnels(self, view: KpiView) -> Mapping[Scope, list[funnel.Step]]:
-        """Return the funnels of everything together, of channels and of exported campaigns."""
+        """Return the funnels of everything together, of channels and of campaigns.
+
+        Small channels and campaigns have none: others of them may be small in the reference.
+        """
         now, usual = view.latest.get(funnel.WINDOW), view.latest.get(funnel.REFERENCE)
         if now is None or usual is None:
             return {}
@@ -129,7 +159,7 @@ class ReportQueries:
             return {
                 scope: funnel.funnel(values, usual.values.get(scope, {}))
                 for scope, values in now.values.items()
-                if scope.kind in {"all", "channel", "campaign"} and scope.campaign not in now.small
+                if scope.kind in {"all", "channel", "campaign"} and scope not in now.small
             }
 
         return self._memo.of("funnels", [now, usual], compute)
@@ -148,7 +178,7 @@ class ReportQueries:
     def _differences_in(self, window: ShownWindow, comparison: Comparison) -> Differences:
         """Return the differences of one window from one reference period, by scope.
 
-        Small campaigns, which are exported as one, are not compared: they may be others in the
+        Small scopes, which are exported as one, are not compared: they may be others in the
         reference period.
         """
         now, then = comparison.now, comparison.then
@@ -160,7 +190,7 @@ class ReportQueries:
                 if (one := difference_of(self.catalogue[name], scope, comparison)) is not None
             ]
             for scope in now.values
-            if scope in then.values and scope.campaign not in now.small
+            if scope in then.values and scope not in now.small
         }
 
     def outliers(self, view: KpiView) -> Mapping[WindowName, list[peer_outliers.Peer]]:
@@ -173,15 +203,11 @@ class ReportQueries:
         }
 
     def _outliers_in(self, latest: Evaluation) -> list[peer_outliers.Peer]:
-        """Return the outliers of one window; small campaigns are no peers.
+        """Return the outliers of one window; small scopes are no peers.
 
         Only KPIs that are complete in the window are compared.
         """
         return peer_outliers.outliers(
-            {
-                scope: values
-                for scope, values in latest.values.items()
-                if scope.campaign not in latest.small
-            },
+            {scope: values for scope, values in latest.values.items() if scope not in latest.small},
             [kpi for kpi in self.catalogue.values() if latest.complete_for(kpi)],
         )

@@ -6,7 +6,7 @@ and shows the progress of the recovery.
 - ``/healthz`` is 200 while the server runs.
 - ``/readyz`` is 200 while the worker has its state and reads, and 503 otherwise.
 - ``/api/live`` is the live view as JSON; ``/api/stream`` sends it every second as server-sent
-  events.
+  events. Both send the same picture to all who ask (`page.broadcast`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import threading
 from importlib import resources
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from streams.errors import MonitorError
 from streams.export.metrics.text_format import MetricsText
+from streams.export.page.broadcast import GZIP_HEADER, Picture, Pictures
 from streams.export.page.redis_share import LiveShare
 from streams.export.page.snapshot import live
 from streams.export.report_queries import ReportQueries
@@ -30,8 +30,9 @@ from streams.export.worker_view import ViewSource
 
 log = logging.getLogger(__name__)
 
-STREAM_EVERY_S = 1.0
-LARGEST_STREAM_COUNT = 200
+STREAMS_END_WITHIN_S = 0.5
+"""Time that open streams have to end when the server stops; then they are cancelled."""
+LARGEST_STREAM_COUNT = 500
 """Largest number of open streams; further requests are answered with 503 and Retry-After."""
 
 _PAGE = {
@@ -83,6 +84,8 @@ class WebServer:
         self._metrics_text = MetricsText(view, exports)
         folder = resources.files("streams.export.page")
         self._page = {name: folder.joinpath(name).read_bytes() for name in _PAGE}
+        self._own = Pictures(lambda: live(view(), exports))
+        self._others = Pictures(self._picture_of_others)
         self._streams = 0
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -117,17 +120,18 @@ class WebServer:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._listen())
+            runner = self._loop.run_until_complete(self._listen())
         except OSError as error:
             self._failure = error
             return
         finally:
             self._started.set()
         if self._share is not None:
-            self._loop.create_task(self._share.run(self._own))
+            self._loop.create_task(self._share.run(lambda: self._own.newest().content))
         self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
 
-    async def _listen(self) -> None:
+    async def _listen(self) -> web.AppRunner:
         app = web.Application(client_max_size=64 * 1024)
         app.on_response_prepare.append(_add_headers)
         app.add_routes(
@@ -141,21 +145,26 @@ class WebServer:
                 web.get("/api/stream", self._stream),
             ]
         )
-        runner = web.AppRunner(app, access_log=None, logger=_server_log())
+        runner = web.AppRunner(
+            app, access_log=None, logger=_server_log(), shutdown_timeout=STREAMS_END_WITHIN_S
+        )
         await runner.setup()
         site = web.TCPSite(runner, self._host, self._port)
         await site.start()
         if self._port == 0:
             self._port = runner.addresses[0][1]
+        return runner
 
-    def _own(self) -> dict[str, Any]:
-        return live(self._view(), self._exports)
-
-    def _picture(self) -> dict[str, Any]:
-        own = self._own()
-        if own["owner"] or self._share is None or self._share.others is None:
+    def _picture(self) -> Picture:
+        """Return the newest picture: that of the KPIs' owner, as far as it is known here."""
+        own = self._own.newest()
+        if own.content["owner"] or self._share is None or self._share.others is None:
             return own
-        return {**self._share.others, "now": own["now"], "owner": False}
+        return self._others.newest()
+
+    def _picture_of_others(self) -> dict[str, Any]:
+        others = {} if self._share is None else self._share.others or {}
+        return {**others, "now": self._view().now_ms, "owner": False}
 
     async def _file(self, request: web.Request) -> web.Response:
         name = request.path.lstrip("/") or "live.html"
@@ -179,26 +188,29 @@ class WebServer:
         return web.json_response(body, status=200 if ready else 503)
 
     async def _live(self, _: web.Request) -> web.Response:
-        return web.Response(body=_encode(self._picture()), content_type="application/json")
+        return web.Response(body=self._picture().json, content_type="application/json")
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self._streams >= LARGEST_STREAM_COUNT:
             return web.Response(status=503, headers={"Retry-After": "10"})
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        packed = "gzip" in request.headers.get("Accept-Encoding", "").lower()
+        headers = {"Content-Type": "text/event-stream", "Vary": "Accept-Encoding"}
+        if packed:
+            headers["Content-Encoding"] = "gzip"
+        response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         self._streams += 1
         try:
+            if packed:
+                await response.write(GZIP_HEADER)
             while True:
-                await response.write(b"data: %b\n\n" % _encode(self._picture()))
-                await asyncio.sleep(STREAM_EVERY_S)
+                picture = self._picture()
+                await response.write(picture.deflated if packed else picture.message)
+                await asyncio.sleep(self._own.wait_s(picture))
         except (ConnectionError, asyncio.CancelledError):
             return response
         finally:
             self._streams -= 1
-
-
-_encode = msgspec.json.Encoder().encode
-"""A fast encoder: with a thousand campaigns the view has a megabyte, and is sent every second."""
 
 
 def _server_log() -> logging.Logger:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from models.alerts import Alert
 from models.campaigns.campaign_change import Change
@@ -23,6 +24,13 @@ HISTORY_AGE_MS = DAY_MS
 """Windows that are closed later than this after their time are history."""
 
 
+class Silence(NamedTuple):
+    """When a source was silent, event time in ms. ``until_ms`` is None while it still is."""
+
+    since_ms: int
+    until_ms: int | None
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Evaluation:
     """The KPIs of all scopes in one closed window. Compared and hashed by identity.
@@ -36,9 +44,12 @@ class Evaluation:
             unknown part is missing.
         complete: False if records of the window were lost.
         unsure: kinds of source with a partition, or a whole topic, that was silent for unusually
-            long in the window; KPIs made of them may be too low.
-        small: ids of the campaigns that are not exported one by one, but together as ``(other)``.
-        other: the KPIs of the ``small`` campaigns as one; empty if they were not calculated.
+            long in the window, and when; KPIs made of them may be too low.
+        ranked: False if the small scopes were not set apart, which takes time and which only
+            people and metrics need.
+        small: the scopes that are not shown one by one, as others of their kind are larger.
+        other: the KPIs of the ``small`` scopes of a kind as one, by `models.scope.others_of`;
+            without kinds for which they were not calculated.
         exhausted_ms: when each campaign will have spent its budget if it keeps its pace, in ms;
             only in the all-time window.
         previous: the equal period before, [start, end) in ms; None if it is not known whole.
@@ -51,20 +62,25 @@ class Evaluation:
     values: Mapping[Scope, KpiValues]
     observed_from_ms: int = 0
     complete: bool = True
-    unsure: frozenset[SourceKind] = frozenset()
-    small: frozenset[str] = frozenset()
-    other: KpiValues = field(default_factory=dict)
+    unsure: Mapping[SourceKind, Silence] = field(default_factory=dict)
+    ranked: bool = True
+    small: frozenset[Scope] = frozenset()
+    other: Mapping[Scope, KpiValues] = field(default_factory=dict)
     exhausted_ms: Mapping[str, int] = field(default_factory=dict)
     previous: tuple[int, int] | None = None
-    unsure_before: frozenset[SourceKind] = frozenset()
+    unsure_before: Mapping[SourceKind, Silence] = field(default_factory=dict)
 
     def complete_for(self, kpi: Kpi) -> bool:
         """Return whether a KPI's value is complete: no record lost, none of its sources silent.
 
         Of a KPI that looks back, the sources must not be silent in the period before, either.
         """
-        unsure = self.unsure | self.unsure_before if kpi.looks_back else self.unsure
-        return self.complete and unsure.isdisjoint(kpi.sources)
+        return self.complete and not self.silences_of(kpi)
+
+    def silences_of(self, kpi: Kpi) -> Mapping[SourceKind, Silence]:
+        """Return the sources of a KPI that were silent for unusually long, and when."""
+        periods = (self.unsure_before, self.unsure) if kpi.looks_back else (self.unsure,)
+        return {kind: unsure[kind] for unsure in periods for kind in kpi.sources if kind in unsure}
 
     @property
     def observed(self) -> bool:
@@ -195,7 +211,7 @@ class KpiView:
 
     Args:
         frontier_ms: event time up to which windows are closed, in ms.
-        latest: the newest evaluation of each window that has ``other``, or needs none.
+        latest: the newest evaluation of each window whose small scopes are set apart.
         comparisons: comparisons by window and reference.
         stages: current phases of campaigns, one evaluation for each moment at which some began.
         effects: effects of the last changes of campaigns, the newest first.

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from streams import settings
 from streams.settings import Settings
+from tests.support import command
 from tests.support.needed import program
+from tools.docstrings import docstrings_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -71,6 +74,25 @@ def test_the_worker_is_set_by_settings_that_exist(compose: dict[str, Any]) -> No
     given = compose["services"]["worker"]["environment"]
     known = {f"KPI_{name.upper()}" for name in Settings.model_fields}
     assert set(given) <= known
+
+
+def test_the_worker_has_every_kind_of_configuration(
+    compose: dict[str, Any], repository: Path
+) -> None:
+    """Each setting that names a YAML file is set to an example, and the command takes them all."""
+    meanings = docstrings_of(settings)["Settings"]
+    files = {name for name, meaning in meanings.items() if meaning.startswith("YAML file")}
+    assert {"rules_file", "kpis_file", "scorecards_file", "rates_file"} <= files
+    given = compose["services"]["worker"]["environment"]
+    examples = {
+        f"KPI_{name.upper()}": given[f"KPI_{name.upper()}"].replace(
+            "/etc/kpi-monitor", str(repository / "config")
+        )
+        for name in files
+    }
+    done = command.run("check", "--offline", **examples)
+    assert done.returncode == 0, done.stderr
+    assert not re.search(r"\b(rules|campaigns|scorecards|rates) +0 ok", done.stdout)
 
 
 def test_every_rule_has_a_runbook(repository: Path) -> None:

@@ -18,10 +18,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from dashboards import model as board_model
-from dashboards.queries import substitute
+from dashboards.queries import NEWEST_CURRENCY, substitute
 from models.alerts import Alert, AlertState
 from models.kpi.catalogue import CATALOGUE, KPIS
 from models.scope import Scope
+from streams.alerting.links import Links
 from streams.delivery.alertmanager import payload
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.valkey import EmbeddedValkey
@@ -173,14 +174,27 @@ def test_every_query_of_every_panel_returns_data(
         # the interval of a proportion ends.
         # Yesterday, which some are compared with, was not seen.
         # Budgets are of everything so far, which closes then too.
-        # Nothing was changed, no whole period before was seen, and nobody need be an outlier
-        # among its peers.
-        if not re.search("kpi_funnel|budget_|kpi_monitor_(effect|reference|change)|peer_z", expr)
+        # Nothing was changed, no whole period before was seen, no source is silent, and nobody need
+        # be an outlier among its peers.
+        if not re.search(
+            "kpi_funnel|budget_|kpi_monitor_(effect|reference|change|alert_held)|peer_z", expr
+        )
         and not re.search(compared, expr)
         and not re.search("participation_rate_ratio_(lower|upper)", expr)
         and not stack.query(running.prometheus, substitute(expr, window=window))
     ]
     assert not empty
+
+
+def test_boards_find_the_currency(running: Running) -> None:
+    """The variable of the boards is the reporting currency that the monitor exports."""
+    stack.until(
+        lambda: stack.query(running.prometheus, NEWEST_CURRENCY),
+        timeout_s=60,
+        why="Prometheus scraped the currency",
+    )
+    found = stack.query(running.prometheus, NEWEST_CURRENCY)
+    assert [one["metric"]["currency"] for one in found] == ["CNY"]
 
 
 def alerts(running: Running, name: str) -> list[dict[str, Any]]:
@@ -196,7 +210,7 @@ def test_alertmanager_gets_what_fires(running: Running) -> None:
     assert alert["labels"]["severity"] == "critical"
     assert alert["annotations"]["evidence"].startswith("clicks ")
     assert alert["annotations"]["next_step"] == "look"
-    assert alert["generatorURL"] == running.worker.url
+    assert alert["generatorURL"] == f"{running.worker.url}#alert=clicks-flow%2Fall%2F%2F"
 
 
 def test_the_alerts_topic_keeps_every_change(running: Running) -> None:
@@ -219,7 +233,9 @@ def test_a_resolved_alert_ends_at_alertmanager(tmp_path: Path) -> None:
         now_ms = int(time.time() * 1000)
 
         def post(one: Alert) -> None:
-            body = json.dumps([payload(one, now_ms=now_ms, page_url="http://page")]).encode()
+            body = json.dumps(
+                [payload(one, now_ms=now_ms, links=Links(page="http://page"))]
+            ).encode()
             request = urllib.request.Request(
                 f"{url}/api/v2/alerts", data=body, headers={"Content-Type": "application/json"}
             )

@@ -19,6 +19,7 @@ from models.events import KIND_OF_TYPE, SOURCE_KINDS, SourceKind
 from models.kpi import measures
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue
+from models.kpi.user_catalogue import Largest
 from models.money.exchange_rates import Rates
 from models.window import BusinessDay
 from streams.alerting.judge import AlertJudge
@@ -96,6 +97,7 @@ def ingest_job(
     )
 
 
+LARGEST = Largest()
 UNUSED_POSITION = Position(caught_up_at_ms=None, behind=0)
 """The KPI stage is told its position, and does not use it."""
 
@@ -109,7 +111,7 @@ def kpi_job(
     zone: str = "UTC",
     saved: Saved | None = None,
     publish: bool = True,
-    top_campaigns: int = 100,
+    largest: Largest = LARGEST,
     spill: Spill | None = None,
     coefficients: Coefficients | None = None,
     catalogue: Catalogue = CATALOGUE,
@@ -135,7 +137,8 @@ def kpi_job(
             day=day,
             timeline=CampaignTimeline(index, changes, day=day),
             budgets=CampaignBudgets(index.get, rates=rates or Rates("CNY"), day=day),
-            top_campaigns=top_campaigns,
+            largest=largest.by_kind,
+            summed=frozenset(largest.by_kind),
         ),
         judge=AlertJudge(
             rules or RuleBook(), catalogue=catalogue, lag_limit_s=30, campaign_of=index.get

@@ -10,18 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.alerts import Alert, AlertState, Correction, RuleBook
+from models.alerts import Alert, AlertState, Correction, Held, RuleBook
 from models.campaigns.campaign import Campaign
 from models.kpi.definition import KpiValue
 from models.scope import ALL, Scope
 from models.window import DAY_MS, HOUR_MS
-from streams.alerting.machine import Standing, step
+from streams.alerting.health import HEALTH_RULES
+from streams.alerting.links import Links
+from streams.alerting.machine import Standing, pause, step
 from streams.alerting.verdicts import Verdict, threshold
 from streams.delivery.alertmanager import REPEAT_S, AlertmanagerDelivery, payload
-from streams.kpis.view import Evaluation, Health, Progress
+from streams.kpis.view import Evaluation, Health, Progress, Silence
 from tests.support.at_once import JudgeAtOnce
 from tests.support.offline import NOON
 
+SILENT = Silence(NOON - 60_000, None)
 B, H, M, N = Verdict.BROKEN, Verdict.HOLDS, Verdict.BETWEEN, Verdict.NO_JUDGEMENT
 C1 = Scope("campaign", "c1")
 
@@ -119,6 +122,46 @@ def test_alert_waits_for_its_durations(
             assert before is not None
             assert before.state is AlertState.FIRING
             assert all(v is H for v in verdicts[at - keep_steps : at + 1])
+
+
+@given(
+    st.lists(st.sampled_from([*Verdict, None]), max_size=40),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+def test_pauses_do_not_count(
+    verdicts: list[Verdict | None], for_steps: int, keep_steps: int
+) -> None:
+    """With pauses (None) an alert takes the states that it has without them, only later."""
+
+    def states_at(ends: list[tuple[int, Verdict | None]]) -> list[str]:
+        standing: Standing | None = None
+        judged, seen = 0, []
+        for at, one in ends:
+            if one is None:
+                standing = standing and pause(standing, judged_ms=judged)
+                continue
+            standing = step(
+                standing, one, at_ms=at, for_ms=for_steps, keep_firing_for_ms=keep_steps
+            )
+            if standing is not None and standing.state is AlertState.RESOLVED:
+                standing = None
+            judged = at
+            seen.append("-" if standing is None else standing.state.value)
+        return seen
+
+    real = [(at, one) for at, one in enumerate(verdicts)]
+    # A pause takes the place of the steps after the last verdict before it.
+    squeezed, skipped, paused = [], 0, False
+    for at, one in real:
+        if one is None:
+            skipped += 1
+            paused = True
+        else:
+            skipped += 1 if paused else 0
+            paused = False
+            squeezed.append((at - skipped, one))
+    assert states_at(real) == states_at(squeezed)
 
 
 def closed(
@@ -310,7 +353,7 @@ def test_no_data_fires_only_where_events_are_due() -> None:
 
 def test_ends_are_sent_before_beginnings() -> None:
     """Of an end and a new alert with the same labels the end is sent first, or not at all."""
-    delivery = AlertmanagerDelivery("http://x", page_url=str, alerts=list, now_ms=lambda: 0)
+    delivery = AlertmanagerDelivery("http://x", links=Links, alerts=list, now_ms=lambda: 0)
     before = alert(AlertState.FIRING)
     delivery.record_sent([before], now_s=0.0)
     ended = before.model_copy(update={"state": AlertState.RESOLVED, "resolved_at_ms": NOON + 5})
@@ -433,7 +476,7 @@ def test_restart(for_s: int, changed: dict[str, Any], ended: str | None) -> None
     assert len(shown) == (for_s == 0)
     for alert in shown:
         assert due_states([(0.0, alert), (1.0, alert)]) == ["resolved", "-"]
-        assert payload(alert, now_ms=NOON, page_url="x")["annotations"]["ended"] == ended
+        assert payload(alert, now_ms=NOON, links=Links())["annotations"]["ended"] == ended
 
 
 def test_alerts_survive_a_restart() -> None:
@@ -458,7 +501,7 @@ def test_silent_source_suspends_judgement() -> None:
     )
     judge = JudgeAtOnce(rules, lag_limit_s=30)
     values = {ALL: {kpi: KpiValue(1, n=1) for kpi in ("clicks", "orders", "aov")}}
-    judge.closed(Evaluation("1m", NOON - 60_000, NOON, values, unsure=frozenset({"orders"})))
+    judge.closed(Evaluation("1m", NOON - 60_000, NOON, values, unsure={"orders": SILENT}))
     assert states(judge) == {"clicks/all//": "firing"}
     judge.closed(Evaluation("1m", NOON - 50_000, NOON + 10_000, values, complete=False))
     assert states(judge) == {"clicks/all//": "firing"}
@@ -480,6 +523,134 @@ def test_incomplete_window_restarts_for() -> None:
     assert not judge.alerts()
     close(NOON + 30_000, complete=True)
     assert states(judge) == {"r/all//": "pending"}
+
+
+def silence(end: int, *, until_ms: int | None = None) -> Evaluation:
+    """Return a window in which clicks are silent for 10 s before its end, or were until then."""
+    values = {ALL: {"clicks": KpiValue(1, n=1)}}
+    unsure = {"clicks": Silence(NOON + 25_000, until_ms)}
+    return Evaluation("1m", end - 60_000, end, values, unsure=unsure)  # type: ignore[arg-type]
+
+
+def restarted(judge: JudgeAtOnce, rules: RuleBook) -> JudgeAtOnce:
+    """Return a judge with the saved state of another."""
+    again = JudgeAtOnce(rules, lag_limit_s=30)
+    assert not again.restore(judge.to_bytes())
+    return again
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_pending_waits_for_a_silent_source(restarts: bool) -> None:
+    """A pending alert is held while a source is silent, and `for` goes on afterwards."""
+    rules = book(**{"for": 60})
+    judge = JudgeAtOnce(rules, lag_limit_s=30)
+    for end in (NOON, NOON + 30_000):
+        judge.closed(closed(KpiValue(1, n=1), end=end))
+    judge.closed(silence(NOON + 40_000))
+    judge.closed(silence(NOON + 50_000))
+    if restarts:
+        judge = restarted(judge, rules)
+    (alert,) = judge.alerts()
+    assert alert.state is AlertState.PENDING
+    assert alert.held == Held(sources=("clicks",), since_ms=NOON + 25_000)
+    for end in (NOON + 600_000, NOON + 620_000):
+        judge.closed(closed(KpiValue(1, n=1), end=end))
+        (alert,) = judge.alerts()
+        assert (alert.state, alert.held) == (AlertState.PENDING, None)
+    judge.closed(closed(KpiValue(1, n=1), end=NOON + 630_000))
+    (alert,) = judge.alerts()
+    assert (alert.state, alert.active_since_ms) == (AlertState.FIRING, NOON)
+
+
+def test_pending_ends_after_a_silence() -> None:
+    """A held alert whose rule holds once the source speaks ends without having fired."""
+    judge = JudgeAtOnce(book(**{"for": 60}), lag_limit_s=30)
+    judge.closed(closed(KpiValue(1, n=1), end=NOON))
+    judge.closed(silence(NOON + 40_000))
+    judge.take_changes()
+    judge.closed(closed(KpiValue(99, n=99), end=NOON + 300_000))
+    (change,) = judge.take_changes()
+    assert (change.state, change.ended) == (AlertState.RESOLVED, "not_long_enough")
+    assert (change.held, change.fired_at_ms) == (None, None)
+
+
+def test_firing_is_held() -> None:
+    """A firing alert is marked while its source is silent; each change is told once."""
+    judge = JudgeAtOnce(book(), lag_limit_s=30)
+    judge.closed(closed(KpiValue(1, n=1), end=NOON))
+    judge.take_changes()
+    told: list[Alert] = []
+    for end in (NOON + 40_000, NOON + 50_000):
+        judge.closed(silence(end))
+        told += judge.take_changes()
+    judge.closed(silence(NOON + 60_000, until_ms=NOON + 55_000))
+    judge.closed(closed(KpiValue(2, n=2), end=NOON + 120_000))
+    told += judge.take_changes()
+    assert {change.state for change in told} == {AlertState.FIRING}
+    held = Held(sources=("clicks",), since_ms=NOON + 25_000)
+    ended = held.model_copy(update={"until_ms": NOON + 55_000})
+    assert [change.held for change in told] == [held, ended, None]
+    assert [change.value for change in told] == [1.0, 1.0, 2.0]
+    texts = [payload(one, now_ms=NOON, links=Links())["annotations"].get("held") for one in told]
+    assert texts == [
+        "clicks silent since 2023-11-14T12:00:25.000+00:00 (event time); not judged meanwhile",
+        "clicks silent from 2023-11-14T12:00:25.000+00:00 to 2023-11-14T12:00:55.000+00:00"
+        " (event time); not judged meanwhile",
+        None,
+    ]
+    # Alertmanager is told at once that it is held, and that it is not any more.
+    sent = [(0.0, told[-1]), (1.0, told[0]), (2.0, told[0]), (3.0, told[-1])]
+    assert due_states(sent) == ["firing", "firing", "-", "firing"]
+
+
+def test_firing_is_held_after_a_restart() -> None:
+    """A worker that starts while a source is silent has the alert as it was: firing and held."""
+    judge = JudgeAtOnce(book(keep_firing_for=60), lag_limit_s=30)
+    judge.closed(closed(KpiValue(1, n=1), end=NOON))
+    judge.closed(closed(KpiValue(99, n=99), end=NOON + 30_000))
+    judge.closed(silence(NOON + 40_000))
+    again = restarted(judge, book(keep_firing_for=60))
+    assert again.alerts() == judge.alerts()
+    assert not again.take_changes()
+    for end, state in ((600_000, "firing"), (650_000, "firing"), (660_000, "resolved")):
+        again.closed(closed(KpiValue(99, n=99), end=NOON + end))
+        assert states(again) == {"r/all//": state}
+
+
+def test_no_alert_begins_in_a_silence() -> None:
+    """A rule without an alert is not judged in a window in which its source is silent."""
+    judge = JudgeAtOnce(book(), lag_limit_s=30)
+    judge.closed(silence(NOON + 40_000))
+    assert not judge.alerts()
+    judge.closed(closed(KpiValue(1, n=1), end=NOON + 120_000))
+    assert states(judge) == {"r/all//": "firing"}
+
+
+def test_silence_is_no_recovery() -> None:
+    """Time in which a source is silent does not count for `keep_firing_for`."""
+    judge = JudgeAtOnce(book(keep_firing_for=60), lag_limit_s=30)
+    judge.closed(closed(KpiValue(1, n=1), end=NOON))
+    judge.closed(closed(KpiValue(99, n=99), end=NOON + 30_000))
+    judge.closed(silence(NOON + 40_000))
+    for end, state in ((600_000, "firing"), (650_000, "firing"), (660_000, "resolved")):
+        judge.closed(closed(KpiValue(99, n=99), end=NOON + end))
+        assert states(judge) == {"r/all//": state}
+
+
+def test_time_held_back_does_not_count() -> None:
+    """While no window is judged, such as while data lag, `for` stands still."""
+    rules = book(**{"for": 60})
+    judge = JudgeAtOnce(rules, lag_limit_s=30)
+    for end in (NOON, NOON + 30_000):
+        judge.closed(closed(KpiValue(1, n=1), end=end))
+    judge.health(healthy(NOON + 31_000, lag_ms=60_000))
+    assert judge.held_back
+    judge = restarted(judge, rules)
+    for later in (600_000, 603_000, 606_000):
+        judge.health(healthy(NOON + later))
+    for end, state in ((600_000, "pending"), (620_000, "pending"), (630_000, "firing")):
+        judge.closed(closed(KpiValue(1, n=1), end=NOON + end))
+        assert states(judge)["r/all//"] == state
 
 
 def test_partly_observed_window_is_not_too_low() -> None:
@@ -514,7 +685,7 @@ def test_an_alert_says_that_late_data_changed_its_evidence() -> None:
     judge.closed(closed(KpiValue(99, n=99), end=NOON + 20_000))
     (shown,) = judge.alerts()
     assert (shown.value, shown.fired_value, shown.correction) == (99.0, 4.0, change.correction)
-    text = payload(shown, now_ms=NOON, page_url="x")["annotations"]["corrected"]
+    text = payload(shown, now_ms=NOON, links=Links())["annotations"]["corrected"]
     assert text == "late data changed the value it fired on from 4 to 12: the rule would have held"
 
 
@@ -579,7 +750,7 @@ def alert(state: AlertState, **changed: Any) -> Alert:
 
 
 def due_states(sequence: list[tuple[float, Alert]]) -> list[str]:
-    delivery = AlertmanagerDelivery("http://x", page_url=str, alerts=list, now_ms=lambda: 0)
+    delivery = AlertmanagerDelivery("http://x", links=Links, alerts=list, now_ms=lambda: 0)
     sent: list[str] = []
     for now_s, one in sequence:
         due = delivery.due([one], now_s=now_s)
@@ -606,7 +777,7 @@ def test_when_alerts_are_sent() -> None:
 
 def test_forgotten() -> None:
     """What was sent of an alert is known as long as the alert is in view, and no longer."""
-    delivery = AlertmanagerDelivery("http://x", page_url=str, alerts=list, now_ms=lambda: 0)
+    delivery = AlertmanagerDelivery("http://x", links=Links, alerts=list, now_ms=lambda: 0)
     firing = alert(AlertState.FIRING)
     delivery.record_sent([firing], now_s=0.0)
     delivery.forget(in_view=[firing])
@@ -632,12 +803,48 @@ def test_unsent_alert_is_not_sent_when_resolved() -> None:
 
 def test_payload_has_evidence_and_an_end() -> None:
     """The payload for Alertmanager has the evidence, and an end in case no more is sent."""
-    body = payload(alert(AlertState.FIRING), now_ms=NOON, page_url="http://page")
+    body = payload(alert(AlertState.FIRING), now_ms=NOON, links=Links(page="http://page"))
     assert body["labels"]["alertname"] == "r"
     assert body["labels"]["campaign"] == "c1"
     assert "channel" not in body["labels"]
     assert body["annotations"]["evidence"] == "clicks 1, limit 10, window 1m, n=1"
     assert body["startsAt"] < body["endsAt"]
+    assert body["generatorURL"] == "http://page/#alert=r%2Fcampaign%2Fc1%2F"
+
+
+def test_links() -> None:
+    """An alert links to its card, to the board with its choices, and to what is to be done."""
+    links = Links(page="https://kpi/", boards="https://grafana", runbooks="https://wiki/kpi")
+    one = alert(AlertState.FIRING, scope=Scope("campaign_channel", "6 & 8", "feed"))
+    body = payload(one, now_ms=NOON, links=links)
+    assert body["generatorURL"] == "https://kpi/#alert=r%2Fcampaign_channel%2F6%20%26%208%2Ffeed"
+    assert body["annotations"]["board_url"] == (
+        "https://grafana/d/kpi-live?var-window=1m&var-campaign=6+%26+8&var-channel=feed"
+    )
+    assert "runbook_url" not in body["annotations"]
+    own = one.model_copy(update={"runbook": "https://wiki/checkout"})
+    assert links.runbook_of(own) == "https://wiki/checkout"
+    lagging = alert(AlertState.FIRING, rule="data-lagging", category="data_health", scope=ALL)
+    assert links.runbook_of(lagging) == "https://wiki/kpi#data-lagging"
+    assert (Links().page_of(one), Links().board_of(one), Links().runbook_of(lagging)) == (
+        "",
+        "",
+        "",
+    )
+
+
+@pytest.mark.parametrize("runbook", ["javascript:alert(1)", "wiki/x", "https://a b"])
+def test_runbook_is_a_link(runbook: str) -> None:
+    """A rule's runbook is a URL of the web, as the page makes a link of it."""
+    with pytest.raises(ValueError, match="runbook"):
+        book(runbook=runbook)
+
+
+def test_data_health_speaks_both_languages() -> None:
+    """Every rule about the data says in both languages what is wrong and what to do."""
+    for rule in HEALTH_RULES:
+        assert all((rule.summary_en, rule.summary_zh, rule.next_step, rule.next_step_zh))
+        assert not rule.next_step_zh.isascii()
 
 
 def test_sentence_of_an_alert() -> None:
@@ -650,7 +857,7 @@ def test_sentence_of_an_alert() -> None:
     (shown,) = judge.alerts()
     assert shown.meaning_en.startswith("fires when clicks over 1 min are below 10; ")
     assert (shown.summary_en, shown.summary_zh) == (shown.meaning_en, shown.meaning_zh)
-    assert payload(shown, now_ms=NOON, page_url="x")["annotations"]["rule"] == shown.meaning_en
+    assert payload(shown, now_ms=NOON, links=Links())["annotations"]["rule"] == shown.meaning_en
     assert b'"meaning_en"' not in judge.to_bytes()
     again = JudgeAtOnce(book(below=5), lag_limit_s=30)
     again.restore(judge.to_bytes())

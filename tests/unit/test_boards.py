@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -55,7 +56,7 @@ def test_boards_have_no_faults(name: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (_shared_variable_ids, "4 variables have the id"),
+        (_shared_variable_ids, "5 variables have the id"),
         (_without_version, "has no pluginVersion"),
         (_over_a_range, "is not instant"),
         (_zero_for_no_answer, "has `or vector(0)`"),
@@ -68,6 +69,21 @@ def test_faults_are_told(spoil: Callable[[dict[str, Any]], None], said: str) -> 
     board = deepcopy(BOARDS["live"])
     spoil(board)
     assert any(said in fault for fault in faults(board))
+
+
+@pytest.mark.parametrize("name", sorted(BOARDS))
+def test_currency_is_a_variable(name: str) -> None:
+    """No query, unit or title has a currency in it: the boards take that of the monitor."""
+    board = BOARDS[name]
+    (variable,) = [one for one in board["templating"]["list"] if one["name"] == "currency"]
+    assert "kpi_monitor_currency_info" in variable["query"]["query"]
+    panels = [panel for panel in panels_of(board) if panel["type"] != "row"]
+    for panel in panels:
+        assert "CNY" not in json.dumps(panel | {"description": ""}), panel["title"]
+    exprs = [target["expr"] for panel in panels for target in panel["targets"]]
+    money = [expr for expr in exprs if re.search(r"kpi_\w+_money", expr)]
+    assert money
+    assert all('currency="$currency"' in expr for expr in money)
 
 
 def test_first_row() -> None:

@@ -35,7 +35,7 @@ from streams.engine.steps import Steps, at_once
 from streams.kpis.calculation import confidence_intervals
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.coverage.gaps import Gap
-from streams.kpis.view import Comparison, Evaluation
+from streams.kpis.view import Comparison, Evaluation, Silence
 from streams.kpis.windows.comparisons import KINDS, comparisons_in_turn, shown
 from tests.factories.times import NEW_YORK, ms
 from tests.factories.times import UTC_DAY as UTC
@@ -301,7 +301,7 @@ class Windows:
 
 def test_one_comparison_a_tick() -> None:
     """One comparison is computed in a tick, for the newest quarter of an hour."""
-    windows, closer = Windows(), SimpleNamespace(latest={}, small=frozenset())
+    windows, closer = Windows(), SimpleNamespace(shown={}, small=frozenset())
     turns = comparisons_in_turn(windows, day=UTC, closer=closer)  # type: ignore[arg-type]
     for number in range(3):
         at_once(turns.compute_next(NOON + 10))
@@ -314,14 +314,14 @@ def test_one_comparison_a_tick() -> None:
         at_once(turns.compute_next(NOON + 10))
     # What is evaluated already is not evaluated again, and quarters in between are left out.
     later = NOON + 3 * QUARTER_MS
-    closer.latest["1h"] = Evaluation("1h", later - HOUR_MS, later, {ALL: {}})
+    closer.shown["1h"] = Evaluation("1h", later - HOUR_MS, later, {ALL: {}})
     windows.asked.clear()
     for _ in range(8):
         at_once(turns.compute_next(later))
     made = shown(turns.latest, later)
     assert len(made) == 8
     assert {one.now.end_ms for one in made.values()} == {later}
-    assert made["1h", "previous"].now is closer.latest["1h"]
+    assert made["1h", "previous"].now is closer.shown["1h"]
     assert {end for _, end in windows.asked if end > NOON} == {later}
     assert len(windows.asked) == 4 + 8
 
@@ -389,7 +389,7 @@ def test_no_significance_of_incomplete_values() -> None:
     """The significance of a difference between incomplete values is absent."""
     whole = compared("orders", count(200), count(100))
     lacking = compared("orders", count(200), count(100), complete=False)
-    silent = compared("orders", count(200), count(100), unsure=frozenset({"orders"}))
-    others = compared("orders", count(200), count(100), unsure=frozenset({"clicks"}))
+    silent = compared("orders", count(200), count(100), unsure={"orders": Silence(0, None)})
+    others = compared("orders", count(200), count(100), unsure={"clicks": Silence(0, None)})
     told = [change and change.significant for change in (whole, lacking, silent, others)]
     assert told == [True, None, None, True]

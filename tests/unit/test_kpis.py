@@ -13,7 +13,8 @@ from models.aggregates.ingest_report import Report
 from models.alerts import Alert, RuleBook
 from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
-from models.scope import ALL, Scope
+from models.kpi.user_catalogue import Largest
+from models.scope import ALL, Scope, others_of
 from models.window import DAY_MS, MINUTE_MS
 from streams.engine.contracts import Position
 from streams.kpis.calculation.confidence_intervals import wilson
@@ -424,7 +425,7 @@ def test_regions_and_segments_are_scopes() -> None:
 def test_campaigns_beyond_the_largest_are_together_other() -> None:
     campaigns = [Campaign(id=f"k{number}") for number in range(5)]
     path = Path(campaigns=campaigns)
-    path.kpis = kpi_job(top_campaigns=2)
+    path.kpis = kpi_job(largest=Largest(campaign=2))
     path.feed(
         [
             event(
@@ -439,7 +440,8 @@ def test_campaigns_beyond_the_largest_are_together_other() -> None:
     view = path.kpis.view
     assert view is not None
     latest = view.latest["day"]
-    assert latest.small == {"k0", "k1", "k2"}
-    assert latest.other["clicks"].value == 1 + 2 + 3
-    assert latest.other["unique_visitors"].value == 1
+    assert {one.campaign for one in latest.small if one.kind == "campaign"} == {"k0", "k1", "k2"}
+    other = latest.other[others_of("campaign")]
+    assert other["clicks"].value == 1 + 2 + 3
+    assert other["unique_visitors"].value == 1
     assert latest.values[Scope("campaign", "k0")]["clicks"].value == 1

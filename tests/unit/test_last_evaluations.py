@@ -18,6 +18,7 @@ from models.aggregates.ingest_report import FacetCell, PanesWire, Report, Source
 from models.campaigns.campaign import Campaign
 from models.events import SOURCE_KINDS
 from models.kpi.measures import SUM_INDEX, WIDTH, Measured
+from models.kpi.user_catalogue import Largest
 from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, QUARTER_MS, SO_FAR, WINDOWS, Window
 from streams.engine.steps import Steps, at_once
@@ -41,6 +42,7 @@ from tests.support.offline import (
     saved_from,
 )
 
+LARGEST = Largest(campaign=2, channel=1, campaign_channel=2)
 CAMPAIGNS = [f"c{number}" for number in range(1, 5)]
 STEPS_MS = [0, 10_000, 50_000, 4 * MINUTE_MS, QUARTER_MS, HOUR_MS, 5 * HOUR_MS, DAY_MS, 6 * DAY_MS]
 
@@ -209,7 +211,7 @@ def test_taken_back(seed: int, steps: int) -> None:
     reporting = Reporting(rnd)
     campaigns = CampaignIndex(Campaign(id=f"c{number}") for number in range(1, 6))
     job_of = partial(
-        kpi_job, zone="Europe/Berlin", campaigns=campaigns, top_campaigns=2, made=KpiJob
+        kpi_job, zone="Europe/Berlin", campaigns=campaigns, largest=LARGEST, made=KpiJob
     )
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(last_evaluations, "FEW_SCOPES", 0)

@@ -7,6 +7,7 @@ from importlib import resources
 from typing import get_args
 
 from models.alerts import AlertState, Category, Severity
+from models.events import SOURCE_KINDS
 from models.names import DIMENSIONS
 from models.window import SHOWN_WINDOWS, Reference
 from streams.analysis.funnel import STEPS
@@ -49,6 +50,7 @@ def test_named() -> None:
         "o_": STEPS,
         "s_": IndicatorState,
         "u_": ("campaign", *DIMENSIONS, "metric"),
+        "src_": SOURCE_KINDS,
     }
     assert {prefix + name for prefix, names in named.items() for name in names} <= texts(
         "en"

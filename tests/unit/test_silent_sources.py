@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+
+import pytest
+
+from models.alerts import RuleBook
 from models.kpi.catalogue import CATALOGUE
 from streams.engine.contracts import Position
+from streams.export.page.snapshot import live as live_picture
+from tests.factories.views import metrics, queries, worker
 from tests.support.offline import NOON, Path, event, kind_of, record
 
 STEP_MS = 500
@@ -65,5 +73,50 @@ def test_affected_values_name_their_source() -> None:
     assert len(path.state.silences) == before + 2
     assert path.kpis.view is not None
     evaluation = path.kpis.view.latest["1m"]
-    assert evaluation.unsure == {"orders"}
+    assert evaluation.unsure.keys() == {"orders"}
+    silent = evaluation.unsure["orders"]
+    assert silent.since_ms == pytest.approx(NOON + 60_000, abs=10_000)
+    assert silent.until_ms == pytest.approx(NOON + 90_000, abs=15_000)
     assert evaluation.complete
+
+
+def test_alerts_wait_for_a_silent_source() -> None:
+    """Alerts about KPIs of a silent source are held on the page and in their topic, others not."""
+    common = {"kind": "threshold", "window": "1m", "below": 10_000}
+    rules = RuleBook.model_validate(
+        {
+            "rules": [
+                common | {"name": "few-orders", "kpi": "orders"},
+                common | {"name": "fewer-orders", "kpi": "orders", "for": 3_600},
+                common | {"name": "few-clicks", "kpi": "clicks"},
+            ]
+        }
+    )
+    path = Path(rules=rules)
+    live(path, from_ms=NOON, seconds=90, orders=True)
+    live(path, from_ms=NOON + 90_000, seconds=40, orders=False)
+    picture = live_picture(worker(path.kpis.view), queries())
+    shown = {alert["rule"]: alert for alert in picture["alerts"] if alert["category"] == "kpi"}
+    assert {rule: alert["state"] for rule, alert in shown.items()} == {
+        "few-orders": "firing",
+        "fewer-orders": "pending",
+        "few-clicks": "firing",
+    }
+    assert shown["few-clicks"]["held"] is None
+    for rule in ("few-orders", "fewer-orders"):
+        held = shown[rule]["held"]
+        assert (held["sources"], held["until"]) == (["orders"], None)
+        assert held["since"] == pytest.approx(NOON + 90_000, abs=10_000)
+    text = metrics(worker(path.kpis.view), queries())
+    since = re.findall(
+        r'^kpi_monitor_alert_held_since_timestamp_seconds{.*rule="few-orders".*source="orders".*}'
+        " (.*)$",
+        text,
+        re.M,
+    )
+    assert [float(one) * 1000 for one in since] == [held["since"]]
+    told = [json.loads(one.value) for one in path.outputs if one.topic == "alerts" and one.value]
+    assert {one["rule"] for one in told if one["held"]} == {"few-orders", "fewer-orders"}
+    live(path, from_ms=NOON + 130_000, seconds=90, orders=True)
+    assert path.kpis.view is not None
+    assert all(alert.held is None for alert in path.kpis.view.alerts)

@@ -302,7 +302,7 @@ def test_quiet_sources_are_saved() -> None:
     silences.restore([], [], [("clicks", 0, NOON)])
     again = SilentSources(kinds, silent_after_ms=20_000)
     again.restore([], [], silences.quiet_since)
-    assert again.unsure(NOON, NOON + MINUTE_MS) == {"clicks"}
+    assert again.unsure(NOON, NOON + MINUTE_MS).keys() == {"clicks"}
     state = saved_states.nothing()
     state.quiet_since = silences.quiet_since
     job = opened(Saved(offset=0, state=saved_states.encode(state), segments={}))

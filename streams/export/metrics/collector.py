@@ -9,6 +9,7 @@ catalogue.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import accumulate
@@ -20,23 +21,22 @@ from models.alerts import AlertState
 from models.dead_letters import Reason
 from models.kpi.definition import Catalogue, Kpi, KpiValue, Unit
 from models.kpi.formula import Formula, Growth, Newest, Quantile, Quotient, Spread
-from models.scope import BUCKETS, OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
+from models.scope import BUCKETS, PARTS, SCOPE_KINDS, Scope, ScopeKind
+from models.window import SO_FAR
+from streams.export.importance import by_importance
 from streams.export.metrics.comparisons import SPECS as COMPARISON_SPECS
-from streams.export.metrics.comparisons import (
-    DifferenceRow,
-    difference_metrics,
-    difference_rows,
-)
+from streams.export.metrics.comparisons import difference_samples
 from streams.export.metrics.effects import SPECS as EFFECT_SPECS
-from streams.export.metrics.effects import effect_metrics
-from streams.export.metrics.families import Sample, Spec, family
+from streams.export.metrics.effects import effect_samples
+from streams.export.metrics.families import Sample, ScopeSamples, Spec, families, family
+from streams.export.metrics.peers import OUTLIERS, outlier_counts, peer_samples
 from streams.export.metrics.peers import SPECS as PEER_SPECS
-from streams.export.metrics.peers import peer_metrics
 from streams.export.metrics.scorecards import SPECS as SCORECARD_SPECS
-from streams.export.metrics.scorecards import funnel_metrics, scorecard_metrics
+from streams.export.metrics.scorecards import funnel_samples, scorecard_samples
 from streams.export.report_queries import ReportQueries, Series
 from streams.export.worker_view import WorkerView
-from streams.kpis.view import Evaluation, KpiView
+from streams.kpis.calculation.kpi_calculator import KpiValues
+from streams.kpis.view import Effect, Evaluation, KpiView
 
 _LABELS = ("scope", *PARTS, "window")
 
@@ -132,9 +132,19 @@ ALERT = Spec(
     "1 for an alert that is pending or firing; absent once it is resolved",
     ("rule", "severity", "category", "state", "scope", *PARTS),
 )
+ALERT_HELD = Spec(
+    "kpi_monitor_alert_held_since_timestamp_seconds",
+    "Time since when a source is silent, in seconds since the Unix epoch (event time), for an alert"
+    " that is not judged because of it; absent for alerts that are judged",
+    ("rule", "severity", "category", "state", "scope", *PARTS, "source"),
+)
 SERIES = Spec(
     "kpi_monitor_series_exported",
-    "Number of KPI series in this scrape, comparisons included",
+    "Number of series of KPIs, scorecards, funnels, effects, outliers and comparisons in this"
+    " scrape",
+)
+CURRENCY = Spec(
+    "kpi_monitor_currency_info", "1 for the reporting currency (KPI_CURRENCY)", ("currency",)
 )
 MIN_N = Spec(
     "kpi_min_n",
@@ -143,12 +153,21 @@ MIN_N = Spec(
 )
 LEFT_OUT = Spec(
     "kpi_monitor_series_left_out",
-    "Number of KPI series that exceed KPI_LARGEST_SERIES_COUNT and are not in this scrape",
+    "Number of series of KPIs, scorecards, funnels, effects and outliers that exceed"
+    " KPI_LARGEST_SERIES_COUNT and are not in this scrape, by kind of scope",
+    ("scope",),
+)
+IN_OTHER = Spec(
+    "kpi_monitor_scopes_in_other",
+    "Number of scopes of a kind that have no series of their own, as others are larger (largest in"
+    " the file of KPIs); of the window in which they are most",
+    ("scope",),
 )
 COMPARISONS_LEFT_OUT = Spec(
     "kpi_monitor_comparison_series_left_out",
     "Number of series of comparisons that exceed KPI_LARGEST_SERIES_COUNT and are not in this"
-    " scrape; they are left out before KPIs are",
+    " scrape, by kind of scope; they are left out before all others",
+    ("scope",),
 )
 OVERLAPPING = Spec(
     "kpi_monitor_overlapping_reports",
@@ -277,6 +296,12 @@ DELIVERY_FAILURES = Spec(
     counter=True,
 )
 
+_BESIDE = (
+    *COMPARISON_SPECS,
+    *SCORECARD_SPECS,
+    *EFFECT_SPECS,
+    *(spec for spec in PEER_SPECS if spec is not OUTLIERS),
+)
 SPECS = (
     *(value for value in list(globals().values()) if isinstance(value, Spec)),
     *SCORECARD_SPECS,
@@ -305,22 +330,27 @@ class KpiMetrics:
         self._catalogue = exports.catalogue
 
     def chosen(self, kpis: KpiView) -> Chosen:
-        """Select the series of a view that fit the limit, the most important first.
+        """Select the series of a view that fit the limit, the most important scopes first.
 
-        Comparisons get what the KPIs leave of the limit, and nothing if KPI series are left out.
+        First come the KPIs of what is summed up as others, then all series of one scope after the
+        other. Comparisons get what these leave of the limit, and nothing if any are left out.
         """
         evaluations = [*kpis.latest.values(), *kpis.stages]
-        scopes = _by_importance(evaluations)
-        rows = [self._exported(row) for row in self._rows(evaluations, scopes)]
-        differences = list(difference_rows(self._exports.differences(kpis), scopes=scopes))
+        scopes = by_importance(evaluations, lambda one, scope: scope not in one.small)
+        rows = [*self._of_others(evaluations), *self._of_scopes(kpis, evaluations, scopes)]
+        differences = list(difference_samples(self._exports.differences(kpis), scopes=scopes))
         limit = self._exports.largest_series_count
-        shown = _fitting([self._series_count(row) for row in rows], limit=limit)
+        shown = _fitting([(row.scope, self._series_count(row)) for row in rows], limit=limit)
         rest = 0 if shown.left_out else limit - shown.series
-        compared = _fitting([row.series_count for row in differences], limit=rest)
+        compared = _fitting([(row.scope, len(row.samples)) for row in differences], limit=rest)
         by_evaluation: dict[int, list[_Row]] = {id(one): [] for one in evaluations}
+        beside = differences[: compared.rows]
         for row in rows[: shown.rows]:
-            by_evaluation[id(row.evaluation)].append(row)
-        return Chosen(by_evaluation, differences[: compared.rows], shown, compared, object())
+            if isinstance(row, _Row):
+                by_evaluation[id(row.evaluation)].append(row)
+            else:
+                beside.append(row)
+        return Chosen(by_evaluation, beside, shown, compared, object())
 
     def day_of(self, kpis: KpiView) -> date:
         """Return the business day of the newest windows."""
@@ -337,17 +367,19 @@ class KpiMetrics:
         They are comparisons, scorecards, funnels, effects of changes, outliers, completeness, and
         the numbers of series that are exported and left out.
         """
-        yield from difference_metrics(chosen.differences)
-        yield from scorecard_metrics(self._exports.scores(kpis))
-        yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
-        yield from effect_metrics(kpis.effects)
-        yield from peer_metrics(self._exports.outliers(kpis))
+        yield from families(_BESIDE, chosen.beside)
+        yield outlier_counts(self._exports.outliers(kpis))
         yield from _completeness_metrics(kpis, self._catalogue)
         yield family(CAMPAIGN_INFO, self._campaign_info(kpis, chosen))
+        yield family(CURRENCY, [((self._exports.currency,), 1.0)])
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
         yield family(SERIES, [((), chosen.shown.series + chosen.compared.series)])
-        yield family(LEFT_OUT, [((), chosen.shown.left_out)])
-        yield family(COMPARISONS_LEFT_OUT, [((), chosen.compared.left_out)])
+        for spec, part in ((LEFT_OUT, chosen.shown), (COMPARISONS_LEFT_OUT, chosen.compared)):
+            yield family(spec, [((kind,), part.left_out_of[kind]) for kind in SCOPE_KINDS])
+        small = [Counter(scope.kind for scope in one.small) for one in kpis.latest.values()]
+        kinds = [kind for kind in SCOPE_KINDS if kind != "all"]
+        most = {kind: max((counts[kind] for counts in small), default=0) for kind in kinds}
+        yield family(IN_OTHER, [((kind,), count) for kind, count in most.items()])
 
     def _campaign_info(self, kpis: KpiView, chosen: Chosen) -> list[Sample]:
         """Return the names and phases of the campaigns with series of their own."""
@@ -359,33 +391,53 @@ class KpiMetrics:
             for one in sorted(campaigns)
         ]
 
-    def _exported(self, row: _Row) -> _Row:
-        """Return the row with only the KPIs that are exported."""
-        values = row.values
-        return row._replace(values={name: values[name] for name in row.series if name in values})
-
-    def _rows(self, evaluations: Sequence[Evaluation], scopes: Iterable[Scope]) -> Iterator[_Row]:
-        """Yield the rows in the order in which they are exported.
-
-        First come the small campaigns, summed up as one scope, then all other scopes in the given
-        order.
-        """
-        series = self._exports.series
+    def _of_others(self, evaluations: Iterable[Evaluation]) -> Iterator[_Row]:
+        """Yield the rows of the small scopes, which are summed up as one for each kind."""
         for evaluation in evaluations:
-            if evaluation.other:
-                scope = Scope("campaign", OTHER_CAMPAIGNS)
-                exported = series("campaign", evaluation.window)
-                yield _Row(evaluation, scope, evaluation.other, exported)
+            for scope, values in evaluation.other.items():
+                yield from self._row(evaluation, scope, values)
+
+    def _of_scopes(
+        self, kpis: KpiView, evaluations: Sequence[Evaluation], scopes: Sequence[Scope]
+    ) -> Iterator[_Row | ScopeSamples]:
+        """Yield everything about each scope in the given order, then about scopes without KPIs."""
+        exports = self._exports
+        beside: defaultdict[Scope, list[ScopeSamples]] = defaultdict(list)
+        for one in (
+            *scorecard_samples(exports.scores(kpis)),
+            *funnel_samples(exports.funnels(kpis)),
+            *effect_samples(self._effects(kpis)),
+            *peer_samples(exports.outliers(kpis)),
+        ):
+            beside[one.scope].append(one)
         for scope in scopes:
             for evaluation in evaluations:
                 values = evaluation.values.get(scope)
-                if values is None or scope.campaign in evaluation.small:
-                    continue
-                if exported := series(scope.kind, evaluation.window):
-                    yield _Row(evaluation, scope, values, exported)
+                if values is not None and scope not in evaluation.small:
+                    yield from self._row(evaluation, scope, values)
+            yield from beside.pop(scope, ())
+        for rest in beside.values():
+            yield from rest
 
-    def _series_count(self, row: _Row) -> int:
+    def _effects(self, kpis: KpiView) -> Iterator[Effect]:
+        """Yield the effects of changes of campaigns that are exported on their own."""
+        all_time = kpis.latest.get(SO_FAR)
+        small = frozenset() if all_time is None else all_time.small
+        for effect in kpis.effects:
+            if Scope("campaign", effect.change.campaign) not in small:
+                yield effect
+
+    def _row(self, evaluation: Evaluation, scope: Scope, values: KpiValues) -> Iterator[_Row]:
+        """Yield the row of a scope in a window, if any of its KPIs is exported."""
+        series = self._exports.series(scope.kind, evaluation.window)
+        exported = {name: values[name] for name in series if name in values}
+        if exported:
+            yield _Row(evaluation, scope, exported, series)
+
+    def _series_count(self, row: _Row | ScopeSamples) -> int:
         """Return the number of series of a row: each KPI's value, and n and bounds if exported."""
+        if isinstance(row, ScopeSamples):
+            return len(row.samples)
         return sum(
             1 + self._with_n(name, row) + 2 * _with_bounds(name, value, row)
             for name, value in row.values.items()
@@ -436,27 +488,35 @@ class _Fitting(NamedTuple):
     """The part of a list of rows that fits a limit of series.
 
     ``rows`` is the number of rows from the first that fit, ``series`` the number of their series,
-    ``left_out`` the number of series of all other rows.
+    ``left_out_of`` the number of series of all other rows, by kind of scope.
     """
 
     rows: int
     series: int
-    left_out: int
+    left_out_of: Counter[ScopeKind]
+
+    @property
+    def left_out(self) -> int:
+        """Number of series of all rows that do not fit."""
+        return self.left_out_of.total()
 
 
-def _fitting(counts: Sequence[int], *, limit: int) -> _Fitting:
+def _fitting(counts: Sequence[tuple[Scope, int]], *, limit: int) -> _Fitting:
     """Return how many rows fit a limit of series, from the first.
 
     Example: rows of 5, 3 and 4 series and a limit of 9: the first 2 rows fit, with 8 series;
     4 series are left out.
 
     Args:
-        counts: the number of series of each row, the most important row first.
+        counts: the scope and the number of series of each row, the most important row first.
         limit: the largest number of series.
     """
-    so_far = [0, *accumulate(counts)]
+    so_far = [0, *accumulate(count for _, count in counts)]
     rows = bisect_right(so_far, limit) - 1
-    return _Fitting(rows, so_far[rows], so_far[-1] - so_far[rows])
+    left_out: Counter[ScopeKind] = Counter()
+    for scope, count in counts[rows:]:
+        left_out[scope.kind] += count
+    return _Fitting(rows, so_far[rows], left_out)
 
 
 class Chosen(NamedTuple):
@@ -464,14 +524,14 @@ class Chosen(NamedTuple):
 
     Args:
         rows: of each evaluation, by its `id`.
-        differences: from reference periods.
-        shown: how much of the KPI rows fits the limit.
-        compared: how much of the differences fits the rest of the limit.
+        beside: scorecards, funnels, effects, outliers and comparisons.
+        shown: how much fits the limit, without comparisons.
+        compared: how much of the comparisons fits the rest of the limit.
         mark: a new object for each choice, by which a cache notices another choice.
     """
 
     rows: Mapping[int, Sequence[_Row]]
-    differences: Sequence[DifferenceRow]
+    beside: Sequence[ScopeSamples]
     shown: _Fitting
     compared: _Fitting
     mark: object
@@ -523,22 +583,6 @@ def _help_of(kpi: Kpi) -> str:
 
 def _with_bounds(name: str, value: KpiValue, row: _Row) -> bool:
     return "bounds" in row.series[name] and value.low is not None and value.high is not None
-
-
-def _by_importance(evaluations: Iterable[Evaluation]) -> list[Scope]:
-    """Return the scopes, the most important first, so that a limit cuts small campaigns first.
-
-    Scopes are sorted by the rank of their kind, then by clicks + orders in the window in which
-    they have most of them.
-    """
-    volume: dict[Scope, int | float] = {}
-    for evaluation in evaluations:
-        for scope, values in evaluation.values.items():
-            clicks, orders = values.get("clicks"), values.get("orders")
-            weight = (clicks.value if clicks else 0) + (orders.value if orders else 0)
-            volume[scope] = max(volume.get(scope, 0), weight)
-    rank = {kind: place for place, kind in enumerate(SCOPE_KINDS)}
-    return sorted(volume, key=lambda scope: (rank[scope.kind], -volume[scope], scope))
 
 
 def _worker_metrics(view: WorkerView) -> Iterator[Metric]:
@@ -627,18 +671,18 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     yield family(COSTS, [((), kpis.costs.kept)])
     yield family(COSTS_RESTATED, [((), kpis.costs.restated)])
     yield family(COSTS_EXPIRED, by_topic("costs_expired"))
+    open_alerts = [
+        ((*(one.rule, one.severity, one.category, one.state.value), *one.scope), one.held)
+        for one in kpis.alerts
+        if one.state is not AlertState.RESOLVED
+    ]
+    yield family(ALERT, [(labels, 1.0) for labels, _ in open_alerts])
     yield family(
-        ALERT,
+        ALERT_HELD,
         [
-            (
-                (
-                    *(alert.rule, alert.severity, alert.category, alert.state.value),
-                    *alert.scope,
-                ),
-                1.0,
-            )
-            for alert in kpis.alerts
-            if alert.state is not AlertState.RESOLVED
+            ((*labels, ", ".join(held.sources)), held.since_ms / 1000)
+            for labels, held in open_alerts
+            if held is not None
         ],
     )
 

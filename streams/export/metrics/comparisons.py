@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
 
-from prometheus_client.core import Metric
-
-from models.kpi.definition import Kpi
 from models.scope import PARTS, Scope
-from models.window import Reference, ShownWindow
-from streams.analysis.differences import Difference
-from streams.export.metrics.families import Sample, Spec, family
+from streams.export.metrics.families import Sample, ScopeSamples, Spec
 from streams.export.report_queries import Compared, Differences
 
 _LABELS = ("kpi", "scope", *PARTS, "window", "reference")
@@ -38,43 +32,22 @@ SIGNIFICANT = Spec(
 SPECS = tuple(value for value in list(globals().values()) if isinstance(value, Spec))
 
 
-class DifferenceRow(NamedTuple):
-    """The differences of one scope in one window from one reference period."""
-
-    window: ShownWindow
-    reference: Reference
-    scope: Scope
-    differences: Sequence[tuple[Kpi, Difference]]
-
-    @property
-    def series_count(self) -> int:
-        """Number of series of the row: for each KPI one to three."""
-        return sum(
-            1 + (one.ratio is not None) + (one.significant is not None)
-            for _, one in self.differences
-        )
-
-
-def difference_rows(
+def difference_samples(
     compared: Mapping[Compared, Differences], *, scopes: Iterable[Scope]
-) -> Iterator[DifferenceRow]:
-    """Yield a row for each scope, window and reference period, in the order of the scopes."""
+) -> Iterator[ScopeSamples]:
+    """Yield the samples of each scope, window and reference period, in the order of the scopes.
+
+    Money is in whole units of the reporting currency.
+    """
     for scope in scopes:
         for (window, reference), by_scope in compared.items():
-            if scope in by_scope:
-                yield DifferenceRow(window, reference, scope, by_scope[scope])
-
-
-def difference_metrics(rows: Iterable[DifferenceRow]) -> Iterator[Metric]:
-    """Yield the metrics of comparisons; money is in whole units of the reporting currency."""
-    samples: dict[Spec, list[Sample]] = {spec: [] for spec in SPECS}
-    for row in rows:
-        for kpi, one in row.differences:
-            labels = (kpi.name, *row.scope, row.window, row.reference)
-            samples[REFERENCE].append((labels, one.then.value))
-            if one.ratio is not None:
-                samples[CHANGE].append((labels, one.ratio))
-            if one.significant is not None:
-                samples[SIGNIFICANT].append((labels, float(one.significant)))
-    for spec, found in samples.items():
-        yield family(spec, found)
+            samples: list[tuple[Spec, Sample]] = []
+            for kpi, one in by_scope.get(scope, ()):
+                labels = (kpi.name, *scope, window, reference)
+                samples.append((REFERENCE, (labels, one.then.value)))
+                if one.ratio is not None:
+                    samples.append((CHANGE, (labels, one.ratio)))
+                if one.significant is not None:
+                    samples.append((SIGNIFICANT, (labels, float(one.significant))))
+            if samples:
+                yield ScopeSamples(scope, samples)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from prometheus_client.core import Metric
-
-from streams.export.metrics.families import Spec, family
+from models.scope import Scope
+from streams.export.metrics.families import ScopeSamples, Spec
 from streams.kpis.view import Effect
 
 EFFECT = Spec(
@@ -20,22 +19,23 @@ EFFECT = Spec(
 SPECS = (EFFECT,)
 
 
-def effect_metrics(effects: Iterable[Effect]) -> Iterator[Metric]:
-    """Yield the metric of effects; the label ``change`` is the moment as RFC 3339 text in UTC.
+def effect_samples(effects: Iterable[Effect]) -> Iterator[ScopeSamples]:
+    """Yield the samples of each effect; the label ``change`` is its moment, RFC 3339 in UTC.
 
     Changes of the same campaign, thing and quarter of an hour have the same labels and values:
     they are exported once.
     """
-    samples = {
-        (
-            effect.change.campaign,
-            datetime.fromtimestamp(effect.moment_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ"),
-            effect.change.what,
-            name,
-            period,
-        ): value.value
-        for effect in effects
-        for period, values in (("before", effect.before), ("after", effect.after))
-        for name, value in values.items()
-    }
-    yield family(EFFECT, samples.items())
+    known: set[tuple[str, ...]] = set()
+    for effect in effects:
+        moment = datetime.fromtimestamp(effect.moment_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
+        what = effect.change.campaign, moment, effect.change.what
+        if what not in known:
+            known.add(what)
+            yield ScopeSamples(
+                Scope("campaign", effect.change.campaign),
+                [
+                    (EFFECT, ((*what, name, period), value.value))
+                    for period, values in (("before", effect.before), ("after", effect.after))
+                    for name, value in values.items()
+                ],
+            )

@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from models.scope import PARTS
 from models.window import WindowName
 from streams.analysis.peer_outliers import Z_LIMIT, Peer
-from streams.export.metrics.families import Spec, family
+from streams.export.metrics.families import ScopeSamples, Spec, family
 from streams.export.report_queries import OUTLIERS_SHOWN
 
 Z = Spec(
@@ -27,18 +27,18 @@ OUTLIERS = Spec(
 SPECS = (Z, OUTLIERS)
 
 
-def peer_metrics(outliers: Mapping[WindowName, Sequence[Peer]]) -> Iterator[Metric]:
-    """Yield the metrics of outliers; a window that was not judged has no samples.
+def peer_samples(outliers: Mapping[WindowName, Sequence[Peer]]) -> Iterator[ScopeSamples]:
+    """Yield the sample of each outlier that is exported.
 
     Args:
         outliers: of each window that was judged, the largest scores first.
     """
-    yield family(
-        Z,
-        [
-            ((peer.kpi, *peer.scope, window), peer.z)
-            for window, found in outliers.items()
-            for peer in found[:OUTLIERS_SHOWN]
-        ],
-    )
-    yield family(OUTLIERS, [((window,), len(found)) for window, found in outliers.items()])
+    for window, found in outliers.items():
+        for peer in found[:OUTLIERS_SHOWN]:
+            labels = (peer.kpi, *peer.scope, window)
+            yield ScopeSamples(peer.scope, [(Z, (labels, peer.z))])
+
+
+def outlier_counts(outliers: Mapping[WindowName, Sequence[Peer]]) -> Metric:
+    """Return the metric of all outliers; a window that was not judged has no sample."""
+    return family(OUTLIERS, [((window,), len(found)) for window, found in outliers.items()])

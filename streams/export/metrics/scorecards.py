@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from prometheus_client.core import Metric
-
-from models.scope import PARTS
+from models.scope import PARTS, Scope
 from streams.analysis.funnel import Step, worst
-from streams.analysis.scorecard_points import IndicatorState, Score
-from streams.export.metrics.families import Sample, Spec, family
+from streams.analysis.scorecard_points import IndicatorScore, IndicatorState, Score
+from streams.export.metrics.families import Sample, ScopeSamples, Spec
 
 _CARD = ("scorecard", "scope", *PARTS)
 _INDICATOR = (*_CARD, "dimension", "kpi")
@@ -78,44 +76,45 @@ WORST_STEP = Spec(
 SPECS = tuple(value for value in list(globals().values()) if isinstance(value, Spec))
 
 
-def scorecard_metrics(scores: Sequence[Score]) -> Iterator[Metric]:
-    """Yield the metrics of all cards; without data, points are absent and not 0."""
-    samples: dict[Spec, list[Sample]] = {spec: [] for spec in SPECS if _CARD[0] in spec.labels}
+def scorecard_samples(scores: Iterable[Score]) -> Iterator[ScopeSamples]:
+    """Yield the samples of each card; without data, points are absent and not 0."""
     for score in scores:
         card = (score.card, *score.scope)
+        samples: list[tuple[Spec, Sample]] = [(COVERAGE, (card, score.coverage))]
         if score.points is not None:
-            samples[POINTS].append((card, score.points))
-        samples[COVERAGE].append((card, score.coverage))
+            samples.append((POINTS, (card, score.points)))
         for dimension in score.dimensions:
             spoke = (*card, dimension.name)
             if dimension.points is not None:
-                samples[DIMENSION_POINTS].append((spoke, dimension.points))
-            samples[DIMENSION_COVERAGE].append((spoke, dimension.coverage))
-            samples[DIMENSION_WEIGHT].append((spoke, dimension.weight))
+                samples.append((DIMENSION_POINTS, (spoke, dimension.points)))
+            samples.append((DIMENSION_COVERAGE, (spoke, dimension.coverage)))
+            samples.append((DIMENSION_WEIGHT, (spoke, dimension.weight)))
             for indicator in dimension.indicators:
-                labels = (*spoke, indicator.kpi)
-                if indicator.points is not None:
-                    samples[INDICATOR_POINTS].append((labels, indicator.points))
-                samples[STATE].append(((*labels, indicator.state), 1.0))
-                for target, value, attained in (
-                    ("base", indicator.base, indicator.attainment_base),
-                    ("stretch", indicator.stretch, indicator.attainment_stretch),
-                ):
-                    samples[TARGET].append(((*labels, target), value))
-                    if attained is not None:
-                        samples[ATTAINMENT].append(((*labels, target), attained))
-    for spec, found in samples.items():
-        yield family(spec, found)
+                samples += _of_indicator(indicator, labels=(*spoke, indicator.kpi))
+        yield ScopeSamples(score.scope, samples)
 
 
-def funnel_metrics(funnels: Sequence[tuple[tuple[str, ...], Sequence[Step]]]) -> Iterator[Metric]:
-    """Yield the metrics of funnels, given as pairs of a scope and its steps."""
-    losses: list[Sample] = []
-    most: list[Sample] = []
-    for scope, steps in funnels:
-        losses += [((*scope, step.name), step.excess_loss) for step in steps]
-        step = worst(steps)
-        if step is not None:
-            most.append(((*scope, step.name), 1.0))
-    yield family(EXCESS_LOSS, losses)
-    yield family(WORST_STEP, most)
+def _of_indicator(
+    indicator: IndicatorScore, *, labels: tuple[str, ...]
+) -> Iterator[tuple[Spec, Sample]]:
+    if indicator.points is not None:
+        yield INDICATOR_POINTS, (labels, indicator.points)
+    yield STATE, ((*labels, indicator.state), 1.0)
+    for target, value, attained in (
+        ("base", indicator.base, indicator.attainment_base),
+        ("stretch", indicator.stretch, indicator.attainment_stretch),
+    ):
+        yield TARGET, ((*labels, target), value)
+        if attained is not None:
+            yield ATTAINMENT, ((*labels, target), attained)
+
+
+def funnel_samples(funnels: Mapping[Scope, Sequence[Step]]) -> Iterator[ScopeSamples]:
+    """Yield the samples of each funnel, given as the steps of each scope."""
+    for scope, steps in funnels.items():
+        samples: list[tuple[Spec, Sample]] = [
+            (EXCESS_LOSS, ((*scope, step.name), step.excess_loss)) for step in steps
+        ]
+        if (most := worst(steps)) is not None:
+            samples.append((WORST_STEP, ((*scope, most.name), 1.0)))
+        yield ScopeSamples(scope, samples)

@@ -133,7 +133,14 @@ class MetricsText:
             return
         evaluations = [*kpis.latest.values(), *kpis.stages]
         compared = [one for each in kpis.comparisons.values() for one in (each.now, each.then)]
-        chosen = memo.of("chosen", [*evaluations, *compared], lambda: self._kpis.chosen(kpis))
+        # The day: exemptions of scorecards end with one.
+        besides = (self._kpis.day_of(kpis), tuple(kpis.effects))
+        chosen = memo.of(
+            "chosen",
+            [*evaluations, *compared],
+            lambda: self._kpis.chosen(kpis),
+            besides=besides,
+        )
         for number, evaluation in enumerate(evaluations):
             yield memo.of(
                 f"window {number}",
@@ -146,8 +153,7 @@ class MetricsText:
             "beside",
             [*evaluations, *compared],
             lambda: _families(encode, self._kpis.beside(kpis, chosen)),
-            # The day: exemptions of scorecards end with one.
-            besides=(self._kpis.day_of(kpis), tuple(kpis.effects)),
+            besides=besides,
         )
 
     def _of_window(self, evaluation: Evaluation, chosen: Chosen, encode: Encode) -> _Families:

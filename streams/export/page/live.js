@@ -303,6 +303,38 @@ const rank = (list, v) => {
 };
 let alertStates = null;
 // KPI alerts are in event time, those about the data themselves in the clock's.
+const web = (url) => /^https?:\/\//.test(url || '') ? url : null;
+// What firing alerts are about, so that its tile or row is marked: a KPI, or a campaign's.
+let marked = new Map();
+let sought = '';
+function seek(node) {
+  node.scrollIntoView({ block: 'center' });
+  document.querySelectorAll('[data-sought]').forEach((n) => attr(n, 'data-sought', false));
+  attr(node, 'data-sought', true);
+}
+function seekAlert() { // a link like #alert=ID leads to the alert's card, once it is there
+  const id = new URLSearchParams(location.hash.slice(1)).get('alert') || '';
+  if (!id || sought === id) return;
+  const card = [...$('alerts').children].find((n) => n.dataset.alert === id);
+  if (!card) return;
+  sought = id;
+  seek(card);
+}
+function showKpi(a) {
+  if (arr(data.windows).includes(a.window)) win = a.window;
+  everything = true;
+  render();
+  const row = a.campaign &&
+    [...$('campaigns').tBodies[0].rows].find((n) => n.dataset.campaign === a.campaign);
+  const tile = [...$('kpis').children].find((n) => n.dataset.kpi === a.kpi);
+  if (row || tile) seek(row || tile);
+}
+function heldText(a) {
+  const h = a.held, names = h.sources.map((s) => t('src_' + s)).join(lang === 'zh' ? '、' : ', ');
+  return num(h.until)
+    ? t('heldUntil', names, clock(h.since), clock(h.until))
+    : t('heldSince', names, clock(h.since));
+}
 const nowOf = (alert) => alert.category === 'kpi' ? data.frontier : data.now;
 function renderAlerts() {
   const list = arr(data.alerts).filter((a) => a && a.id != null).sort((a, b) =>
@@ -326,12 +358,28 @@ function renderAlerts() {
         el('span', 'rule'),
       ),
       el('div', 'sum'),
-      el('div', 'facts', el('span', 'since'), el('span', 'vs'), el('span', 'n')),
-      el('div', 'corr'),
+      el(
+        'div',
+        'facts',
+        el('span', 'vs'),
+        el('span', 'n'),
+        el('span', 'since'),
+        el('span', 'fired'),
+      ),
+      el('div', 'corr held'),
+      el('div', 'corr fix'),
       el('div', 'corr note'),
-      el('div', 'next', el('b'), el('span')),
+      el('div', 'next who', el('b'), el('span')),
+      el('div', 'next step', el('b'), el('span')),
+      el('div', 'links', el('button', 'go'), el('a', 'board'), el('a', 'runbook')),
     );
     n.dataset.alert = a.id;
+    n.querySelector('.go').type = 'button';
+    n.querySelector('.go').addEventListener('click', () => showKpi(n._alert));
+    n.querySelectorAll('a').forEach((link) => {
+      link.target = '_blank';
+      link.rel = 'noopener';
+    });
     return n;
   }, (n, a) => {
     const q = (c) => n.querySelector('.' + c),
@@ -341,10 +389,17 @@ function renderAlerts() {
     attr(n, 'data-state', a.state);
     attr(n, 'data-category', a.category);
     attr(n, 'data-inhibited', String(!!a.inhibited));
+    attr(n, 'data-held', String(!!a.held));
+    n._alert = a;
     put(q('sev'), tx(a.severity));
     put(q('st'), tx(a.state));
-    put(q('inh'), t('inhibited'));
-    show(q('inh'), !!a.inhibited);
+    put(q('inh'), t(a.inhibited ? 'inhibited' : 'held'));
+    show(q('inh'), !!a.inhibited || !!a.held);
+    show(q('held'), !!a.held);
+    put(
+      q('held'),
+      a.held ? heldText(a) + (a.state === 'pending' ? ' · ' + t('forWaits') : '') : '',
+    );
     put(q('cat'), tx(a.category));
     put(q('scope'), a.scope || '');
     put(
@@ -360,11 +415,20 @@ function renderAlerts() {
           ? ` (${dur((nowOf(a) - a.since) / 1000)})`
           : ''),
     );
+    show(q('fired'), num(a.fired) && a.fired !== a.since);
+    put(q('fired'), num(a.fired) ? t('firedAt', clock(a.fired)) : '');
     const cmp = num(a.value) && num(a.threshold)
-      ? (a.value < a.threshold ? '<' : a.value > a.threshold ? '>' : '=')
-      : '/';
-    put(q('vs'), `${t('value')} ${f(a.value)} ${cmp} ${t('threshold')} ${f(a.threshold)}`);
+        ? (a.value < a.threshold ? '<' : a.value > a.threshold ? '>' : '=')
+        : '/',
+      both = m && num(a.low) && num(a.high) ? ` (${interval(a.kpi, a)})` : '';
+    put(
+      q('vs'),
+      `${m ? title(a.kpi) : t('value')} ${f(a.value)}${both} ${cmp} ${t('threshold')} ${
+        f(a.threshold)
+      }`,
+    );
     put(q('n'), 'n = ' + int(a.n));
+    show(q('n'), a.category === 'kpi');
     const note = a.ended && a.ended !== 'recovered'
       ? t('e_' + a.ended)
       : num(a.no_data_since) && a.state !== 'resolved'
@@ -373,20 +437,39 @@ function renderAlerts() {
     show(q('note'), !!note);
     put(q('note'), note);
     const c = a.correction;
-    show(q('corr:not(.note)'), !!c);
+    show(q('fix'), !!c);
     put(
-      q('corr:not(.note)'),
+      q('fix'),
       c
         ? t('correctedTo', f(c.from), f(c.to)) + ' – ' + t(c.holds ? 'wouldHold' : 'stillBroken')
         : '',
     );
-    const step = pick(a, 'next_step');
-    show(q('next'), !!step);
-    put(q('next').firstChild, t('next'));
-    put(q('next').lastChild, step);
+    for (const [at, name, text] of [['who', 'owner', a.owner], ['step', 'next', step(a)]]) {
+      show(q(at), !!text);
+      put(
+        q(at).firstChild,
+        t(name === 'owner' ? 'responsible' : name) + (lang === 'zh' ? '：' : ': '),
+      );
+      put(q(at).lastChild, text || '');
+    }
+    show(q('go'), !!m && a.state !== 'resolved');
+    put(q('go'), t('showKpi'));
+    for (const [at, url] of [['board', a.board_url], ['runbook', a.runbook_url]]) {
+      show(q(at), !!web(url));
+      attr(q(at), 'href', web(url));
+      put(q(at), t('link_' + at));
+    }
   });
-  const count = (s) => list.filter((a) => a.state === s && !a.inhibited).length,
-    inh = list.filter((a) => a.inhibited && a.state !== 'resolved').length;
+  marked = new Map(
+    list.filter((a) => a.state === 'firing' && !a.inhibited && (a.campaign || a.scope === 'all'))
+      .reverse().map((a) => [(a.campaign || '') + '/' + a.kpi, a.severity]),
+  );
+  const counts = obj(data.alert_counts),
+    count = (s) => counts[s] || 0,
+    inh = counts.inhibited || 0,
+    more = obj(data.not_shown).alerts;
+  show($('alerts-more'), more > 0);
+  put($('alerts-more'), t('alertsMore', int(more)));
   put(
     $('alerts-count'),
     [...STATE.map((s) => ({ n: count(s), name: t(s) })), { n: inh, name: t('inhibited') }]
@@ -412,7 +495,9 @@ function renderAlerts() {
     );
   }
   alertStates = new Map(list.filter((a) => !a.inhibited).map((a) => [a.id, a.state]));
+  seekAlert();
 }
+const step = (a) => pick(a, 'next_step');
 function makeTile(k) {
   const NS = 'http://www.w3.org/2000/svg',
     svg = document.createElementNS(NS, 'svg'),
@@ -588,6 +673,7 @@ function renderKpis() {
     attr(v, 'data-len', s.length > 10 ? 'l' : s.length > 8 ? 'm' : null);
     attr(v, 'title', c.value >= 1e9 ? String(c.value) : null);
     attr(n, 'data-empty', s === DASH);
+    attr(n, 'data-alert', marked.get('/' + k.name));
     put(note.firstChild, s === DASH ? t('nodata') : interval(k.name, c));
     put(
       note.lastChild,
@@ -616,6 +702,10 @@ function renderKpis() {
     ].filter(Boolean).join(' · '),
   );
 }
+function notShown(what) {
+  const n = obj(data.not_shown)[what];
+  return n > 0 ? t('notShown', int(n)) : '';
+}
 function renderCampaigns() {
   const cols = ['campaign', ...arr(data.campaign_columns)];
   if (!cols.includes(sort.col)) sort = { col: 'campaign', dir: 1 };
@@ -623,14 +713,17 @@ function renderCampaigns() {
     called = (c) => String(c.name || c.campaign),
     val = (c, k) => k === 'campaign' ? called(c) : cell(c.windows, k).value,
     byName = (a, b) =>
-      called(a).localeCompare(called(b), lang) || (a.campaign < b.campaign ? -1 : 1);
+      called(a).localeCompare(called(b), lang) || (a.campaign < b.campaign ? -1 : 1),
+    // The server sends the largest first.
+    place = new Map(list.map((c, i) => [c, i])),
+    bySize = (a, b) => place.get(a) - place.get(b);
   list.sort((a, b) => {
     if (sort.col === 'campaign') return sort.dir * byName(a, b);
     const x = val(a, sort.col), y = val(b, sort.col);
     // No data goes last either way.
     return num(x) && num(y)
-      ? sort.dir * (x - y) || byName(a, b)
-      : Number(num(y)) - Number(num(x)) || byName(a, b);
+      ? sort.dir * (x - y) || bySize(a, b)
+      : Number(num(y)) - Number(num(x)) || bySize(a, b);
   });
   const table = $('campaigns');
   keyed(table.tHead.rows[0], cols, (c) => c, (c) => {
@@ -676,6 +769,7 @@ function renderCampaigns() {
       attr(n, 'data-label', title(k));
       put(n.firstChild, s);
       attr(n, 'data-empty', none);
+      attr(n, 'data-alert', marked.get(c.campaign + '/' + k));
       put(n.lastChild, unit(k) === 'ratio' && !none ? range(k, v) : '');
       attr(
         n,
@@ -696,11 +790,17 @@ function renderCampaigns() {
   show(table.parentNode, list.length > 0);
   show($('campaigns-empty'), !list.length);
   put($('campaigns-empty'), Array.isArray(data.campaigns) ? t('noCampaigns') : DASH);
-  put($('camp-note'), [list.length || '', T[lang]['w_' + win] || win].filter(Boolean).join(' · '));
+  put(
+    $('camp-note'),
+    [list.length || '', T[lang]['w_' + win] || win, notShown('campaigns')].filter(Boolean).join(
+      ' · ',
+    ),
+  );
 }
 function renderCards() {
   const list = arr(data.scorecards);
   show($('cards-section'), list.length > 0);
+  put($('cards-note'), notShown('scorecards'));
   keyed($('cards'), list, (c) => c.card + '/' + c.scope, (c) => {
     const n = el(
       'article',
@@ -762,6 +862,7 @@ function renderCards() {
 function renderFunnels() {
   const list = arr(data.funnels), share = (v) => fnum(v, { style: 'percent' }, 2);
   show($('funnel-section'), list.length > 0);
+  put($('funnel-note'), notShown('funnels'));
   keyed($('funnels'), list, (f) => f.scope, () => el('div', 'way', el('b'), el('span')), (n, f) => {
     put(n.firstChild, f.scope);
     keyed(n.lastChild, arr(f.steps), (s) => s.name, () => el('span', 'step'), (b, s) => {
@@ -777,6 +878,11 @@ function renderFunnels() {
 function renderEffects() {
   const list = arr(data.effects);
   show($('effects-section'), list.length > 0);
+  put(
+    $('effects-note'),
+    [t('effectsNote'), list.length >= data.effects_limit ? t('effectsNewest', list.length) : '']
+      .filter(Boolean).join(' · '),
+  );
   keyed(
     $('effects'),
     list,
@@ -1045,6 +1151,10 @@ const wake = () => {
   if (!document.hidden && (timer || age(heard) > STALE_S)) connect();
 };
 document.addEventListener('visibilitychange', wake);
+globalThis.addEventListener('hashchange', () => {
+  sought = '';
+  seekAlert();
+});
 globalThis.addEventListener('online', () => connect());
 globalThis.addEventListener('pageshow', (e) => {
   if (e.persisted) connect();

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from models.alerts import Alert
+from models.alerts import Alert, AlertState
 from models.campaigns.campaign_change import EFFECT_KPIS
 from models.kpi.definition import Catalogue
 from models.limits import DEAD_LETTER_SHARE, FRONTIER_AGE_S, LAG_S
-from models.scope import ALL, Scope
-from models.window import COMPARED, SHOWN_WINDOWS, ShownWindow, WindowName
+from models.scope import ALL, Scope, ScopeKind
+from models.window import COMPARED, SHOWN_WINDOWS, WindowName
+from streams.alerting.health import UNITS
+from streams.analysis import funnel
 from streams.analysis.differences import difference_of
-from streams.analysis.funnel import Step, worst
+from streams.analysis.funnel import worst
 from streams.analysis.peer_outliers import Peer
 from streams.analysis.scorecard_points import IndicatorScore, Score
+from streams.export.importance import by_importance
 from streams.export.report_queries import OUTLIERS_SHOWN, ReportQueries
 from streams.export.worker_view import WorkerView
 from streams.kpis.calculation.kpi_calculator import KpiValues
-from streams.kpis.view import Comparison, Effect, KpiView
+from streams.kpis.view import Comparison, Effect, Evaluation, KpiView
+from streams.kpis.windows.change_effects import SHOWN as EFFECTS_SHOWN
 
 CAMPAIGNS_SHOWN = 200
+"""Largest number of campaigns that the page lists, and of campaigns whose funnels it has."""
+ALERTS_SHOWN = 200
+"""Largest number of open alerts that the page lists, the most severe first."""
 CAMPAIGN_COLUMNS = ("clicks", "orders", "conversion_rate", "revenue_gross", "spend", "roas")
 """KPIs that the page's table of campaigns shows, in the order of its columns."""
 
@@ -37,6 +44,9 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
     """Return the live view; on workers that do not own the KPIs, the parts about KPIs are empty."""
     kpis = view.kpis
     catalogue = exports.catalogue
+    campaigns = _campaigns(kpis, exports)
+    funnels, funnels_left_out = _funnels(kpis, exports)
+    alerts = _shown_alerts(kpis)
     return {
         "now": view.now_ms,
         "worker": view.worker,
@@ -69,13 +79,21 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
         "comparisons": _comparisons(kpis, catalogue),
         "sparklines": _sparklines(kpis, catalogue),
         "campaign_columns": _known(CAMPAIGN_COLUMNS, catalogue),
-        "campaigns": _campaigns(kpis, exports),
+        "campaigns": campaigns,
         "effect_kpis": _known(EFFECT_KPIS, catalogue),
         "effects": [_effect(one, exports) for one in kpis.effects] if kpis else [],
-        "funnels": _funnels(exports.funnels(kpis), exports) if kpis else [],
+        "effects_limit": EFFECTS_SHOWN,
+        "funnels": funnels,
         "peers": _peers(exports.outliers(kpis), exports) if kpis else {},
         "scorecards": [_score(one, exports) for one in exports.scores(kpis)] if kpis else [],
-        "alerts": [_alert(alert, exports) for alert in kpis.alerts] if kpis else [],
+        "alerts": [_alert(alert, exports) for alert in alerts],
+        "alert_counts": _alert_counts(kpis),
+        "not_shown": {
+            "campaigns": _count(kpis, "campaign") - len(campaigns),
+            "funnels": funnels_left_out,
+            "scorecards": exports.scorecards_left_out(kpis) if kpis else 0,
+            "alerts": len(kpis.alerts) - len(alerts) if kpis else 0,
+        },
         "unknown": _unknown(kpis),
     }
 
@@ -221,23 +239,32 @@ def _sparklines(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[An
 def _campaigns(kpis: KpiView | None, exports: ReportQueries) -> list[dict[str, Any]]:
     if kpis is None:
         return []
-    campaigns: defaultdict[str, dict[ShownWindow, KpiValues]] = defaultdict(dict)
-    for evaluation in (*kpis.latest.values(), *kpis.stages):
-        for scope, values in evaluation.values.items():
-            if scope.kind == "campaign":
-                campaigns[scope.campaign][evaluation.window] = values
+    evaluations = [*kpis.latest.values(), *kpis.stages]
     return [
         {
-            "campaign": campaign,
-            "name": exports.name_of(campaign),
-            "phase": exports.phase_of(campaign, kpis),
+            "campaign": scope.campaign,
+            "name": exports.name_of(scope.campaign),
+            "phase": exports.phase_of(scope.campaign, kpis),
             "windows": {
-                name: _values(_chosen(values, CAMPAIGN_KPIS), exports.catalogue)
-                for name, values in windows.items()
+                one.window: _values(_chosen(one.values[scope], CAMPAIGN_KPIS), exports.catalogue)
+                for one in evaluations
+                if scope in one.values
             },
         }
-        for campaign, windows in sorted(campaigns.items())[:CAMPAIGNS_SHOWN]
+        for scope in by_importance(evaluations, _is_campaign, most=CAMPAIGNS_SHOWN)
     ]
+
+
+def _is_campaign(_: Evaluation, scope: Scope) -> bool:
+    return scope.kind == "campaign"
+
+
+def _count(kpis: KpiView | None, kind: ScopeKind) -> int:
+    """Return the number of scopes of a kind in all windows together."""
+    if kpis is None:
+        return 0
+    evaluations = (*kpis.latest.values(), *kpis.stages)
+    return len({scope for one in evaluations for scope in one.values if scope.kind == kind})
 
 
 def _chosen(values: KpiValues, names: Iterable[str]) -> KpiValues:
@@ -262,18 +289,30 @@ def _effect(effect: Effect, exports: ReportQueries) -> dict[str, Any]:
     }
 
 
-def _funnels(
-    funnels: Mapping[Scope, Sequence[Step]], exports: ReportQueries
-) -> list[dict[str, Any]]:
-    return [
+def _funnels(kpis: KpiView | None, exports: ReportQueries) -> tuple[list[dict[str, Any]], int]:
+    """Return the funnels of everything together and of the largest campaigns, and how many more.
+
+    Small campaigns have no funnel; they are among those that are not shown.
+    """
+    newest = None if kpis is None else kpis.latest.get(funnel.WINDOW)
+    if kpis is None or newest is None:
+        return [], 0
+    funnels = exports.funnels(kpis)
+    order = by_importance(
+        [newest],
+        lambda _, scope: scope.kind in {"all", "campaign"} and bool(funnels.get(scope)),
+    )
+    small = sum(scope.kind == "campaign" for scope in newest.small) if order else 0
+    made = [
         {
             "scope": exports.text_of(scope),
             "worst": None if (most := worst(steps)) is None else most.name,
             "steps": [asdict(step) for step in steps],
         }
-        for scope, steps in sorted(funnels.items())
-        if steps and scope.kind in {"all", "campaign"}
-    ][:CAMPAIGNS_SHOWN]
+        for scope in order[: CAMPAIGNS_SHOWN + 1]
+        for steps in (funnels[scope],)
+    ]
+    return made, len(order) - len(made) + small
 
 
 def _peers(
@@ -336,6 +375,24 @@ def _values(values: KpiValues, catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
+def _shown_alerts(kpis: KpiView | None) -> list[Alert]:
+    """Return the open alerts, up to a limit, and those resolved lately."""
+    if kpis is None:
+        return []
+    still_open = [one for one in kpis.alerts if one.state is not AlertState.RESOLVED]
+    resolved = [one for one in kpis.alerts if one.state is AlertState.RESOLVED]
+    return still_open[:ALERTS_SHOWN] + resolved
+
+
+def _alert_counts(kpis: KpiView | None) -> dict[str, int]:
+    """Return the number of alerts in each state, and of those that are inhibited."""
+    counts = Counter(
+        "inhibited" if one.inhibited and one.state is not AlertState.RESOLVED else one.state.value
+        for one in (kpis.alerts if kpis else ())
+    )
+    return dict(counts)
+
+
 def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
     kpi = exports.catalogue.get(alert.kpi)
     return {
@@ -350,17 +407,34 @@ def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
         "meaning_en": alert.meaning_en,
         "meaning_zh": alert.meaning_zh,
         "since": alert.active_since_ms,
+        "fired": alert.fired_at_ms,
+        "owner": alert.owner,
         "resolved": alert.resolved_at_ms,
         "ended": alert.ended,
         "no_data_since": alert.no_data_since_ms,
+        "held": (
+            None
+            if alert.held is None
+            else {
+                "sources": list(alert.held.sources),
+                "since": alert.held.since_ms,
+                "until": alert.held.until_ms,
+            }
+        ),
         "value": alert.value,
+        "low": alert.low,
+        "high": alert.high,
         "threshold": alert.threshold,
         "n": alert.n,
         "kpi": alert.kpi or None,
-        "unit": kpi.shown_unit if kpi else None,
+        "unit": kpi.shown_unit if kpi else UNITS.get(alert.rule),
         "window": alert.window,
         "inhibited": alert.inhibited,
-        "next_step": alert.next_step,
+        "next_step_en": alert.next_step,
+        "next_step_zh": alert.next_step_zh,
+        "campaign": alert.scope.campaign,
+        "board_url": exports.links.board_of(alert),
+        "runbook_url": exports.links.runbook_of(alert),
         "correction": (
             None
             if alert.correction is None

@@ -5,7 +5,7 @@ Scopes that are sums of the same facets share one cell, and are calculated once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from models.aggregates.cell import Cell
@@ -40,18 +40,11 @@ class Calculated(NamedTuple):
 
     Args:
         values: the KPIs by scope.
-        volumes: clicks plus orders of each campaign, by which campaigns are ranked.
+        volumes: clicks plus orders of each scope, by which the scopes of a kind are ranked.
     """
 
     values: Mapping[Scope, KpiValues]
     volumes: Mapping[Scope, int]
-
-    def beyond_the_largest(self, count: int) -> list[Scope]:
-        """Return the campaigns that are not among the ``count`` largest, the largest first."""
-        volumes = self.volumes
-        if len(volumes) <= count:
-            return []
-        return sorted(volumes, key=lambda scope: (-volumes[scope], scope))[count:]
 
 
 NOTHING_CALCULATED = Calculated({}, {})
@@ -114,7 +107,7 @@ def calculate(
     present = {**dict.fromkeys(inputs, _NOTHING), **cells.totals}
     for group in in_groups(present.items(), of=SCOPES_A_STEP):
         for scope, cell in group:
-            if scope.kind == "campaign":
+            if scope.kind != "all":
                 volumes[scope] = cell.sums[SUM_INDEX["clicks"]] + cell.sums[SUM_INDEX["orders"]]
             values[scope] = values_of(
                 cell,
@@ -127,20 +120,33 @@ def calculate(
 
 
 def calculate_together(
-    scopes: Collection[Scope], cells: Cells, *, inputs: int, evaluator: KpiCalculator
-) -> Steps[KpiValues]:
-    """Return the KPIs of several scopes as one; a user in several of them counts once.
+    groups: Mapping[Scope, Collection[Scope]],
+    cells: Cells,
+    *,
+    inputs: Mapping[Scope, int],
+    evaluator: KpiCalculator,
+) -> Steps[Mapping[Scope, KpiValues]]:
+    """Return the KPIs of groups of scopes as one each; a user in several of them counts once.
+
+    Ratios are those of the summed cells, and not means of the scopes' ratios.
 
     Args:
-        scopes: the scopes that are added up.
+        groups: the scopes that are added up, by the scope that stands for them; a scope is in one
+            group at most.
         cells: the cells of the window and of the period before; users are counted from their
             columns, which cover all scopes also if cells were made of some only.
-        inputs: the inputs that any of the scopes showed that day.
+        inputs: by group, the inputs that any of its scopes showed that day.
         evaluator: computes the KPIs.
     """
-    cell = yield from cells.totals.together(scopes)
-    then = None if cells.before is None else (yield from cells.before.together(scopes))
-    return _evaluated(cell, then, cells, seen=inputs, evaluator=evaluator)
+    together = yield from cells.totals.together(groups.values())
+    then: Sequence[Cell | None] = [None] * len(groups)
+    if cells.before is not None:
+        then = yield from cells.before.together(groups.values())
+    found: dict[Scope, KpiValues] = {}
+    for group, cell, before in zip(groups, together, then, strict=True):
+        found[group] = _evaluated(cell, before, cells, seen=inputs[group], evaluator=evaluator)
+        yield
+    return found
 
 
 def _evaluated(

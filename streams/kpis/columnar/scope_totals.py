@@ -85,10 +85,15 @@ class ScopeTotals(Mapping[Scope, Cell]):
         some._cells = {scope: cell for scope, cell in self._cells.items() if wanted(scope)}
         return some
 
-    def together(self, scopes: Iterable[Scope]) -> Steps[Cell]:
-        """Return the sum of some scopes as one cell. A user of several scopes counts once."""
+    def together(self, groups: Collection[Iterable[Scope]]) -> Steps[list[Cell]]:
+        """Return the sum of each group of scopes as one cell.
+
+        A user of several scopes of a group counts once in it. A scope is in one group at most.
+        """
         row_of = np.full(len(self._facets.scopes), -1, np.int32)
-        row_of[list(self._facets.scope_numbers(scopes))] = 0
+        for row, scopes in enumerate(groups):
+            row_of[list(self._facets.scope_numbers(scopes))] = row
+            yield
         by_scope = [*self._summed.by_scope]
         if self._summed.by_facet is not None:
             by_scope.append((yield from self._facets.by_scope(self._summed.by_facet.whole())))
@@ -98,4 +103,4 @@ class ScopeTotals(Mapping[Scope, Cell]):
             yield
         whole = yield from together_in_steps(parts)
         cells = yield from whole.cells()
-        return cells.get(0) or Cell()
+        return [cells.get(row) or Cell() for row in range(len(groups))]

@@ -13,6 +13,7 @@ from models.events import SourceKind
 from models.window import PANE_MS
 from streams.kpis.coverage.gaps import Gap
 from streams.kpis.coverage.source_rhythm import Activity, RhythmWire, SourceName, SourceRhythm
+from streams.kpis.view import Silence
 
 UNSURE_SHARE = 0.05
 """KPIs of a source that was quiet for a larger share of a window are not judged."""
@@ -85,20 +86,31 @@ class SilentSources:
         }
         self.silent = tuple(name for name, (voice, _) in quiet.items() if voice is Activity.SILENT)
 
-    def unsure(self, start_ms: int, end_ms: int) -> frozenset[SourceKind]:
+    def unsure(self, start_ms: int, end_ms: int) -> dict[SourceKind, Silence]:
         """Return the kinds of source that were quiet for over 5 % of [start_ms, end_ms).
 
-        KPIs of the window that rest on these kinds are affected by a silent source.
+        KPIs of the window that rest on these kinds are affected by a silent source. Of a kind
+        with several silences, such as those of two partitions, the first start and the last end
+        are returned.
         """
         least_ms = (end_ms - start_ms) * UNSURE_SHARE
-        quiet = [(topic, since_ms, end_ms) for (topic, _), since_ms in self._quiet_since.items()]
-        ended = [(one.topic, one.start_ms, one.end_ms) for one in self.ended]
-        return frozenset(
-            self._kinds[topic]
-            for topic, since_ms, until_ms in (*quiet, *ended)
-            if min(end_ms, until_ms) - max(start_ms, since_ms) > least_ms and topic in self._kinds
-        )
+        quiet = [
+            (topic, Silence(since_ms, None)) for (topic, _), since_ms in self._quiet_since.items()
+        ]
+        ended = [(one.topic, Silence(one.start_ms, one.end_ms)) for one in self.ended]
+        found: dict[SourceKind, Silence] = {}
+        for topic, one in (*quiet, *ended):
+            until_ms = end_ms if one.until_ms is None else min(end_ms, one.until_ms)
+            if until_ms - max(start_ms, one.since_ms) > least_ms and topic in self._kinds:
+                kind = self._kinds[topic]
+                found[kind] = _together(found.get(kind, one), one)
+        return found
 
     def expire(self, oldest_ms: int) -> None:
         """Drop the silences that ended at or before that event time."""
         self.ended = [one for one in self.ended if one.end_ms > oldest_ms]
+
+
+def _together(one: Silence, other: Silence) -> Silence:
+    ends = [silence.until_ms for silence in (one, other) if silence.until_ms is not None]
+    return Silence(min(one.since_ms, other.since_ms), max(ends) if len(ends) == 2 else None)

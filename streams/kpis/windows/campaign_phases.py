@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from models.scope import Scope
 from models.window import MINUTE_MS
 from streams.engine.steps import Steps
 from streams.kpis.view import Evaluation
@@ -43,17 +44,20 @@ def stages_in_turn(
     Args:
         windows: evaluates campaigns over a period.
         timeline: finds the current phases and their starts.
-        closer: knows which campaigns are not shown one by one; they are left out.
+        closer: knows which campaigns, and which channels of campaigns, are not shown one by one;
+            they are left out.
     """
 
     def due(end: int) -> Iterable[_Begun]:
         left_out = closer.small
         for start, campaigns in sorted(timeline.stages(end).items()):
-            shown = frozenset(campaigns).difference(left_out)
+            shown = frozenset(one for one in campaigns if Scope("campaign", one) not in left_out)
             if shown:
                 yield _Begun(start, shown)
 
     def make(begun: _Begun, end: int) -> Steps[Evaluation | None]:
-        return windows.evaluate_campaigns(begun.campaigns, begun.start_ms, end)
+        return windows.evaluate_campaigns(
+            begun.campaigns, begun.start_ms, end, left_out=closer.small
+        )
 
     return RoundRobin(step_ms=STEP_MS, due=due, make=make)

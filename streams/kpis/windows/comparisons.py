@@ -65,7 +65,7 @@ def comparisons_in_turn(
         windows: evaluates windows.
         day: the business day.
         closer: has the newest evaluations, of which one with the wanted end is used again, and
-            knows which campaigns are not shown one by one.
+            knows which scopes are not shown one by one.
     """
 
     def evaluate(window: Window, end: int) -> Steps[Evaluation]:
@@ -73,7 +73,7 @@ def comparisons_in_turn(
         return windows.evaluate(
             window,
             end,
-            only=lambda scope: scope.kind in KINDS and scope.campaign not in left_out,
+            only=lambda scope: scope.kind in KINDS and scope not in left_out,
             looking_back=False,
         )
 
@@ -84,7 +84,7 @@ def comparisons_in_turn(
         period = reference_period(reference, window, end, day=day)
         if period is None or not windows.knows(window, period):
             return None
-        now = closer.latest.get(window.name)
+        now = closer.shown.get(window.name)
         if now is None or now.end_ms != end:
             now = newest.get(window)
         if now is None or now.end_ms != end:

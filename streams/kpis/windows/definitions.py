@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from models.scope import ScopeKind
 from models.window import BusinessDay
 from streams.kpis.calculation.campaign_budgets import CampaignBudgets
 from streams.kpis.calculation.kpi_calculator import KpiCalculator
@@ -21,11 +23,13 @@ class Definitions:
         day: the business day.
         timeline: finds when phases of campaigns begin, and when campaigns were changed.
         budgets: the campaigns' budgets.
-        top_campaigns: number of campaigns that are shown one by one; the others are shown as one.
+        largest: by kind of scope, the number of scopes that are shown one by one.
+        summed: the kinds of scope of which the others are summed up and shown as one.
     """
 
     calculator: KpiCalculator
     day: BusinessDay
     timeline: CampaignTimeline
     budgets: CampaignBudgets
-    top_campaigns: int
+    largest: Mapping[ScopeKind, int]
+    summed: frozenset[ScopeKind]

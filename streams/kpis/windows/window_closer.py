@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from models.scope import ALL
+from models.scope import ALL, Scope
 from models.window import SO_FAR, WINDOWS, Window, WindowName, align_down
 from streams.engine.contracts import Output
 from streams.engine.steps import Steps
@@ -45,7 +45,7 @@ class WindowCloser:
         self.latest: dict[WindowName, Evaluation] = {}
         """The evaluation of each window that ends last."""
         self.shown: dict[WindowName, Evaluation] = {}
-        """The newest evaluation of each window that has `other`, or needs none."""
+        """The newest evaluation of each window whose small scopes are set apart."""
         self.sparkline: deque[tuple[int, KpiValues]] = deque(maxlen=SPARKLINE_POINTS)
         self.corrections = 0
         self.closed = 0
@@ -57,9 +57,9 @@ class WindowCloser:
         self._outputs: list[Output] = []
 
     @property
-    def small(self) -> frozenset[str]:
-        """Ids of the campaigns that are not among the largest in the all-time window."""
-        newest = self.latest.get(SO_FAR)
+    def small(self) -> frozenset[Scope]:
+        """The scopes that are not among the largest of their kind in the all-time window."""
+        newest = self.shown.get(SO_FAR)
         return frozenset() if newest is None else newest.small
 
     @property
@@ -119,21 +119,21 @@ class WindowCloser:
             yield from self._close(window, newest, judged=not self._judge.held_back, newest=True)
 
     def show_latest(self, window: Window) -> Steps[None]:
-        """Evaluate the newest end of a window again with `other`, if it is not shown yet."""
+        """Evaluate the newest end of a window again for the view, if it is not shown yet."""
         latest = self.latest.get(window.name)
         if latest is not None and self.shown.get(window.name) is not latest:
-            evaluation = yield from self._evaluator.evaluate(window, latest.end_ms, with_other=True)
+            evaluation = yield from self._evaluator.evaluate(window, latest.end_ms)
             self._record_latest(window.name, evaluation)
 
     def _record_latest(self, window: WindowName, evaluation: Evaluation) -> None:
         self.latest[window] = evaluation
-        if evaluation.other or not evaluation.small:
+        if evaluation.ranked:
             self.shown[window] = evaluation
 
     def _close(self, window: Window, end: int, *, judged: bool, newest: bool) -> Steps[None]:
         # Only rules and the topic of values read an end that another one follows at once. They do
-        # not need `other`.
-        evaluation = yield from self._evaluator.evaluate(window, end, with_other=newest)
+        # not need to know which scopes are small.
+        evaluation = yield from self._evaluator.evaluate(window, end, ranked=newest)
         latest = self.latest.get(window.name)
         if latest is None or end >= latest.end_ms:
             if judged:
@@ -150,7 +150,7 @@ class WindowCloser:
         is_latest = latest is not None and end == latest.end_ms
         is_evidence = self._judge.awaits_correction(window.name, end)
         if is_latest or is_evidence or self._encode is not None:
-            evaluation = yield from self._evaluator.evaluate(window, end, with_other=is_latest)
+            evaluation = yield from self._evaluator.evaluate(window, end, ranked=is_latest)
             if is_evidence:
                 self._judge.corrected(evaluation)
             if is_latest:

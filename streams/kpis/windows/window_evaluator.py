@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import reduce
 from operator import or_
 
-from models.scope import Scope, ScopeKind
+from models.scope import Scope, ScopeKind, others_of
 from models.window import (
     SO_FAR,
     STAGE,
@@ -33,6 +33,7 @@ from streams.kpis.coverage.coverage import Coverage
 from streams.kpis.storage.bucket_store import BucketStore
 from streams.kpis.view import Evaluation
 from streams.kpis.windows.definitions import Definitions
+from streams.kpis.windows.largest_scopes import LargestScopes
 from streams.kpis.windows.last_evaluations import Last, LastEvaluations, Period
 
 _OF_A_CAMPAIGN: tuple[ScopeKind, ...] = ("campaign", "campaign_channel")
@@ -57,7 +58,8 @@ class WindowEvaluator:
         self._calculator = definitions.calculator
         self._day = definitions.day
         self._plans = definitions.budgets
-        self._top_campaigns = definitions.top_campaigns
+        self._largest = LargestScopes(definitions.largest)
+        self._summed = definitions.summed
         self._buckets = buckets
         self._seen = coverage.seen
         self._connected = coverage.first_inputs.connected
@@ -72,27 +74,28 @@ class WindowEvaluator:
         *,
         only: Callable[[Scope], bool] | None = None,
         looking_back: bool = True,
-        with_other: bool = True,
+        ranked: bool = True,
     ) -> Steps[Evaluation]:
         """Return the KPIs of every scope that had an event in the window or on that business day.
 
         Args:
             window: the window.
             end: its end, event time in ms.
-            only: returns whether a scope is evaluated; None evaluates all. With it, no campaigns
+            only: returns whether a scope is evaluated; None evaluates all. With it, no scopes
                 are set apart as small.
             looking_back: whether to include KPIs that refer to the period before.
-            with_other: whether to calculate `Evaluation.other`, the sum of the small campaigns.
+            ranked: whether to set the small scopes apart and sum them up, as `Evaluation.small`
+                and `other`.
         """
         period = self._period(window, end, looking_back=looking_back)
         cells, calculated = yield from self._calculated(window, period, only)
-        small = [] if only else calculated.beyond_the_largest(self._top_campaigns)
-        other: KpiValues = {}
-        if small and with_other:
-            inputs = yield from self._inputs(period, among=small)
-            other = yield from calculate_together(
-                small, cells, inputs=reduce(or_, inputs.values(), 0), evaluator=self._calculator
-            )
+        small: Mapping[ScopeKind, list[Scope]] = {}
+        other: Mapping[Scope, KpiValues] = {}
+        ranked = ranked or self._largest.has_room_for(len(calculated.volumes))
+        if ranked and only is None:
+            yield from self._largest.record(window.name, end, calculated.volumes)
+            small = yield from self._largest.beyond(calculated.volumes)
+            other = yield from self._others(small, period, cells)
         observation, previous = self._observation, period.previous
         evaluation = Evaluation(
             window=window.name,
@@ -102,15 +105,32 @@ class WindowEvaluator:
             observed_from_ms=observation.starts_of(window),
             complete=observation.complete(period.start, end),
             unsure=self._silences.unsure(max(period.start, observation.from_ms), end),
-            small=frozenset(scope.campaign for scope in small),
+            ranked=ranked,
+            small=frozenset(scope for scopes in small.values() for scope in scopes),
             other=other,
             previous=previous,
-            unsure_before=frozenset() if previous is None else self._silences.unsure(*previous),
+            unsure_before={} if previous is None else self._silences.unsure(*previous),
         )
         if window.name == SO_FAR:
             exhausted_ms = yield from self._exhausted(evaluation)
             return replace(evaluation, exhausted_ms=exhausted_ms)
         return evaluation
+
+    def _others(
+        self, small: Mapping[ScopeKind, list[Scope]], period: Period, cells: Cells
+    ) -> Steps[Mapping[Scope, KpiValues]]:
+        """Return the KPIs of the small scopes as one for each kind that is summed up."""
+        groups = {others_of(kind): small[kind] for kind in small if kind in self._summed}
+        if not groups:
+            return {}
+        inputs: dict[Scope, int] = {}
+        for group, scopes in groups.items():
+            of_scopes = yield from self._inputs(period, among=scopes)
+            inputs[group] = reduce(or_, of_scopes.values(), 0)
+            yield
+        return (
+            yield from calculate_together(groups, cells, inputs=inputs, evaluator=self._calculator)
+        )
 
     def _period(self, window: Window, end: int, *, looking_back: bool) -> Period:
         start = start_of_window(window, end, day=self._day)
@@ -140,7 +160,8 @@ class WindowEvaluator:
         changed: set[Scope] | None = None
         if since is not None:
             last, spans = since
-            changed = yield from plans.changed(last.plans, among=last.calculated.volumes)
+            campaigns = (one for one in last.calculated.volumes if one.kind == "campaign")
+            changed = yield from plans.changed(last.plans, among=campaigns)
             changed |= self._seen.news(last.period.end, period.end, day_start=period.day_start)
             for span in spans:
                 changed |= yield from self._buckets.scopes_in(*span)
@@ -217,7 +238,7 @@ class WindowEvaluator:
         for group in in_groups(evaluation.values.items(), of=CAMPAIGNS_A_STEP):
             for scope, kpis in group:
                 spend = kpis.get("spend")
-                shown = scope.kind == "campaign" and scope.campaign not in evaluation.small
+                shown = scope.kind == "campaign" and scope not in evaluation.small
                 if not shown or spend is None:
                     continue
                 moment = self._plans.exhausted_ms(
@@ -229,7 +250,12 @@ class WindowEvaluator:
         return exhausted_ms
 
     def evaluate_campaigns(
-        self, campaigns: Collection[str], start: int, end: int
+        self,
+        campaigns: Collection[str],
+        start: int,
+        end: int,
+        *,
+        left_out: Collection[Scope] = (),
     ) -> Steps[Evaluation | None]:
         """Return the KPIs of campaigns and of their channels over any period.
 
@@ -237,6 +263,7 @@ class WindowEvaluator:
             campaigns: ids of the campaigns.
             start: start of the period, event time in ms, a whole quarter of an hour.
             end: end of the period, event time in ms.
+            left_out: scopes that are not evaluated.
 
         Returns:
             An evaluation of the window `stage`, without KPIs that look back. None if the start
@@ -247,7 +274,11 @@ class WindowEvaluator:
             return None
 
         def concerned(scope: Scope) -> bool:
-            return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
+            return (
+                scope.kind in _OF_A_CAMPAIGN
+                and scope.campaign in campaigns
+                and scope not in left_out
+            )
 
         measured = observation.measured_at(start)
         connected = self._connected(end)
@@ -257,7 +288,7 @@ class WindowEvaluator:
         inputs |= yield from self._inputs(period, only=concerned)
         totals = yield from self._buckets.totals_of(campaigns, start, end)
         calculated = yield from calculate(
-            Cells(totals, connected, measured), inputs, evaluator=self._calculator
+            Cells(totals.only(concerned), connected, measured), inputs, evaluator=self._calculator
         )
         return Evaluation(
             window=STAGE,
