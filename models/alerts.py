@@ -41,7 +41,7 @@ Ended = Literal[
 """Why an alert ended: its rule holds again; it was pending and did not last for ``for``; it was
 pending and a window could not be judged; it had no data for long; its campaign does not run; its
 rule was removed, or is about something else now."""
-_TEXTS = {"name", "match", "summary_en", "summary_zh", "next_step"}
+_TEXTS = {"name", "match", "summary_en", "summary_zh", "next_step", "next_step_zh", "runbook"}
 """The keys of a rule that do not decide when it fires, of what severity and for whom."""
 LARGEST_LIMIT = 1e15
 """The largest limit: counts are exact up to about there, and no KPI gets so far."""
@@ -187,9 +187,9 @@ class Rule(BaseModel):
     next_step: str = ""
     """What to do then."""
     next_step_zh: str = ""
-    """The same in Chinese."""
+    """The same in Chinese; ``next_step``, if left out."""
     runbook: Link = ""
-    """Address of a page that says more about it."""
+    """URL of more about it, such as a page of the team's own."""
 
     def is_about(self, alert: Alert) -> bool:
         """Return whether an alert is one of this rule as it is now."""

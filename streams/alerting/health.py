@@ -107,8 +107,8 @@ DEAD_LETTERS = HealthRule(
     summary_zh="无法计入的记录过多",
     next_step="kpi-monitor dead-letters shows the reasons; mend the producer and send the events "
     "anew; --redrive sends those again that can count as they are",
-    next_step_zh="用 kpi-monitor dead-letters 查看原因；修复发送方后重新发送这些事件；"
-    "--redrive 会重发其中可以直接计入的记录",
+    next_step_zh="用 kpi-monitor dead-letters 查看原因；修复发送方后重新发送事件；"
+    "原样即可计入的记录用 --redrive 重发",
 )
 MIS_KEYED = HealthRule(
     name="data-mis-keyed",

@@ -445,9 +445,8 @@ class AlertJudge:
         for saved in _alerts.validate_json(data):
             rule = rules.get(saved.alert.rule)
             meaning = self._meaning.get(saved.alert.rule, NO_TEXT)
-            alert = saved.alert.model_copy(
-                update={"meaning_en": meaning.en, "meaning_zh": meaning.zh}
-            )
+            texts = {"meaning_en": meaning.en, "meaning_zh": meaning.zh}
+            alert = saved.alert.model_copy(update=texts)
             if alert.state is AlertState.RESOLVED:
                 self._resolved.append(alert)
             elif (
