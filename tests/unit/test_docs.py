@@ -83,3 +83,16 @@ def test_every_key_of_a_mapping_is_documented(repository: Path) -> None:
     text = (repository / "docs" / "own-log.md").read_text()
     for name in FileMapping.model_fields:
         assert f"\n| `{name}` | " in text
+
+
+def test_every_promise_has_its_test(repository: Path) -> None:
+    """Each test that field-cases.md names exists; a name without a file is of the last file."""
+    named = re.findall(
+        r"`(?:(test_\w+)\.)?(test_\w+)`", (repository / "docs/field-cases.md").read_text()
+    )
+    assert len(named) > 40
+    files = {path.stem: path.read_text() for path in (repository / "tests").rglob("test_*.py")}
+    file = ""
+    for other, name in named:
+        file = other or file
+        assert re.search(rf"^(async )?def {name}\(", files[file], re.MULTILINE), (file, name)
