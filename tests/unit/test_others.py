@@ -27,7 +27,7 @@ from streams.kpis.windows.largest_scopes import LargestScopes
 from tests.factories.cells import cells_of, content
 from tests.factories.times import UTC_DAY as DAY
 from tests.support.at_once import BucketsAtOnce
-from tests.support.cells import to_wire, total
+from tests.support.cells import CUSTOM, to_wire, total
 from tests.support.offline import NOON
 
 EVALUATOR = KpiCalculator(CATALOGUE)
@@ -71,7 +71,7 @@ class Found(NamedTuple):
 
 def calculated(made: list[Made], seen: dict[Scope, int], largest: Largest) -> Found:
     """Return what two panes of cells come to, the first the period before the second."""
-    buckets = BucketsAtOnce(DAY)
+    buckets = BucketsAtOnce(DAY, custom=CUSTOM)
     for offset, (before, facet, cell) in enumerate(made):
         pane = NOON - PANE_MS if before else NOON
         cells = [FacetCell(facet.campaign, facet.channel, to_wire(cell), *facet[2:])]
