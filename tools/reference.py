@@ -29,9 +29,14 @@ _KPIS = """# KPIs
 
 Each KPI is a definition in [models/kpi/catalogue.py](../models/kpi/catalogue.py). Its computation,
 metric, panels and documentation are derived from the definition. `kpi-monitor kpis` lists all KPIs
-on the command line. The column *source* names the papers on marketing KPIs that the product was
-built from: S0 on a digital marketing department, S1 on campaign operations, S2 on marketing
-appraisal, S3 on a marketing department's scorecard.
+on the command line. The column *source* names the papers on marketing KPIs that name the KPI: S0 on
+the KPIs of a digital marketing department, S1 on the appraisal of marketing campaigns, S2 on
+adjusting KPIs and marketing strategy, S3 on the KPIs of marketing departments in practice. KPIs
+without a source are in none of them.
+
+Two papers define ROI, each in its own way; both are KPIs under their own names. 投入产出比 of S1 is
+`revenue_cost_ratio`, total return / total cost. 投资回报率 of S3 is `roi`, (return - cost) / cost.
+`roas` divides by the cost of advertising alone.
 
 {kpis}
 
@@ -46,6 +51,10 @@ appraisal, S3 on a marketing department's scorecard.
 - **better** says whether more or less is better. The **outcome** of a volume is the KPI by which
   the volume should be judged: clicks that lead to no orders are no success.
 - **interval** is the method of the 95 % confidence interval: {intervals}.
+- **Shares of users** are never above 100 %: {shares}. Whoever takes part was reached, and whoever
+  buys counts as a visitor, also if the click or visit was before the window. Other ratios compare
+  events of two kinds in one window. They may be above 100 %, such as deals won from the leads of
+  an earlier window (`lead_conversion_rate`).
 - Sums are exact. Money is computed in whole units of 1/10,000 of the reporting currency, converted
   at the rate of the event's own business day. Medians and percentiles are accurate to 1 % of the
   value at their rank (DDSketch), and so are bounds that are computed from a distribution. Distinct
@@ -115,6 +124,14 @@ corrected: data that arrive later count from the next quarter of an hour on.
   exceeds 1.96 times the root of their sum (Poisson). Other KPIs are not tested, nor are values that
   lack records or depend on a silent source. Users who come in both periods, and events that come
   in bursts, vary more than these tests assume: take significance as a hint.
+
+## Benchmarks
+
+The file of KPIs may give a KPI a benchmark (行业基准值): a value that is usual in the industry,
+with its source. It is exported as `kpi_benchmark` and drawn on the KPI board. The live page and
+`/api/live` show it beside the value of all, with value / benchmark - 1. The difference is *n.s.*,
+not significant, if the value's 95 % interval contains the benchmark or the value rests on too
+little. KPIs that grow with their window have no benchmark.
 
 ## Scopes
 
@@ -209,6 +226,16 @@ _INTERVALS = {
 }
 
 
+_SHARES = (
+    "participation_rate",
+    "purchase_conversion_rate",
+    "new_customer_conversion_rate",
+    "returning_conversion_rate",
+    "repurchase_rate",
+)
+"""The KPIs whose denominator counts each user that their numerator counts."""
+
+
 def kpis_page(catalogue: Catalogue) -> str:
     """Return docs/kpis.md."""
     windows = [
@@ -241,6 +268,7 @@ def kpis_page(catalogue: Catalogue) -> str:
             (_kpi_row(kpi) for kpi in catalogue.values()),
         ),
         intervals="; ".join(_INTERVALS.values()),
+        shares=", ".join(f"`{name}`" for name in _SHARES),
         windows=table(("window", "what", "closes every"), windows),
         previous=", ".join(f"`{name}`" for name in COMPARED["previous"]),
         last_week=", ".join(f"`{name}`" for name in COMPARED["last_week"]),

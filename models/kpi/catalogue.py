@@ -36,7 +36,7 @@ KPIS: Final = (
         needs=("visits",),
         outcome="purchase_conversion_rate",
         objective="reach",
-        source="S1",
+        source="S0, S1",
     ),
     Kpi(
         name="visits",
@@ -58,6 +58,7 @@ KPIS: Final = (
         help="Clicks on advertisements",
         outcome="conversion_rate",
         objective="reach",
+        source="S0",
     ),
     Kpi(
         name="unique_visitors",
@@ -69,7 +70,7 @@ KPIS: Final = (
         needs=("clicks", "visits"),
         outcome="purchase_conversion_rate",
         objective="reach",
-        source="S1",
+        source="S0, S1",
     ),
     Kpi(
         name="traffic_uplift",
@@ -82,6 +83,7 @@ KPIS: Final = (
         n="visitors",
         outcome="purchase_conversion_rate",
         objective="reach",
+        source="S1",
     ),
     Kpi(
         name="unique_visitors_paid",
@@ -134,12 +136,13 @@ KPIS: Final = (
         name="participation_rate",
         title_en="Participation rate",
         title_zh="参与率",
-        formula="participants / reached",
+        formula="participants / active",
         unit="ratio",
         help="Distinct users who clicked, visited, ordered, registered, became a lead or"
-        " answered a survey, per distinct user who was shown an advertisement",
+        " answered a survey, per distinct user who was reached: who was shown an advertisement,"
+        " or took part",
         needs=("impressions",),
-        n="reached",
+        n="active",
         interval="wilson",
         min_n=30,
         objective="engagement",
@@ -158,6 +161,7 @@ KPIS: Final = (
         interval="wilson",
         min_n=100,
         objective="engagement",
+        source="S1",
     ),
     Kpi(
         name="cpm",
@@ -172,6 +176,7 @@ KPIS: Final = (
         interval="poisson",
         min_n=1_000,
         objective="efficiency",
+        source="S3",
     ),
     Kpi(
         name="cpc",
@@ -212,7 +217,7 @@ KPIS: Final = (
         interval="wilson",
         min_n=30,
         objective="acquisition",
-        source="S1",
+        source="S0",
     ),
     Kpi(
         name="cost_per_registration",
@@ -239,6 +244,7 @@ KPIS: Final = (
         needs=("lead_changes",),
         outcome="lead_conversion_rate",
         objective="acquisition",
+        source="S0, S3",
     ),
     Kpi(
         name="lead_rate",
@@ -252,15 +258,31 @@ KPIS: Final = (
         interval="wilson",
         min_n=100,
         objective="acquisition",
+        source="S3",
     ),
     Kpi(
         name="cpl",
         title_en="Cost per lead",
         title_zh="线索转化成本",
+        formula="(spend + other_cost) / leads",
+        unit="money",
+        direction="less",
+        help="Total cost of advertising, channels and labour per new lead (CPL)",
+        needs=("spend_reports",),
+        n="leads",
+        interval="poisson",
+        min_n=10,
+        objective="efficiency",
+        source="S3",
+    ),
+    Kpi(
+        name="cost_per_lead_ads",
+        title_en="Advertising cost per lead",
+        title_zh="单线索广告花费",
         formula="spend / leads",
         unit="money",
         direction="less",
-        help="Advertising spend per lead",
+        help="Advertising spend per new lead",
         needs=("spend_reports",),
         n="leads",
         interval="poisson",
@@ -279,6 +301,7 @@ KPIS: Final = (
         interval="wilson",
         min_n=30,
         objective="acquisition",
+        source="S3",
     ),
     Kpi(
         name="mql_to_sql_rate",
@@ -292,6 +315,7 @@ KPIS: Final = (
         interval="wilson",
         min_n=30,
         objective="acquisition",
+        source="S3",
     ),
     Kpi(
         name="opportunities",
@@ -303,7 +327,7 @@ KPIS: Final = (
         needs=("lead_changes",),
         outcome="lead_conversion_rate",
         objective="acquisition",
-        source="S2",
+        source="S3",
     ),
     # Orders
     Kpi(
@@ -315,6 +339,7 @@ KPIS: Final = (
         help="Orders placed",
         outcome="revenue_net",
         objective="sales",
+        source="S0",
     ),
     Kpi(
         name="buyers",
@@ -337,19 +362,22 @@ KPIS: Final = (
         interval="wilson",
         min_n=100,
         objective="sales",
+        source="S1, S3",
     ),
     Kpi(
         name="purchase_conversion_rate",
         title_en="Purchase conversion rate",
         title_zh="购买转化率",
-        formula="buyers / visitors",
+        formula="buyers / shoppers",
         unit="ratio",
-        help="Distinct buyers per unique visitor",
+        help="Distinct buyers per unique visitor; a buyer without a click or visit in the window"
+        " counts as a visitor",
         needs=("clicks", "visits"),
-        n="visitors",
+        n="shoppers",
         interval="wilson",
         min_n=100,
         objective="sales",
+        source="S0",
     ),
     Kpi(
         name="cost_per_order",
@@ -376,7 +404,7 @@ KPIS: Final = (
         n="orders",
         outcome="roi",
         objective="sales",
-        source="S2",
+        source="S0, S1, S2",
     ),
     Kpi(
         name="budget_used",
@@ -416,6 +444,7 @@ KPIS: Final = (
         n="orders",
         min_n=30,
         objective="sales",
+        source="S2",
     ),
     Kpi(
         name="sales_contribution",
@@ -440,7 +469,6 @@ KPIS: Final = (
         n="orders",
         outcome="roi",
         objective="sales",
-        source="S2",
     ),
     Kpi(
         name="refund_rate",
@@ -466,6 +494,7 @@ KPIS: Final = (
         squares="order_amount",
         min_n=30,
         objective="sales",
+        source="S0, S1",
     ),
     Kpi(
         name="order_value_median",
@@ -519,18 +548,34 @@ KPIS: Final = (
     Kpi(
         name="roas",
         title_en="Return on ad spend",
-        title_zh="投入产出比",
+        title_zh="广告投入产出比",
         formula="revenue_gross / spend",
         unit="ratio",
         multiple=True,
-        help="Gross revenue divided by advertising spend (revenue / cost in paper S1)",
+        help="Gross revenue divided by advertising spend only (ROAS)",
         needs=("spend_reports",),
         n="orders",
         interval="compound",
         squares="order_amount",
         min_n=30,
         objective="efficiency",
-        source="S1",
+    ),
+    Kpi(
+        name="revenue_cost_ratio",
+        title_en="Return per cost",
+        title_zh="投入产出比",
+        formula="revenue_gross / (spend + other_cost)",
+        unit="ratio",
+        multiple=True,
+        help="Gross revenue divided by the total cost of advertising, channels and labour (what"
+        " paper S1 calls ROI: total return / total cost)",
+        needs=("spend_reports",),
+        n="orders",
+        interval="compound",
+        squares="order_amount",
+        min_n=30,
+        objective="efficiency",
+        source="S0, S1",
     ),
     Kpi(
         name="roi",
@@ -538,8 +583,8 @@ KPIS: Final = (
         title_zh="投资回报率",
         formula="(revenue_gross - spend - other_cost) / (spend + other_cost)",
         unit="ratio",
-        help="Gross revenue minus total cost, divided by total cost ((revenue - cost) / cost in"
-        " paper S3)",
+        help="Gross revenue minus total cost, divided by total cost (what paper S3 calls ROI:"
+        " (revenue - cost) / cost)",
         needs=("spend_reports",),
         n="orders",
         interval="compound",
@@ -560,6 +605,7 @@ KPIS: Final = (
         n="orders",
         min_n=30,
         objective="efficiency",
+        source="S0",
     ),
     # Opinion and brand
     Kpi(
@@ -590,7 +636,7 @@ KPIS: Final = (
         squares="csat_squares",
         min_n=30,
         objective="satisfaction",
-        source="S2",
+        source="S0, S2",
     ),
     Kpi(
         name="social_engagement",
@@ -602,6 +648,7 @@ KPIS: Final = (
         needs=("likes", "comments", "shares"),
         outcome="favourability",
         objective="brand",
+        source="S0, S1",
     ),
     Kpi(
         name="engagement_growth",
@@ -616,6 +663,7 @@ KPIS: Final = (
         n="likes + comments + shares",
         min_n=30,
         objective="brand",
+        source="S3",
     ),
     Kpi(
         name="brand_searches",
@@ -639,6 +687,7 @@ KPIS: Final = (
         needs=("mentions",),
         outcome="favourability",
         objective="brand",
+        source="S0, S1",
     ),
     Kpi(
         name="favourability",
@@ -652,6 +701,7 @@ KPIS: Final = (
         interval="wilson",
         min_n=30,
         objective="brand",
+        source="S1, S3",
     ),
     Kpi(
         name="store_visits",
@@ -673,6 +723,7 @@ KPIS: Final = (
         unit="users",
         help="Followers, newest measurement",
         objective="brand",
+        source="S0",
     ),
     Kpi(
         name="market_share",
@@ -682,7 +733,7 @@ KPIS: Final = (
         unit="ratio",
         help="Market share, newest measurement",
         objective="brand",
-        source="S2",
+        source="S2, S3",
     ),
     Kpi(
         name="awareness",
@@ -692,7 +743,7 @@ KPIS: Final = (
         unit="ratio",
         help="Share of people who know the brand, newest measurement",
         objective="brand",
-        source="S0 to S3",
+        source="S0, S1, S2, S3",
     ),
     Kpi(
         name="awareness_growth",
@@ -703,7 +754,7 @@ KPIS: Final = (
         help="Growth of the newest measurement of awareness over the newest of the previous"
         " period of equal length",
         objective="brand",
-        source="S0 to S3",
+        source="S1, S3",
     ),
     Kpi(
         name="stock",
@@ -719,6 +770,21 @@ KPIS: Final = (
         name="complaint_response_time",
         title_en="Complaint response time",
         title_zh="负面舆情处理时效",
+        formula="complaint_response_total_ms / complaint_responses",
+        unit="seconds",
+        direction="less",
+        help="Mean time from a complaint to its answer",
+        n="complaint_responses",
+        interval="mean",
+        squares="complaint_response_ms",
+        min_n=10,
+        objective="satisfaction",
+        source="S3",
+    ),
+    Kpi(
+        name="complaint_response_time_p90",
+        title_en="Complaint response time, 90th percentile",
+        title_zh="负面舆情处理时效九十分位",
         formula="p90(complaint_response_ms)",
         unit="seconds",
         direction="less",

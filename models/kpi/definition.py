@@ -6,6 +6,7 @@ Calculation, metrics, boards and docs are all derived from a definition.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Literal, TypeVar
 
@@ -47,6 +48,20 @@ def _checked(key: str, read: Callable[[str], _T], text: str) -> _T:
         raise ValueError(f"{key}: {error}") from None
 
 
+class Benchmark(BaseModel):
+    """A value of a KPI that is usual in the industry (行业基准值 of S1), and who says so.
+
+    Args:
+        value: in the unit in which the KPI is shown: the currency, ratios as fractions, seconds.
+        source: the publication and its date, as people are to read it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: Annotated[float, Field(allow_inf_nan=False)]
+    source: Annotated[str, Field(min_length=1)]
+
+
 class Kpi(BaseModel):
     """The definition of one KPI, in the catalogue or in a file of configuration.
 
@@ -60,7 +75,8 @@ class Kpi(BaseModel):
         min_n: a value with a smaller n is not significant.
         outcome: the KPI by which a volume is to be judged, such as orders for clicks.
         objective: the objective that the KPI serves.
-        source: the paper that names it, S0 to S3.
+        source: the papers that name it, S0 to S3.
+        benchmark: a value that is usual in the industry; None if none is known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,6 +97,7 @@ class Kpi(BaseModel):
     outcome: str | None = None
     objective: str = ""
     source: str = ""
+    benchmark: Benchmark | None = None
 
     @model_validator(mode="after")
     def _formula_is_whole(self) -> Kpi:
@@ -88,6 +105,8 @@ class Kpi(BaseModel):
         for name in self.needs:
             if name not in SUM_INDEX:
                 raise ValueError(f"needs: no sum named {name!r} is measured")
+        if self.benchmark is not None and isinstance(formula, Total):
+            raise ValueError("benchmark: a sum grows with its window and can't have one")
         if self.multiple and self.unit != "ratio":
             raise ValueError("multiple: only ratios are read as multiples")
         if self.unit == "money" and isinstance(formula, Total) and self.n is None:
@@ -219,6 +238,31 @@ class Catalogue(Mapping[str, Kpi]):
             ValueError: one of them has a name or metric that is taken.
         """
         return Catalogue([*self.values(), *kpis])
+
+    def with_benchmarks(self, benchmarks: Mapping[str, Benchmark]) -> Catalogue:
+        """Return a catalogue in which these KPIs, by name, have these benchmarks.
+
+        Raises:
+            ValueError: there is no such KPI, or it grows with its window: a benchmark of orders
+                says nothing without the length of the window.
+        """
+        for name in benchmarks:
+            if name not in self:
+                near = get_close_matches(name, self, n=1)
+                raise ValueError(
+                    f"{name} is no KPI" + (f"; did you mean {near[0]}?" if near else "")
+                )
+            if self[name].volume:
+                raise ValueError(
+                    f"{name} grows with its window; only quotients, quantiles and"
+                    " levels can have a benchmark"
+                )
+        return Catalogue(
+            kpi.model_copy(update={"benchmark": benchmarks[kpi.name]})
+            if kpi.name in benchmarks
+            else kpi
+            for kpi in self.values()
+        )
 
     @property
     def needed(self) -> tuple[str, ...]:

@@ -93,6 +93,20 @@ SUMS: Final = (
     Measure("revenue_last", "orders", "money of orders, credited to the last touch"),
     Measure("orders_linear", "orders", "orders, credited to all touches in equal parts"),
     Measure("revenue_linear", "orders", "money of orders, credited to all touches in equal parts"),
+    Measure("complaint_responses", "campaigns", "complaints that were answered", since=2),
+    Measure(
+        "complaint_response_total_ms",
+        "campaigns",
+        "sum of the times from a complaint to its answer, in ms",
+        since=2,
+    ),
+    Measure("revenue_new", "orders", "money of the first orders of customers", since=2),
+    Measure(
+        "revenue_returning",
+        "orders",
+        "money of orders of customers who had ordered before",
+        since=2,
+    ),
 )
 """The sums of a cell. Money is in whole units of 1/10,000 of the reporting currency."""
 
@@ -108,10 +122,12 @@ USER_SETS: Final = (
 
 UNIONS: Final[dict[str, tuple[str, ...]]] = {
     "visitors": ("visitors_natural", "visitors_paid"),
+    "shoppers": ("visitors_natural", "visitors_paid", "buyers"),
     "participants": ("visitors_natural", "visitors_paid", "buyers", "engaged"),
     "active": ("visitors_natural", "visitors_paid", "buyers", "engaged", "reached"),
 }
-"""Unions of sets of distinct users by name; formulas can name them, too."""
+"""Unions of sets of distinct users by name; formulas can name them, too. A union comes after the
+unions that it contains."""
 
 DISTRIBUTIONS: Final = (
     Measure("dwell_ms", "clicks", "duration of visits, in ms"),
@@ -195,11 +211,14 @@ ORDER_CREDIT: Final = 10_000
 MONEY: Final = frozenset(
     {
         *("revenue_gross", "revenue_refunded", "spend", "other_cost"),
-        *("refund_outflow", "lifetime_value", *PLANNED),
+        *("refund_outflow", "lifetime_value", "revenue_new", "revenue_returning", *PLANNED),
         *(f"revenue_{model}" for model in MODELS),
     }
 )
 """The sums that are money."""
+
+DURATIONS: Final = frozenset({"complaint_response_total_ms"})
+"""The sums that are times in ms; KPIs show them in seconds."""
 
 _SOURCE_OF: Final = {measure.name: measure.source for measure in _MEASURES} | dict.fromkeys(
     PLANNED, "campaigns"

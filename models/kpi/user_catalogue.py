@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from models.kpi.catalogue import CATALOGUE
-from models.kpi.definition import Catalogue, Kpi
+from models.kpi.definition import Benchmark, Catalogue, Kpi
 from models.kpi.formula import Coefficient
 from models.patterns import matches
 from models.scope import SCOPE_KINDS, ScopeKind
@@ -56,6 +56,7 @@ class KpiBook(BaseModel):
         top_campaigns: the number of campaigns, by volume, with series of their own. All others
             share the series ``other``.
         coefficients: factors for formulas. A KPI whose coefficient is missing is absent.
+        benchmarks: values that are usual in the industry, by name of the KPI.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,6 +67,7 @@ class KpiBook(BaseModel):
     export: tuple[ExportRule, ...] = DEFAULT_EXPORT
     top_campaigns: Annotated[int, Field(ge=1)] = 100
     coefficients: dict[Coefficient, Annotated[float, Field(gt=0, le=1)]] = {}
+    benchmarks: dict[str, Benchmark] = {}
 
     @field_validator("kpis")
     @classmethod
@@ -73,10 +75,18 @@ class KpiBook(BaseModel):
         CATALOGUE.with_more(kpis)
         return kpis
 
+    @field_validator("benchmarks")
+    @classmethod
+    def _benchmarks_are_of_kpis(
+        cls, benchmarks: dict[str, Benchmark], info: ValidationInfo
+    ) -> dict[str, Benchmark]:
+        CATALOGUE.with_more(info.data.get("kpis", ())).with_benchmarks(benchmarks)
+        return benchmarks
+
     @property
     def catalogue(self) -> Catalogue:
         """The built-in KPIs, followed by those of the file."""
-        return CATALOGUE.with_more(self.kpis)
+        return CATALOGUE.with_more(self.kpis).with_benchmarks(self.benchmarks)
 
     def exports(self, kpi: str, scope: ScopeKind, window: str) -> bool:
         """Return whether a KPI's value is exported."""

@@ -41,6 +41,30 @@ def difference_of(kpi: Kpi, scope: Scope, comparison: Comparison) -> Difference 
     )
 
 
+class BenchmarkDifference(NamedTuple):
+    """A KPI's value compared with its benchmark.
+
+    Args:
+        ratio: value / benchmark - 1; None if the benchmark is not above 0.
+        significant: whether the value's 95% interval excludes the benchmark and the value rests
+            on enough; None if it has no interval.
+    """
+
+    ratio: float | None
+    significant: bool | None
+
+
+def benchmark_difference_of(kpi: Kpi, value: KpiValue) -> BenchmarkDifference | None:
+    """Return how a value differs from its KPI's benchmark; None without a benchmark."""
+    if kpi.benchmark is None:
+        return None
+    usual, bounds = kpi.benchmark.value, _bounds(value)
+    return BenchmarkDifference(
+        value.value / usual - 1 if usual > 0 else None,
+        None if bounds is None else value.significant and not bounds[0] <= usual <= bounds[1],
+    )
+
+
 def _significant(kpi: Kpi, now: KpiValue, then: KpiValue) -> bool | None:
     """Return whether two values differ at the 95% level, and both rest on enough.
 

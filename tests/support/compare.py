@@ -96,6 +96,7 @@ BUYER_KPIS = frozenset(
     {
         *("buyers", "returning_buyers", "repurchase_rate", "retention_rate"),
         *("purchase_conversion_rate", "active_users", "participation_rate"),
+        *("new_customer_conversion_rate", "returning_conversion_rate"),
     }
 )
 """KPIs with sets of buyers: a buyer stays where an order stood before a late click moved it."""

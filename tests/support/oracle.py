@@ -107,6 +107,8 @@ FLOWS = (
 )
 LEVELS = ("followers", "market_share", "awareness", "stock")
 
+COMPLAINT = "kind = 'measurement' AND metric = 'complaint_response_s'"
+COMPLAINT_MS = "amount // 10"
 # Measure -> (which events, what each adds).
 SUMS: dict[str, tuple[str, str]] = {
     "impressions": ("kind = 'impression'", "count"),
@@ -138,7 +140,12 @@ SUMS: dict[str, tuple[str, str]] = {
     "refund_outflow": ("kind = 'refund_made'", "amount"),
     "orders_attributed": ("kind = 'order' AND nth IS NOT NULL", "1"),
     "first_orders": ("kind = 'order' AND nth = 1", "1"),
+    "revenue_new": ("kind = 'order' AND nth = 1", "amount"),
+    "revenue_returning": ("kind = 'order' AND nth > 1", "amount"),
     "lifetime": ("kind = 'lifetime'", "amount"),
+    "complaints": (COMPLAINT, "1"),
+    "complaint_total": (COMPLAINT, COMPLAINT_MS),
+    "complaint_squares": (COMPLAINT, f"({COMPLAINT_MS}) * ({COMPLAINT_MS})"),
 } | {flow: (f"kind = 'measurement' AND metric = '{flow}'", "count") for flow in FLOWS}
 SUMS |= {
     f"{what}_{model}": (f"kind = 'credit' AND metric = '{model}'", adds)
@@ -154,9 +161,9 @@ USERS = {
     "visitors_natural": NATURAL,
     "visitors_paid": PAID,
     "visitors": "kind IN ('click', 'visit')",
-    "reached": "kind = 'impression'",
     "buyers": "kind = 'order'",
     "old_buyers": "kind = 'order' AND nth > 1",
+    "shoppers": "kind IN ('click', 'visit', 'order')",
     "participants": PARTICIPANTS,
     "active": f"({PARTICIPANTS} OR kind = 'impression')",
 }
@@ -167,7 +174,7 @@ BEFORE = ("visitors", "buyers", "gross", "likes", "comments", "shares")
 SINGLES: dict[str, tuple[str, str]] = {
     "dwell_ms": ("kind = 'visit' AND dwell_ms IS NOT NULL", "dwell_ms"),
     "order_amount": ("kind = 'order'", "amount"),
-    "complaint_ms": ("kind = 'measurement' AND metric = 'complaint_response_s'", "amount // 10"),
+    "complaint_ms": (COMPLAINT, COMPLAINT_MS),
 } | {level: (f"kind = 'measurement' AND metric = '{level}'", "amount") for level in LEVELS}
 # Quantile -> (single value, share, units of the single value in one unit shown).
 QUANTILES = {
@@ -492,7 +499,7 @@ def _cost_per(name: str, count: str, min_n: int, times: int = 1, cost: str = "sp
     return _Kpi(name, value, count, ("spend_reports",), min_n, low, high)
 
 
-def _mean(name: str, total: str, squares: str, n: str, min_n: int, times: int = 1) -> _Kpi:
+def _survey(name: str, total: str, squares: str, n: str, min_n: int, times: int = 1) -> _Kpi:
     """Return the mean answer to a survey, with the interval by its standard error."""
     value = f"{times} * ratio({total}, {n})"
     half = f"{times} * half_of_mean({total}, {squares}, {n})"
@@ -569,6 +576,9 @@ def _compared(name: str, value: str, n: str, *needs: str, min_n: int = 0) -> _Kp
 _SENTIMENT = "(sentiment_positive + sentiment_neutral + sentiment_negative)"
 _AOV = "ratio(gross, 10000 * orders)"
 _AOV_HALF = "half_of_mean(gross, gross_squares, orders) / 10000"
+_RESPONSE = "ratio(complaint_total, 1000 * complaints)"
+_RESPONSE_HALF = "half_of_mean(complaint_total, complaint_squares, complaints) / 1000"
+_REPEATED = "(orders_attributed - first_orders)"
 KPIS = (
     _total("impressions", "impressions", "impressions"),
     _total("page_views", "page_views", "visits"),
@@ -579,7 +589,7 @@ KPIS = (
     _users("unique_visitors_natural", "visitors_natural", "clicks", "visits"),
     _users("active_users", "active"),
     _quantile("dwell_time", "dwell_median", 30),
-    _share("participation_rate", "participants", "reached", "impressions", min_n=30),
+    _share("participation_rate", "participants", "active", "impressions", min_n=30),
     _share("ctr", "clicks", "impressions", "impressions", min_n=100),
     _cost_per("cpm", "impressions", 1_000, times=1_000),
     _cost_per("cpc", "clicks", 30),
@@ -588,14 +598,15 @@ KPIS = (
     _cost_per("cost_per_registration", "registrations", 10),
     _total("leads", "leads", "lead_changes"),
     _share("lead_rate", "leads", "clicks", "lead_changes", min_n=100),
-    _cost_per("cpl", "leads", 10),
+    _cost_per("cpl", "leads", 10, cost="(spend + other_cost)"),
+    _cost_per("cost_per_lead_ads", "leads", 10),
     _share("lead_conversion_rate", "leads_won", "leads", "lead_changes", min_n=30),
     _share("mql_to_sql_rate", "leads_sql", "leads_mql", "lead_changes", min_n=30),
     _total("opportunities", "leads_opportunity", "lead_changes"),
     _total("orders", "orders"),
     _users("buyers", "buyers"),
     _share("conversion_rate", "orders", "clicks", min_n=100),
-    _share("purchase_conversion_rate", "buyers", "visitors", "clicks", "visits", min_n=100),
+    _share("purchase_conversion_rate", "buyers", "shoppers", "clicks", "visits", min_n=100),
     _cost_per("cost_per_order", "orders", 10),
     _money("revenue_gross", "gross", n="orders"),
     _money("revenue_net", "gross - refunded", n="orders")._replace(
@@ -625,9 +636,10 @@ KPIS = (
     _Kpi("budget_used", "ratio(spend, budget)", "spend_reports", ("spend_reports",)),
     _Kpi("budget_pace", "ratio(spend, budget_due)", "spend_reports", ("spend_reports",)),
     _return("roas", "gross", "spend"),
+    _return("revenue_cost_ratio", "gross", "(spend + other_cost)"),
     _return("roi", "gross - spend - other_cost", "(spend + other_cost)"),
     _Kpi("ad_cost_ratio", "ratio(spend, gross)", "orders", ("spend_reports",), 30),
-    _mean(
+    _survey(
         "nps",
         "(nps_promoters - nps_detractors)",
         "(nps_promoters + nps_detractors)",
@@ -635,18 +647,47 @@ KPIS = (
         30,
         times=100,
     ),
-    _mean("csat", "csat_score", "csat_squares", "csat_answers", 30),
+    _survey("csat", "csat_score", "csat_squares", "csat_answers", 30),
     _total("social_engagement", "likes + comments + shares", "likes", "comments", "shares"),
     _total("brand_searches", "brand_searches", "brand_searches"),
     _total("mentions", "mentions", "mentions"),
     _share("favourability", "sentiment_positive", _SENTIMENT, min_n=30),
     _total("store_visits", "store_visits", "store_visits"),
     *(_Kpi(level, f"{level} / 10000::DOUBLE", "1") for level in LEVELS),
-    _quantile("complaint_response_time", "complaint_p90", 10),
+    _Kpi(
+        "complaint_response_time",
+        _RESPONSE,
+        "complaints",
+        min_n=10,
+        low=f"{_RESPONSE} - {_RESPONSE_HALF}",
+        high=f"{_RESPONSE} + {_RESPONSE_HALF}",
+        bound_slack="slack_of_mean(complaint_total, complaint_squares, complaints) / 1000",
+    ),
+    _quantile("complaint_response_time_p90", "complaint_p90", 10),
     _total("new_customers", "first_orders", "orders_attributed"),
     _cost_per("cac", "first_orders", 10, cost="(spend + other_cost)"),
-    _total("repeat_orders", "orders_attributed - first_orders", "orders_attributed"),
+    _total("repeat_orders", _REPEATED, "orders_attributed"),
     _users("returning_buyers", "old_buyers", "orders_attributed"),
+    _share(
+        "new_customer_conversion_rate", "first_orders", "shoppers", "orders_attributed", min_n=100
+    ),
+    _share("returning_conversion_rate", "old_buyers", "shoppers", "orders_attributed", min_n=100),
+    _money("revenue_new", "revenue_new", "orders_attributed", n="first_orders"),
+    _money("revenue_returning", "revenue_returning", "orders_attributed", n=_REPEATED),
+    _Kpi(
+        "aov_new",
+        "ratio(revenue_new, 10000 * first_orders)",
+        "first_orders",
+        ("orders_attributed",),
+        30,
+    ),
+    _Kpi(
+        "aov_returning",
+        f"ratio(revenue_returning, 10000 * {_REPEATED})",
+        _REPEATED,
+        ("orders_attributed",),
+        30,
+    ),
     _share("repurchase_rate", "old_buyers", "buyers", "orders_attributed", min_n=30),
     _compared(
         "retention_rate",

@@ -272,13 +272,15 @@ def test_roas_is_shown_as_a_multiple() -> None:
     """Returns on ad spend are shown as multiples, other ratios as percentages."""
     shown = {kpi.name: kpi.shown_unit for kpi in CATALOGUE.values() if kpi.unit == "ratio"}
     multiples = {name for name, unit in shown.items() if unit == "multiple"}
-    assert multiples == {name for name in shown if name.startswith("roas")}
+    roas = {name for name in shown if name.startswith("roas")}
+    assert multiples == roas | {"revenue_cost_ratio"}
     assert kpi(unit="ratio", multiple=True).metric == "kpi_made_up_ratio"
 
 
 def test_roi_and_roas_are_each_what_its_paper_says() -> None:
     made = values(cell(revenue_gross=3_000_000, spend=800_000, other_cost=200_000, spend_reports=1))
     assert made["roas"].value == 3.75
+    assert made["revenue_cost_ratio"].value == 3.0
     assert made["roi"].value == 2.0
     assert made["cost"].value == 100
 
@@ -377,7 +379,8 @@ def test_distinct_users_are_united_over_what_they_did() -> None:
     found = values(made)
     assert found["unique_visitors"].value == 3
     assert found["active_users"].value == 7
-    assert found["participation_rate"].value == 5 / 3
+    # 1 and 2 were only shown an advertisement; 3 to 7 took part, and so were reached.
+    assert (found["participation_rate"].value, found["participation_rate"].n) == (5 / 7, 7)
 
 
 def test_interval_of_equal_amounts() -> None:

@@ -79,7 +79,8 @@ def test_snapshot_has_scorecards_and_funnels(view: WorkerView, repository: pathl
     }
     shop = next(one for one in picture["funnels"] if one["scope"] == "all")
     names = [step["name"] for step in shop["steps"]]
-    assert names == ["click", "visit", "interest", "order", "repeat"]
+    assert names == ["click", "visit", "order", "repeat"]
+    assert {"registration", "lead"} <= {branch["name"] for branch in shop["branches"]}
     text = metrics(view, exports)
     assert re.search(r'^kpi_scorecard_points{campaign="618-main"', text, re.M)
     assert 'target="stretch"' in text

@@ -53,17 +53,20 @@ def test_newer_state_is_refused() -> None:
     """A state with measures that this version does not know is refused, with what to do."""
     path = Path(now_ms=NOON + HOUR_MS)
     path.feed(orders(range(3)), batch=1)
-    with pytest.raises(StateError, match="measures of version 2, this worker knows those up to 1"):
-        taken_over(path, measures_version=2)
+    newer, known = measures.VERSION + 1, measures.VERSION
+    why = f"measures of version {newer}, this worker knows those up to {known}"
+    with pytest.raises(StateError, match=why):
+        taken_over(path, measures_version=newer)
 
 
 def test_newer_report_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report with newer measures ends the worker, and is not set aside as a broken record."""
     path = Path(now_ms=NOON + HOUR_MS)
-    monkeypatch.setattr(measures, "VERSION", 2)
-    reported = ingest_report.encode([])
-    monkeypatch.setattr(measures, "VERSION", 1)
-    with pytest.raises(BesideRecordsError, match="measures of version 2"):
+    newer = measures.VERSION + 1
+    with monkeypatch.context() as patched:
+        patched.setattr(measures, "VERSION", newer)
+        reported = ingest_report.encode([])
+    with pytest.raises(BesideRecordsError, match=f"measures of version {newer}"):
         path.kpis.apply([Record(9_999, path.now_ms, None, reported)])
 
 

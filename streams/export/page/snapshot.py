@@ -9,12 +9,12 @@ from typing import Any
 
 from models.alerts import Alert
 from models.campaigns.campaign_change import EFFECT_KPIS
-from models.kpi.definition import Catalogue
+from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.limits import DEAD_LETTER_SHARE, FRONTIER_AGE_S, LAG_S
 from models.scope import ALL, Scope
 from models.window import COMPARED, SHOWN_WINDOWS, ShownWindow, WindowName
-from streams.analysis.differences import difference_of
-from streams.analysis.funnel import Step, worst
+from streams.analysis.differences import benchmark_difference_of, difference_of
+from streams.analysis.funnel import Funnel
 from streams.analysis.peer_outliers import Peer
 from streams.analysis.scorecard_points import IndicatorScore, Score
 from streams.export.report_queries import OUTLIERS_SHOWN, ReportQueries
@@ -52,6 +52,7 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
                 "unit": kpi.shown_unit,
                 "direction": kpi.direction,
                 "objective": kpi.objective,
+                "benchmark": None if kpi.benchmark is None else kpi.benchmark.model_dump(),
             }
             for kpi in catalogue.values()
         ],
@@ -154,7 +155,7 @@ def _totals(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, Any]:
     if kpis is None:
         return {}
     return {
-        name: _values(evaluation.values.get(ALL, {}), catalogue)
+        name: _values(evaluation.values.get(ALL, {}), catalogue, benchmarks=True)
         for name, evaluation in kpis.latest.items()
     }
 
@@ -247,15 +248,16 @@ def _effect(effect: Effect, catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
-def _funnels(funnels: Mapping[Scope, Sequence[Step]]) -> list[dict[str, Any]]:
+def _funnels(funnels: Mapping[Scope, Funnel]) -> list[dict[str, Any]]:
     return [
         {
             "scope": str(scope),
-            "worst": None if (most := worst(steps)) is None else most.name,
-            "steps": [asdict(step) for step in steps],
+            "worst": None if (most := funnel.worst) is None else most.name,
+            "steps": [asdict(step) for step in funnel.steps],
+            "branches": [asdict(branch) for branch in funnel.branches],
         }
-        for scope, steps in sorted(funnels.items())
-        if steps and scope.kind in {"all", "campaign"}
+        for scope, funnel in sorted(funnels.items())
+        if funnel.steps and scope.kind in {"all", "campaign"}
     ][:CAMPAIGNS_SHOWN]
 
 
@@ -302,7 +304,8 @@ def _indicator(indicator: IndicatorScore) -> dict[str, Any]:
     return asdict(indicator) | {"exempt_until": None if until is None else until.isoformat()}
 
 
-def _values(values: KpiValues, catalogue: Catalogue) -> dict[str, Any]:
+def _values(values: KpiValues, catalogue: Catalogue, *, benchmarks: bool = False) -> dict[str, Any]:
+    """Return values as JSON; with ``benchmarks`` also how they differ from their benchmarks."""
     return {
         name: {
             "value": value.value,
@@ -311,9 +314,15 @@ def _values(values: KpiValues, catalogue: Catalogue) -> dict[str, Any]:
             "n": value.n,
             "significant": value.significant,
         }
+        | (_against_benchmark(catalogue[name], value) if benchmarks else {})
         for name, value in values.items()
         if name in catalogue
     }
+
+
+def _against_benchmark(kpi: Kpi, value: KpiValue) -> dict[str, Any]:
+    difference = benchmark_difference_of(kpi, value)
+    return {} if difference is None else {"against_benchmark": difference._asdict()}
 
 
 def _alert(alert: Alert, catalogue: Catalogue) -> dict[str, Any]:

@@ -219,6 +219,8 @@ def fold_measurement(cell: FoldingCell, event: events.Measurement, _user: int, f
     if event.metric in measures.FLOW_METRICS:
         cell.sums[SUM_INDEX[event.metric]] += figure
     elif event.metric == measures.COMPLAINT_RESPONSE:
+        cell.sums[SUM_INDEX["complaint_responses"]] += 1
+        cell.sums[SUM_INDEX["complaint_response_total_ms"]] += figure
         add_to_histogram(cell.histograms[_RESPONSE], figure)
     elif event.metric in LEVEL_INDEX:
         index = LEVEL_INDEX[event.metric]

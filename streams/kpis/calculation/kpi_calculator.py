@@ -31,6 +31,7 @@ from models.kpi.measures import (
     DISTRIBUTION_INDEX,
     DISTRIBUTIONS,
     INPUTS,
+    DURATIONS,
     LEVEL_INDEX,
     MONEY,
     ORDER_CREDIT,
@@ -53,6 +54,8 @@ Numbers = Sequence[int]
 First the sums, the counts of distinct users, the counts of the unions of sets, and the budget
 and its due part; then the sums and counts of the period before, if that is known.
 """
+
+MS_PER_SECOND = 1_000
 
 _PLACE = {
     **SUM_INDEX,
@@ -201,6 +204,13 @@ def _is_money(kpi: Kpi, terms: Terms) -> bool:
     return kpi.unit == "money" and any(bare(name) in MONEY for _, name in terms)
 
 
+def _scale_of(kpi: Kpi, terms: Terms) -> int:
+    """Return the number of stored units in one shown unit: of money 10,000, of times 1,000 ms."""
+    if _is_money(kpi, terms):
+        return UNITS_PER_CURRENCY
+    return MS_PER_SECOND if any(bare(name) in DURATIONS for _, name in terms) else 1
+
+
 def _summed(terms: Terms) -> _Sum:
     indexed = [(sign, _PLACE[name]) for sign, name in terms]
     if len(indexed) == 1 and indexed[0][0] == 1:
@@ -253,7 +263,7 @@ def _total(kpi: Kpi, formula: Total) -> _Compute:
 def _quotient(kpi: Kpi, formula: Quotient, factor: float) -> _Compute:
     over_of, under_of = _amount(formula.over), _amount(formula.under)
     n_of = _count(formula.under if kpi.n is None else parse_terms(kpi.n))
-    scale = UNITS_PER_CURRENCY if _is_money(kpi, formula.over) else 1
+    scale = _scale_of(kpi, formula.over)
     bounds_of = _bounds(kpi, factor=factor / scale)
 
     def compute(cell: Cell, numbers: Numbers, _: Cell) -> KpiValue | None:
@@ -369,5 +379,9 @@ def _growth(formula: Growth) -> _Compute:
     return compute
 
 
-_SCALE_OF = {"dwell_ms": 1000, "complaint_response_ms": 1000, "order_amount": UNITS_PER_CURRENCY}
+_SCALE_OF = {
+    "dwell_ms": MS_PER_SECOND,
+    "complaint_response_ms": MS_PER_SECOND,
+    "order_amount": UNITS_PER_CURRENCY,
+}
 """Divisors by distribution: its values are shown in seconds or in the currency."""

@@ -182,10 +182,19 @@ class UserColumns:
         return Drawn(np.flatnonzero(many), registers, sketched, keys, of_key)
 
     def counts(self, *, height: int) -> Steps[Integers]:
-        """Return the number of users in each set and union, shape (height, len(COUNTED))."""
-        counts = []
+        """Return the number of users in each set and union, shape (height, len(COUNTED)).
+
+        Estimates of sketches may be off in different directions. A union counts at least as many
+        as each set and union that it contains, so that a part is never more than the whole.
+        """
+        counts: list[Integers] = []
         for sets in COUNTED:
-            counts.append(self.counted(sets, height=height))
+            within = [
+                of_part
+                for part, of_part in zip(COUNTED, counts, strict=False)
+                if part & sets == part
+            ]
+            counts.append(np.maximum.reduce([self.counted(sets, height=height), *within]))
             yield
         return np.stack(counts, axis=1)
 
