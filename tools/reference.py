@@ -8,13 +8,22 @@ from pathlib import Path
 
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue, Kpi
-from models.kpi.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_SETS
+from models.kpi.measures import (
+    DISTRIBUTIONS,
+    LEVELS,
+    PLANNED,
+    SINCE_START,
+    STOCKS,
+    SUMS,
+    UNIONS,
+    USER_SETS,
+)
 from models.kpi.user_catalogue import HEADLINES, SHORT_WINDOWS
 from models.scope import PARTS, SCOPE_KINDS
 from models.window import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.analysis import peer_outliers
 from streams.export.metrics import collector
-from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS
+from streams.kpis.storage.bucket_store import CUSTOMER_DAYS, DAY_LEVEL, KEPT_MS
 from streams.kpis.windows import change_effects
 from streams.kpis.windows.campaign_phases import STEP_MS
 from tools.event_reference import events_page
@@ -82,11 +91,33 @@ rounded up to a whole quarter of an hour. The window is absent
 
 The window is shown and exported. Rules can't use it, and it is not in the topic of values.
 
-**Budgets.** `budget` and `budget_due` exist only for campaigns in the window `so_far`, as the
-campaign is defined when the window closes. KPIs that use them are absent elsewhere. KPIs that use
-`budget_due` are also absent if the campaign has no start and end, or has not started. The budget is
-due evenly from start to end. Spend from before the monitor's data begin is not known and not
-included.
+**Budgets.** `budget` and `budget_due` exist only in the window `so_far`, of campaigns and of those
+of their channels that have a budget of their own, as the campaign is defined when the window
+closes. `budget_today` exists only in the window `day`, of campaigns with a daily budget that run on
+that day. KPIs that use them are absent elsewhere. KPIs that use `budget_due` are also absent if the
+campaign has no start and end, or has not started. The budget is due evenly from start to end. Spend
+from before the monitor's data begin is not known and not included.
+
+**Customers and open leads** are counted over the last `KPI_CUSTOMER_DAYS` business days
+({customer_days} by default), of which the last is the current one, to date. They exist in the
+windows {day_windows} that are not longer than that, and are absent in shorter windows, in `so_far`
+and in `stage`. Of a window, `customers_before` are the users who ordered in as many days before its
+start, `customers` those at its end, and `customers_new` those of them who were not customers before
+it. So `retention_rate` is (customers at the end - new) / customers at the start, the formula of
+paper S3, and `customer_growth` is the growth of the same number. A lead is open if it reached a
+stage in these days and was neither won nor lost in them; it is active if it reached a stage in the
+window. The figures are absent until all the days were observed without a gap, and for the campaigns
+that are shown together as `other`. Above 1,024 users they are estimates, as all counts of users
+are: the error of a difference is that of the numbers it is taken from.
+
+**A campaign against the time before it.** `traffic_uplift`, for paid and natural traffic apart, and
+`sales_contribution` compare all traffic and sales during a campaign with those before it, not only
+its own: before its start a campaign has none. They exist only for campaigns with a start, in the
+window `so_far`, and are counted in whole business days: from the campaign's first day to its last
+one, to date, and as many days before, up to the same local time. A campaign that starts at 20:00
+counts from the beginning of that day. They are absent if the days before were not observed
+completely, or are no longer kept ({kept_days} days). The difference includes everything else that
+changed.
 
 **The end of a campaign** is its planned end, or an earlier `campaign_ended`. A campaign that has
 ended has no current phase, and its `budget_due` is frozen. There is no more forecast of when its
@@ -171,10 +202,12 @@ occur by chance.
 | the growth of a level over the period before | `growth(followers)` |
 | the disagreement of sums: (largest − smallest) / largest | `spread(orders_first, orders_last)` |
 
-In a sum, `previous(visitors)` is the value in the period of equal length before the window. Instead
-of the number, `influence` may be used, a coefficient from the file of KPIs. `orders_first`,
-`orders_last`, `orders_linear` and `orders_declared` count parts of orders. They are stored in units
-of 1/10,000 and shown in orders, and can only be added to each other.
+Figures of plans, stocks of users and runs of campaigns are named like measures; where one is not
+available, the KPI is absent. In a sum, `previous(visitors)` is the value in the period of equal
+length before the window. Instead of the number, `influence` may be used, a coefficient from the
+file of KPIs. `orders_first`, `orders_last`, `orders_linear` and `orders_declared` count parts of
+orders. They are stored in units of 1/10,000 and shown in orders, and can only be added to each
+other.
 
 {measures}
 
@@ -232,6 +265,8 @@ _SHARES = (
     "new_customer_conversion_rate",
     "returning_conversion_rate",
     "repurchase_rate",
+    "retention_rate",
+    "lead_activity",
 )
 """The KPIs whose denominator counts each user that their numerator counts."""
 
@@ -257,6 +292,8 @@ def kpis_page(catalogue: Catalogue) -> str:
         *((f"`{one.name}`", "distribution", one.source, one.help) for one in DISTRIBUTIONS),
         *((f"`{one.name}`", "level", one.source, one.help) for one in LEVELS),
         *((f"`{name}`", "plan", "campaigns", what) for name, what in PLANNED.items()),
+        *((f"`{name}`", "stock of users", "", what) for name, (_, what) in STOCKS.items()),
+        *((f"`{name}`", "run of a campaign", "", what) for name, (_, what) in SINCE_START.items()),
     ]
     return _KPIS.format(
         generated=GENERATED,
@@ -273,6 +310,8 @@ def kpis_page(catalogue: Catalogue) -> str:
         previous=", ".join(f"`{name}`" for name in COMPARED["previous"]),
         last_week=", ".join(f"`{name}`" for name in COMPARED["last_week"]),
         kept_days=KEPT_MS[DAY_LEVEL] // DAY_MS,
+        customer_days=CUSTOMER_DAYS,
+        day_windows=", ".join(f"`{window.name}`" for window in WINDOWS if window.days),
         effects=change_effects.SHOWN,
         effect_days=change_effects.LOOKBACK_MS // DAY_MS,
         longest_hours=change_effects.COMPARED_MS // HOUR_MS,

@@ -26,7 +26,7 @@ from models.kpi.formula import (
     parse,
     parse_terms,
 )
-from models.kpi.measures import DISTRIBUTION_INDEX, SUM_INDEX, inputs_of, sources_of
+from models.kpi.measures import DISTRIBUTION_INDEX, FIGURES, SUM_INDEX, inputs_of, sources_of
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
 ShownUnit = Unit | Literal["multiple"]
@@ -163,6 +163,14 @@ class Kpi(BaseModel):
     def looks_back(self) -> bool:
         """Whether its formula uses the equal period before its window."""
         return looks_back(self.parsed)
+
+    @cached_property
+    def figures(self) -> frozenset[str]:
+        """What it needs of `FIGURES`; where one is not available, the KPI is absent."""
+        named = {*names_in(self.parsed)}
+        if self.n is not None:
+            named |= {name for _, name in parse_terms(self.n)}
+        return frozenset(named.intersection(FIGURES))
 
     @property
     def volume(self) -> bool:

@@ -35,6 +35,8 @@ from tests.support.offline import Path
 pytestmark = pytest.mark.slow
 
 INFLUENCE = 0.35
+CUSTOMER_DAYS = 7
+"""The windows `day` and `week` have customers; `month` is longer."""
 LOOKS = 10
 """So often what is shown beside the windows is looked at on the way."""
 CHANGES = [
@@ -91,6 +93,7 @@ def test_a_month_is_right_to_the_cent(
         customers=None if model is None else context(rules=rules(model)),
         coefficients={"influence": INFLUENCE},
         changes=CHANGES,
+        customer_days=CUSTOMER_DAYS,
     )
     beside = Beside()
     batch = len(made.events) // LOOKS
@@ -117,6 +120,9 @@ def test_a_month_is_right_to_the_cent(
         month.ZONE,
         customers=known,
         compared=path.compared,
+        pasts=path.pasts,
+        customer_days=CUSTOMER_DAYS,
+        observed_from_ms=view.latest["day"].observed_from_ms,
         influence=INFLUENCE,
         plans=month.PLANS,
     )
@@ -135,6 +141,8 @@ def test_a_month_is_right_to_the_cent(
     print(f"\n{len(late)} values are as they were before money came that was too late", end="")
     before = {name for (name, _), period in path.compared.items() if period is not None}
     assert before == set(oracle.STEP_MS) - {"so_far", "month"}
+    pasts = {name for (name, _), past in path.pasts.items() if past is not None}
+    assert pasts == {"day", "week"}
     periods_are_right(beside, made, known)
     print(f"\n{len(expected)} rows of {len(ends)} closed windows are equal, {len(seen)} KPIs")
 
@@ -148,6 +156,7 @@ def periods_are_right(beside: Beside, made: month.Month, known: Customers | None
             month.ZONE,
             # They are summed when they are shown: any of what came late may be there.
             customers=known and known._replace(corrected_for_ms=0),
+            plans=month.PLANS,
         )
     )
     wrong = differences(beside.shown, expected)

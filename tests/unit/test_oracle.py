@@ -613,8 +613,9 @@ def test_comparison_of_everything() -> None:
         for key, kpis in expected.items()
     ]
     closed = {"window": "1m", "start": end[1], "end": NOON, "complete": True, "scopes": scopes}
-    got, ends, incomplete, _ = published([SimpleNamespace(value=msgspec.json.encode(closed))])
-    assert (ends, incomplete) == ({end}, set())
+    told = published([SimpleNamespace(value=msgspec.json.encode(closed))])
+    assert (told.ends, told.incomplete) == ({end}, set())
+    got = told.values
     assert differences(got, expected) == []
     everything = ("1m", NOON, "all", "", "", "", "")
     got[everything]["clicks"][0] = 2

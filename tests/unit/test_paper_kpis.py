@@ -35,7 +35,7 @@ PAPERS = {
         *("impressions", "page_views", "clicks", "unique_visitors", "registration_rate", "leads"),
         *("orders", "purchase_conversion_rate", "revenue_gross", "aov", "revenue_cost_ratio"),
         *("ad_cost_ratio", "csat", "social_engagement", "brand_searches", "mentions", "followers"),
-        *("awareness", "cac", "repurchase_rate", "retention_rate"),
+        *("awareness", "cac", "repurchase_rate", "retention_rate", "lead_activity"),
     },
     "S2": {"revenue_gross", "sales_growth", "csat", "market_share", "awareness", "clv"},
     "S3": {
@@ -43,7 +43,7 @@ PAPERS = {
         *("mql_to_sql_rate", "opportunities", "conversion_rate", "budget_used", "cost", "roi"),
         *("sales_contribution", "nps", "engagement_growth", "favourability", "market_share"),
         *("awareness", "awareness_growth", "complaint_response_time", "new_customers", "clv"),
-        "retention_rate",
+        *("retention_rate", "budget_used_today"),
     },
 }
 """What the papers name, read from them; S1 names most of the rest."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from models.campaigns.campaign import Campaign
 from models.dead_letters import Reason
 from models.events import (
+    BudgetPlan,
     CampaignDefined,
     Event,
     EventTime,
@@ -186,14 +187,10 @@ def campaign_of(
         )
     told_as = msgspec.to_builtins(event, builtin_types=(Decimal,))
     if event.budget is not None:
-        try:
-            units = to_units(event.budget.amount)
-        except MoneyError as error:
-            return Rejected(Reason.INVALID_AMOUNT, f"budget.amount: {error}")
-        told_as["budget"] = {
-            "amount": Decimal(units) / UNITS_PER_CURRENCY,
-            "currency": event.budget.currency.strip().upper(),
-        }
+        budget = _budget_of(event.budget)
+        if isinstance(budget, Rejected):
+            return budget
+        told_as["budget"] = budget
     names = ("name", "aliases", "channels", "owner", "kind", "objective", "budget")
     stages = [
         {"name": stage.name, "starts": at}
@@ -207,6 +204,26 @@ def campaign_of(
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "campaign_defined"
         return Rejected(Reason.INVALID_SHAPE, f"{where}: {first['msg']}")
+
+
+def _budget_of(told: BudgetPlan) -> dict[str, object] | Rejected:
+    """Return the fields of a budget, its amounts rounded to 4 decimals, or why it is rejected."""
+    amounts = {"amount": told.amount}
+    amounts |= {f"channels.{channel}": amount for channel, amount in told.channels.items()}
+    if told.daily is not None:
+        amounts["daily"] = told.daily
+    rounded: dict[str, Decimal] = {}
+    for name, amount in amounts.items():
+        try:
+            rounded[name] = Decimal(to_units(amount)) / UNITS_PER_CURRENCY
+        except MoneyError as error:
+            return Rejected(Reason.INVALID_AMOUNT, f"budget.{name}: {error}")
+    return {
+        "amount": rounded["amount"],
+        "currency": told.currency.strip().upper(),
+        "channels": {channel: rounded[f"channels.{channel}"] for channel in told.channels},
+        "daily": rounded.get("daily"),
+    }
 
 
 def _moment(told: EventTime) -> datetime | Rejected:

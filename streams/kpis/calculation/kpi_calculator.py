@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 
 from models.aggregates import histogram
 from models.aggregates.cell import Cell
@@ -32,6 +33,7 @@ from models.kpi.measures import (
     DISTRIBUTIONS,
     INPUTS,
     DURATIONS,
+    FIGURES,
     LEVEL_INDEX,
     MONEY,
     ORDER_CREDIT,
@@ -44,15 +46,14 @@ from models.kpi.measures import (
 )
 from models.money.amounts import UNITS_PER_CURRENCY, to_currency
 from streams.kpis.calculation import confidence_intervals
-from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget
 
 KpiValues = dict[str, KpiValue]
 
 Numbers = Sequence[int]
 """A cell's numbers in the order of `_PLACE`.
 
-First the sums, the counts of distinct users, the counts of the unions of sets, and the budget
-and its due part; then the sums and counts of the period before, if that is known.
+First the sums, the counts of distinct users, the counts of the unions of sets, and `FIGURES`, 0
+where one is not available; then the sums and counts of the period before, if that is known.
 """
 
 MS_PER_SECOND = 1_000
@@ -60,11 +61,14 @@ MS_PER_SECOND = 1_000
 _PLACE = {
     **SUM_INDEX,
     **{name: WIDTH + index for name, index in SET_INDEX.items()},
-    **{name: WIDTH + len(USER_SETS) + index for index, name in enumerate((*UNIONS, *PLANNED))},
+    **{name: WIDTH + len(USER_SETS) + index for index, name in enumerate((*UNIONS, *FIGURES))},
 }
 _PLACE |= {previous(name): len(_PLACE) + place for name, place in _PLACE.items()}
 
 Coefficients = Mapping[Coefficient, float]
+Figures = Mapping[str, int]
+"""The available ones of `models.kpi.measures.FIGURES`; money in 1/10,000 of the currency."""
+NO_FIGURES: Figures = MappingProxyType({})
 
 _Sum = Callable[[Numbers], int]
 _Amount = Callable[[Numbers], int | float]
@@ -95,7 +99,7 @@ class KpiCalculator:
                 kpi.looks_back,
                 self._mask(kpi.needs),
                 since_of(kpi),
-                _planned(kpi),
+                kpi.figures,
                 [_connected_by(inputs) for inputs in kpi.inputs],
                 compute,
             )
@@ -125,7 +129,7 @@ class KpiCalculator:
         version: int = measures.VERSION,
         before: Cell | None = None,
         version_before: int = measures.VERSION,
-        plan: CampaignBudget = NO_PLAN,
+        figures: Figures = NO_FIGURES,
     ) -> KpiValues:
         """Return the KPIs of one scope in one window, by name.
 
@@ -142,16 +146,17 @@ class KpiCalculator:
             before: the measures in the equal period before. None if it is not known whole: KPIs
                 that look back are then absent.
             version_before: the oldest version of the measures in cells of the period before.
-            plan: the campaign's budget; KPIs that name a part of it that is 0 are absent.
+            figures: what is available beside the cells; KPIs that name another one are absent.
         """
         values: KpiValues = {}
-        numbers = [*cell.sums, *cell.counts(), *plan]
+        numbers = [*cell.sums, *cell.counts(), *(figures.get(name, 0) for name in FIGURES)]
         since_before = None
         if before is not None:
             numbers += [*before.sums, *before.counts()]
             since_before = version_before
-        planned = tuple(map(bool, plan))
-        for name, compute in self._possible(inputs, connected, version, since_before, planned):
+        for name, compute in self._possible(
+            inputs, connected, version, since_before, frozenset(figures)
+        ):
             value = compute(cell, numbers, before or cell)
             if value is not None:
                 values[name] = value
@@ -163,16 +168,16 @@ class KpiCalculator:
         connected: int,
         version: int,
         version_before: int | None,
-        planned: tuple[bool, ...],
+        available: frozenset[str],
     ) -> list[tuple[str, _Compute]]:
-        """Return the names and functions of the KPIs whose inputs, versions and budget suffice."""
+        """Return the names and functions of the KPIs whose inputs, versions and figures suffice."""
         return [
             (name, compute)
-            for name, looks_back, needs, since, plans, connected_by, compute in self._compiled
+            for name, looks_back, needs, since, figures, connected_by, compute in self._compiled
             if (not needs or needs & inputs)
             and since <= version
             and (not looks_back or (version_before is not None and since <= version_before))
-            and all(planned[place] for place in plans)
+            and figures <= available
             and all(mask & connected for mask in connected_by)
         ]
 
@@ -191,12 +196,6 @@ def since_of(kpi: Kpi) -> int:
         elif part is not None:
             named |= {name for _, name in parse_terms(part)}
     return max(map(measures.known_since, named), default=measures.FIRST_VERSION)
-
-
-def _planned(kpi: Kpi) -> tuple[int, ...]:
-    """Return the indices, in `PLANNED`, of the budget figures that a KPI's formula names."""
-    named = names_in(kpi.parsed)
-    return tuple(place for place, name in enumerate(PLANNED) if name in named)
 
 
 def _is_money(kpi: Kpi, terms: Terms) -> bool:
