@@ -128,11 +128,16 @@ a file, with another start or end.
 
 For the last {effects} changes of campaigns in {effect_days} days (`campaign_changed`, and the start
 and end of a campaign), `kpi_monitor_effect` and the live page show the campaign's KPIs before and
-after the change. The time of the change is rounded up to a whole quarter of an hour. Both periods
-are as long as the complete time since the change, in whole quarters of an hour, and at most
-{longest_hours} hours. A KPI is absent if one of the periods was not observed completely, lacks
-records or is no longer kept, or if a source of the KPI was silent. The difference is no proof: it
-includes everything else that changed at the same time.
+after the change; of its start and its end those of everything, as the campaign has no events before
+it starts. `kpi_monitor_effect_difference` is the difference, with its 95 % interval where it can be
+tested as comparisons are, and `kpi_monitor_effect_significant` says whether it is significant. So
+the conversion rate has its lift (转化率提升幅度): before, after, difference and interval.
+
+The time of the change is rounded up to a whole quarter of an hour. Both periods are as long as the
+complete time since the change, in whole quarters of an hour, and at most {longest_hours} hours. A
+KPI is absent if one of the periods was not observed completely, lacks records or is no longer kept,
+or if a source of the KPI was silent. The difference is no proof: it includes everything else that
+changed at the same time.
 
 ## Comparisons
 

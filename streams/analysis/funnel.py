@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 from models.kpi.definition import KpiValue
 from models.window import WindowName
-from streams.kpis.calculation.confidence_intervals import differ, wilson
+from streams.kpis.calculation.confidence_intervals import difference, excludes_zero, wilson
 
 STEPS: Mapping[str, str] = {
     "impression": "impressions",
@@ -179,8 +179,8 @@ def _transition(
     if entered <= 0:
         return []
     rate, reference = passed / entered, usual[1] / usual[0]
-    significant = rate < reference and differ(
-        rate, wilson(passed, entered), reference, wilson(usual[1], usual[0])
+    significant = rate < reference and excludes_zero(
+        difference(rate, wilson(passed, entered), reference, wilson(usual[1], usual[0]))
     )
     lost = max(0.0, reference * entered - passed)
     return [Step(name, left, entered, passed, rate, reference, lost * worth, significant)]

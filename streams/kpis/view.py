@@ -106,20 +106,23 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The KPIs of a campaign before and after one of its changes.
+    """The KPIs before and after a change of a campaign.
 
     They differ also for reasons other than the change.
 
     Args:
         change: the change.
+        scope: what the KPIs are of: the campaign; of its start and its end, everything, since
+            the campaign itself has no events before it starts.
         moment_ms: its event time in ms, rounded up to a whole quarter of an hour.
         length_ms: length of the period before the moment and of that after it, in ms.
-        before: the campaign's complete KPIs in the period before the moment.
-        after: the campaign's complete KPIs in the period after the moment. Both are empty if one
+        before: the scope's complete KPIs in the period before the moment.
+        after: the scope's complete KPIs in the period after the moment. Both are empty if one
             of the periods was not observed, lacks records, or is no longer held.
     """
 
     change: Change
+    scope: Scope
     moment_ms: int
     length_ms: int
     before: KpiValues = field(default_factory=dict)

@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 from dataclasses import replace
+from math import sqrt
 from typing import Any
 
 import msgspec
@@ -158,6 +159,8 @@ def test_snapshot_has_comparisons(
         "now": orders,
         "then": orders / 2,
         "ratio": 1.0,
+        "low": pytest.approx(orders / 2 - 1.96 * sqrt(1.5 * orders), rel=1e-4),
+        "high": pytest.approx(orders / 2 + 1.96 * sqrt(1.5 * orders), rel=1e-4),
         "significant": True,
     }
     assert {kpi["direction"] for kpi in picture["kpis"]} == {"more", "less", "neither"}

@@ -315,7 +315,7 @@ class KpiMetrics:
         yield from difference_metrics(chosen.differences)
         yield from scorecard_metrics(self._exports.scores(kpis))
         yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
-        yield from effect_metrics(kpis.effects)
+        yield from effect_metrics(kpis.effects, self._catalogue)
         yield from peer_metrics(self._exports.outliers(kpis))
         yield from _completeness_metrics(kpis, self._catalogue)
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])

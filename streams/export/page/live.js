@@ -804,6 +804,7 @@ function renderEffects() {
           e.what === 'start' ? t('started') : e.what === 'end' ? t('ended') : e.what,
           e.from == null && e.to == null ? '' : `${e.from ?? DASH} → ${e.to ?? DASH}`,
           e.who ? t('by', e.who) : '',
+          e.scope === 'all' ? t('ofAll') : '',
         ].filter(Boolean).join(' · '),
       );
       keyed(
@@ -813,7 +814,24 @@ function renderEffects() {
         () => el('span', 'step'),
         (b, k) => {
           const v = (side) => fmt(unit(k), obj(obj(e[side])[k]).value);
-          put(b, `${title(k)} ${v('before')} → ${v('after')}`);
+          const d = obj(obj(e.differences)[k]), up = d.difference > 0;
+          put(
+            b,
+            [
+              `${title(k)} ${v('before')} → ${v('after')}`,
+              num(d.ratio) && d.difference
+                ? `${up ? '▲' : '▼'} ${fnum(Math.abs(d.ratio), { style: 'percent' }, 1)}`
+                : '',
+              d.significant === false ? t('ns') : '',
+            ].filter(Boolean).join(' '),
+          );
+          attr(
+            b,
+            'title',
+            num(d.low) && num(d.high)
+              ? t('differenceCi', fmt(unit(k), d.low), fmt(unit(k), d.high))
+              : null,
+          );
         },
       );
       put(n.children[3], known ? t('effectOver', dur(e.length / 1000)) : t('effectUnknown'));

@@ -13,7 +13,11 @@ from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.limits import DEAD_LETTER_SHARE, FRONTIER_AGE_S, LAG_S
 from models.scope import ALL, Scope
 from models.window import COMPARED, SHOWN_WINDOWS, ShownWindow, WindowName
-from streams.analysis.differences import benchmark_difference_of, difference_of
+from streams.analysis.differences import (
+    benchmark_difference_of,
+    difference_between,
+    difference_of,
+)
 from streams.analysis.funnel import Funnel
 from streams.analysis.peer_outliers import Peer
 from streams.analysis.scorecard_points import IndicatorScore, Score
@@ -29,6 +33,8 @@ CAMPAIGN_COLUMNS = ("clicks", "orders", "conversion_rate", "revenue_gross", "spe
 CAMPAIGN_KPIS = (
     *CAMPAIGN_COLUMNS,
     *("impressions", "ctr", "unique_visitors", "buyers", "revenue_net", "aov", "cpc", "roi"),
+    *("revenue_cost_ratio", "budget_used", "budget_used_today", "traffic_uplift"),
+    *("traffic_uplift_paid", "traffic_uplift_natural", "sales_contribution", "retention_rate"),
 )
 """KPIs that the live view has of each campaign; /metrics has the others."""
 
@@ -186,6 +192,8 @@ def _comparison(one: Comparison, catalogue: Catalogue) -> dict[str, Any]:
                 "now": difference.now.value,
                 "then": difference.then.value,
                 "ratio": difference.ratio,
+                "low": difference.low,
+                "high": difference.high,
                 "significant": difference.significant,
             }
             for kpi in catalogue.values()
@@ -236,6 +244,7 @@ def _effect(effect: Effect, catalogue: Catalogue) -> dict[str, Any]:
     return {
         "id": f"{change.campaign}/{change.what}/{change.at_ms}/{change.event_id}",
         "campaign": change.campaign,
+        "scope": str(effect.scope),
         "at": change.at_ms,
         "moment": effect.moment_ms,
         "length": effect.length_ms,
@@ -245,6 +254,19 @@ def _effect(effect: Effect, catalogue: Catalogue) -> dict[str, Any]:
         "who": change.who,
         "before": _values(_chosen(effect.before, EFFECT_KPIS), catalogue),
         "after": _values(_chosen(effect.after, EFFECT_KPIS), catalogue),
+        "differences": {
+            name: {
+                "difference": after.value - before.value,
+                "ratio": one.ratio,
+                "low": one.low,
+                "high": one.high,
+                "significant": one.significant,
+            }
+            for name in _known(EFFECT_KPIS, catalogue)
+            if (before := effect.before.get(name)) is not None
+            and (after := effect.after.get(name)) is not None
+            and (one := difference_between(catalogue[name], after, before))
+        },
     }
 
 

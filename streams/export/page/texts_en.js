@@ -28,6 +28,8 @@ export default {
   benchmark: 'benchmark {0}',
   effects: 'Changes and their effect',
   effectsNote: 'before → after, over equal times',
+  differenceCi: 'difference {0} to {1}, 95 % interval',
+  ofAll: 'all traffic and sales',
   effectOver: '{0} each',
   effectUnknown: 'not enough observed yet',
   started: 'start of the campaign',

@@ -28,6 +28,8 @@ export default {
   benchmark: '行业基准 {0}',
   effects: '调整与效果',
   effectsNote: '调整前 → 调整后，时长相等',
+  differenceCi: '差值 95% 置信区间：{0} 至 {1}',
+  ofAll: '全部流量与销售',
   effectOver: '前后各 {0}',
   effectUnknown: '观测数据尚不足',
   started: '活动开始',

@@ -12,7 +12,7 @@ from functools import reduce
 from operator import or_
 
 from models.kpi.measures import SINCE_START, STOCKS, known_since
-from models.scope import Scope, ScopeKind
+from models.scope import ALL, Scope, ScopeKind
 from models.window import (
     DAY,
     SO_FAR,
@@ -327,20 +327,56 @@ class WindowEvaluator:
             An evaluation of the window `stage`, without KPIs that look back. None if the start
             was not observed or the buckets of the period are no longer held.
         """
-        observation = self._observation
-        if start < observation.whole_from_ms or not self._buckets.holds(start, end):
+        if not self._whole(start, end):
             return None
 
         def concerned(scope: Scope) -> bool:
             return scope.kind in _OF_A_CAMPAIGN and scope.campaign in campaigns
 
+        totals = yield from self._buckets.totals_of(campaigns, start, end)
+        asked = [Scope("campaign", campaign) for campaign in campaigns]
+        return (yield from self._beside(start, end, totals, asked=asked, concerned=concerned))
+
+    def evaluate_everything(self, start: int, end: int) -> Steps[Evaluation | None]:
+        """Return the KPIs of the scope `all` over any period, as `evaluate_campaigns` does."""
+        if not self._whole(start, end):
+            return None
+        totals = yield from self._buckets.totals(start, end, only=[ALL])
+        return (
+            yield from self._beside(
+                start, end, totals, asked=[ALL], concerned=lambda one: one == ALL
+            )
+        )
+
+    def _whole(self, start: int, end: int) -> bool:
+        """Return whether a period was observed from its start and can be summed up."""
+        return start >= self._observation.whole_from_ms and self._buckets.holds(start, end)
+
+    def _beside(
+        self,
+        start: int,
+        end: int,
+        totals: ScopeTotals,
+        *,
+        asked: Iterable[Scope],
+        concerned: Callable[[Scope], bool],
+    ) -> Steps[Evaluation]:
+        """Return an evaluation of some scopes over a period that is no window.
+
+        Args:
+            start: start of the period, event time in ms.
+            end: its end, likewise.
+            totals: the cells of the scopes in the period.
+            asked: scopes that are evaluated also without events.
+            concerned: returns whether a scope is evaluated.
+        """
+        observation = self._observation
         version = observation.version_at(start)
         connected = self._connected(end)
         day_start = self._day.start_of(end - 1)
         period = Period(start, end, None, day_start, connected, version, version)
-        inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
+        inputs = dict.fromkeys(asked, 0)
         inputs |= yield from self._inputs(period, only=concerned)
-        totals = yield from self._buckets.totals_of(campaigns, start, end)
         calculated = yield from calculate(
             Cells(totals, connected, version), inputs, evaluator=self._calculator
         )
