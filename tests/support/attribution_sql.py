@@ -47,7 +47,8 @@ SELECT * REPLACE ('refund_made' AS kind), NULL, event_time_ms FROM events WHERE 
 def entries(customers: Customers | None) -> str:
     """Return the SQL that makes the table ``entries`` from the table ``events``.
 
-    An entry is an event with the campaign, channel and time at which it counts. Orders have in
+    Of orders of a customer at the same time, the first is the one whose event was sent first, as
+    ``place`` has it. An entry is an event with the campaign, channel and time at which it counts. Orders have in
     ``nth`` their number among their customer's orders. Credits have their model in ``metric`` and
     parts of an order in ``count``. ``known_ms`` is the time of the event that led to the entry.
 
@@ -60,7 +61,7 @@ def entries(customers: Customers | None) -> str:
     return f"""
 CREATE TABLE orders AS
 SELECT *, row_number() OVER (ORDER BY event_time_ms) AS no,
-       row_number() OVER (PARTITION BY user_id ORDER BY event_time_ms) AS nth
+       row_number() OVER (PARTITION BY user_id ORDER BY event_time_ms, place) AS nth
 FROM events WHERE kind = 'order';
 
 CREATE TABLE touches AS  -- touch i of n of each order

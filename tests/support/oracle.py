@@ -1099,7 +1099,7 @@ def values(
     for window, start, end in asked:
         if window in STEP_MS and start != window_start(window, end, zone):
             raise ValueError(f"{window} window ending at {end} cannot start at {start}")
-    table = _with_periods(typed(events), zone)
+    table = _with_periods(typed(events), zone).with_row_index("place")
     windows = _windows(asked, zone, compared or {}, pasts or {}, customer_days)
     plans = list(plans)
     runs = _runs(asked, zone, plans, observed_from_ms)
