@@ -621,7 +621,8 @@ _GROWTH = "ratio(gross - gross_earlier, gross_earlier)"
 _ENGAGED = "(likes + comments + shares)"
 _ENGAGED_BEFORE = "(likes_earlier + comments_earlier + shares_earlier)"
 _KEPT = "(stock_customers - customers_new)"
-_STOCK_OFF = "sketched(greatest(stock_customers, customers_before), 0.08)"
+_EITHER = "(customers_before + customers_new)"
+_STOCK_OFF = f"sketched({_EITHER}, 0.08)"
 
 
 def _stocked(value: str) -> str:
@@ -767,8 +768,8 @@ KPIS = (
         min_n=30,
         low=f"wilson({_KEPT}, customers_before, -1)",
         high=f"wilson({_KEPT}, customers_before, 1)",
-        slack=f"{_STOCK_OFF} * 3",
-        bound_slack=f"{_STOCK_OFF} * 3",
+        slack=f"{_STOCK_OFF} * 3 * ratio({_EITHER}, customers_before)",
+        bound_slack=f"{_STOCK_OFF} * 3 * ratio({_EITHER}, customers_before)",
         n_slack=f"{_STOCK_OFF} * customers_before",
     ),
     _Kpi("leads_open", "CASE WHEN stocked THEN leads_open END", "leads_open"),
