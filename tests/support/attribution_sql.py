@@ -47,10 +47,10 @@ SELECT * REPLACE ('refund_made' AS kind), NULL, event_time_ms FROM events WHERE 
 def entries(customers: Customers | None) -> str:
     """Return the SQL that makes the table ``entries`` from the table ``events``.
 
-    Of orders of a customer at the same time, the first is the one whose event was sent first, as
-    ``place`` has it. An entry is an event with the campaign, channel and time at which it counts. Orders have in
-    ``nth`` their number among their customer's orders. Credits have their model in ``metric`` and
-    parts of an order in ``count``. ``known_ms`` is the time of the event that led to the entry.
+    An entry is an event with the campaign, channel and time at which it counts. Orders have in
+    ``nth`` their number among their customer's orders; of two at the same time the first is the one
+    that was sent first, by ``place``. Credits have their model in ``metric`` and parts of an order
+    in ``count``. ``known_ms`` is the time of the event that led to the entry.
 
     Args:
         customers: how orders are attributed; None without customers: orders and refunds then

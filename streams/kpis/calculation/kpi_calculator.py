@@ -31,9 +31,9 @@ from models.kpi.formula import (
 from models.kpi.measures import (
     DISTRIBUTION_INDEX,
     DISTRIBUTIONS,
-    INPUTS,
     DURATIONS,
     FIGURES,
+    INPUTS,
     LEVEL_INDEX,
     MONEY,
     ORDER_CREDIT,
