@@ -26,7 +26,14 @@ from models.kpi.formula import (
     parse,
     parse_terms,
 )
-from models.kpi.measures import DISTRIBUTION_INDEX, FIGURES, SUM_INDEX, inputs_of, sources_of
+from models.kpi.measures import (
+    DISTRIBUTION_INDEX,
+    FIGURES,
+    STOCKS,
+    SUM_INDEX,
+    inputs_of,
+    sources_of,
+)
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
 ShownUnit = Unit | Literal["multiple"]
@@ -105,7 +112,7 @@ class Kpi(BaseModel):
         for name in self.needs:
             if name not in SUM_INDEX:
                 raise ValueError(f"needs: no sum named {name!r} is measured")
-        if self.benchmark is not None and isinstance(formula, Total):
+        if self.benchmark is not None and self.volume:
             raise ValueError("benchmark: a sum grows with its window and can't have one")
         if self.multiple and self.unit != "ratio":
             raise ValueError("multiple: only ratios are read as multiples")
@@ -174,8 +181,8 @@ class Kpi(BaseModel):
 
     @property
     def volume(self) -> bool:
-        """Whether it is a sum, which grows with the events of its window."""
-        return isinstance(self.parsed, Total)
+        """Whether it is a sum that grows with the events of its window; stocks of users do not."""
+        return isinstance(self.parsed, Total) and self.figures.isdisjoint(STOCKS)
 
     @property
     def has_n(self) -> bool:

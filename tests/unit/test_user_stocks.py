@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.alerts import RuleBook
+from models.kpi.catalogue import CATALOGUE
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.support.offline import NOON, ClosedKey, Path, event
 
@@ -134,6 +136,15 @@ def test_scopes_have_their_own_customers() -> None:
         name: of_day(path, scope="campaign", campaign=name)["customers"][0] for name in ("c1", "c2")
     }
     assert (found, of_day(path)["customers"][0]) == ({"c1": 2, "c2": 1}, 2)
+
+
+def test_a_stock_does_not_grow_with_its_window() -> None:
+    """A rule may say that customers are too few, also in a window that grows during the day."""
+    assert not CATALOGUE["customers"].volume
+    assert CATALOGUE["orders"].volume
+    rule = {"kind": "threshold", "name": "few", "kpi": "customers", "window": "week", "below": 100}
+    rules = RuleBook.model_validate({"rules": [rule]}, context={"catalogue": CATALOGUE})
+    assert rules.rules[0].below == 100
 
 
 ORDERS = st.lists(
