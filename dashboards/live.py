@@ -59,7 +59,7 @@ def _sections() -> Iterator[tuple[str, Iterable[Builder[models.Panel]]]]:
     yield "Alerts 告警", [_alerts()]
     yield (
         "Data completeness 数据完整性",
-        [*_tiles(views.HEALTH_TILES), *map(_graph, views.HEALTH_GRAPHS)],
+        [*_tiles(views.HEALTH_TILES), *map(_graph, views.HEALTH_GRAPHS), _unknown_names()],
     )
 
 
@@ -148,7 +148,9 @@ def _campaigns() -> table.Panel:
     panel = tables.panel(
         views.CAMPAIGNS_TITLE, text=views.CAMPAIGNS_TEXT, sort=views.CAMPAIGNS_SORT, desc=True
     )
-    return _rows(panel, by="campaign", columns=views.CAMPAIGNS)
+    shown = _columns(views.CAMPAIGNS)
+    keys = {"campaign": views.KEYS["campaign"]} | views.CAMPAIGN_NAMES
+    return tables.joined(panel, keys=keys, values=shown, named_by=QUERIES["names.campaigns"])
 
 
 def _models(by: str) -> table.Panel:
@@ -159,7 +161,11 @@ def _models(by: str) -> table.Panel:
 
 
 def _rows(panel: table.Panel, *, by: str, columns: Sequence[views.Column]) -> table.Panel:
-    shown = [
+    return tables.joined(panel, keys={by: views.KEYS[by]}, values=_columns(columns))
+
+
+def _columns(columns: Sequence[views.Column]) -> list[tables.QueryColumn]:
+    return [
         tables.QueryColumn(
             title=column.title,
             unit=column.unit,
@@ -168,7 +174,6 @@ def _rows(panel: table.Panel, *, by: str, columns: Sequence[views.Column]) -> ta
         )
         for column in columns
     ]
-    return tables.joined(panel, keys={by: views.KEYS[by]}, values=shown)
 
 
 def _effects() -> table.Panel:
@@ -189,3 +194,12 @@ def _alerts() -> table.Panel:
     panel.no_value("No open alerts 无未关闭告警").unit(views.ALERTS.unit)
     hidden = ("Time", "Value", *(f"Value #{_ref(name)}" for name in views.ALERTS.queries))
     return panel.with_transformation(tables.columns(views.ALERT_COLUMNS, hidden=hidden))
+
+
+def _unknown_names() -> table.Panel:
+    view = views.UNKNOWN_NAMES
+    panel = tables.panel(view.title, text=view.text, sort=views.UNKNOWN_COLUMNS["kind"], desc=False)
+    panel.targets([_row_target(name) for name in view.queries])
+    panel.no_value("No unknown names 无未知名称").unit(view.unit)
+    hidden = ("Time", "Value", *(f"Value #{_ref(name)}" for name in view.queries))
+    return panel.with_transformation(tables.columns(views.UNKNOWN_COLUMNS, hidden=hidden))

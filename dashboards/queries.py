@@ -144,6 +144,21 @@ def _monitor() -> dict[str, Query]:
             _increase("kpi_monitor_late_events_total", by="topic", over="5m"), "{{topic}}"
         ),
         "monitor.duplicates": Query(_rate("kpi_monitor_duplicates_total", by="topic"), "{{topic}}"),
+        "monitor.unknown": Query(
+            _increase("kpi_monitor_unknown_names_total", by="kind", over="5m"), "{{kind}}"
+        ),
+        "monitor.renamed": Query(
+            _increase("kpi_monitor_renamed_total", by="kind, change", over="5m"),
+            "{{kind}}: {{change}}",
+        ),
+        "monitor.guests": Query(_rate("kpi_monitor_guest_events_total", by="topic"), "{{topic}}"),
+        "names.unknown": Query(
+            "max by (kind, name) (kpi_monitor_unknown_name_sample)", "{{kind}} {{name}}"
+        ),
+        "names.campaigns": Query(
+            'max by (campaign, name, phase) (kpi_monitor_campaign_info{campaign=~"$campaign"})',
+            "{{campaign}} {{name}}",
+        ),
         "monitor.events": Query(_rate("kpi_monitor_events_total", by="topic"), "{{topic}}"),
     }
 

@@ -12,6 +12,8 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from dashboards import variables
 from dashboards.queries import Query
 
+_NAMES: Final = "names"
+"""The refId of the query whose labels name the rows of a table."""
 MERGED: Final = models.DataTransformerConfig(id_val="merge", options={})
 """Transformation that joins rows of several queries which have the same labels."""
 
@@ -67,7 +69,11 @@ def columns(names: Mapping[str, str], *, hidden: tuple[str, ...]) -> models.Data
 
 
 def joined(
-    made: table.Panel, *, keys: Mapping[str, str], values: Sequence[QueryColumn]
+    made: table.Panel,
+    *,
+    keys: Mapping[str, str],
+    values: Sequence[QueryColumn],
+    named_by: Query | None = None,
 ) -> table.Panel:
     """Add queries to a table, joined by their labels: one row for each set of labels.
 
@@ -75,13 +81,18 @@ def joined(
         made: a table from `panel`.
         keys: headings of the labels that name a row.
         values: the columns of values.
+        named_by: a query whose labels name the rows, besides; its value is not shown.
     """
     names = dict(keys) | {f"Value #{one.ref}": one.title for one in values}
-    made.targets([target(one.query, ref=one.ref) for one in values])
+    targets = [target(one.query, ref=one.ref) for one in values]
+    if named_by is not None:
+        targets.append(target(named_by, ref=_NAMES))
+    made.targets([*targets])
     made.with_transformation(MERGED)
     for one in values:
         made.override_by_name(one.title, properties({"unit": one.unit}))
-    return made.with_transformation(columns(names, hidden=("Time",)))
+    hidden = ("Time",) if named_by is None else ("Time", f"Value #{_NAMES}")
+    return made.with_transformation(columns(names, hidden=hidden))
 
 
 def properties(values: Mapping[str, object]) -> list[models.DynamicConfigValue]:

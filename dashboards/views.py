@@ -143,6 +143,8 @@ CAMPAIGNS_TEXT: Final = (
 )
 CAMPAIGNS_SORT: Final = "Gross revenue 成交总额"
 KEYS: Final = {"campaign": "Campaign 活动", "channel": "Channel 渠道"}
+CAMPAIGN_NAMES: Final = {"name": "Name 名称", "phase": "Phase 阶段"}
+"""Headings of what the query ``names.campaigns`` has beside the id of a campaign."""
 """Headings of the column that names the rows, by label."""
 CAMPAIGNS: Final = (
     Column(title="Clicks 点击量", unit="short", query="campaign.clicks"),
@@ -337,9 +339,40 @@ HEALTH_GRAPHS: Final = (
         queries=("monitor.duplicates",),
     ),
     View(
+        title="Events with unknown names 含未知名称的事件",
+        text="Events of the last 5 minutes with a campaign that is not defined, or with a channel,"
+        " region or segment that the file of names does not have. They count.",
+        unit="short",
+        queries=("monitor.unknown",),
+    ),
+    View(
+        title="Names shown otherwise 改写的名称",
+        text="Events of the last 5 minutes with a name that is an alias, is spelt in another way or"
+        " is too long, and is shown as it is defined.",
+        unit="short",
+        queries=("monitor.renamed",),
+    ),
+    View(
+        title="Events of guests 游客事件速率",
+        text="Events per second without a user. They count, but as no user and no customer.",
+        unit="cps",
+        queries=("monitor.guests",),
+    ),
+    View(
         title="Events per second 每秒事件数",
         text="Records read per second from each topic. Zero in working hours is a fault.",
         unit="cps",
         queries=("monitor.events",),
     ),
 )
+
+UNKNOWN_NAMES: Final = View(
+    title="Unknown names 未知名称",
+    text=(
+        "The newest 20 names of each kind that nobody defined. Define the campaign, or add the name"
+        " to the file of names, as a name or an alias."
+    ),
+    unit="none",
+    queries=("names.unknown",),
+)
+UNKNOWN_COLUMNS: Final = {"kind": "Kind 类别", "name": "Name 名称"}

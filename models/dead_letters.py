@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -26,6 +28,19 @@ class Reason(StrEnum):
     INVALID_AMOUNT = "invalid_amount"
     UNKNOWN_CURRENCY = "unknown_currency"
     STAGE_FAILURE = "stage_failure"
+
+
+SENT_AGAIN: Final[Mapping[Reason, str]] = {
+    Reason.OVERSIZE: "with a larger `KPI_LARGEST_RECORD_BYTES`",
+    Reason.FAR_FUTURE: "once the time of the event has come",
+    Reason.UNKNOWN_CURRENCY: "once the rate is sent",
+    Reason.STAGE_FAILURE: "once the bug is mended",
+}
+"""The reasons whose records can count if they are sent again unchanged, and when.
+
+Records with other reasons are refused again, until the monitor itself reads them in another way. An
+event that is too late never counts, and any other becomes too late with time.
+"""
 
 
 class DeadLetter(msgspec.Struct, kw_only=True):

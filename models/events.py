@@ -17,10 +17,9 @@ SourceKind = Literal["clicks", "orders", "campaigns"]
 SOURCE_KINDS: tuple[SourceKind, ...] = get_args(SourceKind)
 EventTime = int | str
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-Label = Annotated[str, msgspec.Meta(max_length=100)]
-"""Text that becomes the label of a metric; a longer one is broken input."""
-Text = Annotated[str, msgspec.Meta(max_length=1_000)]
-"""Text that is only shown."""
+UserId = Annotated[str, msgspec.Meta(max_length=256)]
+Name = str
+"""A name of any length; it is compared and shown as `models.names` says."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**10)]
 
@@ -37,19 +36,21 @@ class Event(msgspec.Struct, tag_field="type", gc=False, kw_only=True):
 class UserEvent(Event, kw_only=True):
     """An event of one user; its record key must be ``user_id``."""
 
-    user_id: Id
-    """Id of the user, the same in all topics; also the key of the record."""
-    campaign_id: Label | None = None
-    """Id of the campaign; an event of a campaign that is not defined counts in ``unknown``."""
-    campaign: Label | None = None
-    """Name or alias of the campaign, instead of its id; an event without either counts in ``none``,
-    an order in the campaign of its clicks.
+    user_id: UserId | None = None
+    """Id of the user, the same in all topics; also the key of the record. An event without one, or
+    with the id of a guest, is of no user.
     """
-    channel: Label = ""
-    """Marketing channel, e.g. ``search``."""
-    region: Label = ""
+    campaign_id: Name | None = None
+    """Id of the campaign; an event of a campaign that is not defined counts in ``(unknown)``."""
+    campaign: Name | None = None
+    """Name or alias of the campaign, instead of its id; an event without either counts in
+    ``(none)``, an order in the campaign of its clicks.
+    """
+    channel: Name = ""
+    """Marketing channel, e.g. ``search``; an event without one counts in ``(none)``."""
+    region: Name = ""
     """Region; events without one are not counted in any region."""
-    segment: Label | None = None
+    segment: Name | None = None
     """Customer segment; events without one are not counted in any segment."""
     variant: str | None = None
     """Variant of an A/B test; not used yet."""
@@ -83,12 +84,21 @@ class Visit(UserEvent, tag="visit", kw_only=True):
 
 
 class OrderPlaced(UserEvent, tag="order_placed", kw_only=True):
-    """A user placed an order of ``amount`` in ``currency``."""
+    """A user placed an order of ``amount`` in ``currency``, or the order was edited.
+
+    If customers are stored in Redis, the events of a user with the same ``order_id`` are one
+    order, whatever their ``event_id``, and however long after the first they come. It counts at the
+    time of its first event, in the campaign, channel, region and segment of that event, with
+    ``amount`` and ``items`` of the last. First and last go by ``event_time``. So a confirmation
+    page that is loaded again adds no order, and an order is edited by sending it again with the
+    new amount and items. Amounts in the currency of the first event are converted at its rate.
+
+    Without stored customers each event is an order of its own, except a repetition of its
+    ``event_id``.
+    """
 
     order_id: Id
-    """Id of the order; if customers are stored, a refund counts in the campaign and at the time of
-    its order.
-    """
+    """Id of the order, unique among the orders of its user."""
     amount: Decimal
     """Amount of money, not negative; rounded half to even at 4 decimals."""
     currency: str
@@ -98,9 +108,17 @@ class OrderPlaced(UserEvent, tag="order_placed", kw_only=True):
 
 
 class OrderRefunded(UserEvent, tag="order_refunded", kw_only=True):
-    """``amount`` of the order ``order_id`` was paid back."""
+    """``amount`` of the order ``order_id`` was paid back, which may be a part of it.
+
+    If customers are stored and the order is known, the refund counts in the campaign and at the
+    time of its order, and is converted at the rate of its order if it is in its currency: a full
+    refund leaves nothing, also if it is made in parts. What was paid back at a time
+    (`refund_outflow`) is at the rate of its own day. Otherwise the refund counts where and when it
+    says, at the rate of its own day.
+    """
 
     order_id: Id
+    """Id of the order of the same user."""
     amount: Decimal
     currency: str
 
@@ -128,7 +146,7 @@ class Survey(UserEvent, tag="survey"):
 class CampaignEvent(Event, kw_only=True):
     """An event of one campaign; its record key must be ``campaign_id``."""
 
-    campaign_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    campaign_id: Annotated[str, msgspec.Meta(min_length=1)]
     """Id of the campaign; also the key of the record."""
 
 
@@ -187,13 +205,13 @@ class CampaignDefined(CampaignEvent, tag="campaign_defined", kw_only=True):
 class CampaignChanged(CampaignEvent, tag="campaign_changed", kw_only=True):
     """A running campaign was changed."""
 
-    what: Label
+    what: str
     """What was changed: budget, bid, creative, landing page or the like."""
-    from_value: Text | None = msgspec.field(default=None, name="from")
+    from_value: str | None = msgspec.field(default=None, name="from")
     """The old value."""
-    to_value: Text | None = msgspec.field(default=None, name="to")
+    to_value: str | None = msgspec.field(default=None, name="to")
     """The new value."""
-    who: Label = ""
+    who: str = ""
     """Person or system that made the change."""
 
 
@@ -216,7 +234,7 @@ class SpendReported(CampaignEvent, tag="spend_reported", kw_only=True):
     amount: Decimal
     """Amount of money, below 0 for a credit; rounded half to even at 4 decimals."""
     currency: str
-    channel: Label = ""
+    channel: Name = ""
     cost: Literal["ads", "channel", "labour"] = "ads"
     """Kind of cost: ``ads`` is spend, ``channel`` and ``labour`` are other costs."""
     period: str | None = None

@@ -1,7 +1,7 @@
 """Scopes, for which KPIs are shown, and facets, by which cells are kept.
 
 A scope is everything, a channel, a region, a segment, a campaign, a campaign's channel or a
-campaign's region. Every event counts in a campaign and a channel, in ``none`` if it names none.
+campaign's region. Every event counts in a campaign and a channel, in ``(none)`` if it names none.
 It counts in a region or a segment only if it names one.
 
 Example: a click of campaign 618, channel search and region east adds to two facets, that of 618
@@ -28,16 +28,18 @@ SCOPE_KINDS: tuple[ScopeKind, ...] = (
 )
 """All kinds of scopes, the most important first: a limit on exported series cuts the last."""
 
-UNKNOWN_CAMPAIGN = "unknown"
+UNKNOWN_CAMPAIGN = "(unknown)"
 """The campaign of events that name one which is not defined."""
-NO_CAMPAIGN = "none"
+NO_CAMPAIGN = "(none)"
 """The campaign of events that name none."""
-NO_CHANNEL = "none"
+NO_CHANNEL = "(none)"
 """The channel of events that name none."""
-DIRECT = "direct"
+DIRECT = "(direct)"
 """The channel of orders without a touch."""
-OTHER_CAMPAIGNS = "other"
+OTHER_CAMPAIGNS = "(other)"
 """Stands for all campaigns that are too small to be exported on their own."""
+BUCKETS = frozenset({UNKNOWN_CAMPAIGN, NO_CAMPAIGN, NO_CHANNEL, DIRECT, OTHER_CAMPAIGNS})
+"""What stands in the place of a name, in brackets as web analytics write it. No name is one."""
 
 
 class Scope(NamedTuple):

@@ -20,6 +20,7 @@ from models.campaigns.campaign_change import Changes
 from models.events import SOURCE_KINDS
 from models.kpi.user_catalogue import KpiBook
 from models.money.exchange_rates import Rates
+from models.names import AsShown, NameBook
 from models.window import DAY_MS
 from streams import config
 from streams.alerting.judge import AlertJudge
@@ -176,15 +177,26 @@ def build(settings: Settings) -> Monitor:
         TopicError: a topic can't be created or configured, or has another number of partitions.
     """
     book = config.load_kpis(settings.kpis_file)
-    rules = config.load_rules(settings.rules_file, catalogue=book.catalogue)
-    scorecards = config.load_scorecards(settings.scorecards_file, catalogue=book.catalogue)
+    names = config.load_names(settings.names_file)
+    defined = config.load_campaigns(settings.campaigns_file).shown(names.as_shown)
+    campaigns = CampaignIndex(defined.campaigns)
+    as_shown = as_shown_by(names, campaigns)
+    rules = config.load_rules(settings.rules_file, catalogue=book.catalogue).shown(as_shown)
+    scorecards = config.load_scorecards(settings.scorecards_file, catalogue=book.catalogue).shown(
+        as_shown
+    )
     rates = Rates(settings.currency, config.load_rates(settings.rates_file).rates)
-    campaigns = CampaignIndex(config.load_campaigns(settings.campaigns_file).campaigns)
     changes = Changes()
     _refuse_unwritable(settings.data_dir)
     ensure_topics(settings)
     engine = _engine(
-        settings, book=book, rules=rules, campaigns=campaigns, changes=changes, rates=rates
+        settings,
+        book=book,
+        names=names,
+        rules=rules,
+        campaigns=campaigns,
+        changes=changes,
+        rates=rates,
     )
     delivery: AlertmanagerDelivery | None = None
 
@@ -219,6 +231,7 @@ def build(settings: Settings) -> Monitor:
             scorecards=scorecards,
             largest_series_count=settings.largest_series_count,
             lag_alert_s=settings.lag_alert_s,
+            campaign_of=campaigns.get,
         ),
         share=share,
     )
@@ -233,6 +246,27 @@ def build(settings: Settings) -> Monitor:
         campaigns, changes, rates, broker=settings.broker, topic=settings.registry_topic
     )
     return Monitor(settings, engine, web, registry, delivery)
+
+
+def as_shown_by(names: NameBook, campaigns: CampaignIndex) -> AsShown:
+    """Return the function that brings names in configuration into the form that is shown."""
+
+    def as_shown(part: str, name: str) -> str:
+        return campaigns.as_shown(name) if part == "campaign" else names.as_shown(part, name)
+
+    return as_shown
+
+
+async def read_campaigns(settings: Settings, campaigns: CampaignIndex) -> None:
+    """Add the campaigns that the registry topic defines."""
+    registry = RegistryReader(
+        campaigns,
+        Changes(),
+        Rates(settings.currency),
+        broker=settings.broker,
+        topic=settings.registry_topic,
+    )
+    await registry.read_once()
 
 
 def _refuse_unwritable(data_dir: Path) -> None:
@@ -262,6 +296,7 @@ def _engine(
     settings: Settings,
     *,
     book: KpiBook,
+    names: NameBook,
     rules: RuleBook,
     campaigns: CampaignIndex,
     changes: Changes,
@@ -271,7 +306,7 @@ def _engine(
     ingest_stage = ingest.stage(
         kinds=kinds,
         partitions=settings.partitions,
-        rules=ingest_rules(settings),
+        rules=ingest_rules(settings, names),
         campaigns=campaigns,
         rates=rates,
         customers=customer_context(settings),
@@ -306,6 +341,7 @@ def _engine(
                 catalogue=book.catalogue,
                 lag_limit_s=settings.lag_alert_s,
                 campaign_of=campaigns.get,
+                currency=settings.currency,
             ),
             topics=job_topics,
             spill=DiskCache(settings.data_dir / f"cold-{settings.instance_id}.sqlite"),
@@ -373,7 +409,7 @@ def customer_context(settings: Settings) -> CustomerContext | None:
     )
 
 
-def ingest_rules(settings: Settings) -> IngestSettings:
+def ingest_rules(settings: Settings, names: NameBook) -> IngestSettings:
     """Return the settings of ingest, with times in ms."""
     return IngestSettings(
         day=settings.business_day,
@@ -386,6 +422,8 @@ def ingest_rules(settings: Settings) -> IngestSettings:
         reports_topic=settings.reports_topic,
         registry_topic=settings.registry_topic,
         dead_letters_topic=settings.dead_letters_topic,
+        names=names,
+        guests=settings.guests,
     )
 
 

@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,14 +21,19 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from models.dead_letters import Reason
 from streams import app as monitor
 from streams import config, recovery, settings
+from streams.alerting import rule_warnings
+from streams.alerting.rule_text import explain
+from streams.alerting.rule_warnings import ConfigWarning, Known
 from streams.embedded import demo as demos
 from streams.embedded import services as embedded_services
 from streams.engine import topics as engine_topics
 from streams.engine.process_fence import end_process
 from streams.errors import MonitorError
 from streams.ingest.registry import reader
+from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.operations import board_upload, dead_letter_topic, feeding
 
 cli = typer.Typer(
@@ -58,6 +65,10 @@ ScorecardsFile = Annotated[
     Path | None, typer.Option("--scorecards", help="YAML file of scorecards.")
 ]
 RatesFile = Annotated[Path | None, typer.Option("--rates", help="YAML file of exchange rates.")]
+NamesFile = Annotated[
+    Path | None,
+    typer.Option("--names", help="YAML file of the names of channels, regions and segments."),
+]
 CampaignsFile = Annotated[Path | None, typer.Option("--campaigns", help="YAML file of campaigns.")]
 
 
@@ -73,6 +84,7 @@ def worker(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the local table store.")] = None,
     rules: RulesFile = None,
     campaigns: CampaignsFile = None,
+    names: NamesFile = None,
     kpis: KpisFile = None,
     scorecards: ScorecardsFile = None,
     rates: RatesFile = None,
@@ -103,6 +115,7 @@ def worker(
         data_dir=data_dir,
         rules_file=rules,
         campaigns_file=campaigns,
+        names_file=names,
         kpis_file=kpis,
         scorecards_file=scorecards,
         rates_file=rates,
@@ -153,6 +166,10 @@ def feed(
     mapping: Annotated[
         Path | None, typer.Option(help="YAML file that maps the rows of the log to events.")
     ] = None,
+    refused: Annotated[
+        Path | None,
+        typer.Option(help="File for refused rows; LOG.refused.ndjson, beside the log, by default."),
+    ] = None,
     speed: Annotated[
         str, typer.Option(help="Speed of event time relative to the clock: 1x, 60x, … or max.")
     ] = "1x",
@@ -173,7 +190,12 @@ def feed(
         ),
     ] = None,
 ) -> None:
-    """Send events to Kafka: a synthetic campaign, or the rows of a log."""
+    """Send events to Kafka: a synthetic campaign, or the rows of a log.
+
+    A row whose event the monitor could not read is refused: it is not sent, but kept in a file,
+    with its line and the reason. The exit code is 0 if all rows were sent or left out by the
+    mapping, 1 if rows were refused, and 2 if the mapping, the file or an option is wrong.
+    """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     monitor.ensure_topics(chosen)
     if file is None:
@@ -188,13 +210,26 @@ def feed(
                 console=err,
             )
         )
+        out.print(f"{sent} records sent to {chosen.kafka}")
     else:
         if mapping is None:
             raise typer.BadParameter("a file needs --mapping", param_hint="--mapping")
-        sent = asyncio.run(
-            feeding.file(chosen, path=file, mapping_file=mapping, speed=speed, console=err)
+        fed = asyncio.run(
+            feeding.file(
+                chosen,
+                path=file,
+                mapping_file=mapping,
+                speed=speed,
+                refused=refused,
+                console=err,
+            )
         )
-    out.print(f"{sent} records sent to {chosen.kafka}")
+        rows = fed.rows
+        out.print(f"{fed.sent} records sent to {chosen.kafka}, {rows.left_out} rows left out")
+        if rows.refused:
+            _say(err, f"{rows.refused} rows refused, and kept in {rows.refused_path}; the first:")
+            _say(err, rows.first_refusal)
+            raise typer.Exit(1)
 
 
 @cli.command(epilog="Example: kpi-monitor check --rules config/rules.yaml --offline")
@@ -203,42 +238,83 @@ def check(
     app_id: AppId = None,
     rules: RulesFile = None,
     campaigns: CampaignsFile = None,
+    names: NamesFile = None,
     kpis: KpisFile = None,
     scorecards: ScorecardsFile = None,
     rates: RatesFile = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Check settings and files only.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if there is a warning.")
+    ] = False,
 ) -> None:
     """Check the settings, all configuration files and the topics in Kafka.
 
-    Missing topics are created. With --offline, Kafka is not asked.
+    Each alert rule is explained in a sentence. Warnings are about names that nobody knows and
+    rules that are probably not meant so. Missing topics are created. With --offline, Kafka is not
+    asked, and campaigns are those of the file. The exit code is 0 if all is right, 1 if something
+    is missing in Kafka or, with --strict, if there is a warning, and 2 if something is wrong.
     """
     chosen = settings.load(
         kafka=kafka,
         app_id=app_id,
         rules_file=rules,
         campaigns_file=campaigns,
+        names_file=names,
         kpis_file=kpis,
         scorecards_file=scorecards,
         rates_file=rates,
     )
-    catalogue = config.load_kpis(chosen.kpis_file).catalogue
+    kpi_book = config.load_kpis(chosen.kpis_file)
+    catalogue = kpi_book.catalogue
     book = config.load_rules(chosen.rules_file, catalogue=catalogue)
-    known = config.load_campaigns(chosen.campaigns_file)
+    defined = config.load_campaigns(chosen.campaigns_file).campaigns
     cards = config.load_scorecards(chosen.scorecards_file, catalogue=catalogue)
     exchange = config.load_rates(chosen.rates_file)
+    named = config.load_names(chosen.names_file)
+    out.print(f"settings  ok\nrules     {len(book.rules)} ok")
+    for rule in book.rules:
+        meaning = explain(rule, catalogue[rule.kpi], currency=chosen.currency)
+        _say(out, f"  {rule.name}: {meaning.en}\n  {' ' * len(rule.name)}  {meaning.zh}")
     out.print(
-        f"settings  ok\nrules     {len(book.rules)} ok\ncampaigns {len(known.campaigns)} ok\n"
-        f"kpis      {len(catalogue)} ok\nscorecards {len(cards.scorecards)} ok\n"
-        f"rates     {len(exchange.rates)} ok"
+        f"campaigns {len(defined)} ok\nkpis      {len(catalogue)} ok\n"
+        f"scorecards {len(cards.scorecards)} ok\nrates     {len(exchange.rates)} ok\n"
+        f"names     {len(named.channels + named.regions + named.segments)} ok"
     )
     for card in cards.scorecards:
         for note in card.notes:
-            err.print(f"note: {card.name}: {note}", markup=False, highlight=False, soft_wrap=True)
+            _say(err, f"note: {card.name}: {note}")
+    index = CampaignIndex(defined)
     if not offline:
         found = monitor.ensure_topics(chosen)
+        asyncio.run(monitor.read_campaigns(chosen, index))
         out.print(f"kafka     ok, {len(found)} topics at {chosen.kafka}")
+    if not len(index) and any(rule.match.campaign != ("*",) for rule in book.rules):
+        _say(err, "note: no campaign is defined here, so rules are not checked for their names")
+    known = Known.of(
+        index, kpi_book, named, customers=chosen.customers and chosen.redis is not None
+    )
+    warnings = [
+        *_placed(chosen.kpis_file, rule_warnings.about_kpis(kpi_book)),
+        *_placed(chosen.rules_file, rule_warnings.about_rules(book, known)),
+        *_placed(chosen.scorecards_file, rule_warnings.about_scorecards(cards, known)),
+    ]
+    for warning in warnings:
+        _say(err, f"warning: {warning}")
+    if strict and warnings:
+        raise typer.Exit(1)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _placed(path: Path | None, warnings: Iterable[ConfigWarning]) -> Iterator[str]:
+    """Yield warnings about a file with their lines and keys; a default has none."""
+    if path is not None:
+        for warning in warnings:
+            yield f"{path}: {config.place(path, warning.location)}: {warning.text}"
 
 
 @cli.command(epilog="Examples: kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml")
@@ -256,7 +332,7 @@ def kpis(kpis: KpisFile = None) -> None:
     out.print(table)
     out.print(f"{len(catalogue)} KPIs")
     for warning in catalogue.lint():
-        err.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+        _say(err, f"warning: {warning}")
 
 
 @cli.command(epilog="Example: kpi-monitor rates config/rates.yaml --kafka kafka:9092")
@@ -333,21 +409,26 @@ def customers(
 
 @cli.command(
     "dead-letters",
-    epilog="Examples: kpi-monitor dead-letters | kpi-monitor dead-letters --reason too_late "
-    "--redrive",
+    epilog="Examples: kpi-monitor dead-letters | kpi-monitor dead-letters --redrive | "
+    f"kpi-monitor dead-letters --reason {Reason.UNKNOWN_CURRENCY} --redrive",
 )
 def dead_letters(
     kafka: Kafka = None,
     app_id: AppId = None,
-    reason: Annotated[str | None, typer.Option(help="Only dead letters with this reason.")] = None,
+    reason: Annotated[
+        Reason | None, typer.Option(help="Only dead letters with this reason.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="Largest number of records to list.")] = 50,
     redrive: Annotated[
-        bool, typer.Option("--redrive", help="Send the records to their topics again.")
+        bool,
+        typer.Option("--redrive", help="Send the records that can count to their topics again."),
     ] = False,
 ) -> None:
     """List dead letters, the records that were not counted, with the reasons.
 
-    With --redrive they are sent to their topics again.
+    With --redrive, records are sent to their topics again, unchanged. Those that would be refused
+    again, such as events that are too late, are left out and counted; with --reason, all with
+    that reason are sent. Send an event soon: after KPI_CORRECTION_HORIZON_S it is too late.
     """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     found = dead_letter_topic.read(chosen.broker, topic=chosen.dead_letters_topic, reason=reason)
@@ -361,7 +442,16 @@ def dead_letters(
     out.print(table)
     out.print(f"{len(found)} dead letters" + (f", {limit} shown" if len(found) > limit else ""))
     if redrive:
-        out.print(f"{dead_letter_topic.redrive(chosen.broker, found)} sent again")
+        sendable, left = dead_letter_topic.that_can_count(found)
+        if reason is not None:
+            sendable, left = found, Counter()
+        out.print(f"{dead_letter_topic.redrive(chosen.broker, sendable)} sent again")
+        if left:
+            reasons = ", ".join(f"{name.value} {count}" for name, count in left.most_common())
+            out.print(
+                f"{left.total()} left out, because they would be refused again: {reasons}; mend "
+                "them at their source and send them anew, or give --reason to send them as they are"
+            )
 
 
 @cli.command(epilog="Example: kpi-monitor services --data data/services")
@@ -454,7 +544,7 @@ def main() -> None:
     except typer.Abort:
         sys.exit(130)
     except MonitorError as error:
-        err.print(f"kpi-monitor: {error}", markup=False, highlight=False, soft_wrap=True)
+        _say(err, f"kpi-monitor: {error}")
         sys.exit(2)
     except Exception as error:
         show = getattr(error, "show", None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from models.alerts import RuleBook
 from models.campaigns.campaign import CampaignBook
@@ -15,10 +18,14 @@ from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue
 from models.kpi.user_catalogue import KpiBook
 from models.money.exchange_rates import RateBook
+from models.names import NameBook, canonical
+from models.patterns import hint
 from models.scorecards.scorecard import ScorecardBook
 from streams.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+Location = tuple[int | str, ...]
+"""A place in a file: keys, and numbers of entries in lists."""
 
 
 def load_kpis(path: Path | None) -> KpiBook:
@@ -66,6 +73,15 @@ def load_campaigns(path: Path | None) -> CampaignBook:
     return CampaignBook() if path is None else load(path, CampaignBook)
 
 
+def load_names(path: Path | None) -> NameBook:
+    """Read the names of channels, regions and segments; without a file none are defined.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    return NameBook() if path is None else load(path, NameBook)
+
+
 def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) -> Model:
     """Read a YAML file as a model.
 
@@ -96,14 +112,83 @@ def load(path: Path, model: type[Model], *, catalogue: Catalogue | None = None) 
         return model.model_validate(data if data is not None else {}, context=context)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        key, line = _find(root, first["loc"])
+        location, why = _blamed(model, first)
+        key, line = _find(root, location)
         raise ConfigError(
-            source=str(path), where=f"line {line}: {key or 'file'}", why=first["msg"]
+            source=str(path), where=f"line {line}: {key or 'file'}", why=why
         ) from None
 
 
+_KEY = re.compile(r"([a-z_0-9]+(?:\[\d+\]|\.[a-z_0-9]+)*): ")
+"""The key that a message of a model begins with, such as ``match.region`` or ``rules[1].name``."""
+
+
+def _blamed(model: type[BaseModel], error: ErrorDetails) -> tuple[Location, str]:
+    """Return the place that an error is about, and the message.
+
+    An error about several keys has the place of all of them, and its message begins with the key
+    to change.
+    """
+    location, why = error["loc"], error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        known = sorted(_fields(model, location[:-1]))
+        return location, f"there is no such key{hint(str(location[-1]), known)}"
+    named = _KEY.match(why)
+    if named is not None:
+        parts = re.findall(r"[a-z_0-9]+", named[1])
+        if parts[0] in _fields(model, location):
+            within = [int(part) if part.isdigit() else part for part in parts]
+            return (*location, *within), why[named.end() :]
+    return location, why
+
+
+def _fields(model: type[BaseModel], location: Location) -> dict[str, FieldInfo]:
+    """Return the fields, by key, of the models that may be at a place in a file."""
+    models = {model}
+    for part in location:
+        found = {
+            one
+            for candidate in models
+            for key, field in _by_key(candidate).items()
+            if key == part
+            for one in _models_in(field.annotation)
+        }
+        # Other parts are indices, and the tags of unions.
+        tagged = {
+            one
+            for one in models
+            for field in one.model_fields.values()
+            if get_args(field.annotation) == (part,)
+        }
+        models = found or tagged or models
+    return {key: field for one in models for key, field in _by_key(one).items()}
+
+
+def _by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def place(path: Path, location: Location) -> str:
+    """Return the line and key of a place in a file that was loaded, as errors name them."""
+    key, line = _find(
+        yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), location
+    )
+    return f"line {line}: {key}"
+
+
 def _refuse_repeats(root: yaml.Node | None, model: type[BaseModel], *, source: str) -> None:
-    """Refuse a key that a mapping has twice, and an entry that a list has twice.
+    """Refuse a key that a mapping has twice, and an entry or a name that a list has twice.
+
+    The model says in ``IDENTITIES`` which fields identify the entries of a list, and in ``NAMES``
+    which fields have names: no two entries may have one that is the same in its canonical form.
 
     Raises:
         ConfigError: there is one; it names both lines.
@@ -112,18 +197,25 @@ def _refuse_repeats(root: yaml.Node | None, model: type[BaseModel], *, source: s
         if isinstance(node, yaml.MappingNode):
             keys = [(key.value, key) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             _refuse_repeated(keys, what="key", source=source)
-    identities = getattr(model, "IDENTITIES", {})
+    identities, names = getattr(model, "IDENTITIES", {}), getattr(model, "NAMES", {})
     entries = root.value if isinstance(root, yaml.MappingNode) else ()
     for key, listed in entries:
-        identity = identities.get(key.value)
-        if identity is None or not isinstance(listed, yaml.SequenceNode):
+        if not isinstance(listed, yaml.SequenceNode):
             continue
-        named = []
-        for entry in listed.value:
-            fields = dict(_scalars(entry))
-            if all(name in fields for name in identity):
-                named.append((" ".join(fields[name] for name in identity), entry))
-        _refuse_repeated(named, what=f"{key.value}: {' and '.join(identity)}", source=source)
+        if identity := identities.get(key.value):
+            named = []
+            for entry in listed.value:
+                fields = dict(_scalars(entry))
+                if all(name in fields for name in identity):
+                    named.append((" ".join(fields[name] for name in identity), entry))
+            _refuse_repeated(named, what=f"{key.value}: {' and '.join(identity)}", source=source)
+        if fields_of_names := names.get(key.value):
+            by_entry = (
+                {canonical(text.value): text for text in _texts_in(entry, fields_of_names)}
+                for entry in listed.value
+            )
+            given = [named for names_of_one in by_entry for named in names_of_one.items()]
+            _refuse_repeated(given, what=f"{key.value}: name", source=source)
 
 
 def _refuse_repeated(named: Iterable[tuple[str, yaml.Node]], *, what: str, source: str) -> None:
@@ -142,6 +234,14 @@ def _scalars(node: yaml.Node) -> Iterator[tuple[str, str]]:
             yield key.value, value.value
 
 
+def _texts_in(node: yaml.Node, fields: Sequence[str]) -> Iterator[yaml.ScalarNode]:
+    """Yield the texts of some fields of a mapping; a field has one, or a list of them."""
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key.value in fields:
+            listed = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            yield from (one for one in listed if isinstance(one, yaml.ScalarNode))
+
+
 def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
     """Yield a node and all nodes below it, each once: aliases lead to nodes again."""
     known: set[int] = set()
@@ -158,7 +258,7 @@ def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
             waiting.extend(node.value)
 
 
-def _find(root: yaml.Node | None, location: tuple[int | str, ...]) -> tuple[str, int]:
+def _find(root: yaml.Node | None, location: Location) -> tuple[str, int]:
     """Return the key as written in the file, and the line of the nearest node."""
     node = root
     line = 1 if root is None else root.start_mark.line + 1

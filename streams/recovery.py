@@ -48,7 +48,7 @@ async def rebuild_customers(settings: Settings, *, progress: Callable[[int, int]
     customers = app.customer_context(settings)
     rates = Rates(settings.currency, config.load_rates(settings.rates_file).rates)
     campaigns = CampaignIndex(config.load_campaigns(settings.campaigns_file).campaigns)
-    rules = app.ingest_rules(settings)
+    rules = app.ingest_rules(settings, config.load_names(settings.names_file))
     store = _store(settings)
     registry = RegistryReader(
         campaigns, Changes(), rates, broker=settings.broker, topic=settings.registry_topic

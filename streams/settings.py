@@ -18,7 +18,12 @@ from streams.errors import ConfigError
 from streams.redis_server import RedisServer
 
 
-def _known_zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """Return the name of a time zone.
+
+    Raises:
+        ValueError: there is no such zone.
+    """
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError) as error:
@@ -115,7 +120,7 @@ class Settings(BaseSettings):
     start_from: Annotated[str, AfterValidator(_known_start)] = "business-day"
     """Start without saved state: earliest, latest, business-day or an RFC 3339 time."""
 
-    time_zone: Annotated[str, AfterValidator(_known_zone)] = "Asia/Shanghai"
+    time_zone: Annotated[str, AfterValidator(known_zone)] = "Asia/Shanghai"
     """IANA time zone of the business day."""
     business_day_start: Annotated[str, AfterValidator(_whole_quarter)] = "00:00"
     """Local time at which a business day starts, HH:MM in whole quarters of an hour."""
@@ -150,6 +155,14 @@ class Settings(BaseSettings):
 
     campaigns_file: Path | None = None
     """YAML file of campaigns."""
+    names_file: Path | None = None
+    """YAML file of the names of channels, regions and segments, with their aliases."""
+    guest_ids: str = (
+        "0,-1,-,guest,anonymous,unknown,undefined,null,none,NaN,"
+        "00000000-0000-0000-0000-000000000000"
+    )
+    """Values of ``user_id`` that stand for no user, in any case, separated by commas; so do null
+    and empty text."""
     rules_file: Path | None = None
     """YAML file of alert rules."""
     kpis_file: Path | None = None
@@ -296,6 +309,13 @@ class Settings(BaseSettings):
         return BusinessDay(self.zone, starts_at=time.fromisoformat(self.business_day_start))
 
     @property
+    def guests(self) -> frozenset[str | None]:
+        """What stands for no user in ``user_id``: `guest_ids` as they are usually written."""
+        given = [text.strip() for text in self.guest_ids.split(",")]
+        spelt = {form for text in given for form in _cases(text)}
+        return frozenset({*spelt, None, ""})
+
+    @property
     def source_topics(self) -> tuple[str, str, str]:
         """The topics of clicks, orders and campaigns."""
         return self.clicks_topic, self.orders_topic, self.campaigns_topic
@@ -328,6 +348,10 @@ class Settings(BaseSettings):
     def changelog_topic(self, table: str) -> str:
         """Return the name of Faust's changelog topic of a table."""
         return f"{self.app_id}-{table}-changelog"
+
+
+def _cases(text: str) -> set[str]:
+    return {text, text.lower(), text.upper(), text.capitalize()}
 
 
 def _secret(value: SecretStr, file: Path | None, *, key: str) -> str:

@@ -11,9 +11,12 @@ import msgspec
 from msgspec import inspect as shapes
 
 import models.events
-from models.dead_letters import Reason
+from models.dead_letters import SENT_AGAIN, Reason
 from models.events import SHAPES, Event, SourceKind, UserEvent, events_of, type_of
 from models.kpi.measures import COMPLAINT_RESPONSE, FLOW_METRICS, LEVEL_INDEX, SHARES
+from models.names import KEPT, LONGEST
+from models.scope import BUCKETS, UNKNOWN_CAMPAIGN
+from streams.kpis.intake.source_counters import UNKNOWN_SAMPLES
 from streams.kpis.output_records import SCOPES_PER_RECORD
 from tools.docstrings import docstrings_of, one_line
 from tools.markdown import GENERATED, table
@@ -69,7 +72,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.TOO_LATE: "the event is behind the watermark by more than `KPI_CORRECTION_HORIZON_S`",
     Reason.INVALID_AMOUNT: "money or a sum is negative, or a number is too large or has too many"
     " decimals",
-    Reason.UNKNOWN_CURRENCY: "the currency has no rate on that day; send a rate, then redrive",
+    Reason.UNKNOWN_CURRENCY: "the currency has no rate on that day",
     Reason.STAGE_FAILURE: "the monitor failed to process the record: a bug of the monitor",
 }
 """Descriptions of the reasons for dead letters."""
@@ -104,9 +107,55 @@ Events of users also have these fields:
 
 {user}
 
+## Names
+
+Names of campaigns, channels, regions and segments, and ids of campaigns, are compared in one
+canonical form ([models/names.py](../models/names.py)): URL encoding is undone (`%20`, and `+`
+between two letters or digits), also if it was applied more than once; full and half width, upper
+and lower case are the same (NFKC, case folding); white space is one space, with none at the ends;
+invisible characters are left out. `Search`, ` search`, `ｓｅａｒｃｈ` and `sea%72ch` are one
+channel.
+
+- A campaign is found by its exact id; then by its id in the canonical form; then by its name or an
+  alias. What two campaigns share identifies neither, and counts in `{unknown}`; a file of campaigns
+  with such a name is refused.
+- A channel, region or segment is shown as the file of names defines it (`KPI_NAMES_FILE`, see
+  [config/names.yaml](../config/names.yaml)), also if an event has one of its aliases. A name that
+  is not defined is shown in its canonical form. All workers must have the same file. A change of
+  the file applies to events that are read from then on.
+- A name of more than {longest} characters is shown as its first {kept}, `~` and a hash.
+- The monitor's own buckets are in brackets: {buckets}. These, an empty name and `(not set)` stand
+  for no name, so that no name is mixed with them. A campaign called `other` and a channel called
+  `direct` are ordinary names.
+- Names in the files of rules, scorecards and campaigns mean the same as in events. A pattern such
+  as `paid*` is compared with the canonical form of the names that are shown.
+
+Events with a campaign that is not defined, or with a name that the file of names does not have
+although it has others of its kind, count, and are counted by `kpi_monitor_unknown_names_total`.
+The newest {samples} names of each kind are on the live page and the live board. A name that is
+shown otherwise than an event has it is counted by `kpi_monitor_renamed_total`.
+
+## Guests
+
+An event without `user_id`, or whose `user_id` is one of `KPI_GUEST_IDS` (`0`, `guest` and the
+like, in small letters, in capitals, or with a capital), counts, but is of no user and no customer:
+
+- It adds to sums, such as clicks, orders and revenue, and to no set of users. KPIs that divide a
+  sum by users, such as the registration rate, divide by the users that are known: where many
+  events are of guests, they are too high.
+- An order counts in the campaign and channel that it names. No model of attribution credits it, it
+  is no first and no repeated order, and it is in no lifetime value. A refund counts where and when
+  it says, as its order can't be known.
+- Its record may have any key, or none.
+
+`kpi_monitor_guest_events_total` counts these events.
+
+## Late events and money
+
 An event that is up to `KPI_ALLOWED_DISORDER_S` behind the newest event of its partition is not
 late. Late events correct closed windows, up to `KPI_CORRECTION_HORIZON_S`. Later events are dead
-letters. Money in other currencies is converted at the rate of the event's own business day.
+letters. Money in other currencies is converted at the rate of the event's own business day, except
+for refunds and edits of orders that are known (see `order_placed`).
 {topics}
 ### Measurements
 
@@ -119,7 +168,10 @@ letters. Money in other currencies is converted at the rate of the event's own b
 
 A record that can't be counted is written to the topic `APP-dead-letters` (JSON: topic, partition,
 offset, `appended_ms`, reason, detail, and key and value in base64). `kpi-monitor dead-letters`
-lists them, and sends them again with `--redrive`.
+lists them. With `--redrive` it sends those again, unchanged, that can count then, and counts by
+reason those that it leaves out; with `--reason` as well, all records of that reason are sent.
+An event that waits for longer than `KPI_CORRECTION_HORIZON_S` is too late, whatever it was refused
+for.
 
 {reasons}
 
@@ -163,6 +215,11 @@ def events_page() -> str:
     return _PAGE.format(
         generated=GENERATED,
         common=_fields(Event),
+        unknown=UNKNOWN_CAMPAIGN,
+        buckets=", ".join(f"`{name}`" for name in sorted(BUCKETS)),
+        longest=LONGEST,
+        kept=KEPT,
+        samples=UNKNOWN_SAMPLES,
         user=_fields(UserEvent, besides=Event),
         topics="".join(_topic(kind) for kind in SHAPES),
         flows=", ".join(f"`{name}`" for name in sorted(FLOW_METRICS)),
@@ -170,7 +227,10 @@ def events_page() -> str:
         complaint=COMPLAINT_RESPONSE,
         shares=" and ".join(f"`{name}`" for name in LEVEL_INDEX if name in SHARES),
         written=table(("topic", "key", "what"), _WRITTEN),
-        reasons=table(("reason", "when"), ((f"`{reason}`", REASONS[reason]) for reason in Reason)),
+        reasons=table(
+            ("reason", "when", "can count if it is sent again"),
+            ((f"`{one}`", REASONS[one], SENT_AGAIN.get(one, "")) for one in Reason),
+        ),
     )
 
 

@@ -28,6 +28,7 @@ from streams.kpis.windows import change_effects
 from streams.kpis.windows.campaign_phases import STEP_MS
 from tools.event_reference import events_page
 from tools.markdown import GENERATED, table
+from tools.rule_reference import rules_page
 from tools.settings_reference import settings_page
 
 FOLDER = Path("docs")
@@ -171,8 +172,8 @@ little. KPIs that grow with their window have no benchmark.
 
 ## Scopes
 
-{scopes}. Every event counts in a channel and a campaign, if only in `none` or `unknown`. It counts
-in a region and a segment only if it names one.
+{scopes}. Every event counts in a channel and a campaign, if only in `(none)` or `(unknown)`. It
+counts in a region and a segment only if it names one.
 
 ## Peers
 
@@ -188,8 +189,8 @@ none is an outlier.
 - Groups of fewer than {fewest_peers} peers are not compared.
 - Only significant values count, and only of KPIs that are complete in the window.
 - A value whose 95 % interval includes the median is not an outlier.
-- Events without a campaign or channel (`none`, `unknown`, `direct`) and the campaigns beyond the
-  largest (`other`) have no peers.
+- Events without a campaign or channel (`(none)`, `(unknown)`, `(direct)`) and the campaigns beyond
+  the largest (`(other)`) have no peers.
 
 Outliers are shown on the live page, better and worse ones apart, on the KPI board, and in
 `kpi_monitor_peer_z`. They raise no alert. Many KPIs of many peers are compared, so a few outliers
@@ -389,6 +390,7 @@ def metrics_page(catalogue: Catalogue) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Write the pages; with ``--check`` report those that differ, and return 1 if any does."""
     pages = {
+        FOLDER / "alert-rules.md": rules_page(),
         FOLDER / "events.md": events_page(),
         FOLDER / "kpis.md": kpis_page(CATALOGUE),
         FOLDER / "metrics.md": metrics_page(CATALOGUE),

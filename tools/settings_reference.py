@@ -46,7 +46,8 @@ horizon, and about 70 for those of the two newest minutes.
 `KPI_REDIS` is the URL of one server, or of one with replicas, not of a cluster. The server needs
 `maxmemory-policy noeviction`. The user stands in the URL, and the password in the URL or in a file:
 `rediss://monitor@host:6380/0`. Redis keeps the customers, and workers share the live view through
-it. Without Redis, orders and refunds count where they say they belong.
+it. Without Redis, orders and refunds count where they say they belong, refunds at the rate of their
+own day, and each `order_placed` is an order: only repetitions of its `event_id` are recognised.
 
 ## Files
 

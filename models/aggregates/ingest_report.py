@@ -20,13 +20,19 @@ from models.aggregates.safe_decode import refusing
 from models.kpi import measures
 from models.scope import Facet
 
+UNKNOWN_SAMPLES = 5
+"""The number of unknown names of each kind that a report has as samples."""
+
 
 class SourceStats(msgspec.Struct, array_like=True):
     """Counts of the records between a report's offsets.
 
     ``records`` is the number read, of which ``counted`` are neither duplicates nor dead letters.
-    ``dead_letters`` are by reason. ``unknown_samples`` are some names of unknown campaigns.
-    ``lost`` records were removed from the broker before they were read.
+    ``dead_letters`` are by reason. ``unknown`` counts the events with a name that nobody defined,
+    by kind of name (``campaign``, ``channel``, …), and ``unknown_samples`` are some of these names.
+    ``lost`` records were removed from the broker before they were read. ``renamed`` counts the
+    events with a name that is shown otherwise than it was told, by ``<kind>/<change>``
+    (`models.names.Change`). ``guests`` are events without a user.
     """
 
     records: int = 0
@@ -34,10 +40,26 @@ class SourceStats(msgspec.Struct, array_like=True):
     duplicates: int = 0
     late: int = 0
     mis_keyed: int = 0
-    unknown_campaigns: int = 0
+    unknown: dict[str, int] = {}
     dead_letters: dict[str, int] = {}
-    unknown_samples: list[str] = []
+    unknown_samples: dict[str, list[str]] = {}
     lost: int = 0
+    renamed: dict[str, int] = {}
+    guests: int = 0
+
+
+def count_renamed(stats: SourceStats, kind: str, change: str) -> None:
+    """Count an event with a name of a kind that is shown otherwise than it was told."""
+    key = f"{kind}/{change}"
+    stats.renamed[key] = stats.renamed.get(key, 0) + 1
+
+
+def count_unknown(stats: SourceStats, kind: str, name: str) -> None:
+    """Count an event with an unknown name of a kind, and keep the name if there are few samples."""
+    stats.unknown[kind] = stats.unknown.get(kind, 0) + 1
+    samples = stats.unknown_samples.setdefault(kind, [])
+    if len(samples) < UNKNOWN_SAMPLES and name not in samples:
+        samples.append(name)
 
 
 class FacetCell(msgspec.Struct, array_like=True, gc=False):

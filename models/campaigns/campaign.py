@@ -7,8 +7,9 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from models.names import AsShown, canonical, names_nothing
 from models.window import BEGINNING_MS
 
 CampaignKind = Literal["routine", "strategic", "ad_hoc"]
@@ -58,6 +59,12 @@ class Stage(BaseModel):
     starts: Moment
 
 
+def _is_no_bucket(campaign_id: str) -> str:
+    if names_nothing(canonical(campaign_id)):
+        raise ValueError(f"{campaign_id!r} stands for no campaign")
+    return campaign_id
+
+
 class Campaign(BaseModel):
     """A campaign with its other names and its plan.
 
@@ -66,7 +73,7 @@ class Campaign(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: Annotated[str, Field(min_length=1, max_length=200)]
+    id: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_is_no_bucket)]
     name: str = ""
     aliases: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
@@ -94,6 +101,11 @@ class Campaign(BaseModel):
         if times and ends_ms is not None and times[-1] >= ends_ms:
             raise ValueError("the last stage starts after the campaign ends")
         return self
+
+    def with_shown_channels(self, as_shown: AsShown) -> Campaign:
+        """Return the campaign with its channels as they are shown."""
+        channels = tuple(as_shown("channel", name) for name in self.channels)
+        return self.model_copy(update={"channels": channels})
 
     @property
     def run(self) -> Run:
@@ -192,8 +204,14 @@ class CampaignBook(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     IDENTITIES: ClassVar[dict[str, tuple[str, ...]]] = {"campaigns": ("id",)}
+    NAMES: ClassVar[dict[str, tuple[str, ...]]] = {"campaigns": ("id", "name", "aliases")}
 
     campaigns: tuple[Campaign, ...] = ()
+
+    def shown(self, as_shown: AsShown) -> CampaignBook:
+        """Return the campaigns with their channels as they are shown."""
+        campaigns = tuple(one.with_shown_channels(as_shown) for one in self.campaigns)
+        return self.model_copy(update={"campaigns": campaigns})
 
 
 def milliseconds(moment: datetime) -> int:

@@ -8,6 +8,7 @@ once, however often it is added.
 from __future__ import annotations
 
 import struct
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -26,11 +27,24 @@ class Touch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     channel: str
 
 
+class Foreign(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """An amount in another currency than the reporting one, and the rate of its own date.
+
+    ``units`` is the amount in 1/10,000 of ``currency``, and ``rate`` the value of 1 of that
+    currency in the reporting currency.
+    """
+
+    currency: str
+    units: int
+    rate: Decimal
+
+
 class Placed(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The fields that an order and a refund share.
 
-    ``order`` is the 64-bit hash of the order's id, ``units`` money in 1/10,000 of the reporting
-    currency. The others are the place that the event names itself.
+    ``order`` is the 64-bit hash of the order's id and comes first, where `redis_store.lua` reads
+    it. ``units`` is money in 1/10,000 of the reporting currency, at the rate of the event's own
+    date. The others are the place that the event names itself.
     """
 
     order: int
@@ -42,13 +56,16 @@ class Placed(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Order(Placed, array_like=True, frozen=True, gc=False):
-    """An order of ``items`` items."""
+    """An order of ``items`` items; ``foreign`` is None if it is in the reporting currency."""
 
     items: int
+    foreign: Foreign | None = None
 
 
 class Refund(Placed, array_like=True, frozen=True, gc=False):
-    """Money that was paid back."""
+    """Money that was paid back; ``foreign`` is None if it is in the reporting currency."""
+
+    foreign: Foreign | None = None
 
 
 class Entry(NamedTuple):

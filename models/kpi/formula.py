@@ -23,7 +23,6 @@ import ast
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -36,6 +35,7 @@ from models.kpi.measures import (
     SUM_INDEX,
     UNIONS,
 )
+from models.patterns import hint
 
 LONGEST: Final = 500
 MOST_PARENTHESES: Final = 50
@@ -239,6 +239,4 @@ def _known(node: ast.expr, names: Collection[str]) -> str:
         raise _NodeError(node, f"is no name; {_USAGE}")
     if node.id in names:
         return node.id
-    near = get_close_matches(node.id, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(names))}"
-    raise _NodeError(node, f"is not known here; {hint}")
+    raise _NodeError(node, f"is not known here{hint(node.id, sorted(names))}")

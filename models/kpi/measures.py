@@ -93,6 +93,7 @@ SUMS: Final = (
     Measure("revenue_last", "orders", "money of orders, credited to the last touch"),
     Measure("orders_linear", "orders", "orders, credited to all touches in equal parts"),
     Measure("revenue_linear", "orders", "money of orders, credited to all touches in equal parts"),
+    Measure("order_changes", "orders", "events that repeat or edit an order", since=2),
     Measure("complaint_responses", "campaigns", "complaints that were answered", since=2),
     Measure(
         "complaint_response_total_ms",

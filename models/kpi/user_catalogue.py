@@ -54,7 +54,7 @@ class KpiBook(BaseModel):
         kpis: additions to the catalogue.
         export: the series to export; a series is exported if any rule selects it.
         top_campaigns: the number of campaigns, by volume, with series of their own. All others
-            share the series ``other``.
+            share the series ``(other)``.
         coefficients: factors for formulas. A KPI whose coefficient is missing is absent.
         benchmarks: values that are usual in the industry, by name of the KPI.
     """

@@ -50,6 +50,11 @@ class NoRateError(MoneyError):
     """No rate of the currency holds on the date."""
 
 
+def converted(units: int, rate: Decimal) -> int:
+    """Convert units of 1/10,000 of a currency at a rate; rounds half to even."""
+    return int(_WIDE.to_integral_value(_WIDE.multiply(Decimal(units), rate)))
+
+
 class Rates:
     """All known rates. Rates are added or replaced, never removed.
 
@@ -93,6 +98,17 @@ class Rates:
         units = to_units(amount)
         if currency == self.currency:
             return units
+        units = converted(units, self.rate_of(currency, on=on))
+        if abs(units) > LARGEST_AMOUNT:
+            raise MoneyError("too large")
+        return units
+
+    def rate_of(self, currency: str, *, on: date) -> Decimal:
+        """Return the value of 1 of another currency in the reporting currency on a date.
+
+        Raises:
+            NoRateError: no rate holds on the date.
+        """
         dates = self._dates.get(currency, [])
         place = bisect_right(dates, on)
         if not place:
@@ -101,11 +117,7 @@ class Rates:
                     f"no rate of {currency} holds on {on}; the first begins on {dates[0]}"
                 )
             raise NoRateError(f"no rate of {currency} is known; known: {self._known()}")
-        rate = self._rates[currency, dates[place - 1]]
-        converted = int(_WIDE.to_integral_value(_WIDE.multiply(Decimal(units), rate)))
-        if abs(converted) > LARGEST_AMOUNT:
-            raise MoneyError("too large")
-        return converted
+        return self._rates[currency, dates[place - 1]]
 
     def _known(self) -> str:
         return ", ".join(sorted({self.currency, *self._dates}))

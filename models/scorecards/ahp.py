@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.patterns import hint
 
 LARGEST_JUDGEMENT: Final = 9.0
 """The largest value of Saaty's scale."""
@@ -98,9 +99,8 @@ def weigh_judgements(names: Sequence[str], judgements: Mapping[str, object]) -> 
         left, _, right = (part.strip() for part in key.partition("/"))
         for name in (left, right):
             if name not in place:
-                near = get_close_matches(name, names, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
-                raise ValueError(f"{key}: there is nothing named {name!r} to compare; {hint}")
+                nothing = f"{key}: there is nothing named {name!r} to compare"
+                raise ValueError(nothing + hint(name, names))
         row, column = place[left], place[right]
         if row == column:
             raise ValueError(f"{key}: compares {left} with itself; leave it out")

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from models.kpi.definition import Catalogue, Kpi
+from models.patterns import hint
 
 Better = Literal["more", "less"]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Amount = Annotated[float, Field(allow_inf_nan=False)]
-
-
-def hint(name: str, names: list[str]) -> str:
-    """Return the end of an error message: the nearest known name, or all known names."""
-    near = get_close_matches(name, names, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names)}"
 
 
 class Indicator(BaseModel):

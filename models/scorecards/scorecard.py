@@ -26,10 +26,11 @@ from pydantic import (
 )
 
 from models.kpi.definition import Catalogue
-from models.patterns import is_pattern, matches
-from models.scope import NO_CAMPAIGN, NO_CHANNEL, OTHER_CAMPAIGNS, UNKNOWN_CAMPAIGN, Scope
+from models.names import AsShown, matches_name, shown_names
+from models.patterns import hint, is_pattern
+from models.scope import BUCKETS, Scope
 from models.scorecards.ahp import Priorities, parse_judgement, weigh_judgements
-from models.scorecards.indicator import Indicator, Weight, hint
+from models.scorecards.indicator import Indicator, Weight
 from models.window import WindowName
 
 CardScope = Literal["all", "campaign", "channel", "region"]
@@ -39,7 +40,6 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Title = Annotated[str, Field(min_length=1)]
 Judgement = Annotated[float, BeforeValidator(parse_judgement)]
 
-_NOBODY = {UNKNOWN_CAMPAIGN, NO_CAMPAIGN, NO_CHANNEL, OTHER_CAMPAIGNS}
 Named = TypeVar("Named", bound=BaseModel)
 
 
@@ -182,13 +182,13 @@ class Scorecard(BaseModel):
         """Return the scopes that get a card, sorted by name.
 
         A name without a pattern gets a card even if it is not present. Patterns do not match
-        ``unknown``, ``none`` and ``other``.
+        buckets such as ``(unknown)``.
         """
         if self.scope == "all":
             return (Scope("all"),)
         outright = {one for one in self.match if not is_pattern(one)}
         names = {scope.labels[self.scope] for scope in present if scope.kind == self.scope}
-        matched = {name for name in names - _NOBODY if matches(name, self.match)}
+        matched = {name for name in names - BUCKETS if matches_name(name, self.match)}
         return tuple(
             Scope("all")._replace(kind=self.scope, **{self.scope: name})
             for name in sorted(outright | matched)
@@ -216,6 +216,14 @@ class ScorecardBook(BaseModel):
     IDENTITIES: ClassVar[dict[str, tuple[str, ...]]] = {"scorecards": ("name",)}
 
     scorecards: Annotated[tuple[Scorecard, ...], AfterValidator(_unique)] = ()
+
+    def shown(self, as_shown: AsShown) -> ScorecardBook:
+        """Return the cards with the names that they match as they are shown."""
+        cards = [
+            card.model_copy(update={"match": shown_names(card.match, card.scope, as_shown)})
+            for card in self.scorecards
+        ]
+        return self.model_copy(update={"scorecards": tuple(cards)})
 
     def check(self, catalogue: Catalogue) -> None:
         """Check every card against the catalogue.

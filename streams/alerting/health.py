@@ -92,7 +92,8 @@ DEAD_LETTERS = HealthRule(
     for_ms=10_000,
     summary_en="Too many records can't be counted",
     summary_zh="无法计入的记录过多",
-    next_step="kpi-monitor dead-letters shows the reasons; mend the producer, then --redrive",
+    next_step="kpi-monitor dead-letters shows the reasons; mend the producer and send the events "
+    "anew; --redrive sends those again that can count as they are",
 )
 MIS_KEYED = HealthRule(
     name="data-mis-keyed",

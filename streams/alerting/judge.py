@@ -29,6 +29,7 @@ from models.window import DAY_MS, ShownWindow, WindowName
 from streams.alerting.health import HEALTH_RULES, HOLDING, HealthRule
 from streams.alerting.health import judge as judge_health
 from streams.alerting.machine import Standing, step
+from streams.alerting.rule_text import NO_TEXT, explain
 from streams.alerting.verdicts import Verdict, absence, threshold
 from streams.engine.steps import Steps, in_groups
 from streams.kpis.view import Evaluation, Health
@@ -42,6 +43,7 @@ NO_DATA_KEPT_MS = DAY_MS
 _HOLDING_ALERTS = [alert_id(rule, ALL) for rule in HOLDING]
 
 _alerts = TypeAdapter(list[tuple[Alert, int | None]])
+_NOT_SAVED = {"__all__": {0: {"meaning_en", "meaning_zh"}}}
 
 
 class _Judgement(NamedTuple):
@@ -65,6 +67,7 @@ class AlertJudge:
         catalogue: the KPIs that the rules are about.
         campaign_of: returns a campaign by its id, None if it is unknown. Rules about too few
             events hold for a campaign that does not run in all of the window.
+        currency: the reporting currency, for the sentences that explain the rules.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class AlertJudge:
         lag_limit_s: float,
         catalogue: Catalogue = CATALOGUE,
         campaign_of: Callable[[str], Campaign | None] = lambda _: None,
+        currency: str = "CNY",
     ) -> None:
         self._rules = rules
         self._rules_about: dict[ShownWindow, list[AnyRule]] = {}
@@ -82,6 +86,9 @@ class AlertJudge:
         self._campaign_of = campaign_of
         self._catalogue = catalogue
         self._lag_limit_s = lag_limit_s
+        self._meaning = {
+            rule.name: explain(rule, catalogue[rule.kpi], currency=currency) for rule in rules.rules
+        }
         self._open: dict[str, tuple[Alert, Standing]] = {}
         self._resolved: list[Alert] = []
         self._changes: list[Alert] = []
@@ -185,7 +192,7 @@ class AlertJudge:
         self, rule: AnyRule, scope: Scope, value: KpiValue | None, evaluation: Evaluation
     ) -> None:
         at_ms = evaluation.end_ms
-        kpi = self._catalogue[rule.kpi]
+        meaning = self._meaning[rule.name]
         key = alert_id(rule.name, scope)
         before = self._open[key][0] if key in self._open else None
         judgement = self._judgement(rule, value, before, scope, evaluation)
@@ -212,8 +219,10 @@ class AlertJudge:
                 no_data_since_ms=judgement.no_data_since_ms,
                 updated_ms=at_ms,
                 owner=rule.owner,
-                summary_en=rule.summary_en or f"{rule.kpi} breaks {rule.name}",
-                summary_zh=rule.summary_zh or kpi.title_zh,
+                summary_en=rule.summary_en or meaning.en,
+                summary_zh=rule.summary_zh or meaning.zh,
+                meaning_en=meaning.en,
+                meaning_zh=meaning.zh,
                 next_step=rule.next_step,
             )
 
@@ -374,10 +383,10 @@ class AlertJudge:
         return changes
 
     def to_bytes(self) -> bytes:
-        """Return all alerts, encoded to be saved."""
+        """Return all alerts, encoded to be saved; without the sentences of their rules."""
         rows = [(alert, standing.held_since_ms) for alert, standing in self._open.values()]
         rows += [(alert, None) for alert in self._resolved]
-        return _alerts.dump_json(rows)
+        return _alerts.dump_json(rows, exclude=_NOT_SAVED)
 
     def restore(self, data: bytes) -> bool:
         """Restore saved alerts, and end those that are not about a rule as it is now.
@@ -387,8 +396,10 @@ class AlertJudge:
         """
         rules = {rule.name: rule for rule in self._rules.rules}
         healths = {rule.name for rule in HEALTH_RULES}
-        for alert, held_since_ms in _alerts.validate_json(data):
-            rule = rules.get(alert.rule)
+        for saved, held_since_ms in _alerts.validate_json(data):
+            rule = rules.get(saved.rule)
+            meaning = self._meaning.get(saved.rule, NO_TEXT)
+            alert = saved.model_copy(update={"meaning_en": meaning.en, "meaning_zh": meaning.zh})
             if alert.state is AlertState.RESOLVED:
                 self._resolved.append(alert)
             elif (

@@ -29,7 +29,7 @@ from typing import Final
 
 from models.kpi.definition import Kpi, KpiValue
 from models.kpi.formula import Newest, Total
-from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL, UNKNOWN_CAMPAIGN, Scope, ScopeKind
+from models.scope import BUCKETS, Scope, ScopeKind
 from models.window import WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues
 
@@ -43,8 +43,6 @@ Z_LIMIT: Final = 3.5
 _KINDS: Final[frozenset[ScopeKind]] = frozenset(
     {"channel", "campaign_channel", "campaign", "region"}
 )
-_NO_CAMPAIGNS: Final = frozenset({UNKNOWN_CAMPAIGN, NO_CAMPAIGN})
-_NO_CHANNELS: Final = frozenset({NO_CHANNEL, DIRECT})
 _MAD_TO_SD: Final = 1 / 0.6745
 """Standard deviation per MAD of a normal distribution."""
 _MEAN_DISTANCE_TO_SD: Final = 1.2533
@@ -122,7 +120,7 @@ _Member = tuple[Scope, KpiValues]
 def _groups(values: Mapping[Scope, KpiValues]) -> list[list[_Member]]:
     groups: defaultdict[tuple[ScopeKind, str], list[_Member]] = defaultdict(list)
     for scope, of_scope in values.items():
-        named = scope.campaign not in _NO_CAMPAIGNS and scope.channel not in _NO_CHANNELS
+        named = BUCKETS.isdisjoint((scope.campaign, scope.channel))
         if scope.kind in _KINDS and named:
             within = scope.campaign if scope.channel else ""
             groups[scope.kind, within].append((scope, of_scope))

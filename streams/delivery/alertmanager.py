@@ -46,6 +46,7 @@ def payload(alert: Alert, *, now_ms: int, page_url: str) -> dict[str, Any]:
     annotations = {
         "summary": alert.summary_en,
         "summary_zh": alert.summary_zh,
+        "rule": alert.meaning_en,
         "evidence": evidence(alert),
         "corrected": corrected(alert),
         "no_data": "" if alert.no_data_since_ms is None else _no_data(alert.no_data_since_ms),

@@ -6,14 +6,16 @@ evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from models.alerts import RuleBook
+from models.campaigns.campaign import Campaign
 from models.kpi.definition import Catalogue, Kpi
 from models.kpi.user_catalogue import Extra, KpiBook
 from models.limits import LAG_S
+from models.names import shortened
 from models.scope import Scope, ScopeKind
 from models.scorecards.scorecard import ScorecardBook
 from models.window import BusinessDay, Reference, ShownWindow, WindowName
@@ -45,6 +47,7 @@ class ReportQueries:
         scorecards: the cards to compute.
         largest_series_count: limit of exported KPI series.
         lag_alert_s: lag above which the data are late, s.
+        campaign_of: returns a campaign by its id, None if it is not defined.
     """
 
     day: BusinessDay
@@ -54,6 +57,7 @@ class ReportQueries:
     scorecards: ScorecardBook = field(default_factory=ScorecardBook)
     largest_series_count: int = 50_000
     lag_alert_s: float = LAG_S.alert
+    campaign_of: Callable[[str], Campaign | None] = field(default=lambda _: None, compare=False)
     catalogue: Catalogue = field(init=False)
     _asked: frozenset[tuple[str, str, str]] = field(init=False, repr=False)
     _series: dict[tuple[ScopeKind, ShownWindow], Series] = field(
@@ -82,6 +86,23 @@ class ReportQueries:
                 or (kpi.name, scope, window) in self._asked
             }
         return self._series[key]
+
+    def name_of(self, campaign_id: str) -> str:
+        """Return the name of a campaign, shortened; its id if it has none."""
+        campaign = self.campaign_of(campaign_id)
+        return campaign_id if campaign is None else shortened(campaign.name) or campaign_id
+
+    def phase_of(self, campaign_id: str, view: KpiView) -> str:
+        """Return the name of a campaign's current phase; empty without one."""
+        campaign = self.campaign_of(campaign_id)
+        phase = None if campaign is None else campaign.stage_at(view.frontier_ms)
+        return "" if phase is None else phase.name
+
+    def text_of(self, scope: Scope) -> str:
+        """Return a scope as people read it: a campaign by its name, with the id beside it."""
+        name = self.name_of(scope.campaign)
+        named = name if name == scope.campaign else f"{name} ({scope.campaign})"
+        return str(scope._replace(campaign=named))
 
     def scores(self, view: KpiView) -> list[scorecard_points.Score]:
         """Return the scores of all cards in their newest windows; empty before a window closed."""

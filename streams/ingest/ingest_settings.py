@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from models.names import NameBook
 from models.window import BusinessDay
 
 
@@ -25,6 +26,8 @@ class IngestSettings:
         reports_topic: receives the reports.
         registry_topic: receives the definitions, changes and ends of campaigns.
         dead_letters_topic: receives the records that are not counted.
+        names: the defined channels, regions and segments.
+        guests: what stands in the place of a user's id if there is no user; None among them.
     """
 
     day: BusinessDay
@@ -37,3 +40,5 @@ class IngestSettings:
     reports_topic: str
     registry_topic: str
     dead_letters_topic: str
+    names: NameBook = field(default_factory=NameBook)
+    guests: frozenset[str | None] = frozenset({None, ""})

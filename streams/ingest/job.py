@@ -9,7 +9,7 @@ jobs of a worker: jobs add campaigns, and the reader of the registry adds both w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, get_args
 from zlib import crc32
@@ -19,7 +19,13 @@ from pydantic import BaseModel
 
 from models.aggregates import ingest_report
 from models.aggregates.distinct_users import hash_user
-from models.aggregates.ingest_report import PanesWire, Report, SourceStats
+from models.aggregates.ingest_report import (
+    PanesWire,
+    Report,
+    SourceStats,
+    count_renamed,
+    count_unknown,
+)
 from models.aggregates.period_cost import PeriodCost
 from models.campaigns.campaign import Campaign, Ending
 from models.campaigns.campaign_change import Change
@@ -38,7 +44,8 @@ from models.events import (
     type_of,
 )
 from models.money.exchange_rates import Rates
-from models.scope import NO_CHANNEL, UNKNOWN_CAMPAIGN
+from models.names import shortened
+from models.scope import NO_CHANNEL
 from streams.engine.contracts import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime
@@ -46,17 +53,19 @@ from streams.ingest.customers.journal import CUSTOMER_KINDS, REMEMBERED, Journal
 from streams.ingest.customers.pending_checkpoint import CustomerContext, PendingCheckpoint
 from streams.ingest.events.decoding import EPOCH, EventDecoder, Rejected
 from streams.ingest.events.deduplication import SeenIds
-from streams.ingest.events.pane_aggregation import FOLDS, Panes
+from streams.ingest.events.named_places import NamedPlaces, NameNote, Place
+from streams.ingest.events.pane_aggregation import FOLDS, GUEST, Panes
 from streams.ingest.events.validation import CARRIED, CostOfPeriod, checked_time
 from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.watermark import Watermark
 
-UNKNOWN_SAMPLES = 5
 LARGE_REPORT_PANES = 1_000
 """Panes from which a report is large; the KPI stage takes about 0.3 s for it."""
 LARGE_REPORT_CELLS = 5_000
 """Cells from which a report is large, about 1 MB; the KPI stage keeps the last of each source."""
+LONGEST_VALUE = 1_000
+"""Longer old and new values of a change are shortened, characters."""
 USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
 _SEEDS = {
     event: crc32(type_of(event).encode()) for kind in SOURCE_KINDS for event in events_of(kind)
@@ -109,6 +118,8 @@ class IngestJob:
         self.epoch = epoch
         self._decode = EventDecoder(kind, largest_bytes=rules.largest_record_bytes).decode
         self._seen = SeenIds(horizon_ms=rules.dedupe_horizon_ms)
+        self._places = NamedPlaces(rules.names, campaigns)
+        self._guests = rules.guests
         self._panes = Panes()
         self._costs: list[PeriodCost] = []
         self._stats = SourceStats()
@@ -132,7 +143,13 @@ class IngestJob:
         self._journal: Journal | None = None
         if customers is not None and kind in CUSTOMER_KINDS:
             self._journal = Journal(
-                customers, source, kind=kind, watermark=self.watermark, known=self._known_customers
+                customers,
+                source,
+                kind=kind,
+                watermark=self.watermark,
+                rates=rates,
+                day=rules.day,
+                known=self._known_customers,
             )
 
     @property
@@ -167,6 +184,7 @@ class IngestJob:
         if self._reported_offset is None:
             self._offset = self._reported_offset = records[0].offset - 1
         before = self._stats.duplicates + sum(self._stats.dead_letters.values())
+        self._places.renew()
         count = self._count
         for record in records:
             rejected = count(record)
@@ -236,39 +254,41 @@ class IngestJob:
         if not self._seen.first_time(event.event_id, event_time, seed=_SEEDS[kind]):
             self._stats.duplicates += 1
             return None
+        owner: bytes | None
         if kind in USER_TYPES:
-            owner = event.user_id
-            called = event.campaign_id or event.campaign
-            channel, region, segment = event.channel, event.region, event.segment or ""
+            user_id = event.user_id
+            owner = None if user_id in self._guests else user_id.encode()
+            told = event.campaign_id, event.campaign, event.channel, event.region, event.segment
         else:
-            owner = called = event.campaign_id
-            channel = event.channel if kind is SpendReported else ""
-            region = segment = ""
+            owner = event.campaign_id.encode()
+            # Of these, costs alone have a channel.
+            told = event.campaign_id, None, getattr(event, "channel", ""), "", None
             self._record_campaign(event, event_time, carried)
-        owner = owner.encode()
-        if record.key != owner:
-            self._stats.mis_keyed += 1
-        campaign = self.campaigns.resolve(called)
-        if campaign == UNKNOWN_CAMPAIGN:
-            self._record_unknown(called)
+        place, notes = self._places[told]
+        if notes:
+            self._count_names(notes)
         fold = FOLDS.get(kind)
-        user = hash_user(owner)
-        if self._journal is not None and kind in REMEMBERED:
+        user = GUEST if owner is None else hash_user(owner)
+        if owner is None:
+            self._stats.guests += 1
+        elif record.key != owner:
+            self._stats.mis_keyed += 1
+        if self._journal is not None and kind in REMEMBERED and owner is not None:
             self._journal.add(
                 event,
                 user,
                 offset=record.offset,
                 event_time=event_time,
                 units=carried,
-                place=(campaign, channel, region, segment),
+                place=place,
             )
             if kind is not Click:
                 fold = None  # Counted from the customer's log, once it is settled.
         elif type(carried) is CostOfPeriod:
-            self._add_cost(event, event_time, carried, campaign=campaign)
+            self._add_cost(event, event_time, carried, place)
             fold = None  # Not in the cells of its event time.
         if fold is not None:
-            cell = self._panes.cell(event_time, campaign, channel, region, segment)
+            cell = self._panes.cell(event_time, place)
             fold(cell, event, user, carried)
         if newest is None or event_time > newest:
             watermark.newest_event_time = event_time
@@ -276,14 +296,22 @@ class IngestJob:
             self._stats.late += 1
         return None
 
+    def _count_names(self, notes: Iterable[NameNote]) -> None:
+        for kind, change, name in notes:
+            if change is None:
+                count_unknown(self._stats, kind, name)
+            else:
+                count_renamed(self._stats, kind, change)
+
     def _add_cost(
-        self, event: SpendReported, event_time: int, cost: CostOfPeriod, *, campaign: str
+        self, event: SpendReported, event_time: int, cost: CostOfPeriod, place: Place
     ) -> None:
         """Add a cost of a period to the next report."""
+        campaign, channel, *_ = place
         self._costs.append(
             PeriodCost(
                 campaign=campaign,
-                channel=event.channel or NO_CHANNEL,
+                channel=channel or NO_CHANNEL,
                 measure="spend" if event.cost == "ads" else "other_cost",
                 from_ms=cost.from_ms,
                 until_ms=cost.until_ms,
@@ -293,13 +321,6 @@ class IngestJob:
                 tie=hash_user(event.event_id.encode()),
             )
         )
-
-    def _record_unknown(self, called: str) -> None:
-        stats = self._stats
-        stats.unknown_campaigns += 1
-        samples = stats.unknown_samples
-        if len(samples) < UNKNOWN_SAMPLES and called not in samples:
-            samples.append(called)
 
     def _record_campaign(self, event: Any, event_time: int, carried: Any) -> None:
         """Record what an event says about a campaign itself; others say nothing about it."""
@@ -313,6 +334,7 @@ class IngestJob:
 
     def _define(self, campaign: Campaign) -> None:
         self.campaigns.define(campaign)
+        self._places.renew()
         self._tell_registry(campaign.id, campaign)
 
     def _record_end(self, event: CampaignEnded, event_time: int) -> None:
@@ -334,10 +356,10 @@ class IngestJob:
             campaign=campaign.id,
             event_id=event.event_id,
             at_ms=event_time,
-            what=event.what,
-            from_value=event.from_value,
-            to_value=event.to_value,
-            who=event.who,
+            what=shortened(event.what),
+            from_value=_short(event.from_value),
+            to_value=_short(event.to_value),
+            who=shortened(event.who),
         )
         self._tell_registry(f"change/{campaign.id}/{event.event_id}", change)
 
@@ -433,3 +455,7 @@ class IngestJob:
             stats=stats or SourceStats(),
             panes=panes or {},
         )
+
+
+def _short(value: str | None) -> str | None:
+    return None if value is None else shortened(value, longest=LONGEST_VALUE)

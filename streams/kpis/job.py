@@ -463,7 +463,7 @@ class KpiJob:
             records_per_second=self._records_pace.at(health.now_ms, count=self._counted.records),
             progress=progress,
             alerts=tuple(self.judge.alerts()),
-            unknown_campaigns=tuple(self._counted.unknown),
+            unknown={kind: tuple(names) for kind, names in self._counted.unknown.items()},
             overlapping_reports=self._overlapping,
             uncorrected_panes=self._closing.uncorrected,
             buckets=len(self._buckets),

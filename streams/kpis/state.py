@@ -46,7 +46,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
         silences: silences that ended.
         quiet_since: the sources that are quiet now, and since when.
         totals: counts of records and dead letters by topic.
-        unknown: samples of campaign ids that are not defined.
+        unknown: samples of names that nobody defined, by kind, the newest last.
         due: the ends of each window that wait to be closed, also those that the frontier has
             passed, as `pack` writes them.
         evaluated: the last evaluated ends of each window.
@@ -74,7 +74,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     silences: list[Gap]
     quiet_since: list[QuietSince]
     totals: dict[str, dict[str, int]]
-    unknown: list[str]
+    unknown: dict[str, list[str]]
     due: dict[WindowName, bytes]
     evaluated: dict[WindowName, list[int]]
     to_correct: list[tuple[WindowName, int]]
@@ -170,7 +170,7 @@ def nothing() -> KpiState:
         silences=[],
         quiet_since=[],
         totals={},
-        unknown=[],
+        unknown={},
         due={},
         evaluated={},
         to_correct=[],

@@ -39,7 +39,7 @@ class Evaluation:
         complete: False if records of the window were lost.
         unsure: kinds of source with a partition, or a whole topic, that was silent for unusually
             long in the window; KPIs made of them may be too low.
-        small: ids of the campaigns that are not exported one by one, but together as ``other``.
+        small: ids of the campaigns that are not exported one by one, but together as ``(other)``.
         other: the KPIs of the ``small`` campaigns as one; empty if they were not calculated.
         exhausted_ms: when each campaign will have spent its budget if it keeps its pace, in ms;
             only in the all-time window.
@@ -221,7 +221,7 @@ class KpiView:
         records_per_second: records read per second, over the last seconds.
         progress: how far and how fast windows are closed.
         alerts: the open alerts and those resolved lately.
-        unknown_campaigns: samples of campaign ids that are not defined.
+        unknown: samples of names that nobody defined, by kind, the newest last.
         overlapping_reports: number of refused reports since the stage was opened.
         uncorrected_panes: number of late panes that changed a closed window which could not be
             corrected any more.
@@ -244,7 +244,7 @@ class KpiView:
     records_per_second: float
     progress: Progress
     alerts: Sequence[Alert]
-    unknown_campaigns: Sequence[str]
+    unknown: Mapping[str, Sequence[str]]
     overlapping_reports: int
     uncorrected_panes: int
     buckets: int

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from collections.abc import Iterable
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from msgspec import DecodeError
 
 from models import dead_letters
-from models.dead_letters import DeadLetter
+from models.dead_letters import SENT_AGAIN, DeadLetter, Reason
 from streams.broker import Broker
 from streams.engine.topics import admin
 from streams.errors import TopicError
 
 
-def read(broker: Broker, *, topic: str, reason: str | None = None) -> list[DeadLetter]:
+def read(broker: Broker, *, topic: str, reason: Reason | None = None) -> list[DeadLetter]:
     """Return all dead letters, each once, in the order in which they were first written.
 
     Args:
@@ -50,7 +52,19 @@ def read(broker: Broker, *, topic: str, reason: str | None = None) -> list[DeadL
                         continue
     finally:
         consumer.close()
-    return [letter for letter in found.values() if reason is None or letter.reason.value == reason]
+    return [letter for letter in found.values() if reason in {None, letter.reason}]
+
+
+def that_can_count(letters: Iterable[DeadLetter]) -> tuple[list[DeadLetter], Counter[Reason]]:
+    """Return the dead letters that can count if they are sent again, and the others by reason."""
+    sendable: list[DeadLetter] = []
+    left: Counter[Reason] = Counter()
+    for letter in letters:
+        if letter.reason in SENT_AGAIN:
+            sendable.append(letter)
+        else:
+            left[letter.reason] += 1
+    return sendable, left
 
 
 def redrive(broker: Broker, letters: list[DeadLetter]) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -92,6 +93,13 @@ async def _send(
             return await producer.send_paced(client, records, speed=speed, on_sent=on_sent)
 
 
+class FileFed(NamedTuple):
+    """The number of records sent, and the file with its counts of other rows."""
+
+    sent: int
+    rows: event_files.EventFile
+
+
 async def synthetic(
     settings: Settings,
     *,
@@ -141,9 +149,23 @@ async def synthetic(
 
 
 async def file(
-    settings: Settings, *, path: Path, mapping_file: Path, speed: str, console: Console
-) -> int:
-    """Send the rows of a file and return the number of records sent.
+    settings: Settings,
+    *,
+    path: Path,
+    mapping_file: Path,
+    speed: str,
+    refused: Path | None = None,
+    console: Console,
+) -> FileFed:
+    """Send the rows of a file.
+
+    Args:
+        settings: the broker and the topics.
+        path: the file.
+        mapping_file: maps its rows to events.
+        speed: as `parse_speed` reads it.
+        refused: the file of the refused rows; None for one beside the input.
+        console: shows the progress.
 
     Raises:
         ConfigError: the mapping is not valid.
@@ -161,5 +183,12 @@ async def file(
             "once.",
             highlight=False,
         )
-    records = event_files.records(path, mapping, topics=settings.source_topics)
-    return await _send(settings, records, speed=factor, console=console, total=None)
+    rows = event_files.EventFile(
+        path,
+        mapping,
+        topics=settings.source_topics,
+        largest_bytes=settings.largest_record_bytes,
+        refused_path=refused or path.with_name(f"{path.name}.refused.ndjson"),
+    )
+    sent = await _send(settings, rows.records(), speed=factor, console=console, total=None)
+    return FileFed(sent, rows)

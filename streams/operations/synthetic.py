@@ -4,6 +4,8 @@
   registrations, leads and answers to surveys.
 - Every 10 s of event time, spend and measurements are reported.
 - A fifth of the orders name neither campaign nor channel, so that they need attribution.
+- 2 % of the orders are sent again under another event id, as if their last page was loaded again,
+  and 2 % are edited to another amount, 5 to 20 s after the click that led to them.
 - 3 % of the orders are refunded by half, 30 s after the click that led to them.
 - Every 20 minutes of event time the first campaign is changed (``campaign_changed``). Changes
   have no influence on the users.
@@ -102,6 +104,10 @@ _NEXT_STAGE = {"lead": "mql", "mql": "sql", "sql": "opportunity", "opportunity":
 _UNNAMED_ORDERS = 0.2
 """Share of orders that name neither campaign nor channel."""
 USERS = 500_000
+_REPEATED_ORDERS = 0.02
+"""Share of orders that are sent again under another event id."""
+_EDITED_ORDERS = 0.02
+"""Share of orders whose amount is edited."""
 _ON_EACH_STAGE = 0.6
 """Share of the leads at one stage that reach the next."""
 _COUNTED = {
@@ -163,7 +169,7 @@ class Truth:
 
     ``unique`` counts the valid events by type, each once; ``duplicates`` and ``broken`` are
     records that must not be counted; ``late`` is a part of ``unique``. ``revenue_units`` is
-    gross revenue in 1/10,000 of the currency.
+    gross revenue in 1/10,000 of the currency, with each order once, as it was edited last.
     """
 
     unique: Counter[str] = field(default_factory=Counter)
@@ -227,7 +233,7 @@ class Synthetic:
         self._currency = currency
         self._odd = oddities or Oddities()
         self._scenarios: list[Scenario] = []
-        self._waiting: list[tuple[int, int, str, str, dict[str, Any]]] = []
+        self._waiting: list[tuple[int, int, str, str, dict[str, Any], int]] = []
         self._spend: Counter[tuple[str, str]] = Counter()
         self._number = 0
         self._prefix = f"s{seed}"
@@ -305,10 +311,26 @@ class Synthetic:
             about = who | named
             if self._beside.random() < _UNNAMED_ORDERS:
                 about = {name: who[name] for name in ("user_id", "region")}
-            self._later(time_ms + rnd.randrange(500, 4_000), "order_placed", user, about | order)
+            units = round(amount * 10_000)
+            placed_ms = time_ms + rnd.randrange(500, 4_000)
+            self._later(placed_ms, "order_placed", user, about | order, revenue=units)
+            self._perhaps_changed(time_ms, user, about | order)
             if rnd.random() < 0.03:
                 back = {**order, "amount": round(amount / 2, 2)}
                 self._later(time_ms + 30_000, "order_refunded", user, about | back)
+
+    def _perhaps_changed(self, time_ms: int, user: str, order: dict[str, Any]) -> None:
+        """Send a few orders again, and edit the amount of a few."""
+        rnd = self._beside
+        draw = rnd.random()
+        if draw > _REPEATED_ORDERS + _EDITED_ORDERS:
+            return
+        again_ms, added = time_ms + rnd.randrange(5_000, 20_000), 0
+        if draw < _EDITED_ORDERS:
+            amount = round(order["amount"] * rnd.uniform(0.5, 1.2), 2)
+            added = round(amount * 10_000) - round(order["amount"] * 10_000)
+            order = order | {"amount": amount, "items": rnd.randrange(1, 4)}
+        self._later(again_ms, "order_placed", user, order, revenue=added)
 
     def _interest(self, time_ms: int, user: str, body: dict[str, Any]) -> Iterator[FeedRecord]:
         """Yield for a few clicks a registration, a lead through its stages, or a survey answer."""
@@ -374,15 +396,17 @@ class Synthetic:
             **{"from": values[(turn - 1) % len(values)]},
         )
 
-    def _later(self, due_ms: int, kind: str, user: str, body: dict[str, Any]) -> None:
+    def _later(
+        self, due_ms: int, kind: str, user: str, body: dict[str, Any], *, revenue: int = 0
+    ) -> None:
+        """Put an event off until it is due; ``revenue`` is what it adds to gross revenue then."""
         self._number += 1
-        heapq.heappush(self._waiting, (due_ms, self._number, kind, user, body))
+        heapq.heappush(self._waiting, (due_ms, self._number, kind, user, body, revenue))
 
     def _due_orders(self, until_ms: int) -> Iterator[FeedRecord]:
         while self._waiting and self._waiting[0][0] < until_ms:
-            due_ms, _, kind, user, body = heapq.heappop(self._waiting)
-            if kind == "order_placed":
-                self.truth.revenue_units += round(body["amount"] * 10_000)
+            due_ms, _, kind, user, body, revenue = heapq.heappop(self._waiting)
+            self.truth.revenue_units += revenue
             yield self._record(kind, due_ms, key=user, **body)
 
     def _spend_reports(self, time_ms: int) -> Iterator[FeedRecord]:

@@ -536,7 +536,8 @@ class Arena:
     def _compare_windows(self, true: truth.Truth, *, frontier: int) -> None:
         outcome = self.outcome
         events = true.events
-        required = {end for end in oracle.required_ends(events, "UTC") if end[2] <= frontier}
+        entered = oracle.required_ends(events, "UTC", customers=self._customers)
+        required = {end for end in entered if end[2] <= frontier}
         published = published_once_closed(lambda: self.cluster.read("values"), required)
         got, ends, incomplete = published.values, published.ends, published.incomplete
         missing = required - ends

@@ -69,7 +69,7 @@ class Truth:
             row["event_time_ms"]
             for row in self.rows
             if row["kind"] == "order"
-            and row["campaign"] == "none"
+            and row["campaign"] == "(none)"
             and self.late_clicks.get(row["user_id"], row["event_time_ms"]) < row["event_time_ms"]
         ]
 
@@ -146,7 +146,7 @@ def _event(value: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(event, dict) or event.get("type") not in _KINDS.keys() | _OF_CAMPAIGNS:
         return None
-    if "event_id" not in event or not ("user_id" in event or event["type"] in _OF_CAMPAIGNS):
+    if "event_id" not in event:
         return None
     return event
 
@@ -158,8 +158,8 @@ def _row(event: dict[str, Any]) -> dict[str, Any]:
         "event_time_ms": event["event_time"],
         "kind": kind,
         "user_id": event.get("user_id"),
-        "campaign": _CAMPAIGN_OF.get(named, named) if named else "none",
-        "channel": event.get("channel") or "none",
+        "campaign": _CAMPAIGN_OF.get(named, named) if named else "(none)",
+        "channel": event.get("channel") or "(none)",
         "region": event.get("region", ""),
         "segment": event.get("segment") or "",
         "paid": kind == "click",

@@ -40,6 +40,7 @@ def test_the_package_is_the_installed_wheel() -> None:
         (["check", "--offline", "--rules", "/nowhere.yaml"], {}, "/nowhere.yaml: file: can't be"),
         (["demo", "--scenario", "rain"], {}, "no scenario 'rain'"),
         (["demo", "--for", "soon"], {}, "duration 'soon'"),
+        (["dead-letters", "--reason", "nonsense"], {}, "'nonsense' is not one of"),
         (["nonsense"], {}, "No such command"),
     ],
 )
@@ -89,7 +90,34 @@ def test_a_synthetic_feed_and_a_mapped_file_are_sent(kafka: EmbeddedKafka, tmp_p
     mapping.write_text(mapping.read_text().replace("{who}", "{whom}"))
     wrong = cluster.command("feed", str(log), "--mapping", str(mapping), check=False)
     assert wrong.returncode == 2
-    assert "row 1: no column 'whom'; it has: who, when" in wrong.stderr
+    assert f"{log}: line 1: no column 'whom'; did you mean who?; it has: who, when" in wrong.stderr
+
+
+@pytest.mark.integration
+def test_feed_keeps_refused_rows(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """Rows that can't be read are kept in a file, and the exit code says so."""
+    cluster = Cluster(kafka.address, tmp_path)
+    log, mapping, kept = tmp_path / "log.csv", tmp_path / "map.yaml", tmp_path / "kept.ndjson"
+    log.write_text("who,when,pages\nu1,1700000000,2\nu2,1700000001,many\nbot,1700000001,1\n")
+    mapping.write_text(
+        "time: {column: when, format: epoch_s}\nleave_out: [{who: bot}]\n"
+        "events: [{type: visit, fields: {user_id: '{who}', pages: '{pages}'}}]\n"
+    )
+    arguments = ["feed", str(log), "--mapping", str(mapping), "--speed", "max"]
+    done = cluster.command(*arguments, "--refused", str(kept), check=False)
+    assert done.returncode == 1
+    assert "1 records sent" in done.stdout
+    assert "1 rows left out" in done.stdout
+    assert f"1 rows refused, and kept in {kept}" in done.stderr
+    assert f"{log}: line 3: pages: 'many' is no number" in done.stderr
+    (row,) = map(json.loads, kept.read_text().splitlines())
+    assert (row["who"], row["_line"]) == ("u2", 3)
+    log.write_text(log.read_text().replace("many", ""))
+    assert cluster.command(*arguments).returncode == 0
+    mapping.write_text(mapping.read_text().replace("epoch_s", "epoch_s, zone: Mars"))
+    wrong = cluster.command(*arguments, check=False)
+    assert wrong.returncode == 2
+    assert f"{mapping}: line 1: time.zone: no time zone named 'Mars'" in wrong.stderr
 
 
 @pytest.mark.integration

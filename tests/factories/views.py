@@ -36,7 +36,7 @@ def worker(kpis: KpiView | None) -> WorkerView:
 def synthetic_view() -> WorkerView:
     """Return the view of a worker that read a minute of the synthetic campaign."""
     oddities = synthetic.Oddities(duplicates=0, late=0, broken=0)
-    feed = synthetic.Synthetic(seed=3, clicks_per_second=40, oddities=oddities)
+    feed = synthetic.Synthetic(seed=11, clicks_per_second=40, oddities=oddities)
     path, customers = Path(now_ms=NOON), context()
     path.sources = {
         (kind, 0): ingest_job(kind, campaigns=synthetic.CAMPAIGNS, customers=customers)

@@ -197,21 +197,38 @@ def test_a_formula_is_read_or_refused(value: bytes) -> None:
         formula.parse(value.decode(errors="surrogateescape"))
 
 
+LOG = {
+    "csv": b"t,e,u,p\n1700000000000,pay,u1,3\n1700000000001,view,u2,\n",
+    "ndjson": b'{"t":1700000000000,"e":"pay","u":"u1","p":2.0}\n{"t":1,"u":null,"p":[1]}\n',
+}
+
+
+@pytest.mark.parametrize("ending", LOG)
 @fuzzed
-@given(edits(b"t,e,u\n1700000000000,pay,u1\n1700000000001,view,u2\n"))
-def test_a_log_is_read_or_refused(text: bytes) -> None:
+@given(st.data())
+def test_a_log_is_read_or_refused(ending: str, data: st.DataObject) -> None:
+    """Each row of any file becomes a record that can be read, is left out, or is refused."""
     mapping = FileMapping.model_validate(
         {
             "time": {"column": "t", "format": "epoch_ms"},
-            "events": [{"type": "click", "fields": {"user_id": "{u}"}}],
+            "leave_out": [{"e": "view"}],
+            "events": [{"type": "visit", "fields": {"user_id": "{u}", "pages": "{p}"}}],
         }
     )
-    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
-        file.write(text)
-        file.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / f"log.{ending}"
+        log.write_bytes(data.draw(edits(LOG[ending]) | st.binary(max_size=80)))
+        rows = event_files.EventFile(
+            log,
+            mapping,
+            topics=("clicks", "orders", "campaigns"),
+            largest_bytes=900_000,
+            refused_path=log.with_suffix(".refused"),
+        )
+        decoder = EventDecoder("clicks", largest_bytes=900_000)
         with contextlib.suppress(FeedError):
-            list(
-                event_files.records(
-                    Path(file.name), mapping, topics=("clicks", "orders", "campaigns")
-                )
-            )
+            for record in rows.records():
+                assert not isinstance(decoder.decode(record.value), Rejected)
+        assert rows.refused_path.exists() == (rows.refused > 0)
+        if rows.refused:
+            assert len(rows.refused_path.read_text().splitlines()) == rows.refused

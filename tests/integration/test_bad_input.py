@@ -62,7 +62,7 @@ def test_bad_records_become_dead_letters(cluster: Cluster) -> None:
     )
     assert (live["health"]["counted"], live["health"]["duplicates"]) == (3, 1)
     assert live["health"]["dead_letters"] == 10
-    assert live["unknown_campaigns"] == ["c9"]
+    assert live["unknown"]["campaign"]["samples"] == ["c9"]
     text = cluster.workers[0].get("metrics")
     counts = {"not_json": 2, "empty": 1, "oversize": 1, "unknown_type": 1, "far_future": 1}
     for reason, count in {**counts, "far_past": 1, "nul_character": 1}.items():
@@ -89,3 +89,6 @@ def test_bad_records_become_dead_letters(cluster: Cluster) -> None:
         and letter["offset"] == 3
     ]
     assert last["topic"] == cluster.topic("orders")
+    rest = cluster.command("dead-letters", "--redrive").stdout
+    assert "4 sent again" in rest
+    assert "7 left out, because they would be refused again: not_json 2, " in rest

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from models.aggregates.distinct_users import hash_user
 from models.customers.journal_entry import (
     ORDER,
     REFUND,
@@ -25,7 +26,13 @@ from models.window import DAY_MS, HOUR_MS
 from streams.embedded.valkey import EmbeddedValkey
 from streams.ingest.customers.attribution import Account, account, as_declared, changed_by_last
 from streams.ingest.customers.pending_checkpoint import ChangedEntry, CustomersAwayError, Entries
-from streams.ingest.customers.redis_store import MOST_ORDERS, OUTAGE_S, CustomerStore, mark_key
+from streams.ingest.customers.redis_store import (
+    MOST_ENTRIES,
+    MOST_ORDERS,
+    OUTAGE_S,
+    CustomerStore,
+    mark_key,
+)
 from streams.redis_server import RedisServer
 from tests.support.customers import LAST_TOUCH, MemoryCustomers
 
@@ -60,7 +67,7 @@ def history(seed: int, *, customers: int = 8, count: int = 600) -> list[tuple[by
     made: list[tuple[bytes, bytes]] = []
     for offset in range(count):
         at = NOW + offset * 60 * DAY_MS // count - rnd.randrange(HOUR_MS // 6)
-        about = (rnd.randrange(count // 4), rnd.randrange(10**6), rnd.choice(["c1", "none"]))
+        about = (rnd.randrange(count // 4), rnd.randrange(10**6), rnd.choice(["c1", "(none)"]))
         draw = rnd.random()
         kind, what = (
             (TOUCH, Touch(rnd.choice(["c1", "c2"]), rnd.choice(["search", "feed"])))
@@ -220,7 +227,7 @@ def test_click_logs_expire_before_order_logs(valkey: EmbeddedValkey, client: red
     """The log of a customer who only clicks expires earlier than that of one who orders."""
     one, two, three = (number.to_bytes(8) for number in (1, 2, 3))
     click = to_bytes(TOUCH, 0, 1, NOW, Touch("c1", "search"))
-    order = to_bytes(ORDER, 0, 1, NOW, Order(1, 100, "none", "", "", "", 1))
+    order = to_bytes(ORDER, 0, 1, NOW, Order(1, 100, "(none)", "", "", "", 1))
 
     async def play() -> None:
         server = RedisServer(url=valkey.url)
@@ -266,6 +273,55 @@ def test_full_log_counts_as_declared(valkey: EmbeddedValkey, client: redis.Redis
         ("c1", "revenue_gross"): 100,
         ("c1", "items"): 1,
     }
+
+
+def test_versions_of_orders_do_not_fill_a_log(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    """Versions count once towards the limit of orders, and are kept up to a limit of their own.
+
+    Further versions of an order in the log then change nothing, and a new order counts as declared.
+    """
+    customer = (1).to_bytes(8)
+
+    def version(order: int, offset: int) -> tuple[bytes, bytes]:
+        what = Order(hash_user(b"o%d" % order), 100 + offset, "c1", "shop", "", "", 1)
+        return customer, to_bytes(ORDER, 0, offset, NOW + offset, what)
+
+    kept = MOST_ORDERS - 1
+    fits = [version(number % kept, number) for number in range(MOST_ENTRIES - 3)]
+    told: list[list[ChangedEntry]] = []
+
+    async def play() -> None:
+        customers = store(valkey)
+        for first in range(0, len(fits), 100):
+            call = fits[first : first + 100]
+            found = await customers.record(call, source="s", known=False, settled_ms=0)
+            assert [one.entry for one in found] == [entry for _, entry in call]
+            assert all(one.log is not None for one in found)
+        at = len(fits)
+        more = [
+            version(kept, at),  # the last order that fits
+            version(kept + 1, at + 1),  # one too many
+            version(kept, at + 2),
+            version(0, at + 3),  # the last version that fits
+            version(0, at + 4),
+            version(kept + 1, at + 5),
+        ]
+        told.extend(
+            [await customers.record(more, source="s", known=False, settled_ms=0) for _ in range(2)]
+        )
+        await customers.close()
+
+    asyncio.run(play())
+    offsets = [
+        [(from_bytes(one.entry).offset - len(fits), one.log is not None) for one in some]
+        for some in told
+    ]
+    assert offsets[0] == [(0, True), (1, False), (2, True), (3, True), (5, False)]
+    assert told[1] == told[0], "a replay of what was not kept gives another answer"
+    log = told[0][3].log or []
+    assert len(log) == MOST_ENTRIES
+    sums = account([from_bytes(entry) for entry in log], LAST_TOUCH).sums
+    assert sum(units for (_, _, name), units in sums.items() if name == "orders") == MOST_ORDERS
 
 
 def test_later_of_two_rebuilds_wins(valkey: EmbeddedValkey, client: redis.Redis) -> None:

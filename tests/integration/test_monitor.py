@@ -40,6 +40,10 @@ rules:
   - {name: clicks-absent, kind: absence, kpi: clicks, window: 1m, scope: campaign,
      match: {campaign: [forgotten]}}
 """
+# The feed's channel feed is shown under another name, and email is unknown.
+NAMES = """\
+channels: [{name: search}, {name: News feed, aliases: [feed]}, {name: live}, {name: social}]
+"""
 
 
 @dataclass
@@ -62,6 +66,8 @@ def running(
     folder = tmp_path_factory.mktemp("monitor")
     rules = folder / "rules.yaml"
     rules.write_text(RULES)
+    names = folder / "names.yaml"
+    names.write_text(NAMES)
     campaigns = folder / "campaigns.yaml"
     campaigns.write_text("campaigns: [{id: forgotten}]\n")
     with stack.alertmanager(program("prometheus-alertmanager"), folder / "am") as alertmanager:
@@ -73,6 +79,7 @@ def running(
                 "KPI_ALERTMANAGER": alertmanager,
                 "KPI_RULES_FILE": str(rules),
                 "KPI_CAMPAIGNS_FILE": str(campaigns),
+                "KPI_NAMES_FILE": str(names),
                 "KPI_SCORECARDS_FILE": str(repository / "config" / "scorecards.yaml"),
             },
         )
@@ -117,6 +124,17 @@ def test_metrics_equal_the_snapshot(running: Running) -> None:
     for spec in collector.SPECS:
         assert f"# HELP {spec.name}" in text
     assert "user_id" not in text
+
+
+def test_names(running: Running) -> None:
+    """Channels are shown as the file of names defines them; others are unknown, with samples."""
+    text = running.worker.get("metrics")
+    channels = set(re.findall(r'kpi_clicks_count\{campaign="",channel="([^"]+)"', text))
+    assert {"News feed", "search", "email"} <= channels
+    assert "feed" not in channels
+    live = json.loads(running.worker.get("api/live"))
+    assert live["unknown"]["channel"]["samples"] == ["email"]
+    assert live["health"]["renamed"] > 0
 
 
 def test_health_endpoints(running: Running) -> None:

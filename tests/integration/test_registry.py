@@ -23,7 +23,7 @@ def cluster(kafka: EmbeddedKafka, tmp_path: Path) -> Iterator[Cluster]:
     made.stop()
 
 
-def test_campaign_defined_by_event(cluster: Cluster) -> None:
+def test_campaign_defined_by_event(cluster: Cluster, tmp_path: Path) -> None:
     """A campaign that an event defines is known to every worker from then on."""
     now = int(time.time() * 1000)
     cluster.start("a")
@@ -53,8 +53,17 @@ def test_campaign_defined_by_event(cluster: Cluster) -> None:
     live = cluster.until(
         lambda live: live["health"].get("counted") == 41 and live["campaigns"], why="41 events"
     )
-    assert live["unknown_campaigns"] == []
+    assert live["unknown"] == {}
     assert [row["campaign"] for row in live["campaigns"]] == ["c7"]
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "rules: [{name: r, kind: threshold, kpi: clicks, above: 9, scope: campaign,\n"
+        "  match: {campaign: [c7, Seven, c8]}}]\n"
+    )
+    found = cluster.command("check", "--rules", str(rules)).stderr
+    assert f"{rules}: line 2: rules[0].match.campaign: 'Seven' is a name of campaign c7" in found
+    assert "no campaign 'c8' is known" in found
+    assert "'c7'" not in found
 
 
 def test_a_rate_from_the_registry_makes_foreign_money_count(

@@ -1,7 +1,8 @@
 """What ingest counts of ten thousand journeys equals an independent calculation, to the last part.
 
-In memory and in a real Valkey, with events that come late and move what was counted. The
-calculation is tests/support/journeys.py, in SQL; it shares no code with the monitor.
+In memory and in a real Valkey, with events that come late and move what was counted, orders that
+are repeated and edited, and refunds at another rate than their order. The calculation is
+tests/support/journeys.py, in SQL; it shares no code with the monitor.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from models.aggregates import ingest_report
 from models.aggregates.ingest_report import PanesWire
 from models.customers.journal_entry import DefaultModel
 from models.kpi.measures import SUMS
+from models.money.exchange_rates import Rate, Rates
 from models.window import DAY_MS
 from streams.embedded.valkey import EmbeddedValkey
 from streams.engine.contracts import Position, Snapshot
@@ -27,7 +29,17 @@ from streams.ingest.job import IngestJob
 from streams.redis_server import RedisServer
 from tests.support import attribution_sql
 from tests.support.customers import MemoryCustomers, context
-from tests.support.journeys import MEASURES, SPAN_MS, START_MS, Journeys, Key, expected, journeys
+from tests.support.journeys import (
+    CURRENCY,
+    MEASURES,
+    RATES,
+    SPAN_MS,
+    START_MS,
+    Journeys,
+    Key,
+    expected,
+    journeys,
+)
 from tests.support.offline import Record, ingest_job, kind_of, record
 
 pytestmark = pytest.mark.slow
@@ -39,6 +51,25 @@ PARTITIONS = 2
 @pytest.fixture(scope="module")
 def made() -> Journeys:
     return journeys()
+
+
+def test_journeys_have_orders_that_change(made: Journeys) -> None:
+    """Over a thousand orders are repeated or edited, and hundreds are refunded at another rate."""
+    orders: dict[tuple[str, str], list[dict[str, object]]] = {}
+    refunds = []
+    for row in sorted(made.table.to_dicts(), key=lambda row: row["event_time_ms"]):
+        name = row["user_id"], row["order_id"]
+        if row["kind"] == "order":
+            orders.setdefault(name, []).append(row)
+        elif row["kind"] == "refund" and name in orders:
+            refunds.append((row, orders[name][0]))
+    several = [versions for versions in orders.values() if len(versions) > 1]
+    assert len(several) > 1_000
+    assert sum(len(versions) > 2 for versions in several) > 100
+    for field in ("amount", "currency", "campaign", "count"):
+        assert sum(len({one[field] for one in versions}) > 1 for versions in several) > 100
+    assert sum(refund["currency"] == order["currency"] for refund, order in refunds) > 500
+    assert sum(refund["rate"] != order["rate"] for refund, order in refunds) > 500
 
 
 def sums_in(panes: PanesWire) -> Iterator[tuple[Key, int]]:
@@ -68,8 +99,11 @@ async def told(job: IngestJob, *, now_ms: int) -> Counter[Key]:
 async def counted(made: Journeys, customers: Customers, rules: AttributionRules) -> Counter[Key]:
     """Feed clicks and orders by customer to their partitions, and add up all that is told."""
     known = context(customers, rules=rules)
+    rates = Rates(
+        CURRENCY, [Rate(currency=one, date=on, rate=at) for (one, on), at in RATES.items()]
+    )
     jobs = {
-        (kind, number): ingest_job(kind, number, customers=known)
+        (kind, number): ingest_job(kind, number, customers=known, rates=rates)
         for kind in ("clicks", "orders")
         for number in range(PARTITIONS)
     }

@@ -82,6 +82,19 @@ class Beside:
             if not wanted.isdisjoint({(*key[:2], key[3], key[2]), (*key[:2], "*", key[2])})
         }
 
+    def shown_of(self, expected: oracle.Values) -> Published:
+        """Return what was shown, without effects on campaigns that had no events.
+
+        An effect shows zeros of them, and the oracle has nothing.
+        """
+        return {
+            key: kpis
+            for key, kpis in self.shown.items()
+            if key in expected
+            or not key[0].startswith(("before", "after"))
+            or any(value or n for value, _, _, n, _ in kpis.values())
+        }
+
     def _certain(self, key: oracle.Key, kpis: dict[str, oracle.Value]) -> dict[str, oracle.Value]:
         """Leave out KPIs of an effect that need a kind of source of which no KPI is shown.
 

@@ -7,7 +7,8 @@ the events.
 from __future__ import annotations
 
 import random
-from decimal import Decimal
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +16,7 @@ import duckdb
 import polars as pl
 
 from tests.support import attribution_sql, oracle
-from tests.support.attribution_sql import DAY_MS, MODELS, Customers
+from tests.support.attribution_sql import DAY_MS, MODELS, RATE_UNITS, Customers
 
 Event = dict[str, Any]
 Key = tuple[str, str, int, str]
@@ -28,6 +29,14 @@ PANE_MS: Final = 10_000
 CAMPAIGNS: Final = ("c1", "c2", "shop")
 """Defined campaigns; events name a further one that is not defined."""
 CHANNELS: Final = ("search", "feed", "email", "social")
+CURRENCY: Final = "CNY"
+"""The reporting currency."""
+RATES: Final = {
+    (currency, date(2023, 10, 1) + timedelta(days=day)): Decimal(lowest) + Decimal(day % 7) / 31_250
+    for currency, lowest in (("USD", "7.28455"), ("EUR", "7.70001"))
+    for day in range(25)
+}
+"""The value of 1 of a currency in the reporting currency on each date, with six decimals."""
 LATEST_MS: Final = 500_000
 """Upper limit of lateness."""
 
@@ -37,6 +46,7 @@ _MEASURES: Final = {
     "revenue_gross": ("order", "amount"),
     "orders_attributed": ("order", "1"),
     "first_orders": ("order", "(nth = 1)::BIGINT"),
+    "order_changes": ("order_change", "1"),
     "lifetime_value": ("lifetime", "amount"),
     "refunds": ("refund", "1"),
     "revenue_refunded": ("refund", "amount"),
@@ -60,6 +70,8 @@ class Journeys(NamedTuple):
 
 def journeys(count: int = 10_000, *, seed: int = 1, late: float = 0.0) -> Journeys:
     """Return the clicks, orders and refunds of customers; no two events have the same time.
+
+    Some orders are repeated or edited, and some amounts are in other currencies.
 
     Args:
         count: number of customers; a third of them order nothing.
@@ -102,18 +114,21 @@ def expected(made: Journeys, customers: Customers) -> dict[Key, int]:
 
 
 def _journey(rnd: random.Random, user: str, taken: set[int]) -> list[Event]:
-    """Return up to seven clicks of a user, up to three orders, and refunds of 15 % of them."""
+    """Return up to seven clicks of a user, and up to three orders with versions and refunds."""
     clicks = [_event(rnd, "click", user, taken, _named(rnd)) for _ in range(rnd.randrange(8))]
     orders = [
         _event(rnd, "order_placed", user, taken, _order(rnd, number))
         for number in range(rnd.choice((0, 0, 1, 1, 2, 3)))
     ]
-    refunds = [
-        _event(rnd, "order_refunded", user, taken, _refund(rnd, order), after=order["event_time"])
-        for order in orders
-        if rnd.random() < 0.15
-    ]
-    return [*clicks, *orders, *refunds]
+    more: list[Event] = []
+    for order in orders:
+        versions = _versions(rnd, order)
+        bodies = [("order_placed", body) for body in versions]
+        bodies += [("order_refunded", body) for body in _refunds(rnd, [order, *versions][-1])]
+        more += [
+            _event(rnd, kind, user, taken, body, after=order["event_time"]) for kind, body in bodies
+        ]
+    return [*clicks, *orders, *more]
 
 
 def _named(rnd: random.Random) -> Event:
@@ -128,15 +143,49 @@ def _order(rnd: random.Random, number: int) -> Event:
     """Return the fields of an order; its id is unique for its customer only."""
     named = _named(rnd) if rnd.random() < 0.5 else {}
     about = {"order_id": f"order-{number}", "items": rnd.randrange(4)}
-    return {**named, **about, "amount": _money(rnd.randrange(1, 9_999_999)), "currency": "CNY"}
+    return {**named, **about, **_price(rnd)}
 
 
-def _refund(rnd: random.Random, order: Event) -> Event:
-    """Return the fields of a refund of half an order; one in ten has an unknown order id."""
+def _versions(rnd: random.Random, order: Event) -> list[Event]:
+    """Return the fields of further versions of an order, for one order in three.
+
+    It is repeated once or several times, or edited. An edited order has another amount, sometimes
+    in another currency, and names another campaign, which does not count.
+    """
+    draw = rnd.random()
+    same = {name: order[name] for name in ("order_id", "items", "amount", "currency")}
+    if draw < 0.15:
+        return [same] * rnd.choice((1, 1, 1, 2, 3))
+    if draw < 0.33:
+        price = _price(rnd)
+        if rnd.random() < 0.8:
+            price["currency"] = order["currency"]
+        return [{**same, **_named(rnd), **price, "items": rnd.randrange(4)}]
+    return []
+
+
+def _refunds(rnd: random.Random, order: Event) -> list[Event]:
+    """Return the fields of the refunds of an order, for one order in five.
+
+    They pay back all of it at once or in three parts, half of it, or some money in any currency.
+    One in ten has an unknown order id.
+    """
+    if rnd.random() > 0.2:
+        return []
+    units = int(Decimal(order["amount"]) * 10_000)
+    third = units // 3
+    parts = rnd.choice(([units], [third, third, units - 2 * third], [units // 2]))
+    paid = [{"amount": _money(part), "currency": order["currency"]} for part in parts]
+    if rnd.random() < 0.2:
+        paid = [_price(rnd)]
     about: Event = {name: order[name] for name in ("campaign_id", "channel") if name in order}
     order_id = "nobody-knows-it" if rnd.random() < 0.1 else order["order_id"]
-    half = _money(int(Decimal(order["amount"]) * 5_000))
-    return {**about, "order_id": order_id, "amount": half, "currency": "CNY"}
+    return [{**about, "order_id": order_id, **price} for price in paid]
+
+
+def _price(rnd: random.Random) -> Event:
+    currency = rnd.choice((CURRENCY, CURRENCY, "USD", "EUR"))
+    return {"amount": _money(rnd.randrange(1, 9_999_999)), "currency": currency}
 
 
 def _money(units: int) -> str:
@@ -164,20 +213,25 @@ _ROW: Final = {
     name: oracle.SCHEMA[name]
     for name in (
         *("event_time_ms", "kind", "user_id", "campaign", "channel", "amount", "count"),
-        "order_id",
+        *("order_id", "currency", "own", "rate"),
     )
 }
 
 
 def _row(event: Event) -> dict[str, Any]:
-    named = event.get("campaign_id", "none")
+    named = event.get("campaign_id", "(none)")
+    own, currency = int(Decimal(event.get("amount", 0)) * 10_000), event.get("currency", CURRENCY)
+    day = datetime.fromtimestamp(event["event_time"] // 1_000, UTC).date()
+    rate = Decimal(1) if currency == CURRENCY else RATES[currency, day]
+    foreign = {"currency": currency, "own": own, "rate": int(rate * RATE_UNITS)}
     return {
         "event_time_ms": event["event_time"],
         "kind": _KINDS[event["type"]],
         "user_id": event["user_id"],
-        "campaign": named if named in {*CAMPAIGNS, "none"} else "unknown",
-        "channel": event.get("channel", "none"),
-        "amount": int(Decimal(event.get("amount", 0)) * 10_000),
+        "campaign": named if named in {*CAMPAIGNS, "(none)"} else "(unknown)",
+        "channel": event.get("channel", "(none)"),
+        "amount": int((own * rate).quantize(Decimal(1), ROUND_HALF_EVEN)),
         "count": event.get("items", 0),
         "order_id": event.get("order_id"),
+        **(foreign if currency != CURRENCY else {}),
     }

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from tests.support import oracle
+from tests.support.attribution_sql import RATE_UNITS
 
 Event = dict[str, Any]
 Rates = Mapping[str, Sequence[tuple[str, str]]]
@@ -28,8 +29,14 @@ DAYS: Final = 31
 LONG_DAY: Final = date(2023, 11, 5)
 """The day on which daylight saving time ends; it has 25 hours."""
 RATES: Final[Rates] = {
-    "USD": [("2023-01-01", "7.3012"), ("2023-10-20", "7.3158"), ("2023-11-05", "7.28455")],
-    "EUR": [("2023-10-01", "7.7213"), ("2023-10-31", "7.73999"), ("2023-11-10", "7.80105")],
+    "USD": [
+        *(("2023-01-01", "7.3012"), ("2023-10-20", "7.3158"), ("2023-10-26", "7.3201")),
+        *(("2023-10-30", "7.30977"), ("2023-11-05", "7.28455"), ("2023-11-09", "7.2911")),
+    ],
+    "EUR": [
+        *(("2023-10-01", "7.7213"), ("2023-10-24", "7.7301"), ("2023-10-31", "7.73999")),
+        *(("2023-11-06", "7.77021"), ("2023-11-10", "7.80105")),
+    ],
 }
 CAMPAIGNS: Final[list[dict[str, Any]]] = [
     {
@@ -84,11 +91,13 @@ CALLED: Final[list[tuple[dict[str, str], str]]] = [
     ({"campaign": "Trick or treat"}, "halloween"),
     ({"campaign_id": "double-11"}, "double-11"),
     ({"campaign_id": "brand"}, "brand"),
-    ({"campaign_id": "nobody-knows-it"}, "unknown"),
-    ({}, "none"),
+    ({"campaign_id": "nobody-knows-it"}, "(unknown)"),
+    ({}, "(none)"),
 ]
 CHANNELS: Final = ("search", "feed", "social", "email", "")
 REGIONS: Final = ("north", "south", "west", "")
+GUESTS: Final = ("0", "guest", "", None)
+"""What stands for no user."""
 SEGMENTS: Final = ("students", "parents", None)
 CURRENCIES: Final = (CURRENCY, "USD", "EUR")
 STAGES: Final = ("lead", "mql", "sql", "opportunity", "won", "lost")
@@ -129,6 +138,8 @@ MIX: Final = {
 SESSIONS_A_DAY: Final = 4
 LATEST_MS: Final = 500_000
 """Upper limit of lateness."""
+CHANGED_WITHIN_MS: Final = 600_000
+"""Longest time after which an order is repeated or edited, so that windows are corrected for it."""
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -145,6 +156,28 @@ def moment(day: date, zone: str, *, hour: int = 0, minute: int = 0, fold: int = 
     return (local.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
 
 
+def rate_of(
+    currency: str,
+    time_ms: int,
+    *,
+    rates: Rates = RATES,
+    zone: str = ZONE,
+    reporting: str = CURRENCY,
+) -> Decimal:
+    """Return the rate of the newest date not after the local date of ``time_ms``.
+
+    Raises:
+        LookupError: there is no rate for the currency on that date.
+    """
+    if currency == reporting:
+        return Decimal(1)
+    day = local_day(time_ms, zone)
+    known = [row for row in rates.get(currency, ()) if date.fromisoformat(row[0]) <= day]
+    if not known:
+        raise LookupError(f"no rate for {currency} on {day}")
+    return Decimal(max(known)[1])
+
+
 def units(
     amount: str | Decimal,
     currency: str,
@@ -156,19 +189,12 @@ def units(
 ) -> int:
     """Return money in units of 1/10,000 of the reporting currency, rounded half to even.
 
-    The rate is that of the newest date not after the local date of ``time_ms``. Example: 0.50 USD
-    at 7.28455 is 3.642275 CNY, or 36,422.75 units: 36,423.
+    Example: 0.50 USD at 7.28455 is 3.642275 CNY, or 36,422.75 units: 36,423.
 
     Raises:
         LookupError: there is no rate for the currency on that date.
     """
-    rate = Decimal(1)
-    if currency != reporting:
-        day = local_day(time_ms, zone)
-        known = [row for row in rates.get(currency, ()) if date.fromisoformat(row[0]) <= day]
-        if not known:
-            raise LookupError(f"no rate for {currency} on {day}")
-        rate = Decimal(max(known)[1])
+    rate = rate_of(currency, time_ms, rates=rates, zone=zone, reporting=reporting)
     return int((Decimal(amount) * rate * 10_000).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
 
 
@@ -200,7 +226,7 @@ def _may_be_late(made: Sequence[Event], place: int) -> bool:
 
 
 def _same_customer(one: Event, other: Event) -> bool:
-    return bool(one.get("user_id") == other["user_id"])
+    return other["user_id"] not in GUESTS and bool(one.get("user_id") == other["user_id"])
 
 
 def topic_of(event: Event) -> str:
@@ -210,7 +236,7 @@ def topic_of(event: Event) -> str:
 
 def key_of(event: Event) -> str:
     """Return the key of an event's record."""
-    return str(event["user_id"] if "user_id" in event else event["campaign_id"])
+    return str(event.get("user_id") or event.get("campaign_id") or "guest")
 
 
 class Month:
@@ -220,7 +246,11 @@ class Month:
       are in order. No two events have the same time.
     - Most orders are of users who clicked in the days before; a fifth of them names no campaign.
     - Some orders of different users have the same id.
-    - Refunds come minutes to weeks after their order; a few name an unknown order.
+    - 4 % of the events of users are of guests, who are no users.
+    - A fifth of the names is spelt otherwise than it is shown.
+    - Some orders are repeated or edited under another event id, within `CHANGED_WITHIN_MS`.
+    - Refunds come minutes to weeks after their order, often at another rate; a few name an unknown
+      order.
 
     Attributes:
         events: in the order in which they are sent; see `topic_of` and `key_of`.
@@ -237,7 +267,8 @@ class Month:
         self.rates = RATES
         self.campaigns = CAMPAIGNS
         self._rnd = random.Random(seed)
-        self._orders: list[tuple[Event, Decimal]] = []
+        self._beside = random.Random(seed + 1)
+        self._orders: list[list[Event]] = []
         self._clicked: list[str] = []
         self._rows: list[dict[str, Any]] = []
         self.events: list[Event] = []
@@ -314,8 +345,8 @@ class Month:
             "event_time_ms": at,
             "kind": KINDS.get(kind, kind),
             "user_id": None,
-            "campaign": "none",
-            "channel": "none",
+            "campaign": "(none)",
+            "channel": "(none)",
             "region": "",
             "segment": "",
             "paid": False,
@@ -324,6 +355,9 @@ class Month:
             "dwell_ms": None,
             "metric": "",
             "order_id": None,
+            "currency": None,
+            "own": None,
+            "rate": None,
         }
         make: Callable[[Event, dict[str, Any]], None] = getattr(self, f"_{kind}")
         if TOPICS[kind] != "campaigns":
@@ -335,18 +369,30 @@ class Month:
         rnd = self._rnd
         event["user_id"] = row["user_id"] = f"user-{int(rnd.betavariate(1, 2) * 400)}"
         called, row["campaign"] = rnd.choices(CALLED, [24, 20, 20, 16, 12, 2, 6])[0]
-        event.update(called)
+        event.update({name: self._spelt(value) for name, value in called.items()})
+        if self._beside.random() < 0.04:
+            event["user_id"], row["user_id"] = self._beside.choice(GUESTS), None
         channel = rnd.choice(CHANNELS)
         if channel:
-            event["channel"] = channel
-        row["channel"] = channel or "none"
+            event["channel"] = self._spelt(channel)
+        row["channel"] = channel or "(none)"
         region = rnd.choice(REGIONS)
         if region or rnd.random() < 0.5:
-            event["region"] = row["region"] = region
+            event["region"], row["region"] = self._spelt(region), region
         segment = rnd.choices(SEGMENTS, [20, 15, 65])[0]
         if segment or rnd.random() < 0.5:
-            event["segment"] = segment
+            event["segment"] = segment and self._spelt(segment)
         row["segment"] = segment or ""
+
+    def _spelt(self, name: str) -> str:
+        """Return a name, sometimes in another spelling that means the same."""
+        if self._beside.random() < 0.8:
+            return name
+        wide = "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in name)
+        encoded = "".join(f"%{byte:02X}" for byte in name.encode())
+        return self._beside.choice(
+            [name.upper(), f" {name} ", name.replace(" ", "+"), wide, encoded]
+        )
 
     def _impression(self, event: Event, row: dict[str, Any]) -> None:
         row["count"] = 1
@@ -360,7 +406,8 @@ class Month:
         row["paid"] = traffic == "paid"
 
     def _click(self, event: Event, row: dict[str, Any]) -> None:
-        self._clicked.append(event["user_id"])
+        if row["user_id"] is not None:
+            self._clicked.append(event["user_id"])
         self._traffic(event, row, usual="paid")
 
     def _visit(self, event: Event, row: dict[str, Any]) -> None:
@@ -374,6 +421,11 @@ class Month:
     def _money(self, event: Event, row: dict[str, Any], amount: Decimal, currency: str) -> None:
         event.update(amount=str(amount), currency=currency)
         row["amount"] = units(amount, currency, event["event_time"], rates=self.rates)
+        row.update(currency=None, own=None, rate=None)
+        if currency != CURRENCY:
+            rate = rate_of(currency, event["event_time"], rates=self.rates)
+            own, scaled = int(amount * 10_000), int(rate * RATE_UNITS)
+            row.update(currency=currency, own=own, rate=scaled)
 
     def _order_placed(self, event: Event, row: dict[str, Any]) -> None:
         amount = Decimal(f"{self._rnd.lognormvariate(4, 0.8):.{self._rnd.choice([0, 2, 4])}f}")
@@ -382,20 +434,59 @@ class Month:
         if self._rnd.random() < 0.2:
             for name in ("campaign_id", "campaign"):
                 event.pop(name, None)
-            row["campaign"] = "none"
+            row["campaign"] = "(none)"
         event["order_id"] = row["order_id"] = self._order_id(event)
         if self._rnd.random() < 0.7:
             event["items"] = row["count"] = self._rnd.randrange(1, 9)
         self._money(event, row, amount, self._rnd.choice(CURRENCIES))
-        self._orders.append((event, amount))
+        lately = [
+            versions
+            for versions in self._orders[-20:]
+            if versions[0]["event_time"] > event["event_time"] - CHANGED_WITHIN_MS
+        ]
+        if lately and self._rnd.random() < 0.25:
+            self._change(event, row, self._rnd.choice(lately))
+        else:
+            self._orders.append([event])
+
+    def _change(self, event: Event, row: dict[str, Any], versions: list[Event]) -> None:
+        """Make an event repeat or edit an order; edited, it keeps the fields that it has.
+
+        An edited order is mostly in the currency of the first version.
+        """
+        first, rnd = versions[0], self._rnd
+        if rnd.random() < 0.5:
+            self._copy(event, row, versions[-1])
+            event.pop("items", None)
+            event.update({name: versions[-1][name] for name in ("items",) if name in versions[-1]})
+            row["count"] = event.get("items", 0)
+            self._money(event, row, Decimal(versions[-1]["amount"]), versions[-1]["currency"])
+        elif rnd.random() < 0.8:
+            self._money(event, row, Decimal(event["amount"]), first["currency"])
+        for name in ("user_id", "order_id"):
+            event[name] = row[name] = first[name]
+        versions.append(event)
+
+    def _copy(self, event: Event, row: dict[str, Any], order: Event) -> None:
+        """Make an event name the user, campaign, channel, region and segment of an order."""
+        about = ("user_id", "campaign_id", "campaign", "channel", "region", "segment")
+        for name in about:
+            event.pop(name, None)
+        event.update({name: order[name] for name in about if name in order})
+        placed = next(
+            known for known in self._rows if known["event_time_ms"] == order["event_time"]
+        )
+        row.update(
+            {name: placed[name] for name in ("user_id", "campaign", "channel", "region", "segment")}
+        )
 
     def _order_id(self, event: Event) -> str:
         """Return a new order id, or sometimes that of the last order if another user placed it."""
         if self._orders and self._rnd.random() < 0.1:
-            before, _ = self._orders[-1]
+            before, *_ = self._orders[-1]
             if all(
                 order["user_id"] != event["user_id"]
-                for order, _ in self._orders
+                for order, *_ in self._orders
                 if order["order_id"] == before["order_id"]
             ):
                 return str(before["order_id"])
@@ -409,21 +500,14 @@ class Month:
             self._money(event, row, Decimal(rnd.randrange(1, 90)), rnd.choice(CURRENCIES))
             return
         lately = 20 if rnd.random() < 0.7 else len(self._orders)
-        order, amount = rnd.choice(self._orders[-lately:])
-        about = ("user_id", "campaign_id", "campaign", "channel", "region", "segment")
-        for name in about:
-            event.pop(name, None)
-        event.update({name: order[name] for name in about if name in order})
+        versions = rnd.choice(self._orders[-lately:])
+        order, latest = versions[0], versions[-1]
+        self._copy(event, row, order)
         event["order_id"] = row["order_id"] = order["order_id"]
-        placed = next(
-            known for known in self._rows if known["event_time_ms"] == order["event_time"]
-        )
-        row.update(
-            {name: placed[name] for name in ("user_id", "campaign", "channel", "region", "segment")}
-        )
-        share = rnd.choice([Decimal(1), Decimal("0.5"), Decimal("0.25")])
-        back = (amount * share).quantize(Decimal("0.01"), rounding="ROUND_DOWN")
-        self._money(event, row, back, order["currency"])
+        back, share = Decimal(latest["amount"]), rnd.choice([1, 1, 2, 4])
+        if share > 1:
+            back = (back / share).quantize(Decimal("0.01"), rounding="ROUND_DOWN")
+        self._money(event, row, back, latest["currency"])
 
     def _registration(self, event: Event, row: dict[str, Any]) -> None:
         """Add nothing: registrations have no fields of their own."""
@@ -438,7 +522,7 @@ class Month:
     def _by_campaign(self, event: Event, row: dict[str, Any]) -> None:
         known = [(campaign["id"], campaign["id"]) for campaign in self.campaigns]
         event["campaign_id"], row["campaign"] = self._rnd.choices(
-            [*known, ("Trick or treat", "halloween"), ("nobody-knows-it", "unknown")],
+            [*known, ("Trick or treat", "halloween"), ("nobody-knows-it", "(unknown)")],
             [6, 6, 6, 6, 6, 2, 1],
         )[0]
 
@@ -447,7 +531,7 @@ class Month:
         channel = self._rnd.choice(CHANNELS)
         if channel:
             event["channel"] = channel
-        row["channel"] = channel or "none"
+        row["channel"] = channel or "(none)"
         row["metric"] = self._rnd.choices(COSTS, [4, 1, 1])[0]
         if row["metric"] != "ads" or self._rnd.random() < 0.5:
             event["cost"] = row["metric"]

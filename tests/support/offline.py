@@ -54,6 +54,7 @@ RULES = IngestSettings(
     reports_topic="partials",
     registry_topic="registry",
     dead_letters_topic="dead-letters",
+    guests=frozenset({None, "", "0", "guest"}),
 )
 CAMPAIGNS = (
     Campaign(id="c1", name="First", aliases=("第一",)),
@@ -271,7 +272,7 @@ class Path:
         for first in range(0, len(events), batch):
             by_source: dict[tuple[SourceKind, int], list[Record]] = {}
             for body in events[first : first + batch]:
-                owner = body.get("user_id") or body["campaign_id"]
+                owner = body.get("user_id") or body.get("campaign_id") or ""
                 source = (kind_of(body), crc32(owner.encode()) % self.partitions)
                 offset = self.offsets[source]
                 self.offsets[source] = offset + 1

@@ -97,6 +97,11 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "order_id": pl.String,
     # Of a cost: the amount is spread evenly from event_time_ms until then.
     "until_ms": pl.Int64,
+    # Of orders and refunds in another currency: the currency, the amount in 1/10,000 of it, and its
+    # rate on their date in `attribution_sql.RATE_UNITS`.
+    "currency": pl.String,
+    "own": pl.Int64,
+    "rate": pl.Int64,
 }
 # The columns that are enough for a frame of clicks, orders and advertising cost.
 SHORT_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -145,6 +150,7 @@ SUMS: dict[str, tuple[str, str]] = {
     "first_orders": ("kind = 'order' AND nth = 1", "1"),
     "revenue_new": ("kind = 'order' AND nth = 1", "amount"),
     "revenue_returning": ("kind = 'order' AND nth > 1", "amount"),
+    "order_changes": ("kind = 'order_change'", "1"),
     "lifetime": ("kind = 'lifetime'", "amount"),
     "complaints": (COMPLAINT, "1"),
     "complaint_total": (COMPLAINT, COMPLAINT_MS),
@@ -792,6 +798,7 @@ KPIS = (
     _money(
         "refund_outflow", "refund_outflow", "orders_attributed", "refunds_made", n="refunds_made"
     ),
+    _total("order_changes", "order_changes", "orders_attributed"),
     *_of_model("first", "first_touch"),
     *_of_model("last", "last_touch"),
     *_of_model("linear", "linear"),
@@ -842,7 +849,7 @@ WIDTH = 8
 
 
 # Kinds of entries that are made of events of another kind.
-_MADE_OF = dict.fromkeys(("refund", "refund_made", "credit", "lifetime"), "order")
+_MADE_OF = dict.fromkeys(("refund", "refund_made", "credit", "lifetime", "order_change"), "order")
 
 
 def _kinds(which: str) -> frozenset[str]:
@@ -925,8 +932,8 @@ def typed(events: pl.DataFrame) -> pl.DataFrame:
     """
     kind = pl.col("kind")
     defaults = {
-        "campaign": pl.lit("none"),
-        "channel": pl.lit("none"),
+        "campaign": pl.lit("(none)"),
+        "channel": pl.lit("(none)"),
         "region": pl.lit(""),
         "segment": pl.lit(""),
         "paid": kind == "click",
@@ -1025,14 +1032,26 @@ def _entered_before(window: str, end_ms: int, zone: str) -> int:
     return at if period is not None and period[1] >= end_ms else at + STEP_MS[window]
 
 
-def required_ends(events: pl.DataFrame, zone: str) -> list[End]:
+def _placed_once(events: pl.DataFrame) -> pl.DataFrame:
+    """Return events without the later versions of orders; an order without an id has only one."""
+    version = pl.col("event_time_ms").rank("ordinal").over("kind", "user_id", "order_id")
+    later = (pl.col("kind") == "order") & pl.col("order_id").is_not_null() & (version > 1)
+    return events.filter(~later)
+
+
+def required_ends(
+    events: pl.DataFrame, zone: str, *, customers: Customers | None = None
+) -> list[End]:
     """Return the windows whose content changed in their last step.
 
-    An event entered or left the window, or entered or left the period before it.
+    An event entered or left the window, or entered or left the period before it. With customers,
+    the later versions of an order count when the first was placed, and enter no window themselves.
 
     Example: an event at 12:00:05 enters the ``1m`` window that ends at 12:00:10. It leaves the one
     that ends at 12:01:10, and then enters the period before it. It leaves that at 12:02:10.
     """
+    if customers is not None:
+        events = _placed_once(typed(events))
     times: list[int] = events["event_time_ms"].unique().to_list()
     required: list[End] = []
     for window, step in STEP_MS.items():
@@ -1080,7 +1099,7 @@ def values(
     Windows and scopes with equal values share one dictionary: do not change it.
 
     Args:
-        events: orders and refunds have the campaign and channel that they name, or ``none``.
+        events: orders and refunds have the campaign and channel that they name, or ``(none)``.
         ends: the windows; a period whose name is not that of a window may start anywhere.
         zone: time zone of the business days.
         customers: how orders are attributed; None without customers: orders and refunds count

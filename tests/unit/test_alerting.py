@@ -33,6 +33,10 @@ def book(**changed: Any) -> RuleBook:
     return RuleBook.model_validate({"rules": [{**rule, **changed}]})
 
 
+UPLIFT = {"kpi": "traffic_uplift"}
+"""Of a KPI that can be negative."""
+
+
 def verdict(value: KpiValue | None, **changed: Any) -> Verdict:
     return threshold(book(**changed).rules[0], value)  # type: ignore[arg-type]
 
@@ -43,14 +47,14 @@ def verdict(value: KpiValue | None, **changed: Any) -> Verdict:
         (KpiValue(9, n=9), {}, B),
         (KpiValue(10, n=10), {}, H),
         (None, {}, N),
-        (KpiValue(9, n=9), {"min_n": 10}, N),
+        (KpiValue(9, n=9), {"min_n": 10, "kpi": "roas"}, N),
         (KpiValue(10.5, n=10), {"hysteresis": 0.1}, M),
         (KpiValue(11, n=10), {"hysteresis": 0.1}, H),
         (KpiValue(11, n=10), {"above": 10}, B),
         (KpiValue(9.5, n=10), {"above": 10, "hysteresis": 0.1}, M),
-        (KpiValue(-9.5, n=10), {"below": -10, "hysteresis": 0.1}, M),
-        (KpiValue(-9, n=10), {"below": -10, "hysteresis": 0.1}, H),
-        (KpiValue(-10.5, n=10), {"above": -10, "hysteresis": 0.1}, M),
+        (KpiValue(-9.5, n=10), {**UPLIFT, "below": -10, "hysteresis": 0.1}, M),
+        (KpiValue(-9, n=10), {**UPLIFT, "below": -10, "hysteresis": 0.1}, H),
+        (KpiValue(-10.5, n=10), {**UPLIFT, "above": -10, "hysteresis": 0.1}, M),
         (KpiValue(9, 7, 9.9, 9), {}, B),
         (KpiValue(9, 7, 10.1, 9), {}, M),
         (KpiValue(11, 9.9, 12, 9), {"above": 10}, M),
@@ -634,3 +638,27 @@ def test_payload_has_evidence_and_an_end() -> None:
     assert "channel" not in body["labels"]
     assert body["annotations"]["evidence"] == "clicks 1, limit 10, window 1m, n=1"
     assert body["startsAt"] < body["endsAt"]
+
+
+def test_sentence_of_an_alert() -> None:
+    """An alert has the sentence of its rule, also as its summary if the rule has none.
+
+    It is not saved: after a restart, it is that of the rule as it is now.
+    """
+    judge = JudgeAtOnce(book(), lag_limit_s=30, currency="USD")
+    judge.closed(closed(KpiValue(1, n=1), end=NOON))
+    (shown,) = judge.alerts()
+    assert shown.meaning_en.startswith("fires when clicks over 1 min are below 10; ")
+    assert (shown.summary_en, shown.summary_zh) == (shown.meaning_en, shown.meaning_zh)
+    assert payload(shown, now_ms=NOON, page_url="x")["annotations"]["rule"] == shown.meaning_en
+    assert b'"meaning_en"' not in judge.to_bytes()
+    again = JudgeAtOnce(book(below=5), lag_limit_s=30)
+    again.restore(judge.to_bytes())
+    (restored,) = again.alerts()
+    assert restored.meaning_en.startswith("fires when clicks over 1 min are below 5; ")
+    money = book(kpi="spend", above=100, summary_en="Too dear")
+    judge = JudgeAtOnce(money, lag_limit_s=30, currency="USD")
+    judge.closed(closed(KpiValue(101.0, n=1), end=NOON, kpi="spend"))
+    (shown,) = judge.alerts()
+    assert "above 100 USD" in shown.meaning_en
+    assert shown.summary_en == "Too dear"

@@ -203,6 +203,13 @@ def test_parts_beyond_the_budget(parts: dict[str, Any], why: str) -> None:
         plans(budget=BUDGET | parts)
 
 
+def test_channels_are_compared_as_names_are() -> None:
+    """A channel's budget counts for the channel as events spell it."""
+    made = plans(budget=BUDGET | {"channels": {"Paid Search": "300"}})
+    assert made.at("c1", NOON, channel="paid search") == CampaignBudget(3_000_000, 0)
+    assert made.at("c1", NOON, channel="feed") is None
+
+
 def test_days_of_a_campaign_that_does_not_run() -> None:
     """There is no daily budget before the first day of a campaign and after its last one."""
     made = plans(budget=BUDGET | {"daily": "80"}, starts=STARTS, ends=ENDS)

@@ -229,7 +229,7 @@ def test_a_file_adds_kpis_and_its_errors_name_the_line(tmp_path: Path) -> None:
     )
     assert "upo" in config.load_kpis(path).catalogue
     path.write_text(path.read_text().replace("items /", "itemz /"))
-    with pytest.raises(ConfigError, match=r"line 2: kpis\[0\].*did you mean items"):
+    with pytest.raises(ConfigError, match=r"line 3: kpis\[0\].formula: .*did you mean items"):
         config.load_kpis(path)
 
 

@@ -209,7 +209,7 @@ def test_a_change_of_an_unknown_campaign_is_counted_as_such() -> None:
     snapshot = settled(job.snapshot())
     (report,) = ingest_report.decode(snapshot.outputs[0].value).reports
     assert snapshot.early_outputs == []
-    assert (report.stats.counted, report.stats.unknown_samples) == (1, ["c9"])
+    assert (report.stats.counted, report.stats.unknown_samples) == (1, {"campaign": ["c9"]})
 
 
 @given(st.permutations(range(KEPT + 10)), st.lists(st.integers(0, KEPT + 9)))

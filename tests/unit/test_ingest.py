@@ -232,8 +232,8 @@ def test_campaign_is_found_by_id_or_name() -> None:
     )
     report = reported(job.snapshot())
     counted = {row.campaign: row.cell.sums[SUM_INDEX["clicks"]] for row in report.panes[NOON]}
-    assert counted == {"c1": 3, "unknown": 1, "none": 1}
-    assert report.stats.unknown_samples == ["c9"]
+    assert counted == {"c1": 3, "(unknown)": 1, "(none)": 1}
+    assert report.stats.unknown_samples == {"campaign": ["c9"]}
 
 
 def test_ambiguous_name_is_no_campaign() -> None:
@@ -241,8 +241,8 @@ def test_ambiguous_name_is_no_campaign() -> None:
     job = ingest_job("campaigns")
     for number in ("a", "b"):
         apply(job, event("campaign_defined", event_id=number, campaign_id=number, name="Twin"))
-    assert job.campaigns.resolve("twin") == "unknown"
-    assert job.campaigns.resolve("a") == "a"
+    assert job.campaigns.find("twin").campaign == "(unknown)"
+    assert job.campaigns.find("a").campaign == "a"
 
 
 def test_a_definition_goes_to_the_registry() -> None:

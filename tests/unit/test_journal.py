@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from models.aggregates import ingest_report
 from models.kpi.measures import SUMS
+from models.money.exchange_rates import Rate, Rates
 from models.window import DAY_MS
 from streams.engine.contracts import NotYetError, PendingSnapshot, Position, Snapshot
 from streams.ingest.customers.pending_checkpoint import ChangedEntry, CustomersAwayError, Entries
@@ -70,7 +73,7 @@ def test_orders_wait_for_the_clicks_before_them() -> None:
 def test_orders_do_not_wait_for_clicks_of_another_worker() -> None:
     orders = ingest_job("orders", customers=context())
     orders.apply([order(0)])
-    assert counted(settled(orders.snapshot()))[NOON, "none", "direct", "orders"] == 1
+    assert counted(settled(orders.snapshot()))[NOON, "(none)", "(direct)", "orders"] == 1
 
 
 def test_pending_checkpoint_is_settled_later() -> None:
@@ -86,9 +89,9 @@ def test_pending_checkpoint_is_settled_later() -> None:
     orders.apply([order(1)])
     customers.away = ""
     first, second = settled(cut), settled(orders.snapshot())
-    assert counted(first)[NOON, "none", "direct", "first_orders"] == 1
-    assert counted(second)[NOON, "none", "direct", "first_orders"] == 0
-    assert counted(second)[NOON, "none", "direct", "orders"] == 1
+    assert counted(first)[NOON, "(none)", "(direct)", "first_orders"] == 1
+    assert counted(second)[NOON, "(none)", "(direct)", "first_orders"] == 0
+    assert counted(second)[NOON, "(none)", "(direct)", "orders"] == 1
 
 
 def test_unreadable_log() -> None:
@@ -109,7 +112,7 @@ def test_unreadable_log() -> None:
         with pytest.raises(CustomersAwayError, match="rebuild"):
             pending.settle().send(None)
     customers.damaged = False
-    assert counted(settled(pending))[NOON, "none", "direct", "orders"] == 2
+    assert counted(settled(pending))[NOON, "(none)", "(direct)", "orders"] == 2
 
 
 def test_customers_that_were_known_must_still_be_there() -> None:
@@ -122,13 +125,69 @@ def test_customers_that_were_known_must_still_be_there() -> None:
         unsettled(again).settle().send(None)
 
 
+RATES = Rates(
+    "CNY",
+    [
+        Rate(currency="USD", date=date(2023, 11, day), rate=Decimal(rate))
+        for day, rate in ((1, "7.28455"), (15, "7.4"), (16, "7.5"))
+    ],
+)
+
+
+def dollars(kind: str, day: int, amount: str, *, currency: str = "USD") -> dict[str, Any]:
+    """Return an order or a refund of order o1, so many days after noon."""
+    fields = {"order_id": "o1", "amount": amount, "currency": currency, "event_id": f"e{day}"}
+    return event(kind, at=NOON + day * DAY_MS, **fields)
+
+
+CHANGED = [
+    dollars("order_placed", 0, "100"),
+    dollars("order_placed", 1, "80", currency=" usd"),
+    dollars("order_refunded", 2, "80"),
+]
+
+
+def told_of(events: list[dict[str, Any]], **options: Any) -> Counter[tuple[int, str]]:
+    """Return what a job of orders reports of events, by days after noon and measure."""
+    job, told = ingest_job("orders", rates=RATES, **options), Counter[tuple[int, str]]()
+    for offset, body in enumerate(events):
+        job.apply([record(body, offset=offset, at=NOON + 3 * DAY_MS)])
+        for (start, *_, measure), units in counted(settled(job.snapshot())).items():
+            told[(start - NOON) // DAY_MS, measure] += units
+    return Counter({key: units for key, units in told.items() if units})
+
+
+def test_an_order_that_changes_counts_once() -> None:
+    """An order of 100 USD that is edited to 80 and paid back counts once, and leaves nothing."""
+    told = told_of(CHANGED, customers=context())
+    assert {day for day, _ in told} == {0, 2}
+    for measure, units in (
+        *(("orders", 1), ("first_orders", 1), ("orders_attributed", 1), ("order_changes", 1)),
+        *(("revenue_gross", 5_827_640), ("revenue_refunded", 5_827_640), ("lifetime_value", 0)),
+    ):
+        assert told[0, measure] == units
+    # Each amount of money has the rate of its own date in what is paid back at a time.
+    assert told[2, "refund_outflow"] == 6_000_000
+    again = told_of([*CHANGED[:1], CHANGED[0] | {"event_id": "again"}], customers=context())
+    again.subtract({(0, "order_changes"): 1})
+    assert +again == told_of(CHANGED[:1], customers=context())
+
+
+def test_an_order_that_changes_without_customers() -> None:
+    """Without customers each event is an order, and refunds have the rate of their own date."""
+    told = told_of(CHANGED)
+    assert [told[day, "orders"] for day in range(3)] == [1, 1, 0]
+    assert told[1, "revenue_gross"] == 5_920_000
+    assert told[2, "revenue_refunded"] == told[2, "refund_outflow"] == 6_000_000
+
+
 def test_orders_without_customers() -> None:
     """Without customers, orders and refunds count at the campaign that they name."""
     orders = ingest_job("orders")
     refund = event("order_refunded", at=NOON + 5, order_id="o0", amount="30", currency="CNY")
     orders.apply([order(0), record(refund, offset=1, at=NOON + 10)])
     found = counted(settled(orders.snapshot()))
-    assert found[NOON, "none", "none", "orders"] == 1
+    assert found[NOON, "(none)", "(none)", "orders"] == 1
     assert found[NOON, "c1", "search", "revenue_refunded"] == 300_000
     assert found[NOON, "c1", "search", "refund_outflow"] == 300_000
     assert not any(measure.startswith(("first", "orders_", "life")) for *_, measure in found)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from tests.factories.events import as_table
 from tests.support import oracle
 from tests.support.compare import differences
+from tests.support.customers import context
 from tests.support.offline import NOON, RULES, ClosedKey, Path, event, ingest_job
 
 MIDNIGHT = NOON + 12 * HOUR_MS
@@ -120,3 +123,56 @@ def test_late_data_make_no_fine_buckets() -> None:
     panes, minutes, quarters = (path.bucket_starts(level) for level in range(3))
     assert not any(start <= late_ms for start in (*panes, *minutes))
     assert late_ms - late_ms % QUARTER_MS in quarters
+
+
+def order(at: int, amount: str) -> dict[str, Any]:
+    return event("order_placed", at=at, event_id=f"order-{at}", amount=amount)
+
+
+def test_an_edited_order_corrects_its_windows() -> None:
+    """An order that is edited days later has its new amount in the windows of its own time."""
+    path = Path(now_ms=NOON + 150 * DAY_MS, customers=context())
+    for hour in range(0, 75, 12):
+        path.feed([event(at=NOON + hour * HOUR_MS, event_id=f"e{hour}")])
+        if hour == 0:
+            path.feed([order(NOON + 3 * HOUR_MS + 5_000, "100")])
+    path.feed([order(NOON + 72 * HOUR_MS + 9_000, "80")])
+    path.feed([event(at=NOON + 72 * HOUR_MS + QUARTER_MS, event_id="last")])
+    path.finish()
+
+    def told(window: str, end: int, kpi: str) -> Any:
+        return path.closed[ClosedKey(window, end)][kpi][0]
+
+    newest = NOON + 72 * HOUR_MS + QUARTER_MS
+    for window, end in (("day", MIDNIGHT), ("week", newest), ("so_far", newest)):
+        assert told(window, end, "orders") == 1
+        assert told(window, end, "revenue_gross") == told(window, end, "aov") == 80.0
+        assert told(window, end, "order_value_median") == pytest.approx(80, rel=0.02)
+        assert told(window, end, "repeat_orders") == 0
+    assert told("week", newest, "clv") == 80.0
+    today = path.closed[ClosedKey("day", NOON + 72 * HOUR_MS + MINUTE_MS)]
+    assert "orders" not in today or today["orders"][0] == 0
+
+
+@pytest.mark.parametrize("at", [NOON + 9 * HOUR_MS - 5_000, MIDNIGHT - 5_000])
+def test_a_correction_keeps_what_was_shown(at: int) -> None:
+    """A window is corrected only if itself and its business day can still be summed up.
+
+    After eight days the window of an hour that ends at 21:00 can be summed up, but not the day up
+    to it: KPIs would become absent whose input was seen in the morning. Of the window of a minute
+    that ends at midnight the day can be summed up, but not the minute.
+    """
+    path = Path(now_ms=NOON + 150 * DAY_MS, customers=context())
+    registered = event("registration", at=NOON - 3 * HOUR_MS, event_id="r")
+    path.feed([registered, order(at, "100")], batch=1)
+    for hours in range(6, 8 * 24, 12):
+        path.feed([event(at=at + hours * HOUR_MS, event_id=f"e{hours}")])
+    keys = [ClosedKey(window, at + 5_000) for window in ("1m", "1h", "day")]
+    before = {key: path.closed[key] for key in keys}
+    assert before[keys[1]]["registrations"][0] == 0
+    path.feed([order(at + 8 * DAY_MS + 2 * HOUR_MS, "80")])
+    path.finish()
+    for key in keys:
+        assert path.closed[key].keys() == before[key].keys()
+        assert path.closed[key]["orders"][0] == 1
+        assert path.closed[key]["revenue_gross"][0] in {80.0, 100.0}

@@ -179,7 +179,7 @@ ABSENT = {"kind": "absence", "kpi": "clicks", "scope": "campaign"}
         ({**ABSENT, "match": {"campaign": ["c1", "618-*"]}}, "outright"),
         ({**ABOVE, "scope": "campaign", "match": {"channel": ["search"]}}, "match.channel: a rule"),
         ({**ABOVE, "match": {"campaign": ["c1"]}}, "match.campaign: a rule of the scope all"),
-        ({**ABOVE, "scope": "campaign", "match": {"campaign": []}}, "at least 1 item"),
+        ({**ABOVE, "scope": "campaign", "match": {"campaign": []}}, "give at least one name"),
         ({**ABOVE, "above": float("nan")}, "finite number"),
         ({**ABOVE, "above": float("inf")}, "finite number"),
         *(

@@ -278,17 +278,17 @@ def test_what_was_not_seen_is_absent() -> None:
 def test_scopes() -> None:
     table = events(
         {"kind": "click", "region": "north", "segment": "students"},
-        {"kind": "click", "campaign": "none", "channel": "none", "region": "", "segment": ""},
+        {"kind": "click", "campaign": "(none)", "channel": "(none)", "region": "", "segment": ""},
     )
     found = oracle.values(table, [("1m", NOON - MINUTE, NOON)], "UTC")
     assert {key[2:]: kpis["clicks"].value for key, kpis in found.items()} == {
         ("all", "", "", "", ""): 2,
         ("channel", "", "web", "", ""): 1,
-        ("channel", "", "none", "", ""): 1,
+        ("channel", "", "(none)", "", ""): 1,
         ("campaign", "c", "", "", ""): 1,
-        ("campaign", "none", "", "", ""): 1,
+        ("campaign", "(none)", "", "", ""): 1,
         ("campaign_channel", "c", "web", "", ""): 1,
-        ("campaign_channel", "none", "none", "", ""): 1,
+        ("campaign_channel", "(none)", "(none)", "", ""): 1,
         ("region", "", "", "north", ""): 1,
         ("campaign_region", "c", "", "north", ""): 1,
         ("segment", "", "", "", "students"): 1,
@@ -404,7 +404,7 @@ def click(campaign: str, channel: str, *, before: int, **others: Any) -> dict[st
 
 
 def order(
-    amount: int, *, campaign: str = "none", channel: str = "none", **others: Any
+    amount: int, *, campaign: str = "(none)", channel: str = "(none)", **others: Any
 ) -> dict[str, Any]:
     named = {"campaign": campaign, "channel": channel, "order_id": "o"}
     return {"kind": "order", "amount": amount, **named, **others}
@@ -438,7 +438,7 @@ def test_touches_within_the_lookback_share_an_order() -> None:
         "b feed": (0.3333, 0.0033),
         "c mail": (0.3334, 0.0034),
     }
-    assert shares(found, "declared") == {"none none": (1.0, 0.01)}
+    assert shares(found, "declared") == {"(none) (none)": (1.0, 0.01)}
     everything = found["all"]
     assert [everything[f"orders_{name}"].value for name in ("first_touch", "linear")] == [1.0, 1.0]
     assert everything["attribution_spread"][:4] == (0.0, None, None, 1)
@@ -448,7 +448,12 @@ def test_touches_within_the_lookback_share_an_order() -> None:
 
 @pytest.mark.parametrize(
     ("model", "place"),
-    [("last", "c mail"), ("linear", "c mail"), ("first", "a search"), ("declared", "none none")],
+    [
+        ("last", "c mail"),
+        ("linear", "c mail"),
+        ("first", "a search"),
+        ("declared", "(none) (none)"),
+    ],
 )
 def test_default_model_places_orders(model: str, place: str) -> None:
     """The default attribution model places orders that name no campaign."""
@@ -461,17 +466,17 @@ def test_default_model_places_orders(model: str, place: str) -> None:
     ("placed", "place"),
     [
         (order(100, campaign="z", channel="tv"), "z tv"),
-        (order(100, campaign="z"), "z none"),
-        (order(100, campaign="unknown"), "unknown none"),
+        (order(100, campaign="z"), "z (none)"),
+        (order(100, campaign="(unknown)"), "(unknown) (none)"),
         (order(100, channel="tv"), "c tv"),
-        (order(100, user_id="w"), "none direct"),
-        (order(100, channel="tv", user_id="w"), "none tv"),
+        (order(100, user_id="w"), "(none) (direct)"),
+        (order(100, channel="tv", user_id="w"), "(none) tv"),
     ],
 )
 def test_what_an_order_names_is_its_own(placed: dict[str, Any], place: str) -> None:
     found = in_last_minute(*JOURNEY, placed)
     assert {name for name, kpis in found.items() if kpis["orders"].value} == {"all", place}
-    touched = "none direct" if "user_id" in placed else "c mail"
+    touched = "(none) (direct)" if "user_id" in placed else "c mail"
     assert shares(found, "last_touch") == {touched: (1.0, 0.01)}
 
 
@@ -500,6 +505,24 @@ def test_refund_counts_at_its_order() -> None:
     assert now["z"]["revenue_net"].value == -0.04
 
 
+def test_guests_are_no_customers() -> None:
+    """Orders of guests count where they say; no model credits them, and none is a first order."""
+    found = in_last_minute(
+        order(100, campaign="z", user_id=None),
+        order(200, campaign="z", user_id=None, event_time_ms=NOON - 2, order_id="2"),
+        order(300, user_id=None, event_time_ms=NOON - 3, order_id="3"),
+        {"kind": "refund", "amount": 50, "user_id": None, "order_id": "2"}
+        | {"campaign": "z", "channel": "(none)"},
+        {"kind": "click", "user_id": None},
+    )
+    z = found["z (none)"]
+    assert (z["orders"].value, z["revenue_gross"].value) == (2, 0.03)
+    assert z["revenue_net"].value == 0.025
+    assert found["(none) (none)"]["orders"].value == 1
+    assert "new_customers" not in z
+    assert "orders_last_touch" not in z
+
+
 def test_first_orders_and_those_who_come_back() -> None:
     found = in_last_minute(
         order(100, campaign="z", user_id="old", event_time_ms=NOON - 40 * DAY, order_id="1"),
@@ -507,10 +530,16 @@ def test_first_orders_and_those_who_come_back() -> None:
         order(300, campaign="y", user_id="new", event_time_ms=NOON - 3, order_id="3"),
         order(500, campaign="x", user_id="new", event_time_ms=NOON - 2, order_id="4"),
         {"kind": "refund", "amount": 60, "user_id": "new", "order_id": "4"},
-        {"kind": "spend", "amount": 80_000, "metric": "ads", "campaign": "y", "channel": "none"},
-        {"kind": "spend", "amount": 20_000, "metric": "labour", "campaign": "y", "channel": "none"},
+        {"kind": "spend", "amount": 80_000, "metric": "ads", "campaign": "y", "channel": "(none)"},
+        {
+            "kind": "spend",
+            "amount": 20_000,
+            "metric": "labour",
+            "campaign": "y",
+            "channel": "(none)",
+        },
     )
-    y, x = found["y none"], found["x none"]
+    y, x = found["y (none)"], found["x (none)"]
     assert y["new_customers"][:4] == (1, None, None, 1)
     assert y["returning_buyers"].value == 1
     assert y["repurchase_rate"].value == 0.5
@@ -530,7 +559,7 @@ def test_first_orders_and_those_who_come_back() -> None:
 def test_without_customers_their_kpis_are_absent() -> None:
     table = events(*JOURNEY, order(100), {"kind": "refund", "amount": 40, "order_id": "o"})
     found = oracle.values(table, [("1m", NOON - MINUTE, NOON)], "UTC")
-    kpis = found["1m", NOON, "campaign_channel", "none", "none", "", ""]
+    kpis = found["1m", NOON, "campaign_channel", "(none)", "(none)", "", ""]
     assert kpis["orders"].value == 1
     assert kpis.keys().isdisjoint(
         {"new_customers", "cac", "returning_buyers", "repurchase_rate", "clv", "orders_declared"}
@@ -656,13 +685,17 @@ def test_the_month_has_everything(made: Month) -> None:
     counted = made.counted
     assert set(counted["campaign"]) == {
         *(campaign["id"] for campaign in made.campaigns),
-        *("unknown", "none"),
+        *("(unknown)", "(none)"),
     }
     assert counted["channel"].n_unique() == 5
     assert counted["region"].n_unique() == 4
     assert counted["segment"].n_unique() == 3
     assert counted["event_time_ms"].n_unique() == len(counted)
     assert 300 < counted["user_id"].n_unique() <= 401
+    guests = [event for event in sent if event.get("user_id", "u") in month.GUESTS]
+    assert {event["user_id"] for event in guests} == set(month.GUESTS)
+    assert {"order_placed", "order_refunded", "click"} <= {event["type"] for event in guests}
+    assert {" search ", "SEARCH", "ｓｅａｒｃｈ"} <= {event.get("channel") for event in sent}
     surveys = counted.filter(pl.col("kind") == "survey")
     assert set(surveys["metric"]) == {"nps", "csat"}
     assert all(("nps" in event) != ("csat" in event) for event in sent if event["type"] == "survey")
@@ -687,30 +720,56 @@ def test_the_month_counts_what_is_sent_once(made: Month) -> None:
     assert sent == Counter(made.counted["kind"].to_list())
 
 
-def orders_of(made: Month) -> dict[tuple[str, str], dict[str, Any]]:
-    placed = [event for event in made.events if event["type"] == "order_placed"]
-    return {(event["user_id"], event["order_id"]): event for event in placed}
+def orders_of(made: Month) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Return the versions of each order by user and order id, in the order of their times."""
+    placed = {e["event_id"]: e for e in made.events if e["type"] == "order_placed"}
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for event in sorted(placed.values(), key=lambda event: int(event["event_time"])):
+        found.setdefault((event["user_id"], event["order_id"]), []).append(event)
+    return found
 
 
 def test_refunds_are_of_orders(made: Month) -> None:
     orders = orders_of(made)
     refunds = [e for e in made.events if e["type"] == "order_refunded"]
-    about = ("user_id", "campaign_id", "campaign", "channel", "region", "segment", "currency")
+    about = ("user_id", "campaign_id", "campaign", "channel", "region", "segment")
     known = [one for one in refunds if (one["user_id"], one["order_id"]) in orders]
     assert 0.02 < 1 - len(known) / len(refunds) < 0.2
     waited = [0]
     for refund in known:
-        order = orders[refund["user_id"], refund["order_id"]]
+        versions = orders[refund["user_id"], refund["order_id"]]
+        order = versions[0]
         waited.append(refund["event_time"] - order["event_time"])
         assert [refund.get(name) for name in about] == [order.get(name) for name in about]
-        assert Decimal(refund["amount"]) <= Decimal(order["amount"])
-        assert refund["event_time"] > order["event_time"]
+        by_then = [one for one in versions if one["event_time"] < refund["event_time"]]
+        assert by_then[-1]["currency"] == refund["currency"]
+        assert Decimal(refund["amount"]) <= Decimal(by_then[-1]["amount"])
     assert max(waited) > 14 * DAY
+
+
+def test_the_month_has_orders_that_change(made: Month) -> None:
+    """Orders are repeated and edited, and refunds are at another rate than their order."""
+    orders = orders_of(made)
+    several = [versions for versions in orders.values() if len(versions) > 1]
+    assert len(several) > 60
+    assert sum(len({one["amount"] for one in versions}) > 1 for versions in several) > 20
+    assert sum(len({one["amount"] for one in versions}) == 1 for versions in several) > 20
+    assert sum(len({one["currency"] for one in versions}) > 1 for versions in several) > 3
+    for versions in several:
+        assert versions[-1]["event_time"] - versions[0]["event_time"] < month.CHANGED_WITHIN_MS
+    rates = {
+        (row["user_id"], row["order_id"], row["kind"]): row["rate"]
+        for row in made.counted.sort("event_time_ms", descending=True).to_dicts()
+    }
+    known = [
+        name for name in orders if rates.get((*name, "order")) and rates.get((*name, "refund"))
+    ]
+    assert sum(rates[*name, "order"] != rates[*name, "refund"] for name in known) > 20
 
 
 def test_the_month_has_journeys(made: Month) -> None:
     orders = orders_of(made)
-    unnamed = [one for one in orders.values() if not {"campaign_id", "campaign"} & one.keys()]
+    unnamed = [one for one, *_ in orders.values() if not {"campaign_id", "campaign"} & one.keys()]
     assert 0.15 < len(unnamed) / len(orders) < 0.35
     buyers = Counter(user for user, _ in orders)
     assert sum(count > 1 for count in buyers.values()) > 50
@@ -785,9 +844,10 @@ def test_windows_of_the_month_hold_what_a_plain_count_finds(made: Month) -> None
             if kpis is None:
                 assert not mine
                 continue
-            buyers = {row["user_id"] for row in mine if row["kind"] == "order"}
+            users = [row for row in mine if row["user_id"] is not None]
+            buyers = {row["user_id"] for row in users if row["kind"] == "order"}
             passive = {"refund", "spend", "measurement"}
-            active = {row["user_id"] for row in mine if row["kind"] not in passive}
+            active = {row["user_id"] for row in users if row["kind"] not in passive}
             gross = sum(row["amount"] for row in mine if row["kind"] == "order")
             assert kpis["buyers"].value == len(buyers)
             assert kpis["active_users"].value == len(active)

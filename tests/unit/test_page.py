@@ -7,6 +7,7 @@ from importlib import resources
 from typing import get_args
 
 from models.alerts import AlertState, Category, Severity
+from models.names import DIMENSIONS
 from models.window import SHOWN_WINDOWS, Reference
 from streams.analysis.funnel import BRANCHES, STEPS
 from streams.analysis.scorecard_points import IndicatorState
@@ -47,6 +48,7 @@ def test_named() -> None:
         "r_": get_args(Reference),
         "o_": {**STEPS, **BRANCHES},
         "s_": IndicatorState,
+        "u_": ("campaign", *DIMENSIONS, "metric"),
     }
     assert {prefix + name for prefix, names in named.items() for name in names} <= texts(
         "en"

@@ -143,9 +143,9 @@ def test_scopes_without_peers() -> None:
 def test_unnamed_scopes_are_no_peers() -> None:
     """Scopes of events without a campaign or channel are not compared with peers."""
     values = channels("aov", 10.0, 11.0, 12.0, 13.0)
-    for name in ("none", "direct"):
+    for name in ("(none)", "(direct)"):
         values[Scope("channel", channel=name)] = {"aov": KpiValue(900.0, n=100)}
-    for name in ("none", "unknown"):
+    for name in ("(none)", "(unknown)"):
         values |= channels("aov", 10.0, 11.0, 12.0, 13.0, 900.0, campaign=name)
     assert outliers(values, KPIS) == []
 

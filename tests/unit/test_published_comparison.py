@@ -14,7 +14,7 @@ from tests.support.compare import BUYER_KPIS, differences, holding, without_move
 
 MINUTE = 60_000
 NOON = 12 * 60 * MINUTE
-HERE = ("1m", NOON + MINUTE, "campaign_channel", "none", "direct", "", "")
+HERE = ("1m", NOON + MINUTE, "campaign_channel", "(none)", "(direct)", "", "")
 ALL = ("1m", NOON + MINUTE, "all", "", "", "", "")
 AN_ORDER = NOON + 1_000
 

@@ -93,8 +93,20 @@ rules:
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        (RULES, r"line 6: rules\[1\].*no KPI named 'magic'"),
-        (RULES.replace("magic", "clicks\n    typo: 1"), r"line 9: rules\[1\].typo"),
+        (RULES, r"line 8: rules\[1\].kpi: no KPI named 'magic'; known: impressions"),
+        (RULES.replace("magic", "clikcs"), r"no KPI named 'clikcs'; did you mean clicks\?"),
+        (
+            RULES.replace("magic", "clicks\n    typo: 1"),
+            r"line 9: rules\[1\].typo: there is no such key; known: above",
+        ),
+        (
+            RULES.replace("kpi: magic", "kpi: clicks\n    abvoe: 1"),
+            r"line 9: rules\[1\].abvoe: there is no such key; did you mean above\?",
+        ),
+        (
+            RULES.replace("magic", "clicks\n    match: {campain: [c1]}"),
+            r"line 9: rules\[1\].match.campain: there is no such key; did you mean campaign\?",
+        ),
         (RULES.replace("kpi: magic", "kpi: clicks\n    for: soon"), r"line 9: rules\[1\].for"),
         (RULES.replace("    kpi: magic\n", ""), r"line 6: rules\[1\].kpi: Field required"),
         ("rules: [", "line 1|line 2"),

@@ -53,7 +53,7 @@ def test_newer_state_is_refused() -> None:
     """A state with measures that this version does not know is refused, with what to do."""
     path = Path(now_ms=NOON + HOUR_MS)
     path.feed(orders(range(3)), batch=1)
-    newer, known = measures.VERSION + 1, measures.VERSION
+    known, newer = measures.VERSION, measures.VERSION + 1
     why = f"measures of version {newer}, this worker knows those up to {known}"
     with pytest.raises(StateError, match=why):
         taken_over(path, measures_version=newer)
@@ -62,10 +62,10 @@ def test_newer_state_is_refused() -> None:
 def test_newer_report_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report with newer measures ends the worker, and is not set aside as a broken record."""
     path = Path(now_ms=NOON + HOUR_MS)
-    newer = measures.VERSION + 1
-    with monkeypatch.context() as patched:
-        patched.setattr(measures, "VERSION", newer)
-        reported = ingest_report.encode([])
+    known, newer = measures.VERSION, measures.VERSION + 1
+    monkeypatch.setattr(measures, "VERSION", newer)
+    reported = ingest_report.encode([])
+    monkeypatch.setattr(measures, "VERSION", known)
     with pytest.raises(BesideRecordsError, match=f"measures of version {newer}"):
         path.kpis.apply([Record(9_999, path.now_ms, None, reported)])
 

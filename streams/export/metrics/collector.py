@@ -20,7 +20,7 @@ from models.alerts import AlertState
 from models.dead_letters import Reason
 from models.kpi.definition import Catalogue, Kpi, KpiValue, Unit
 from models.kpi.formula import Formula, Growth, Newest, Quantile, Quotient, Spread
-from models.scope import OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
+from models.scope import BUCKETS, OTHER_CAMPAIGNS, PARTS, SCOPE_KINDS, Scope
 from streams.export.metrics.comparisons import SPECS as COMPARISON_SPECS
 from streams.export.metrics.comparisons import (
     DifferenceRow,
@@ -29,7 +29,7 @@ from streams.export.metrics.comparisons import (
 )
 from streams.export.metrics.effects import SPECS as EFFECT_SPECS
 from streams.export.metrics.effects import effect_metrics
-from streams.export.metrics.families import Spec, family
+from streams.export.metrics.families import Sample, Spec, family
 from streams.export.metrics.peers import SPECS as PEER_SPECS
 from streams.export.metrics.peers import peer_metrics
 from streams.export.metrics.scorecards import SPECS as SCORECARD_SPECS
@@ -67,10 +67,28 @@ MIS_KEYED = Spec(
     counter=True,
 )
 UNKNOWN = Spec(
-    "kpi_monitor_unknown_campaigns",
-    "Total number of events that name a campaign that is not defined",
+    "kpi_monitor_unknown_names",
+    "Total number of events with a name that nobody defined, by kind of name",
+    ("topic", "kind"),
+    counter=True,
+)
+RENAMED = Spec(
+    "kpi_monitor_renamed",
+    "Total number of events with a name that is shown otherwise than the event has it: an alias,"
+    " another spelling, or shortened",
+    ("topic", "kind", "change"),
+    counter=True,
+)
+GUESTS = Spec(
+    "kpi_monitor_guest_events",
+    "Total number of events without a user, or with the id of a guest; they count, but as no user",
     ("topic",),
     counter=True,
+)
+UNKNOWN_SAMPLE = Spec(
+    "kpi_monitor_unknown_name_sample",
+    "1 for each of the newest 20 names of a kind that nobody defined",
+    ("kind", "name"),
 )
 DEAD_LETTERS = Spec(
     "kpi_monitor_dead_letters",
@@ -212,6 +230,11 @@ KPI_COMPLETE = Spec(
     " 0 if not",
     ("kpi", "window"),
 )
+CAMPAIGN_INFO = Spec(
+    "kpi_monitor_campaign_info",
+    "1 for each exported campaign, with its name and its current phase, empty without",
+    ("campaign", "name", "phase"),
+)
 EXHAUSTED = Spec(
     "kpi_monitor_budget_exhausted_timestamp_seconds",
     "Time at which a campaign will have spent its budget at its average pace since its start, in"
@@ -318,6 +341,7 @@ class KpiMetrics:
         yield from effect_metrics(kpis.effects, self._catalogue)
         yield from peer_metrics(self._exports.outliers(kpis))
         yield from _completeness_metrics(kpis, self._catalogue)
+        yield family(CAMPAIGN_INFO, self._campaign_info(kpis, chosen))
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
         yield family(
             BENCHMARK,
@@ -330,6 +354,16 @@ class KpiMetrics:
         yield family(SERIES, [((), chosen.shown.series + chosen.compared.series)])
         yield family(LEFT_OUT, [((), chosen.shown.left_out)])
         yield family(COMPARISONS_LEFT_OUT, [((), chosen.compared.left_out)])
+
+    def _campaign_info(self, kpis: KpiView, chosen: Chosen) -> list[Sample]:
+        """Return the names and phases of the campaigns with series of their own."""
+        scopes = {row.scope for rows in chosen.rows.values() for row in rows}
+        campaigns = {scope.campaign for scope in scopes if scope.kind == "campaign"} - BUCKETS
+        exports = self._exports
+        return [
+            ((one, exports.name_of(one), exports.phase_of(one, kpis)), 1.0)
+            for one in sorted(campaigns)
+        ]
 
     def _exported(self, row: _Row) -> _Row:
         """Return the row with only the KPIs that are exported."""
@@ -530,11 +564,26 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     def by_topic(name: str) -> list[tuple[tuple[str, ...], float]]:
         return [((topic,), counts.get(name, 0)) for topic, counts in sorted(kpis.totals.items())]
 
+    def by_topic_and(group: str) -> list[tuple[tuple[str, ...], float]]:
+        """Return the counts named ``group/…``, by topic and the other parts of the name."""
+        return [
+            ((topic, *name.split("/")[1:]), count)
+            for topic, counts in sorted(kpis.totals.items())
+            for name, count in sorted(counts.items())
+            if name.startswith(f"{group}/")
+        ]
+
     yield family(EVENTS, by_topic("records"))
     yield family(DUPLICATES, by_topic("duplicates"))
     yield family(LATE, by_topic("late"))
     yield family(MIS_KEYED, by_topic("mis_keyed"))
-    yield family(UNKNOWN, by_topic("unknown_campaigns"))
+    yield family(GUESTS, by_topic("guests"))
+    yield family(RENAMED, by_topic_and("renamed"))
+    yield family(UNKNOWN, by_topic_and("unknown"))
+    yield family(
+        UNKNOWN_SAMPLE,
+        [((kind, name), 1.0) for kind, names in sorted(kpis.unknown.items()) for name in names],
+    )
     yield family(
         DEAD_LETTERS,
         [

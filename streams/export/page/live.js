@@ -274,6 +274,7 @@ function renderHealth() {
     ['dead', int(h.dead_letters), up > 0 ? t('rising', int(up)) : ''],
     ['late', int(h.late)],
     ['dup', int(h.duplicates)],
+    ['guests', int(h.guests)],
   ];
   keyed(dl, rows, (r) => r[0], (r) => {
     const n = el('div', '', el('dt'), el('dd', '', el('b'), el('small')));
@@ -284,6 +285,15 @@ function renderHealth() {
     put(n.firstChild, t(r[0]));
     put(n.lastChild.firstChild, r[1]);
     put(n.lastChild.lastChild, r[2] || '');
+  });
+}
+function renderUnknown() { // names that nobody defined, with samples: a typing error is seen at once
+  const by = obj(data.unknown), kinds = Object.keys(by).filter((k) => by[k].events > 0);
+  show($('unknown'), kinds.length > 0);
+  keyed($('unknown'), kinds, (k) => k, () => el('li', '', el('b'), el('span')), (n, k) => {
+    n.dataset.kind = k;
+    put(n.firstChild, `${t('u_' + k)}: ${t('inEvents', int(by[k].events))}`);
+    put(n.lastChild, ' · ' + arr(by[k].samples).join(lang === 'zh' ? '、' : ', '));
   });
 }
 const SEV = ['critical', 'warning', 'info'], STATE = ['firing', 'pending', 'resolved'];
@@ -341,6 +351,7 @@ function renderAlerts() {
       q('rule'),
       [a.rule, a.window && (T[lang]['w_' + a.window] || a.window)].filter(Boolean).join(' · '),
     );
+    attr(q('rule'), 'title', pick(a, 'meaning'));
     put(q('sum'), pick(a, 'summary') || a.rule || DASH);
     put(
       q('since'),
@@ -621,8 +632,10 @@ function renderCampaigns() {
   const cols = ['campaign', ...arr(data.campaign_columns)];
   if (!cols.includes(sort.col)) sort = { col: 'campaign', dir: 1 };
   const list = arr(data.campaigns).filter((c) => c && c.campaign != null),
-    val = (c, k) => k === 'campaign' ? String(c.campaign) : cell(c.windows, k).value,
-    byName = (a, b) => String(a.campaign).localeCompare(String(b.campaign), lang);
+    called = (c) => String(c.name || c.campaign),
+    val = (c, k) => k === 'campaign' ? called(c) : cell(c.windows, k).value,
+    byName = (a, b) =>
+      called(a).localeCompare(called(b), lang) || (a.campaign < b.campaign ? -1 : 1);
   list.sort((a, b) => {
     if (sort.col === 'campaign') return sort.dir * byName(a, b);
     const x = val(a, sort.col), y = val(b, sort.col);
@@ -656,14 +669,21 @@ function renderCampaigns() {
     keyed(tr, cols, (k) => k, (k) => {
       const head = k === 'campaign',
         n = head
-          ? el('th', '', String(c.campaign))
+          ? el('th', '', el('span'), el('small'))
           : el('td', '', el('span', 'value'), el('small'));
       if (head) n.scope = 'row';
       n.dataset.col = k;
       n.setAttribute('role', head ? 'rowheader' : 'cell');
       return n;
     }, (n, k) => {
-      if (k === 'campaign') return;
+      if (k === 'campaign') {
+        put(n.firstChild, called(c));
+        put(
+          n.lastChild,
+          [called(c) === c.campaign ? '' : c.campaign, c.phase].filter(Boolean).join(' · '),
+        );
+        return;
+      }
       const v = cell(c.windows, k), s = fmt(unit(k), v.value), none = s === DASH;
       attr(n, 'data-label', title(k));
       put(n.firstChild, s);
@@ -797,7 +817,11 @@ function renderEffects() {
     () => el('div', 'way', el('b'), el('span'), el('span'), el('span')),
     (n, e) => {
       const known = Object.keys(obj(e.before)).length > 0 && Object.keys(obj(e.after)).length > 0;
-      put(n.children[0], `${clock(e.at)} · ${e.campaign}`);
+      put(
+        n.children[0],
+        `${clock(e.at)} · ${e.name || e.campaign}` +
+          (e.name && e.name !== e.campaign ? ` (${e.campaign})` : ''),
+      );
       put(
         n.children[1],
         [
@@ -928,6 +952,7 @@ function render() {
     [
       renderPhase,
       renderHealth,
+      renderUnknown,
       renderAlerts,
       renderKpis,
       renderCards,

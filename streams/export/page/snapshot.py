@@ -76,14 +76,24 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
         "comparisons": _comparisons(kpis, catalogue),
         "sparklines": _sparklines(kpis, catalogue),
         "campaign_columns": _known(CAMPAIGN_COLUMNS, catalogue),
-        "campaigns": _campaigns(kpis, catalogue),
+        "campaigns": _campaigns(kpis, exports),
         "effect_kpis": _known(EFFECT_KPIS, catalogue),
-        "effects": [_effect(one, catalogue) for one in kpis.effects] if kpis else [],
-        "funnels": _funnels(exports.funnels(kpis)) if kpis else [],
-        "peers": _peers(exports.outliers(kpis)) if kpis else {},
-        "scorecards": [_score(score) for score in exports.scores(kpis)] if kpis else [],
-        "alerts": [_alert(alert, catalogue) for alert in kpis.alerts] if kpis else [],
-        "unknown_campaigns": list(kpis.unknown_campaigns) if kpis else [],
+        "effects": [_effect(one, exports) for one in kpis.effects] if kpis else [],
+        "funnels": _funnels(exports.funnels(kpis), exports) if kpis else [],
+        "peers": _peers(exports.outliers(kpis), exports) if kpis else {},
+        "scorecards": [_score(one, exports) for one in exports.scores(kpis)] if kpis else [],
+        "alerts": [_alert(alert, exports) for alert in kpis.alerts] if kpis else [],
+        "unknown": _unknown(kpis),
+    }
+
+
+def _unknown(kpis: KpiView | None) -> dict[str, dict[str, Any]]:
+    """Return by kind how many events had a name that nobody defined, and samples, newest first."""
+    if kpis is None:
+        return {}
+    return {
+        kind: {"events": kpis.total(f"unknown/{kind}"), "samples": list(reversed(names))}
+        for kind, names in sorted(kpis.unknown.items())
     }
 
 
@@ -140,6 +150,8 @@ def _health(kpis: KpiView | None) -> dict[str, Any]:
         "late": kpis.total("late"),
         "duplicates": kpis.total("duplicates"),
         "mis_keyed": kpis.total("mis_keyed"),
+        "guests": kpis.total("guests"),
+        "renamed": kpis.total("renamed/"),
     }
 
 
@@ -215,7 +227,7 @@ def _sparklines(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, list[An
     }
 
 
-def _campaigns(kpis: KpiView | None, catalogue: Catalogue) -> list[dict[str, Any]]:
+def _campaigns(kpis: KpiView | None, exports: ReportQueries) -> list[dict[str, Any]]:
     if kpis is None:
         return []
     campaigns: defaultdict[str, dict[ShownWindow, KpiValues]] = defaultdict(dict)
@@ -226,8 +238,10 @@ def _campaigns(kpis: KpiView | None, catalogue: Catalogue) -> list[dict[str, Any
     return [
         {
             "campaign": campaign,
+            "name": exports.name_of(campaign),
+            "phase": exports.phase_of(campaign, kpis),
             "windows": {
-                name: _values(_chosen(values, CAMPAIGN_KPIS), catalogue)
+                name: _values(_chosen(values, CAMPAIGN_KPIS), exports.catalogue)
                 for name, values in windows.items()
             },
         }
@@ -239,12 +253,13 @@ def _chosen(values: KpiValues, names: Iterable[str]) -> KpiValues:
     return {name: values[name] for name in names if name in values}
 
 
-def _effect(effect: Effect, catalogue: Catalogue) -> dict[str, Any]:
-    change = effect.change
+def _effect(effect: Effect, exports: ReportQueries) -> dict[str, Any]:
+    change, catalogue = effect.change, exports.catalogue
     return {
         "id": f"{change.campaign}/{change.what}/{change.at_ms}/{change.event_id}",
         "campaign": change.campaign,
         "scope": str(effect.scope),
+        "name": exports.name_of(change.campaign),
         "at": change.at_ms,
         "moment": effect.moment_ms,
         "length": effect.length_ms,
@@ -270,10 +285,10 @@ def _effect(effect: Effect, catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
-def _funnels(funnels: Mapping[Scope, Funnel]) -> list[dict[str, Any]]:
+def _funnels(funnels: Mapping[Scope, Funnel], exports: ReportQueries) -> list[dict[str, Any]]:
     return [
         {
-            "scope": str(scope),
+            "scope": exports.text_of(scope),
             "worst": None if (most := funnel.worst) is None else most.name,
             "steps": [asdict(step) for step in funnel.steps],
             "branches": [asdict(branch) for branch in funnel.branches],
@@ -283,25 +298,28 @@ def _funnels(funnels: Mapping[Scope, Funnel]) -> list[dict[str, Any]]:
     ][:CAMPAIGNS_SHOWN]
 
 
-def _peers(outliers: Mapping[WindowName, Sequence[Peer]]) -> dict[str, dict[str, Any]]:
+def _peers(
+    outliers: Mapping[WindowName, Sequence[Peer]], exports: ReportQueries
+) -> dict[str, dict[str, Any]]:
     return {
         window: {
             "count": len(found),
             "outliers": [
-                asdict(peer) | {"scope": str(peer.scope)} for peer in found[:OUTLIERS_SHOWN]
+                asdict(peer) | {"scope": exports.text_of(peer.scope)}
+                for peer in found[:OUTLIERS_SHOWN]
             ],
         }
         for window, found in outliers.items()
     }
 
 
-def _score(score: Score) -> dict[str, Any]:
+def _score(score: Score, exports: ReportQueries) -> dict[str, Any]:
     return {
         "card": score.card,
         "title_en": score.title_en,
         "title_zh": score.title_zh,
         "owner": score.owner,
-        "scope": str(score.scope),
+        "scope": exports.text_of(score.scope),
         "window": score.window,
         "points": score.points,
         "coverage": score.coverage,
@@ -347,17 +365,19 @@ def _against_benchmark(kpi: Kpi, value: KpiValue) -> dict[str, Any]:
     return {} if difference is None else {"against_benchmark": difference._asdict()}
 
 
-def _alert(alert: Alert, catalogue: Catalogue) -> dict[str, Any]:
-    kpi = catalogue.get(alert.kpi)
+def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
+    kpi = exports.catalogue.get(alert.kpi)
     return {
         "id": alert.id,
         "rule": alert.rule,
         "severity": alert.severity,
         "state": alert.state.value,
         "category": alert.category,
-        "scope": str(alert.scope),
+        "scope": exports.text_of(alert.scope),
         "summary_en": alert.summary_en,
         "summary_zh": alert.summary_zh,
+        "meaning_en": alert.meaning_en,
+        "meaning_zh": alert.meaning_zh,
         "since": alert.active_since_ms,
         "resolved": alert.resolved_at_ms,
         "ended": alert.ended,

@@ -25,16 +25,36 @@ for orders that name no campaign is ``last`` or ``linear``.
 If the click on A arrives last, the three others gave 10,000 parts to B by first touch and 5,000
 each to B and C linearly. The click then adds A +10,000 and B -10,000 by first touch, and
 A +3,333, B -1,667, C -1,666 linearly.
+
+Entries with the same order id are versions of one order: its last page was loaded again, or it was
+edited. The order counts once, where and when the first version says, with the amount and the items
+of the last. First and last are by event time, not by arrival.
+
+Amounts of an order and of its refunds are converted at the rate of the order's first version if
+they are in its currency, else at that of the last version if they are in its currency, else at the
+rate of their own date. Refunds in one currency are summed before they are converted, so that parts
+that pay back the whole order sum to its units. What is paid back at a time (``refund_outflow``)
+is at the rate of its own date.
+
+Example: 1 USD is 7.3012 on Monday, 7.4 on Tuesday and 7.5 on Wednesday.
+
+    Monday       order o1, 100.00 USD    1 order, revenue_gross +7,301,200 on Monday
+    Tuesday      order o1, 80.00 USD     revenue_gross -1,460,240 on Monday, which leaves 5,840,960
+    Wednesday    refund of 80.00 USD     revenue_refunded +5,840,960 on Monday: 80.00 at 7.3012
+                                         refund_outflow +6,000,000 on Wednesday: 80.00 at 7.5
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from operator import itemgetter
 from typing import NamedTuple, cast
+
+from msgspec.structs import replace
 
 from models.customers.journal_entry import (
     ORDER,
@@ -42,12 +62,15 @@ from models.customers.journal_entry import (
     TOUCH,
     DefaultModel,
     Entry,
+    Foreign,
     Order,
     Placed,
     Refund,
     Touch,
 )
 from models.kpi.measures import ORDER_CREDIT
+from models.money.amounts import LARGEST_AMOUNT
+from models.money.exchange_rates import converted
 from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL
 
 _place_in_time = itemgetter(0, 1, 2, 3)
@@ -127,16 +150,23 @@ def changed_by_last(log: Sequence[Entry], rules: AttributionRules) -> Account:
     return account(log, rules, concerns).less(account(before, rules, concerns))
 
 
+class _Everything(Container[int]):
+    """Contains the id of every order."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
 class Concerns(NamedTuple):
     """Selects the part of an account that is computed; the rest can't have changed.
 
     Args:
-        counts: returns for an order entry whether its sales and credits are computed.
-        refunds: returns for the hash of an order's id whether its refunds are computed.
+        orders: the hashes of ids of orders whose sales and credits are computed.
+        refunds: the hashes of ids of orders whose refunds are computed.
     """
 
-    counts: Callable[[Entry], bool] = lambda _: True
-    refunds: Callable[[int], bool] = lambda _: True
+    orders: Container[int] = _Everything()
+    refunds: Container[int] = _Everything()
 
 
 ALL_CONCERNS = Concerns()
@@ -147,23 +177,23 @@ def _concerned_by(last: Entry, before: Sequence[Entry], rules: AttributionRules)
 
     A click concerns the orders that look back to it, and their refunds. A refund concerns the
     refunds of its order. An order concerns itself, its refunds, and the order that was the first
-    before, since that may have become a returning one.
+    before, since that may have become a returning one. That holds for any version of an order: an
+    earlier one moves it in time, but no order except these two changes between first and returning.
     """
     if last.kind == TOUCH:
-
-        def looks_back_to_it(entry: Entry) -> bool:
-            at_ms = entry.at_ms
-            return entry.kind == ORDER and 0 <= at_ms - last.at_ms <= rules.lookback_ms
-
-        ids = {cast(Order, entry.what).order for entry in before if looks_back_to_it(entry)}
-        return Concerns(looks_back_to_it, ids.__contains__)
-    refunded = cast(Placed, last.what).order
+        ids = {
+            cast(Order, entry.what).order
+            for entry in before
+            # Later versions count here, too: they may only add orders that do not change.
+            if entry.kind == ORDER and 0 <= entry.at_ms - last.at_ms <= rules.lookback_ms
+        }
+        return Concerns(ids, ids)
+    own = {cast(Placed, last.what).order}
     if last.kind == REFUND:
-        return Concerns(lambda _: False, refunded.__eq__)
-    # The order that was the first may not be any more; all others count as before.
+        return Concerns((), own)
     orders = [entry for entry in before if entry.kind == ORDER]
-    concerned = [last, *([min(orders, key=_place_in_time)] if orders else [])]
-    return Concerns(lambda entry: any(entry is one for one in concerned), refunded.__eq__)
+    first = {cast(Order, min(orders, key=_place_in_time).what).order} if orders else set[int]()
+    return Concerns(own | first, own)
 
 
 def account(
@@ -179,46 +209,100 @@ def account(
         concerns: selects the part to compute. The first order, and the lifetime value that is
             booked in its place, are always computed.
     """
-    touches: list[tuple[int, Touch]] = []
-    orders: list[Entry] = []
-    refunds: list[tuple[int, Refund]] = []
+    times: list[int] = []
+    touches: list[Touch] = []
+    versions_of: dict[int, list[tuple[int, Order]]] = {}
+    refunds_of: dict[int, list[tuple[int, Refund]]] = {}
     for entry in sorted(log, key=_place_in_time):
         if entry.kind == TOUCH:
-            touches.append((entry.at_ms, cast(Touch, entry.what)))
+            times.append(entry.at_ms)
+            touches.append(cast(Touch, entry.what))
         elif entry.kind == ORDER:
-            orders.append(entry)
+            order = cast(Order, entry.what)
+            versions_of.setdefault(order.order, []).append((entry.at_ms, order))
         elif entry.kind == REFUND:
-            refunds.append((entry.at_ms, cast(Refund, entry.what)))
+            refund = cast(Refund, entry.what)
+            refunds_of.setdefault(refund.order, []).append((entry.at_ms, refund))
     book = Account()
-    times = [at_ms for at_ms, _ in touches]
-    places: dict[int, tuple[int, Place] | None] = {}
     value = 0
     first: tuple[int, Place] | None = None
-    for entry in orders:
-        at_ms, order = entry.at_ms, cast(Order, entry.what)
-        value += order.units
-        counts = first is None or concerns.counts(entry)
-        refundable = order.order not in places and concerns.refunds(order.order)
-        if not (counts or refundable):
-            places.setdefault(order.order, None)
+    for number, versions in versions_of.items():
+        at_ms, order = versions[0]
+        refunds = refunds_of.pop(number, None)
+        refunded = 0
+        if refunds is not None or len(versions) > 1:
+            last = versions[-1][1]
+            rates = _rates_of(order, last)
+            refunded = _refunded(refunds or (), rates)
+            order = _changed(order, last, rates)
+        value += order.units - refunded
+        counts = first is None or number in concerns.orders
+        booked = refunds if number in concerns.refunds else None
+        if not counts and booked is None:
             continue
         since = bisect_left(times, at_ms - rules.lookback_ms)
-        within = [touch for _, touch in touches[since : bisect_right(times, at_ms)]]
+        within = touches[since : bisect_right(times, at_ms)]
         place = _place_of(order, within, model=rules.model)
-        places.setdefault(order.order, (at_ms, place) if refundable else None)
         if counts:
             _book_order(book, at_ms, order, place, is_first=first is None)
             _book_credits(book, at_ms, order, within)
+            if len(versions) > 1:
+                book.sums[Booking(at_ms, place, "order_changes")] += len(versions) - 1
             first = first or (at_ms, place)
-    for at_ms, refund in refunds:
-        known = refund.order in places
-        value -= refund.units if known else 0
-        place_of_order = places.get(refund.order)
-        if place_of_order is not None or not known:
-            _book_refund(book, at_ms, refund, place_of_order)
+        if booked is not None:
+            book.sums[Booking(at_ms, place, "refunds")] += len(booked)
+            book.sums[Booking(at_ms, place, "revenue_refunded")] += refunded
+            for paid_ms, refund in booked:
+                _book_outflow(book, paid_ms, refund, place)
+    for number, refunds in refunds_of.items():
+        if number in concerns.refunds:
+            for paid_ms, refund in refunds:
+                _book_unknown(book, paid_ms, refund)
     if first is not None:
         book.sums[Booking(*first, "lifetime_value")] += value
     return book
+
+
+def _rates_of(first: Order, last: Order) -> dict[str, Decimal]:
+    """Return an order's rates by currency: the first version's if both are in one currency."""
+    return {
+        order.foreign.currency: order.foreign.rate
+        for order in (last, first)
+        if order.foreign is not None
+    }
+
+
+def _changed(first: Order, last: Order, rates: dict[str, Decimal]) -> Order:
+    """Return the first version of an order with the amount and the items of the last."""
+    if last is first:
+        return first
+    foreign = last.foreign
+    units = last.units
+    if foreign is not None:
+        units = _at_rate(foreign.units, rates[foreign.currency])
+    return replace(first, units=units, items=last.items)
+
+
+def _refunded(refunds: Iterable[tuple[int, Refund]], rates: dict[str, Decimal]) -> int:
+    """Return the refunds of an order in units, at the order's rates where it has one.
+
+    Example: an order of 1.00 USD at 7.28455 has 72,846 units. Refunds of 0.33, 0.33 and 0.34 would
+    have 24,039, 24,039 and 24,767 units, 1 less than the order. Their sum, 1.00 USD, has 72,846.
+    """
+    units = 0
+    foreign = Counter[str]()
+    for _, refund in refunds:
+        paid: Foreign | None = refund.foreign
+        if paid is None or paid.currency not in rates:
+            units += refund.units
+        else:
+            foreign[paid.currency] += paid.units
+    return units + sum(_at_rate(total, rates[currency]) for currency, total in foreign.items())
+
+
+def _at_rate(units: int, rate: Decimal) -> int:
+    """Convert an amount, up to the largest: it was checked at the rate of its own date only."""
+    return min(converted(units, rate), LARGEST_AMOUNT)
 
 
 def as_declared(entry: Entry) -> Account:
@@ -226,7 +310,7 @@ def as_declared(entry: Entry) -> Account:
     book, placed = Account(), cast(Placed, entry.what)
     place = declared_place(placed)
     if entry.kind == REFUND:
-        _book_refund(book, entry.at_ms, cast(Refund, placed), None)
+        _book_unknown(book, entry.at_ms, cast(Refund, placed))
     else:
         _book_sales(book, entry.at_ms, cast(Order, placed), place)
     return book
@@ -298,20 +382,15 @@ def _parts(whole: int, count: int) -> list[int]:
     return [(part + 1) * whole // count - part * whole // count for part in range(count)]
 
 
-def _book_refund(
-    book: Account, at_ms: int, refund: Refund, known: tuple[int, Place] | None
-) -> None:
-    """Book a refund twice: against its order, and as money paid back when it was paid.
+def _book_unknown(book: Account, at_ms: int, refund: Refund) -> None:
+    """Book a refund whose order is not known, at its own time in the place that it names."""
+    place = declared_place(refund)
+    book.sums[Booking(at_ms, place, "refunds")] += 1
+    book.sums[Booking(at_ms, place, "revenue_refunded")] += refund.units
+    _book_outflow(book, at_ms, refund, place)
 
-    Args:
-        book: the account to add to.
-        at_ms: event time of the refund.
-        refund: the refund.
-        known: event time and place of its order; None if the order is not known. The refund
-            then counts at its own time in the place that it names.
-    """
-    ordered_ms, place = known or (at_ms, declared_place(refund))
-    book.sums[Booking(ordered_ms, place, "refunds")] += 1
-    book.sums[Booking(ordered_ms, place, "revenue_refunded")] += refund.units
+
+def _book_outflow(book: Account, at_ms: int, refund: Refund, place: Place) -> None:
+    """Book a refund as money paid back, when it was paid and at the rate of that date."""
     book.sums[Booking(at_ms, place, "refunds_made")] += 1
     book.sums[Booking(at_ms, place, "refund_outflow")] += refund.units

@@ -19,11 +19,24 @@ from collections.abc import Callable
 from typing import Any
 
 from models.aggregates.distinct_users import hash_user
-from models.customers.journal_entry import ORDER, REFUND, TOUCH, Order, Refund, Touch, to_bytes
+from models.customers.journal_entry import (
+    ORDER,
+    REFUND,
+    TOUCH,
+    Foreign,
+    Order,
+    Refund,
+    Touch,
+    to_bytes,
+)
 from models.events import Click, Event, OrderPlaced, OrderRefunded, SourceKind
+from models.money.amounts import to_units
+from models.money.exchange_rates import Rates
+from models.window import BusinessDay
 from streams.engine.contracts import Snapshot, SourcePartition
 from streams.ingest.customers.pending_checkpoint import CustomerContext, PendingCheckpoint
 from streams.ingest.events.pane_aggregation import Panes
+from streams.ingest.events.validation import currency_code
 from streams.ingest.watermark import Watermark
 
 CUSTOMER_KINDS = frozenset({"clicks", "orders"})
@@ -40,6 +53,8 @@ class Journal:
         source: the topic and partition.
         kind: ``clicks`` or ``orders``.
         watermark: the watermark of the source partition.
+        rates: the exchange rates.
+        day: finds the business day of an event, whose rate holds.
         known: whether entries of this source were ever sent to Redis. If so, Redis must know
             the source; otherwise it has lost the logs.
     """
@@ -51,9 +66,13 @@ class Journal:
         *,
         kind: SourceKind,
         watermark: Watermark,
+        rates: Rates,
+        day: BusinessDay,
         known: bool,
     ) -> None:
         self._known = known
+        self._rates = rates
+        self._day = day
         self._context = context
         self._partition = source.partition
         self._kind = kind
@@ -83,7 +102,7 @@ class Journal:
             user: the 64-bit hash of the customer.
             offset: the offset of the record.
             event_time: event time in ms.
-            units: money in 1/10,000 of the reporting currency.
+            units: money in 1/10,000 of the reporting currency, at the rate of the event's day.
             place: campaign, channel, region and segment that the event names.
         """
         kind = type(event)
@@ -92,12 +111,21 @@ class Journal:
             number, what = TOUCH, Touch(place[0], place[1])
         else:
             order = hash_user(event.order_id.encode())
+            foreign = self._foreign(event, event_time)
             if kind is OrderPlaced:
-                number, what = ORDER, Order(order, units, *place, event.items)
+                number, what = ORDER, Order(order, units, *place, event.items, foreign)
             else:
-                number, what = REFUND, Refund(order, units, *place)
+                number, what = REFUND, Refund(order, units, *place, foreign)
         entry = to_bytes(number, self._partition, offset, event_time, what)
         self._entries.append((user.to_bytes(8), entry))
+
+    def _foreign(self, event: OrderPlaced | OrderRefunded, event_time: int) -> Foreign | None:
+        """Return an amount in its own currency; None if that is the reporting currency."""
+        currency = currency_code(event.currency)
+        if currency == self._rates.currency:
+            return None
+        rate = self._rates.rate_of(currency, on=self._day.date_of(event_time))
+        return Foreign(currency, to_units(event.amount), rate)
 
     def nothing_new(self) -> None:
         """Record that all that was read is settled; do nothing while a checkpoint is pending."""

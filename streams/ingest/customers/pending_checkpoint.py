@@ -171,11 +171,11 @@ def calls(entries: Entries, *, first: int) -> Entries:
 def _add_account(account: Account, panes: Panes, *, user: int) -> None:
     """Add the sums, order amounts and users of an account to the panes of their times."""
     for (at_ms, place, measure), units in account.sums.items():
-        panes.cell(at_ms, *place).sums[SUM_INDEX[measure]] += units
+        panes.cell(at_ms, place).sums[SUM_INDEX[measure]] += units
     for (at_ms, place, amount), times in account.amounts.items():
-        add_to_histogram(panes.cell(at_ms, *place).histograms[_ORDER_AMOUNT], amount, times)
+        add_to_histogram(panes.cell(at_ms, place).histograms[_ORDER_AMOUNT], amount, times)
     for at_ms, place, name in account.stays:
-        panes.cell(at_ms, *place).users[SET_INDEX[name]].add(user)
+        panes.cell(at_ms, place).users[SET_INDEX[name]].add(user)
 
 
 def _changed_by(told: ChangedEntry, rules: AttributionRules) -> Account:

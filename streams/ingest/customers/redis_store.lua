@@ -18,14 +18,16 @@
 -- ARGV[6]: lookback in ms: how long before an order a touch counts
 -- ARGV[7]: event time up to which orders are settled, in ms
 -- ARGV[8]: largest number of touches in a log
--- ARGV[9]: largest number of orders and refunds in a log
--- ARGV[10]: number of pairs in ARGV[11]
--- ARGV[11]: pairs of customer and entry, each as a length of two bytes and the bytes
+-- ARGV[9]: largest number of orders and refunds in a log; versions of one order count once
+-- ARGV[10]: largest number of entries of orders and refunds in a log
+-- ARGV[11]: number of pairs in ARGV[12]
+-- ARGV[12]: pairs of customer and entry, each as a length of two bytes and the bytes
 --
 -- Returns a flat list with two items for each order or refund, and for each touch with an order
 -- within its lookback: the place of the entry among the pairs, from 0, and the entry's number in 8
 -- bytes followed by the whole log. Each entry of the log is its length in 2 bytes, its number, its
--- head and its body. For an order or refund that is not kept the second item is '-'.
+-- head and its body. For an order or refund that is not kept the second item is '-'. For a version
+-- of an order in the log that is not kept there are no items, because it changes nothing.
 --
 -- Example: the log of customer A has a click at 12:00, customer B is new. The pairs are (A, order
 -- at 12:10) and (B, click at 12:11). The answer has one place, 0, with A's click and order. B's
@@ -33,8 +35,9 @@
 local prefix, source, mode, kept_s, touches_kept_s = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local lookback_ms, settled_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
 local most_touches, most_orders = tonumber(ARGV[8]), tonumber(ARGV[9])
-local how_many, pairs_of = tonumber(ARGV[10]), ARGV[11]
+local most_entries, how_many, pairs_of = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
 local NUMBER, HEAD, TRIM_EVERY = 8, 19, 8
+local ORDER = 1
 
 local anew = redis.call('HGET', KEYS[1], 'anew')
 if #mode > 1 then
@@ -56,7 +59,7 @@ local function number_of(data) return (struct.unpack('>I8', data)) end
 local function order_within(others, from_ms, until_ms)
   for n = 1, #others do
     local head = others[n]:sub(NUMBER + 1, NUMBER + HEAD)
-    if head:byte(1) == 1 then
+    if head:byte(1) == ORDER then
       local at = time_of(head)
       if at >= from_ms and at <= until_ms then return true end
     end
@@ -92,14 +95,39 @@ local function add_touch(key, others, number, head, body)
   return number
 end
 
+-- Returns the hash of an order's id as its 9 bytes of MessagePack; nil for a refund. The body is an
+-- array, whose header has one byte, and the hash its first element. A hash below 2^32 has fewer
+-- bytes, so that the versions of one order in 4 billion count as orders of their own.
+local function order_of(entry)
+  return entry:byte(1) == ORDER and entry:sub(HEAD + 2, HEAD + 10) or nil
+end
+
+-- Returns whether a log takes no more orders and refunds, and whether it has the order of the entry.
+local function fullness(others, entry)
+  if #others < most_orders then return false, false end
+  local versions, orders = 0, {}
+  for n = 1, #others do
+    local order = order_of(others[n]:sub(NUMBER + 1))
+    if order then
+      if orders[order] then versions = versions + 1 end
+      orders[order] = true
+    end
+  end
+  local known = orders[order_of(entry) or 0] or false
+  local full = #others >= most_entries or (#others - versions >= most_orders and not known)
+  return full, known
+end
+
 -- Returns the number of the order or refund: the given number if it is new, its old number if it
--- was added before, nil if the log is full. Searches from the newest entry.
+-- was added before, nil if the log is full. Then also returns whether the log has the order.
+-- Searches from the newest entry.
 local function add_other(list, others, number, entry)
   local head = entry:sub(1, HEAD)
   for n = #others, 1, -1 do
     if others[n]:sub(NUMBER + 1, NUMBER + HEAD) == head then return number_of(others[n]) end
   end
-  if #others >= most_orders then return nil end
+  local full, known = fullness(others, entry)
+  if full then return nil, known end
   others[#others + 1] = struct.pack('>I8', number) .. entry
   redis.call('RPUSH', list, others[#others])
   return number
@@ -136,7 +164,9 @@ while at <= #pairs_of do
     local touched = time_of(head)
     needed = number and order_within(others, touched, touched + lookback_ms)
   else
-    number = add_other(list, others, arrived + place, entry)
+    local known
+    number, known = add_other(list, others, arrived + place, entry)
+    needed = number or not known
   end
   if #others == 0 then
     redis.call('EXPIRE', key, touches_kept_s)

@@ -23,6 +23,8 @@ MOST_TOUCHES = 1_000
 """Touches kept of a customer. More clicks than this are a bot or a test; the rest is dropped."""
 MOST_ORDERS = 1_000
 """Orders and refunds kept of a customer. More are a test or a till; the rest is dropped."""
+MOST_ENTRIES = 1_500
+"""Entries kept of a customer's orders, repetitions and edits of orders included, and refunds."""
 OUTAGE_S = 7 * 86_400
 """Touches are kept so many seconds beyond the lookback: orders may be read later than clicks."""
 CUSTOMER_BYTES = 8
@@ -98,7 +100,8 @@ class CustomerStore:
         touches_kept_s = min(self._kept_s, self._lookback_ms // 1000 + OUTAGE_S)
         arguments = [
             *(self._prefix, source, mode, self._kept_s, touches_kept_s, self._lookback_ms),
-            *(settled_ms, MOST_TOUCHES, MOST_ORDERS, len(entries), _pairs(entries)),
+            *(settled_ms, MOST_TOUCHES, MOST_ORDERS, MOST_ENTRIES),
+            *(len(entries), _pairs(entries)),
         ]
         answer = await _answer(self._script(keys=[self._mark], args=arguments))
         return list(zip(answer[::2], answer[1::2], strict=True))

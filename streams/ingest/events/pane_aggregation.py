@@ -3,7 +3,7 @@
 An event is folded once, into the cell of its pane, campaign, channel, region and segment. When a
 report is made, these cells are merged into facets: an event with a region or a segment is then in
 two or three of them. The fold functions take the cell, the event, the hash of its user, and its
-money or figure as `validation.CARRIED` returns it.
+money or figure as `validation.CARRIED` returns it. Events of guests have `GUEST` as their user.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from models.kpi import measures
 from models.kpi.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
 from models.scope import NO_CHANNEL, Facet
 from models.window import PANE_MS
+from streams.ingest.events.named_places import Place
+
+GUEST = -1
+"""Stands for the hash of a user if there is none; in no set of users that is reported."""
 
 _IMPRESSIONS = SUM_INDEX["impressions"]
 _CLICKS = SUM_INDEX["clicks"]
@@ -66,6 +70,8 @@ class FoldingCell:
 
     def to_wire(self) -> CellWire:
         """Return the cell as it is sent in a report."""
+        for users in self.users:
+            users.discard(GUEST)
         return CellWire(
             self.sums,
             [_distinct(users) for users in self.users] if any(self.users) else [],
@@ -84,24 +90,21 @@ class Panes:
     def __init__(self) -> None:
         self.cells = 0
         """The number of cells in all panes, before they are merged into facets."""
-        self._panes: dict[int, dict[tuple[str, str, str, str], FoldingCell]] = {}
+        self._panes: dict[int, dict[Place, FoldingCell]] = {}
 
     def __len__(self) -> int:
         """Return the number of panes that have events."""
         return len(self._panes)
 
-    def cell(
-        self, event_time: int, campaign: str, channel: str, region: str = "", segment: str = ""
-    ) -> FoldingCell:
-        """Return the cell of an event with this time, in ms, and these names; make it if needed."""
+    def cell(self, event_time: int, place: Place) -> FoldingCell:
+        """Return the cell of an event with this time, in ms, and this place; make it if needed."""
         start = event_time - event_time % PANE_MS
         cells = self._panes.get(start)
         if cells is None:
             cells = self._panes[start] = {}
-        key = (campaign, channel or NO_CHANNEL, region, segment)
-        cell = cells.get(key)
+        cell = cells.get(place)
         if cell is None:
-            cell = cells[key] = FoldingCell()
+            cell = cells[place] = FoldingCell()
             self.cells += 1
         return cell
 
@@ -113,7 +116,7 @@ class Panes:
         return taken
 
 
-def _facets(cells: dict[tuple[str, str, str, str], FoldingCell]) -> Iterable[FacetCell]:
+def _facets(cells: dict[Place, FoldingCell]) -> Iterable[FacetCell]:
     """Merge the cells of a pane by facet.
 
     A cell is in the facet of its campaign and channel. It is also in that of its campaign and
@@ -121,7 +124,7 @@ def _facets(cells: dict[tuple[str, str, str, str], FoldingCell]) -> Iterable[Fac
     """
     parts: dict[Facet, list[FoldingCell]] = {}
     for (campaign, channel, region, segment), cell in cells.items():
-        parts.setdefault(Facet(campaign, channel), []).append(cell)
+        parts.setdefault(Facet(campaign, channel or NO_CHANNEL), []).append(cell)
         if region:
             parts.setdefault(Facet(campaign, region=region), []).append(cell)
         if segment:

@@ -80,6 +80,11 @@ def checked_time(
     return parsed
 
 
+def currency_code(told: str) -> str:
+    """Return the ISO 4217 code that a text stands for: `` usd`` is ``USD``."""
+    return told.strip().upper()
+
+
 def units_of(
     event: OrderPlaced | OrderRefunded,
     event_time: int,
@@ -129,7 +134,7 @@ def _units(
     event: OrderPlaced | OrderRefunded | SpendReported, on: date, rates: Rates
 ) -> int | Rejected:
     try:
-        return rates.to_units(event.amount, event.currency.strip().upper(), on=on)
+        return rates.to_units(event.amount, currency_code(event.currency), on=on)
     except NoRateError as error:
         return Rejected(Reason.UNKNOWN_CURRENCY, str(error))
     except MoneyError as error:
@@ -170,7 +175,7 @@ def campaign_of(
     event: CampaignDefined,
     _event_time: int,
     _appended_ms: int,
-    _rules: IngestSettings,
+    rules: IngestSettings,
     _rates: Rates,
 ) -> Campaign | Rejected:
     """Return the campaign that an event defines, or the reason why it is rejected."""
@@ -199,11 +204,12 @@ def campaign_of(
     fields = {name: told_as[name] for name in names}
     plan = {"id": event.campaign_id, "starts": starts, "ends": ends, "stages": stages}
     try:
-        return Campaign.model_validate(fields | plan)
+        campaign = Campaign.model_validate(fields | plan)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "campaign_defined"
         return Rejected(Reason.INVALID_SHAPE, f"{where}: {first['msg']}")
+    return campaign.with_shown_channels(rules.names.as_shown)
 
 
 def _budget_of(told: BudgetPlan) -> dict[str, object] | Rejected:
@@ -220,7 +226,7 @@ def _budget_of(told: BudgetPlan) -> dict[str, object] | Rejected:
             return Rejected(Reason.INVALID_AMOUNT, f"budget.{name}: {error}")
     return {
         "amount": rounded["amount"],
-        "currency": told.currency.strip().upper(),
+        "currency": currency_code(told.currency),
         "channels": {channel: rounded[f"channels.{channel}"] for channel in told.channels},
         "daily": rounded.get("daily"),
     }

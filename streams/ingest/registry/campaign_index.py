@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import NamedTuple
 
 from models.campaigns.campaign import Campaign, Ending, Run
+from models.names import Change, canonical, names_nothing
 from models.scope import NO_CAMPAIGN, UNKNOWN_CAMPAIGN
 
 
-def normalised(name: str) -> str:
-    """Return a name with Unicode width, case and white space normalised."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+class Found(NamedTuple):
+    """The id of the campaign that a name stands for, or a bucket.
+
+    ``change`` is how what was told differs from its id and name; None if it does not.
+    """
+
+    campaign: str
+    change: Change | None = None
 
 
 class CampaignIndex:
     """All campaigns, by id and by each of their names. Campaigns are never removed.
 
-    A name that two campaigns share resolves to neither of them.
+    Ids and names are compared in their canonical form, but an exact id always wins, and an id wins
+    over a name. A name that two campaigns share resolves to neither of them.
+
+    Attributes:
+        version: changes with every definition; what is derived from the index can be kept until
+            then.
     """
 
     def __init__(self, campaigns: Iterable[Campaign] = ()) -> None:
+        self.version = 0
         self._by_id: dict[str, Campaign] = {}
         self._ended: dict[Run, datetime] = {}
-        self._by_name: dict[str, str | None] = {}
+        self._ids: defaultdict[str, set[str]] = defaultdict(set)
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
         for campaign in campaigns:
             self.define(campaign)
 
@@ -42,11 +56,15 @@ class CampaignIndex:
         An end applies to a run, that is to planned times: a campaign that was ended goes on if it
         is defined with other times.
         """
+        before = self._by_id.get(campaign.id)
+        if before is not None:
+            for form in _forms(before):
+                self._names[form].discard(campaign.id)
         self._by_id[campaign.id] = self._as_ended(campaign)
-        self._by_name = {}
-        for known in self._by_id.values():
-            for name in {normalised(name) for name in (known.name, *known.aliases) if name}:
-                self._by_name[name] = known.id if name not in self._by_name else None
+        self._ids[canonical(campaign.id)].add(campaign.id)
+        for form in _forms(campaign):
+            self._names[form].add(campaign.id)
+        self.version += 1
 
     def end(self, ending: Ending) -> Ending:
         """Record the end of a campaign's run, and return the earliest end known of that run.
@@ -71,18 +89,44 @@ class CampaignIndex:
         """Return the campaign with an id; None if there is none."""
         return self._by_id.get(campaign_id)
 
+    def as_shown(self, name: str) -> str:
+        """Return the id of the campaign that has a name; the name itself if there is none."""
+        campaign = self.called(name)
+        return name if campaign is None else campaign.id
+
     def called(self, name: str) -> Campaign | None:
         """Return the campaign with an id, name or alias; None if there is none."""
-        return self._by_id.get(self.resolve(name))
+        return self._by_id.get(self.find(name).campaign)
 
-    def resolve(self, called: str | None) -> str:
-        """Return the id of the campaign with an id, name or alias.
+    def find(self, *told: str | None) -> Found:
+        """Return the campaign with an id, name or alias.
+
+        Args:
+            told: of several, the first that names anything counts.
 
         Returns:
-            ``none`` if no name is given, ``unknown`` if no campaign or more than one has it.
+            ``(none)`` if nothing is named, ``(unknown)`` if no campaign has that name, or more
+            than one.
         """
-        if called in self._by_id:
-            return called
-        if not called:
-            return NO_CAMPAIGN
-        return self._by_name.get(normalised(called)) or UNKNOWN_CAMPAIGN
+        for called in filter(None, told):
+            if called in self._by_id:
+                return Found(called)
+            form = canonical(called)
+            if not names_nothing(form):
+                return self._found(called, form)
+        return Found(NO_CAMPAIGN)
+
+    def _found(self, called: str, form: str) -> Found:
+        candidates = self._ids.get(form) or self._names.get(form) or ()
+        if len(candidates) != 1:
+            return Found(UNKNOWN_CAMPAIGN)
+        (campaign,) = (self._by_id[one] for one in candidates)
+        if called == campaign.name:
+            return Found(campaign.id)
+        is_alias = form not in {canonical(campaign.id), canonical(campaign.name)}
+        return Found(campaign.id, "alias" if is_alias else "spelling")
+
+
+def _forms(campaign: Campaign) -> set[str]:
+    """Return the canonical forms of a campaign's names."""
+    return {canonical(name) for name in (campaign.name, *campaign.aliases) if name}

@@ -7,12 +7,14 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import NamedTuple
 
 from models.campaigns.campaign import Campaign, milliseconds
 from models.money.amounts import MoneyError, from_currency
 from models.money.exchange_rates import Rates
+from models.names import canonical
 from models.scope import Scope
 from models.window import SO_FAR, BusinessDay, WindowName
 from streams.engine.steps import Steps, in_groups
@@ -77,7 +79,10 @@ class CampaignBudgets:
         if campaign is None or campaign.budget is None:
             return None
         planned = campaign.budget
-        amount = planned.channels.get(channel) if channel else planned.amount
+        amount: Decimal | None = planned.amount
+        if channel:
+            by_name = {canonical(name): of_channel for name, of_channel in planned.channels.items()}
+            amount = by_name.get(canonical(channel)) if by_name else None
         if amount is None:
             return None
         starts_ms = at_ms if campaign.starts is None else milliseconds(campaign.starts)
@@ -92,11 +97,6 @@ class CampaignBudgets:
         elapsed = campaign.elapsed(at_ms)
         due = 0 if elapsed is None else budget * elapsed.so_far_ms // elapsed.whole_ms
         return CampaignBudget(budget, due, today)
-
-    def channels_of(self, campaign_id: str) -> Collection[str]:
-        """Return the channels of a campaign that have a budget of their own."""
-        campaign = self._campaign_of(campaign_id)
-        return () if campaign is None or campaign.budget is None else campaign.budget.channels
 
     def exhausted_ms(self, campaign_id: str, at_ms: int, *, spent: float) -> int | None:
         """Return when a campaign will have spent its budget if it keeps its average pace.
@@ -174,20 +174,15 @@ class CampaignFigures:
 
         Args:
             before: `used` of the last evaluation.
-            among: the campaigns to compare; their channels with a budget are compared, too.
+            among: the campaigns and channels of campaigns to compare.
         """
         changed: set[Scope] = set()
         if self._plans is None:
             return changed
-        for campaigns in in_groups(among, of=CAMPAIGNS_A_STEP):
-            for scope in campaigns:
-                channels = (
-                    Scope("campaign_channel", scope.campaign, channel)
-                    for channel in self._plans.channels_of(scope.campaign)
-                )
-                changed.update(
-                    one for one in (scope, *channels) if self.of(one) != before.get(one, NO_FIGURES)
-                )
+        for scopes in in_groups(among, of=CAMPAIGNS_A_STEP):
+            changed.update(
+                scope for scope in scopes if self.of(scope) != before.get(scope, NO_FIGURES)
+            )
             yield
         changed.update(scope for scope in before if self.of(scope) != before[scope])
         return changed

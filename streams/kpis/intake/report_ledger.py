@@ -44,17 +44,25 @@ class Verdict(Enum):
 
 
 def counts_of(stats: SourceStats) -> dict[str, int]:
-    """Return a report's counts by name; those of dead letters as ``dead_letters/<reason>``."""
+    """Return a report's counts by name.
+
+    Those of dead letters are ``dead_letters/<reason>``, those of unknown names ``unknown/<kind>``,
+    those of names that are shown otherwise ``renamed/<kind>/<change>``.
+    """
     counts = {
         "records": stats.records,
         "counted": stats.counted,
         "duplicates": stats.duplicates,
         "late": stats.late,
         "mis_keyed": stats.mis_keyed,
-        "unknown_campaigns": stats.unknown_campaigns,
+        "guests": stats.guests,
     }
     for reason, count in stats.dead_letters.items():
         counts[f"dead_letters/{reason}"] = count
+    for kind, count in stats.unknown.items():
+        counts[f"unknown/{kind}"] = count
+    for kind_and_change, count in stats.renamed.items():
+        counts[f"renamed/{kind_and_change}"] = count
     return counts
 
 

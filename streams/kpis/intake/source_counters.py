@@ -1,4 +1,4 @@
-"""Counters of source topics: records, dead letters, and samples of unknown campaigns."""
+"""Counters of source topics: records, dead letters, and samples of unknown names."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from models.aggregates.ingest_report import Report
 from streams.kpis.intake.report_ledger import counts_of
 
 UNKNOWN_SAMPLES = 20
-"""The number of ids of unknown campaigns that are kept: the newest ones."""
+"""The number of unknown names of each kind that are kept: the newest ones."""
 
 
 class SourceCounters:
-    """Counts of all records by topic, and ids of campaigns that are not defined.
+    """Counts of all records by topic, and names that nobody defined.
 
     Args:
         totals: saved counts by topic and name (`counts_of`).
-        unknown: saved ids of unknown campaigns, the newest last.
+        unknown: saved unknown names by kind, the newest last.
     """
 
     def __init__(
-        self, totals: dict[str, dict[str, int]] | None = None, unknown: list[str] | None = None
+        self,
+        totals: dict[str, dict[str, int]] | None = None,
+        unknown: dict[str, list[str]] | None = None,
     ) -> None:
         self.totals = totals or {}
-        self.unknown = unknown or []
+        self.unknown = unknown or {}
 
     @property
     def records(self) -> int:
@@ -47,6 +49,7 @@ class SourceCounters:
             totals[name] = totals.get(name, 0) + count
         for name, count in retracted.items():
             totals[name] -= count
-        for sample in report.stats.unknown_samples:
-            if sample not in self.unknown:
-                self.unknown = [*self.unknown, sample][-UNKNOWN_SAMPLES:]
+        for kind, samples in report.stats.unknown_samples.items():
+            known = self.unknown.get(kind, [])
+            new = [sample for sample in samples if sample not in known]
+            self.unknown[kind] = [*known, *new][-UNKNOWN_SAMPLES:]

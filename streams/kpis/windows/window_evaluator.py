@@ -174,7 +174,8 @@ class WindowEvaluator:
         changed: set[Scope] | None = None
         if since is not None:
             last, spans = since
-            changed = yield from campaigns.changed(last.figures, among=last.calculated.volumes)
+            planned = (one for one in last.calculated.values if one.kind in _OF_A_CAMPAIGN)
+            changed = yield from campaigns.changed(last.figures, among=planned)
             changed |= self._seen.news(last.period.end, period.end, day_start=period.day_start)
             for span in spans:
                 changed |= yield from self._buckets.scopes_in(*span)

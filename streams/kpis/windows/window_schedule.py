@@ -130,8 +130,13 @@ class WindowSchedule:
         return all(corrected)
 
     def _correct(self, window: Window, end: int) -> bool:
-        """Queue the correction of a closed window; return False if it can't be summed up."""
-        if not self._holds(start_of_window(window, end, day=self._day), end):
+        """Queue the correction of a closed window; return False if it can't be summed up.
+
+        Its business day must be held, too: KPIs whose inputs were seen only before the window, but
+        on the same day, would become absent otherwise.
+        """
+        starts = (start_of_window(window, end, day=self._day), self._day.start_of(end - 1))
+        if not all(self._holds(start, end) for start in starts):
             return False
         self._to_correct[window.name].add(end)
         return True

@@ -1,0 +1,210 @@
+"""The values that a KPI can have, derived from its formula, and where it can't have one.
+
+A limit that no value can reach, or that every value is beyond, is a mistake in a rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from models import events
+from models.kpi.definition import Kpi
+from models.kpi.formula import (
+    Growth,
+    Newest,
+    Quantile,
+    Quotient,
+    Spread,
+    Terms,
+    Total,
+    bare,
+    names_in,
+)
+from models.kpi.measures import (
+    LEVELS,
+    PLANNED,
+    SHARES,
+    SUMS,
+    UNIONS,
+    USER_SETS,
+    sources_of,
+)
+from models.scope import ScopeKind, parts_of
+from models.window import SO_FAR, WindowName
+
+
+class ValueRange(NamedTuple):
+    """The lowest and the highest value that a KPI can have, in its unit; infinite if unbounded."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return "any number" if self.low == -math.inf else f"{self.low:g} or more"
+        return f"from {self.low:g} to {self.high:g}"
+
+
+_ANY: Final = ValueRange(-math.inf, math.inf)
+_NOT_NEGATIVE: Final = ValueRange(0, math.inf)
+_SHARE: Final = ValueRange(0, 1)
+
+_CREDITED: Final = frozenset({"spend", "other_cost", "lifetime_value"})
+"""Sums that credits and refunds may take below 0."""
+_COUNTS: Final = (
+    {measure.name for measure in (*SUMS, *USER_SETS)} | UNIONS.keys() | PLANNED.keys()
+) - _CREDITED
+_LEVELS: Final = {measure.name for measure in LEVELS}
+
+_PART_OF: Final[dict[tuple[str, str], ValueRange]] = {
+    ("clicks_paid", "clicks"): _SHARE,
+    ("visits_paid", "visits"): _SHARE,
+    ("nps_promoters", "nps_answers"): _SHARE,
+    ("nps_detractors", "nps_answers"): _SHARE,
+    ("csat_score", "csat_answers"): ValueRange(1, 5),
+    ("first_orders", "orders_attributed"): _SHARE,
+    ("returning", "buyers"): _SHARE,
+    **{
+        (part, whole): _SHARE
+        for whole, parts in UNIONS.items()
+        for part in (*parts, *(name for name in UNIONS if set(UNIONS[name]) <= set(parts)))
+    },
+}
+"""The possible quotients of two measures, of which the first is a part of the second."""
+
+_NAMED_BY: Final = {
+    kind: {
+        part
+        for event in events.events_of(kind)
+        for part in ("region", "segment")
+        if part in event.__struct_fields__
+    }
+    for kind in events.SHAPES
+}
+"""The parts of scopes that some event of a kind of source topic can name."""
+
+
+def range_of(kpi: Kpi) -> ValueRange:
+    """Return the range of a KPI's values, in its unit: ratios as fractions, money in the currency.
+
+    Example: ``100 * (nps_promoters - nps_detractors) / nps_answers`` is from -100 to 100, and
+    ``(revenue_gross - previous(revenue_gross)) / previous(revenue_gross)`` is -1 or more, as
+    revenue is not negative.
+    """
+    match kpi.parsed:
+        case Total(terms):
+            return _of_total(terms)
+        case Quotient(over, under, times):
+            low, high = _of_quotient(over, under)
+            if isinstance(times, int):
+                low, high = low * times, high * times
+            else:
+                # A coefficient is above 0 and at most 1.
+                low, high = min(low, 0), max(high, 0)
+            if kpi.unit == "money":
+                # Money over a count is scaled: only the sign is known.
+                low, high = (0 if low >= 0 else -math.inf), (0 if high <= 0 else math.inf)
+            return ValueRange(low, high)
+        case Quantile():
+            return _NOT_NEGATIVE
+        case Newest(of) if of in _LEVELS:
+            return _SHARE if of in SHARES else _NOT_NEGATIVE
+        case Growth():
+            return ValueRange(-1, math.inf)
+        case Spread(of) if _counts(of):
+            return _SHARE
+    return _ANY
+
+
+def is_share(kpi: Kpi) -> bool:
+    """Return whether a KPI is meant as a share, 0 to 1: it has the interval of a proportion.
+
+    Values above 1 can occur if what is counted is no part of what it is divided by.
+    """
+    return kpi.unit == "ratio" and (kpi.interval == "wilson" or range_of(kpi).high <= 1)
+
+
+def why_absent(kpi: Kpi, *, scope: ScopeKind, window: WindowName) -> tuple[str, str] | None:
+    """Return why a KPI never has a value in a kind of scope and a window.
+
+    Returns:
+        The key of a rule that does not fit, ``scope`` or ``window``, and why; None if the KPI can
+        have a value.
+    """
+    names = names_in(kpi.parsed)
+    if any(name in PLANNED for name in names):
+        if scope != "campaign":
+            return "scope", f"{kpi.name} exists of campaigns only; use scope: campaign"
+        if window != SO_FAR:
+            return "window", f"{kpi.name} exists for all time only; use window: {SO_FAR}"
+    if kpi.looks_back and window == SO_FAR:
+        return "window", f"{kpi.name} compares with the period before, and all time has none"
+    under = kpi.parsed.under if isinstance(kpi.parsed, Quotient) else ()
+    for part in set(parts_of(scope)) & {"region", "segment"}:
+        # Without what it needs, or over nothing, it is absent.
+        for needed in (kpi.needs or names, tuple(bare(name) for _, name in under)):
+            if needed and not any(part in _NAMED_BY[kind] for kind in _sources(needed)):
+                return (
+                    "scope",
+                    f"{kpi.name} rests on {needed[0]}, whose events name no {part}; use scope: "
+                    "all, campaign or channel",
+                )
+    return None
+
+
+def _sources(names: Iterable[str]) -> Iterable[events.SourceKind]:
+    return (kind for name in names for kind in sources_of(name))
+
+
+def _counts(names: Iterable[str]) -> bool:
+    return all(bare(name) in _COUNTS for name in names)
+
+
+def _of_total(terms: Terms) -> ValueRange:
+    if not _counts(name for _, name in terms):
+        return _ANY
+    wholes = [name for sign, name in terms if sign > 0]
+    for part in (name for sign, name in terms if sign < 0):
+        whole = next((one for one in wholes if _PART_OF.get((part, one)) == _SHARE), None)
+        if whole is None:
+            return _ANY
+        wholes.remove(whole)
+    return _NOT_NEGATIVE
+
+
+def _of_quotient(over: Terms, under: Terms) -> ValueRange:
+    """Return the range of a quotient whose divisor is above 0.
+
+    If the divisor is subtracted as a whole, it is -1: ``(a - b) / b`` is ``a / b - 1``.
+    """
+    shift = 0
+    rest = list(over)
+    whole = [(-sign, name) for sign, name in under]
+    if all(term in rest for term in whole):
+        shift = -1
+        for term in whole:
+            rest.remove(term)
+    parts = [_of_term(name, under) for _, name in rest]
+    signed = [
+        part if sign > 0 else ValueRange(-part.high, -part.low)
+        for (sign, _), part in zip(rest, parts, strict=True)
+    ]
+    return ValueRange(
+        shift + sum(part.low for part in signed), shift + sum(part.high for part in signed)
+    )
+
+
+def _of_term(name: str, under: Terms) -> ValueRange:
+    """Return the range of a term over a divisor that is above 0."""
+    if under == ((1, name),):
+        return ValueRange(1, 1)
+    if not _counts([name]):
+        return _ANY
+    if all(sign > 0 for sign, _ in under) and _counts(divisor for _, divisor in under):
+        if (1, name) in under:
+            return _SHARE
+        if len(under) == 1:
+            return _PART_OF.get((name, under[0][1]), _NOT_NEGATIVE)
+    return _NOT_NEGATIVE

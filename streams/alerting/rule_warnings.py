@@ -1,0 +1,183 @@
+"""Warnings about configuration that is valid and probably not what its author meant.
+
+Rules, scorecards and exports that name what nobody knows, and rules that would hardly fire or
+hardly resolve. Each warning has its place in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from models.alerts import AnyRule, RuleBook, ThresholdRule
+from models.kpi.definition import Catalogue, Kpi
+from models.kpi.formula import Quotient
+from models.kpi.user_catalogue import KpiBook
+from models.kpi.value_range import is_share, range_of
+from models.names import DefinedName, NameBook, matches_name
+from models.patterns import hint, is_pattern, matches
+from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL, UNKNOWN_CAMPAIGN, ScopeKind, parts_of
+from models.scorecards.scorecard import ScorecardBook
+from models.window import SO_FAR, WINDOWS
+from streams.alerting.rule_text import duration
+from streams.ingest.registry.campaign_index import CampaignIndex
+
+LIKELY_RATIO: Final = 5
+"""A limit of a ratio from here on is probably meant in percent: 5 is 500 %."""
+
+_STEP_S: Final = {window.name: window.step_ms // 1000 for window in WINDOWS}
+_OWN_NAMES: Final[Mapping[str, frozenset[str]]] = {
+    "campaign": frozenset({NO_CAMPAIGN, UNKNOWN_CAMPAIGN}),
+    "channel": frozenset({NO_CHANNEL, DIRECT}),
+}
+"""The names that the monitor gives to events that name none."""
+
+
+class ConfigWarning(NamedTuple):
+    """A warning, and the keys and indices of its place in its file."""
+
+    location: tuple[str | int, ...]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the names and KPIs in configuration are checked against.
+
+    Args:
+        campaigns: the campaigns that are defined. Without any, their names are not checked.
+        names: the file of names.
+        channels: further channels. Parts of scopes of which no name is known are not checked.
+        kpis: the KPIs, with the coefficients that are configured.
+        customers: whether customers are stored.
+    """
+
+    campaigns: CampaignIndex = field(default_factory=CampaignIndex)
+    names: NameBook = field(default_factory=NameBook)
+    channels: Collection[str] = ()
+    kpis: KpiBook = field(default_factory=KpiBook)
+    customers: bool = True
+
+    @classmethod
+    def of(
+        cls, campaigns: CampaignIndex, kpis: KpiBook, names: NameBook, *, customers: bool
+    ) -> Known:
+        """Return what is known if channels are also those of the campaigns' definitions."""
+        channels = sorted({channel for campaign in campaigns for channel in campaign.channels})
+        return cls(
+            campaigns=campaigns, names=names, channels=channels, kpis=kpis, customers=customers
+        )
+
+    def of_part(self, part: str) -> Collection[str]:
+        """Return the known names of a part of scopes, as they are shown."""
+        if part == "campaign":
+            return [campaign.id for campaign in self.campaigns]
+        defined: tuple[DefinedName, ...] = getattr(self.names, f"{part}s")
+        others = self.channels if part == "channel" else ()
+        return [*(one.name for one in defined), *(self.as_shown(part, one) for one in others)]
+
+    def as_shown(self, part: str, name: str) -> str:
+        """Return a name in configuration as it is shown."""
+        if part == "campaign":
+            return self.campaigns.as_shown(name)
+        return self.names.as_shown(part, name)
+
+
+def about_rules(book: RuleBook, known: Known) -> Iterator[ConfigWarning]:
+    """Yield the warnings about the rules of a file."""
+    catalogue = known.kpis.catalogue
+    for at, rule in enumerate(book.rules):
+        kpi = catalogue[rule.kpi]
+        for part in parts_of(rule.scope):
+            for text in _about_names(part, getattr(rule.match, part), known):
+                yield ConfigWarning(("rules", at, "match", part), text)
+        for key, text in (
+            *_about_kpi(kpi, known),
+            *_about_durations(rule),
+            *_about_limit(rule, kpi),
+        ):
+            yield ConfigWarning(("rules", at, key), text)
+
+
+def about_scorecards(book: ScorecardBook, known: Known) -> Iterator[ConfigWarning]:
+    """Yield the warnings about the names in scorecards."""
+    for at, card in enumerate(book.scorecards):
+        scope: ScopeKind = card.scope
+        for part in parts_of(scope):
+            for text in _about_names(part, card.match, known):
+                yield ConfigWarning(("scorecards", at, "match"), text)
+
+
+def about_kpis(book: KpiBook) -> Iterator[ConfigWarning]:
+    """Yield the warnings about KPIs that a file of KPIs names and nobody knows."""
+    catalogue: Catalogue = book.catalogue
+    for at, kpi in enumerate(book.kpis):
+        if kpi.outcome is not None and kpi.outcome not in catalogue:
+            yield ConfigWarning(("kpis", at, "outcome"), _unknown("KPI", kpi.outcome, catalogue))
+    for at, rule in enumerate(book.export):
+        for pattern in rule.kpis:
+            if not any(matches(name, [pattern]) for name in catalogue):
+                yield ConfigWarning(("export", at, "kpis"), _unknown("KPI", pattern, catalogue))
+
+
+def _about_names(part: str, names: Iterable[str], known: Known) -> Iterator[str]:
+    """Yield a warning for each name or pattern that nothing known has."""
+    own = _OWN_NAMES.get(part, frozenset())
+    found = known.of_part(part)
+    for name in names if found else ():
+        shown = name if is_pattern(name) else known.as_shown(part, name)
+        if not any(matches_name(one, [shown]) for one in (*found, *own)):
+            yield _unknown(part, name, found)
+
+
+def _unknown(what: str, name: str, known: Collection[str]) -> str:
+    if is_pattern(name):
+        return f"{name!r} matches no {what} that is known"
+    near = hint(name, known)
+    return f"no {what} {name!r} is known{near if near.startswith('; did') else ''}"
+
+
+def _about_kpi(kpi: Kpi, known: Known) -> Iterator[tuple[str, str]]:
+    formula = kpi.parsed
+    if isinstance(formula, Quotient) and isinstance(formula.times, str):
+        missing = formula.times not in known.kpis.coefficients
+        if missing:
+            yield (
+                "kpi",
+                f"{kpi.name} has no value without the coefficient {formula.times}; give it in the "
+                "file of KPIs",
+            )
+    if "orders_attributed" in kpi.needs and not known.customers:
+        yield "kpi", f"{kpi.name} has no value while no customers are stored; set KPI_REDIS"
+
+
+def _about_durations(rule: AnyRule) -> Iterator[tuple[str, str]]:
+    step_s = _STEP_S[rule.window]
+    for key, given_s in (("for", rule.for_s), ("keep_firing_for", rule.keep_firing_for_s)):
+        if given_s % step_s:
+            acts_s = given_s + -given_s % step_s
+            yield (
+                key,
+                f"the window {rule.window} closes every {duration(step_s).en}, so "
+                f"{duration(given_s).en} acts as {duration(acts_s).en}",
+            )
+
+
+def _about_limit(rule: AnyRule, kpi: Kpi) -> Iterator[tuple[str, str]]:
+    if not isinstance(rule, ThresholdRule):
+        return
+    key = "above" if rule.below is None else "below"
+    if kpi.shown_unit == "ratio" and not is_share(kpi) and abs(rule.limit) >= LIKELY_RATIO:
+        yield (
+            key,
+            f"{rule.limit:g} is {100 * rule.limit:,g} %; {rule.limit:g} % is {rule.limit / 100:g}",
+        )
+    if key == "below" and kpi.volume and rule.min_n:
+        yield (
+            "min_n",
+            f"{kpi.name} from fewer than {rule.min_n:,} is not judged, so the rule is silent when "
+            "least comes; leave min_n out to hear of it",
+        )
+    if key == "above" and kpi.volume and range_of(kpi).low == 0 and rule.window == SO_FAR:
+        yield "window", f"{kpi.name} of all time only grows, so the alert never resolves"

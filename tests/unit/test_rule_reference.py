@@ -1,0 +1,129 @@
+"""docs/alert-rules.md: its examples are loaded as they stand there, and played."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from models.alerts import AnyRule, Match, Rule, RuleBook
+from models.kpi.definition import KpiValue
+from models.scope import ALL, Scope
+from models.window import DAY_MS, WINDOWS
+from streams import config
+from streams.kpis.view import Evaluation
+from tests.support.at_once import JudgeAtOnce
+from tests.support.offline import NOON
+from tools.rule_examples import EXAMPLES
+from tools.rule_reference import KINDS, rules_page
+
+
+class Row(NamedTuple):
+    """A line of the table below an example."""
+
+    at: str
+    campaign: str
+    value: str
+    interval: str
+    n: str
+    state: str
+
+
+def sections(page: str) -> dict[str, str]:
+    """Return the examples of the page by their titles."""
+    examples = page.split("## Examples")[1].split("## What is refused")[0]
+    parts = re.split(r"\n### ", examples)[1:]
+    return {part.split("\n")[0]: part for part in parts}
+
+
+def rows(section: str) -> list[Row]:
+    """Return the rows of an example's table."""
+    head, _, *lines = [line for line in section.splitlines() if line.startswith("|")]
+    names = [cell.strip() for cell in head.strip("|").split("|")]
+    found = []
+    for line in lines:
+        cells = dict(zip(names, (cell.strip() for cell in line.strip("|").split("|")), strict=True))
+        found.append(
+            Row(
+                cells["closes at"],
+                cells.get("campaign", ""),
+                *(cells[name] for name in ("value", "95 % interval", "n", "alert")),
+            )
+        )
+    return found
+
+
+def played(rule: AnyRule, series: list[Row]) -> list[str]:
+    """Return the state of the alert at each row, as its windows close."""
+    judge = JudgeAtOnce(RuleBook(rules=(rule,)), lag_limit_s=30)
+    (window,) = (one for one in WINDOWS if one.name == rule.window)
+    states = []
+    for at, group in groupby(series, key=lambda row: row.at):
+        clock, _, later = at.partition(",")
+        hours, minutes, seconds = map(int, clock.split(":"))
+        end = NOON + ((hours - 12) * 3600 + minutes * 60 + seconds) * 1000
+        end += DAY_MS if later else 0
+        assert end % window.step_ms == 0, f"{rule.window} does not close at {at}"
+        together = list(group)
+        values = {scope_of(row): value_of(row, rule) for row in together if row.value != "none"}
+        start = end - (window.length_ms or DAY_MS)
+        judge.closed(Evaluation(rule.window, start, end, values))
+        for row in together:
+            of_scope = [one for one in judge.alerts() if one.scope == scope_of(row)]
+            states.append(of_scope[0].state.value if of_scope else "-")
+    return states
+
+
+def scope_of(row: Row) -> Scope:
+    return Scope("campaign", row.campaign) if row.campaign else ALL
+
+
+def value_of(row: Row, rule: AnyRule) -> dict[str, KpiValue]:
+    low, high = (None, None)
+    if row.interval:
+        low, high = map(float, row.interval.split(" to "))
+    return {rule.kpi: KpiValue(float(row.value), low, high, int(row.n))}
+
+
+def test_page_is_up_to_date(repository: Path) -> None:
+    assert (repository / "docs" / "alert-rules.md").read_text() == rules_page()
+
+
+@pytest.mark.parametrize("title", [example.title for example in EXAMPLES])
+def test_example(title: str, repository: Path, tmp_path: Path) -> None:
+    """An example is a valid entry of a file, and its alert does what the table says."""
+    section = sections((repository / "docs" / "alert-rules.md").read_text())[title]
+    (entry,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    path = tmp_path / "rules.yaml"
+    path.write_text(f"rules:\n{entry}")
+    (rule,) = config.load_rules(path).rules
+    series = rows(section)
+    states = [row.state for row in series]
+    assert played(rule, series) == states
+    assert {"firing"} < set(states), "it fires, and there is a time when it does not"
+
+
+def test_every_key_has_an_example() -> None:
+    """Each kind, each key, and each key of `match` that has an example of its own, is in one."""
+    given = [yaml.safe_load(example.rule) for example in EXAMPLES]
+    assert {one["kind"] for one in given} == {
+        kind.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
+        for kind in KINDS
+    }
+    keys = {
+        field.alias or name
+        for model in (Rule, *KINDS)
+        for name, field in model.model_fields.items()
+    }
+    assert keys == {key for one in given for key in one}
+
+
+def test_every_key_is_documented(repository: Path) -> None:
+    text = (repository / "docs" / "alert-rules.md").read_text()
+    for model in (Rule, Match, *KINDS):
+        for name, field in model.model_fields.items():
+            assert f"| `{field.alias or name}` | " in text

@@ -1,0 +1,300 @@
+"""Examples of alert rules for docs/alert-rules.md, each with a series of values and its alert.
+
+A test loads each example from the page, plays its series, and compares the states of the alert.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Moment(NamedTuple):
+    """A window that closes, with a value of one scope, and the state of the alert then.
+
+    Args:
+        at_s: when it closes, in s after 12:00.
+        value: the value in the unit of the KPI; None if there is none.
+        state: ``-`` without an alert, else pending, firing or resolved.
+        n: what the value rests on.
+        interval: its 95 % interval.
+        scope: the campaign; empty for everything.
+    """
+
+    at_s: int
+    value: float | None
+    state: str
+    n: int = 0
+    interval: tuple[float, float] | None = None
+    scope: str = ""
+
+
+class RuleExample(NamedTuple):
+    """A rule, what it is an example of, and when its alert fires."""
+
+    title: str
+    text: str
+    rule: str
+    moments: tuple[Moment, ...]
+
+
+EXAMPLES: Final = (
+    RuleExample(
+        "`kind: threshold`, `below`",
+        "Conversion must be below the limit with all of its 95 % interval: two orders of a hundred "
+        "clicks are no proof.",
+        """\
+name: conversion-low
+kind: threshold
+kpi: conversion_rate
+window: 5m
+below: 0.02""",
+        (
+            Moment(0, 0.015, "-", 100, (0.004, 0.053)),
+            Moment(10, 0.015, "firing", 9_000, (0.0127, 0.0177)),
+            Moment(20, 0.019, "firing", 9_000, (0.0164, 0.022)),
+            Moment(30, 0.021, "resolved", 9_000, (0.0182, 0.0242)),
+        ),
+    ),
+    RuleExample(
+        "`above`",
+        "Money is in the reporting currency. Clicks that suddenly cost more than 3 each:",
+        """\
+name: cost-per-click-high
+kind: threshold
+kpi: cpc
+above: 3""",
+        (
+            Moment(0, 2.9, "-", 400, (2.6, 3.2)),
+            Moment(10, 3.2, "-", 400, (2.9, 3.5)),
+            Moment(20, 3.6, "firing", 400, (3.3, 4.0)),
+            Moment(30, 3, "resolved", 400, (2.7, 3.3)),
+        ),
+    ),
+    RuleExample(
+        "`kind: absence`, `scope`, `match`",
+        "What is absent can't be found by a pattern: an absence rule names its scopes outright. It "
+        "fires also if nothing ever came of them.",
+        """\
+name: clicks-absent
+kind: absence
+kpi: clicks
+scope: campaign
+match: {campaign: [618-main]}""",
+        (
+            Moment(0, None, "firing", scope="618-main"),
+            Moment(10, 4, "resolved", 4, scope="618-main"),
+            Moment(20, 0, "firing", scope="618-main"),
+            Moment(20, None, "-", scope="new-members"),
+        ),
+    ),
+    RuleExample(
+        "`match` with patterns",
+        "There is one alert for each campaign that matches. `*` is any text, `?` any character; "
+        "brackets are no patterns.",
+        """\
+name: few-orders
+kind: threshold
+kpi: orders
+scope: campaign
+match: {campaign: ["618-*"]}
+window: 1h
+below: 10""",
+        (
+            Moment(0, 4, "firing", 4, scope="618-main"),
+            Moment(0, 12, "-", 12, scope="618-beauty"),
+            Moment(0, 4, "-", 4, scope="new-members"),
+            Moment(60, 10, "resolved", 10, scope="618-main"),
+            Moment(60, 9, "firing", 9, scope="618-beauty"),
+        ),
+    ),
+    RuleExample(
+        "`window`",
+        "`day` is the business day to date. It begins anew at midnight, so an upper limit fits it, "
+        "and a lower limit of a count is refused.",
+        """\
+name: spend-of-the-day
+kind: threshold
+kpi: spend
+window: day
+above: 5000""",
+        (
+            Moment(0, 4_990, "-", 40),
+            Moment(60, 5_010, "firing", 41),
+        ),
+    ),
+    RuleExample(
+        "`min_n`",
+        "A return on ad spend that rests on fewer than 20 orders is not judged.",
+        """\
+name: roas-low
+kind: threshold
+kpi: roas
+window: 1h
+below: 1
+min_n: 20""",
+        (
+            Moment(0, 0.4, "-", 19, (0.1, 0.8)),
+            Moment(60, 0.4, "firing", 20, (0.1, 0.8)),
+        ),
+    ),
+    RuleExample(
+        "`hysteresis`",
+        "The alert resolves once satisfaction is 10 % of the limit above the limit, at 4.4 or "
+        "more, so that it does not flap.",
+        """\
+name: satisfaction-low
+kind: threshold
+kpi: csat
+window: 24h
+below: 4
+hysteresis: 0.1""",
+        (
+            Moment(0, 3.5, "firing", 80, (3.2, 3.8)),
+            Moment(900, 4.1, "firing", 80, (3.8, 4.4)),
+            Moment(1_800, 4.5, "resolved", 80, (4.2, 4.8)),
+        ),
+    ),
+    RuleExample(
+        "`for`",
+        "A single window is not enough: the rule must be broken for 20 s.",
+        """\
+name: click-flood
+kind: threshold
+kpi: clicks
+window: 1m
+above: 6000
+for: 20""",
+        (
+            Moment(0, 7_000, "pending", 7_000),
+            Moment(10, 5_000, "-", 5_000),
+            Moment(20, 7_000, "pending", 7_000),
+            Moment(30, 7_000, "pending", 7_000),
+            Moment(40, 7_000, "firing", 7_000),
+        ),
+    ),
+    RuleExample(
+        "`keep_firing_for`",
+        "The alert goes on until the rule has held for 20 s.",
+        """\
+name: few-visitors
+kind: threshold
+kpi: unique_visitors
+below: 50
+keep_firing_for: 20""",
+        (
+            Moment(0, 40, "firing", 40),
+            Moment(10, 60, "firing", 60),
+            Moment(20, 40, "firing", 40),
+            Moment(30, 60, "firing", 60),
+            Moment(40, 60, "firing", 60),
+            Moment(50, 60, "resolved", 60),
+        ),
+    ),
+    RuleExample(
+        "`no_data: keep`",
+        "The default: without a value, or with too small an n, a firing alert stays, for up to a "
+        "day.",
+        """\
+name: refunds-high
+kind: threshold
+kpi: refund_rate
+window: 1h
+above: 0.2
+min_n: 30
+no_data: keep""",
+        (
+            Moment(0, None, "-"),
+            Moment(60, 0.3, "firing", 50),
+            Moment(120, None, "firing"),
+            Moment(180, 0.1, "firing", 8),
+            Moment(86_520, None, "resolved"),
+        ),
+    ),
+    RuleExample(
+        "`no_data: resolve`",
+        "",
+        """\
+name: response-slow
+kind: threshold
+kpi: complaint_response_time
+window: 1h
+above: 7200
+no_data: resolve""",
+        (
+            Moment(0, 9_000, "firing", 40, (8_000, 9_900)),
+            Moment(60, None, "resolved"),
+        ),
+    ),
+    RuleExample(
+        "`no_data: fire`",
+        "No value is as bad as a low one, also of campaigns that are named and that no event came "
+        "from.",
+        """\
+name: conversion-unknown
+kind: threshold
+kpi: conversion_rate
+scope: campaign
+match: {campaign: [618-main]}
+below: 0.02
+no_data: fire""",
+        (
+            Moment(0, None, "firing", scope="618-main"),
+            Moment(10, 0.03, "resolved", 900, (0.021, 0.043), scope="618-main"),
+        ),
+    ),
+    RuleExample(
+        "`severity`, `owner`, `summary_en`, `summary_zh`, `next_step`",
+        "Alertmanager routes by severity and owner. The texts say what happened and what to do; "
+        "without them, the sentence is the summary.",
+        """\
+name: sales-drop
+kind: threshold
+kpi: sales_growth
+window: 1h
+below: -0.3
+severity: critical
+owner: growth
+summary_en: Sales fall by a third
+summary_zh: 销售额下降三成
+next_step: Look at checkout, payment and stock""",
+        (
+            Moment(0, -0.2, "-", 90),
+            Moment(60, -0.4, "firing", 90),
+        ),
+    ),
+)
+"""One for each kind and key."""
+
+REFUSED: Final = (
+    "{kpi: conversion_rate, below: 2}",
+    "{kpi: conversion_rate, below: 2%}",
+    "{kpi: clicks, below: 0}",
+    "{kpi: clicks, above: -1}",
+    "{kpi: csat, below: 6}",
+    "{kpi: sales_growth, below: -1}",
+    "{kpi: roas, below: 1, above: 5}",
+    "{kpi: orders, below: 100, window: day}",
+    "{kpi: orders, above: 100, min_n: 10}",
+    "{kpi: followers, below: 100, min_n: 10}",
+    "{kpi: csat, below: 4.8, hysteresis: 0.1}",
+    "{kpi: orders, above: 0, hysteresis: 0.1}",
+    "{kpi: roas, below: 1, hysteresis: 10}",
+    "{kpi: roas, below: 1, for: 5m}",
+    "{kpi: roas, below: 1, window: day, for: 86400}",
+    "{kpi: budget_used, above: 0.9, window: so_far}",
+    "{kpi: budget_used, above: 0.9, scope: campaign}",
+    "{kpi: sales_growth, below: -0.5, window: so_far}",
+    "{kpi: cpc, above: 3, scope: region}",
+    "{kpi: clicks, above: 9, match: {campaign: [c1]}}",
+    "{kpi: clicks, above: 9, scope: campaign, match: {campaign: []}}",
+    "{kpi: clicks, above: yes}",
+    "{kpi: clicks, above: 10000000000000000}",
+    "{kpi: cliks, above: 9}",
+    "{kpi: clicks, abvoe: 9}",
+    "{kind: absence, kpi: roas}",
+    "{kind: absence, kpi: clicks, no_data: fire}",
+    "{kind: absence, kpi: clicks, window: day}",
+    '{kind: absence, kpi: clicks, scope: campaign, match: {campaign: ["618-*"]}}',
+    "{kpi: clicks, above: 9, name: data-lagging, match: {campaign: [c1]}, scope: campaign}",
+)
+"""Rules that can't mean anything. ``kind`` is threshold and ``name`` r if left out."""

@@ -1,0 +1,227 @@
+"""Generates docs/alert-rules.md: the kinds of rules, their keys, examples, and what is refused."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from textwrap import indent
+from typing import Any, Final, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+import models.alerts
+from models.alerts import AnyRule, Match, Rule
+from models.kpi.catalogue import CATALOGUE
+from models.scope import PARTS
+from streams import config
+from streams.alerting.rule_text import explain
+from streams.errors import ConfigError
+from tools.docstrings import docstrings_of, one_line
+from tools.markdown import GENERATED, table
+from tools.rule_examples import EXAMPLES, REFUSED, Moment, RuleExample
+
+KINDS: Final[tuple[type[Rule], ...]] = get_args(get_args(AnyRule)[0])
+"""The kinds of rules."""
+CURRENCY: Final = "CNY"
+"""The reporting currency of the page: the default."""
+
+_MEANINGS: Final = docstrings_of(models.alerts)
+_UNITS: Final = {
+    "for_s": "whole seconds",
+    "keep_firing_for_s": "whole seconds",
+    "below": "number, in the unit of the KPI",
+    "above": "number, in the unit of the KPI",
+    "hysteresis": "fraction of the limit, from 0 to below 1",
+    "min_n": "whole number",
+    "match": "object",
+    "kpi": "name of a KPI",
+}
+"""The type and unit of a key, where its annotation does not say it."""
+
+_PAGE: Final = """# Alert rules
+
+{generated}
+
+Rules are in a YAML file, `KPI_RULES_FILE`: a list `rules`, of which each entry is one rule
+([config/rules.yaml](../config/rules.yaml)). `kpi-monitor check --rules FILE --offline` checks the
+file, explains each rule in a sentence, and warns about names that nobody knows. The live page shows
+the sentence beside the rule's name, and Alertmanager gets it as the annotation `rule`.
+[alerts.md](alerts.md) describes the states of an alert, and what becomes of it without data and
+after a restart.
+
+## Kinds
+{kinds}
+## Keys of every rule
+
+{keys}
+
+Keys of `match`, each a list. A rule may use those that its scope has:
+
+{match}
+
+## Examples
+
+Each example is an entry of `rules`. Below it is the sentence of `kpi-monitor check`, and what
+becomes of the alert as windows close. Ratios are fractions, as in the rule.
+{examples}
+## What is refused
+
+`kpi-monitor check` and the worker refuse a file with a rule that can't mean anything, with the line
+and the key, and exit code 2. In these examples, `kind` is `threshold` and `name` is `r` if left
+out.
+
+{refused}
+
+A key that is given twice, a name that two rules have, and two rules that raise the same alerts of
+some scope (equal in all but `name`, `match` and texts) are refused, too.
+
+## What is warned about
+
+A warning names the line and the key. The exit code stays 0, or is 1 with `--strict`.
+
+- Campaigns in `match` that are not defined, in the file of campaigns or, without `--offline`, in
+  the registry topic; and names and aliases of campaigns, because `match` is about ids. Without any
+  campaign they are not checked.
+- Channels in `match` that no campaign's definition has, if any has channels.
+- Patterns that match none of these. Scorecards are checked likewise, and so are the KPIs that
+  `export` names in the file of KPIs.
+- A KPI whose coefficient is not configured, or that needs customers while none are stored.
+- A limit of a ratio from 500 % on, which is probably meant in percent.
+- `for` and `keep_firing_for` that are no multiple of the time in which the window closes.
+- `min_n` of a rule about too little of a sum: it is silent when least comes.
+- An upper limit of a sum of all time, whose alert never resolves.
+"""
+
+
+def rules_page() -> str:
+    """Return docs/alert-rules.md."""
+    return _PAGE.format(
+        generated=GENERATED,
+        kinds="".join(_kind(kind) for kind in KINDS),
+        keys=_keys(Rule, Rule),
+        match=_keys(Match, Match),
+        examples="".join(_example(example) for example in EXAMPLES),
+        refused=table(
+            ("rule", "why, and what to do"), ((f"`{rule}`", _why(rule)) for rule in REFUSED)
+        ),
+    )
+
+
+def _kind(kind: type[Rule]) -> str:
+    text = (inspect.getdoc(kind) or "").replace("``", "`")
+    return f"\n### `{_name_of(kind)}`\n\n{text}\n\n{_keys(kind, kind)}\n"
+
+
+def _name_of(kind: type[Rule]) -> str:
+    (name,) = get_args(kind.model_fields["kind"].annotation)
+    return str(name)
+
+
+def _keys(model: type[Any], shown: type[Any]) -> str:
+    """Return the table of the keys that a model defines itself, without those of its bases."""
+    rows = [
+        (
+            f"`{field.alias or name}`",
+            _type(name, field),
+            _default(field),
+            one_line(_MEANINGS[shown.__name__][name]),
+        )
+        for name, field in model.model_fields.items()
+        if name in _MEANINGS[shown.__name__]
+    ]
+    return table(("key", "type and unit", "required, or default", "meaning"), rows)
+
+
+def _type(name: str, field: FieldInfo) -> str:
+    if name in _UNITS:
+        return _UNITS[name]
+    if name in PARTS:
+        return "list of names and patterns"
+    kind = field.annotation
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(kind))
+    assert kind is str
+    return "text"
+
+
+def _default(field: FieldInfo) -> str:
+    match field.default:
+        case _ if field.is_required():
+            return "yes"
+        case None | "" | Match():
+            return ""
+        case tuple(names):
+            return f"`{list(names)}`".replace("'", '"')
+        case float(value):
+            return f"`{value:g}`"
+        case value:
+            return f"`{value}`"
+
+
+def _example(example: RuleExample) -> str:
+    entry = "- " + indent(example.rule, "  ").lstrip()
+    rule = load(f"rules:\n{entry}\n")[0]
+    meaning = explain(rule, CATALOGUE[rule.kpi], currency=CURRENCY)
+    text = f"\n{example.text}\n" if example.text else ""
+    return (
+        f"\n### {example.title}\n{text}\n```yaml\n{entry}\n```\n\n"
+        f"*{meaning.en}.*\n\n*{meaning.zh}。*\n\n{_series(example.moments)}\n"
+    )
+
+
+def _series(moments: tuple[Moment, ...]) -> str:
+    scoped = any(moment.scope for moment in moments)
+    head = ["closes at", *(["campaign"] if scoped else []), "value", "95 % interval", "n", "alert"]
+    return table(
+        head,
+        (
+            (
+                _clock(moment.at_s),
+                *([moment.scope] if scoped else []),
+                "none" if moment.value is None else f"{moment.value:g}",
+                "" if moment.interval is None else "{:g} to {:g}".format(*moment.interval),
+                f"{moment.n}",
+                moment.state,
+            )
+            for moment in moments
+        ),
+    )
+
+
+def _clock(at_s: int) -> str:
+    days, rest = divmod(12 * 3600 + at_s, 86_400)
+    shown = f"{timedelta(seconds=rest)}".zfill(8)
+    return shown if not days else f"{shown}, a day later"
+
+
+def _why(rule: str) -> str:
+    """Return the message that refuses a rule, without its file and line.
+
+    Raises:
+        AssertionError: the rule is not refused.
+    """
+    given = rule.removeprefix("{").removesuffix("}")
+    defaults = [f"{key}: {value}" for key, value in (("name", "r"), ("kind", "threshold"))]
+    missing = [text for text in defaults if f"{text.split(':')[0]}:" not in given.split("match")[0]]
+    try:
+        load(f"rules:\n  - {{{', '.join([*missing, given])}}}\n")
+    except ConfigError as error:
+        known = error.why.find("; known: ")
+        why = error.why if known < 0 else error.why[:known]
+        key = error.where.partition("rules[0].")[2]
+        return f"`{key}`: {why}" if key else why
+    raise AssertionError(f"{rule} is not refused")
+
+
+def load(text: str) -> tuple[AnyRule, ...]:
+    """Return the rules of a file with this text.
+
+    Raises:
+        ConfigError: the file is wrong.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rules.yaml"
+        path.write_text(text, encoding="utf-8")
+        return config.load_rules(path).rules
