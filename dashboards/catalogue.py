@@ -116,6 +116,8 @@ def _of_kpi(kpi: Kpi) -> timeseries.Panel:
     shown = [queries.of_kpi(kpi)]
     if kpi.interval != "none":
         shown += [queries.bound_of_kpi(kpi, side) for side in ("lower", "upper")]
+    if not kpi.volume:
+        shown.append(queries.benchmark_of_kpi(kpi))
     text = f"{kpi.help}. Formula: {kpi.formula}"
     return _graph(f"{kpi.title_en} {kpi.title_zh}", text, _UNITS[kpi.shown_unit], shown)
 

@@ -324,6 +324,7 @@ def _engine(
         timeline=CampaignTimeline(campaigns, changes, day=settings.business_day),
         budgets=CampaignBudgets(campaigns.get, rates=rates, day=settings.business_day),
         top_campaigns=book.top_campaigns,
+        customer_days=settings.customer_days,
     )
     job_topics = Topics(
         source=SourcePartition(settings.reports_topic, 0),

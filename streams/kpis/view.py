@@ -9,10 +9,12 @@ from models.alerts import Alert
 from models.campaigns.campaign_change import Change
 from models.events import SourceKind
 from models.kpi.definition import Kpi
+from models.kpi.measures import STOCKS
 from models.scope import Scope
 from models.window import DAY_MS, STAGE, Reference, ShownWindow, WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.storage.cost_book import CostCounts
+from streams.kpis.storage.user_stocks import Past
 
 HISTORY_PACE = 10.0
 """Seconds of event time closed per second of the clock; from here on, history is being read.
@@ -43,6 +45,9 @@ class Evaluation:
             only in the all-time window.
         previous: the equal period before, [start, end) in ms; None if it is not known whole.
         unsure_before: what ``unsure`` is, for the period before.
+        past: the business days before the window from which customers are counted; None if they
+            are not known whole, or none are counted.
+        unsure_past: what ``unsure`` is, for these days.
     """
 
     window: ShownWindow
@@ -57,13 +62,18 @@ class Evaluation:
     exhausted_ms: Mapping[str, int] = field(default_factory=dict)
     previous: tuple[int, int] | None = None
     unsure_before: frozenset[SourceKind] = frozenset()
+    past: Past | None = None
+    unsure_past: frozenset[SourceKind] = frozenset()
 
     def complete_for(self, kpi: Kpi) -> bool:
         """Return whether a KPI's value is complete: no record lost, none of its sources silent.
 
-        Of a KPI that looks back, the sources must not be silent in the period before, either.
+        Of a KPI that looks back, the sources must not be silent in the period before, either; of
+        one that counts customers or open leads, in the days from which they are counted.
         """
         unsure = self.unsure | self.unsure_before if kpi.looks_back else self.unsure
+        if not kpi.figures.isdisjoint(STOCKS):
+            unsure |= self.unsure_past
         return self.complete and unsure.isdisjoint(kpi.sources)
 
     @property
@@ -96,20 +106,23 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The KPIs of a campaign before and after one of its changes.
+    """The KPIs before and after a change of a campaign.
 
     They differ also for reasons other than the change.
 
     Args:
         change: the change.
+        scope: what the KPIs are of: the campaign; of its start and its end, everything, since
+            the campaign itself has no events before it starts.
         moment_ms: its event time in ms, rounded up to a whole quarter of an hour.
         length_ms: length of the period before the moment and of that after it, in ms.
-        before: the campaign's complete KPIs in the period before the moment.
-        after: the campaign's complete KPIs in the period after the moment. Both are empty if one
+        before: the scope's complete KPIs in the period before the moment.
+        after: the scope's complete KPIs in the period after the moment. Both are empty if one
             of the periods was not observed, lacks records, or is no longer held.
     """
 
     change: Change
+    scope: Scope
     moment_ms: int
     length_ms: int
     before: KpiValues = field(default_factory=dict)

@@ -136,4 +136,4 @@ def test_a_user_of_several_other_campaigns_is_one_visitor(count: int) -> None:
     together = total([one.cell for one in made[1:4]])
     assert found.other["unique_visitors"].value == together.counts()[0]
     assert abs(together.counts()[0] - count) <= (0 if count <= EXACT_LIMIT else 0.05 * count)
-    assert found.other["traffic_uplift"].value == 0
+    assert found.other["visitors_change"].value == 0

@@ -141,6 +141,11 @@ MIN_N = Spec(
     "Smallest number of events or users (n) at which a value of the KPI is significant",
     ("kpi",),
 )
+BENCHMARK = Spec(
+    "kpi_benchmark",
+    "Benchmark of a KPI from the file of KPIs, in the KPI's unit; absent without one",
+    ("kpi",),
+)
 LEFT_OUT = Spec(
     "kpi_monitor_series_left_out",
     "Number of KPI series that exceed KPI_LARGEST_SERIES_COUNT and are not in this scrape",
@@ -340,11 +345,19 @@ class KpiMetrics:
         yield from difference_metrics(chosen.differences)
         yield from scorecard_metrics(self._exports.scores(kpis))
         yield from funnel_metrics(list(self._exports.funnels(kpis).items()))
-        yield from effect_metrics(kpis.effects)
+        yield from effect_metrics(kpis.effects, self._catalogue)
         yield from peer_metrics(self._exports.outliers(kpis))
         yield from _completeness_metrics(kpis, self._catalogue)
         yield family(CAMPAIGN_INFO, self._campaign_info(kpis, chosen))
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
+        yield family(
+            BENCHMARK,
+            [
+                ((kpi.name,), kpi.benchmark.value)
+                for kpi in self._catalogue.values()
+                if kpi.benchmark is not None
+            ],
+        )
         yield family(SERIES, [((), chosen.shown.series + chosen.compared.series)])
         yield family(LEFT_OUT, [((), chosen.shown.left_out)])
         yield family(COMPARISONS_LEFT_OUT, [((), chosen.compared.left_out)])

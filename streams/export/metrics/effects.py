@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from prometheus_client.core import Metric
 
-from streams.export.metrics.families import Spec, family
+from models.kpi.definition import Kpi
+from streams.analysis.differences import difference_between
+from streams.export.metrics.families import Sample, Spec, family
 from streams.kpis.view import Effect
+
+_CHANGE = ("campaign", "change", "what", "kpi")
 
 EFFECT = Spec(
     "kpi_monitor_effect",
-    "Value of a KPI of a campaign in periods of equal length before and after a change of the"
-    " campaign, in the KPI's unit; absent if one of the periods was not observed completely",
-    ("campaign", "change", "what", "kpi", "period"),
+    "Value of a KPI of a campaign, of everything for the campaign's start and end, in periods of"
+    " equal length before and after a change of the campaign, in the KPI's unit; absent if one of"
+    " the periods was not observed completely",
+    (*_CHANGE, "period"),
+)
+DIFFERENCE = Spec(
+    "kpi_monitor_effect_difference",
+    "Value of a KPI after a change of a campaign less its value before, in the KPI's unit",
+    _CHANGE,
+)
+LOWER = Spec(
+    "kpi_monitor_effect_difference_lower",
+    "Lower bound of the 95% interval of the difference; absent if the difference is not tested",
+    _CHANGE,
+)
+UPPER = Spec(
+    "kpi_monitor_effect_difference_upper",
+    "Upper bound of the 95% interval of the difference; absent if the difference is not tested",
+    _CHANGE,
+)
+SIGNIFICANT = Spec(
+    "kpi_monitor_effect_significant",
+    "1 if the difference is statistically significant at the 95% level, 0 if not; absent if not"
+    " tested",
+    _CHANGE,
 )
 
-SPECS = (EFFECT,)
+SPECS = (EFFECT, DIFFERENCE, LOWER, UPPER, SIGNIFICANT)
 
 
-def effect_metrics(effects: Iterable[Effect]) -> Iterator[Metric]:
-    """Yield the metric of effects; the label ``change`` is the moment as RFC 3339 text in UTC.
+def effect_metrics(effects: Iterable[Effect], catalogue: Mapping[str, Kpi]) -> Iterator[Metric]:
+    """Yield the metrics of effects; the label ``change`` is the moment as RFC 3339 text in UTC.
 
     Changes of the same campaign, thing and quarter of an hour have the same labels and values:
     they are exported once.
     """
-    samples = {
-        (
-            effect.change.campaign,
-            datetime.fromtimestamp(effect.moment_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ"),
-            effect.change.what,
-            name,
-            period,
-        ): value.value
-        for effect in effects
-        for period, values in (("before", effect.before), ("after", effect.after))
-        for name, value in values.items()
-    }
-    yield family(EFFECT, samples.items())
+    samples: dict[Spec, dict[tuple[str, ...], float]] = {spec: {} for spec in SPECS}
+    for effect in effects:
+        at = datetime.fromtimestamp(effect.moment_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
+        change = (effect.change.campaign, at, effect.change.what)
+        for period, values in (("before", effect.before), ("after", effect.after)):
+            for name, value in values.items():
+                samples[EFFECT][*change, name, period] = value.value
+        for name in effect.before.keys() & effect.after.keys():
+            before, after = effect.before[name], effect.after[name]
+            one = difference_between(catalogue[name], after, before)
+            labels = (*change, name)
+            samples[DIFFERENCE][labels] = after.value - before.value
+            if one.low is not None and one.high is not None:
+                samples[LOWER][labels], samples[UPPER][labels] = one.low, one.high
+                samples[SIGNIFICANT][labels] = float(one.significant or False)
+    for spec, found in samples.items():
+        rows: list[Sample] = list(found.items())
+        yield family(spec, rows)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from prometheus_client.core import Metric
 
 from models.scope import PARTS
-from streams.analysis.funnel import Step, worst
+from streams.analysis.funnel import Funnel
 from streams.analysis.scorecard_points import IndicatorState, Score
 from streams.export.metrics.families import Sample, Spec, family
 
@@ -68,6 +68,12 @@ EXCESS_LOSS = Spec(
     " last seven business days; 0 if no more than usual was lost",
     ("scope", *PARTS, "step"),
 )
+BRANCH_LOSS = Spec(
+    "kpi_funnel_branch_excess_loss_events",
+    "Number of events of a branch of the funnel (registrations, leads) in the last hour below the"
+    " number at the usual rate of the last seven business days; 0 if it is not below",
+    ("scope", *PARTS, "branch"),
+)
 WORST_STEP = Spec(
     "kpi_funnel_worst_step",
     "1 for the step of the funnel with the largest statistically significant excess loss; absent"
@@ -108,14 +114,17 @@ def scorecard_metrics(scores: Sequence[Score]) -> Iterator[Metric]:
         yield family(spec, found)
 
 
-def funnel_metrics(funnels: Sequence[tuple[tuple[str, ...], Sequence[Step]]]) -> Iterator[Metric]:
-    """Yield the metrics of funnels, given as pairs of a scope and its steps."""
+def funnel_metrics(funnels: Sequence[tuple[tuple[str, ...], Funnel]]) -> Iterator[Metric]:
+    """Yield the metrics of funnels, given as pairs of a scope and its funnel."""
     losses: list[Sample] = []
+    branches: list[Sample] = []
     most: list[Sample] = []
-    for scope, steps in funnels:
-        losses += [((*scope, step.name), step.excess_loss) for step in steps]
-        step = worst(steps)
+    for scope, funnel in funnels:
+        losses += [((*scope, step.name), step.excess_loss) for step in funnel.steps]
+        branches += [((*scope, one.name), one.excess_loss) for one in funnel.branches]
+        step = funnel.worst
         if step is not None:
             most.append(((*scope, step.name), 1.0))
     yield family(EXCESS_LOSS, losses)
+    yield family(BRANCH_LOSS, branches)
     yield family(WORST_STEP, most)

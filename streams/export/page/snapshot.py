@@ -9,12 +9,16 @@ from typing import Any
 
 from models.alerts import Alert
 from models.campaigns.campaign_change import EFFECT_KPIS
-from models.kpi.definition import Catalogue
+from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.limits import DEAD_LETTER_SHARE, FRONTIER_AGE_S, LAG_S
 from models.scope import ALL, Scope
 from models.window import COMPARED, SHOWN_WINDOWS, ShownWindow, WindowName
-from streams.analysis.differences import difference_of
-from streams.analysis.funnel import Step, worst
+from streams.analysis.differences import (
+    benchmark_difference_of,
+    difference_between,
+    difference_of,
+)
+from streams.analysis.funnel import Funnel
 from streams.analysis.peer_outliers import Peer
 from streams.analysis.scorecard_points import IndicatorScore, Score
 from streams.export.report_queries import OUTLIERS_SHOWN, ReportQueries
@@ -29,6 +33,8 @@ CAMPAIGN_COLUMNS = ("clicks", "orders", "conversion_rate", "revenue_gross", "spe
 CAMPAIGN_KPIS = (
     *CAMPAIGN_COLUMNS,
     *("impressions", "ctr", "unique_visitors", "buyers", "revenue_net", "aov", "cpc", "roi"),
+    *("revenue_cost_ratio", "budget_used", "budget_used_today", "traffic_uplift"),
+    *("traffic_uplift_paid", "traffic_uplift_natural", "sales_contribution", "retention_rate"),
 )
 """KPIs that the live view has of each campaign; /metrics has the others."""
 
@@ -52,6 +58,7 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
                 "unit": kpi.shown_unit,
                 "direction": kpi.direction,
                 "objective": kpi.objective,
+                "benchmark": None if kpi.benchmark is None else kpi.benchmark.model_dump(),
             }
             for kpi in catalogue.values()
         ],
@@ -166,7 +173,7 @@ def _totals(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, Any]:
     if kpis is None:
         return {}
     return {
-        name: _values(evaluation.values.get(ALL, {}), catalogue)
+        name: _values(evaluation.values.get(ALL, {}), catalogue, benchmarks=True)
         for name, evaluation in kpis.latest.items()
     }
 
@@ -197,6 +204,8 @@ def _comparison(one: Comparison, catalogue: Catalogue) -> dict[str, Any]:
                 "now": difference.now.value,
                 "then": difference.then.value,
                 "ratio": difference.ratio,
+                "low": difference.low,
+                "high": difference.high,
                 "significant": difference.significant,
             }
             for kpi in catalogue.values()
@@ -249,6 +258,7 @@ def _effect(effect: Effect, exports: ReportQueries) -> dict[str, Any]:
     return {
         "id": f"{change.campaign}/{change.what}/{change.at_ms}/{change.event_id}",
         "campaign": change.campaign,
+        "scope": str(effect.scope),
         "name": exports.name_of(change.campaign),
         "at": change.at_ms,
         "moment": effect.moment_ms,
@@ -259,20 +269,32 @@ def _effect(effect: Effect, exports: ReportQueries) -> dict[str, Any]:
         "who": change.who,
         "before": _values(_chosen(effect.before, EFFECT_KPIS), catalogue),
         "after": _values(_chosen(effect.after, EFFECT_KPIS), catalogue),
+        "differences": {
+            name: {
+                "difference": after.value - before.value,
+                "ratio": one.ratio,
+                "low": one.low,
+                "high": one.high,
+                "significant": one.significant,
+            }
+            for name in _known(EFFECT_KPIS, catalogue)
+            if (before := effect.before.get(name)) is not None
+            and (after := effect.after.get(name)) is not None
+            and (one := difference_between(catalogue[name], after, before))
+        },
     }
 
 
-def _funnels(
-    funnels: Mapping[Scope, Sequence[Step]], exports: ReportQueries
-) -> list[dict[str, Any]]:
+def _funnels(funnels: Mapping[Scope, Funnel], exports: ReportQueries) -> list[dict[str, Any]]:
     return [
         {
             "scope": exports.text_of(scope),
-            "worst": None if (most := worst(steps)) is None else most.name,
-            "steps": [asdict(step) for step in steps],
+            "worst": None if (most := funnel.worst) is None else most.name,
+            "steps": [asdict(step) for step in funnel.steps],
+            "branches": [asdict(branch) for branch in funnel.branches],
         }
-        for scope, steps in sorted(funnels.items())
-        if steps and scope.kind in {"all", "campaign"}
+        for scope, funnel in sorted(funnels.items())
+        if funnel.steps and scope.kind in {"all", "campaign"}
     ][:CAMPAIGNS_SHOWN]
 
 
@@ -322,7 +344,8 @@ def _indicator(indicator: IndicatorScore) -> dict[str, Any]:
     return asdict(indicator) | {"exempt_until": None if until is None else until.isoformat()}
 
 
-def _values(values: KpiValues, catalogue: Catalogue) -> dict[str, Any]:
+def _values(values: KpiValues, catalogue: Catalogue, *, benchmarks: bool = False) -> dict[str, Any]:
+    """Return values as JSON; with ``benchmarks`` also how they differ from their benchmarks."""
     return {
         name: {
             "value": value.value,
@@ -331,9 +354,15 @@ def _values(values: KpiValues, catalogue: Catalogue) -> dict[str, Any]:
             "n": value.n,
             "significant": value.significant,
         }
+        | (_against_benchmark(catalogue[name], value) if benchmarks else {})
         for name, value in values.items()
         if name in catalogue
     }
+
+
+def _against_benchmark(kpi: Kpi, value: KpiValue) -> dict[str, Any]:
+    difference = benchmark_difference_of(kpi, value)
+    return {} if difference is None else {"against_benchmark": difference._asdict()}
 
 
 def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from models.window import BusinessDay
 from streams.kpis.calculation.campaign_budgets import CampaignBudgets
 from streams.kpis.calculation.kpi_calculator import KpiCalculator
+from streams.kpis.storage.bucket_store import CUSTOMER_DAYS
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
 
 
@@ -22,6 +23,8 @@ class Definitions:
         timeline: finds when phases of campaigns begin, and when campaigns were changed.
         budgets: the campaigns' budgets.
         top_campaigns: number of campaigns that are shown one by one; the others are shown as one.
+        customer_days: a customer ordered in the last so many business days; a lead is open if it
+            changed in them.
     """
 
     calculator: KpiCalculator
@@ -29,3 +32,4 @@ class Definitions:
     timeline: CampaignTimeline
     budgets: CampaignBudgets
     top_campaigns: int
+    customer_days: int = CUSTOMER_DAYS
