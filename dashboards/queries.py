@@ -200,6 +200,11 @@ def bound_of_kpi(kpi: Kpi, side: str) -> Query:
     return Query(_chosen_scopes(f"{kpi.metric}_{side}"), f"{_WHOSE} {side}")
 
 
+def benchmark_of_kpi(kpi: Kpi) -> Query:
+    """Return the query for a KPI's benchmark; it has a series only if one is configured."""
+    return Query(f'max (kpi_benchmark{{kpi="{kpi.name}"}})', "benchmark 行业基准")
+
+
 _WHOSE: Final = " ".join(f"{{{{{part}}}}}" for part in PARTS)
 
 

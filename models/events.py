@@ -154,7 +154,13 @@ class BudgetPlan(msgspec.Struct, gc=False):
     """The budget for a campaign's advertising."""
 
     amount: Decimal
+    """The whole budget."""
     currency: str
+    """ISO 4217 code of all amounts of the budget."""
+    channels: dict[str, Decimal] = {}
+    """Parts of the budget that are planned for channels, by channel."""
+    daily: Decimal | None = None
+    """Part of the budget that is planned for one business day."""
 
 
 class StagePlan(msgspec.Struct, gc=False):
@@ -169,7 +175,7 @@ class CampaignDefined(CampaignEvent, tag="campaign_defined", kw_only=True):
 
     It replaces an earlier definition of the campaign. An impossible plan is a dead letter
     (``invalid_shape``): an end without a start or before it, phases out of order or outside of
-    the campaign, a budget that is not above 0.
+    the campaign, a budget that is not above 0, channels with more than the whole budget.
     """
 
     name: str
@@ -185,7 +191,9 @@ class CampaignDefined(CampaignEvent, tag="campaign_defined", kw_only=True):
     objective: str = ""
     """Objective of the campaign."""
     budget: BudgetPlan | None = None
-    """Budget for the campaign's advertising: ``amount``, ``currency``."""
+    """Budget for the campaign's advertising: ``amount``, ``currency``; optionally ``channels``,
+    amounts by channel, and ``daily``, the amount for one business day.
+    """
     starts: EventTime | None = None
     """Start of the campaign."""
     ends: EventTime | None = None

@@ -55,11 +55,12 @@ class Window:
     days: int = 0
 
 
+DAY: Final = Window("day", MINUTE_MS, days=1)
 WINDOWS: Final = (
     Window("1m", PANE_MS, MINUTE_MS),
     Window("5m", PANE_MS, 5 * MINUTE_MS),
     Window("1h", MINUTE_MS, HOUR_MS),
-    Window("day", MINUTE_MS, days=1),
+    DAY,
     Window("24h", QUARTER_MS, DAY_MS),
     Window("week", QUARTER_MS, days=7),
     Window("month", QUARTER_MS, days=30),
@@ -203,6 +204,23 @@ def start_of_window(window: Window, end_ms: int, *, day: BusinessDay) -> int:
     return day.start_before(end_ms - 1, days=window.days - 1)
 
 
+def days_before(start_ms: int, end_ms: int, *, day: BusinessDay) -> tuple[int, int]:
+    """Return as many business days before a stretch of them, [start, end) in ms.
+
+    The last of them ends at the same local time as the stretch.
+
+    Example: Monday 0:00 to Thursday 12:00 has four days. Before it are Thursday 0:00 of last week
+    to Sunday 12:00.
+
+    Args:
+        start_ms: the start of a business day.
+        end_ms: the end of the stretch.
+        day: the business day.
+    """
+    days = (day.date_of(end_ms - 1) - day.date_of(start_ms)).days + 1
+    return day.start_before(start_ms, days=days), day.same_time(end_ms, days=-days)
+
+
 def previous_period(window: Window, end_ms: int, *, day: BusinessDay) -> tuple[int, int] | None:
     """Return the equal period before a window, [start, end); None for all time.
 
@@ -216,8 +234,7 @@ def previous_period(window: Window, end_ms: int, *, day: BusinessDay) -> tuple[i
         return end_ms - 2 * window.length_ms, end_ms - window.length_ms
     if not window.days:
         return None
-    start_ms = day.start_before(end_ms - 1, days=2 * window.days - 1)
-    return start_ms, day.same_time(end_ms, days=-window.days)
+    return days_before(start_of_window(window, end_ms, day=day), end_ms, day=day)
 
 
 Reference = Literal["previous", "last_week"]

@@ -328,6 +328,7 @@ def _engine(
         budgets=CampaignBudgets(campaigns.get, rates=rates, day=settings.business_day),
         largest=book.largest.by_kind,
         summed=book.exported_kinds() | {rule.scope for rule in rules.rules},
+        customer_days=settings.customer_days,
     )
     job_topics = Topics(
         source=SourcePartition(settings.reports_topic, 0),

@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     """PEM file of the private key of ``redis_cert_file``."""
     customers: bool = True
     """Whether customers are stored in Redis, for attribution, first orders and lifetime value."""
+    customer_days: Annotated[int, Field(ge=1, le=180)] = 60
+    """Business days from which customers and open leads are counted, for retention and growth."""
     customers_kept_days: Annotated[int, Field(ge=1, le=3650)] = 730
     """Days without an event after which a customer is removed from Redis."""
     attribution_lookback_days: Annotated[float, Field(gt=0, le=90)] = 7.0

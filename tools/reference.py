@@ -9,13 +9,22 @@ from pathlib import Path
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.custom_measures import MOST_CUSTOM
 from models.kpi.definition import Catalogue, Kpi
-from models.kpi.measures import DISTRIBUTIONS, LEVELS, PLANNED, SUMS, UNIONS, USER_SETS
+from models.kpi.measures import (
+    DISTRIBUTIONS,
+    LEVELS,
+    PLANNED,
+    SINCE_START,
+    STOCKS,
+    SUMS,
+    UNIONS,
+    USER_SETS,
+)
 from models.kpi.user_catalogue import HEADLINES, SHORT_WINDOWS
 from models.scope import PARTS, SCOPE_KINDS
 from models.window import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.analysis import peer_outliers
 from streams.export.metrics import collector
-from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS
+from streams.kpis.storage.bucket_store import CUSTOMER_DAYS, DAY_LEVEL, KEPT_MS
 from streams.kpis.windows import change_effects
 from streams.kpis.windows.campaign_phases import STEP_MS
 from tools.event_reference import events_page
@@ -31,9 +40,14 @@ _KPIS = """# KPIs
 
 Each KPI is a definition in [models/kpi/catalogue.py](../models/kpi/catalogue.py). Its computation,
 metric, panels and documentation are derived from the definition. `kpi-monitor kpis` lists all KPIs
-on the command line. The column *source* names the papers on marketing KPIs that the product was
-built from: S0 on a digital marketing department, S1 on campaign operations, S2 on marketing
-appraisal, S3 on a marketing department's scorecard.
+on the command line. The column *source* names the papers on marketing KPIs that name the KPI: S0 on
+the KPIs of a digital marketing department, S1 on the appraisal of marketing campaigns, S2 on
+adjusting KPIs and marketing strategy, S3 on the KPIs of marketing departments in practice. KPIs
+without a source are in none of them.
+
+Two papers define ROI, each in its own way; both are KPIs under their own names. 投入产出比 of S1 is
+`revenue_cost_ratio`, total return / total cost. 投资回报率 of S3 is `roi`, (return - cost) / cost.
+`roas` divides by the cost of advertising alone.
 
 {kpis}
 
@@ -48,6 +62,10 @@ appraisal, S3 on a marketing department's scorecard.
 - **better** says whether more or less is better. The **outcome** of a volume is the KPI by which
   the volume should be judged: clicks that lead to no orders are no success.
 - **interval** is the method of the 95 % confidence interval: {intervals}.
+- **Shares of users** are never above 100 %: {shares}. Whoever takes part was reached, and whoever
+  buys counts as a visitor, also if the click or visit was before the window. Other ratios compare
+  events of two kinds in one window. They may be above 100 %, such as deals won from the leads of
+  an earlier window (`lead_conversion_rate`).
 - Sums are exact. Money is computed in whole units of 1/10,000 of the reporting currency, converted
   at the rate of the event's own business day. Medians and percentiles are accurate to 1 % of the
   value at their rank (DDSketch), and so are bounds that are computed from a distribution. Distinct
@@ -75,11 +93,33 @@ rounded up to a whole quarter of an hour. The window is absent
 
 The window is shown and exported. Rules can't use it, and it is not in the topic of values.
 
-**Budgets.** `budget` and `budget_due` exist only for campaigns in the window `so_far`, as the
-campaign is defined when the window closes. KPIs that use them are absent elsewhere. KPIs that use
-`budget_due` are also absent if the campaign has no start and end, or has not started. The budget is
-due evenly from start to end. Spend from before the monitor's data begin is not known and not
-included.
+**Budgets.** `budget` and `budget_due` exist only in the window `so_far`, of campaigns and of those
+of their channels that have a budget of their own, as the campaign is defined when the window
+closes. `budget_today` exists only in the window `day`, of campaigns with a daily budget that run on
+that day. KPIs that use them are absent elsewhere. KPIs that use `budget_due` are also absent if the
+campaign has no start and end, or has not started. The budget is due evenly from start to end. Spend
+from before the monitor's data begin is not known and not included.
+
+**Customers and open leads** are counted over the last `KPI_CUSTOMER_DAYS` business days
+({customer_days} by default), of which the last is the current one, to date. They exist in the
+windows {day_windows} that are not longer than that, and are absent in shorter windows, in `so_far`
+and in `stage`. Of a window, `customers_before` are the users who ordered in as many days before its
+start, `customers` those at its end, and `customers_new` those of them who were not customers before
+it. So `retention_rate` is (customers at the end - new) / customers at the start, the formula of
+paper S3, and `customer_growth` is the growth of the same number. A lead is open if it reached a
+stage in these days and was neither won nor lost in them; it is active if it reached a stage in the
+window. The figures are absent until all the days were observed without a gap, and for the campaigns
+that are shown together as `other`. Above 1,024 users they are estimates, as all counts of users
+are: the error of a difference is that of the numbers it is taken from.
+
+**A campaign against the time before it.** `traffic_uplift`, for paid and natural traffic apart, and
+`sales_contribution` compare all traffic and sales during a campaign with those before it, not only
+its own: before its start a campaign has none. They exist only for campaigns with a start, in the
+window `so_far`, and are counted in whole business days: from the campaign's first day to its last
+one, to date, and as many days before, up to the same local time. A campaign that starts at 20:00
+counts from the beginning of that day. They are absent if the days before were not observed
+completely, or are no longer kept ({kept_days} days). The difference includes everything else that
+changed.
 
 **The end of a campaign** is its planned end, or an earlier `campaign_ended`. A campaign that has
 ended has no current phase, and its `budget_due` is frozen. There is no more forecast of when its
@@ -90,11 +130,16 @@ a file, with another start or end.
 
 For the last {effects} changes of campaigns in {effect_days} days (`campaign_changed`, and the start
 and end of a campaign), `kpi_monitor_effect` and the live page show the campaign's KPIs before and
-after the change. The time of the change is rounded up to a whole quarter of an hour. Both periods
-are as long as the complete time since the change, in whole quarters of an hour, and at most
-{longest_hours} hours. A KPI is absent if one of the periods was not observed completely, lacks
-records or is no longer kept, or if a source of the KPI was silent. The difference is no proof: it
-includes everything else that changed at the same time.
+after the change; of its start and its end those of everything, as the campaign has no events before
+it starts. `kpi_monitor_effect_difference` is the difference, with its 95 % interval where it can be
+tested as comparisons are, and `kpi_monitor_effect_significant` says whether it is significant. So
+the conversion rate has its lift (转化率提升幅度): before, after, difference and interval.
+
+The time of the change is rounded up to a whole quarter of an hour. Both periods are as long as the
+complete time since the change, in whole quarters of an hour, and at most {longest_hours} hours. A
+KPI is absent if one of the periods was not observed completely, lacks records or is no longer kept,
+or if a source of the KPI was silent. The difference is no proof: it includes everything else that
+changed at the same time.
 
 ## Comparisons
 
@@ -117,6 +162,14 @@ corrected: data that arrive later count from the next quarter of an hour on.
   exceeds 1.96 times the root of their sum (Poisson). Other KPIs are not tested, nor are values that
   lack records or depend on a silent source. Users who come in both periods, and events that come
   in bursts, vary more than these tests assume: take significance as a hint.
+
+## Benchmarks
+
+The file of KPIs may give a KPI a benchmark (行业基准值): a value that is usual in the industry,
+with its source. It is exported as `kpi_benchmark` and drawn on the KPI board. The live page and
+`/api/live` show it beside the value of all, with value / benchmark - 1. The difference is *n.s.*,
+not significant, if the value's 95 % interval contains the benchmark or the value rests on too
+little. KPIs that grow with their window have no benchmark.
 
 ## Scopes
 
@@ -156,10 +209,12 @@ occur by chance.
 | the growth of a level over the period before | `growth(followers)` |
 | the disagreement of sums: (largest − smallest) / largest | `spread(orders_first, orders_last)` |
 
-In a sum, `previous(visitors)` is the value in the period of equal length before the window. Instead
-of the number, `influence` may be used, a coefficient from the file of KPIs. `orders_first`,
-`orders_last`, `orders_linear` and `orders_declared` count parts of orders. They are stored in units
-of 1/10,000 and shown in orders, and can only be added to each other.
+Figures of plans, stocks of users and runs of campaigns are named like measures; where one is not
+available, the KPI is absent. In a sum, `previous(visitors)` is the value in the period of equal
+length before the window. Instead of the number, `influence` may be used, a coefficient from the
+file of KPIs. `orders_first`, `orders_last`, `orders_linear` and `orders_declared` count parts of
+orders. They are stored in units of 1/10,000 and shown in orders, and can only be added to each
+other.
 
 {measures}
 
@@ -270,6 +325,18 @@ _INTERVALS = {
 }
 
 
+_SHARES = (
+    "participation_rate",
+    "purchase_conversion_rate",
+    "new_customer_conversion_rate",
+    "returning_conversion_rate",
+    "repurchase_rate",
+    "retention_rate",
+    "lead_activity",
+)
+"""The KPIs whose denominator counts each user that their numerator counts."""
+
+
 def kpis_page(catalogue: Catalogue) -> str:
     """Return docs/kpis.md."""
     windows = [
@@ -291,6 +358,8 @@ def kpis_page(catalogue: Catalogue) -> str:
         *((f"`{one.name}`", "distribution", one.source, one.help) for one in DISTRIBUTIONS),
         *((f"`{one.name}`", "level", one.source, one.help) for one in LEVELS),
         *((f"`{name}`", "plan", "campaigns", what) for name, what in PLANNED.items()),
+        *((f"`{name}`", "stock of users", "", what) for name, (_, what) in STOCKS.items()),
+        *((f"`{name}`", "run of a campaign", "", what) for name, (_, what) in SINCE_START.items()),
     ]
     return _KPIS.format(
         generated=GENERATED,
@@ -302,10 +371,13 @@ def kpis_page(catalogue: Catalogue) -> str:
             (_kpi_row(kpi) for kpi in catalogue.values()),
         ),
         intervals="; ".join(_INTERVALS.values()),
+        shares=", ".join(f"`{name}`" for name in _SHARES),
         windows=table(("window", "what", "closes every"), windows),
         previous=", ".join(f"`{name}`" for name in COMPARED["previous"]),
         last_week=", ".join(f"`{name}`" for name in COMPARED["last_week"]),
         kept_days=KEPT_MS[DAY_LEVEL] // DAY_MS,
+        customer_days=CUSTOMER_DAYS,
+        day_windows=", ".join(f"`{window.name}`" for window in WINDOWS if window.days),
         effects=change_effects.SHOWN,
         effect_days=change_effects.LOOKBACK_MS // DAY_MS,
         longest_hours=change_effects.COMPARED_MS // HOUR_MS,

@@ -93,11 +93,25 @@ class Cell:
         return self._users
 
     def counts(self) -> Sequence[int]:
-        """Return the number of users in each of `USER_SETS`, then in each of `UNIONS`."""
+        """Return the number of users in each of `USER_SETS`, then in each of `UNIONS`.
+
+        A union counts at least as many as each set and union that it contains, although estimates
+        of sketches may be off in different directions.
+        """
         if self._counted is not None:
             return self._counted.counts
-        unions = (self.users_in(map(SET_INDEX.__getitem__, names)) for names in UNIONS.values())
-        return [users.estimate for users in (*self.users, *unions)]
+        by_name = {
+            one.name: users.estimate for one, users in zip(USER_SETS, self.users, strict=True)
+        }
+        for name, parts in UNIONS.items():
+            union = self.users_in(map(SET_INDEX.__getitem__, parts))
+            within = [
+                count
+                for part, count in by_name.items()
+                if set(UNIONS.get(part, (part,))) <= set(parts)
+            ]
+            by_name[name] = max(union.estimate, *within)
+        return list(by_name.values())
 
     def users_in(self, indices: Iterable[int]) -> Distinct:
         """Return the union of some of the sets, by index."""

@@ -15,13 +15,40 @@ from models.window import BEGINNING_MS
 CampaignKind = Literal["routine", "strategic", "ad_hoc"]
 
 
+Amount = Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)]
+
+
 class Budget(BaseModel):
-    """The whole budget of a campaign's advertising, in a currency of ISO 4217."""
+    """The budget of a campaign's advertising, in a currency of ISO 4217.
+
+    Args:
+        amount: the whole budget.
+        channels: the parts of it that are planned for some of the channels.
+        daily: the part of it that is planned for one business day; None without such a plan.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    amount: Annotated[Decimal, Field(gt=0, max_digits=19, decimal_places=4)]
+    amount: Amount
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    channels: dict[Annotated[str, Field(min_length=1, max_length=100)], Amount] = {}
+    daily: Amount | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Budget:
+        if sum(self.channels.values()) > self.amount:
+            raise ValueError("channels: their budgets exceed the whole budget")
+        if self.daily is not None and self.daily > self.amount:
+            raise ValueError("daily: exceeds the whole budget")
+        return self
+
+    def with_shown_channels(self, as_shown: AsShown) -> Budget:
+        """Return the budget with its channels as they are shown; spellings of one are added up."""
+        channels: dict[str, Decimal] = {}
+        for name, amount in self.channels.items():
+            shown = as_shown("channel", name)
+            channels[shown] = channels.get(shown, Decimal()) + amount
+        return self.model_copy(update={"channels": channels})
 
 
 Moment = Annotated[
@@ -84,9 +111,10 @@ class Campaign(BaseModel):
         return self
 
     def with_shown_channels(self, as_shown: AsShown) -> Campaign:
-        """Return the campaign with its channels as they are shown."""
+        """Return the campaign with its channels, and those of its budget, as they are shown."""
         channels = tuple(as_shown("channel", name) for name in self.channels)
-        return self.model_copy(update={"channels": channels})
+        budget = None if self.budget is None else self.budget.with_shown_channels(as_shown)
+        return self.model_copy(update={"channels": channels, "budget": budget})
 
     @property
     def run(self) -> Run:

@@ -36,10 +36,14 @@ from models.kpi.formula import (
 )
 from models.kpi.measures import (
     DISTRIBUTION_INDEX,
+    FIGURES,
     NO_CUSTOM,
+    STOCKS,
     SUM_INDEX,
     CustomNames,
+    Metric,
     inputs_of,
+    metrics_with,
     sources_of,
 )
 
@@ -65,6 +69,20 @@ def _checked(
         raise ValueError(f"{key}: {error}") from None
 
 
+class Benchmark(BaseModel):
+    """A value of a KPI that is usual in the industry (行业基准值 of S1), and who says so.
+
+    Args:
+        value: in the unit in which the KPI is shown: the currency, ratios as fractions, seconds.
+        source: the publication and its date, as people are to read it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: Annotated[float, Field(allow_inf_nan=False)]
+    source: Annotated[str, Field(min_length=1)]
+
+
 class Kpi(BaseModel):
     """The definition of one KPI, in the catalogue or in a file of configuration.
 
@@ -80,7 +98,8 @@ class Kpi(BaseModel):
         min_n: a value with a smaller n is not significant.
         outcome: the KPI by which a volume is to be judged, such as orders for clicks.
         objective: the objective that the KPI serves.
-        source: the paper that names it, S0 to S3.
+        source: the papers that name it, S0 to S3.
+        benchmark: a value that is usual in the industry; None if none is known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -101,6 +120,7 @@ class Kpi(BaseModel):
     outcome: str | None = None
     objective: str = ""
     source: str = ""
+    benchmark: Benchmark | None = None
     _custom: CustomNames = PrivateAttr(default=NO_CUSTOM)
 
     @model_validator(mode="after")
@@ -115,6 +135,8 @@ class Kpi(BaseModel):
                 near = get_close_matches(name, sums, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise ValueError(f"needs: no sum named {name!r} is measured{hint}")
+        if self.benchmark is not None and self.volume:
+            raise ValueError("benchmark: a sum grows with its window and can't have one")
         if self.multiple and self.unit != "ratio":
             raise ValueError("multiple: only ratios are read as multiples")
         if self.unit == "money" and isinstance(formula, Total) and self.n is None:
@@ -158,6 +180,11 @@ class Kpi(BaseModel):
         return tuple(name for name in named if name in self._custom.sums)
 
     @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The metrics of a ``measurement`` that its formula may name, by name."""
+        return metrics_with(self._custom)
+
+    @property
     def metric(self) -> str:
         """The name of its Prometheus metric, which ends with the unit."""
         if self.name.endswith(f"_{self.unit}"):
@@ -190,10 +217,17 @@ class Kpi(BaseModel):
         """Whether its formula uses the equal period before its window."""
         return looks_back(self.parsed)
 
+    @cached_property
+    def figures(self) -> frozenset[str]:
+        """What it needs of `FIGURES`; where one is not available, the KPI is absent."""
+        named = {*names_in(self.parsed)}
+        named |= {name for _, name in self.n_terms or ()}
+        return frozenset(named.intersection(FIGURES))
+
     @property
     def volume(self) -> bool:
-        """Whether it is a sum, which grows with the events of its window."""
-        return isinstance(self.parsed, Total)
+        """Whether it is a sum that grows with the events of its window; stocks of users do not."""
+        return isinstance(self.parsed, Total) and self.figures.isdisjoint(STOCKS)
 
     @property
     def has_n(self) -> bool:
@@ -269,6 +303,34 @@ class Catalogue(Mapping[str, Kpi]):
             ValueError: one of them has a name or metric that is taken.
         """
         return Catalogue([*self.values(), *kpis], custom=custom)
+
+    def with_benchmarks(self, benchmarks: Mapping[str, Benchmark]) -> Catalogue:
+        """Return a catalogue in which these KPIs, by name, have these benchmarks.
+
+        Raises:
+            ValueError: there is no such KPI, or it grows with its window: a benchmark of orders
+                says nothing without the length of the window.
+        """
+        for name in benchmarks:
+            if name not in self:
+                near = get_close_matches(name, self, n=1)
+                raise ValueError(
+                    f"{name} is no KPI" + (f"; did you mean {near[0]}?" if near else "")
+                )
+            if self[name].volume:
+                raise ValueError(
+                    f"{name} grows with its window; only quotients, quantiles and"
+                    " levels can have a benchmark"
+                )
+        return Catalogue(
+            (
+                kpi.model_copy(update={"benchmark": benchmarks[kpi.name]})
+                if kpi.name in benchmarks
+                else kpi
+                for kpi in self.values()
+            ),
+            custom=self.custom,
+        )
 
     @property
     def needed(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@
 ``orders``, ``revenue_gross - spend``   a sum of measures or distinct users
 ``visitors - previous(visitors)``       the same; ``previous`` is the equal period before
 ``clicks / impressions``                a quotient of two such sums
-``spend / budget``                      with ``budget``, ``budget_due`` of a campaign's plan
+``spend / budget``                      with figures beside the window, such as a plan's
 ``1000 * spend / impressions``          a quotient times an integer
 ``influence * clicks / impressions``    … or times a coefficient of the configuration
 ``median(dwell_ms)``, ``p90(dwell_ms)`` a quantile of a distribution
@@ -32,10 +32,10 @@ from typing import Final, Literal, NamedTuple
 from models.kpi.measures import (
     CREDITS,
     DISTRIBUTION_INDEX,
+    FIGURES,
     LEVEL_INDEX,
     METRICS,
     NO_CUSTOM,
-    PLANNED,
     SET_INDEX,
     SUM_INDEX,
     UNIONS,
@@ -54,7 +54,7 @@ Terms = tuple[tuple[int, str], ...]
 Coefficient = Literal["influence"]
 """A factor of the configuration: the share of the growth of sales that is due to marketing (S3)."""
 
-_COUNTABLE = frozenset({*SUM_INDEX, *SET_INDEX, *UNIONS, *PLANNED})
+_COUNTABLE = frozenset({*SUM_INDEX, *SET_INDEX, *UNIONS, *FIGURES})
 _SHARES = {"median": 0.5} | {f"p{n:{width}}": n / 100 for width in ("", "02") for n in range(100)}
 _FOREIGN = re.compile(r"[^ a-z0-9_+*/(),-]|\*\*")
 _FUNCTIONS = {*_SHARES, "newest", "growth", "spread", "previous"}
@@ -250,8 +250,8 @@ def _terms(node: ast.expr, names: _Names) -> Terms:
 def _term(node: ast.expr, names: _Names) -> str:
     match node:
         case ast.Call(ast.Name("previous"), [ast.Name(name) as of]):
-            if name in PLANNED:
-                raise _NodeError(node, "is of the campaign, not of a period")
+            if name in FIGURES:
+                raise _NodeError(node, "is not measured in a period; name it alone")
             return previous(_known(of, names.countable))
         case ast.Call(function):
             _known(function, _FUNCTIONS)

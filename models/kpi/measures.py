@@ -122,6 +122,20 @@ SUMS: Final = (
     Measure("orders_linear", "orders", "orders, credited to all touches in equal parts"),
     Measure("revenue_linear", "orders", "money of orders, credited to all touches in equal parts"),
     Measure("order_changes", "orders", "events that repeat or edit an order", since=2),
+    Measure("complaint_responses", "campaigns", "complaints that were answered", since=2),
+    Measure(
+        "complaint_response_total_ms",
+        "campaigns",
+        "sum of the times from a complaint to its answer, in ms",
+        since=2,
+    ),
+    Measure("revenue_new", "orders", "money of the first orders of customers", since=2),
+    Measure(
+        "revenue_returning",
+        "orders",
+        "money of orders of customers who had ordered before",
+        since=2,
+    ),
 )
 """The sums of a cell. Money is in whole units of 1/10,000 of the reporting currency."""
 
@@ -132,15 +146,19 @@ USER_SETS: Final = (
     Measure("reached", "clicks", "users who were shown an advertisement"),
     Measure("engaged", "orders", "users who registered, became a lead or answered a survey"),
     Measure("returning", "orders", "users who placed an order that was not their first"),
+    Measure("lead_users", "orders", "users whose lead reached a stage", since=2),
+    Measure("leads_closed", "orders", "users whose lead was won or lost", since=2),
 )
 """The sets of distinct users of a cell."""
 
 UNIONS: Final[dict[str, tuple[str, ...]]] = {
     "visitors": ("visitors_natural", "visitors_paid"),
+    "shoppers": ("visitors_natural", "visitors_paid", "buyers"),
     "participants": ("visitors_natural", "visitors_paid", "buyers", "engaged"),
     "active": ("visitors_natural", "visitors_paid", "buyers", "engaged", "reached"),
 }
-"""Unions of sets of distinct users by name; formulas can name them, too."""
+"""Unions of sets of distinct users by name; formulas can name them, too. A union comes after the
+unions that it contains."""
 
 DISTRIBUTIONS: Final = (
     Measure("dwell_ms", "clicks", "duration of visits, in ms"),
@@ -208,6 +226,7 @@ _INPUTS_OF: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("visitors_natural", "visitors_paid"), ("clicks", "visits")),
     "reached": ("impressions",),
     "engaged": ("registrations", "lead_changes", "surveys"),
+    **dict.fromkeys(("lead_users", "leads_closed"), ("lead_changes",)),
     **dict.fromkeys(("spend", "other_cost"), ("spend_reports",)),
     **{measure.name: ("lead_changes",) for measure in SUMS if measure.name.startswith("lead")},
     **{
@@ -225,8 +244,61 @@ PLANNED: Final[dict[str, str]] = {
     "budget": "the campaign's budget for advertising",
     "budget_due": "the part of the budget that is due by now, if it is spread evenly from the"
     " campaign's start to its end",
+    "budget_today": "the part of the budget that is planned for one business day",
 }
-"""Amounts from a campaign's plan, available only for campaigns and in the all-time window."""
+"""Amounts from a campaign's plan, of the campaign or of one of its channels. ``budget_today`` is
+available in the window `day` only, the others in the all-time window only."""
+
+STOCKS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "customers": (
+        ("buyers",),
+        "users who ordered in the last business days, of which the last is the current one",
+    ),
+    "customers_before": (
+        ("buyers",),
+        "users who ordered in as many business days before the window",
+    ),
+    "customers_new": (("buyers",), "users in customers who were not in customers_before"),
+    "leads_open": (
+        ("lead_users", "leads_closed"),
+        "users with a lead in the last business days that was neither won nor lost in them",
+    ),
+    "leads_active": (
+        ("lead_users", "leads_closed"),
+        "users in leads_open whose lead reached a stage in the window",
+    ),
+}
+"""Counts of users over the last business days, with the sets that they are counted from.
+
+They are available in windows of business days, and only once all these days were observed."""
+
+SINCE_START: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    f"{name}_{when}": (
+        (measure,),
+        f"{what} of everything, {of_what}",
+    )
+    for name, measure, what in (
+        ("visitors", "visitors", "users who clicked or visited"),
+        ("visitors_paid", "visitors_paid", "users who clicked or visited through paid traffic"),
+        (
+            "visitors_natural",
+            "visitors_natural",
+            "users who clicked or visited through unpaid traffic",
+        ),
+        ("orders", "orders", "orders placed"),
+        ("revenue", "revenue_gross", "money of the orders placed"),
+    )
+    for when, of_what in (
+        ("since_start", "from the campaign's first business day to its last, to date"),
+        ("before_start", "in as many business days before the campaign's first"),
+    )
+}
+"""Figures of all traffic and sales during a campaign and before it, with what they are counted
+from. They are available only for campaigns with a start and in the all-time window."""
+
+FIGURES: Final = (*PLANNED, *STOCKS, *SINCE_START)
+"""What formulas can name beside the measures of a cell. Where it is not available, KPIs that name
+it are absent."""
 
 MODELS: Final = ("declared", "first", "last", "linear")
 """The models of attribution: as the order declares, or by its touches (S1)."""
@@ -238,24 +310,36 @@ ORDER_CREDIT: Final = 10_000
 MONEY: Final = frozenset(
     {
         *("revenue_gross", "revenue_refunded", "spend", "other_cost"),
-        *("refund_outflow", "lifetime_value", *PLANNED),
+        *("refund_outflow", "lifetime_value", "revenue_new", "revenue_returning", *PLANNED),
+        *("revenue_since_start", "revenue_before_start"),
         *(f"revenue_{model}" for model in MODELS),
     }
 )
 """The sums that are money."""
 
+DURATIONS: Final = frozenset({"complaint_response_total_ms"})
+"""The sums that are times in ms; KPIs show them in seconds."""
+
 _SOURCE_OF: Final = {measure.name: measure.source for measure in _MEASURES} | dict.fromkeys(
     PLANNED, "campaigns"
 )
 _SINCE: Final = {measure.name: measure.since for measure in _MEASURES}
+_PARTS: Final = {name: parts for name, (parts, _) in (STOCKS | SINCE_START).items()}
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """Return the measures that a name in a formula is made of; itself if it is a measure."""
+    return tuple(
+        measure for part in _PARTS.get(name, (name,)) for measure in UNIONS.get(part, (part,))
+    )
 
 
 def sources_of(name: str) -> frozenset[SourceKind]:
-    """Return the kinds of source topics of a sum, set or union of users, distribution or level.
+    """Return the kinds of source topics of a name in a formula.
 
     A name that is not built in is a custom measure.
     """
-    return frozenset(_SOURCE_OF.get(part, CUSTOM_SOURCE) for part in UNIONS.get(name, (name,)))
+    return frozenset(_SOURCE_OF.get(part, CUSTOM_SOURCE) for part in parts_of(name))
 
 
 class Metric(NamedTuple):
@@ -284,15 +368,16 @@ def metrics_with(custom: CustomNames) -> dict[str, Metric]:
 
 
 def known_since(name: str) -> int:
-    """Return the first version of the measures that has a measure, or all parts of a union.
+    """Return the first version of the measures that has a measure, or all parts of a name.
 
-    Custom measures have no version: `Measured.lacking` tells where they are missing.
+    Custom measures and budgets have no version: `Measured.lacking` tells where the former are
+    missing, and the latter are part of a campaign's plan.
     """
-    return max(_SINCE.get(part, FIRST_VERSION) for part in UNIONS.get(name, (name,)))
+    return max(_SINCE.get(part, FIRST_VERSION) for part in parts_of(name))
 
 
 def inputs_of(name: str) -> frozenset[str]:
-    """Return the inputs of a measure, or of the parts of a union: any of them brings it.
+    """Return the inputs of a name in a formula, or of its parts: any of them brings it.
 
     Budgets have none, since they are part of a campaign's plan. A refund has the input of its
     order: where orders are counted and no refund is, refunds are 0.
@@ -301,6 +386,6 @@ def inputs_of(name: str) -> frozenset[str]:
         return frozenset()
     return frozenset(
         found
-        for part in UNIONS.get(name, (name,))
+        for part in parts_of(name)
         for found in _INPUTS_OF.get(part, (_INPUT_OF_SOURCE[_SOURCE_OF.get(part, CUSTOM_SOURCE)],))
     )

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.custom_measures import CustomMeasureBook
-from models.kpi.definition import Catalogue, Kpi
+from models.kpi.definition import Benchmark, Catalogue, Kpi
 from models.kpi.formula import Coefficient
 from models.patterns import matches
 from models.scope import SCOPE_KINDS, ScopeKind
@@ -83,6 +83,7 @@ class KpiBook(CustomMeasureBook):
         export: the series to export; a series is exported if any rule selects it.
         largest: the number of campaigns, channels and so on with series of their own.
         coefficients: factors for formulas. A KPI whose coefficient is missing is absent.
+        benchmarks: values that are usual in the industry, by name of the KPI.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -98,6 +99,7 @@ class KpiBook(CustomMeasureBook):
     coefficients: dict[Coefficient, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=dict
     )
+    benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
 
     @field_validator("kpis")
     @classmethod
@@ -107,10 +109,19 @@ class KpiBook(CustomMeasureBook):
             kpi if kpi.needs else kpi.model_copy(update={"needs": kpi.custom_sums}) for kpi in kpis
         )
 
+    @field_validator("benchmarks")
+    @classmethod
+    def _benchmarks_are_of_kpis(
+        cls, benchmarks: dict[str, Benchmark], info: ValidationInfo
+    ) -> dict[str, Benchmark]:
+        if "kpis" in info.data:  # else the KPIs are wrong, which is reported
+            CATALOGUE.with_more(info.data["kpis"]).with_benchmarks(benchmarks)
+        return benchmarks
+
     @property
     def catalogue(self) -> Catalogue:
         """The built-in KPIs, followed by those of the file."""
-        return CATALOGUE.with_more(self.kpis, custom=self.custom)
+        return CATALOGUE.with_more(self.kpis, custom=self.custom).with_benchmarks(self.benchmarks)
 
     def exported_kinds(self) -> frozenset[ScopeKind]:
         """Return the kinds of scope of which any series is exported."""

@@ -6,7 +6,7 @@ A limit that no value can reach, or that every value is beyond, is a mistake in 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from models import events
@@ -23,15 +23,17 @@ from models.kpi.formula import (
     names_in,
 )
 from models.kpi.measures import (
-    METRICS,
+    FIGURES,
     PLANNED,
+    SINCE_START,
+    STOCKS,
     SUMS,
     UNIONS,
     USER_SETS,
     sources_of,
 )
-from models.scope import ScopeKind, parts_of
-from models.window import SO_FAR, WindowName
+from models.scope import SCOPE_KINDS, ScopeKind, parts_of
+from models.window import SO_FAR, WINDOWS, WindowName
 
 
 class ValueRange(NamedTuple):
@@ -53,7 +55,7 @@ _SHARE: Final = ValueRange(0, 1)
 _CREDITED: Final = frozenset({"spend", "other_cost", "lifetime_value"})
 """Sums that credits and refunds may take below 0."""
 _COUNTS: Final = (
-    {measure.name for measure in (*SUMS, *USER_SETS)} | UNIONS.keys() | PLANNED.keys()
+    {measure.name for measure in (*SUMS, *USER_SETS)} | UNIONS.keys() | {*FIGURES}
 ) - _CREDITED
 
 _PART_OF: Final[dict[tuple[str, str], ValueRange]] = {
@@ -64,6 +66,17 @@ _PART_OF: Final[dict[tuple[str, str], ValueRange]] = {
     ("csat_score", "csat_answers"): ValueRange(1, 5),
     ("first_orders", "orders_attributed"): _SHARE,
     ("returning", "buyers"): _SHARE,
+    ("leads_closed", "lead_users"): _SHARE,
+    ("revenue_new", "revenue_gross"): _SHARE,
+    ("revenue_returning", "revenue_gross"): _SHARE,
+    ("budget_due", "budget"): _SHARE,
+    ("customers_new", "customers"): _SHARE,
+    ("leads_active", "leads_open"): _SHARE,
+    **{
+        (f"visitors_{kind}_{when}", f"visitors_{when}"): _SHARE
+        for kind in ("paid", "natural")
+        for when in ("since_start", "before_start")
+    },
     **{
         (part, whole): _SHARE
         for whole, parts in UNIONS.items()
@@ -71,6 +84,27 @@ _PART_OF: Final[dict[tuple[str, str], ValueRange]] = {
     },
 }
 """The possible quotients of two measures, of which the first is a part of the second."""
+
+_REST_OF: Final[dict[tuple[str, str], str]] = {("customers", "customers_new"): "customers_before"}
+"""Differences of a whole and its part, and another measure that they are a part of."""
+
+
+class _Where(NamedTuple):
+    """The kinds of scopes and the windows in which a figure is available."""
+
+    scopes: tuple[ScopeKind, ...]
+    windows: tuple[WindowName, ...]
+
+
+_WHERE: Final[dict[str, _Where]] = {
+    **dict.fromkeys(PLANNED, _Where(("campaign", "campaign_channel"), (SO_FAR,))),
+    "budget_today": _Where(("campaign",), ("day",)),
+    **dict.fromkeys(SINCE_START, _Where(("campaign",), (SO_FAR,))),
+    **dict.fromkeys(
+        STOCKS, _Where(SCOPE_KINDS, tuple(window.name for window in WINDOWS if window.days))
+    ),
+}
+"""Where each of `FIGURES` is available."""
 
 _NAMED_BY: Final = {
     kind: {
@@ -91,27 +125,28 @@ def range_of(kpi: Kpi) -> ValueRange:
     ``(revenue_gross - previous(revenue_gross)) / previous(revenue_gross)`` is -1 or more, as
     revenue is not negative.
     """
+    counts = _COUNTS.union(kpi.custom_sums)
     match kpi.parsed:
         case Total(terms):
-            return _of_total(terms)
+            return _of_total(terms, counts)
         case Quotient(over, under, times):
-            low, high = _of_quotient(over, under)
+            low, high = _of_quotient(over, under, counts)
             if isinstance(times, int):
                 low, high = low * times, high * times
             else:
                 # A coefficient is above 0 and at most 1.
                 low, high = min(low, 0), max(high, 0)
-            if kpi.unit == "money":
-                # Money over a count is scaled: only the sign is known.
+            if kpi.unit in {"money", "seconds"}:
+                # Money or time over a count is scaled: only the sign is known.
                 low, high = (0 if low >= 0 else -math.inf), (0 if high <= 0 else math.inf)
             return ValueRange(low, high)
         case Quantile():
             return _NOT_NEGATIVE
         case Newest(of):
-            return _SHARE if METRICS.get(of) == "share" else _NOT_NEGATIVE
+            return _SHARE if kpi.metrics[of].kind == "share" else _NOT_NEGATIVE
         case Growth():
             return ValueRange(-1, math.inf)
-        case Spread(of) if _counts(of):
+        case Spread(of) if counts.issuperset(of):
             return _SHARE
     return _ANY
 
@@ -132,11 +167,17 @@ def why_absent(kpi: Kpi, *, scope: ScopeKind, window: WindowName) -> tuple[str, 
         have a value.
     """
     names = names_in(kpi.parsed)
-    if any(name in PLANNED for name in names):
-        if scope != "campaign":
-            return "scope", f"{kpi.name} exists of campaigns only; use scope: campaign"
-        if window != SO_FAR:
-            return "window", f"{kpi.name} exists for all time only; use window: {SO_FAR}"
+    for figure in (name for name in FIGURES if name in kpi.figures):
+        where = _WHERE[figure]
+        if scope not in where.scopes:
+            only = "campaigns" if len(where.scopes) == 1 else "campaigns and their channels"
+            return "scope", f"{kpi.name} exists of {only} only; use scope: {_one_of(where.scopes)}"
+        if window not in where.windows:
+            only = "all time" if SO_FAR in where.windows else "business days"
+            return (
+                "window",
+                f"{kpi.name} exists for {only} only; use window: {_one_of(where.windows)}",
+            )
     if kpi.looks_back and window == SO_FAR:
         return "window", f"{kpi.name} compares with the period before, and all time has none"
     under = kpi.parsed.under if isinstance(kpi.parsed, Quotient) else ()
@@ -152,30 +193,48 @@ def why_absent(kpi: Kpi, *, scope: ScopeKind, window: WindowName) -> tuple[str, 
     return None
 
 
+def _one_of(choices: tuple[str, ...]) -> str:
+    *first, last = choices
+    return f"{', '.join(first)} or {last}" if first else last
+
+
 def _sources(names: Iterable[str]) -> Iterable[events.SourceKind]:
     return (kind for name in names for kind in sources_of(name))
 
 
-def _counts(names: Iterable[str]) -> bool:
-    return all(bare(name) in _COUNTS for name in names)
+def _counts(names: Iterable[str], counts: Collection[str]) -> bool:
+    return all(bare(name) in counts for name in names)
 
 
-def _of_total(terms: Terms) -> ValueRange:
-    if not _counts(name for _, name in terms):
+def _of_total(terms: Terms, counts: Collection[str]) -> ValueRange:
+    if not _counts((name for _, name in terms), counts):
         return _ANY
-    wholes = [name for sign, name in terms if sign > 0]
+    _, rest = _rests(terms)
+    return _NOT_NEGATIVE if all(sign > 0 for sign, _ in rest) else _ANY
+
+
+def _rests(terms: Terms) -> tuple[list[tuple[str, str]], list[tuple[int, str]]]:
+    """Return the pairs of a whole and a part that is subtracted from it, and the other terms.
+
+    Example: of ``clicks - clicks_paid + visits``, ``[("clicks", "clicks_paid")]`` and visits.
+    """
+    pairs = []
+    rest = list(terms)
     for part in (name for sign, name in terms if sign < 0):
+        wholes = (name for sign, name in rest if sign > 0)
         whole = next((one for one in wholes if _PART_OF.get((part, one)) == _SHARE), None)
-        if whole is None:
-            return _ANY
-        wholes.remove(whole)
-    return _NOT_NEGATIVE
+        if whole is not None:
+            pairs.append((whole, part))
+            rest.remove((1, whole))
+            rest.remove((-1, part))
+    return pairs, rest
 
 
-def _of_quotient(over: Terms, under: Terms) -> ValueRange:
+def _of_quotient(over: Terms, under: Terms, counts: Collection[str]) -> ValueRange:
     """Return the range of a quotient whose divisor is above 0.
 
-    If the divisor is subtracted as a whole, it is -1: ``(a - b) / b`` is ``a / b - 1``.
+    If the divisor is subtracted as a whole, it is -1: ``(a - b) / b`` is ``a / b - 1``. A whole
+    less a part of it is 0 at least, and at most the whole.
     """
     shift = 0
     rest = list(over)
@@ -184,23 +243,28 @@ def _of_quotient(over: Terms, under: Terms) -> ValueRange:
         shift = -1
         for term in whole:
             rest.remove(term)
-    parts = [_of_term(name, under) for _, name in rest]
+    pairs, rest = _rests(tuple(rest))
+    parts = [_of_term(name, under, counts) for _, name in rest]
     signed = [
         part if sign > 0 else ValueRange(-part.high, -part.low)
         for (sign, _), part in zip(rest, parts, strict=True)
     ]
+    for pair in pairs:
+        of_another = under == ((1, _REST_OF.get(pair)),)
+        high = 1 if of_another else _of_term(pair[0], under, counts).high
+        signed.append(ValueRange(0, high))
     return ValueRange(
         shift + sum(part.low for part in signed), shift + sum(part.high for part in signed)
     )
 
 
-def _of_term(name: str, under: Terms) -> ValueRange:
+def _of_term(name: str, under: Terms, counts: Collection[str]) -> ValueRange:
     """Return the range of a term over a divisor that is above 0."""
     if under == ((1, name),):
         return ValueRange(1, 1)
-    if not _counts([name]):
+    if not _counts([name], counts):
         return _ANY
-    if all(sign > 0 for sign, _ in under) and _counts(divisor for _, divisor in under):
+    if all(sign > 0 for sign, _ in under) and _counts((divisor for _, divisor in under), counts):
         if (1, name) in under:
             return _SHARE
         if len(under) == 1:

@@ -28,7 +28,7 @@ from statistics import fmean, median
 from typing import Final
 
 from models.kpi.definition import Kpi, KpiValue
-from models.kpi.formula import Newest
+from models.kpi.formula import Newest, Total
 from models.scope import BUCKETS, Scope, ScopeKind
 from models.window import WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues
@@ -128,7 +128,7 @@ def _groups(values: Mapping[Scope, KpiValues]) -> list[list[_Member]]:
 
 
 def _is_compared(kpi: Kpi) -> bool:
-    return not (kpi.volume or kpi.direction == "neither" or isinstance(kpi.parsed, Newest))
+    return kpi.direction != "neither" and not isinstance(kpi.parsed, Total | Newest)
 
 
 def _outliers_of(kpi: Kpi, group: Iterable[_Member]) -> Iterator[Peer]:

@@ -23,6 +23,7 @@ from streams.alerting.links import Links
 from streams.analysis import funnel, peer_outliers, scorecard_points
 from streams.analysis.differences import Difference, difference_of
 from streams.export.evaluation_cache import EvaluationCache
+from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.view import Comparison, Evaluation, KpiView
 
 Compared = tuple[ShownWindow, Reference]
@@ -146,18 +147,31 @@ class ReportQueries:
         windows = dict.fromkeys(card.window for card in self.scorecards.scorecards)
         return {name: view.latest[name] for name in windows if name in view.latest}
 
-    def funnels(self, view: KpiView) -> Mapping[Scope, list[funnel.Step]]:
+    def funnels(self, view: KpiView) -> Mapping[Scope, funnel.Funnel]:
         """Return the funnels of everything together, of channels and of campaigns.
 
-        Small channels and campaigns have none: others of them may be small in the reference.
+        Small channels and campaigns have none: others of them may be small in the reference. The
+        funnels are computed from KPIs that are complete in both windows: orders that were not read
+        yet are not lost.
         """
         now, usual = view.latest.get(funnel.WINDOW), view.latest.get(funnel.REFERENCE)
         if now is None or usual is None:
             return {}
 
-        def compute() -> Mapping[Scope, list[funnel.Step]]:
+        complete = [
+            name
+            for name in funnel.KPIS
+            if name in self.catalogue
+            and now.complete_for(self.catalogue[name])
+            and usual.complete_for(self.catalogue[name])
+        ]
+
+        def known(values: KpiValues) -> KpiValues:
+            return {name: values[name] for name in complete if name in values}
+
+        def compute() -> Mapping[Scope, funnel.Funnel]:
             return {
-                scope: funnel.funnel(values, usual.values.get(scope, {}))
+                scope: funnel.funnel(known(values), known(usual.values.get(scope, {})))
                 for scope, values in now.values.items()
                 if scope.kind in {"all", "channel", "campaign"} and scope not in now.small
             }

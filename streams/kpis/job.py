@@ -62,7 +62,7 @@ from streams.kpis.intake.source_counters import SourceCounters
 from streams.kpis.judging import Judge
 from streams.kpis.output_records import alert_outputs
 from streams.kpis.state import KpiState, pack
-from streams.kpis.storage.bucket_store import KEPT_MS, PANES_A_STEP, BucketStore, in_cells
+from streams.kpis.storage.bucket_store import PANES_A_STEP, BucketStore, in_cells
 from streams.kpis.storage.cost_book import Outcome, changed_together
 from streams.kpis.storage.spilled_buckets import Spill
 from streams.kpis.unwritten_snapshot import UnwrittenSnapshot
@@ -137,7 +137,9 @@ class KpiJob:
             sources, needed=catalogue.needed, custom=catalogue.custom.sums
         )
         self._coverage.seen.expire(day_start=day.start_of(state.closed_ms))
-        self._buckets = BucketStore(day, spill, custom=catalogue.custom)
+        self._buckets = BucketStore(
+            day, spill, custom=catalogue.custom, customer_days=definitions.customer_days
+        )
         self._ledger = Ledger(state.ledger)
         self._counted = SourceCounters(state.totals, state.unknown)
         self._records_pace, self._windows_pace, self._event_pace = Pace(), Pace(), Pace()
@@ -397,7 +399,7 @@ class KpiJob:
         self._settled_ms = closed_ms
         if not passed:
             return
-        oldest_ms = closed_ms - max(KEPT_MS)
+        oldest_ms = closed_ms - max(self._buckets.kept_ms)
         self._changed |= self._buckets.pin(self._definitions.timeline.days(oldest_ms, closed_ms))
         yield from self._buckets.expire(closed_ms)
         self._coverage.expire(oldest_ms=oldest_ms, day_start=self._day.start_of(closed_ms))

@@ -40,6 +40,8 @@ class ClosedWindow(msgspec.Struct, kw_only=True):
         complete: whether no records of the window were lost.
         unsure: kinds of source that were silent for unusually long in the window.
         previous: the period that growth refers to, [start, end); null if not known whole.
+        past: the days before the window from which customers are counted: start, start of those
+            that count at its end, end; null if not known whole.
         part: number of this record among those of the window, from 0.
         scopes: the KPIs by scope.
     """
@@ -51,6 +53,7 @@ class ClosedWindow(msgspec.Struct, kw_only=True):
     complete: bool
     unsure: list[str]
     previous: tuple[int, int] | None
+    past: tuple[int, int, int] | None
     part: int
     scopes: list[ScopeValues]
 
@@ -87,6 +90,7 @@ def _records(topic: str, evaluation: Evaluation, *, corrected: bool) -> Iterator
             complete=evaluation.complete,
             unsure=sorted(evaluation.unsure),
             previous=evaluation.previous,
+            past=evaluation.past,
             part=part,
             scopes=[
                 ScopeValues(scope=scope.kind, **scope.labels, values=values)

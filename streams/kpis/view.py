@@ -10,10 +10,12 @@ from models.alerts import Alert
 from models.campaigns.campaign_change import Change
 from models.events import SourceKind
 from models.kpi.definition import Kpi
+from models.kpi.measures import STOCKS
 from models.scope import Scope
 from models.window import DAY_MS, STAGE, Reference, ShownWindow, WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.storage.cost_book import CostCounts
+from streams.kpis.storage.user_stocks import Past
 
 HISTORY_PACE = 10.0
 """Seconds of event time closed per second of the clock; from here on, history is being read.
@@ -54,6 +56,9 @@ class Evaluation:
             only in the all-time window.
         previous: the equal period before, [start, end) in ms; None if it is not known whole.
         unsure_before: what ``unsure`` is, for the period before.
+        past: the business days before the window from which customers are counted; None if they
+            are not known whole, or none are counted.
+        unsure_past: what ``unsure`` is, for these days.
     """
 
     window: ShownWindow
@@ -69,17 +74,24 @@ class Evaluation:
     exhausted_ms: Mapping[str, int] = field(default_factory=dict)
     previous: tuple[int, int] | None = None
     unsure_before: Mapping[SourceKind, Silence] = field(default_factory=dict)
+    past: Past | None = None
+    unsure_past: Mapping[SourceKind, Silence] = field(default_factory=dict)
 
     def complete_for(self, kpi: Kpi) -> bool:
         """Return whether a KPI's value is complete: no record lost, none of its sources silent.
 
-        Of a KPI that looks back, the sources must not be silent in the period before, either.
+        Of a KPI that looks back, the sources must not be silent in the period before, either; of
+        one that counts customers or open leads, in the days from which they are counted.
         """
         return self.complete and not self.silences_of(kpi)
 
     def silences_of(self, kpi: Kpi) -> Mapping[SourceKind, Silence]:
         """Return the sources of a KPI that were silent for unusually long, and when."""
-        periods = (self.unsure_before, self.unsure) if kpi.looks_back else (self.unsure,)
+        periods = [self.unsure]
+        if kpi.looks_back:
+            periods.insert(0, self.unsure_before)
+        if not kpi.figures.isdisjoint(STOCKS):
+            periods.insert(0, self.unsure_past)
         return {kind: unsure[kind] for unsure in periods for kind in kpi.sources if kind in unsure}
 
     @property
@@ -112,20 +124,23 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The KPIs of a campaign before and after one of its changes.
+    """The KPIs before and after a change of a campaign.
 
     They differ also for reasons other than the change.
 
     Args:
         change: the change.
+        scope: what the KPIs are of: the campaign; of its start and its end, everything, since
+            the campaign itself has no events before it starts.
         moment_ms: its event time in ms, rounded up to a whole quarter of an hour.
         length_ms: length of the period before the moment and of that after it, in ms.
-        before: the campaign's complete KPIs in the period before the moment.
-        after: the campaign's complete KPIs in the period after the moment. Both are empty if one
+        before: the scope's complete KPIs in the period before the moment.
+        after: the scope's complete KPIs in the period after the moment. Both are empty if one
             of the periods was not observed, lacks records, or is no longer held.
     """
 
     change: Change
+    scope: Scope
     moment_ms: int
     length_ms: int
     before: KpiValues = field(default_factory=dict)

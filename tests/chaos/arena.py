@@ -539,22 +539,26 @@ class Arena:
         events = true.events
         entered = oracle.required_ends(events, "UTC", customers=self._customers)
         required = {end for end in entered if end[2] <= frontier}
-        got, ends, incomplete, compared = published_once_closed(
-            lambda: self.cluster.read("values"), required
-        )
+        published = published_once_closed(lambda: self.cluster.read("values"), required)
+        got, ends, incomplete = published.values, published.ends, published.incomplete
         missing = required - ends
         if missing:
             self.fail(f"{len(missing)} windows never closed, such as {min(missing)}")
         told = {key: values for key, values in got.items() if key[:2] not in incomplete}
         judged = {end for end in ends if (end[0], end[2]) not in incomplete}
         expected = oracle.values(
-            events, judged, "UTC", customers=self._customers, compared=compared
+            events,
+            judged,
+            "UTC",
+            customers=self._customers,
+            compared=published.compared,
+            pasts=published.pasts,
         )
         for key, values in expected.items():
             if oracle.window_start(*key[:2], "UTC") < self.older_until_ms:
                 for kpi in [kpi for kpi in values if self._is_newer(kpi)]:
                     del values[kpi]
-        wrong = differences(*without_moved(told, expected, true.may_move, compared, "UTC"))
+        wrong = differences(*without_moved(told, expected, true.may_move, published.pasts, "UTC"))
         outcome.windows, outcome.windows_incomplete = len(ends), len(incomplete)
         outcome.windows_wrong = len({line.split(":")[0] for line in wrong}) + len(missing)
         if wrong:

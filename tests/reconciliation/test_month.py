@@ -24,6 +24,7 @@ from models.campaigns.campaign_change import Change
 from models.customers.journal_entry import DefaultModel
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.catalogue_customers import CUSTOMER_KPIS
+from models.kpi.value_range import why_absent
 from models.money.exchange_rates import Rate, Rates
 from models.window import DAY_MS
 from streams import config
@@ -38,6 +39,8 @@ from tests.support.offline import Path
 pytestmark = pytest.mark.slow
 
 INFLUENCE = 0.35
+CUSTOMER_DAYS = 7
+"""The windows `day` and `week` have customers; `month` is longer."""
 LOOKS = 10
 """So often what is shown beside the windows is looked at on the way."""
 CHANGES = [
@@ -102,6 +105,7 @@ def test_a_month_is_right_to_the_cent(
         coefficients={"influence": INFLUENCE},
         catalogue=catalogue,
         changes=CHANGES,
+        customer_days=CUSTOMER_DAYS,
     )
     beside = Beside(catalogue)
     batch = len(made.events) // LOOKS
@@ -129,6 +133,9 @@ def test_a_month_is_right_to_the_cent(
         month.ZONE,
         customers=known,
         compared=path.compared,
+        pasts=path.pasts,
+        customer_days=CUSTOMER_DAYS,
+        observed_from_ms=view.latest["day"].observed_from_ms,
         influence=INFLUENCE,
         plans=month.PLANS,
     )
@@ -147,6 +154,11 @@ def test_a_month_is_right_to_the_cent(
     print(f"\n{len(late)} values are as they were before money came that was too late", end="")
     before = {name for (name, _), period in path.compared.items() if period is not None}
     assert before == set(oracle.STEP_MS) - {"so_far", "month"}
+    pasts = {name for (name, _), past in path.pasts.items() if past is not None}
+    assert pasts == {"day", "week"}
+    places = {(kpi, key.scope, key.window) for key, kpis in path.closed.items() for kpi in kpis}
+    for kpi, scope, window in places:
+        assert why_absent(catalogue[kpi], scope=scope, window=window) is None, (kpi, scope, window)  # type: ignore[arg-type]
     periods_are_right(beside, made, known)
     print(f"\n{len(expected)} rows of {len(ends)} closed windows are equal, {len(seen)} KPIs")
 
@@ -160,6 +172,7 @@ def periods_are_right(beside: Beside, made: month.Month, known: Customers | None
             month.ZONE,
             # They are summed when they are shown: any of what came late may be there.
             customers=known and known._replace(corrected_for_ms=0),
+            plans=month.PLANS,
         )
     )
     wrong = differences(beside.shown_of(expected), expected)

@@ -61,10 +61,18 @@ def prove(
     assert picture["health"]["dead_letters"] == picture["health"]["duplicates"] == 0
 
     required = {end for end in oracle.required_ends(events, "UTC") if end[2] <= picture["frontier"]}
-    got, ends, _, compared = published_once_closed(lambda: cluster.read("values"), required)
+    told = published_once_closed(lambda: cluster.read("values"), required)
+    got, ends = told.values, told.ends
     missing = sorted(required - ends, key=lambda end: end[2])
     assert not missing, f"{len(missing)} windows were never closed: {missing[:3]} … {missing[-3:]}"
-    expected = oracle.values(events, ends, "UTC", customers=Customers(), compared=compared)
+    expected = oracle.values(
+        events,
+        ends,
+        "UTC",
+        customers=Customers(),
+        compared=told.compared,
+        pasts=told.pasts,
+    )
     wrong = differences(got, expected, in_order=workers == 1)
     assert not wrong, f"{len(wrong)} of {len(expected)} differ:\n" + "\n".join(sorted(wrong)[:10])
     print(f"\n{len(expected)} values' rows of {len(ends)} closed windows are equal")
@@ -142,3 +150,5 @@ def test_every_window_of_cdnow_equals_the_calculation(
     ]
     assert sum(kpis["orders"][0] for kpis in days) == len(events)
     assert sum(kpis["new_customers"][0] for kpis in days) == events["user_id"].n_unique()
+    retained = {key[0] for key, kpis in got.items() if "retention_rate" in kpis}
+    assert retained == {"day", "week", "month"}

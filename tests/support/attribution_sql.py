@@ -55,12 +55,13 @@ def entries(customers: Customers | None) -> str:
 
     An entry is an event with the campaign, channel and time at which it counts. Orders of guests,
     who have no ``user_id``, count as they say, and no model credits them. Other orders have in
-    ``nth`` their number among their customer's orders. Credits have their model in ``metric`` and
-    parts of an order in ``count``. ``known_ms`` is the time of the event that led to the entry.
+    ``nth`` their number among their customer's orders; of two at the same time the first is the
+    one that was sent first, by ``place``. Credits have their model in ``metric`` and parts of an
+    order in ``count``. ``known_ms`` is the time of the event that led to the entry.
 
     Args:
-        customers: how orders are attributed; None without customers: orders and refunds then
-            count where and when they say.
+            customers: how orders are attributed; None without customers: orders and refunds then
+                count where and when they say.
     """
     if customers is None:
         return FORGETFUL
@@ -87,7 +88,8 @@ SELECT first.* REPLACE (last.amount AS amount, last.count AS count),
        last.currency AS last_currency, last.rate AS last_rate,
        row_number() OVER (ORDER BY first.event_time_ms) AS no,
        CASE WHEN first.user_id IS NOT NULL  -- guests are no customers
-         THEN row_number() OVER (PARTITION BY first.user_id ORDER BY first.event_time_ms) END AS nth
+         THEN row_number() OVER (
+           PARTITION BY first.user_id ORDER BY first.event_time_ms, first.place) END AS nth
 FROM versions AS first JOIN (
   FROM versions QUALIFY
     row_number() OVER (PARTITION BY user_id, of_order ORDER BY version DESC) = 1) AS last

@@ -151,11 +151,11 @@ def _campaigns_of(stage: Evaluation) -> Iterator[_Shown]:
 
 
 def _sides_of(effect: Effect) -> Iterator[_Shown]:
-    campaign, at_ms = effect.change.campaign, effect.moment_ms
+    scope, at_ms = effect.scope, effect.moment_ms
     for side, start, values in (
         ("before", at_ms - effect.length_ms, effect.before),
         ("after", at_ms, effect.after),
     ):
         what = f"{side} {effect.length_ms} from {at_ms}"
-        period = _Period(what, start, start + effect.length_ms, campaign, ("campaign",))
-        yield effect, period, [(Scope("campaign", campaign), values)]
+        period = _Period(what, start, start + effect.length_ms, scope.campaign, (scope.kind,))
+        yield effect, period, [(scope, values)]

@@ -6,7 +6,7 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,37 +22,51 @@ PUBLISHED_S = 60.0
 """Longest time in which no further window is published, seconds."""
 
 
+class Told(NamedTuple):
+    """What the topic of values has.
+
+    Attributes:
+        values: by window and scope.
+        ends: the windows.
+        incomplete: those of them that are incomplete, by name and end.
+        compared: by name and end the period before, [start, end) in ms, None if not known.
+        pasts: by name and end the days from which customers are counted, None if not known.
+    """
+
+    values: Published
+    ends: set[oracle.End]
+    incomplete: set[tuple[str, int]]
+    compared: oracle.Compared
+    pasts: oracle.Pasts
+
+
 def published(
     records: Iterable[Any],
-) -> tuple[Published, set[oracle.End], set[tuple[str, int]], oracle.Compared]:
+) -> Told:
     """Read the topic of values.
 
     A window that was published several times counts as it was published last.
-
-    Returns:
-        The values by window and scope; the windows; those of them that are incomplete, by name and
-        end; and by name and end the period before, [start, end) in ms, None where it is not known.
     """
     found: Published = {}
     ends: set[oracle.End] = set()
     incomplete: set[tuple[str, int]] = set()
     compared: dict[tuple[str, int], tuple[int, int] | None] = {}
+    pasts: dict[tuple[str, int], tuple[int, int, int] | None] = {}
     for record in records:
         closed = msgspec.json.decode(record.value)
         name = (closed["window"], closed["end"])
         ends.add((closed["window"], closed["start"], closed["end"]))
         (incomplete.discard if closed["complete"] else incomplete.add)(name)
-        before = closed.get("previous")
+        before, past = closed.get("previous"), closed.get("past")
+        pasts[name] = None if past is None else (past[0], past[1], past[2])
         compared[name] = None if before is None else (before[0], before[1])
         for scope in closed["scopes"]:
             parts = (scope["campaign"], scope["channel"], scope.get("region", ""))
             found[*name, scope["scope"], *parts, scope.get("segment", "")] = scope["values"]
-    return found, ends, incomplete, compared
+    return Told(found, ends, incomplete, compared, pasts)
 
 
-def published_once_closed(
-    read: Callable[[], Iterable[Any]], required: set[oracle.End]
-) -> tuple[Published, set[oracle.End], set[tuple[str, int]], oracle.Compared]:
+def published_once_closed(read: Callable[[], Iterable[Any]], required: set[oracle.End]) -> Told:
     """Read the topic of values once it holds the required windows, and their corrections.
 
     A window is published by the checkpoint that follows its close, which takes longer on a busy
@@ -94,20 +108,21 @@ def _decode_end(record: Any) -> _End:
 
 BUYER_KPIS = frozenset(
     {
-        *("buyers", "returning_buyers", "repurchase_rate", "retention_rate"),
+        *("buyers", "returning_buyers", "repurchase_rate"),
         *("purchase_conversion_rate", "active_users", "participation_rate"),
+        *("new_customer_conversion_rate", "returning_conversion_rate"),
     }
 )
 """KPIs with sets of buyers: a buyer stays where an order stood before a late click moved it."""
-RETENTION = "retention_rate"
-"""The KPI among `BUYER_KPIS` that also depends on the period before."""
+CUSTOMER_KPIS = frozenset({"customers", "customer_growth", "retention_rate"})
+"""KPIs with sets of buyers of the last business days."""
 
 
 def without_moved(
     got: Published,
     expected: Mapping[oracle.Key, dict[str, oracle.Value]],
     moved: Iterable[int],
-    compared: oracle.Compared,
+    pasts: oracle.Pasts,
     zone: str,
 ) -> tuple[Published, dict[oracle.Key, dict[str, oracle.Value]]]:
     """Leave out values that a late click may have made differ from the calculation.
@@ -121,7 +136,7 @@ def without_moved(
         got: the published values.
         expected: the calculated values.
         moved: event times of orders that may have moved, ms.
-        compared: the period before each window.
+        pasts: the days from which customers are counted.
         zone: time zone of the business days.
 
     Returns:
@@ -138,12 +153,12 @@ def without_moved(
     for key in got.keys() | expected.keys():
         window, end = key[:2]
         start = oracle.window_start(window, end, zone)
-        before = compared.get((window, end))
+        past = pasts.get((window, end))
         left_out: set[str] = set()
         if concerns(key, start):
             left_out |= BUYER_KPIS
-        if before is not None and concerns(key, before[0]):
-            left_out.add(RETENTION)
+        if past is not None and concerns(key, past[0]):
+            left_out |= CUSTOMER_KPIS
         known = expected.get(key, {})
         values = {kpi: one for kpi, one in got.get(key, {}).items() if kpi not in left_out}
         if concerns(key, min(start, oracle.day_start(end, zone))):

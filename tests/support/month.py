@@ -43,7 +43,12 @@ CAMPAIGNS: Final[list[dict[str, Any]]] = [
         "id": "autumn",
         "name": "Autumn sale",
         "aliases": [],
-        "budget": {"amount": "5000", "currency": "CNY"},
+        "budget": {
+            "amount": "5000",
+            "currency": "CNY",
+            "channels": {"search": "1500", "feed": "900.5"},
+            "daily": "250",
+        },
         "starts": "2023-10-16T00:00:00-04:00",
         "ends": "2023-11-08T12:00:00-05:00",
         "stages": [
@@ -56,7 +61,7 @@ CAMPAIGNS: Final[list[dict[str, Any]]] = [
         "id": "members",
         "name": "New members",
         "aliases": [],
-        "budget": {"amount": "700", "currency": "USD"},
+        "budget": {"amount": "700", "currency": "USD", "daily": "30", "channels": {"email": "50"}},
         "starts": "2023-10-20T09:30:00Z",
         "ends": "2023-12-01T00:00:00Z",
         "stages": [
@@ -68,12 +73,17 @@ CAMPAIGNS: Final[list[dict[str, Any]]] = [
     {"id": "halloween", "name": "Halloween", "aliases": ["Trick or treat"]},
     {"id": "double-11", "name": "双十一", "aliases": ["11.11", "Singles Day"]},
 ]
+_AUTUMN: Final = (1_697_428_800_000, 1_699_462_800_000)
+_MEMBERS: Final = (1_697_794_200_000, 1_701_388_800_000)
 PLANS: Final = [
-    oracle.Plan("autumn", 50_000_000, 1_697_428_800_000, 1_699_462_800_000),
-    oracle.Plan("members", 51_210_600, 1_697_794_200_000, 1_701_388_800_000),
+    oracle.Plan("autumn", 50_000_000, *_AUTUMN, daily=2_500_000),
+    oracle.Plan("autumn", 15_000_000, *_AUTUMN, channel="search"),
+    oracle.Plan("autumn", 9_005_000, *_AUTUMN, channel="feed"),
+    oracle.Plan("members", 51_210_600, *_MEMBERS, daily=2_194_740),
+    oracle.Plan("members", 3_657_900, *_MEMBERS, channel="email"),
     oracle.Plan("brand", 90_000),
 ]
-"""Budgets in 1/10,000 of the reporting currency; 700 USD at the rate of 20 October, 7.3158."""
+"""Budgets in 1/10,000 of the reporting currency; USD at the rate of 20 October, 7.3158."""
 # How an event names its campaign -> the campaign in which it counts.
 CALLED: Final[list[tuple[dict[str, str], str]]] = [
     ({"campaign_id": "autumn"}, "autumn"),

@@ -35,6 +35,7 @@ from streams.kpis.coverage.coverage import Sources
 from streams.kpis.job import VIEW_EVERY_MS, KpiJob, Topics
 from streams.kpis.output_records import values_encoder
 from streams.kpis.state import KpiState
+from streams.kpis.storage.bucket_store import CUSTOMER_DAYS
 from streams.kpis.storage.spilled_buckets import Spill
 from streams.kpis.view import KpiView
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
@@ -112,6 +113,7 @@ def kpi_job(
     saved: Saved | None = None,
     publish: bool = True,
     largest: Largest = LARGEST,
+    customer_days: int = CUSTOMER_DAYS,
     spill: Spill | None = None,
     coefficients: Coefficients | None = None,
     catalogue: Catalogue = CATALOGUE,
@@ -139,6 +141,7 @@ def kpi_job(
             budgets=CampaignBudgets(index.get, rates=rates or Rates("CNY"), day=day),
             largest=largest.by_kind,
             summed=frozenset(largest.by_kind),
+            customer_days=customer_days,
         ),
         judge=AlertJudge(
             rules or RuleBook(), catalogue=catalogue, lag_limit_s=30, campaign_of=index.get
@@ -222,8 +225,8 @@ class Path:
     """All jobs of a deployment: takes events and collects closed windows.
 
     ``closed`` has the last published values by window, end and scope; ``compared`` the period
-    before each window; ``outputs`` everything that the jobs sent; ``segments`` the buckets as they
-    were stored last.
+    before each window; ``pasts`` the days from which its customers are counted; ``outputs``
+    everything that the jobs sent; ``segments`` the buckets as they were stored last.
     """
 
     partitions: int = 1
@@ -236,8 +239,10 @@ class Path:
     coefficients: Coefficients | None = None
     catalogue: Catalogue = field(default_factory=lambda: CATALOGUE)
     changes: Sequence[Change] = ()
+    customer_days: int = CUSTOMER_DAYS
     closed: Closed = field(default_factory=dict)
     compared: dict[tuple[str, int], tuple[int, int] | None] = field(default_factory=dict)
+    pasts: dict[tuple[str, int], tuple[int, int, int] | None] = field(default_factory=dict)
     outputs: list[Output] = field(default_factory=list)
     segments: dict[bytes, bytes] = field(default_factory=dict)
 
@@ -270,6 +275,7 @@ class Path:
             campaigns=self.campaigns,
             rates=self.rates,
             changes=self.changes,
+            customer_days=self.customer_days,
             saved=saved,
         )
 
@@ -366,8 +372,9 @@ class Path:
         self.outputs.extend(snapshot.outputs)
         for output in snapshot.early_outputs:
             closed = msgspec.json.decode(output.value)
-            before = closed["previous"]
+            before, past = closed["previous"], closed["past"]
             self.compared[closed["window"], closed["end"]] = before and (before[0], before[1])
+            self.pasts[closed["window"], closed["end"]] = past and (past[0], past[1], past[2])
             for scope in closed["scopes"]:
                 named = {name: scope[name] for name in ClosedKey._fields[2:]}
                 key = ClosedKey(closed["window"], closed["end"], **named)

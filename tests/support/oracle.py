@@ -29,6 +29,9 @@ Number: TypeAlias = int | float
 Values: TypeAlias = "dict[Key, dict[str, Value]]"
 # (window, end_ms) -> the period before it, [start_ms, end_ms), or None.
 Compared: TypeAlias = Mapping[tuple[str, int], tuple[int, int] | None]
+# (window, end_ms) -> the days from which customers are counted, or None: the start of those before
+# the window, the start of those that count at its end, and the start of the window.
+Pasts: TypeAlias = Mapping[tuple[str, int], tuple[int, int, int] | None]
 
 
 class Value(NamedTuple):
@@ -116,6 +119,8 @@ FLOWS = (
 )
 LEVELS = ("followers", "market_share", "awareness", "stock", *CUSTOM_LEVELS)
 
+COMPLAINT = "kind = 'measurement' AND metric = 'complaint_response_s'"
+COMPLAINT_MS = "amount // 10"
 # Measure -> (which events, what each adds).
 SUMS: dict[str, tuple[str, str]] = {
     "impressions": ("kind = 'impression'", "count"),
@@ -147,8 +152,13 @@ SUMS: dict[str, tuple[str, str]] = {
     "refund_outflow": ("kind = 'refund_made'", "amount"),
     "orders_attributed": ("kind = 'order' AND nth IS NOT NULL", "1"),
     "first_orders": ("kind = 'order' AND nth = 1", "1"),
+    "revenue_new": ("kind = 'order' AND nth = 1", "amount"),
+    "revenue_returning": ("kind = 'order' AND nth > 1", "amount"),
     "order_changes": ("kind = 'order_change'", "1"),
     "lifetime": ("kind = 'lifetime'", "amount"),
+    "complaints": (COMPLAINT, "1"),
+    "complaint_total": (COMPLAINT, COMPLAINT_MS),
+    "complaint_squares": (COMPLAINT, f"({COMPLAINT_MS}) * ({COMPLAINT_MS})"),
 } | {flow: (f"kind = 'measurement' AND metric = '{flow}'", "count") for flow in FLOWS}
 SUMS |= {
     f"{what}_{model}": (f"kind = 'credit' AND metric = '{model}'", adds)
@@ -164,20 +174,22 @@ USERS = {
     "visitors_natural": NATURAL,
     "visitors_paid": PAID,
     "visitors": "kind IN ('click', 'visit')",
-    "reached": "kind = 'impression'",
     "buyers": "kind = 'order'",
     "old_buyers": "kind = 'order' AND nth > 1",
+    "shoppers": "kind IN ('click', 'visit', 'order')",
     "participants": PARTICIPANTS,
     "active": f"({PARTICIPANTS} OR kind = 'impression')",
 }
 MEASURES = (*SUMS, *USERS)
 # Measures that KPIs need of the period before.
 BEFORE = ("visitors", "buyers", "gross", "likes", "comments", "shares")
+# Measures of everything that KPIs need of a campaign's run and of the time before it.
+SINCE_START = ("visitors", "visitors_paid", "visitors_natural", "orders", "gross")
 # Single values -> (which events, value of each); the first three are those of quantiles.
 SINGLES: dict[str, tuple[str, str]] = {
     "dwell_ms": ("kind = 'visit' AND dwell_ms IS NOT NULL", "dwell_ms"),
     "order_amount": ("kind = 'order'", "amount"),
-    "complaint_ms": ("kind = 'measurement' AND metric = 'complaint_response_s'", "amount // 10"),
+    "complaint_ms": (COMPLAINT, COMPLAINT_MS),
 } | {level: (f"kind = 'measurement' AND metric = '{level}'", "amount") for level in LEVELS}
 # Quantile -> (single value, share, units of the single value in one unit shown).
 QUANTILES = {
@@ -343,7 +355,13 @@ def _sql_chunk() -> str:
     ]
     picked += [f"any_value(newest) FILTER (name = '{level}') AS {level}" for level in LEVELS]
     before = ", ".join(
-        f"sum(x) FILTER (measure = {MEASURES.index(name)}) AS {name}_before" for name in BEFORE
+        f"sum(x) FILTER (measure = {MEASURES.index(name)}) AS {name}_earlier" for name in BEFORE
+    )
+    since_start = ", ".join(
+        f"coalesce(sum(x) FILTER (measure = {MEASURES.index(name)} AND t >= {when}_from_ms"
+        f" AND t < {when}_until_ms AND previous_t < {when}_from_ms), 0) AS {name}_{when}"
+        for name in SINCE_START
+        for when in ("during", "before")
     )
     return f"""
 CREATE OR REPLACE TABLE seen AS  -- window x scope with any event in [seen_from, end_ms)
@@ -400,14 +418,52 @@ WITH summed AS (
 SELECT window_no, scope_no, {before} FROM summed GROUP BY ALL;
 
 CREATE OR REPLACE TABLE planned AS  -- what a campaign may cost, in all and by the end of the window
-SELECT window_no, scope_no, budget,
-       (budget::HUGEINT * least(greatest(end_ms - starts_ms, 0), ends_ms - starts_ms)
-        // (ends_ms - starts_ms))::BIGINT AS budget_due
-FROM windows CROSS JOIN scopes JOIN plans ON in_campaign = campaign
-WHERE start_ms = 0 AND scope = 'campaign';
+SELECT window_no, scope_no, CASE WHEN start_ms = 0 THEN budget END AS budget,
+       CASE WHEN start_ms = 0 THEN
+         (budget::HUGEINT * least(greatest(end_ms - starts_ms, 0), ends_ms - starts_ms)
+          // (ends_ms - starts_ms))::BIGINT END AS budget_due,
+       CASE WHEN ends_with(window_name, 'day') AND starts_ms < end_ms
+                 AND coalesce(ends_ms, end_ms) > start_ms
+         THEN daily END AS budget_today
+FROM windows CROSS JOIN scopes JOIN plans ON in_campaign = campaign AND in_channel = channel
+WHERE scope IN ('campaign', 'campaign_channel');
+
+CREATE OR REPLACE TABLE customers AS  -- who ordered in the last business days
+SELECT window_no, scope_no,
+       count(*) FILTER (old) AS customers_before,
+       count(*) FILTER (new) AS customers,
+       count(*) FILTER (new AND NOT old) AS customers_new
+FROM (
+  SELECT window_no, scope_no, user_id,
+         bool_or(t < start_ms) AS old, bool_or(t >= now_ms) AS new
+  FROM windows JOIN scoped ON t >= past_ms AND t < end_ms
+  WHERE kind = 'order' AND user_id IS NOT NULL
+  GROUP BY ALL)
+GROUP BY ALL;
+
+CREATE OR REPLACE TABLE prospects AS  -- whose lead is neither won nor lost
+SELECT window_no, scope_no,
+       count(*) FILTER (NOT closed) AS leads_open,
+       count(*) FILTER (NOT closed AND moved) AS leads_active
+FROM (
+  SELECT window_no, scope_no, user_id,
+         bool_or(metric IN ('won', 'lost')) AS closed, bool_or(t >= start_ms) AS moved
+  FROM windows JOIN scoped ON t >= now_ms AND t < end_ms
+  WHERE kind = 'lead' AND user_id IS NOT NULL AND past_ms IS NOT NULL
+  GROUP BY ALL)
+GROUP BY ALL;
+
+CREATE OR REPLACE TABLE since_start AS  -- all traffic and sales during a campaign and before it
+SELECT window_no, other.scope_no, {since_start}
+FROM runs JOIN windows USING (window_no)
+JOIN scopes AS other ON other.scope = 'campaign' AND other.in_campaign = runs.campaign
+JOIN scopes AS whole ON whole.scope = 'all'
+LEFT JOIN added ON added.scope_no = whole.scope_no
+  AND t >= before_from_ms AND t < during_until_ms
+GROUP BY ALL;
 
 CREATE OR REPLACE TABLE picked_before AS
-SELECT window_no, scope_no, arg_max(x, (t, x)) AS awareness_before
+SELECT window_no, scope_no, arg_max(x, (t, x)) AS awareness_earlier
 FROM windows JOIN singles ON t >= before_ms AND t < before_end_ms
 WHERE name = 'awareness' GROUP BY ALL;
 """
@@ -428,12 +484,17 @@ GROUP BY ALL;
 
 
 class Plan(NamedTuple):
-    """A campaign's budget in 1/10,000 of the currency, its start and its end, None without."""
+    """A campaign's budget in 1/10,000 of the currency, its start and its end, None without.
+
+    With a channel it is that of the channel; ``daily`` is that of a business day.
+    """
 
     campaign: str
     budget: int
     starts_ms: int | None = None
     ends_ms: int | None = None
+    channel: str = ""
+    daily: int | None = None
 
 
 class _Kpi(NamedTuple):
@@ -502,7 +563,7 @@ def _cost_per(name: str, count: str, min_n: int, times: int = 1, cost: str = "sp
     return _Kpi(name, value, count, ("spend_reports",), min_n, low, high)
 
 
-def _mean(name: str, total: str, squares: str, n: str, min_n: int, times: int = 1) -> _Kpi:
+def _survey(name: str, total: str, squares: str, n: str, min_n: int, times: int = 1) -> _Kpi:
     """Return the mean answer to a survey, with the interval by its standard error."""
     value = f"{times} * ratio({total}, {n})"
     half = f"{times} * half_of_mean({total}, {squares}, {n})"
@@ -566,9 +627,17 @@ def _of_model(model: str, name: str) -> tuple[_Kpi, ...]:
 
 
 _TOUCHED = "orders_first, orders_last, orders_linear"
-_GROWTH = "ratio(gross - gross_before, gross_before)"
+_GROWTH = "ratio(gross - gross_earlier, gross_earlier)"
 _ENGAGED = "(likes + comments + shares)"
-_ENGAGED_BEFORE = "(likes_before + comments_before + shares_before)"
+_ENGAGED_BEFORE = "(likes_earlier + comments_earlier + shares_earlier)"
+_KEPT = "(stock_customers - customers_new)"
+_EITHER = "(customers_before + customers_new)"
+_STOCK_OFF = f"sketched({_EITHER}, 0.08)"
+
+
+def _stocked(value: str) -> str:
+    """Return a value of customers that is NULL if nobody was one, or that is not known."""
+    return f"CASE WHEN stocked AND stock_customers + customers_before > 0 THEN {value} END"
 
 
 def _compared(name: str, value: str, n: str, *needs: str, min_n: int = 0) -> _Kpi:
@@ -579,6 +648,9 @@ def _compared(name: str, value: str, n: str, *needs: str, min_n: int = 0) -> _Kp
 _SENTIMENT = "(sentiment_positive + sentiment_neutral + sentiment_negative)"
 _AOV = "ratio(gross, 10000 * orders)"
 _AOV_HALF = "half_of_mean(gross, gross_squares, orders) / 10000"
+_RESPONSE = "ratio(complaint_total, 1000 * complaints)"
+_RESPONSE_HALF = "half_of_mean(complaint_total, complaint_squares, complaints) / 1000"
+_REPEATED = "(orders_attributed - first_orders)"
 KPIS = (
     _total("impressions", "impressions", "impressions"),
     _total("page_views", "page_views", "visits"),
@@ -589,7 +661,7 @@ KPIS = (
     _users("unique_visitors_natural", "visitors_natural", "clicks", "visits"),
     _users("active_users", "active"),
     _quantile("dwell_time", "dwell_median", 30),
-    _share("participation_rate", "participants", "reached", "impressions", min_n=30),
+    _share("participation_rate", "participants", "active", "impressions", min_n=30),
     _share("ctr", "clicks", "impressions", "impressions", min_n=100),
     _cost_per("cpm", "impressions", 1_000, times=1_000),
     _cost_per("cpc", "clicks", 30),
@@ -598,14 +670,15 @@ KPIS = (
     _cost_per("cost_per_registration", "registrations", 10),
     _total("leads", "leads", "lead_changes"),
     _share("lead_rate", "leads", "clicks", "lead_changes", min_n=100),
-    _cost_per("cpl", "leads", 10),
+    _cost_per("cpl", "leads", 10, cost="(spend + other_cost)"),
+    _cost_per("cost_per_lead_ads", "leads", 10),
     _share("lead_conversion_rate", "leads_won", "leads", "lead_changes", min_n=30),
     _share("mql_to_sql_rate", "leads_sql", "leads_mql", "lead_changes", min_n=30),
     _total("opportunities", "leads_opportunity", "lead_changes"),
     _total("orders", "orders"),
     _users("buyers", "buyers"),
     _share("conversion_rate", "orders", "clicks", min_n=100),
-    _share("purchase_conversion_rate", "buyers", "visitors", "clicks", "visits", min_n=100),
+    _share("purchase_conversion_rate", "buyers", "shoppers", "clicks", "visits", min_n=100),
     _cost_per("cost_per_order", "orders", 10),
     _money("revenue_gross", "gross", n="orders"),
     _money("revenue_net", "gross - refunded", n="orders")._replace(
@@ -634,10 +707,12 @@ KPIS = (
     _money("cost", "spend + other_cost", "spend_reports", n="spend_reports"),
     _Kpi("budget_used", "ratio(spend, budget)", "spend_reports", ("spend_reports",)),
     _Kpi("budget_pace", "ratio(spend, budget_due)", "spend_reports", ("spend_reports",)),
+    _Kpi("budget_used_today", "ratio(spend, budget_today)", "spend_reports", ("spend_reports",)),
     _return("roas", "gross", "spend"),
+    _return("revenue_cost_ratio", "gross", "(spend + other_cost)"),
     _return("roi", "gross - spend - other_cost", "(spend + other_cost)"),
     _Kpi("ad_cost_ratio", "ratio(spend, gross)", "orders", ("spend_reports",), 30),
-    _mean(
+    _survey(
         "nps",
         "(nps_promoters - nps_detractors)",
         "(nps_promoters + nps_detractors)",
@@ -645,29 +720,76 @@ KPIS = (
         30,
         times=100,
     ),
-    _mean("csat", "csat_score", "csat_squares", "csat_answers", 30),
+    _survey("csat", "csat_score", "csat_squares", "csat_answers", 30),
     _total("social_engagement", "likes + comments + shares", "likes", "comments", "shares"),
     _total("brand_searches", "brand_searches", "brand_searches"),
     _total("mentions", "mentions", "mentions"),
     _share("favourability", "sentiment_positive", _SENTIMENT, min_n=30),
     _total("store_visits", "store_visits", "store_visits"),
     *(_Kpi(level, f"{level} / 10000::DOUBLE", "1") for level in LEVELS),
-    _quantile("complaint_response_time", "complaint_p90", 10),
+    _Kpi(
+        "complaint_response_time",
+        _RESPONSE,
+        "complaints",
+        min_n=10,
+        low=f"{_RESPONSE} - {_RESPONSE_HALF}",
+        high=f"{_RESPONSE} + {_RESPONSE_HALF}",
+        bound_slack="slack_of_mean(complaint_total, complaint_squares, complaints) / 1000",
+    ),
+    _quantile("complaint_response_time_p90", "complaint_p90", 10),
     _total("new_customers", "first_orders", "orders_attributed"),
     _cost_per("cac", "first_orders", 10, cost="(spend + other_cost)"),
-    _total("repeat_orders", "orders_attributed - first_orders", "orders_attributed"),
+    _total("repeat_orders", _REPEATED, "orders_attributed"),
     _users("returning_buyers", "old_buyers", "orders_attributed"),
+    _share(
+        "new_customer_conversion_rate", "first_orders", "shoppers", "orders_attributed", min_n=100
+    ),
+    _share("returning_conversion_rate", "old_buyers", "shoppers", "orders_attributed", min_n=100),
+    _money("revenue_new", "revenue_new", "orders_attributed", n="first_orders"),
+    _money("revenue_returning", "revenue_returning", "orders_attributed", n=_REPEATED),
+    _Kpi(
+        "aov_new",
+        "ratio(revenue_new, 10000 * first_orders)",
+        "first_orders",
+        ("orders_attributed",),
+        30,
+    ),
+    _Kpi(
+        "aov_returning",
+        f"ratio(revenue_returning, 10000 * {_REPEATED})",
+        _REPEATED,
+        ("orders_attributed",),
+        30,
+    ),
     _share("repurchase_rate", "old_buyers", "buyers", "orders_attributed", min_n=30),
-    _compared(
-        "retention_rate",
-        "ratio(buyers - first_orders, buyers_before)",
-        "buyers",
-        "orders_attributed",
+    _users("customers", "stock_customers")._replace(value=_stocked("stock_customers")),
+    _Kpi(
+        "customer_growth",
+        _stocked("ratio(stock_customers - customers_before, customers_before)"),
+        "customers_before",
         min_n=30,
-    )._replace(
-        slack="(sketched(buyers, 0.07) * buyers / greatest(buyers_before, 1))"
-        " + 1.1 * sketched(buyers_before, 0.07) * buyers / greatest(buyers_before, 1)",
-        n_slack="sketched(buyers, 0.07) * buyers",
+        slack=f"{_STOCK_OFF} * ratio(stock_customers + customers_before, customers_before)",
+        n_slack=f"{_STOCK_OFF} * customers_before",
+    ),
+    _Kpi(
+        "retention_rate",
+        _stocked(f"ratio({_KEPT}, customers_before)"),
+        "customers_before",
+        min_n=30,
+        low=f"wilson({_KEPT}, customers_before, -1)",
+        high=f"wilson({_KEPT}, customers_before, 1)",
+        slack=f"{_STOCK_OFF} * 3 * ratio({_EITHER}, customers_before)",
+        bound_slack=f"{_STOCK_OFF} * 3 * ratio({_EITHER}, customers_before)",
+        n_slack=f"{_STOCK_OFF} * customers_before",
+    ),
+    _Kpi("leads_open", "CASE WHEN stocked THEN leads_open END", "leads_open"),
+    _Kpi(
+        "lead_activity",
+        "CASE WHEN stocked THEN ratio(leads_active, leads_open) END",
+        "leads_open",
+        min_n=30,
+        low="wilson(leads_active, leads_open, -1)",
+        high="wilson(leads_active, leads_open, 1)",
     ),
     _Kpi(
         "clv",
@@ -691,15 +813,31 @@ KPIS = (
         f"orders_linear // {WHOLE}",
         min_n=30,
     ),
+    *(
+        _Kpi(
+            f"traffic_uplift{of.removeprefix('visitors')}",
+            f"{of}_during - {of}_before",
+            f"{of}_during",
+            slack=f"sketched(greatest({of}_during, {of}_before), 0.07)"
+            f" * ({of}_during + {of}_before)",
+            n_slack=f"sketched({of}_during, 0.07) * {of}_during",
+        )
+        for of in ("visitors", "visitors_paid", "visitors_natural")
+    ),
     _compared(
-        "traffic_uplift", "visitors - visitors_before", "visitors", "clicks", "visits"
+        "visitors_change", "visitors - visitors_earlier", "visitors", "clicks", "visits"
     )._replace(
         slack="sketched(visitors, 0.07) * visitors"
-        " + sketched(visitors_before, 0.07) * visitors_before",
+        " + sketched(visitors_earlier, 0.07) * visitors_earlier",
         n_slack="sketched(visitors, 0.07) * visitors",
     ),
     _compared("sales_growth", _GROWTH, "orders", min_n=30),
-    _compared("sales_contribution", f"influence() * {_GROWTH}", "orders", min_n=30),
+    _Kpi(
+        "sales_contribution",
+        "influence() * ratio(gross_during - gross_before, gross_before)",
+        "orders_during",
+        min_n=30,
+    ),
     _compared(
         "engagement_growth",
         f"ratio({_ENGAGED} - {_ENGAGED_BEFORE}, {_ENGAGED_BEFORE})",
@@ -707,7 +845,7 @@ KPIS = (
         *("likes", "comments", "shares"),
         min_n=30,
     ),
-    _compared("awareness_growth", "ratio(awareness - awareness_before, awareness_before)", "1"),
+    _compared("awareness_growth", "ratio(awareness - awareness_earlier, awareness_earlier)", "1"),
     _total("media_exposures", "media_exposures", "media_exposures"),
     _Kpi(
         "promotion_participation",
@@ -739,6 +877,7 @@ def _kinds(which: str) -> frozenset[str]:
 def _kinds_of(kpi: _Kpi) -> list[frozenset[str]]:
     """Return the kinds of events of each measure in the value of a KPI: any of them brings it."""
     which = {name: sql for name, (sql, _) in (SUMS | SINGLES).items()} | USERS
+    which |= {f"{name}_during": which[name] for name in SINCE_START}
     which |= {quantile: which[of] for quantile, (of, _, _) in QUANTILES.items()}
     return [_kinds(which[name]) for name in re.findall(r"\w+", kpi.value) if name in which]
 
@@ -765,9 +904,14 @@ def _sql_kpis(first_times: Mapping[str, int]) -> str:
     for quantile in QUANTILES:
         made_of += [quantile, f"{quantile}_low", f"{quantile}_high"]
     made_of += [f"{of}_n" for of in dict.fromkeys(of for of, _, _ in QUANTILES.values())]
-    made_of += [*LEVELS, "awareness_before", "compared"]
+    made_of += [*LEVELS, "awareness_earlier", "compared"]
     made_of += ["planned.budget AS budget", "planned.budget_due AS budget_due"]
-    made_of += [f"coalesce({name}_before, 0) AS {name}_before" for name in BEFORE]
+    made_of += ["planned.budget_today AS budget_today"]
+    made_of += [f"coalesce({name}_earlier, 0) AS {name}_earlier" for name in BEFORE]
+    made_of += [f"{name}_{when}" for name in SINCE_START for when in ("during", "before")]
+    made_of += ["past_ms IS NOT NULL AS stocked", "leads_open", "leads_active"]
+    made_of += ["coalesce(customers.customers, 0) AS stock_customers"]
+    made_of += [f"coalesce({name}, 0) AS {name}" for name in ("customers_before", "customers_new")]
     columns = []
     for kpi in KPIS:
         seen = " OR ".join(f"seen_{name}" for name in kpi.needs) or "true"
@@ -786,6 +930,9 @@ WITH made AS (
             LEFT JOIN picked_before USING (window_no, scope_no)
             LEFT JOIN planned USING (window_no, scope_no)
             LEFT JOIN unsettled USING (window_no, scope_no)
+            LEFT JOIN customers USING (window_no, scope_no)
+            LEFT JOIN prospects USING (window_no, scope_no)
+            LEFT JOIN since_start USING (window_no, scope_no)
             JOIN windows USING (window_no)
   GROUP BY ALL)
 SELECT window_nos, scope_nos, {", ".join(columns)} FROM made
@@ -956,8 +1103,11 @@ def values(
     *,
     customers: Customers | None = None,
     compared: Compared | None = None,
+    pasts: Pasts | None = None,
+    customer_days: int = 60,
     influence: float | None = None,
     plans: Iterable[Plan] = (),
+    observed_from_ms: int | None = None,
 ) -> dict[Key, dict[str, Value]]:
     """Return the KPIs that are present, for every window and every scope with events.
 
@@ -970,8 +1120,12 @@ def values(
         customers: how orders are attributed; None without customers: orders and refunds count
             where they say, and the KPIs of customers are absent.
         compared: the period before each window, where it is known whole.
+        pasts: the days from which customers are counted, where they are known whole.
+        customer_days: the number of these days.
         influence: share of the growth of sales that is due to marketing; None if not known.
-        plans: budgets of campaigns.
+        plans: budgets of campaigns, which run from their starts.
+        observed_from_ms: since when all traffic is known; None if it is never known before a
+            campaign.
 
     Raises:
         ValueError: the start or the period before is not that of a window of the name and end.
@@ -980,22 +1134,25 @@ def values(
     for window, start, end in asked:
         if window in STEP_MS and start != window_start(window, end, zone):
             raise ValueError(f"{window} window ending at {end} cannot start at {start}")
-    table = _with_periods(typed(events), zone)
-    windows = _windows(asked, zone, compared or {})
+    table = _with_periods(typed(events), zone).with_row_index("place")
+    windows = _windows(asked, zone, compared or {}, pasts or {}, customer_days)
+    plans = list(plans)
+    runs = _runs(asked, zone, plans, observed_from_ms)
     result: dict[Key, dict[str, Value]] = {}
     shared: dict[tuple[str, Value], Value] = {}  # equal values are stored once
     with TemporaryDirectory() as folder, duckdb.connect() as con:
         con.execute("SET preserve_insertion_order = false")
         coefficient = "NULL" if influence is None else str(influence)
         con.execute(f"CREATE MACRO influence() AS {coefficient}::DOUBLE")
-        for name, frame in ("events", table), ("all_windows", windows):
+        for name, frame in ("events", table), ("all_windows", windows), ("runs", runs):
             frame.write_parquet(f"{folder}/{name}")
             con.execute(f"CREATE TABLE {name} AS FROM read_parquet('{folder}/{name}')")
         con.execute(
-            "CREATE TABLE plans (campaign TEXT, budget BIGINT, starts_ms BIGINT, ends_ms BIGINT)"
+            "CREATE TABLE plans (campaign TEXT, budget BIGINT, starts_ms BIGINT, ends_ms BIGINT,"
+            " channel TEXT, daily BIGINT)"
         )
         for plan in plans:
-            con.execute("INSERT INTO plans VALUES (?, ?, ?, ?)", plan)
+            con.execute("INSERT INTO plans VALUES (?, ?, ?, ?, ?, ?)", plan)
         con.execute(attribution_sql.entries(customers))
         for sql in (SQL_MACROS, SQL_SCOPED, _sql_added(), _sql_singles(), _sql_latest()):
             con.execute(sql)
@@ -1039,7 +1196,9 @@ def _with_periods(events: pl.DataFrame, zone: str) -> pl.DataFrame:
     return pl.concat([others, costs, pl.DataFrame(days, schema=events.schema)])
 
 
-def _windows(asked: list[End], zone: str, compared: Compared) -> pl.DataFrame:
+def _windows(
+    asked: list[End], zone: str, compared: Compared, pasts: Pasts, customer_days: int
+) -> pl.DataFrame:
     """Return a row for each window; without a known period before, that period is empty."""
     rows = []
     for no, (window, start, end) in enumerate(asked):
@@ -1047,13 +1206,66 @@ def _windows(asked: list[End], zone: str, compared: Compared) -> pl.DataFrame:
         if period is not None and tuple(period) != previous_period(window, end, zone):
             raise ValueError(f"{window} window ending at {end} cannot be compared with {period}")
         before = (0, 0) if period is None else period
-        rows.append((no, start, end, min(start, day_start(end, zone)), *before, period is not None))
+        past = pasts.get((window, end))
+        if past is not None:
+            days = customer_days + DAYS_BEFORE[window]
+            counted = day_start(end, zone, days), day_start(end, zone, customer_days - 1), start
+            if tuple(past) != counted:
+                raise ValueError(f"{window} window ending at {end} cannot count from {past}")
+        past_ms, now_ms = (None, None) if past is None else past[:2]
+        rows.append(
+            (
+                *(no, start, end, min(start, day_start(end, zone)), *before, past_ms, now_ms),
+                *(period is not None, window),
+            )
+        )
     names = ("window_no", "start_ms", "end_ms", "seen_from", "before_ms", "before_end_ms")
     schema: dict[str, type[pl.DataType]] = {
-        **dict.fromkeys(names, pl.Int64),
+        **dict.fromkeys((*names, "past_ms", "now_ms"), pl.Int64),
         "compared": pl.Boolean,
+        "window_name": pl.String,
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _runs(
+    asked: list[End], zone: str, plans: list[Plan], observed_from_ms: int | None
+) -> pl.DataFrame:
+    """Return the whole local dates that campaigns have run at the ends of ``so_far``.
+
+    And as many dates before, up to the same local time. A run whose dates before are not all known
+    is left out.
+    """
+    rows = []
+    for no, (window, _, end) in enumerate(asked):
+        for plan in plans if window == "so_far" else ():
+            if plan.starts_ms is None or plan.starts_ms >= end or plan.channel:
+                continue
+            until = end
+            if plan.ends_ms is not None and plan.ends_ms < end:
+                until = min(end, _next_day(plan.ends_ms, zone))
+            first = day_start(plan.starts_ms + 1, zone)
+            days = _days_between(first, until, zone)
+            before = day_start(first + 1, zone, days), same_time(until, zone, -days)
+            if observed_from_ms is not None and before[0] >= observed_from_ms:
+                rows.append((no, plan.campaign, first, until, *before))
+    names = ("during_from_ms", "during_until_ms", "before_from_ms", "before_until_ms")
+    schema: dict[str, type[pl.DataType]] = {"window_no": pl.Int64, "campaign": pl.String}
+    return pl.DataFrame(rows, schema=schema | dict.fromkeys(names, pl.Int64), orient="row")
+
+
+def _local_date(time_ms: int, zone: str) -> date:
+    return (EPOCH + time_ms * MILLISECOND).astimezone(ZoneInfo(zone)).date()
+
+
+def _next_day(end_ms: int, zone: str) -> int:
+    """Return the end of the local date of the last moment before ``end_ms``."""
+    return _first_moment(_local_date(end_ms - 1, zone) + timedelta(days=1), zone)
+
+
+def _days_between(start_ms: int, end_ms: int, zone: str) -> int:
+    """Return the number of local dates in [start, end)."""
+    return (_local_date(end_ms - 1, zone) - _local_date(start_ms, zone)).days + 1
 
 
 def _kpis_of(columns: list[Any], shared: dict[tuple[str, Value], Value]) -> dict[str, Value]:

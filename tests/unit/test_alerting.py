@@ -36,7 +36,7 @@ def book(**changed: Any) -> RuleBook:
     return RuleBook.model_validate({"rules": [{**rule, **changed}]})
 
 
-UPLIFT = {"kpi": "traffic_uplift"}
+CHANGE = {"kpi": "visitors_change"}
 """Of a KPI that can be negative."""
 
 
@@ -55,9 +55,9 @@ def verdict(value: KpiValue | None, **changed: Any) -> Verdict:
         (KpiValue(11, n=10), {"hysteresis": 0.1}, H),
         (KpiValue(11, n=10), {"above": 10}, B),
         (KpiValue(9.5, n=10), {"above": 10, "hysteresis": 0.1}, M),
-        (KpiValue(-9.5, n=10), {**UPLIFT, "below": -10, "hysteresis": 0.1}, M),
-        (KpiValue(-9, n=10), {**UPLIFT, "below": -10, "hysteresis": 0.1}, H),
-        (KpiValue(-10.5, n=10), {**UPLIFT, "above": -10, "hysteresis": 0.1}, M),
+        (KpiValue(-9.5, n=10), {**CHANGE, "below": -10, "hysteresis": 0.1}, M),
+        (KpiValue(-9, n=10), {**CHANGE, "below": -10, "hysteresis": 0.1}, H),
+        (KpiValue(-10.5, n=10), {**CHANGE, "above": -10, "hysteresis": 0.1}, M),
         (KpiValue(9, 7, 9.9, 9), {}, B),
         (KpiValue(9, 7, 10.1, 9), {}, M),
         (KpiValue(11, 9.9, 12, 9), {"above": 10}, M),

@@ -13,9 +13,14 @@ from models.campaigns.campaign import Campaign
 from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.kpi.measures import SUM_INDEX
 from models.money.exchange_rates import Rate, Rates
+from models.names import NameBook
 from models.scope import Scope
 from models.window import DAY_MS, MINUTE_MS, BusinessDay
-from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget, CampaignBudgets
+from streams.kpis.calculation.campaign_budgets import (
+    CampaignBudget,
+    CampaignBudgets,
+    CampaignFigures,
+)
 from streams.kpis.calculation.kpi_calculator import KpiCalculator
 from tests.support.offline import NOON, Path, event
 
@@ -92,8 +97,8 @@ def test_formulas_of_plans_are_absent_without_a_plan(
     )
     cell = Cell()
     cell.sums[SUM_INDEX["spend"]] = 500
-    plan = plans(**fields).at("c1", NOON) or NO_PLAN
-    values = KpiCalculator(Catalogue([kpi])).evaluate(cell, inputs=0, plan=plan)
+    figures = CampaignFigures(plans(**fields), "so_far", NOON, {}).of(Scope("campaign", "c1"))
+    values = KpiCalculator(Catalogue([kpi])).evaluate(cell, inputs=0, figures=figures)
     assert {name: one.value for name, one in values.items()} == (
         {} if value is None else {"left": value}
     )
@@ -145,3 +150,77 @@ def test_budget_is_compared_with_all_spend() -> None:
     assert not any("budget_used" in kpis for kpis in hour.values.values())
     pace_ms = (4 * DAY_MS + 30 * MINUTE_MS) * 10 // 6
     assert so_far.exhausted_ms == {"c1": NOON - 4 * DAY_MS + pace_ms}
+
+
+def test_budgets_of_channels_and_days() -> None:
+    """A channel is compared with its own budget, a business day with the daily one."""
+    planned = budget("1000") | {"channels": {"feed": "250.5"}, "daily": "80"}
+    campaign = Campaign.model_validate(
+        {"id": "c1", "budget": planned, "starts": STARTS, "ends": ENDS}
+    )
+    path = Path(campaigns=[campaign])
+    path.feed(
+        [
+            event(
+                "spend_reported",
+                at=NOON + minute * MINUTE_MS,
+                event_id=f"{channel}{minute}",
+                amount="1",
+                currency="CNY",
+                channel=channel,
+            )
+            for minute in range(40)
+            for channel in ("feed", "search")
+        ],
+        batch=2,
+    )
+    path.finish()
+    view = path.kpis.view
+    assert view is not None
+    used = {
+        scope: (window, name, kpis[name].value)
+        for window, name in (("so_far", "budget_used"), ("day", "budget_used_today"))
+        for scope, kpis in view.latest[window].values.items()
+        if name in kpis and (window, scope.kind) != ("so_far", "campaign")
+    }
+    # Up to 12:30 each channel has spent 30, up to 12:38 each 38.
+    assert used == {
+        Scope("campaign_channel", "c1", "feed"): ("so_far", "budget_used", 30 / 250.5),
+        Scope("campaign", "c1"): ("day", "budget_used_today", 76 / 80),
+    }
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        ({"channels": {"feed": "600", "search": "500"}}, "their budgets exceed the whole budget"),
+        ({"daily": "1001"}, "exceeds the whole budget"),
+        ({"daily": "0"}, "greater than 0"),
+    ],
+)
+def test_parts_beyond_the_budget(parts: dict[str, Any], why: str) -> None:
+    """Parts of a budget that can't be right are refused."""
+    with pytest.raises(ValidationError, match=why):
+        plans(budget=BUDGET | parts)
+
+
+def test_channels_are_compared_as_names_are() -> None:
+    """A channel's budget counts for the channel as it is shown; two spellings are added up."""
+    channels = {"Paid Search": "300", "SEM": "20", "E%2DMail": "5"}
+    told = Campaign.model_validate({"id": "c1", "budget": BUDGET | {"channels": channels}})
+    names = NameBook.model_validate({"channels": [{"name": "Paid search", "aliases": ["sem"]}]})
+    shown = told.with_shown_channels(names.as_shown)
+    made = plans(**shown.model_dump(exclude={"id"}))
+    assert made.at("c1", NOON, channel="Paid search") == CampaignBudget(3_200_000, 0)
+    assert made.at("c1", NOON, channel="e-mail") == CampaignBudget(50_000, 0)
+    assert made.at("c1", NOON, channel="feed") is None
+
+
+def test_days_of_a_campaign_that_does_not_run() -> None:
+    """There is no daily budget before the first day of a campaign and after its last one."""
+    made = plans(budget=BUDGET | {"daily": "80"}, starts=STARTS, ends=ENDS)
+    days = {
+        day: (found := made.at("c1", NOON + day * DAY_MS)) is not None and found.today
+        for day in (-5, -4, 0, 6, 7)
+    }
+    assert days == {-5: 0, -4: 800_000, 0: 800_000, 6: 800_000, 7: 0}

@@ -145,7 +145,9 @@ def test_current_stage_of_a_campaign() -> None:
     assert moments.stages(NOON + MINUTE_MS) == {NOON: {"c1", "c2"}}
     assert moments.stages(NOON + 2 * HOUR_MS) == {NOON: {"c2"}, NOON + HOUR_MS: {"c1"}}
     assert moments.stages(NOON + 3 * HOUR_MS) == {NOON: {"c2"}}
-    assert moments.days(NOON - DAY_MS, NOON + DAY_MS) == {DAY.start_of(NOON)}
+    # And the day before the first campaign's first day.
+    noon_day = DAY.start_of(NOON)
+    assert moments.days(NOON - 2 * DAY_MS, NOON + DAY_MS) == {noon_day - DAY_MS, noon_day}
     assert moments.days(NOON + 2 * HOUR_MS, NOON + DAY_MS) == set()
 
 

@@ -97,7 +97,7 @@ def test_a_formula_is_read(text: str, formula: object) -> None:
         ("clicks // visits", "'clicks // visits' is no name"),
         ("previous(clicks", "column 9: '(clicks' can't be read"),
         ("orders - previous(clik)", "column 19: 'clik' is not known here; did you mean clicks?"),
-        ("previous(budget)", "'previous(budget)' is of the campaign, not of a period"),
+        ("previous(budget)", "'previous(budget)' is not measured in a period"),
         ("luck * orders / clicks", "'luck * orders' is no sum"),
         ("1000 * orders", "'1000 * orders' is no sum; a quotient is like 2 * (a + b)"),
         ("1000000001 * orders / clicks", "'1000000001' is no factor, which is from 1 to"),
@@ -272,13 +272,15 @@ def test_roas_is_shown_as_a_multiple() -> None:
     """Returns on ad spend are shown as multiples, other ratios as percentages."""
     shown = {kpi.name: kpi.shown_unit for kpi in CATALOGUE.values() if kpi.unit == "ratio"}
     multiples = {name for name, unit in shown.items() if unit == "multiple"}
-    assert multiples == {name for name in shown if name.startswith("roas")}
+    roas = {name for name in shown if name.startswith("roas")}
+    assert multiples == roas | {"revenue_cost_ratio"}
     assert kpi(unit="ratio", multiple=True).metric == "kpi_made_up_ratio"
 
 
 def test_roi_and_roas_are_each_what_its_paper_says() -> None:
     made = values(cell(revenue_gross=3_000_000, spend=800_000, other_cost=200_000, spend_reports=1))
     assert made["roas"].value == 3.75
+    assert made["revenue_cost_ratio"].value == 3.0
     assert made["roi"].value == 2.0
     assert made["cost"].value == 100
 
@@ -377,7 +379,8 @@ def test_distinct_users_are_united_over_what_they_did() -> None:
     found = values(made)
     assert found["unique_visitors"].value == 3
     assert found["active_users"].value == 7
-    assert found["participation_rate"].value == 5 / 3
+    # 1 and 2 were only shown an advertisement; 3 to 7 took part, and so were reached.
+    assert (found["participation_rate"].value, found["participation_rate"].n) == (5 / 7, 7)
 
 
 def test_interval_of_equal_amounts() -> None:
@@ -406,26 +409,28 @@ def test_growth_is_against_the_period_before() -> None:
     evaluator = KpiCalculator(CATALOGUE, {"influence": 0.4})
     inputs = evaluator.inputs_in(now)
     values = evaluator.evaluate(now, inputs=inputs, before=then)
-    assert values["traffic_uplift"] == KpiValue(3, None, None, 5, True)
+    assert values["visitors_change"] == KpiValue(3, None, None, 5, True)
     assert values["sales_growth"] == KpiValue(0.25, None, None, 2, False)
-    assert values["sales_contribution"].value == pytest.approx(0.1)
     assert values["engagement_growth"].value == 0.25
     assert values["awareness_growth"].value == 0.25
     # After nothing there is no growth, and before observation nobody knows.
     first = evaluator.evaluate(now, inputs=inputs, before=Cell())
-    assert first["traffic_uplift"].value == 5
+    assert first["visitors_change"].value == 5
     assert {"sales_growth", "engagement_growth", "awareness_growth"}.isdisjoint(first)
     unknown = evaluator.evaluate(now, inputs=inputs)
-    assert {"traffic_uplift", "sales_growth", "awareness_growth"}.isdisjoint(unknown)
-    assert set(first) - set(unknown) == {"traffic_uplift"}
+    assert {"visitors_change", "sales_growth", "awareness_growth"}.isdisjoint(unknown)
+    assert set(first) - set(unknown) == {"visitors_change"}
 
 
 def test_without_its_coefficient_a_kpi_is_absent() -> None:
-    then, now = Cell(), Cell()
-    then.sums[SUM_INDEX["revenue_gross"]] = now.sums[SUM_INDEX["revenue_gross"]] = 100
-    values = KpiCalculator(CATALOGUE).evaluate(now, inputs=0, before=then)
-    assert "sales_growth" in values
-    assert "sales_contribution" not in values
+    """Revenue grew from 100 to 150 since the campaign's start; 40 % of that is marketing's."""
+    figures = {"revenue_since_start": 150, "revenue_before_start": 100, "orders_since_start": 31}
+    known = KpiCalculator(CATALOGUE, {"influence": 0.4})
+    contribution = known.evaluate(Cell(), inputs=0, figures=figures)["sales_contribution"]
+    assert contribution == KpiValue(pytest.approx(0.2), None, None, 31, True)
+    unknown = KpiCalculator(CATALOGUE).evaluate(Cell(), inputs=0, figures=figures)
+    assert "sales_contribution" not in unknown
+    assert "sales_contribution" not in known.evaluate(Cell(), inputs=0)
 
 
 def test_coefficient_is_read_from_the_file(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,18 +16,24 @@ from models.aggregates import ingest_report
 from models.campaigns.campaign import Campaign
 from models.campaigns.campaign_change import KEPT, Change, Changes
 from models.events import SOURCE_KINDS
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import KpiValue
 from models.money.exchange_rates import Rate, Rates
+from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
+from streams.analysis.differences import difference_between
 from streams.engine.steps import Steps, at_once
 from streams.export.page.snapshot import live
 from streams.ingest.registry.campaign_index import CampaignIndex
+from streams.kpis.calculation.confidence_intervals import wilson
+from streams.kpis.view import Effect
 from streams.kpis.windows.change_effects import SHOWN
 from streams.kpis.windows.round_robin import RoundRobin
 from streams.operations import synthetic
 from tests.chaos import truth
 from tests.factories.campaigns import WatchedCampaigns, campaign, change, read_registry
 from tests.factories.times import at
-from tests.factories.views import metrics, queries, worker
+from tests.factories.views import metrics, queries, synthetic_view, worker
 from tests.support.at_once import settled
 from tests.support.offline import (
     NOON,
@@ -86,6 +94,61 @@ def test_the_start_of_a_campaign_is_a_change() -> None:
     (effect,) = watched.effects(MOMENT + HOUR_MS)
     assert (effect.change.what, effect.change.who) == ("start", "growth")
     assert (effect.before["clicks"].value, effect.after["clicks"].value) == (0, 1)
+
+
+def test_the_start_of_a_campaign_is_compared_on_everything() -> None:
+    """Before its start a campaign has no events: all traffic is compared."""
+    started = Campaign(id="c1", starts=at(MOMENT))
+    watched = WatchedCampaigns(started, Campaign(id="c2"), changes=(change(MOMENT),))
+    for minutes, of in ((-9, "c2"), (-8, "c2"), (5, "c1"), (6, "c2"), (7, "c2"), (8, "c2")):
+        watched.click(MOMENT + minutes * MINUTE_MS, user=f"u{minutes}", campaign_id=of)
+    for _ in range(3):
+        effects = watched.effects(MOMENT + HOUR_MS)
+    clicks = {
+        (one.change.what, str(one.scope)): (one.before["clicks"].value, one.after["clicks"].value)
+        for one in effects
+    }
+    assert clicks == {("start", "all"): (2, 4), ("budget", "campaign=c1"): (0, 1)}
+
+
+def test_conversion_lift() -> None:
+    """Conversion rose from 20 of 1,000 to 35 of 1,000, orders from 20 to 35, both significantly.
+
+    Of 30 of 1,000 the interval of the difference is -0.4 to 2.4 points: not significant.
+    """
+    before = {
+        "conversion_rate": KpiValue(0.02, *wilson(20, 1_000), 1_000),
+        "orders": KpiValue(20, n=20),
+        "revenue_gross": KpiValue(900.0, n=20),
+    }
+    after = {
+        "conversion_rate": KpiValue(0.035, *wilson(35, 1_000), 1_000),
+        "orders": KpiValue(35, n=35),
+        "revenue_gross": KpiValue(1_200.0, n=35),
+    }
+    seen = synthetic_view()
+    assert seen.kpis is not None
+    effect = Effect(change(MOMENT), Scope("campaign", "c1"), MOMENT, HOUR_MS, before, after)
+    view, exports = worker(replace(seen.kpis, effects=(effect,))), queries()
+    (shown,) = live(view, exports)["effects"]
+    lift = shown["differences"]["conversion_rate"]
+    assert lift["difference"] == pytest.approx(0.015)
+    assert (lift["low"], lift["high"]) == pytest.approx((0.0006, 0.0300), abs=1e-4)
+    assert (lift["significant"], lift["ratio"]) == (True, pytest.approx(0.75))
+    orders = shown["differences"]["orders"]
+    assert (orders["low"], orders["high"]) == pytest.approx((15 - 14.535, 15 + 14.535), abs=1e-3)
+    money = shown["differences"]["revenue_gross"]
+    assert (money["difference"], money["low"], money["significant"]) == (300.0, None, None)
+    text = metrics(view, exports)
+    labels = 'campaign="c1",change="2023-11-15T18:00Z",kpi="conversion_rate",what="budget"'
+    assert f"kpi_monitor_effect_significant{{{labels}}} 1.0" in text
+    assert re.search(
+        f"^kpi_monitor_effect_difference{re.escape(f'{{{labels}}}')} 0.015", text, re.MULTILINE
+    )
+    less = KpiValue(0.03, *wilson(30, 1_000), 1_000)
+    one = difference_between(CATALOGUE["conversion_rate"], less, before["conversion_rate"])
+    assert (one.low, one.high) == pytest.approx((-0.0040, 0.0243), abs=1e-4)
+    assert one.significant is False
 
 
 def test_newest_changes_are_shown_first() -> None:

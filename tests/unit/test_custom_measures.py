@@ -14,18 +14,20 @@ from hypothesis import strategies as st
 
 from models.aggregates import ingest_report
 from models.aggregates.cell import Cell, CellWire
+from models.aggregates.distinct_users import Distinct
 from models.aggregates.ingest_report import FacetCell
 from models.dead_letters import Reason
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.custom_measures import CustomMeasureBook
 from models.kpi.definition import Catalogue
-from models.kpi.measures import FIRST_CUSTOM, LEVELS, METRICS, WIDTH, CustomNames
+from models.kpi.measures import FIRST_CUSTOM, LEVELS, METRICS, SET_INDEX, WIDTH, CustomNames
 from models.kpi.user_catalogue import KpiBook
 from models.scope import ALL, Scope
 from models.window import BEGINNING_MS, DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS
 from streams import config
 from streams.errors import ConfigError
 from streams.ingest.events.pane_aggregation import FoldingCell
+from streams.kpis.calculation.kpi_calculator import KpiCalculator
 from streams.kpis.columnar.custom_index import SUMS, CustomIndex
 from streams.kpis.coverage.observation import Observation
 from tests.factories.reports import apply, letters, reported
@@ -125,6 +127,35 @@ def test_room_for_built_in_measures() -> None:
     assert not METRICS.keys() & {"samples", "reach"}
 
 
+BENCHMARK = "benchmarks:\n  sampling: {value: 0.1, source: A survey}\n"
+
+
+def test_benchmark_of_a_declared_measurement(tmp_path: pathlib.Path) -> None:
+    """A KPI on a declared measurement can have a benchmark, and is still calculated."""
+    path = tmp_path / "kpis.yaml"
+    path.write_text(FILE + BENCHMARK)
+    catalogue = config.load_kpis(path).catalogue
+    assert catalogue.custom.sums == ("samples",)
+    kpi = catalogue["sampling"]
+    assert kpi.benchmark is not None
+    assert kpi.benchmark.value == 0.1
+    calculator = KpiCalculator(catalogue)
+    cell = Cell()
+    cell.custom_sums = {FIRST_CUSTOM: 3}
+    cell.users[SET_INDEX["visitors_paid"]] = Distinct(range(4))
+    values = calculator.evaluate(cell, inputs=calculator.inputs_in(cell))
+    assert values["sampling"].value == 0.75
+
+
+def test_benchmark_of_a_wrong_kpi(tmp_path: pathlib.Path) -> None:
+    """A benchmark of a KPI that is wrong itself is not reported as well."""
+    path = tmp_path / "kpis.yaml"
+    path.write_text(FILE.replace("samples / visitors", "sample / visitors") + BENCHMARK)
+    with pytest.raises(ConfigError, match="formula") as refused:
+        config.load_kpis(path)
+    assert "benchmarks" not in str(refused.value)
+
+
 def test_other_files_name_its_kpis(tmp_path: pathlib.Path) -> None:
     """Rules and scorecards may be about KPIs on declared measurements."""
     rules, cards = tmp_path / "rules.yaml", tmp_path / "cards.yaml"
@@ -214,6 +245,22 @@ def test_unknown_metric() -> None:
             "campaigns",
             event("campaign_defined", name="C", budget={"amount": "9.00001", "currency": "CNY"}),
             1,
+        ),
+        *(
+            (
+                "campaigns",
+                event(
+                    "campaign_defined",
+                    name="C",
+                    budget={"amount": "9", "currency": "CNY"} | part,
+                ),
+                rounded,
+            )
+            for part, rounded in (
+                ({"daily": "1.00001"}, 1),
+                ({"channels": {"feed": "1.00001"}}, 1),
+                ({"channels": {"feed": "1.5"}, "daily": "1.0001"}, 0),
+            )
         ),
         ("campaigns", event("campaign_defined", name="C"), 0),
         ("orders", event("order_placed", amount=-1.00001), 0),  # a dead letter

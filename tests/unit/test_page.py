@@ -10,7 +10,7 @@ from models.alerts import AlertState, Category, Severity
 from models.events import SOURCE_KINDS
 from models.names import DIMENSIONS
 from models.window import SHOWN_WINDOWS, Reference
-from streams.analysis.funnel import STEPS
+from streams.analysis.funnel import BRANCHES, STEPS
 from streams.analysis.scorecard_points import IndicatorState
 
 FOLDER = resources.files("streams.export.page")
@@ -47,7 +47,7 @@ def test_named() -> None:
         "": (*get_args(Severity), *get_args(Category), *AlertState),
         "w_": SHOWN_WINDOWS,
         "r_": get_args(Reference),
-        "o_": STEPS,
+        "o_": {**STEPS, **BRANCHES},
         "s_": IndicatorState,
         "u_": ("campaign", *DIMENSIONS, "metric"),
         "src_": SOURCE_KINDS,

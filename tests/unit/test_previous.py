@@ -117,7 +117,7 @@ def test_growth_needs_a_whole_period() -> None:
         period = path.compared["1h", end]
         assert (period is None) == (end - 2 * HOUR_MS < began_ms)
         values = path.closed.get(ClosedKey("1h", end), {})
-        assert ("traffic_uplift" in values) == (period is not None)
+        assert ("visitors_change" in values) == (period is not None)
     assert {path.compared["1h", end] is None for end in ends} == {True, False}
     # Of the day nothing is known but its second half, and of what was before it nothing.
     assert not any(path.compared[name, end] for name, end in path.compared if name == "day")
@@ -141,7 +141,7 @@ def test_late_data_of_the_previous_period() -> None:
     shown = {key: values for key, values in path.closed.items() if key.window in {"1m", "5m"}}
     expected = oracle.values(as_table(events + late), ends, "UTC", compared=path.compared)
     assert not differences(shown, expected)
-    assert expected[ClosedKey("1m", end)]["traffic_uplift"].value == -1
+    assert expected[ClosedKey("1m", end)]["visitors_change"].value == -1
 
 
 def test_growth_after_a_gap() -> None:
@@ -170,10 +170,8 @@ def test_growth_after_a_gap() -> None:
 
 def test_all_that_looks_back_is_in_the_catalogue() -> None:
     assert {
-        "traffic_uplift",
+        "visitors_change",
         "sales_growth",
-        "sales_contribution",
         "engagement_growth",
         "awareness_growth",
-        "retention_rate",
     } == LOOKING_BACK

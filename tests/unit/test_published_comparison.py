@@ -32,10 +32,10 @@ def _differences(
     expected: dict[oracle.Key, dict[str, oracle.Value]],
     *,
     moved: tuple[int, ...] = (AN_ORDER,),
-    before: tuple[int, int] | None = None,
+    past: tuple[int, int, int] | None = None,
 ) -> list[str]:
-    compared = {key[:2]: before for key in got.keys() | expected.keys()}
-    return differences(*without_moved(got, expected, moved, compared, "UTC"))
+    pasts = {key[:2]: past for key in got.keys() | expected.keys()}
+    return differences(*without_moved(got, expected, moved, pasts, "UTC"))
 
 
 def test_buyer_kpis_are_listed() -> None:
@@ -65,11 +65,11 @@ def test_zeros_stay_until_midnight() -> None:
     assert len(_differences({HERE: _got(orders=0)}, {}, moved=(NOON - 13 * 60 * MINUTE,))) == 1
 
 
-def test_retention_may_lack_a_buyer_of_the_period_before() -> None:
+def test_retention_may_lack_a_buyer_of_the_days_before() -> None:
     got, true = {HERE: _got(retention_rate=0.5)}, {HERE: _true(retention_rate=1.0)}
     earlier = (NOON - 30_000,)
 
-    assert _differences(got, true, moved=earlier, before=(NOON - MINUTE, NOON)) == []
+    assert _differences(got, true, moved=earlier, past=(NOON - MINUTE, NOON, NOON)) == []
     assert len(_differences(got, true, moved=earlier)) == 1
 
 

@@ -20,7 +20,7 @@ from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Kpi
 from models.kpi.formula import Newest
-from models.kpi.measures import SUMS, USER_SETS
+from models.kpi.measures import FIGURES, STOCKS, SUMS, USER_SETS, CustomNames
 from models.kpi.user_catalogue import KpiBook
 from models.kpi.value_range import range_of, why_absent
 from models.names import NameBook
@@ -37,6 +37,7 @@ from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis.calculation.kpi_calculator import KpiCalculator
 
 CAMPAIGN: dict[str, Any] = {"scope": "campaign", "match": {"campaign": ["c1"]}}
+CONTRIBUTION = {"kpi": "sales_contribution", "scope": "campaign", "window": "so_far"}
 
 
 def book(*rules: dict[str, Any]) -> RuleBook:
@@ -103,9 +104,15 @@ def written(rule: dict[str, Any]) -> str:
         ({"kpi": "roas", "above": 9, "window": "day", "for": 86400}, "for", "begins anew"),
         # Windows and scopes in which a KPI has no value.
         ({"kpi": "sales_growth", "below": -0.5, "window": "so_far"}, "window", "period before"),
-        ({"kpi": "traffic_uplift", "above": 5, "window": "so_far"}, "window", "period before"),
+        ({"kpi": "visitors_change", "above": 5, "window": "so_far"}, "window", "period before"),
         ({"kpi": "awareness_growth", "above": 5, "window": "so_far"}, "window", "period before"),
-        ({"kpi": "budget_used", "above": 1, "window": "so_far"}, "scope", "campaigns only"),
+        ({"kpi": "budget_used", "above": 1, "window": "so_far"}, "scope", "their channels only"),
+        ({"kpi": "budget_used_today", "above": 1, "window": "day"}, "scope", "campaigns only"),
+        ({"kpi": "budget_used_today", "above": 1, **CAMPAIGN}, "window", "window: day"),
+        ({"kpi": "traffic_uplift", "above": 5, "window": "so_far"}, "scope", "campaigns only"),
+        ({"kpi": "traffic_uplift", "above": 5, **CAMPAIGN}, "window", "all time only"),
+        ({"kpi": "retention_rate", "below": 0.5, "window": "1h"}, "window", "day, week or month"),
+        ({"kpi": "leads_open", "above": 5, "window": "so_far"}, "window", "day, week or month"),
         ({"kpi": "budget_pace", "above": 1, **CAMPAIGN}, "window", "all time only"),
         ({"kpi": "cpc", "above": 1, "scope": "region"}, "scope", "name no region"),
         ({"kpi": "roas_last_touch", "below": 1, "scope": "segment"}, "scope", "name no segment"),
@@ -135,7 +142,7 @@ def written(rule: dict[str, Any]) -> str:
         ({**CAMPAIGN, "kpi": "clicks", "above": 9, "name": "data-late"}, "name", "another name"),
         # Absence.
         ({"kind": "absence", "kpi": "roas"}, "kpi", "no_data: fire"),
-        ({"kind": "absence", "kpi": "traffic_uplift"}, "kpi", "be 0, while events come"),
+        ({"kind": "absence", "kpi": "visitors_change"}, "kpi", "be 0, while events come"),
         ({"kind": "absence", "kpi": "repeat_orders"}, "kpi", "be 0, while events come"),
         ({"kind": "absence", "kpi": "stock"}, "kpi", "use a count"),
         ({"kind": "absence", "kpi": "clicks", "below": 5}, "below", "no such key"),
@@ -168,7 +175,7 @@ def test_refused(rule: dict[str, Any], key: str, why: str, tmp_path: Path) -> No
         {"kpi": "clicks", "above": 0},
         {"kpi": "clicks", "below": 1, "hysteresis": 0.5},
         {"kpi": "sales_growth", "above": 3},
-        {"kpi": "traffic_uplift", "below": -50, "hysteresis": 0.2},
+        {"kpi": "visitors_change", "below": -50, "hysteresis": 0.2},
         {"kpi": "ad_cost_ratio", "above": 2},
         {"kpi": "budget_used", "above": 1.2, "scope": "campaign", "window": "so_far"},
         {"kpi": "roas", "below": 1, "window": "day", "for": 86_390},
@@ -253,11 +260,22 @@ def cells(draw: st.DrawFn) -> Cell:
     return cell
 
 
-@given(cells(), cells())
-def test_range_holds(cell: Cell, before: Cell) -> None:
+@st.composite
+def available(draw: st.DrawFn) -> dict[str, int]:
+    """Figures whose parts are not larger than their wholes."""
+    figures = {name: draw(COUNT) for name in FIGURES}
+    figures["customers_new"] = draw(st.integers(0, figures["customers"]))
+    kept = figures["customers"] - figures["customers_new"]
+    figures["customers_before"] = kept + draw(COUNT)
+    figures["leads_active"] = draw(st.integers(0, figures["leads_open"]))
+    return figures
+
+
+@given(cells(), cells(), available())
+def test_range_holds(cell: Cell, before: Cell, figures: dict[str, int]) -> None:
     """No KPI of events has a value outside of its range."""
     everything = EVALUATOR.inputs_in(cell) | (1 << len(EVALUATOR.needed)) - 1
-    values = EVALUATOR.evaluate(cell, inputs=everything, before=before)
+    values = EVALUATOR.evaluate(cell, inputs=everything, before=before, figures=figures)
     assume(len(values) > 10)
     for name, value in values.items():
         low, high = range_of(CATALOGUE[name])
@@ -280,6 +298,17 @@ def test_range_holds(cell: Cell, before: Cell) -> None:
         ("clicks / (orders - refunds)", "ratio", 0, math.inf),
         ("p90(order_amount)", "money", 0, math.inf),
         ("spread(orders, visits)", "ratio", 0, 1),
+        ("(customers - customers_new) / customers_before", "ratio", 0, 1),
+        ("(customers - customers_new) / visitors", "ratio", 0, math.inf),
+        ("(customers - customers_before) / customers_before", "ratio", -1, math.inf),
+        ("leads_open - leads_active", "users", 0, math.inf),
+        ("visitors_paid_since_start / visitors_since_start", "ratio", 0, 1),
+        ("visitors_since_start - visitors_before_start", "users", -math.inf, math.inf),
+        ("budget_due / budget", "ratio", 0, 1),
+        ("revenue_new / revenue_gross", "ratio", 0, 1),
+        ("complaint_response_total_ms / complaint_responses", "seconds", 0, math.inf),
+        ("buyers / shoppers", "ratio", 0, 1),
+        ("(clicks - clicks_paid) / impressions", "ratio", 0, math.inf),
         ("spread(spend, revenue_gross)", "ratio", -math.inf, math.inf),
     ],
 )
@@ -289,19 +318,38 @@ def test_range_of_formula(formula: str, unit: str, low: float, high: float) -> N
     assert range_of(kpi) == (low, high)
 
 
+@pytest.mark.parametrize(
+    ("formula", "low", "high"),
+    [
+        ("samples", 0, math.inf),
+        ("samples / visitors", 0, math.inf),
+        ("newest(reach)", 0, 1),
+        ("newest(depth)", 0, math.inf),
+        ("spread(samples, orders)", 0, 1),
+    ],
+)
+def test_range_of_custom_measures(formula: str, low: float, high: float) -> None:
+    """Declared sums and levels are not negative, and shares are 1 at most."""
+    custom = CustomNames(("samples",), ("reach", "depth"), frozenset({"reach"}))
+    told = {"name": "own", "title_en": "Own", "title_zh": "自有", "unit": "ratio"}
+    kpi = Kpi.model_validate(told | {"formula": formula}, context={"custom": custom})
+    assert range_of(kpi) == (low, high)
+
+
 def test_every_kpi_can_be_judged_somewhere() -> None:
     """Each KPI has a scope and a window in which rules about it are accepted."""
     for kpi in CATALOGUE.values():
         assert any(
             why_absent(kpi, scope=scope, window=window) is None  # type: ignore[arg-type]
             for scope in ("all", "campaign")
-            for window in ("5m", "so_far")
+            for window in ("5m", "day", "so_far")
         )
         low, high = range_of(kpi)
         middle = max(low, -5.0) / 2 + min(high, 5.0) / 2
         assert low < middle < high
         if not isinstance(kpi.parsed, Newest):
-            assert kpi.has_n or kpi.volume or kpi.looks_back
+            stock = not kpi.figures.isdisjoint(STOCKS)
+            assert kpi.has_n or kpi.volume or kpi.looks_back or stock
 
 
 SENTENCES = [
@@ -485,7 +533,7 @@ def warned(rule: AnyRule, **changed: Any) -> list[tuple[tuple[str | int, ...], s
         ({"window": "1h", "keep_firing_for": 90}, "keep_firing_for", "1 min 30 s acts as 2 min"),
         ({"window": "1h", "for": 120}, "", ""),
         ({"window": "so_far"}, "window", "the alert never resolves"),
-        ({"kpi": "sales_contribution", "above": 0.2}, "kpi", "the coefficient influence"),
+        (CONTRIBUTION | {"above": 0.2}, "kpi", "the coefficient influence"),
     ],
 )
 def test_warnings(rule: dict[str, Any], place: str, text: str) -> None:
@@ -503,7 +551,7 @@ def test_known_elsewhere() -> None:
     assert not warned(rule)
     ((_, text),) = warned(rule, customers=False)
     assert "no customers are stored" in text
-    (rule,) = book({"kpi": "sales_contribution", "above": 0.1}).rules
+    (rule,) = book(CONTRIBUTION | {"above": 0.1}).rules
     assert not warned(rule, kpis=KpiBook(coefficients={"influence": 0.5}))
     (rule,) = book({"above": 9, **CAMPAIGN}).rules
     assert warned(rule)

@@ -151,6 +151,11 @@ MIN_N = Spec(
     "Smallest number of events or users (n) at which a value of the KPI is significant",
     ("kpi",),
 )
+BENCHMARK = Spec(
+    "kpi_benchmark",
+    "Benchmark of a KPI from the file of KPIs, in the KPI's unit; absent without one",
+    ("kpi",),
+)
 LEFT_OUT = Spec(
     "kpi_monitor_series_left_out",
     "Number of series of KPIs, scorecards, funnels, effects and outliers that exceed"
@@ -373,6 +378,14 @@ class KpiMetrics:
         yield family(CAMPAIGN_INFO, self._campaign_info(kpis, chosen))
         yield family(CURRENCY, [((self._exports.currency,), 1.0)])
         yield family(MIN_N, [((kpi.name,), kpi.min_n) for kpi in self._catalogue.values()])
+        yield family(
+            BENCHMARK,
+            [
+                ((kpi.name,), kpi.benchmark.value)
+                for kpi in self._catalogue.values()
+                if kpi.benchmark is not None
+            ],
+        )
         yield family(SERIES, [((), chosen.shown.series + chosen.compared.series)])
         for spec, part in ((LEFT_OUT, chosen.shown), (COMPARISONS_LEFT_OUT, chosen.compared)):
             yield family(spec, [((kind,), part.left_out_of[kind]) for kind in SCOPE_KINDS])
@@ -406,7 +419,7 @@ class KpiMetrics:
         for one in (
             *scorecard_samples(exports.scores(kpis)),
             *funnel_samples(exports.funnels(kpis)),
-            *effect_samples(self._effects(kpis)),
+            *effect_samples(self._effects(kpis), self._catalogue),
             *peer_samples(exports.outliers(kpis)),
         ):
             beside[one.scope].append(one)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from models.scope import PARTS, Scope
-from streams.analysis.funnel import Step, worst
+from streams.analysis.funnel import Funnel
 from streams.analysis.scorecard_points import IndicatorScore, IndicatorState, Score
 from streams.export.metrics.families import Sample, ScopeSamples, Spec
 
@@ -66,6 +66,12 @@ EXCESS_LOSS = Spec(
     " last seven business days; 0 if no more than usual was lost",
     ("scope", *PARTS, "step"),
 )
+BRANCH_LOSS = Spec(
+    "kpi_funnel_branch_excess_loss_events",
+    "Number of events of a branch of the funnel (registrations, leads) in the last hour below the"
+    " number at the usual rate of the last seven business days; 0 if it is not below",
+    ("scope", *PARTS, "branch"),
+)
 WORST_STEP = Spec(
     "kpi_funnel_worst_step",
     "1 for the step of the funnel with the largest statistically significant excess loss; absent"
@@ -109,12 +115,13 @@ def _of_indicator(
             yield ATTAINMENT, ((*labels, target), attained)
 
 
-def funnel_samples(funnels: Mapping[Scope, Sequence[Step]]) -> Iterator[ScopeSamples]:
-    """Yield the samples of each funnel, given as the steps of each scope."""
-    for scope, steps in funnels.items():
+def funnel_samples(funnels: Mapping[Scope, Funnel]) -> Iterator[ScopeSamples]:
+    """Yield the samples of the funnel of each scope."""
+    for scope, funnel in funnels.items():
         samples: list[tuple[Spec, Sample]] = [
-            (EXCESS_LOSS, ((*scope, step.name), step.excess_loss)) for step in steps
+            (EXCESS_LOSS, ((*scope, step.name), step.excess_loss)) for step in funnel.steps
         ]
-        if (most := worst(steps)) is not None:
+        samples += [(BRANCH_LOSS, ((*scope, one.name), one.excess_loss)) for one in funnel.branches]
+        if (most := funnel.worst) is not None:
             samples.append((WORST_STEP, ((*scope, most.name), 1.0)))
         yield ScopeSamples(scope, samples)

@@ -663,6 +663,16 @@ function renderChanges(box, k) { // of the newest whole quarter of an hour, whic
   });
   show(box, refs.length > 0);
 }
+function benchmark(k, c) { // the tooltip names its source
+  const b = obj(k.benchmark), d = obj(c.against_benchmark);
+  if (!num(b.value)) return '';
+  const sign = d.ratio < 0 ? '−' : '+';
+  return [
+    t('benchmark', fmt(k.unit, b.value)),
+    num(d.ratio) ? `(${sign}${fnum(Math.abs(d.ratio), { style: 'percent' }, 1)})` : '',
+    d.significant === false ? t('ns') : '',
+  ].filter(Boolean).join(' ');
+}
 function renderKpis() {
   const totals = obj(data.totals), sp = obj(data.sparklines), list = [...meta.values()];
   let longest = 0;
@@ -680,9 +690,11 @@ function renderKpis() {
       [
         num(c.n) ? 'n = ' + int(c.n) : '',
         c.significant === false ? t('insignificant') : '',
+        benchmark(k, c),
         arr(obj(data.incomplete)[win]).includes(k.name) ? t('incomplete') : '',
       ].filter(Boolean).join(' · '),
     );
+    attr(note.lastChild, 'title', obj(k.benchmark).source);
     attr(n, 'data-incomplete', String(arr(obj(data.incomplete)[win]).includes(k.name)));
     renderChanges(changes, k);
     show(n, everything || s !== DASH);
@@ -863,16 +875,37 @@ function renderFunnels() {
   const list = arr(data.funnels), share = (v) => fnum(v, { style: 'percent' }, 2);
   show($('funnel-section'), list.length > 0);
   put($('funnel-note'), notShown('funnels'));
-  keyed($('funnels'), list, (f) => f.scope, () => el('div', 'way', el('b'), el('span')), (n, f) => {
-    put(n.firstChild, f.scope);
-    keyed(n.lastChild, arr(f.steps), (s) => s.name, () => el('span', 'step'), (b, s) => {
+  const told = (s) => `${t('o_' + s.name)} ${share(s.rate)} (${t('usual', share(s.reference))})`;
+  const made = () => el('div', 'way', el('b'), el('span'), el('span'));
+  keyed($('funnels'), list, (f) => f.scope, made, (n, f) => {
+    const [scope, steps, branches] = n.children;
+    put(scope, f.scope);
+    keyed(steps, arr(f.steps), (s) => s.name, () => el('span', 'step'), (b, s) => {
       attr(b, 'data-worst', String(f.worst === s.name));
       put(
         b,
-        `→ ${t('o_' + s.name)} ${share(s.rate)} (${t('usual', share(s.reference))})` +
+        `→ ${told(s)}` +
           (f.worst === s.name ? ` · ${t('ordersLost', fnum(s.excess_loss, {}, 0))}` : ''),
       );
+      attr(
+        b,
+        'title',
+        t('stepOf', int(s.passed), t('o_' + s.name), int(s.entered), t('o_' + s.left)),
+      );
     });
+    keyed(branches, arr(f.branches), (s) => s.name, () => el('span', 'step'), (b, s) => {
+      put(
+        b,
+        `${t('branch', t('o_' + s.left))} ${told(s)}` +
+          (s.significant ? ` · ${t('fewer', fnum(s.excess_loss, {}, 0))}` : ''),
+      );
+      attr(
+        b,
+        'title',
+        t('stepOf', int(s.passed), t('o_' + s.name), int(s.entered), t('o_' + s.left)),
+      );
+    });
+    attr(branches, 'class', 'small');
   });
 }
 function renderEffects() {
@@ -901,6 +934,7 @@ function renderEffects() {
           e.what === 'start' ? t('started') : e.what === 'end' ? t('ended') : e.what,
           e.from == null && e.to == null ? '' : `${e.from ?? DASH} → ${e.to ?? DASH}`,
           e.who ? t('by', e.who) : '',
+          e.scope === 'all' ? t('ofAll') : '',
         ].filter(Boolean).join(' · '),
       );
       keyed(
@@ -910,7 +944,24 @@ function renderEffects() {
         () => el('span', 'step'),
         (b, k) => {
           const v = (side) => fmt(unit(k), obj(obj(e[side])[k]).value);
-          put(b, `${title(k)} ${v('before')} → ${v('after')}`);
+          const d = obj(obj(e.differences)[k]), up = d.difference > 0;
+          put(
+            b,
+            [
+              `${title(k)} ${v('before')} → ${v('after')}`,
+              num(d.ratio) && d.difference
+                ? `${up ? '▲' : '▼'} ${fnum(Math.abs(d.ratio), { style: 'percent' }, 1)}`
+                : '',
+              d.significant === false ? t('ns') : '',
+            ].filter(Boolean).join(' '),
+          );
+          attr(
+            b,
+            'title',
+            num(d.low) && num(d.high)
+              ? t('differenceCi', fmt(unit(k), d.low), fmt(unit(k), d.high))
+              : null,
+          );
         },
       );
       put(n.children[3], known ? t('effectOver', dur(e.length / 1000)) : t('effectUnknown'));

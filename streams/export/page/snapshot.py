@@ -9,14 +9,17 @@ from typing import Any
 
 from models.alerts import Alert, AlertState
 from models.campaigns.campaign_change import EFFECT_KPIS
-from models.kpi.definition import Catalogue
+from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.limits import DEAD_LETTER_SHARE, FRONTIER_AGE_S, LAG_S
 from models.scope import ALL, Scope, ScopeKind
 from models.window import COMPARED, SHOWN_WINDOWS, WindowName
 from streams.alerting.health import UNITS
 from streams.analysis import funnel
-from streams.analysis.differences import difference_of
-from streams.analysis.funnel import worst
+from streams.analysis.differences import (
+    benchmark_difference_of,
+    difference_between,
+    difference_of,
+)
 from streams.analysis.peer_outliers import Peer
 from streams.analysis.scorecard_points import IndicatorScore, Score
 from streams.export.importance import by_importance
@@ -36,6 +39,8 @@ CAMPAIGN_COLUMNS = ("clicks", "orders", "conversion_rate", "revenue_gross", "spe
 CAMPAIGN_KPIS = (
     *CAMPAIGN_COLUMNS,
     *("impressions", "ctr", "unique_visitors", "buyers", "revenue_net", "aov", "cpc", "roi"),
+    *("revenue_cost_ratio", "budget_used", "budget_used_today", "traffic_uplift"),
+    *("traffic_uplift_paid", "traffic_uplift_natural", "sales_contribution", "retention_rate"),
 )
 """KPIs that the live view has of each campaign; /metrics has the others."""
 
@@ -62,6 +67,7 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
                 "unit": kpi.shown_unit,
                 "direction": kpi.direction,
                 "objective": kpi.objective,
+                "benchmark": None if kpi.benchmark is None else kpi.benchmark.model_dump(),
             }
             for kpi in catalogue.values()
         ],
@@ -184,7 +190,7 @@ def _totals(kpis: KpiView | None, catalogue: Catalogue) -> dict[str, Any]:
     if kpis is None:
         return {}
     return {
-        name: _values(evaluation.values.get(ALL, {}), catalogue)
+        name: _values(evaluation.values.get(ALL, {}), catalogue, benchmarks=True)
         for name, evaluation in kpis.latest.items()
     }
 
@@ -215,6 +221,8 @@ def _comparison(one: Comparison, catalogue: Catalogue) -> dict[str, Any]:
                 "now": difference.now.value,
                 "then": difference.then.value,
                 "ratio": difference.ratio,
+                "low": difference.low,
+                "high": difference.high,
                 "significant": difference.significant,
             }
             for kpi in catalogue.values()
@@ -276,6 +284,7 @@ def _effect(effect: Effect, exports: ReportQueries) -> dict[str, Any]:
     return {
         "id": f"{change.campaign}/{change.what}/{change.at_ms}/{change.event_id}",
         "campaign": change.campaign,
+        "scope": str(effect.scope),
         "name": exports.name_of(change.campaign),
         "at": change.at_ms,
         "moment": effect.moment_ms,
@@ -286,6 +295,19 @@ def _effect(effect: Effect, exports: ReportQueries) -> dict[str, Any]:
         "who": change.who,
         "before": _values(_chosen(effect.before, EFFECT_KPIS), catalogue),
         "after": _values(_chosen(effect.after, EFFECT_KPIS), catalogue),
+        "differences": {
+            name: {
+                "difference": after.value - before.value,
+                "ratio": one.ratio,
+                "low": one.low,
+                "high": one.high,
+                "significant": one.significant,
+            }
+            for name in _known(EFFECT_KPIS, catalogue)
+            if (before := effect.before.get(name)) is not None
+            and (after := effect.after.get(name)) is not None
+            and (one := difference_between(catalogue[name], after, before))
+        },
     }
 
 
@@ -298,19 +320,21 @@ def _funnels(kpis: KpiView | None, exports: ReportQueries) -> tuple[list[dict[st
     if kpis is None or newest is None:
         return [], 0
     funnels = exports.funnels(kpis)
+    with_steps = {scope for scope, found in funnels.items() if found.steps}
     order = by_importance(
         [newest],
-        lambda _, scope: scope.kind in {"all", "campaign"} and bool(funnels.get(scope)),
+        lambda _, scope: scope.kind in {"all", "campaign"} and scope in with_steps,
     )
     small = sum(scope.kind == "campaign" for scope in newest.small) if order else 0
     made = [
         {
             "scope": exports.text_of(scope),
-            "worst": None if (most := worst(steps)) is None else most.name,
-            "steps": [asdict(step) for step in steps],
+            "worst": None if (most := shown.worst) is None else most.name,
+            "steps": [asdict(step) for step in shown.steps],
+            "branches": [asdict(branch) for branch in shown.branches],
         }
         for scope in order[: CAMPAIGNS_SHOWN + 1]
-        for steps in (funnels[scope],)
+        for shown in (funnels[scope],)
     ]
     return made, len(order) - len(made) + small
 
@@ -361,7 +385,8 @@ def _indicator(indicator: IndicatorScore) -> dict[str, Any]:
     return asdict(indicator) | {"exempt_until": None if until is None else until.isoformat()}
 
 
-def _values(values: KpiValues, catalogue: Catalogue) -> dict[str, Any]:
+def _values(values: KpiValues, catalogue: Catalogue, *, benchmarks: bool = False) -> dict[str, Any]:
+    """Return values as JSON; with ``benchmarks`` also how they differ from their benchmarks."""
     return {
         name: {
             "value": value.value,
@@ -370,6 +395,7 @@ def _values(values: KpiValues, catalogue: Catalogue) -> dict[str, Any]:
             "n": value.n,
             "significant": value.significant,
         }
+        | (_against_benchmark(catalogue[name], value) if benchmarks else {})
         for name, value in values.items()
         if name in catalogue
     }
@@ -391,6 +417,11 @@ def _alert_counts(kpis: KpiView | None) -> dict[str, int]:
         for one in (kpis.alerts if kpis else ())
     )
     return dict(counts)
+
+
+def _against_benchmark(kpi: Kpi, value: KpiValue) -> dict[str, Any]:
+    difference = benchmark_difference_of(kpi, value)
+    return {} if difference is None else {"against_benchmark": difference._asdict()}
 
 
 def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:

@@ -351,6 +351,9 @@ def _book_order(book: Account, at_ms: int, order: Order, place: Place, *, is_fir
         book.sums[Booking(at_ms, place, "first_orders")] += 1
     else:
         book.stays.add(Stay(at_ms, place, "returning"))
+    book.sums[Booking(at_ms, place, "revenue_new" if is_first else "revenue_returning")] += (
+        order.units
+    )
 
 
 def _book_credits(book: Account, at_ms: int, order: Order, touches: Sequence[Touch]) -> None:

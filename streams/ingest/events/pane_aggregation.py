@@ -37,6 +37,8 @@ _PAID = SET_INDEX["visitors_paid"]
 _REACHED = SET_INDEX["reached"]
 _BUYERS = SET_INDEX["buyers"]
 _ENGAGED = SET_INDEX["engaged"]
+_LEAD_USERS = SET_INDEX["lead_users"]
+_LEADS_CLOSED = SET_INDEX["leads_closed"]
 _DWELL = DISTRIBUTION_INDEX["dwell_ms"]
 _AMOUNT = DISTRIBUTION_INDEX["order_amount"]
 _RESPONSE = DISTRIBUTION_INDEX["complaint_response_ms"]
@@ -225,6 +227,9 @@ def fold_lead(cell: FoldingCell, event: events.Lead, user: int, _units: int) -> 
     cell.sums[SUM_INDEX["lead_changes"]] += 1
     cell.sums[_LEAD_STAGE[event.stage]] += 1
     cell.users[_ENGAGED].add(user)
+    cell.users[_LEAD_USERS].add(user)
+    if event.stage in {"won", "lost"}:
+        cell.users[_LEADS_CLOSED].add(user)
 
 
 def fold_survey(cell: FoldingCell, event: events.Survey, user: int, _units: int) -> None:
@@ -253,6 +258,8 @@ def fold_measurement(
     level = (int(event.event_time), value)
     match metric.kind, metric.custom:
         case "seconds", _:
+            cell.sums[SUM_INDEX["complaint_responses"]] += 1
+            cell.sums[SUM_INDEX["complaint_response_total_ms"]] += value
             add_to_histogram(cell.histograms[_RESPONSE], value)
         case "sum", False:
             cell.sums[SUM_INDEX[metric.name]] += value

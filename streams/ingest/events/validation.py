@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from models.campaigns.campaign import Campaign
 from models.dead_letters import Reason
 from models.events import (
+    BudgetPlan,
     CampaignDefined,
     Event,
     EventTime,
@@ -208,14 +209,10 @@ def campaign_of(
         )
     told_as = msgspec.to_builtins(event, builtin_types=(Decimal,))
     if event.budget is not None:
-        try:
-            units = to_units(event.budget.amount)
-        except MoneyError as error:
-            return Rejected(Reason.INVALID_AMOUNT, f"budget.amount: {error}")
-        told_as["budget"] = {
-            "amount": Decimal(units) / UNITS_PER_CURRENCY,
-            "currency": currency_code(event.budget.currency),
-        }
+        budget = _budget_of(event.budget)
+        if isinstance(budget, Rejected):
+            return budget
+        told_as["budget"] = budget
     names = ("name", "aliases", "channels", "owner", "kind", "objective", "budget")
     stages = [
         {"name": stage.name, "starts": at}
@@ -230,6 +227,29 @@ def campaign_of(
         where = ".".join(map(str, first["loc"])) or "campaign_defined"
         return Rejected(Reason.INVALID_SHAPE, f"{where}: {first['msg']}")
     return campaign.with_shown_channels(rules.names.as_shown)
+
+
+def _budget_of(told: BudgetPlan) -> dict[str, object] | Rejected:
+    """Return the fields of a budget, its amounts rounded to 4 decimals, or why it is rejected."""
+    rounded: dict[str, Decimal] = {}
+    for name, amount in _amounts(told).items():
+        try:
+            rounded[name] = Decimal(to_units(amount)) / UNITS_PER_CURRENCY
+        except MoneyError as error:
+            return Rejected(Reason.INVALID_AMOUNT, f"budget.{name}: {error}")
+    return {
+        "amount": rounded["amount"],
+        "currency": currency_code(told.currency),
+        "channels": {channel: rounded[f"channels.{channel}"] for channel in told.channels},
+        "daily": rounded.get("daily"),
+    }
+
+
+def _amounts(told: BudgetPlan) -> dict[str, Decimal]:
+    """Return all amounts of a budget by the name of their field."""
+    amounts = {"amount": told.amount}
+    amounts |= {f"channels.{channel}": amount for channel, amount in told.channels.items()}
+    return amounts if told.daily is None else amounts | {"daily": told.daily}
 
 
 def _moment(told: EventTime) -> datetime | Rejected:
@@ -249,7 +269,9 @@ def has_rounded(
     """Return whether the amount or value of an event was rounded to 4 decimals."""
     match event:
         case CampaignDefined():
-            return event.budget is not None and is_rounded(event.budget.amount)
+            return event.budget is not None and any(
+                map(is_rounded, _amounts(event.budget).values())
+            )
         case Measurement():
             return is_rounded(event.value)
     return is_rounded(event.amount)

@@ -115,14 +115,16 @@ def per_count(over: float, n: float) -> Bounds:
     return over / (centre + margin), over / (centre - margin)
 
 
-def differ(now: float, now_bounds: Bounds, then: float, then_bounds: Bounds) -> bool:
-    """Return whether two independent estimates differ at the 95% level.
+def difference(now: float, now_bounds: Bounds, then: float, then_bounds: Bounds) -> Bounds:
+    """Return the interval of the difference of two independent estimates, now - then.
 
-    They differ if their distance exceeds the root of the sum of the squares of the margins
-    that face each other: the interval of a difference by square-and-add, R. G. Newcombe,
-    Statistics in Medicine 17 (1998). For symmetric intervals this is the standard test of
-    N. Schenker and J. F. Gentleman, The American Statistician 55 (2001). Intervals that
-    overlap may still differ: requiring that they do not overlap would be too strict.
+    On each side its margin is the root of the sum of the squares of the margins that face each
+    other (square-and-add, R. G. Newcombe, Statistics in Medicine 17, 1998).
+
+    Example:
+        20 of 1,000 are 2 % (1.30 % to 3.07 %), 35 of 1,000 are 3.5 % (2.53 % to 4.83 %). The
+        difference is 1.5 points, from 1.5 - sqrt(0.97² + 1.07²) = 0.06 to
+        1.5 + sqrt(1.33² + 0.70²) = 3.00 points: it is significant.
 
     Args:
         now: the first estimate.
@@ -130,21 +132,34 @@ def differ(now: float, now_bounds: Bounds, then: float, then_bounds: Bounds) -> 
         then: the second estimate, in the same unit.
         then_bounds: its interval.
     """
-    if now < then:
-        now, now_bounds, then, then_bounds = then, then_bounds, now, now_bounds
-    return now - then > sqrt((now - now_bounds[0]) ** 2 + (then_bounds[1] - then) ** 2)
+    distance = now - then
+    return (
+        distance - sqrt((now - now_bounds[0]) ** 2 + (then_bounds[1] - then) ** 2),
+        distance + sqrt((now_bounds[1] - now) ** 2 + (then - then_bounds[0]) ** 2),
+    )
 
 
-def counts_differ(now: float, then: float) -> bool:
-    """Return whether two Poisson counts of equal periods differ at the 95% level.
+def counts_difference(now: float, then: float) -> Bounds:
+    """Return the interval of the difference of two Poisson counts of equal periods, now - then.
 
     Their sum estimates the variance of their difference. The exact test is that of
     J. Przyborowski and H. Wilenski, Biometrika 31 (1940); this is its normal approximation.
 
     Example:
-        100 and 130 differ: their distance of 30 exceeds 1.96 * sqrt(230) = 29.7.
+        130 and 100 differ: 30 ± 1.96 * sqrt(230) is 0.3 to 59.7.
     """
-    return abs(now - then) > Z95 * sqrt(now + then)
+    margin = Z95 * sqrt(now + then)
+    return now - then - margin, now - then + margin
+
+
+def excludes_zero(bounds: Bounds) -> bool:
+    """Return whether an interval of a difference says that there is one, at the 95% level.
+
+    For symmetric intervals this is the standard test of N. Schenker and J. F. Gentleman, The
+    American Statistician 55 (2001). Intervals of estimates that overlap may still differ:
+    requiring that they do not overlap would be too strict.
+    """
+    return bounds[0] > 0 or bounds[1] < 0
 
 
 def quantile(histogram: Histogram, share: float) -> list[float]:

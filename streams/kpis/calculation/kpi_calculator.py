@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from models.aggregates import histogram
@@ -31,21 +32,22 @@ from models.kpi.measures import (
     ALL_MEASURED,
     DISTRIBUTION_INDEX,
     DISTRIBUTIONS,
+    DURATIONS,
+    FIGURES,
     FIRST_CUSTOM,
     INPUTS,
     LEVEL_INDEX,
     MONEY,
     ORDER_CREDIT,
-    PLANNED,
     SET_INDEX,
     SUM_INDEX,
     UNIONS,
     CustomNames,
     Measured,
 )
-from models.money.amounts import UNITS_PER_CURRENCY, to_currency
+from models.money.amounts import UNITS_PER_CURRENCY
+from models.window import SECOND_MS
 from streams.kpis.calculation import confidence_intervals
-from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget
 
 KpiValues = dict[str, KpiValue]
 
@@ -53,7 +55,8 @@ Numbers = Sequence[int]
 """A cell's numbers in the order of `_places`.
 
 First the sums, the counts of distinct users, the counts of the unions of sets, the custom sums, and
-the budget and its due part; then those of the period before, if that is known, without a budget.
+`FIGURES`, 0 where one is not available; then those of the period before, if that is known, without
+figures.
 """
 
 Places = Mapping[str, int]
@@ -61,12 +64,15 @@ Places = Mapping[str, int]
 
 
 def _places(custom: CustomNames) -> Places:
-    names = (*SUM_INDEX, *SET_INDEX, *UNIONS, *custom.sums, *PLANNED)
+    names = (*SUM_INDEX, *SET_INDEX, *UNIONS, *custom.sums, *FIGURES)
     places = {name: place for place, name in enumerate(names)}
     return places | {previous(name): len(names) + place for name, place in places.items()}
 
 
 Coefficients = Mapping[Coefficient, float]
+Figures = Mapping[str, int]
+"""The available ones of `models.kpi.measures.FIGURES`; money in 1/10,000 of the currency."""
+NO_FIGURES: Figures = MappingProxyType({})
 
 _Sum = Callable[[Numbers], int]
 _Amount = Callable[[Numbers], int | float]
@@ -104,7 +110,7 @@ class KpiCalculator:
                     self._mask(kpi.needs),
                     since_of(kpi),
                     number_of.keys() & _named(kpi),
-                    _planned(kpi),
+                    kpi.figures,
                     [_connected_by(inputs) for inputs in kpi.inputs],
                 ),
                 compute,
@@ -143,7 +149,7 @@ class KpiCalculator:
         measured: Measured = ALL_MEASURED,
         before: Cell | None = None,
         measured_before: Measured = ALL_MEASURED,
-        plan: CampaignBudget = NO_PLAN,
+        figures: Figures = NO_FIGURES,
     ) -> KpiValues:
         """Return the KPIs of one scope in one window, by name.
 
@@ -161,16 +167,16 @@ class KpiCalculator:
             before: the measures in the equal period before. None if it is not known whole: KPIs
                 that look back are then absent.
             measured_before: those that all cells of the period before have.
-            plan: the campaign's budget; KPIs that name a part of it that is 0 are absent.
+            figures: what is available beside the cells; KPIs that name another one are absent.
         """
         values: KpiValues = {}
-        numbers = [*self._numbers(cell), *plan]
+        numbers = [*self._numbers(cell), *(figures.get(name, 0) for name in FIGURES)]
         known_before = None
         if before is not None:
             numbers += self._numbers(before)
             known_before = measured_before
-        planned = tuple(map(bool, plan))
-        for name, compute in self._possible(inputs, connected, measured, known_before, planned):
+        available = frozenset(figures)
+        for name, compute in self._possible(inputs, connected, measured, known_before, available):
             value = compute(cell, numbers, before or cell)
             if value is not None:
                 values[name] = value
@@ -182,16 +188,16 @@ class KpiCalculator:
         connected: int,
         measured: Measured,
         measured_before: Measured | None,
-        planned: tuple[bool, ...],
+        available: frozenset[str],
     ) -> list[tuple[str, _Compute]]:
-        """Return the names and functions of the KPIs whose inputs, measures and budget suffice."""
+        """Return the names and functions of the KPIs whose inputs, measures and figures suffice."""
 
         def possible(kpi: _Conditions) -> bool:
             if kpi.needs and not kpi.needs & inputs:
                 return False
             if not all(mask & connected for mask in kpi.inputs):
                 return False
-            if not (kpi.are_in(measured) and all(planned[place] for place in kpi.plans)):
+            if not (kpi.are_in(measured) and kpi.figures <= available):
                 return False
             return not kpi.looks_back or (
                 measured_before is not None and kpi.are_in(measured_before)
@@ -209,7 +215,7 @@ class _Conditions(NamedTuple):
         needs: a bit mask of sums, one of which must have been seen; 0 for none.
         since: the first version of the measures that has all that it uses.
         custom: the custom sums that it uses.
-        plans: the indices, in `PLANNED`, of the budget figures that it uses.
+        figures: what it uses of `FIGURES`.
         inputs: bit masks of `INPUTS`, of each of which one must have come.
     """
 
@@ -218,7 +224,7 @@ class _Conditions(NamedTuple):
     needs: int
     since: int
     custom: Set[str]
-    plans: tuple[int, ...]
+    figures: frozenset[str]
     inputs: Sequence[int]
 
     def are_in(self, measured: Measured) -> bool:
@@ -237,8 +243,8 @@ def since_of(kpi: Kpi) -> int:
 
 
 def _named(kpi: Kpi) -> Set[str]:
-    """Return the measures that a KPI uses."""
-    named = {*names_in(kpi.parsed), *kpi.needs} - PLANNED.keys()
+    """Return the names that a KPI uses: measures, unions of them, and figures."""
+    named = {*names_in(kpi.parsed), *kpi.needs}
     if kpi.squares in DISTRIBUTION_INDEX:
         named.add(kpi.squares)
     for terms in (kpi.n_terms, kpi.squares_terms):
@@ -246,15 +252,12 @@ def _named(kpi: Kpi) -> Set[str]:
     return named
 
 
-def _planned(kpi: Kpi) -> tuple[int, ...]:
-    """Return the indices, in `PLANNED`, of the budget figures that a KPI's formula names."""
-    named = names_in(kpi.parsed)
-    return tuple(place for place, name in enumerate(PLANNED) if name in named)
-
-
-def _is_money(kpi: Kpi, terms: Terms) -> bool:
-    """Return whether a KPI shows a sum of money, whose units of 1/10,000 become the currency."""
-    return kpi.unit == "money" and any(bare(name) in MONEY for _, name in terms)
+def _scale_of(kpi: Kpi, terms: Terms) -> int:
+    """Return the number of stored units in one shown unit: of money 10,000, of times 1,000 ms."""
+    named = {bare(name) for _, name in terms}
+    if kpi.unit == "money" and named & MONEY:
+        return UNITS_PER_CURRENCY
+    return SECOND_MS if kpi.unit == "seconds" and named & DURATIONS else 1
 
 
 class _Compiler:
@@ -307,19 +310,19 @@ class _Compiler:
     def _total(self, kpi: Kpi, formula: Total) -> _Compute:
         total = self._amount(formula.terms)
         n_of = self._count(kpi.n_terms or formula.terms)
-        money = _is_money(kpi, formula.terms)
+        scale = _scale_of(kpi, formula.terms)
 
         def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue:
             n = n_of(numbers)
             value = total(numbers)
-            return KpiValue(to_currency(value) if money else value, None, None, n, n >= kpi.min_n)
+            return KpiValue(value if scale == 1 else value / scale, None, None, n, n >= kpi.min_n)
 
         return compute
 
     def _quotient(self, kpi: Kpi, formula: Quotient, factor: float) -> _Compute:
         over_of, under_of = self._amount(formula.over), self._amount(formula.under)
         n_of = self._count(kpi.n_terms or formula.under)
-        scale = UNITS_PER_CURRENCY if _is_money(kpi, formula.over) else 1
+        scale = _scale_of(kpi, formula.over)
         bounds_of = self._bounds(kpi, factor=factor / scale)
 
         def compute(cell: Cell, numbers: Numbers, _: Cell) -> KpiValue | None:
@@ -431,5 +434,9 @@ def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
     return compute
 
 
-_SCALE_OF = {"dwell_ms": 1000, "complaint_response_ms": 1000, "order_amount": UNITS_PER_CURRENCY}
+_SCALE_OF = {
+    "dwell_ms": SECOND_MS,
+    "complaint_response_ms": SECOND_MS,
+    "order_amount": UNITS_PER_CURRENCY,
+}
 """Divisors by distribution: its values are shown in seconds or in the currency."""

@@ -10,15 +10,32 @@ from typing import NamedTuple
 
 from models.aggregates.cell import Cell
 from models.aggregates.distinct_users import Distinct
-from models.kpi.measures import ALL_INPUTS, ALL_MEASURED, SUM_INDEX, UNIONS, USER_SETS, Measured
+from models.kpi.measures import (
+    ALL_INPUTS,
+    ALL_MEASURED,
+    SET_INDEX,
+    SINCE_START,
+    SUM_INDEX,
+    UNIONS,
+    USER_SETS,
+    Measured,
+)
 from models.scope import Scope
 from streams.engine.steps import Steps, in_groups
-from streams.kpis.calculation.campaign_budgets import NO_PLAN, CampaignBudget
-from streams.kpis.calculation.kpi_calculator import KpiCalculator, KpiValues
+from streams.kpis.calculation.kpi_calculator import (
+    NO_FIGURES,
+    Figures,
+    KpiCalculator,
+    KpiValues,
+)
 from streams.kpis.columnar.scope_totals import ScopeTotals
 
 SCOPES_A_STEP = 32
 """Number of scopes that are calculated in one step, about 5 ms."""
+
+
+_COUNTED = (*SUM_INDEX, *SET_INDEX, *UNIONS)
+"""The names of a cell's sums and counts, in their order."""
 
 
 class _Nobody:
@@ -74,7 +91,7 @@ def calculate(
     inputs: Mapping[Scope, int],
     *,
     evaluator: KpiCalculator,
-    plan_of: Callable[[Scope], CampaignBudget] = lambda _: NO_PLAN,
+    figures_of: Callable[[Scope], Figures] = lambda _: NO_FIGURES,
     last: Calculated = NOTHING_CALCULATED,
     changed: Collection[Scope] = (),
 ) -> Steps[Calculated]:
@@ -85,19 +102,21 @@ def calculate(
         inputs: the inputs that each scope showed that day, as `KpiCalculator.inputs_in` returns
             them.
         evaluator: computes the KPIs.
-        plan_of: returns the budget of a scope.
+        figures_of: returns what is available beside the cells of a scope.
         last: results of an earlier end, which are kept for scopes that did not change.
         changed: scopes whose earlier results are dropped. With ``last``, ``cells`` and
             ``inputs`` are those of the changed scopes; a changed scope in neither has no result.
     """
-    known: dict[tuple[int, int | None, int, CampaignBudget], KpiValues] = {}
+    known: dict[tuple[int, int | None, int, frozenset[tuple[str, int]]], KpiValues] = {}
 
-    def values_of(cell: Cell, seen: int, then: Cell | None, plan: CampaignBudget) -> KpiValues:
+    def values_of(cell: Cell, seen: int, then: Cell | None, figures: Figures) -> KpiValues:
         # Scopes that are sums of the same facets share a cell, such as a campaign with a single
         # channel and that channel of it.
-        same = id(cell), None if then is None else id(then), seen, plan
+        same = id(cell), None if then is None else id(then), seen, frozenset(figures.items())
         if same not in known:
-            known[same] = _evaluated(cell, then, cells, seen=seen, evaluator=evaluator, plan=plan)
+            known[same] = _evaluated(
+                cell, then, cells, seen=seen, evaluator=evaluator, figures=figures
+            )
         return known[same]
 
     values, volumes = dict(last.values), dict(last.volumes)
@@ -113,10 +132,25 @@ def calculate(
                 cell,
                 inputs.get(scope, 0),
                 None if cells.before is None else cells.before.get(scope, _NOTHING),
-                plan_of(scope),
+                figures_of(scope),
             )
         yield
     return Calculated(values, volumes)
+
+
+def traffic_figures(cell: Cell, when: str) -> dict[str, int]:
+    """Return the figures of `SINCE_START` that are counted from a cell of all traffic.
+
+    Args:
+        cell: of everything, in a stretch of time.
+        when: the ending of their names, ``since_start`` or ``before_start``.
+    """
+    by_name = dict(zip(_COUNTED, (*cell.sums, *cell.counts()), strict=True))
+    return {
+        name: by_name[measure]
+        for name, ((measure,), _) in SINCE_START.items()
+        if name.endswith(when)
+    }
 
 
 def calculate_together(
@@ -156,7 +190,7 @@ def _evaluated(
     *,
     seen: int,
     evaluator: KpiCalculator,
-    plan: CampaignBudget = NO_PLAN,
+    figures: Figures = NO_FIGURES,
 ) -> KpiValues:
     return evaluator.evaluate(
         cell,
@@ -165,5 +199,5 @@ def _evaluated(
         measured=cells.measured,
         before=before,
         measured_before=cells.measured_before,
-        plan=plan,
+        figures=figures,
     )

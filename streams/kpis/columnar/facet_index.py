@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from models.kpi.measures import NO_CUSTOM, CustomNames
-from models.scope import Facet, Scope, scopes_of
+from models.scope import ALL, Facet, Scope, scopes_of
 from streams.engine.steps import Steps
 from streams.kpis.columnar.cell_columns import CellColumns, together_in_steps
 from streams.kpis.columnar.custom_index import CustomIndex
@@ -37,6 +37,7 @@ class FacetIndex:
         self.scopes_of: list[list[int]] = []
         self._scopes_of_facets: Rows = np.empty((0, _MOST_SCOPES), np.int32)
         self._channels_of: defaultdict[str, list[int]] = defaultdict(list)
+        self._into_all: list[int] = []
 
     def number(self, facet: Facet) -> int:
         """Return the number of a facet; a new facet gets the next one."""
@@ -44,7 +45,9 @@ class FacetIndex:
         if number is None:
             number = self._numbers[facet] = len(self.named)
             self.named.append(facet)
-            self.scopes_of.append([self._scope_number(scope) for scope in scopes_of(facet)])
+            scopes = scopes_of(facet)
+            self.scopes_of.append([self._scope_number(scope) for scope in scopes])
+            self._into_all.append(0 if ALL in scopes else -1)
             if not facet.region:
                 self._channels_of[facet.campaign].append(number)
         return number
@@ -75,6 +78,10 @@ class FacetIndex:
         rows[numbers] = numbers
         return rows
 
+    def into_all(self) -> Rows:
+        """Return a mapping of rows, for `CellColumns.by`, that sums everything in row 0."""
+        return np.array(self._into_all, np.int32)
+
     def by_scope(self, columns: CellColumns) -> Steps[CellColumns]:
         """Convert columns by facet to merged columns by scope: a scope is the sum of its facets."""
         parts = []
@@ -91,6 +98,11 @@ class FacetIndex:
         """Return the numbers of these scopes, without those that were never seen."""
         numbers = self._scope_numbers
         return {numbers[scope] for scope in scopes if scope in numbers}
+
+    @property
+    def numbers_of_scopes(self) -> Mapping[Scope, int]:
+        """The number of each scope that was seen."""
+        return self._scope_numbers
 
     def chosen(self, scopes: Collection[int]) -> Bools:
         """Return a mask of the scopes with these numbers, shape (scopes,)."""

@@ -14,6 +14,7 @@ from streams.engine.steps import Steps
 from streams.kpis.columnar import small_windows
 from streams.kpis.columnar.cell_columns import CellColumns, GrowingColumns, together_in_steps
 from streams.kpis.columnar.facet_index import FacetIndex
+from streams.kpis.columnar.user_columns import UserColumns
 
 
 class Summed(NamedTuple):
@@ -85,6 +86,20 @@ class ScopeTotals(Mapping[Scope, Cell]):
         some._cells = {scope: cell for scope, cell in self._cells.items() if wanted(scope)}
         return some
 
+    def users(self) -> Steps[list[UserColumns]]:
+        """Return the users of all scopes by their number, in one or more parts.
+
+        They are complete also if cells were made of some scopes only.
+        """
+        by_scope = yield from self._by_scope()
+        return [columns.users for columns in by_scope]
+
+    def _by_scope(self) -> Steps[list[CellColumns]]:
+        by_scope = [*self._summed.by_scope]
+        if self._summed.by_facet is not None:
+            by_scope.append((yield from self._facets.by_scope(self._summed.by_facet.whole())))
+        return by_scope
+
     def together(self, groups: Collection[Iterable[Scope]]) -> Steps[list[Cell]]:
         """Return the sum of each group of scopes as one cell.
 
@@ -94,9 +109,7 @@ class ScopeTotals(Mapping[Scope, Cell]):
         for row, scopes in enumerate(groups):
             row_of[list(self._facets.scope_numbers(scopes))] = row
             yield
-        by_scope = [*self._summed.by_scope]
-        if self._summed.by_facet is not None:
-            by_scope.append((yield from self._facets.by_scope(self._summed.by_facet.whole())))
+        by_scope = yield from self._by_scope()
         parts = []
         for columns in by_scope:
             parts.append(columns.by(row_of))

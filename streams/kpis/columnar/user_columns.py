@@ -129,6 +129,34 @@ class UserColumns:
             self.hashes_at(kept), rows[kept], self.sets[kept], sketches, registers
         )
 
+    def marked(self, marks: Sequence[tuple[int, int]]) -> UserColumns:
+        """Return the users in other sets, not merged.
+
+        Args:
+            marks: pairs of the index of a set and of the set that its users are put into. Users
+                of other sets are dropped.
+        """
+        sets_of = np.zeros(1 << (1 << SET_BITS), np.uint8)
+        every = np.arange(len(sets_of))
+        drawn = []
+        for index, mark in marks:
+            sets_of[every >> index & 1 == 1] |= np.uint8(1 << mark)
+            drawn.append(np.flatnonzero(self.sketches & _SET_MASK == index))
+        sets = sets_of[self.sets]
+        kept = sets != 0
+        return UserColumns(
+            self.keys[kept],
+            self.rows[kept],
+            sets[kept],
+            np.concatenate(
+                [
+                    self.sketches[places] & ~_SET_MASK | mark
+                    for places, (_, mark) in zip(drawn, marks, strict=True)
+                ]
+            ),
+            self.registers[np.concatenate(drawn)],
+        )
+
     def of_rows(self, chosen: Bools) -> UserColumns:
         """Return the users of the chosen rows; ``chosen`` has a bool for each row."""
         kept, drawn = chosen[self.rows], chosen[self.sketches >> SET_BITS]
@@ -181,11 +209,23 @@ class UserColumns:
         sketched[number[rows_of_sketches]] = True
         return Drawn(np.flatnonzero(many), registers, sketched, keys, of_key)
 
-    def counts(self, *, height: int) -> Steps[Integers]:
-        """Return the number of users in each set and union, shape (height, len(COUNTED))."""
-        counts = []
-        for sets in COUNTED:
-            counts.append(self.counted(sets, height=height))
+    def counts(self, *, height: int, of: Sequence[int] = COUNTED) -> Steps[Integers]:
+        """Return the number of users in each set and union, shape (height, len(of)).
+
+        Estimates of sketches may be off in different directions. A union counts at least as many
+        as each set and union before it that it contains, so that a part is never more than the
+        whole.
+
+        Args:
+            height: the number of rows.
+            of: the sets and unions, a bit for each set.
+        """
+        counts: list[Integers] = []
+        for sets in of:
+            within = [
+                of_part for part, of_part in zip(of, counts, strict=False) if part & sets == part
+            ]
+            counts.append(np.maximum.reduce([self.counted(sets, height=height), *within]))
             yield
         return np.stack(counts, axis=1)
 

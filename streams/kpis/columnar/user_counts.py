@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,17 +27,19 @@ class UserCounts(NamedTuple):
 
     Args:
         users: the users, merged.
-        counts: the number of users in each set and union of sets, shape (rows, len(COUNTED)).
+        counts: the number of users in each set and union of sets, shape (rows, len(of)).
+        of: the sets and unions that are counted, a bit for each set.
     """
 
     users: UserColumns
     counts: Integers
+    of: Sequence[int] = COUNTED
 
     def with_news(self, news: UserColumns) -> Steps[UserCounts]:
         """Return the counts of these users together with new ones, which must be merged."""
         counts = yield from self.counts_with(news)
         users = yield from united_in_steps([self.users, news])
-        return UserCounts(users, counts)
+        return UserCounts(users, counts, self.of)
 
     def counts_with(self, news: UserColumns) -> Steps[Integers]:
         """Return the counts that result when new users, which must be merged, are added.
@@ -49,13 +52,13 @@ class UserCounts(NamedTuple):
         grow by one (A) and buyers by one (B). The union of both grows by one (B): A was in it.
         """
         height = max(len(self.counts), int(news.all_rows().max(initial=-1)) + 1)
-        counts = np.zeros((height, len(COUNTED)), np.int64)
+        counts = np.zeros((height, len(self.of)), np.int64)
         counts[: len(self.counts)] = self.counts
         known, doubtful = self._known_sets(news)
         as_a_whole = _in_any(height, news.rows[doubtful], news.sketches >> SET_BITS)
         as_a_whole |= _in_any(height, self.users.sketches >> SET_BITS)
         as_a_whole |= counts.max(axis=1) + np.bincount(news.rows, minlength=height) > EXACT_LIMIT
-        for place, sets in enumerate(COUNTED):
+        for place, sets in enumerate(self.of):
             fresh = (news.sets & sets != 0) & (known & sets == 0)
             counts[:, place] += np.bincount(news.rows[fresh], minlength=height)
         as_a_whole &= _in_any(height, news.all_rows())
@@ -64,7 +67,7 @@ class UserCounts(NamedTuple):
             chosen = yield from united_in_steps(
                 [self.users.of_rows(as_a_whole), news.of_rows(as_a_whole)]
             )
-            of_chosen = yield from chosen.counts(height=height)
+            of_chosen = yield from chosen.counts(height=height, of=self.of)
             counts[as_a_whole] = of_chosen[as_a_whole]
         return counts
 

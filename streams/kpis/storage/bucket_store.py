@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+from models.aggregates.cell import Cell
 from models.aggregates.ingest_report import FacetCell, PanesWire
 from models.aggregates.period_cost import PeriodCost
 from models.kpi.measures import NO_CUSTOM, CustomNames
@@ -49,6 +50,8 @@ from streams.kpis.storage.cost_book import PREFIX as COSTS
 from streams.kpis.storage.cost_book import CostBook, CostCounts, Recorded
 from streams.kpis.storage.running_sums import RunningSums
 from streams.kpis.storage.spilled_buckets import Spill, SpilledBuckets
+from streams.kpis.storage.traffic_by_day import TrafficByDay
+from streams.kpis.storage.user_stocks import Past, StockFigures, UserStocks
 
 QUARTER_LEVEL, DAY_LEVEL = 2, 3
 STEPS = (PANE_MS, MINUTE_MS, QUARTER_MS, DAY_MS)
@@ -60,13 +63,30 @@ def _longest_ms(step_ms: int) -> int:
     return max(window.length_ms or 0 for window in WINDOWS if window.step_ms <= step_ms)
 
 
-KEPT_MS = (
-    2 * _longest_ms(PANE_MS) + 20 * MINUTE_MS,
-    max(2 * _longest_ms(MINUTE_MS), DAY_MS) + 2 * HOUR_MS,
-    7 * DAY_MS + _longest_ms(QUARTER_MS) + 4 * HOUR_MS,
-    (2 * max(window.days for window in WINDOWS) + 2) * DAY_MS,
-)
-"""The time before the frontier for which buckets of each level are kept, in ms.
+CUSTOMER_DAYS = 60
+"""The default of KPI_CUSTOMER_DAYS."""
+
+
+def kept_ms(customer_days: int = CUSTOMER_DAYS) -> tuple[int, int, int, int]:
+    """Return the time before the frontier for which buckets of each level are kept, in ms.
+
+    Days are kept for the longest window of business days and the period before it, or for the
+    customers before it, whichever begins earlier.
+
+    Args:
+        customer_days: the number of business days from which customers are counted.
+    """
+    days = max(window.days for window in WINDOWS)
+    return (
+        2 * _longest_ms(PANE_MS) + 20 * MINUTE_MS,
+        max(2 * _longest_ms(MINUTE_MS), DAY_MS) + 2 * HOUR_MS,
+        7 * DAY_MS + _longest_ms(QUARTER_MS) + 4 * HOUR_MS,
+        (max(2 * days, days + customer_days) + 2) * DAY_MS,
+    )
+
+
+KEPT_MS = kept_ms()
+"""The time before the frontier for which buckets of each level are kept by default, in ms.
 
 Each covers the longest window that needs the level, the period before that window, its edges, and
 the longest correction horizon, 15 min. Minutes are needed for the day before, up to the same time
@@ -113,11 +133,18 @@ class BucketStore:
         day: where business days begin and end.
         spill: stores spilled buckets; None for a dict in memory.
         custom: the custom measures that are declared.
+        customer_days: the number of business days from which customers are counted.
     """
 
     def __init__(
-        self, day: BusinessDay, spill: Spill | None = None, *, custom: CustomNames = NO_CUSTOM
+        self,
+        day: BusinessDay,
+        spill: Spill | None = None,
+        *,
+        custom: CustomNames = NO_CUSTOM,
+        customer_days: int = CUSTOMER_DAYS,
     ) -> None:
+        self.kept_ms = kept_ms(customer_days)
         self._frontier_ms = 0
         self._day = day
         self._facets = FacetIndex(custom)
@@ -128,6 +155,8 @@ class BucketStore:
         self._running_sums = RunningSums(self._facets, self.cover)
         self._campaign_sums = CampaignSums(self._facets, self.cover)
         self._costs = CostBook(day, self._facets.number)
+        self._stocks = UserStocks(self._facets, self.cover, day)
+        self._traffic = TrafficByDay(self._facets, self.cover, day)
         self._days_until = 0
         self._pinned: frozenset[int] = frozenset()
         self._pinned_quarters: frozenset[int] = frozenset()
@@ -184,6 +213,9 @@ class BucketStore:
                 bucket.add(delta, at_offset=at_offset)
         self._running_sums.changed(start)
         self._campaign_sums.changed(start)
+        self._traffic.changed(start)
+        if delta.users.size:
+            self._stocks.changed(start)
 
     def _holding(self, start: int) -> Iterator[Bucket]:
         """Yield the buckets that contain a pane, and create those that are missing."""
@@ -212,7 +244,7 @@ class BucketStore:
         return start >= self._kept_from_ms(level) or self._is_pinned(level, start)
 
     def _kept_from_ms(self, level: int) -> int:
-        return self._frontier_ms - KEPT_MS[level]
+        return self._frontier_ms - self.kept_ms[level]
 
     def _is_pinned(self, level: int, start: int) -> bool:
         return level == QUARTER_LEVEL and start in self._pinned_quarters
@@ -351,6 +383,28 @@ class BucketStore:
         totals = ScopeTotals(found, self._facets)
         return totals.only(lambda scope: scope.campaign in campaigns)
 
+    def stocks(
+        self, past: Past, totals: ScopeTotals, *, only: Collection[Scope] | None
+    ) -> Steps[Callable[[Scope], StockFigures]]:
+        """Return a function that returns the users of the last business days of a scope.
+
+        Args:
+            past: the days before a window.
+            totals: the totals of the window.
+            only: the scopes that will be asked for; None for all.
+        """
+        return (yield from self._stocks.over(past, totals, only=only))
+
+    def traffic(self, start: int, end: int, *, at_ms: int) -> Steps[Cell]:
+        """Return the cell of everything over [start, end), of which ``start`` begins a day.
+
+        Args:
+            start: start of the stretch, ms of event time.
+            end: end of the stretch, ms.
+            at_ms: end of the window for which it is asked, ms.
+        """
+        return (yield from self._traffic.over(start, end, settled=self._settled_before(at_ms)))
+
     def _summed(self, start: int, end: int, *, only: Collection[int] | None) -> Steps[Summed]:
         settled = self._settled_before(end)
         grows = start == BEGINNING_MS or self._day.start_of(start) == start
@@ -391,13 +445,13 @@ class BucketStore:
             return  # reports are being replayed after a crash: some buckets still lack them
         looked_at_ms, self._frontier_ms = self._frontier_ms, frontier_ms
         yield from self._sum_up_days(before=frontier_ms - SETTLED_AFTER_MS)
-        yield from self._move_to_all_time(before=frontier_ms - KEPT_MS[DAY_LEVEL])
+        yield from self._move_to_all_time(before=frontier_ms - self.kept_ms[DAY_LEVEL])
         self._pin(self._pinned)
         self._all_time.spill()
         for level, step_ms in enumerate(LOOKED_THROUGH_EVERY_MS):
             if looked_at_ms // step_ms != frontier_ms // step_ms:
                 yield from self._expire_level(level, frontier_ms)
-        oldest_ms = frontier_ms - KEPT_MS[QUARTER_LEVEL]
+        oldest_ms = frontier_ms - self.kept_ms[QUARTER_LEVEL]
         self._running_sums.forget_before(oldest_ms)
         self._running_sums.expire()
         self._campaign_sums.expire(frontier_ms, oldest_ms=oldest_ms)
@@ -405,7 +459,7 @@ class BucketStore:
     def _expire_level(self, level: int, frontier_ms: int) -> Steps[None]:
         buckets = self._levels[level]
         old = buckets.older_than(
-            frontier_ms - KEPT_MS[level], kept=lambda start: self._is_pinned(level, start)
+            frontier_ms - self.kept_ms[level], kept=lambda start: self._is_pinned(level, start)
         )
         for starts in in_groups(old, of=BUCKETS_A_STEP):
             for start in starts:
@@ -485,7 +539,7 @@ class BucketStore:
         self._costs.forget(self._all_time.until_ms)
         held = [self._all_time.bucket, *(one for level in self._levels for one in level.values())]
         self._stored_up_to = max(bucket.offset for bucket in held)
-        yield from self._move_to_all_time(before=frontier_ms - KEPT_MS[DAY_LEVEL])
+        yield from self._move_to_all_time(before=frontier_ms - self.kept_ms[DAY_LEVEL])
         self._pin(pinned)
 
     def _sum_up_days(self, *, before: int) -> Steps[None]:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from models.campaigns.campaign import Campaign, milliseconds
 from models.campaigns.campaign_change import Change
 from models.window import BusinessDay, whole_quarter
+
+
+class Run(NamedTuple):
+    """The business days that a campaign has run: their start, and their end or the present, ms."""
+
+    start: int
+    until: int
+
 
 STARTED, ENDED = "start", "end"
 """Names of the changes that are the start and the end of a campaign."""
@@ -33,13 +42,43 @@ class CampaignTimeline:
         self._day = day
 
     def days(self, from_ms: int, until_ms: int) -> set[int]:
-        """Return the starts, in ms, of business days on which a phase begins in [from, until]."""
-        moments = {
+        """Return the starts of business days whose quarters are needed longer, in ms.
+
+        These are the days on which a phase begins in [from, until], and the days before the first
+        ones of campaigns: the traffic before a campaign ends at some time of such a day.
+        """
+        phases = {
             whole_quarter(milliseconds(stage.starts))
             for campaign in self._campaigns
             for stage in campaign.stages
         }
-        return {self._day.start_of(at_ms) for at_ms in moments if from_ms <= at_ms <= until_ms}
+        before = {
+            self._day.start_of(milliseconds(campaign.starts)) - 1
+            for campaign in self._campaigns
+            if campaign.starts is not None
+        }
+        return {
+            self._day.start_of(at_ms) for at_ms in phases | before if from_ms <= at_ms <= until_ms
+        }
+
+    def runs(self, at_ms: int) -> Mapping[Run, Collection[str]]:
+        """Return the campaigns that have begun, by the business days that they have run to date.
+
+        A campaign runs in whole business days: from its first one to the end of its last one.
+
+        Args:
+            at_ms: event time in ms, the end of a window.
+        """
+        found: defaultdict[Run, list[str]] = defaultdict(list)
+        for campaign in self._campaigns:
+            starts_ms = None if campaign.starts is None else milliseconds(campaign.starts)
+            if starts_ms is None or starts_ms >= at_ms or campaign.is_over(starts_ms):
+                continue
+            until_ms = at_ms
+            if campaign.over_ms is not None:
+                until_ms = min(at_ms, self._day.end_of(campaign.over_ms - 1))
+            found[Run(self._day.start_of(starts_ms), until_ms)].append(campaign.id)
+        return found
 
     def stages(self, at_ms: int) -> Mapping[int, Collection[str]]:
         """Return the ids of the campaigns that are in a phase, by the phase's rounded start in ms.

@@ -1,19 +1,20 @@
-"""Compares a campaign's KPIs before and after each of its changes.
+"""Compares KPIs before and after each change of a campaign.
 
 A change at 10:07 counts from 10:15 on. At 12:15 its campaign is evaluated over [08:15, 10:15) and
-over [10:15, 12:15); the two periods grow with the time since, up to a day each.
+over [10:15, 12:15); the two periods grow with the time since, up to a day each. For the start and
+the end of a campaign everything is evaluated: the campaign itself has no events before its start.
 """
 
 from __future__ import annotations
 
 from models.campaigns.campaign_change import Change
 from models.kpi.definition import Catalogue
-from models.scope import Scope
+from models.scope import ALL, Scope
 from models.window import DAY_MS, QUARTER_MS, whole_quarter
 from streams.engine.steps import Steps
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.view import Effect, Evaluation
-from streams.kpis.windows.campaign_timeline import CampaignTimeline
+from streams.kpis.windows.campaign_timeline import ENDED, STARTED, CampaignTimeline
 from streams.kpis.windows.round_robin import RoundRobin
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 
@@ -42,28 +43,36 @@ def effects_in_turn(
     def due(end: int) -> list[Change]:
         return timeline.changes(end - LOOKBACK_MS, end - QUARTER_MS)[:SHOWN]
 
+    def evaluate(scope: Scope, start: int, end: int) -> Steps[Evaluation | None]:
+        if scope == ALL:
+            return windows.evaluate_everything(start, end)
+        return windows.evaluate_campaigns({scope.campaign}, start, end)
+
     def make(change: Change, end: int) -> Steps[Effect]:
         moment = whole_quarter(change.at_ms)
         length = min(COMPARED_MS, end - moment)
-        before = yield from windows.evaluate_campaigns({change.campaign}, moment - length, moment)
-        after = yield from windows.evaluate_campaigns({change.campaign}, moment, moment + length)
+        own = change.what not in {STARTED, ENDED} or change.event_id
+        scope = Scope("campaign", change.campaign) if own else ALL
+        before = yield from evaluate(scope, moment - length, moment)
+        after = yield from evaluate(scope, moment, moment + length)
         if before is None or after is None or not (before.complete and after.complete):
-            return Effect(change, moment, length)
+            return Effect(change, scope, moment, length)
         return Effect(
             change,
+            scope,
             moment,
             length,
-            before=_told(before, change.campaign, catalogue),
-            after=_told(after, change.campaign, catalogue),
+            before=_told(before, scope, catalogue),
+            after=_told(after, scope, catalogue),
         )
 
     return RoundRobin(step_ms=QUARTER_MS, due=due, make=make)
 
 
-def _told(evaluation: Evaluation, campaign: str, catalogue: Catalogue) -> KpiValues:
-    """Return the KPIs of a campaign that are complete in an evaluation."""
+def _told(evaluation: Evaluation, scope: Scope, catalogue: Catalogue) -> KpiValues:
+    """Return the KPIs of a scope that are complete in an evaluation."""
     return {
         name: value
-        for name, value in evaluation.values[Scope("campaign", campaign)].items()
+        for name, value in evaluation.values[scope].items()
         if evaluation.complete_for(catalogue[name])
     }

@@ -9,6 +9,7 @@ from models.scope import ScopeKind
 from models.window import BusinessDay
 from streams.kpis.calculation.campaign_budgets import CampaignBudgets
 from streams.kpis.calculation.kpi_calculator import KpiCalculator
+from streams.kpis.storage.bucket_store import CUSTOMER_DAYS
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
 
 
@@ -25,6 +26,8 @@ class Definitions:
         budgets: the campaigns' budgets.
         largest: by kind of scope, the number of scopes that are shown one by one.
         summed: the kinds of scope of which the others are summed up and shown as one.
+        customer_days: a customer ordered in the last so many business days; a lead is open if it
+            changed in them.
     """
 
     calculator: KpiCalculator
@@ -33,3 +36,4 @@ class Definitions:
     budgets: CampaignBudgets
     largest: Mapping[ScopeKind, int]
     summed: frozenset[ScopeKind]
+    customer_days: int = CUSTOMER_DAYS

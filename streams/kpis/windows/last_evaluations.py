@@ -23,8 +23,9 @@ from typing import NamedTuple
 from models.kpi.measures import Measured
 from models.scope import Scope
 from models.window import WindowName
-from streams.kpis.calculation.campaign_budgets import CampaignBudget
+from streams.kpis.calculation.kpi_calculator import Figures
 from streams.kpis.calculation.scope_calculation import Calculated
+from streams.kpis.storage.user_stocks import Past
 
 Span = tuple[int, int]
 """A stretch of event time, [start, end)."""
@@ -45,6 +46,8 @@ class Period(NamedTuple):
         connected: the inputs that ever came before the end.
         measured: the measures that all cells of the window have.
         measured_before: those that all cells of the period before have.
+        past: the business days before the window from which customers are counted; None if they
+            are not known whole.
     """
 
     start: int
@@ -54,17 +57,18 @@ class Period(NamedTuple):
     connected: int
     measured: Measured
     measured_before: Measured
+    past: Past | None = None
 
     def changed_since(self, last: Period) -> list[Span] | None:
         """Return the stretches of time whose events entered or left since an earlier end.
 
         Returns:
             Stretches [start, end) in ms, ascending. None if all scopes must be calculated: the
-            business day is another, the connected inputs or what is measured, only one of the two
-            periods has a known period before it, or one of the bounds lies before its earlier
-            value.
+            business day, the days before the window, the connected inputs or what is measured is
+            another, only one of the two periods has a known period before it, or one of the bounds
+            lies before its earlier value.
         """
-        fixed = attrgetter("day_start", "connected", "measured", "measured_before")
+        fixed = attrgetter("day_start", "past", "connected", "measured", "measured_before")
         if fixed(self) != fixed(last):
             return None
         spans = [(last.start, self.start), (last.end, self.end)]
@@ -83,12 +87,12 @@ class Last(NamedTuple):
     Args:
         period: the window that was evaluated.
         calculated: the KPIs by scope.
-        plans: the budgets that were used, of campaigns that have one.
+        figures: the figures of campaigns that were used, of scopes that have any.
     """
 
     period: Period
     calculated: Calculated
-    plans: Mapping[Scope, CampaignBudget]
+    figures: Mapping[Scope, Figures]
 
 
 class LastEvaluations:

@@ -11,26 +11,32 @@ from dataclasses import replace
 from functools import reduce
 from operator import or_
 
-from models.scope import Scope, ScopeKind, others_of
+from models.kpi.measures import SINCE_START, STOCKS, known_since
+from models.scope import ALL, Scope, ScopeKind, others_of
 from models.window import (
+    DAY,
     SO_FAR,
     STAGE,
     Window,
+    days_before,
     previous_period,
     start_of_window,
 )
 from streams.engine.steps import Steps, in_groups
-from streams.kpis.calculation.campaign_budgets import CAMPAIGNS_A_STEP, BudgetsAt
-from streams.kpis.calculation.kpi_calculator import KpiValues
+from streams.kpis.calculation.campaign_budgets import CAMPAIGNS_A_STEP, CampaignFigures
+from streams.kpis.calculation.kpi_calculator import Figures, KpiValues
 from streams.kpis.calculation.scope_calculation import (
     NOTHING_CALCULATED,
     Calculated,
     Cells,
     calculate,
     calculate_together,
+    traffic_figures,
 )
+from streams.kpis.columnar.scope_totals import ScopeTotals
 from streams.kpis.coverage.coverage import Coverage
 from streams.kpis.storage.bucket_store import BucketStore
+from streams.kpis.storage.user_stocks import Past
 from streams.kpis.view import Evaluation
 from streams.kpis.windows.definitions import Definitions
 from streams.kpis.windows.largest_scopes import LargestScopes
@@ -58,6 +64,11 @@ class WindowEvaluator:
         self._calculator = definitions.calculator
         self._day = definitions.day
         self._plans = definitions.budgets
+        self._timeline = definitions.timeline
+        self._customer_days = definitions.customer_days
+        self._asks_for = frozenset().union(
+            *(kpi.figures for kpi in definitions.calculator.catalogue.values())
+        )
         self._largest = LargestScopes(definitions.largest)
         self._summed = definitions.summed
         self._buckets = buckets
@@ -110,6 +121,12 @@ class WindowEvaluator:
             other=other,
             previous=previous,
             unsure_before={} if previous is None else self._silences.unsure(*previous),
+            past=period.past,
+            unsure_past=(
+                {}
+                if period.past is None
+                else self._silences.unsure(period.past.start, period.past.end)
+            ),
         )
         if window.name == SO_FAR:
             exhausted_ms = yield from self._exhausted(evaluation)
@@ -136,6 +153,7 @@ class WindowEvaluator:
         start = start_of_window(window, end, day=self._day)
         previous = self._previous(window, end) if looking_back else None
         measured_at = self._observation.measured_at
+        past = self._past(window, start, end) if looking_back else None
         return Period(
             start=start,
             end=end,
@@ -144,7 +162,20 @@ class WindowEvaluator:
             connected=self._connected(end),
             measured=measured_at(start),
             measured_before=measured_at(start if previous is None else previous[0]),
+            past=past,
         )
+
+    def _past(self, window: Window, start: int, end: int) -> Past | None:
+        """Return the days before a window of business days; None if they are not known whole."""
+        days = self._customer_days
+        if not 0 < window.days <= days or self._asks_for.isdisjoint(STOCKS):
+            return None
+        past = Past(
+            self._day.start_before(start, days=days),
+            self._day.start_before(end - 1, days=days - 1),
+            start,
+        )
+        return past if self.knows(window, (past.start, end)) else None
 
     def _calculated(
         self, window: Window, period: Period, only: Callable[[Scope], bool] | None
@@ -156,12 +187,15 @@ class WindowEvaluator:
         """
         repeats = only is None and self._seen.knows(period.day_start)
         since = self._last.since(window.name, period) if repeats else None
-        plans = BudgetsAt(self._plans if window.name == SO_FAR else None, period.end)
+        since_start: Mapping[str, Figures] = {}
+        if window.name == SO_FAR and not self._asks_for.isdisjoint(SINCE_START):
+            since_start = yield from self._since_start(period.end)
+        campaigns = CampaignFigures(self._plans, window.name, period.end, since_start)
         changed: set[Scope] | None = None
         if since is not None:
             last, spans = since
-            campaigns = (one for one in last.calculated.volumes if one.kind == "campaign")
-            changed = yield from plans.changed(last.plans, among=campaigns)
+            planned = (one for one in last.calculated.values if one.kind in _OF_A_CAMPAIGN)
+            changed = yield from campaigns.changed(last.figures, among=planned)
             changed |= self._seen.news(last.period.end, period.end, day_start=period.day_start)
             for span in spans:
                 changed |= yield from self._buckets.scopes_in(*span)
@@ -169,17 +203,68 @@ class WindowEvaluator:
         if only is not None:
             cells = cells._replace(totals=cells.totals.only(only))
         inputs = yield from self._inputs(period, among=changed, only=only)
+        figures_of: Callable[[Scope], Figures] = campaigns.of
+        if period.past is not None:
+            figures_of = yield from self._stocks(
+                period, cells.totals, campaigns, scopes={*cells.totals, *inputs}
+            )
         calculated = yield from calculate(
             cells,
             inputs,
             evaluator=self._calculator,
-            plan_of=plans.of,
+            figures_of=figures_of,
             last=NOTHING_CALCULATED if since is None else since[0].calculated,
             changed=changed or (),
         )
         if repeats:
-            self._last.record(window.name, Last(period, calculated, plans.used))
+            self._last.record(window.name, Last(period, calculated, campaigns.used))
         return cells, calculated
+
+    def _stocks(
+        self,
+        period: Period,
+        totals: ScopeTotals,
+        campaigns: CampaignFigures,
+        *,
+        scopes: Collection[Scope],
+    ) -> Steps[Callable[[Scope], Figures]]:
+        """Return a function that returns the figures of a scope, with those of `STOCKS`."""
+        assert period.past is not None
+        stocks_of = yield from self._buckets.stocks(period.past, totals, only=scopes)
+        version = self._observation.measured_at(period.past.start).version
+        known = [name for name in STOCKS if known_since(name) <= version]
+
+        def figures_of(scope: Scope) -> Figures:
+            stocks = stocks_of(scope)
+            if not stocks:
+                return campaigns.of(scope)
+            return {name: stocks[name] for name in known if name in stocks} | {
+                **campaigns.of(scope)
+            }
+
+        return figures_of
+
+    def _since_start(self, end: int) -> Steps[Mapping[str, Figures]]:
+        """Return the figures of all traffic since campaigns started, by their id.
+
+        The traffic before a campaign is that of as many business days before its first one, up
+        to the same local time. Campaigns are left out if one of the two is not known whole.
+        """
+        found: dict[str, Figures] = {}
+        for run, campaigns in self._timeline.runs(end).items():
+            before = days_before(run.start, run.until, day=self._day)
+            known = all(
+                self._observation.knows(DAY, period) and self._buckets.holds(*period)
+                for period in (before, run)
+            )
+            if not known:
+                continue
+            figures: dict[str, int] = {}
+            for when, period in (("since_start", run), ("before_start", before)):
+                cell = yield from self._buckets.traffic(*period, at_ms=end)
+                figures |= traffic_figures(cell, when)
+            found |= dict.fromkeys(campaigns, figures)
+        return found
 
     def _cells(self, period: Period, *, only: Collection[Scope] | None) -> Steps[Cells]:
         """Return the cells of a window and of the period before; `only` None takes all scopes."""
@@ -269,8 +354,7 @@ class WindowEvaluator:
             An evaluation of the window `stage`, without KPIs that look back. None if the start
             was not observed or the buckets of the period are no longer held.
         """
-        observation = self._observation
-        if start < observation.whole_from_ms or not self._buckets.holds(start, end):
+        if not self._whole(start, end):
             return None
 
         def concerned(scope: Scope) -> bool:
@@ -280,13 +364,50 @@ class WindowEvaluator:
                 and scope not in left_out
             )
 
+        totals = yield from self._buckets.totals_of(campaigns, start, end)
+        asked = [Scope("campaign", campaign) for campaign in campaigns]
+        return (yield from self._beside(start, end, totals, asked=asked, concerned=concerned))
+
+    def evaluate_everything(self, start: int, end: int) -> Steps[Evaluation | None]:
+        """Return the KPIs of the scope `all` over any period, as `evaluate_campaigns` does."""
+        if not self._whole(start, end):
+            return None
+        totals = yield from self._buckets.totals(start, end, only=[ALL])
+        return (
+            yield from self._beside(
+                start, end, totals, asked=[ALL], concerned=lambda one: one == ALL
+            )
+        )
+
+    def _whole(self, start: int, end: int) -> bool:
+        """Return whether a period was observed from its start and can be summed up."""
+        return start >= self._observation.whole_from_ms and self._buckets.holds(start, end)
+
+    def _beside(
+        self,
+        start: int,
+        end: int,
+        totals: ScopeTotals,
+        *,
+        asked: Iterable[Scope],
+        concerned: Callable[[Scope], bool],
+    ) -> Steps[Evaluation]:
+        """Return an evaluation of some scopes over a period that is no window.
+
+        Args:
+            start: start of the period, event time in ms.
+            end: its end, likewise.
+            totals: the cells of the scopes in the period.
+            asked: scopes that are evaluated also without events.
+            concerned: returns whether a scope is evaluated.
+        """
+        observation = self._observation
         measured = observation.measured_at(start)
         connected = self._connected(end)
         day_start = self._day.start_of(end - 1)
         period = Period(start, end, None, day_start, connected, measured, measured)
-        inputs = {Scope("campaign", campaign): 0 for campaign in campaigns}
+        inputs = dict.fromkeys(asked, 0)
         inputs |= yield from self._inputs(period, only=concerned)
-        totals = yield from self._buckets.totals_of(campaigns, start, end)
         calculated = yield from calculate(
             Cells(totals.only(concerned), connected, measured), inputs, evaluator=self._calculator
         )

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from models.window import (
+    HOUR_MS,
     PANE_MS,
     QUARTER_MS,
     WINDOWS,
@@ -25,6 +26,9 @@ from streams.kpis.windows.due_windows import DueWindows, Ends
 
 REMEMBERED = 200
 """Late data correct the last 200 evaluated ends of each window."""
+
+JUST_BEFORE_MS = HOUR_MS
+"""Longer than the longest correction horizon, 15 min."""
 
 Holds = Callable[[int, int], bool]
 """Returns whether [start, end), in ms, can still be summed up exactly from the buckets."""
@@ -160,13 +164,18 @@ class WindowSchedule:
     def _belongs(self, start: int, end: int, window: Window, closed: int) -> bool:
         """Return whether [start, end) has a part in a window, or in the period before it.
 
+        To windows of business days belongs also the time just before their start, as customers
+        before them are counted from it. Only recent data can add a customer: a correction of an
+        older order changes its money.
+
         Args:
             start: event time in ms, before the end of the window.
             end: event time in ms.
             window: the window.
             closed: its end.
         """
-        if end > start_of_window(window, closed, day=self._day):
+        begins = start_of_window(window, closed, day=self._day)
+        if end > (begins - JUST_BEFORE_MS if window.days else begins):
             return True
         period = previous_period(window, closed, day=self._day)
         return period is not None and start < period[1] and end > period[0]

@@ -1,0 +1,111 @@
+"""All traffic and sales during a campaign, against as many business days before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models.campaigns.campaign import Campaign
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
+from streams.kpis.windows.campaign_timeline import CampaignTimeline, Run
+from tests.factories.times import UTC_DAY, at
+from tests.support.offline import NOON, ClosedKey, Path, event
+
+TODAY = NOON - 12 * HOUR_MS
+
+
+def visit(user: str, *, day: int, hour: float = 8.0, traffic: str = "natural") -> dict[str, Any]:
+    at_ms = TODAY + day * DAY_MS + round(hour * HOUR_MS)
+    number = f"v-{user}-{at_ms}"
+    return event("visit", at=at_ms, event_id=number, user_id=user, traffic=traffic)
+
+
+def order(amount: str, *, day: int, hour: float = 8.0) -> dict[str, Any]:
+    at_ms = TODAY + day * DAY_MS + round(hour * HOUR_MS)
+    number = f"o-{at_ms}"
+    return event("order_placed", at=at_ms, event_id=number, order_id=number, amount=amount)
+
+
+def so_far(
+    events: list[dict[str, Any]], *campaigns: Campaign, until_ms: int = NOON
+) -> dict[str, dict[str, Any]]:
+    """Return the KPIs of each campaign at the end of the quarter of ``until_ms``."""
+    path = Path(now_ms=NOON + 100 * DAY_MS, campaigns=campaigns, coefficients={"influence": 0.5})
+    begin = visit("nobody", day=-60)
+    own = [
+        event(at=until_ms + place, event_id=f"own-{one.id}", user_id="u", campaign_id=one.id)
+        for place, one in enumerate(campaigns)
+    ]
+    onward = event("visit", at=until_ms + 2 * QUARTER_MS, event_id="on", user_id="u")
+    listed = sorted([begin, *events, *own], key=lambda one: one["event_time"])
+    path.feed([*listed, onward], batch=1)
+    path.finish()
+    end = until_ms + QUARTER_MS
+    return {one.id: path.closed[ClosedKey("so_far", end, "campaign", one.id)] for one in campaigns}
+
+
+def test_uplift_is_of_all_traffic() -> None:
+    """Since yesterday a, b and u came, in the two days before b and d; of a time of day alike."""
+    campaign = Campaign(id="c1", starts=at(TODAY - DAY_MS + 20 * HOUR_MS))
+    kpis = so_far(
+        [
+            visit("d", day=-3),
+            visit("b", day=-2, hour=12.1, traffic="paid"),
+            visit("late", day=-2, hour=12.3),  # later than today's time of day
+            visit("a", day=-1, traffic="paid"),
+            visit("b", day=0),
+            order("30", day=-2, hour=9),
+            order("40", day=-1, hour=9),
+            order("50", day=0, hour=9),
+        ],
+        campaign,
+    )["c1"]
+    # u clicked through paid traffic; who ordered neither clicked nor visited.
+    assert kpis["traffic_uplift"][:4] == [3 - 2, None, None, 3]
+    assert kpis["traffic_uplift_paid"][0] == 2 - 1
+    assert kpis["traffic_uplift_natural"][0] == 1 - 1
+    assert kpis["sales_contribution"][0] == pytest.approx(0.5 * (90 - 30) / 30)
+    assert (kpis["sales_contribution"][3], kpis["sales_contribution"][4]) == (2, False)
+
+
+def test_a_long_campaign_keeps_the_day_before_it() -> None:
+    """Weeks after the start the traffic before is still counted to the same time of day."""
+    campaign = Campaign(id="c1", starts=at(TODAY - 20 * DAY_MS))
+    early, late = visit("early", day=-21, hour=12.2), visit("late", day=-21, hour=12.3)
+    events = [*(visit(f"d{day}", day=day) for day in range(-41, 0)), early, late]
+    kpis = so_far(events, campaign)["c1"]
+    # 21 days each: d-41 to d-21, with `early`; d-20 to d-1 and u.
+    assert kpis["traffic_uplift"][0] == 21 - 22
+
+
+def test_a_campaign_that_is_over_stays_as_it_was() -> None:
+    """Its last business day counts whole, and nothing after it."""
+    over = Campaign(
+        id="c1", starts=at(TODAY - 3 * DAY_MS), ends=at(TODAY - 2 * DAY_MS + 12 * HOUR_MS)
+    )
+    events = [visit("b", day=-5), visit("d", day=-2, hour=23), visit("e", day=-1)]
+    assert so_far(events, over)["c1"]["traffic_uplift"][0] == 1 - 1
+
+
+def test_absent_without_the_days_before() -> None:
+    """A campaign without a start, or whose days before were not observed, has no uplift."""
+    early = Campaign(id="c1", starts=at(TODAY - 40 * DAY_MS))
+    found = so_far([visit("a", day=0)], early, Campaign(id="c2"))
+    assert not any("traffic_uplift" in kpis for kpis in found.values())
+
+
+def test_runs() -> None:
+    """Campaigns with the same days share a run; one that is not begun has none."""
+    campaigns = [
+        Campaign(id="a", starts=at(TODAY + MINUTE_MS)),
+        Campaign(id="b", starts=at(TODAY + HOUR_MS)),
+        Campaign(id="c", starts=at(NOON)),
+        Campaign(id="d", starts=at(TODAY - DAY_MS), ends=at(TODAY - HOUR_MS)),
+        Campaign(id="e"),
+    ]
+    timeline = CampaignTimeline(campaigns, (), day=UTC_DAY)
+    assert timeline.runs(NOON) == {
+        Run(TODAY, NOON): ["a", "b"],
+        Run(TODAY - DAY_MS, TODAY): ["d"],
+    }
