@@ -170,7 +170,7 @@ def test_a_user_of_several_other_campaigns_is_one_visitor(count: int) -> None:
     together = total([one.cell for one in made[1:4]])
     assert other["unique_visitors"].value == together.counts()[0]
     assert abs(together.counts()[0] - count) <= (0 if count <= EXACT_LIMIT else 0.05 * count)
-    assert other["traffic_uplift"].value == 0
+    assert other["visitors_change"].value == 0
 
 
 def ranked(largest: Largest, **windows: dict[str, int]) -> LargestScopes:

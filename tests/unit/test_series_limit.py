@@ -201,6 +201,7 @@ def test_effects_of_small_campaigns_are_not_exported(dirty: WorkerView) -> None:
     effects = [
         Effect(
             Change(campaign=name, at_ms=NOON, what="bid", event_id=name),
+            Scope("campaign", name),
             NOON,
             60_000,
             before=values,
