@@ -72,8 +72,6 @@ LARGE_REPORT_CELLS = 5_000
 """Cells from which a report is large, about 1 MB; the KPI stage keeps the last of each source."""
 LONGEST_VALUE = 1_000
 """Longer old and new values of a change are shortened, characters."""
-LONGEST_SAMPLE = 100
-"""The most characters that are kept of the name of an unknown metric."""
 USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
 _SEEDS = {
     event: crc32(type_of(event).encode()) for kind in SOURCE_KINDS for event in events_of(kind)
@@ -341,7 +339,7 @@ class IngestJob:
         elif kind is CampaignEnded:
             self._record_end(event, event_time)
         elif kind is Measurement and carried.metric is None:
-            count_unknown(self._stats, "metric", event.metric[:LONGEST_SAMPLE])
+            count_unknown(self._stats, "metric", shortened(event.metric))
 
     def _define(self, campaign: Campaign) -> None:
         self.campaigns.define(campaign)

@@ -76,7 +76,7 @@ def rules(model: DefaultModel) -> AttributionRules:
 @pytest.mark.parametrize(
     ("seed", "events", "partitions", "model"),
     [
-        (205, 600, 3, "last"),
+        (75, 600, 3, "last"),
         pytest.param(26, 1_500, 3, "last", marks=pytest.mark.full),
         pytest.param(26, 1_500, 1, "first", marks=pytest.mark.full),
         pytest.param(26, 1_500, 2, "linear", marks=pytest.mark.full),

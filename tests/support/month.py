@@ -133,7 +133,7 @@ MIX: Final = {
     "lead": 7,
     "survey": 5,
     "spend_reported": 4,
-    "measurement": 9,
+    "measurement": 8,
 }
 SESSIONS_A_DAY: Final = 4
 LATEST_MS: Final = 500_000
@@ -270,6 +270,7 @@ class Month:
         self._beside = random.Random(seed + 1)
         self._orders: list[list[Event]] = []
         self._clicked: list[str] = []
+        self._metrics: list[str] = []
         self._rows: list[dict[str, Any]] = []
         self.events: list[Event] = []
         self.duplicates = 0
@@ -541,7 +542,10 @@ class Month:
     def _measurement(self, event: Event, row: dict[str, Any]) -> None:
         rnd = self._rnd
         self._by_campaign(event, row)
-        metric = rnd.choice((*oracle.FLOWS, *oracle.LEVELS, "complaint_response_s"))
+        if not self._metrics:  # each once, before any comes again: all are in a short month, too
+            self._metrics = [*oracle.FLOWS, *oracle.LEVELS, "complaint_response_s"]
+            self._beside.shuffle(self._metrics)
+        metric = self._metrics.pop()
         event["metric"] = row["metric"] = metric
         if metric in oracle.FLOWS:
             row["count"] = rnd.randrange(0, 200)

@@ -22,6 +22,7 @@ from models.kpi.custom_measures import CustomMeasureBook
 from models.kpi.definition import Catalogue
 from models.kpi.measures import FIRST_CUSTOM, LEVELS, METRICS, SET_INDEX, WIDTH, CustomNames
 from models.kpi.user_catalogue import KpiBook
+from models.names import shortened
 from models.scope import ALL, Scope
 from models.window import BEGINNING_MS, DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS
 from streams import config
@@ -101,7 +102,7 @@ kpis:
         ("n: visitors", "n: sample", r"line 5: kpis\[0\].*n: column 1: .*did you mean samples\?"),
         ("n: visitors", "n: visitors, needs: [samles]", "needs: .*did you mean samples?"),
         ("samples / visitors", "newest(reech)", "did you mean reach?"),
-        ("kpis:", "kpi:", "line 4: kpi: there is no such key"),
+        ("kpis:", "kpi:", "line 4: kpi: there is no such key; did you mean kpis"),
     ],
 )
 def test_wrong_declaration(tmp_path: pathlib.Path, old: str, new: str, why: str) -> None:
@@ -171,6 +172,9 @@ def test_other_files_name_its_kpis(tmp_path: pathlib.Path) -> None:
     assert len(config.load_scorecards(cards, catalogue=catalogue).scorecards) == 1
     with pytest.raises(ConfigError, match="no KPI named"):
         config.load_rules(rules)
+    rules.write_text("rules:\n  - {name: r, kind: threshold, kpi: reach, above: 1.5}\n")
+    with pytest.raises(ConfigError, match=r"rules\[0\]\.above: reach is a share, and 1.5 is 150 %"):
+        config.load_rules(rules, catalogue=catalogue)
     with pytest.raises(ConfigError, match="no such KPI"):
         config.load_scorecards(cards, catalogue=CATALOGUE)
 
@@ -228,7 +232,7 @@ def test_unknown_metric() -> None:
     stats = reported(settled(job.snapshot())).stats
     assert (stats.counted, stats.duplicates, stats.dead_letters) == (4, 1, {})
     assert stats.unknown == {"metric": 2}
-    assert stats.unknown_samples == {"metric": ["temperature", "x" * 100]}
+    assert stats.unknown_samples == {"metric": ["temperature", shortened("x" * 300)]}
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,10 @@ class KpiCalculator:
         return mask
 
     def _numbers(self, cell: Cell) -> list[int]:
-        custom = cell.custom_sums
-        return [*cell.sums, *cell.counts(), *(custom.get(index, 0) for index in self._custom)]
+        numbers = [*cell.sums, *cell.counts()]
+        if self._custom:
+            numbers += [cell.custom_sums.get(index, 0) for index in self._custom]
+        return numbers
 
     def evaluate(
         self,

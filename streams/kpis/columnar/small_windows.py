@@ -89,11 +89,10 @@ class _Sum:
                 sets_of[user] = sets_of.get(user, 0) | sets
             for index, level in other.cell.levels.items():
                 self.add_level(index, level)
-        if any(one.cell.custom_sums for one in others):
-            custom: Counter[int] = Counter()
-            for one in every:
-                custom.update(one.cell.custom_sums)
-            self.cell.custom_sums = dict(custom)
+            if other.cell.custom_sums:
+                custom = Counter(self.cell.custom_sums)
+                custom.update(other.cell.custom_sums)
+                self.cell.custom_sums = dict(custom)
 
     def whole(self) -> Cell | None:
         """Return the cell with saturated sums and without empty buckets; None if it is empty."""
