@@ -60,8 +60,8 @@ def entries(customers: Customers | None) -> str:
     order in ``count``. ``known_ms`` is the time of the event that led to the entry.
 
     Args:
-            customers: how orders are attributed; None without customers: orders and refunds then
-                count where and when they say.
+        customers: how orders are attributed; None without customers: orders and refunds then
+            count where and when they say.
     """
     if customers is None:
         return FORGETFUL

@@ -101,7 +101,7 @@ def expected(made: Journeys, customers: Customers) -> dict[Key, int]:
         for measure, (kind, adds) in _MEASURES.items()
     )
     with TemporaryDirectory() as folder, duckdb.connect() as con:
-        made.table.write_parquet(f"{folder}/events")
+        made.table.with_row_index("place").write_parquet(f"{folder}/events")
         con.execute(f"CREATE TABLE events AS FROM read_parquet('{folder}/events')")
         con.execute(attribution_sql.entries(customers))
         rows = con.execute(
