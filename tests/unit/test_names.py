@@ -379,9 +379,9 @@ def test_shared_campaign_name(tmp_path: Path) -> None:
     assert len(config.load_campaigns(path).campaigns) == 1
 
 
-def test_example_file() -> None:
+def test_example_file(repository: Path) -> None:
     """The example file of names is valid."""
-    book = config.load_names(Path("config/names.yaml"))
+    book = config.load_names(repository / "config" / "names.yaml")
     assert book.channels
     assert book.shown("channel", "SEM").name == "search"
 
