@@ -43,8 +43,13 @@ def overlap(one: str, other: str) -> bool:
 
 def hint(name: str, known: Collection[str]) -> str:
     """Return the end of an error message: the known name that is nearest, or all known names."""
-    near = get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+    return nearest(name, known) or f"; known: {', '.join(known)}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message with the known name that is nearest; empty if none is near."""
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 @lru_cache(maxsize=10_000)

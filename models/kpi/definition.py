@@ -6,7 +6,6 @@ Calculation, metrics, boards and docs are all derived from a definition.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Literal, TypeVar
 
@@ -46,6 +45,7 @@ from models.kpi.measures import (
     metrics_with,
     sources_of,
 )
+from models.patterns import nearest
 
 Unit = Literal["count", "users", "ratio", "money", "seconds", "score"]
 ShownUnit = Unit | Literal["multiple"]
@@ -132,9 +132,7 @@ class Kpi(BaseModel):
         sums = (*SUM_INDEX, *custom.sums)
         for name in self.needs:
             if name not in sums:
-                near = get_close_matches(name, sums, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise ValueError(f"needs: no sum named {name!r} is measured{hint}")
+                raise ValueError(f"needs: no sum named {name!r} is measured{nearest(name, sums)}")
         if self.benchmark is not None and self.volume:
             raise ValueError("benchmark: a sum grows with its window and can't have one")
         if self.multiple and self.unit != "ratio":
@@ -313,10 +311,7 @@ class Catalogue(Mapping[str, Kpi]):
         """
         for name in benchmarks:
             if name not in self:
-                near = get_close_matches(name, self, n=1)
-                raise ValueError(
-                    f"{name} is no KPI" + (f"; did you mean {near[0]}?" if near else "")
-                )
+                raise ValueError(f"{name} is no KPI{nearest(name, self)}")
             if self[name].volume:
                 raise ValueError(
                     f"{name} grows with its window; only quotients, quantiles and"

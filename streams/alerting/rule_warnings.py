@@ -16,7 +16,7 @@ from models.kpi.formula import Quotient
 from models.kpi.user_catalogue import KpiBook
 from models.kpi.value_range import is_share, range_of
 from models.names import AsShown, NameBook, matches_name
-from models.patterns import hint, is_pattern, matches
+from models.patterns import is_pattern, matches, nearest
 from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL, UNKNOWN_CAMPAIGN, ScopeKind, parts_of
 from models.scorecards.scorecard import ScorecardBook
 from models.window import SO_FAR, WINDOWS
@@ -131,8 +131,7 @@ def _about_names(part: str, names: Iterable[str], known: Known) -> Iterator[str]
 def _unknown(what: str, name: str, known: Collection[str]) -> str:
     if is_pattern(name):
         return f"{name!r} matches no {what} that is known"
-    near = hint(name, known)
-    return f"no {what} {name!r} is known{near if near.startswith('; did') else ''}"
+    return f"no {what} {name!r} is known{nearest(name, known)}"
 
 
 def _about_kpi(kpi: Kpi, known: Known) -> Iterator[tuple[str, str]]:

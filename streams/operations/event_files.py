@@ -34,7 +34,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from models.campaigns.campaign import Campaign
 from models.events import KIND_OF_TYPE, SOURCE_KINDS, Event, UserEvent, events_of, type_of
 from models.money.amounts import MoneyError, to_units
-from models.patterns import hint, matches
+from models.patterns import hint, matches, nearest
 from streams import config
 from streams.errors import FeedError
 from streams.ingest.events.decoding import EventDecoder, Rejected
@@ -471,10 +471,9 @@ class EventFile:
                 self._no_column(column, names, line=line)
 
     def _no_column(self, column: str, names: Sequence[str], *, line: int) -> None:
-        near = hint(column, names)
-        near = near if near.startswith("; did") else ""
         raise FeedError(
-            f"{self._path}: line {line}: no column {column!r}{near}; it has: {', '.join(names)}"
+            f"{self._path}: line {line}: no column {column!r}{nearest(column, names)}; "
+            f"it has: {', '.join(names)}"
         )
 
 
