@@ -71,14 +71,21 @@ def test_incremental_counts_with_colliding_keys() -> None:
 def test_sorted_in_parts(
     one: list[tuple[int, int, int, int]], other: list[tuple[int, int, int, int]]
 ) -> None:
-    """Users that are told apart in parts are those that are told apart at once."""
+    """Users that are merged and counted in many steps are those of one step."""
     parts = [users(one), users(other), users(one)]
+    module = "streams.kpis.columnar.user_columns"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("streams.kpis.columnar.user_columns._KEYS_A_STEP", 0)
-        patched.setattr("streams.kpis.columnar.user_columns.EXACT_LIMIT", 20)
+        patched.setattr(f"{module}.EXACT_LIMIT", 20)
+        patched.setattr("streams.kpis.columnar.user_counts.EXACT_LIMIT", 20)
+        patched.setattr(f"{module}._KEYS_A_STEP", 50)
+        patched.setattr(f"{module}._SKETCHES_A_STEP", 2)
         in_parts = united(parts)
-        patched.setattr("streams.kpis.columnar.user_columns._KEYS_A_STEP", 10**9)
+        counts = at_once(at_once(NO_COUNTS.with_news(users(one))).counts_with(users(other)))
+        patched.setattr(f"{module}._KEYS_A_STEP", 10**9)
+        patched.setattr(f"{module}._SKETCHES_A_STEP", 10**9)
         at_a_time = united(parts)
+        height = at_a_time.height
+        assert counts.tolist() == at_once(at_a_time.counts(height=height)).tolist()
     assert in_parts.keys.tolist() == at_a_time.keys.tolist()
     assert in_parts.rows.tolist() == at_a_time.rows.tolist()
     assert in_parts.sets.tolist() == at_a_time.sets.tolist()

@@ -154,8 +154,7 @@ class CellColumns(NamedTuple):
 
     def cells(self) -> Steps[Mapping[int, Cell]]:
         """Return the cell of each row. The columns must be merged."""
-        height = int(self.users.all_rows().max(initial=-1)) + 1
-        counts = yield from self.users.counts(height=height)
+        counts = yield from self.users.counts(height=self.users.height)
         return (yield from self.cells_with(counts, [self.users]))
 
     def cells_with(

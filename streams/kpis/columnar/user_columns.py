@@ -22,7 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from itertools import zip_longest
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ from models.aggregates import hyperloglog
 from models.aggregates.distinct_users import EXACT_LIMIT, Distinct
 from models.aggregates.hyperloglog import REGISTERS, Hashes, Registers
 from models.kpi.measures import SET_INDEX, UNIONS, USER_SETS
-from streams.engine.steps import Steps, at_once
+from streams.engine.steps import Steps, at_once, in_groups
 
 Rows = npt.NDArray[np.int32]
 Integers = npt.NDArray[np.int64]
@@ -46,8 +47,9 @@ SET_BITS = 3
 """A sketch is named by ``row << SET_BITS | set``, where set is the index in `USER_SETS`."""
 _SET_MASK = (1 << SET_BITS) - 1
 _KEYS_A_STEP = 50_000
-"""More keys than this are sorted in parts, each in one step of a few ms."""
-_PART_BITS = 4
+"""The most keys that one step of a few ms handles."""
+_SKETCHES_A_STEP = 250
+"""The most sketches that one step of a few ms handles: 1 MB of registers."""
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 
 
@@ -103,9 +105,29 @@ class UserColumns:
         """The number of keys and of registers."""
         return len(self.keys) + self.registers.size
 
+    @property
+    def height(self) -> int:
+        """One more than the largest row of a key or a sketch; 0 if there is none."""
+        of_keys = int(self.rows.max(initial=-1))
+        return max(of_keys, int(self.sketches.max(initial=-1)) >> SET_BITS) + 1
+
     def all_rows(self) -> Integers:
         """Return the row of each key and each sketch."""
         return np.append(self.rows, self.sketches >> SET_BITS)
+
+    def pieces(self) -> Iterator[UserColumns]:
+        """Yield the users in pieces, each small enough for one step. Arrays are not copied."""
+        keys = list(slices(len(self.keys), of=_KEYS_A_STEP))
+        sketches = list(slices(len(self.sketches), of=_SKETCHES_A_STEP))
+        none = slice(0, 0)
+        for some, drawn in zip_longest(keys, sketches, fillvalue=none):
+            yield UserColumns(
+                self.keys[some],
+                self.rows[some],
+                self.sets[some],
+                self.sketches[drawn],
+                self.registers[drawn],
+            )
 
     def listed(self) -> Iterator[tuple[int, int, int]]:
         """Yield the row, the user's hash and the sets of each key."""
@@ -168,7 +190,7 @@ class UserColumns:
             self.registers[drawn],
         )
 
-    def counted(self, sets: int, *, height: int) -> Integers:
+    def counted(self, sets: int, *, height: int) -> Steps[Integers]:
         """Count the distinct users of each row that are in any of the sets.
 
         Args:
@@ -178,36 +200,59 @@ class UserColumns:
         Returns:
             Counts of shape (height,): exact up to `EXACT_LIMIT`, estimates above.
         """
-        counts = np.bincount(self.rows[self.sets & sets != 0], minlength=height)
+        counts = yield from self._keys_by_row(sets, height=height)
         if not len(self.sketches) and counts.max(initial=0) <= EXACT_LIMIT:
             return counts
-        drawn = self.drawn(sets, over=EXACT_LIMIT)
-        counts[drawn.rows] = hyperloglog.estimates(drawn.registers)
+        drawn = yield from self.drawn(sets, over=EXACT_LIMIT)
+        for some in slices(len(drawn.rows), of=_SKETCHES_A_STEP):
+            counts[drawn.rows[some]] = hyperloglog.estimates(drawn.registers[some])
+            yield
         return counts
 
-    def drawn(self, sets: int, *, over: int) -> Drawn:
+    def _keys_by_row(self, sets: int, *, height: int) -> Steps[Integers]:
+        """Count the keys of each row that are in any of the sets, shape (height,)."""
+        counts = np.zeros(height, np.int64)
+        for some in slices(len(self.keys), of=_KEYS_A_STEP):
+            rows = self.rows[some][self.sets[some] & sets != 0]
+            counts += np.bincount(rows, minlength=height)
+            yield
+        return counts
+
+    def drawn(self, sets: int, *, over: int) -> Steps[Drawn]:
         """Return the HyperLogLog registers of rows that have many users in any of the sets.
 
         Args:
             sets: the sets, one bit each.
             over: a row without a sketch is included if it has more keys than this.
         """
-        keys = np.flatnonzero(self.sets & sets)
         sketches = np.flatnonzero(1 << (self.sketches & _SET_MASK) & sets)
         rows_of_sketches = self.sketches[sketches] >> SET_BITS
-        counts = np.bincount(self.rows[keys], minlength=int(rows_of_sketches.max(initial=-1)) + 1)
+        counts = yield from self._keys_by_row(sets, height=self.height)
         many = counts > over
         many[rows_of_sketches] = True
-        keys = keys[many[self.rows[keys]]]
         number = np.cumsum(many) - 1
         registers = np.zeros((np.count_nonzero(many), REGISTERS), np.uint8)
-        for sketch, at in zip(sketches.tolist(), number[rows_of_sketches].tolist(), strict=True):
-            np.maximum(registers[at], self.registers[sketch], out=registers[at])
-        of_key = number[self.rows[keys]]
-        hyperloglog.fill(registers, of_key, self.hashes_at(keys))
+        drawn = list(zip(sketches.tolist(), number[rows_of_sketches].tolist(), strict=True))
+        for several in in_groups(drawn, of=_SKETCHES_A_STEP):
+            for sketch, at in several:
+                np.maximum(registers[at], self.registers[sketch], out=registers[at])
+            yield
+        keys, of_keys = [_NONE], [_NONE]
+        for some in slices(len(self.keys), of=_KEYS_A_STEP):
+            counted = (self.sets[some] & sets != 0) & many[self.rows[some]]
+            keys.append(np.flatnonzero(counted) + some.start)
+            of_keys.append(number[self.rows[keys[-1]]])
+            hyperloglog.fill(registers, of_keys[-1], self.hashes_at(keys[-1]))
+            yield
         sketched = np.zeros(len(registers), np.bool_)
         sketched[number[rows_of_sketches]] = True
-        return Drawn(np.flatnonzero(many), registers, sketched, keys, of_key)
+        return Drawn(
+            np.flatnonzero(many),
+            registers,
+            sketched,
+            np.concatenate(keys),
+            np.concatenate(of_keys),
+        )
 
     def counts(self, *, height: int, of: Sequence[int] = COUNTED) -> Steps[Integers]:
         """Return the number of users in each set and union, shape (height, len(of)).
@@ -225,7 +270,8 @@ class UserColumns:
             within = [
                 of_part for part, of_part in zip(of, counts, strict=False) if part & sets == part
             ]
-            counts.append(np.maximum.reduce([self.counted(sets, height=height), *within]))
+            counted = yield from self.counted(sets, height=height)
+            counts.append(np.maximum.reduce([counted, *within]))
             yield
         return np.stack(counts, axis=1)
 
@@ -277,6 +323,12 @@ class ByRow:
         return made
 
 
+def slices(count: int, *, of: int) -> Iterator[slice]:
+    """Yield slices of ``of`` items that cover ``count`` items; the last one may be shorter."""
+    for first in range(0, count, of):
+        yield slice(first, min(first + of, count))
+
+
 def runs(numbers: npt.NDArray[np.integer[Any]]) -> Iterator[tuple[int, int, int]]:
     """Yield each run of equal numbers in a column: the number, its first index, and its end."""
     first = np.flatnonzero(_changes(numbers))
@@ -307,6 +359,7 @@ class Drawn(NamedTuple):
     of_key: Integers
 
 
+_NONE: Final[Integers] = np.empty(0, np.int64)
 NO_USERS = UserColumns(
     np.empty(0, np.uint64),
     np.empty(0, np.int32),
@@ -324,13 +377,7 @@ def united(parts: Sequence[UserColumns]) -> UserColumns:
 def united_in_steps(parts: Sequence[UserColumns]) -> Steps[UserColumns]:
     """Merge users as `united` does, in steps."""
     # The same name is reused, so that the arrays of the stage before are freed.
-    users = UserColumns(
-        np.concatenate([part.keys for part in parts]),
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.sets for part in parts]),
-        np.concatenate([part.sketches for part in parts]),
-        np.concatenate([part.registers for part in parts]),
-    )
+    users = yield from _joined(parts)
     if len(users.keys) <= EXACT_LIMIT and not len(users.sketches):
         return _told_apart(users)
     # Sets that surely are above the limit are sketched first: fewer keys are left to be sorted.
@@ -339,27 +386,40 @@ def united_in_steps(parts: Sequence[UserColumns]) -> Steps[UserColumns]:
     return (yield from _sketched(users, each_once=True))
 
 
+def _joined(parts: Sequence[UserColumns]) -> Steps[UserColumns]:
+    """Concatenate users, not merged."""
+    columns = []
+    for several in zip(
+        *((part.keys, part.rows, part.sets, part.sketches, part.registers) for part in parts),
+        strict=True,
+    ):
+        columns.append(np.concatenate(several))
+        if len(columns[-1]) > _KEYS_A_STEP:
+            yield
+    return UserColumns(*columns)
+
+
 def _told_apart_in_steps(users: UserColumns) -> Steps[UserColumns]:
-    """Join equal keys; many keys are split by their upper 4 bits, and each part is one step."""
-    many = len(users.keys)
-    if many <= _KEYS_A_STEP:
+    """Join equal keys; many keys are split by their upper bits, and each part is one step."""
+    if len(users.keys) <= _KEYS_A_STEP:
         return _told_apart(users)
-    part_of = (users.keys >> np.uint64(64 - _PART_BITS)).astype(np.uint8)
-    parts = []
-    for part in range(1 << _PART_BITS):
+    bits = (len(users.keys) // _KEYS_A_STEP).bit_length()
+    by_part: list[list[UserColumns]] = [[] for _ in range(1 << bits)]
+    for piece in users.pieces():
+        part_of = (piece.keys >> np.uint64(64 - bits)).astype(np.uint16)
+        order = np.argsort(part_of, kind="stable")
+        ends = np.cumsum(np.bincount(part_of, minlength=len(by_part))).tolist()
+        keys, rows, sets = piece.keys[order], piece.rows[order], piece.sets[order]
+        for first, end, pieces in zip([0, *ends], ends, by_part, strict=False):
+            some = slice(first, end)
+            pieces.append(replace(NO_USERS, keys=keys[some], rows=rows[some], sets=sets[some]))
         yield
-        chosen = part_of == part
-        some = replace(
-            users, keys=users.keys[chosen], rows=users.rows[chosen], sets=users.sets[chosen]
-        )
-        parts.append(_told_apart(some))
-    yield
-    return replace(
-        users,
-        keys=np.concatenate([part.keys for part in parts]),
-        rows=np.concatenate([part.rows for part in parts]),
-        sets=np.concatenate([part.sets for part in parts]),
-    )
+    parts = []
+    for pieces in by_part:
+        parts.append(_told_apart((yield from _joined(pieces))))
+        yield
+    merged = yield from _joined(parts)
+    return replace(merged, sketches=users.sketches, registers=users.registers)
 
 
 def _told_apart(users: UserColumns) -> UserColumns:
@@ -396,20 +456,31 @@ def _sketched(users: UserColumns, *, each_once: bool) -> Steps[UserColumns]:
     left = users.sets.copy()
     sketches, registers = [], []
     for index in range(len(USER_SETS)):
-        drawn = users.drawn(1 << index, over=EXACT_LIMIT * (1 if each_once else 2))
-        sure = drawn.sketched | (
-            each_once or np.count_nonzero(drawn.registers, axis=1) > EXACT_LIMIT
-        )
-        left[drawn.keys[sure[drawn.of_key]]] &= ~np.uint8(1 << index)
+        drawn = yield from users.drawn(1 << index, over=EXACT_LIMIT * (1 if each_once else 2))
+        sure = drawn.sketched.copy()
+        for some in slices(len(sure), of=_SKETCHES_A_STEP):
+            filled = np.count_nonzero(drawn.registers[some], axis=1)
+            sure[some] |= each_once or filled > EXACT_LIMIT
+            yield
+        for some in slices(len(drawn.keys), of=_KEYS_A_STEP):
+            left[drawn.keys[some][sure[drawn.of_key[some]]]] &= ~np.uint8(1 << index)
+            yield
         sketches.append(drawn.rows[sure] << SET_BITS | index)
         registers.append(drawn.registers[sure])
         del drawn  # frees registers as large as all results together
         yield
-    kept = left != 0
-    return UserColumns(
-        users.keys[kept],
-        users.rows[kept],
-        left[kept],
-        np.concatenate(sketches),
-        np.concatenate(registers),
-    )
+    parts = [
+        replace(NO_USERS, sketches=np.concatenate(sketches), registers=np.concatenate(registers))
+    ]
+    for some in slices(len(left), of=_KEYS_A_STEP):
+        kept = left[some] != 0
+        parts.append(
+            replace(
+                NO_USERS,
+                keys=users.keys[some][kept],
+                rows=users.rows[some][kept],
+                sets=left[some][kept],
+            )
+        )
+        yield
+    return (yield from _joined(parts))

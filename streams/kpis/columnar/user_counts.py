@@ -51,23 +51,30 @@ class UserCounts(NamedTuple):
         Example: A is known as a buyer in row 0. New are A as a visitor and B as a buyer. Visitors
         grow by one (A) and buyers by one (B). The union of both grows by one (B): A was in it.
         """
-        height = max(len(self.counts), int(news.all_rows().max(initial=-1)) + 1)
+        height = max(len(self.counts), news.height)
         counts = np.zeros((height, len(self.of)), np.int64)
         counts[: len(self.counts)] = self.counts
-        known, doubtful = self._known_sets(news)
-        as_a_whole = _in_any(height, news.rows[doubtful], news.sketches >> SET_BITS)
-        as_a_whole |= _in_any(height, self.users.sketches >> SET_BITS)
-        as_a_whole |= counts.max(axis=1) + np.bincount(news.rows, minlength=height) > EXACT_LIMIT
-        for place, sets in enumerate(self.of):
-            fresh = (news.sets & sets != 0) & (known & sets == 0)
-            counts[:, place] += np.bincount(news.rows[fresh], minlength=height)
-        as_a_whole &= _in_any(height, news.all_rows())
-        yield
+        as_a_whole = _in_any(height, self.users.sketches >> SET_BITS, news.sketches >> SET_BITS)
+        many = counts.max(axis=1, initial=0)
+        with_news = _in_any(height, news.sketches >> SET_BITS)
+        for piece in news.pieces():
+            known, doubtful = self._known_sets(piece)
+            as_a_whole |= _in_any(height, piece.rows[doubtful])
+            with_news |= _in_any(height, piece.rows)
+            many += np.bincount(piece.rows, minlength=height)
+            for place, sets in enumerate(self.of):
+                fresh = (piece.sets & sets != 0) & (known & sets == 0)
+                counts[:, place] += np.bincount(piece.rows[fresh], minlength=height)
+            yield
+        as_a_whole = (as_a_whole | (many > EXACT_LIMIT)) & with_news
         if as_a_whole.any():
-            chosen = yield from united_in_steps(
-                [self.users.of_rows(as_a_whole), news.of_rows(as_a_whole)]
-            )
-            of_chosen = yield from chosen.counts(height=height, of=self.of)
+            chosen = [NO_USERS]
+            for users in self.users, news:
+                for piece in users.pieces():
+                    chosen.append(piece.of_rows(as_a_whole))
+                    yield
+            together = yield from united_in_steps(chosen)
+            of_chosen = yield from together.counts(height=height, of=self.of)
             counts[as_a_whole] = of_chosen[as_a_whole]
         return counts
 

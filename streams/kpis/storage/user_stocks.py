@@ -106,11 +106,16 @@ class UserStocks:
             only: the scopes that will be asked for; None for all.
         """
         before = yield from self._past(past)
-        users = yield from totals.users()
-        if only is not None:
-            chosen = self._facets.chosen(self._facets.scope_numbers(only))
-            users = [part.of_rows(chosen) for part in users]
-        news = yield from united_in_steps([part.marked(_IN_WINDOW) for part in users])
+        chosen = (
+            None if only is None else self._facets.chosen(self._facets.scope_numbers(only))
+        )
+        parts = [NO_USERS]
+        for users in (yield from totals.users()):
+            for piece in users.pieces():
+                wanted = piece if chosen is None else piece.of_rows(chosen)
+                parts.append(wanted.marked(_IN_WINDOW))
+                yield
+        news = yield from united_in_steps(parts)
         counts = yield from before.counts_with(news)
         rows = self._facets.numbers_of_scopes
 
@@ -128,8 +133,7 @@ class UserStocks:
                 users = yield from self._of_day(start)
                 parts.append(users.marked(_marks(now=start >= past.now_from)))
             users = yield from united_in_steps(parts)
-            height = int(users.all_rows().max(initial=-1)) + 1
-            counts = yield from users.counts(height=height, of=_COUNTED)
+            counts = yield from users.counts(height=users.height, of=_COUNTED)
             known = UserCounts(users, counts, _COUNTED)
         self._pasts[past] = known  # moved to the end: the least recently used is dropped
         for oldest in list(self._pasts)[:-KEPT]:
