@@ -3,6 +3,8 @@
 - Clicks follow the hour of the day. Some lead to an order 0.5 to 4 s later, others to
   registrations, leads and answers to surveys.
 - Every 10 s of event time, spend and measurements are reported.
+- Every minute of event time, each campaign reports costs of the minute before, and restates those
+  of the minute that ended `RESTATED_AFTER_MS` before, as advertising platforms do.
 - A fifth of the orders name neither campaign nor channel, so that they need attribution.
 - 2 % of the orders are sent again under another event id, as if their last page was loaded again,
   and 2 % are edited to another amount, 5 to 20 s after the click that led to them.
@@ -32,6 +34,7 @@ from models.window import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, whole_quarter
 
 SPEND_EVERY_MS = 10 * SECOND_MS
 CHANGE_EVERY_MS = 20 * MINUTE_MS
+RESTATED_AFTER_MS = 3 * MINUTE_MS
 STEP_MS = 100
 SCENARIOS = ("checkout-outage", "traffic-spike", "tracking-lost", "budget-burn")
 
@@ -225,8 +228,9 @@ class Synthetic:
         oddities: Oddities | None = None,
     ) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
-        # A generator of its own for everything else, so that it does not change clicks and orders.
+        # Generators of their own for everything else, so that it does not change clicks and orders.
         self._beside = random.Random(seed + 1)  # noqa: S311 - repeatable, not secret
+        self._costs = random.Random(seed + 2)  # noqa: S311 - repeatable, not secret
         self._followers: Counter[str] = Counter({one.id: 20_000 for one in CAMPAIGNS})
         self._rate = clicks_per_second
         self._clicks, self._orders, self._campaigns = topics
@@ -259,6 +263,8 @@ class Synthetic:
             if step % SPEND_EVERY_MS < STEP_MS:
                 made.extend(self._spend_reports(step))
                 made.extend(self._measurements(step))
+            if step % MINUTE_MS < STEP_MS:
+                made.extend(self._costs_of_minutes(step))
             if step % CHANGE_EVERY_MS < STEP_MS:
                 yield self._change(step)
             yield from sorted(self._oddly(made))
@@ -420,6 +426,22 @@ class Synthetic:
                 amount=f"{units // 10_000}.{units % 10_000:04d}",
                 currency=self._currency,
             )
+
+    def _costs_of_minutes(self, time_ms: int) -> Iterator[FeedRecord]:
+        minute = time_ms - time_ms % MINUTE_MS
+        for campaign in CAMPAIGNS:
+            for until_ms in (minute, minute - RESTATED_AFTER_MS):
+                start, end = _moment(until_ms - MINUTE_MS), _moment(until_ms)
+                yield self._of_campaign(
+                    "spend_reported",
+                    time_ms,
+                    campaign.id,
+                    channel=campaign.channels[0],
+                    cost=("ads", "channel")[until_ms // MINUTE_MS % 2],
+                    period=f"{start.isoformat()}/{end.isoformat()}",
+                    amount=f"{self._costs.uniform(1, 3):.2f}",
+                    currency=self._currency,
+                )
 
     def _of_campaign(self, kind: str, time_ms: int, campaign_id: str, **body: Any) -> FeedRecord:
         return self._record(kind, time_ms, key=campaign_id, campaign_id=campaign_id, **body)

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -44,7 +45,8 @@ _CAMPAIGN_OF = {
 class Truth:
     """Totals that the monitor must show, and the events that must count.
 
-    ``rows`` has a row for the oracle of each counted event that KPIs are calculated from.
+    ``rows`` has a row for the oracle of each counted event that KPIs are calculated from;
+    ``costs_of_periods`` has those of costs that were reported for a period, restated ones included.
     ``late_clicks`` has, by user, the event time in ms of the oldest click that came after a newer
     event of its partition.
     """
@@ -55,6 +57,7 @@ class Truth:
     too_late: int = 0
     broken: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    costs_of_periods: list[dict[str, Any]] = field(default_factory=list)
     late_clicks: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -75,8 +78,13 @@ class Truth:
 
     @property
     def events(self) -> pl.DataFrame:
-        """The events that count, as a frame for the oracle."""
-        return oracle.typed(pl.DataFrame(self.rows, schema=oracle.SCHEMA))
+        """The events that count, for the oracle; of the cost of a period the last report."""
+        last = {
+            _subject(row): row
+            for row in sorted(self.costs_of_periods, key=lambda row: row["reported_ms"])
+        }
+        costs = [{name: row.get(name) for name in oracle.SCHEMA} for row in last.values()]
+        return oracle.typed(pl.DataFrame([*self.rows, *costs], schema=oracle.SCHEMA))
 
 
 def of(partitions: Iterable[Iterable[bytes]]) -> Truth:
@@ -109,7 +117,9 @@ def of(partitions: Iterable[Iterable[bytes]]) -> Truth:
                 truth.late_clicks[event["user_id"]] = min(first, at)
             newest = at if newest is None else max(newest, at)
             truth.counted += 1
-            if event["type"] in _KINDS:
+            if "period" in event:
+                truth.costs_of_periods.append(_cost_of_period(event))
+            elif event["type"] in _KINDS:
                 truth.rows.append(_row(event))
     return truth
 
@@ -183,6 +193,21 @@ def _row(event: dict[str, Any]) -> dict[str, Any]:
         row["amount"] = round(float(event["value"]) * 10_000)
         row["count"] = round(float(event["value"]))
     return row
+
+
+def _cost_of_period(event: dict[str, Any]) -> dict[str, Any]:
+    start, end = (datetime.fromisoformat(part) for part in event["period"].split("/"))
+    assert end.timestamp() * 1000 <= event["event_time"], "the feed reports periods that have ended"
+    return _row(event) | {
+        "event_time_ms": round(start.timestamp() * 1000),
+        "until_ms": round(end.timestamp() * 1000),
+        "reported_ms": event["event_time"],
+    }
+
+
+def _subject(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what a cost of a period is about: a later report of the same replaces it."""
+    return tuple(row[name] for name in ("campaign", "channel", "metric", "event_time_ms"))
 
 
 def tally(truth: Truth) -> Counter[str]:

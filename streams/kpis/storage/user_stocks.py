@@ -106,9 +106,7 @@ class UserStocks:
             only: the scopes that will be asked for; None for all.
         """
         before = yield from self._past(past)
-        chosen = (
-            None if only is None else self._facets.chosen(self._facets.scope_numbers(only))
-        )
+        chosen = None if only is None else self._facets.chosen(self._facets.scope_numbers(only))
         parts = [NO_USERS]
         for users in (yield from totals.users()):
             for piece in users.pieces():
