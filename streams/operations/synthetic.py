@@ -21,6 +21,7 @@ import heapq
 import json
 import math
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -240,6 +241,7 @@ class Synthetic:
         self._waiting: list[tuple[int, int, str, str, dict[str, Any], int]] = []
         self._spend: Counter[tuple[str, str]] = Counter()
         self._number = 0
+        self._first_ms = sys.maxsize
         self._prefix = f"s{seed}"
         self.truth = Truth()
 
@@ -255,6 +257,7 @@ class Synthetic:
 
     def records(self, start_ms: int, end_ms: int) -> Iterator[FeedRecord]:
         """Yield the records of [start, end) in the order in which they are due."""
+        self._first_ms = min(self._first_ms, start_ms)
         for step in range(start_ms, end_ms, STEP_MS):
             made: list[FeedRecord] = []
             for _ in range(self._poisson(self._clicks_in(step))):
@@ -431,6 +434,8 @@ class Synthetic:
         minute = time_ms - time_ms % MINUTE_MS
         for campaign in CAMPAIGNS:
             for until_ms in (minute, minute - RESTATED_AFTER_MS):
+                if until_ms - MINUTE_MS < self._first_ms:
+                    continue
                 start, end = _moment(until_ms - MINUTE_MS), _moment(until_ms)
                 yield self._of_campaign(
                     "spend_reported",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from models.events import SOURCE_KINDS
@@ -34,7 +35,10 @@ def worker(kpis: KpiView | None) -> WorkerView:
 
 
 def synthetic_view() -> WorkerView:
-    """Return the view of a worker that read a minute of the synthetic campaign."""
+    """Return the view of a worker that read a minute of the synthetic campaign.
+
+    The last customer orders once more: in a minute hardly any returns by chance.
+    """
     oddities = synthetic.Oddities(duplicates=0, late=0, broken=0)
     feed = synthetic.Synthetic(seed=11, clicks_per_second=40, oddities=oddities)
     path, customers = Path(now_ms=NOON), context()
@@ -43,7 +47,11 @@ def synthetic_view() -> WorkerView:
         for kind in SOURCE_KINDS
     }
     by_topic: dict[str, IngestJob] = {kind: job for (kind, _), job in path.sources.items()}
-    for offset, record in enumerate(feed.records(NOON, NOON + 60_000)):
+    records = list(feed.records(NOON, NOON + 60_000))
+    order = next(one for one in reversed(records) if b'"order_placed"' in one.value)
+    again = json.loads(order.value) | {"event_id": "again", "order_id": "again"}
+    records.append(order._replace(value=json.dumps(again).encode()))
+    for offset, record in enumerate(records):
         by_topic[record.topic].apply([Record(offset, record.due_ms, record.key, record.value)])
     path.report()
     path.now_ms = NOON + 20 * 60_000  # past a quarter of an hour, at which weeks close

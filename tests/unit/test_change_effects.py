@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -297,9 +298,14 @@ def test_synthetic_campaign_has_stages_and_changes() -> None:
 
 
 def test_expected_counts_include_changes() -> None:
-    """The expected results of the fault harness count changes as events without rows."""
+    """The expected results of the fault harness count changes as events without rows.
+
+    The costs of five minutes are reported, two of them twice: the oracle gets the last report.
+    """
     feed = synthetic.Synthetic(seed=1, clicks_per_second=5)
-    sent = list(feed.records(NOON, NOON + MINUTE_MS))
+    sent = list(feed.records(NOON, NOON + 6 * MINUTE_MS))
     found = truth.of([one.value for one in sent if one.topic == name] for name in SOURCE_KINDS)
     assert (found.counted, found.broken) == (feed.truth.counted, feed.truth.broken)
-    assert len(found.rows) == found.counted - 1
+    assert len(found.rows) + len(found.costs_of_periods) == found.counted - 1
+    costs = found.events.filter(pl.col("until_ms").is_not_null())
+    assert (len(found.costs_of_periods), len(costs)) == (3 * (5 + 2), 3 * 5)
