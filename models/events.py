@@ -228,7 +228,8 @@ class SpendReported(CampaignEvent, tag="spend_reported", kw_only=True):
 
     A cost with a ``period`` is spread evenly over it. A later report of the same campaign, channel,
     kind of cost and period replaces the earlier one, for 35 days after the period; the one with the
-    newest ``event_time`` counts, in whatever order they come.
+    newest ``event_time`` counts, in whatever order they come. So it does if the campaign was
+    defined, or renamed, between the two.
     """
 
     amount: Decimal

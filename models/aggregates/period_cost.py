@@ -11,19 +11,29 @@ Example: on 18 June a platform reports a day's spend three times, in 1/10,000 of
     on 20 June          2,160,000     the whole day: 90,000 an hour, after a credit for bad clicks
 
 Whatever the order in which these reports are read, the spend of the day is 2,160,000.
+
+Two reports are about the same if their campaign and channel are the same once names are resolved,
+or if they give the same names. So a report that came before its campaign was defined is replaced by
+one that came after, and both names of a renamed campaign are one.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from models.names import canonical
+from models.scope import BUCKETS
+
+Subject = tuple[str, str, str, int, int]
+"""The campaign, channel, measure and period, as start and end, that a cost is about."""
+
 
 class PeriodCost(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A cost that was reported for a period.
+    """A cost that was reported for a period. Fields may only be appended.
 
     Args:
-        campaign: the campaign.
-        channel: the channel.
+        campaign: the campaign, as it is shown.
+        channel: the channel, as it is shown.
         measure: the sum that it adds to, ``spend`` or ``other_cost``.
         from_ms: start of the period, event time in ms, a multiple of a pane.
         until_ms: end of the period, likewise.
@@ -31,6 +41,8 @@ class PeriodCost(msgspec.Struct, array_like=True, frozen=True, gc=False):
         units: the amount in 1/10,000 of the reporting currency; negative for a credit.
         reported_ms: event time of the report, in ms. The latest report counts.
         tie: decides between reports of the same time: the higher one counts.
+        named_campaign: the canonical form of the campaign's name in the report.
+        named_channel: the canonical form of the channel's name in the report.
     """
 
     campaign: str
@@ -42,12 +54,36 @@ class PeriodCost(msgspec.Struct, array_like=True, frozen=True, gc=False):
     units: int
     reported_ms: int
     tie: int
+    named_campaign: str = ""
+    named_channel: str = ""
 
     @property
-    def subject(self) -> tuple[str, str, str, int, int]:
-        """The campaign, channel, measure and period that it is about."""
-        return self.campaign, self.channel, self.measure, self.from_ms, self.until_ms
+    def placed(self) -> bool:
+        """Whether its campaign is known: it counts in no bucket such as ``(unknown)``."""
+        return self.campaign not in BUCKETS
+
+    @property
+    def named(self) -> Subject:
+        """What it is about, by the names that the report gives."""
+        return self._about(self.named_campaign, self.named_channel)
+
+    @property
+    def subject(self) -> Subject:
+        """What it is about: the campaign if it is known, otherwise the name that is given."""
+        if not self.placed:
+            return self.named
+        return self._about(canonical(self.campaign), self.channel)
+
+    def _about(self, campaign: str, channel: str) -> Subject:
+        return campaign, channel, self.measure, self.from_ms, self.until_ms
 
     def supersedes(self, other: PeriodCost) -> bool:
-        """Return whether it counts instead of another report about the same."""
-        return (self.reported_ms, self.tie) > (other.reported_ms, other.tie)
+        """Return whether it counts instead of another report about the same.
+
+        Of one report that was read twice, the reading that knows its campaign counts.
+        """
+        return self._rank > other._rank
+
+    @property
+    def _rank(self) -> tuple[int, int, bool]:
+        return self.reported_ms, self.tie, self.placed

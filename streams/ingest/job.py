@@ -45,7 +45,7 @@ from models.events import (
     type_of,
 )
 from models.money.exchange_rates import Rates
-from models.names import shortened
+from models.names import canonical, shortened
 from models.scope import NO_CHANNEL
 from streams.engine.contracts import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.engine.dead_letter_output import dead_letter
@@ -326,6 +326,8 @@ class IngestJob:
                 units=cost.units,
                 reported_ms=event_time,
                 tie=hash_user(event.event_id.encode()),
+                named_campaign=shortened(canonical(event.campaign_id)),
+                named_channel=shortened(canonical(event.channel)),
             )
         )
 

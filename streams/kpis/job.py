@@ -63,7 +63,7 @@ from streams.kpis.judging import Judge
 from streams.kpis.output_records import alert_outputs
 from streams.kpis.state import KpiState, pack
 from streams.kpis.storage.bucket_store import PANES_A_STEP, BucketStore, in_cells
-from streams.kpis.storage.cost_book import Outcome, changed_together
+from streams.kpis.storage.cost_book import Outcome, merged_stretches
 from streams.kpis.storage.spilled_buckets import Spill
 from streams.kpis.unwritten_snapshot import UnwrittenSnapshot
 from streams.kpis.view import Health, KpiView, Progress
@@ -352,18 +352,19 @@ class KpiJob:
                 ):
                     self._closing.inputs_changed(pane_start)
             yield
-        yield from self._take_costs(report)
+        yield from self._take_costs(report, at_offset=at_offset)
 
-    def _take_costs(self, report: Report) -> Steps[None]:
+    def _take_costs(self, report: Report, *, at_offset: int) -> Steps[None]:
         """Record the costs of periods in a report.
 
-        They are not retracted when a report replaces another one: it covers the same records, so
-        it has the same costs, which are recorded once.
+        They are not retracted when a report replaces another one. It covers the same records, so it
+        has the same costs, by the same names, and the book keeps each once: also if a campaign was
+        defined meanwhile, and the cost counts in another place.
         """
         changed = []
         for costs in in_groups(report.costs, of=COSTS_A_STEP):
             for cost in costs:
-                recorded = self._buckets.record_cost(cost)
+                recorded = self._buckets.record_cost(cost, at_offset=at_offset)
                 if recorded.outcome is Outcome.EXPIRED:
                     self._counted.count(report.topic, "costs_expired")
                 if recorded.changed is None:
@@ -372,7 +373,7 @@ class KpiJob:
                 for pane_start in self._coverage.record_cost(cost, day=self._day):
                     self._closing.inputs_changed(pane_start)
             yield
-        for start, end in changed_together(changed):
+        for start, end in merged_stretches(changed):
             yield from self._closing.costs_changed(
                 start, end, frontier_ms=self._coverage.frontier.frontier_ms
             )

@@ -18,8 +18,9 @@ from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, BusinessDay
 from streams.engine.steps import at_once
 from streams.ingest.events.cost_periods import PeriodError, period_of
+from streams.kpis.columnar.facet_index import FacetIndex
 from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS, BucketStore
-from streams.kpis.storage.cost_book import CostBook, Outcome, changed_together
+from streams.kpis.storage.cost_book import CostBook, Outcome, merged_stretches
 from tests.support import oracle
 from tests.support.compare import differences
 from tests.support.offline import NOON, ClosedKey, Path, event, ingest_job, kpi_job, record
@@ -65,6 +66,10 @@ def test_business_days_of_a_period() -> None:
         ("yesterday", "neither a date"),
         ("", "neither a date"),
         ("2026-06-31", "neither a date"),
+        ("2026-W25", "neither a date"),
+        ("2026-W25-3", "neither a date"),
+        ("20260618", "neither a date"),
+        ("2026-06-01/2026-W25", "neither a date"),
         ("2026-06-18/", "neither a date"),
         ("2026-06-18T10:30", "does not end after"),
         ("2026-06-18/2026-06-16", "does not end after"),
@@ -127,24 +132,43 @@ def test_the_part_of_a_period_that_has_passed() -> None:
 
 
 def cost(
-    units: int, *, first: int = 0, last: int = 6, at: int = 0, tie: int = 0, campaign: str = "c1"
+    units: int,
+    *,
+    first: int = 0,
+    last: int = 6,
+    at: int = 0,
+    tie: int = 0,
+    campaign: str = "c1",
+    named: str = "",
 ) -> PeriodCost:
     """Return a cost over panes [first, last) since `NOON`, reported at a time."""
     start, end = (NOON + pane * PANE_MS for pane in (first, last))
-    return PeriodCost(campaign, "search", "spend", start, end, end, units, NOON + at, tie)
+    return PeriodCost(
+        campaign,
+        "search",
+        "spend",
+        start,
+        end,
+        end,
+        units,
+        NOON + at,
+        tie,
+        named_campaign=named or campaign,
+        named_channel="search",
+    )
 
 
 def book(*costs: PeriodCost) -> CostBook:
     """Return a book with these costs."""
-    made = CostBook(DAY, lambda facet: int(facet.campaign[1:]))
+    made = CostBook(DAY, FacetIndex().number)
     for one in costs:
-        made.record(one)
+        made.record(one, at_offset=0)
     return made
 
 
 def spent(made: CostBook, first: int, last: int) -> int:
     """Return the units in panes [first, last) since `NOON`, and check the number of reports."""
-    columns = made.columns(NOON + first * PANE_MS, NOON + last * PANE_MS)
+    columns = at_once(made.columns(NOON + first * PANE_MS, NOON + last * PANE_MS))
     return int(
         sum(
             value
@@ -168,15 +192,60 @@ def test_parts_of_a_cost() -> None:
 def test_outcomes() -> None:
     """The latest report of a period counts; of two of the same time the one with the higher tie."""
     made = book()
-    first = made.record(cost(100, at=5))
-    assert (first.outcome, first.changed) == (Outcome.NEW, (NOON, NOON + MINUTE_MS))
-    assert made.record(cost(90, at=4)).outcome is Outcome.SUPERSEDED
-    assert made.record(cost(100, at=5)) == (Outcome.REPEATED, (NOON, NOON + MINUTE_MS))
-    assert made.record(cost(80, at=6)) == (Outcome.RESTATED, (NOON, NOON + MINUTE_MS))
-    assert made.record(cost(80, at=7)) == (Outcome.RESTATED, None)
-    assert made.record(cost(70, at=7, tie=1)).outcome is Outcome.RESTATED
+    minute = NOON, NOON + MINUTE_MS
+    assert made.record(cost(100, at=5), at_offset=3) == (Outcome.NEW, minute)
+    assert made.record(cost(90, at=4), at_offset=4).outcome is Outcome.SUPERSEDED
+    assert made.record(cost(100, at=5), at_offset=5) == (Outcome.REPEATED, None)
+    assert made.record(cost(80, at=6), at_offset=6) == (Outcome.RESTATED, minute)
+    assert made.record(cost(80, at=7), at_offset=7) == (Outcome.RESTATED, None)
+    assert made.record(cost(70, at=7, tie=1), at_offset=8).outcome is Outcome.RESTATED
     assert spent(made, 0, 6) == 70
     assert made.counts == (1, 3)
+
+
+def test_a_replayed_report_corrects_its_windows_again() -> None:
+    """After a crash the corrections of stored costs may be lost; later repetitions cost nothing."""
+    made = book()
+    made.record(cost(100), at_offset=8)
+    (segment,) = made.take_segments()
+    assert segment.write is not None
+    restored = book()
+    restored.restore(segment.key, segment.write())
+    assert restored.stored_up_to == 8
+    again = cost(100)
+    assert restored.record(again, at_offset=8) == (Outcome.REPEATED, (NOON, NOON + MINUTE_MS))
+    assert restored.record(again, at_offset=9) == (Outcome.REPEATED, None)
+
+
+def test_a_campaign_that_is_defined_late() -> None:
+    """A restatement replaces what came before the definition, and moves it to the campaign."""
+    made = book(cost(100, campaign="(unknown)", named="late"))
+    moved = made.record(cost(100, campaign="c1", named="late", at=1), at_offset=1)
+    assert moved == (Outcome.RESTATED, (NOON, NOON + MINUTE_MS))
+    assert spent(made, 0, 6) == 100
+    by_other_name = made.record(cost(80, campaign="c1", named="c1", at=2), at_offset=2)
+    assert by_other_name.outcome is Outcome.RESTATED
+    assert spent(made, 0, 6) == 80
+
+
+def test_unknown_campaigns_have_their_own_costs() -> None:
+    """Costs of two campaigns that nobody defined add up."""
+    made = book(*(cost(5, campaign="(unknown)", named=name) for name in ("a", "b")))
+    assert spent(made, 0, 6) == 10
+
+
+@given(st.permutations([0, 1, 2, 3]))
+def test_one_cost_by_several_names(order: list[int]) -> None:
+    """Whatever the order, the last report counts once, in the campaign that is known by then."""
+    reports = [
+        cost(1, campaign="(unknown)", named="late"),
+        cost(2, campaign="c1", named="late", at=1),
+        cost(2, campaign="(unknown)", named="late", at=1),
+        cost(3, campaign="c1", named="c1", at=2),
+    ]
+    made = book(*(reports[place] for place in order))
+    assert spent(made, 0, 6) == 3
+    assert made.counts.kept == 1
 
 
 costs = st.builds(
@@ -208,15 +277,15 @@ def test_any_order_of_reports(reports: list[PeriodCost], shuffling: random.Rando
 
 
 def test_stretches_that_changed() -> None:
-    assert list(changed_together([(1, 3), (7, 9), (2, 5), (9, 10)])) == [(1, 5), (7, 10)]
-    assert list(changed_together([])) == []
+    assert list(merged_stretches([(1, 3), (7, 9), (2, 5), (9, 10)])) == [(1, 5), (7, 10)]
+    assert list(merged_stretches([])) == []
 
 
 def test_old_costs_are_added_to_all_time() -> None:
     """Costs of days that are not kept any more are in the all-time bucket, also after a restart."""
     store = BucketStore(DAY)
-    store.record_cost(cost(100))
-    store.record_cost(cost(50, first=-9_000, last=-8_990))
+    store.record_cost(cost(100), at_offset=0)
+    store.record_cost(cost(50, first=-9_000, last=-8_990), at_offset=0)
 
     def all_time(of: BucketStore, end: int) -> int:
         totals = at_once(of.totals(0, end))
@@ -233,7 +302,8 @@ def test_old_costs_are_added_to_all_time() -> None:
             else:
                 segments[segment.key] = segment.write()
     assert all_time(store, later) == 150
-    assert store.record_cost(cost(7, first=-9_000, last=-8_990)).outcome is Outcome.EXPIRED
+    expired = store.record_cost(cost(7, first=-9_000, last=-8_990), at_offset=1)
+    assert expired.outcome is Outcome.EXPIRED
     restored = BucketStore(DAY)
     at_once(restored.restore(segments, frontier_ms=later))
     assert all_time(restored, later) == 150
@@ -302,3 +372,25 @@ def test_restated_windows() -> None:
     assert not differences(
         {key: values for key, values in path.closed.items() if key in expected}, expected
     )
+
+
+def test_costs_move_to_a_campaign_that_is_defined_late() -> None:
+    """A day's cost is reported, then the campaign is defined, then the cost is restated."""
+    path = Path()
+    path.now_ms = NOON
+    path.feed([spend(100, campaign_id="Late")])
+    path.feed([event("click", at=NOON)])
+    path.finish()
+    path.feed([event("campaign_defined", at=NOON + 1, event_id="d", campaign_id="late", name="L")])
+    path.now_ms = NOON + HOUR_MS
+    path.feed([spend(240, at=path.now_ms, event_id="again", campaign_id="Late")])
+    path.finish()
+    view = path.kpis.view
+    assert view is not None
+    spends = {
+        scope.campaign: values["spend"].value
+        for scope, values in view.latest["day"].values.items()
+        if scope.kind in {"all", "campaign"} and "spend" in values
+    }
+    assert spends[""] == spends["late"] == pytest.approx(240, abs=0.5)
+    assert spends.get("(unknown)", 0) == 0

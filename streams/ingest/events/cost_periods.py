@@ -21,6 +21,7 @@ LONGEST_MS = 35 * DAY_MS
 """The longest period of a cost, in ms."""
 _FORMS = "a date, a month, an hour such as 2026-06-18T10, or two dates or times with / between"
 _MONTH = re.compile(r"\d{4}-\d{2}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _HOUR = re.compile(r"T\d{2}(Z|[+-]\d{2}:?\d{2})?$")
 
 
@@ -70,8 +71,11 @@ def _stretch(text: str, *, day: BusinessDay) -> tuple[int, int]:
         last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
         return day.bounds(first)[0], day.bounds(last)[1]
     if _is_date(text):
+        if _DATE.fullmatch(text) is None:
+            raise ValueError(f"{text}: not a date of a year, a month and a day")  # such as a week
         return day.bounds(date.fromisoformat(text))
-    told = datetime.fromisoformat(text.upper())
-    moment = told if told.tzinfo is not None else told.replace(tzinfo=day.zone)
+    moment = datetime.fromisoformat(text.upper())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=day.zone)
     at_ms = round(moment.timestamp() * 1000)
     return at_ms, at_ms + (HOUR_MS if _HOUR.search(text.upper()) else 0)

@@ -188,9 +188,9 @@ class BucketStore:
                     self._add(start, delta.retraction if sign < 0 else delta, at_offset, taking)
                 yield
 
-    def record_cost(self, cost: PeriodCost) -> Recorded:
-        """Record a cost of a period."""
-        return self._costs.record(cost)
+    def record_cost(self, cost: PeriodCost, *, at_offset: int) -> Recorded:
+        """Record a cost of a period, from the record of reports at an offset."""
+        return self._costs.record(cost, at_offset=at_offset)
 
     @property
     def cost_counts(self) -> CostCounts:
@@ -368,7 +368,8 @@ class BucketStore:
 
     def scopes_in(self, start: int, end: int) -> Steps[set[Scope]]:
         """Return the scopes that have cells in [start, end)."""
-        facets = set(self._costs.columns(start, end).rows().tolist())
+        costs = yield from self._costs.columns(start, end)
+        facets = set(costs.rows().tolist())
         yield from self._read(
             start, end, take=lambda columns: facets.update(columns.rows().tolist())
         )
@@ -378,7 +379,7 @@ class BucketStore:
         """Return the cells of campaigns and of their channels over [start, end)."""
         settled = max(start, self._settled_before(end))
         growing = yield from self._campaign_sums.over(campaigns, start, settled, end)
-        growing.add(self._costs.columns(start, end))
+        growing.add((yield from self._costs.columns(start, end)))
         found = yield from summed(growing, self._facets)
         totals = ScopeTotals(found, self._facets)
         return totals.only(lambda scope: scope.campaign in campaigns)
@@ -408,11 +409,11 @@ class BucketStore:
     def _summed(self, start: int, end: int, *, only: Collection[int] | None) -> Steps[Summed]:
         settled = self._settled_before(end)
         grows = start == BEGINNING_MS or self._day.start_of(start) == start
+        costs = yield from self._costs.columns(start, end)
         if end - start > LONG_MS and grows and self.holds(start, settled):
-            costs = self._costs.columns(start, end)
             found = yield from self._running_sums.over(start, settled, end, beside=costs, only=only)
             return found
-        growing = GrowingColumns(self._costs.columns(start, end))
+        growing = GrowingColumns(costs)
         yield from self._read(start, end, take=growing.add)
         return (yield from summed(growing, self._facets, only=only))
 
@@ -538,7 +539,8 @@ class BucketStore:
             self._forget(DAY_LEVEL, day)
         self._costs.forget(self._all_time.until_ms)
         held = [self._all_time.bucket, *(one for level in self._levels for one in level.values())]
-        self._stored_up_to = max(bucket.offset for bucket in held)
+        stored_up_to = max(bucket.offset for bucket in held)
+        self._stored_up_to = max(stored_up_to, self._costs.stored_up_to)
         yield from self._move_to_all_time(before=frontier_ms - self.kept_ms[DAY_LEVEL])
         self._pin(pinned)
 

@@ -20,11 +20,17 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from models.aggregates.period_cost import PeriodCost
+from models.aggregates.period_cost import PeriodCost, Subject
 from models.kpi.measures import SUM_INDEX
 from models.scope import Facet
 from models.window import PANE_MS, BusinessDay
-from streams.kpis.columnar.cell_columns import NOTHING, CellColumns, sum_columns
+from streams.engine.steps import Steps
+from streams.kpis.columnar.cell_columns import (
+    NOTHING,
+    CellColumns,
+    sum_columns,
+    together_in_steps,
+)
 from streams.kpis.columnar.user_columns import Integers
 from streams.kpis.storage.bucket import Segment
 
@@ -32,8 +38,23 @@ PREFIX = b"costs/"
 _REPORTS = SUM_INDEX["spend_reports"]
 _LARGEST = 2**62
 
+
+class _StoredDay(msgspec.Struct, array_like=True):
+    """A business day as it is stored. Fields may only be appended.
+
+    Args:
+        restated: how often costs of it were restated.
+        costs: its costs.
+        offset: of the record of reports that changed it last.
+    """
+
+    restated: int
+    costs: list[PeriodCost]
+    offset: int = -1
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[int, list[PeriodCost]]).decode
+_decode = msgspec.msgpack.Decoder(_StoredDay).decode
 
 
 class Outcome(Enum):
@@ -52,11 +73,7 @@ class Outcome(Enum):
 
 
 class Recorded(NamedTuple):
-    """The treatment of a report, and the stretch [start, end) whose costs it changed, in ms.
-
-    A repeated report changed costs when it came first. Windows that it changed then may have been
-    forgotten in a crash.
-    """
+    """The treatment of a report, and the stretch [start, end) whose costs it changed, in ms."""
 
     outcome: Outcome
     changed: tuple[int, int] | None = None
@@ -83,18 +100,38 @@ class _Day:
     """The reports of the periods that end on one business day."""
 
     def __init__(self) -> None:
-        self.costs: dict[tuple[str, str, str, int, int], PeriodCost] = {}
+        self.costs: dict[Subject, PeriodCost] = {}
         self.starts_ms = _LARGEST
         self.dirty = False
         self.restated = 0
+        self.offset = -1
+        self._kept_as: dict[Subject, Subject] = {}
+        """The key in `costs` by what a report was about as it named it."""
         self._arrays: _Arrays | None = None
 
-    def put(self, cost: PeriodCost) -> None:
-        """Add a report, or replace the one about the same."""
-        self.costs[cost.subject] = cost
-        self.starts_ms = min(self.starts_ms, cost.from_ms)
+    def put(self, cost: PeriodCost) -> tuple[PeriodCost | None, list[PeriodCost]]:
+        """Add a report; of those about the same, keep the latest one.
+
+        Returns:
+            The report that is kept if that is a change, and those that were kept before.
+        """
+        known_as = self._kept_as.get(cost.named, cost.subject)
+        subject = cost.subject if cost.placed else known_as
+        self._kept_as[cost.named] = subject
+        about = [known_as] if known_as == subject else [known_as, subject]
+        before = [self.costs[one] for one in about if one in self.costs]
+        latest = cost
+        for other in before:
+            if not latest.supersedes(other):
+                latest = other
+        if before == [latest]:
+            return None, before
+        self.costs.pop(known_as, None)
+        self.costs[subject] = latest
+        self.starts_ms = min(self.starts_ms, latest.from_ms)
         self.dirty = True
         self._arrays = None
+        return latest, before
 
     def arrays(self, row_of: Callable[[Facet], int]) -> _Arrays:
         """Return the costs as arrays."""
@@ -127,6 +164,8 @@ class CostBook:
         self._days: dict[int, _Day] = {}
         self._expired: list[bytes] = []
         self._kept_from_ms = 0
+        self.stored_up_to = -1
+        """Offset of the last record of reports that a restored day has costs of."""
 
     @property
     def counts(self) -> CostCounts:
@@ -134,43 +173,53 @@ class CostBook:
         days = self._days.values()
         return CostCounts(sum(len(day.costs) for day in days), sum(day.restated for day in days))
 
-    def record(self, cost: PeriodCost) -> Recorded:
-        """Record a report of a cost; the order and the repetition of reports do not matter."""
+    def record(self, cost: PeriodCost, *, at_offset: int) -> Recorded:
+        """Record a report of a cost; the order and the repetition of reports do not matter.
+
+        Args:
+            cost: the cost.
+            at_offset: of the record of reports. Up to `stored_up_to` reports are replayed after a
+                crash: then windows that a report changed when it came first may be forgotten, and
+                a repeated report changes them again.
+        """
         ends_on = self._day.start_of(cost.until_ms - 1)
         if ends_on < self._kept_from_ms:
             return Recorded(Outcome.EXPIRED)
         day = self._days.setdefault(ends_on, _Day())
-        before = day.costs.get(cost.subject)
-        if before is None:
-            day.put(cost)
+        kept, before = day.put(cost)
+        if kept is None:
+            (known,) = before
+            if known.supersedes(cost):
+                return Recorded(Outcome.SUPERSEDED)
+            replayed = at_offset <= self.stored_up_to
+            return Recorded(
+                Outcome.REPEATED, (cost.from_ms, known.covered_ms) if replayed else None
+            )
+        day.offset = at_offset
+        if not before:
             return Recorded(Outcome.NEW, (cost.from_ms, cost.covered_ms))
-        if before.supersedes(cost):
-            return Recorded(Outcome.SUPERSEDED)
-        changed = (cost.from_ms, max(before.covered_ms, cost.covered_ms))
-        if not cost.supersedes(before):
-            return Recorded(Outcome.REPEATED, changed)
-        day.put(cost)
         day.restated += 1
-        same = (before.units, before.covered_ms) == (cost.units, cost.covered_ms)
-        return Recorded(Outcome.RESTATED, None if same else changed)
+        if [_counts(one) for one in before] == [_counts(kept)]:
+            return Recorded(Outcome.RESTATED)
+        covered = max(one.covered_ms for one in [kept, *before])
+        return Recorded(Outcome.RESTATED, (cost.from_ms, covered))
 
-    def columns(self, start: int, end: int) -> CellColumns:
+    def columns(self, start: int, end: int) -> Steps[CellColumns]:
         """Return the costs of [start, end) by facet, with the number of their reports.
 
         Args:
             start: event time in ms, a multiple of a pane.
             end: likewise.
         """
-        days = [
-            day
-            for ends_on, day in self._days.items()
-            if day.starts_ms < end and self._day.end_of(ends_on) > start
-        ]
-        return self._columns(days, start, end) if days else NOTHING
+        parts = []
+        for ends_on, day in list(self._days.items()):
+            if day.starts_ms < end and self._day.end_of(ends_on) > start:
+                parts.append(self._columns(day, start, end))
+                yield
+        return (yield from together_in_steps(parts)) if parts else NOTHING
 
-    def _columns(self, days: Iterable[_Day], start: int, end: int) -> CellColumns:
-        arrays = [day.arrays(self._row_of) for day in days]
-        rows, places, starts, ends, units = map(np.concatenate, zip(*arrays, strict=True))
+    def _columns(self, day: _Day, start: int, end: int) -> CellColumns:
+        rows, places, starts, ends, units = day.arrays(self._row_of)
         first, last = start // PANE_MS, end // PANE_MS
         within = (starts < last) & (ends > first)
         rows, places, starts, ends, units = (
@@ -189,7 +238,7 @@ class CostBook:
         self._kept_from_ms = max(self._kept_from_ms, before_ms)
         for ends_on in sorted(day for day in self._days if day < before_ms):
             self._expired.append(_key(ends_on))
-            yield self._columns([self._days.pop(ends_on)], 0, self._day.end_of(ends_on))
+            yield self._columns(self._days.pop(ends_on), 0, self._day.end_of(ends_on))
 
     def take_segments(self) -> Iterator[Segment]:
         """Yield the days that changed since the last call, and removals of the expired ones."""
@@ -199,17 +248,17 @@ class CostBook:
         for ends_on, day in self._days.items():
             if day.dirty:
                 day.dirty = False
-                yield Segment(
-                    _key(ends_on), partial(_encode, (day.restated, list(day.costs.values())))
-                )
+                stored = _StoredDay(day.restated, list(day.costs.values()), day.offset)
+                yield Segment(_key(ends_on), partial(_encode, stored))
 
     def restore(self, key: bytes, data: bytes) -> None:
         """Restore a stored day."""
         day = self._days[int(key.removeprefix(PREFIX))] = _Day()
-        day.restated, costs = _decode(data)
-        for cost in costs:
+        stored = _decode(data)
+        for cost in stored.costs:
             day.put(cost)
-        day.dirty = False
+        day.restated, day.offset, day.dirty = stored.restated, stored.offset, False
+        self.stored_up_to = max(self.stored_up_to, day.offset)
 
     def forget(self, before_ms: int) -> None:
         """Drop restored days before a time, in ms: their costs are in the all-time bucket."""
@@ -219,6 +268,11 @@ class CostBook:
 
 def _key(ends_on: int) -> bytes:
     return PREFIX + b"%d" % ends_on
+
+
+def _counts(cost: PeriodCost) -> tuple[str, str, int, int]:
+    """Return where a cost counts, how much, and until when."""
+    return cost.campaign, cost.channel, cost.units, cost.covered_ms
 
 
 def _spread(units: Integers, passed: Integers, length: Integers) -> Integers:
@@ -234,7 +288,7 @@ def _spread(units: Integers, passed: Integers, length: Integers) -> Integers:
     return spread
 
 
-def changed_together(stretches: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def merged_stretches(stretches: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Merge stretches of time [start, end) that overlap or touch; yield them ascending.
 
     Example: [1, 3), [7, 9) and [2, 5) are [1, 5) and [7, 9).

@@ -7,9 +7,10 @@ evaluated ends and queues those that can still be summed up exactly.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from models.window import (
+    DAY_MS,
     HOUR_MS,
     PANE_MS,
     QUARTER_MS,
@@ -21,11 +22,16 @@ from models.window import (
     start_of_window,
     whole_quarter,
 )
-from streams.engine.steps import Steps
+from streams.engine.steps import Steps, in_groups
 from streams.kpis.windows.due_windows import DueWindows, Ends
 
 REMEMBERED = 200
 """Late data correct the last 200 evaluated ends of each window."""
+
+RECENT_MS = 2 * DAY_MS
+"""Costs of a period correct windows that ended longer ago only at the ends of business days."""
+ENDS_A_STEP = 50
+"""How many closed windows are queued for correction in one step of up to 5 ms."""
 
 JUST_BEFORE_MS = HOUR_MS
 """Longer than the longest correction horizon, 15 min."""
@@ -95,7 +101,11 @@ class WindowSchedule:
             frontier_ms: event time up to which everything is complete.
         """
         passed = self._schedule.pane_changed(pane_start, frontier_ms=frontier_ms)
-        if not self._passed(passed, pane_start, pane_start + PANE_MS, frontier_ms=frontier_ms):
+        if not passed:
+            return
+        closed = self._closed_with(pane_start, pane_start + PANE_MS, frontier_ms=frontier_ms)
+        corrected = [self._correct(window, end) for window, end in {*passed, *closed}]
+        if not all(corrected):
             self.uncorrected += 1
 
     def costs_changed(self, start: int, end: int, *, frontier_ms: int) -> Steps[None]:
@@ -103,6 +113,10 @@ class WindowSchedule:
 
         Costs change windows at every pane of their period, by equal amounts. Ends are scheduled
         for each quarter of an hour, where the period starts and where it ends.
+
+        Of the closed windows, those are corrected that ended in the last two days at a quarter of
+        an hour, the last 200 evaluated ones, and those that ended with a business day. So a
+        platform that restates 35 days each morning causes hundreds of corrections, not thousands.
 
         Args:
             start: event time in ms, a multiple of a pane.
@@ -113,21 +127,14 @@ class WindowSchedule:
         for pane_start in (start, *range(whole_quarter(start), end, QUARTER_MS), end - PANE_MS):
             passed += self._schedule.pane_changed(pane_start, frontier_ms=frontier_ms)
             yield
-        self._passed(passed, start, end, frontier_ms=frontier_ms)
-
-    def _passed(
-        self, passed: Sequence[tuple[Window, int]], start: int, end: int, *, frontier_ms: int
-    ) -> bool:
-        """Queue corrections of the closed windows that a changed stretch of time is part of.
-
-        Returns:
-            Whether all of them can be corrected.
-        """
         if not passed:
-            return True
-        closed = {*passed, *self._closed_with(start, end, frontier_ms=frontier_ms)}
-        corrected = [self._correct(window, end) for window, end in closed]
-        return all(corrected)
+            return
+        recent = [closed for closed in passed if closed[1] > frontier_ms - RECENT_MS]
+        closed = {*recent, *self._closed_with(start, end, frontier_ms=frontier_ms)}
+        for several in in_groups(closed, of=ENDS_A_STEP):
+            for window, window_end in several:
+                self._correct(window, window_end)
+            yield
 
     def _correct(self, window: Window, end: int) -> bool:
         """Queue the correction of a closed window; return False if it can't be summed up.
