@@ -332,7 +332,13 @@ class Arena:
                 seen, deadline_s = now, time.monotonic() + timeout_s
         logs = "\n".join(worker.child.log_tail(6) for worker in self.cluster.workers[-4:])
         health = self.observer.latest.get("health")
-        raise AssertionError(f"no progress for {timeout_s:.0f} s: {why}\nhealth: {health}\n{logs}")
+        in_all = time.monotonic() >= latest_s
+        what = (
+            f"not within {WAITS_AT_MOST * timeout_s:.0f} s, with progress until the end"
+            if in_all
+            else f"no progress for {timeout_s:.0f} s"
+        )
+        raise AssertionError(f"{what}: {why}\nhealth: {health}\n{logs}")
 
     def _progress(self) -> object:
         """Return a value that changes while workers start, recover, read and close windows.
