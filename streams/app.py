@@ -123,7 +123,10 @@ def build(settings: Settings) -> Monitor:
     rates = Rates(settings.currency, config.load_rates(settings.rates_file).rates)
     changes = Changes()
     _refuse_unwritable(settings.data_dir)
-    topics.ensure(settings)
+    if made := topics.ensure(settings):
+        log.warning(
+            "created the topics %s, which were missing", ", ".join(one.name for one in made)
+        )
     engine = build_engine(
         settings,
         book=book,

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 from streams.engine import topics
-from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD, TopicSpec
+from streams.engine.topics import CHANGELOG_CONFIG, LARGEST_INTERNAL_RECORD, TopicSpec, TopicState
 from streams.ingest import stage as ingest
 from streams.kpis import stage as kpis
 from streams.settings import Settings
 
+_INTERNAL = {"max.message.bytes": str(LARGEST_INTERNAL_RECORD)}
+_BY_BROKER_CLOCK = {"message.timestamp.type": "LogAppendTime"}
 
-def specs(settings: Settings) -> list[TopicSpec]:
-    """Return every topic that the monitor reads or writes."""
-    internal = {"max.message.bytes": str(LARGEST_INTERNAL_RECORD)}
-    by_broker_clock = {"message.timestamp.type": "LogAppendTime"}
-    sources = [
-        TopicSpec(name=name, partitions=settings.partitions, config=by_broker_clock)
+
+def sources(settings: Settings) -> list[TopicSpec]:
+    """Return the topics of events, which producers write."""
+    return [
+        TopicSpec(name=name, partitions=settings.partitions, config=_BY_BROKER_CLOCK)
         for name in settings.source_topics
     ]
+
+
+def registry(settings: Settings) -> TopicSpec:
+    """Return the topic of campaigns and exchange rates."""
+    return TopicSpec(
+        name=settings.registry_topic, partitions=1, config={"cleanup.policy": "compact"}
+    )
+
+
+def own(settings: Settings) -> list[TopicSpec]:
+    """Return the topics that the monitor writes."""
     return [
-        *sources,
         TopicSpec(
-            name=settings.reports_topic, partitions=1, config=internal | by_broker_clock, owned=True
+            name=settings.reports_topic,
+            partitions=1,
+            config=_INTERNAL | _BY_BROKER_CLOCK,
+            owned=True,
         ),
-        TopicSpec(name=settings.registry_topic, partitions=1, config={"cleanup.policy": "compact"}),
-        TopicSpec(name=settings.dead_letters_topic, partitions=1, config=internal),
+        registry(settings),
+        TopicSpec(name=settings.dead_letters_topic, partitions=1, config=_INTERNAL),
         TopicSpec(name=settings.alerts_topic, partitions=1),
-        TopicSpec(name=settings.values_topic, partitions=1, config=internal),
+        TopicSpec(name=settings.values_topic, partitions=1, config=_INTERNAL),
         TopicSpec(
             name=settings.changelog_topic(ingest.TABLE),
             partitions=settings.partitions,
@@ -41,13 +55,44 @@ def specs(settings: Settings) -> list[TopicSpec]:
     ]
 
 
-def ensure(settings: Settings) -> dict[str, int]:
-    """Create missing topics and check the others; return the partitions by topic.
+def states(settings: Settings) -> list[TopicState]:
+    """Compare every topic with what it should be, the source topics first.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+    """
+    return topics.states(settings.broker, [*sources(settings), *own(settings)])
+
+
+def require_sources(settings: Settings) -> None:
+    """Refuse if a source topic or the registry is missing or has another number of partitions.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: a topic does not fit.
+    """
+    topics.require(settings.broker, [*sources(settings), registry(settings)])
+
+
+def require_registry(settings: Settings) -> None:
+    """Refuse if the registry is missing or has another number of partitions.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: the topic does not fit.
+    """
+    topics.require(settings.broker, [registry(settings)])
+
+
+def ensure(settings: Settings) -> list[TopicSpec]:
+    """Create missing topics and check the others; return those that have been created.
 
     Raises:
         BrokerUnreachableError: no broker answers.
         TopicError: a topic can't be created or configured, or has another number of partitions.
     """
     return topics.ensure(
-        settings.broker, specs(settings), replication_factor=settings.replication_factor
+        settings.broker,
+        [*sources(settings), *own(settings)],
+        replication_factor=settings.replication_factor,
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from streams import config, settings
+from streams import config, redis_server, settings
 from streams.alerting import rule_warnings
 from streams.alerting.rule_text import explain
 from streams.alerting.rule_warnings import ConfigWarning, Known
@@ -28,6 +28,8 @@ from streams.commands.options import (
     out,
     say,
 )
+from streams.engine import topics as engine_topics
+from streams.export.page.redis_share import live_key
 from streams.ingest.registry.campaign_index import CampaignIndex
 
 
@@ -47,12 +49,13 @@ def check(
         bool, typer.Option("--strict", help="Exit with 1 if there is a warning.")
     ] = False,
 ) -> None:
-    """Check the settings, all configuration files and the topics in Kafka.
+    """Check the settings, all configuration files, the topics in Kafka, and Redis.
 
     Each alert rule is explained in a sentence. Warnings are about names that nobody knows and
-    rules that are probably not meant so. Missing topics are created. With --offline, Kafka is not
-    asked, and campaigns are those of the file. The exit code is 0 if all is right, 1 if something
-    is missing in Kafka or, with --strict, if there is a warning, and 2 if something is wrong.
+    rules that are probably not meant so. Nothing is written: topics --create creates missing
+    topics. With --offline, Kafka and Redis are not asked, and campaigns are those of the file.
+    The exit code is 0 if all is right, 1 if a source topic is missing or, with --strict, if there
+    is a warning, and 2 if something is wrong.
     """
     chosen = settings.load(
         kafka=kafka,
@@ -85,10 +88,12 @@ def check(
     for card in cards.scorecards:
         for note in card.notes:
             say(err, f"note: {card.name}: {note}")
+    missing: set[str] = set()
     if not offline:
-        found = topics.ensure(chosen)
-        asyncio.run(read_campaigns(chosen, index))
-        out.print(f"kafka     ok, {len(found)} topics at {chosen.kafka}")
+        missing = _check_kafka(chosen)
+        if chosen.registry_topic not in missing:
+            asyncio.run(read_campaigns(chosen, index))
+        _check_redis(chosen)
     if not len(index) and any(rule.match.campaign != ("*",) for rule in book.rules):
         say(err, "note: no campaign is defined here, so rules are not checked for their names")
     known = Known(
@@ -105,8 +110,48 @@ def check(
     ]
     for warning in warnings:
         say(err, f"warning: {warning}")
-    if strict and warnings:
+    if (strict and warnings) or missing & set(chosen.source_topics):
         raise typer.Exit(1)
+
+
+def _check_kafka(chosen: settings.Settings) -> set[str]:
+    """Print which topics are missing, and return their names.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: a topic has another number of partitions.
+    """
+    found = topics.states(chosen)
+    engine_topics.refuse_wrong(found)
+    missing = [state.spec.name for state in found if state.partitions is None]
+    sources = [name for name in missing if name in chosen.source_topics]
+    own = len(missing) - len(sources)
+    state = "source topics missing" if sources else "ok"
+    say(out, f"kafka     {state}, {len(found) - len(missing)} topics at {chosen.kafka}")
+    if sources:
+        say(
+            err,
+            f"missing: the source topics {', '.join(sources)}; if the names are right (KPI_CLICKS_"
+            "TOPIC, KPI_ORDERS_TOPIC, KPI_CAMPAIGNS_TOPIC), `kpi-monitor topics --create` creates "
+            "them",
+        )
+    if own:
+        say(out, f"          the first worker creates {own} topics of its own")
+    return set(missing)
+
+
+def _check_redis(chosen: settings.Settings) -> None:
+    """Ask Redis, if it is configured.
+
+    Raises:
+        RedisUnreachableError: it does not answer, refuses, or removes keys when it is full.
+    """
+    server = chosen.redis_server
+    if server is None:
+        say(out, "redis     not configured (KPI_REDIS): no customers, no attribution")
+        return
+    redis_server.probe(server, key=live_key(chosen.app_id), memory=chosen.customers)
+    say(out, f"redis     ok, at {server.address}")
 
 
 def _placed(path: Path | None, warnings: Iterable[ConfigWarning]) -> Iterator[str]:

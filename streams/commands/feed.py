@@ -52,10 +52,11 @@ def feed(
 
     A row whose event the monitor could not read is refused: it is not sent, but kept in a file,
     with its line and the reason. The exit code is 0 if all rows were sent or left out by the
-    mapping, 1 if rows were refused, and 2 if the mapping, the file or an option is wrong.
+    mapping, 1 if rows were refused, and 2 if the mapping, the file or an option is wrong, or a
+    topic is missing. A worker creates missing topics when it starts, and so does topics --create.
     """
     chosen = settings.load(kafka=kafka, app_id=app_id)
-    topics.ensure(chosen)
+    topics.require_sources(chosen)
     if file is None:
         sent = asyncio.run(
             feeding.synthetic(

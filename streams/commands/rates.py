@@ -26,6 +26,6 @@ def rates(
     """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     found = config.load_rates(file).rates
-    topics.ensure(chosen)
+    topics.require_registry(chosen)
     asyncio.run(reader.publish(found, broker=chosen.broker, topic=chosen.registry_topic))
     out.print(f"{len(found)} rates sent to {chosen.registry_topic} at {chosen.kafka}")

@@ -9,8 +9,7 @@ from rich.table import Table
 
 from streams import settings
 from streams.assembly import topics as monitor_topics
-from streams.commands.options import AppId, Kafka, out
-from streams.engine import topics as engine_topics
+from streams.commands.options import AppId, Kafka, out, say
 
 
 def topics(
@@ -18,19 +17,21 @@ def topics(
     app_id: AppId = None,
     create: Annotated[bool, typer.Option("--create", help="Create missing topics.")] = False,
 ) -> None:
-    """List the topics that the monitor reads and writes, with their partitions."""
+    """List the topics that the monitor reads and writes, with their partitions.
+
+    The exit code is 0 if all are as they should be, and 1 if one is missing or has another number
+    of partitions.
+    """
     chosen = settings.load(kafka=kafka, app_id=app_id)
     if create:
-        monitor_topics.ensure(chosen)
-    with engine_topics.admin(chosen.broker) as client:
-        present = engine_topics.describe(client)
+        for spec in monitor_topics.ensure(chosen):
+            say(out, f"created {spec.name}, {spec.partitions} partitions")
     table = Table("topic", "partitions", "should be", "state")
-    missing = False
-    for spec in monitor_topics.specs(chosen):
-        actual = present.get(spec.name)
+    wrong = False
+    for spec, actual in monitor_topics.states(chosen):
         state = "ok" if actual == spec.partitions else "missing" if actual is None else "wrong"
-        missing = missing or state != "ok"
+        wrong = wrong or state != "ok"
         table.add_row(spec.name, str(actual or "-"), str(spec.partitions), state)
     out.print(table)
-    if missing:
+    if wrong:
         raise typer.Exit(1)
