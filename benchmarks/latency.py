@@ -26,8 +26,8 @@ from rich.progress import track
 from rich.table import Table
 
 from models.window import PANE_MS
-from streams import app as monitor
 from streams import settings
+from streams.assembly import topics
 from streams.broker import Broker
 from streams.embedded import processes
 from streams.embedded.kafka import EmbeddedKafka
@@ -77,7 +77,7 @@ async def measure(url: str, panes: int) -> list[float]:
 
 async def run(panes: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder, EmbeddedKafka(Path(folder) / "kafka") as kafka:
-        monitor.ensure_topics(settings.load(kafka=kafka.address))
+        topics.ensure(settings.load(kafka=kafka.address))
         ready = Path(folder) / "url"
         worker = processes.start(
             "worker",

@@ -38,6 +38,10 @@ class BrokerUnreachableError(MonitorError):
         super().__init__(f"no Kafka broker answers at {address} ({security}, {why}); {remedy}")
 
 
+class RedisUnreachableError(MonitorError):
+    """Redis does not answer, refuses, or removes keys when it is full."""
+
+
 class TopicError(MonitorError):
     """A topic is missing, or does not have the shape that the state needs."""
 

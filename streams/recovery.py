@@ -7,7 +7,8 @@ from collections.abc import Callable
 from models.campaigns.campaign_change import Changes
 from models.events import SourceKind
 from models.money.exchange_rates import Rates
-from streams import app, config
+from streams import config
+from streams.assembly import ingest as assembly
 from streams.engine.contracts import SourcePartition
 from streams.errors import CustomersError
 from streams.ingest import stage as ingest
@@ -45,10 +46,10 @@ async def rebuild_customers(settings: Settings, *, progress: Callable[[int, int]
         StateError: the workers' state can't be read.
         CustomersAwayError: Redis does not answer, or another rebuild began.
     """
-    customers = app.customer_context(settings)
+    customers = assembly.customer_context(settings)
     rates = Rates(settings.currency, config.load_rates(settings.rates_file).rates)
     campaigns = CampaignIndex(config.load_campaigns(settings.campaigns_file).campaigns)
-    rules = app.ingest_rules(settings, config.load_names(settings.names_file))
+    rules = assembly.ingest_rules(settings, config.load_names(settings.names_file))
     store = _store(settings)
     registry = RegistryReader(
         campaigns, Changes(), rates, broker=settings.broker, topic=settings.registry_topic
@@ -86,7 +87,7 @@ async def rebuild_customers(settings: Settings, *, progress: Callable[[int, int]
 
 
 def _store(settings: Settings) -> CustomerStore:
-    store = app.customer_store(settings)
+    store = assembly.customer_store(settings)
     if store is None:
         raise CustomersError("no customers are kept: KPI_REDIS is not set, or KPI_CUSTOMERS is off")
     return store

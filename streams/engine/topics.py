@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError
@@ -50,6 +50,13 @@ class TopicSpec:
     owned: bool = False
 
 
+class TopicState(NamedTuple):
+    """A topic as it should be, and the number of partitions that it has; None if it is missing."""
+
+    spec: TopicSpec
+    partitions: int | None
+
+
 @contextlib.contextmanager
 def admin(broker: Broker) -> Iterator[KafkaAdminClient]:
     """Connect an admin client, and close it afterwards.
@@ -91,13 +98,42 @@ def _configure(client: KafkaAdminClient, spec: TopicSpec) -> None:
         ) from None
 
 
+def states(broker: Broker, specs: Iterable[TopicSpec]) -> list[TopicState]:
+    """Compare topics with their specs, without changing anything.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+    """
+    with admin(broker) as client:
+        present = describe(client)
+    return [TopicState(spec, present.get(spec.name)) for spec in specs]
+
+
+def require(broker: Broker, specs: Iterable[TopicSpec]) -> None:
+    """Refuse topics that are missing, or have another number of partitions than their specs.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: at least one does not fit.
+    """
+    found = states(broker, specs)
+    refuse_wrong(found)
+    missing = [state.spec.name for state in found if state.partitions is None]
+    if missing:
+        raise TopicError(
+            ", ".join(missing),
+            why=f"missing at {broker.servers}",
+            remedy="if the names are right, `kpi-monitor topics --create` creates them",
+        )
+
+
 def ensure(
     broker: Broker, specs: Iterable[TopicSpec], *, replication_factor: int
-) -> dict[str, int]:
+) -> list[TopicSpec]:
     """Create missing topics and check the others.
 
     Returns:
-        The number of partitions by topic.
+        The topics that were missing and have been created.
 
     Raises:
         BrokerUnreachableError: no broker answers.
@@ -107,39 +143,54 @@ def ensure(
     wanted = list(specs)
     with admin(broker) as client:
         present = describe(client)
-        missing = {
-            spec.name: {
-                "num_partitions": spec.partitions,
-                "replication_factor": replication_factor,
-                "configs": dict(spec.config),
-            }
-            for spec in wanted
-            if spec.name not in present
-        }
+        missing = [spec for spec in wanted if spec.name not in present]
         if missing:
-            try:
-                client.create_topics(missing, raise_errors=False, wait_for_metadata=True)
-            except KafkaError as error:
-                raise TopicError(
-                    ", ".join(missing), why=f"can't be made ({error})", remedy="make it by hand"
-                ) from None
+            _create(client, missing, replication_factor=replication_factor)
             present = describe(client)
         for spec in wanted:
-            if spec.owned and spec.name not in missing:
+            if spec.owned and spec not in missing:
                 _configure(client, spec)
     for spec in wanted:
-        actual = present.get(spec.name)
-        if actual is None:
+        if spec.name not in present:
             raise TopicError(
                 spec.name,
                 why="is missing and was not made",
                 remedy="see `kpi-monitor topics` for what it should be",
             )
-        if actual != spec.partitions:
+    refuse_wrong(TopicState(spec, present[spec.name]) for spec in wanted)
+    return missing
+
+
+def _create(
+    client: KafkaAdminClient, specs: Iterable[TopicSpec], *, replication_factor: int
+) -> None:
+    asked = {
+        spec.name: {
+            "num_partitions": spec.partitions,
+            "replication_factor": replication_factor,
+            "configs": dict(spec.config),
+        }
+        for spec in specs
+    }
+    try:
+        client.create_topics(asked, raise_errors=False, wait_for_metadata=True)
+    except KafkaError as error:
+        raise TopicError(
+            ", ".join(asked), why=f"can't be made ({error})", remedy="make it by hand"
+        ) from None
+
+
+def refuse_wrong(found: Iterable[TopicState]) -> None:
+    """Refuse topics that have another number of partitions than their specs.
+
+    Raises:
+        TopicError: a topic has another number.
+    """
+    for spec, actual in found:
+        if actual not in {None, spec.partitions}:
             raise TopicError(
                 spec.name,
                 why=f"has {actual} partitions, not {spec.partitions}",
                 remedy="set KPI_PARTITIONS to what the source topics have (all three alike); "
                 "state made for another number can't be used: start under another KPI_APP_ID",
             )
-    return {spec.name: present[spec.name] for spec in wanted}

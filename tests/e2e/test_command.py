@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from streams.embedded.kafka import EmbeddedKafka
+from streams.embedded.valkey import EmbeddedValkey
+from streams.engine import topics as engine_topics
 from tests.support.cluster import Cluster
 from tests.support.command import run
 
@@ -74,8 +76,40 @@ def test_wrong_partition_count_is_refused(kafka: EmbeddedKafka, tmp_path: Path) 
 
 
 @pytest.mark.integration
+def test_missing_topics_are_reported(
+    kafka: EmbeddedKafka, valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    """`check`, `feed` and `rates` report missing topics and create none; `topics --create` does."""
+    cluster = Cluster(kafka.address, tmp_path, {"KPI_REDIS": valkey.url})
+    rates = tmp_path / "rates.yaml"
+    rates.write_text('rates: [{currency: USD, date: 2020-01-01, rate: "7.18"}]\n')
+    checked = cluster.command("check", check=False)
+    assert checked.returncode == 1
+    clicks, orders, campaigns = map(cluster.topic, ("clicks", "orders", "campaigns"))
+    assert f"missing: the source topics {clicks}, {orders}, {campaigns};" in checked.stderr
+    assert "the first worker creates 7 topics of its own" in checked.stdout
+    assert f"redis     ok, at redis://127.0.0.1:{valkey.port}" in checked.stdout
+    fed = cluster.command("feed", "--for", "1", check=False)
+    assert fed.returncode == 2
+    assert f"topic {clicks}, {orders}, {campaigns}, {cluster.topic('registry')}: " in fed.stderr
+    sent = cluster.command("rates", str(rates), check=False)
+    assert sent.returncode == 2
+    with engine_topics.admin(cluster.broker) as client:
+        assert not [name for name in engine_topics.describe(client) if cluster.app_id in name]
+    assert f"created {clicks}, 4 partitions" in cluster.command("topics", "--create").stdout
+    assert "created" not in cluster.command("topics", "--create").stdout
+    assert cluster.command("check").stdout.endswith(f"redis://127.0.0.1:{valkey.port}\n")
+    cluster.settings["KPI_REDIS"] = "redis://:hunter2@127.0.0.1:1/0"
+    refused = cluster.command("check", check=False)
+    assert refused.returncode == 2
+    assert "no Redis answers at redis://127.0.0.1:1 (ConnectionError)" in refused.stderr
+    assert "hunter2" not in refused.stdout + refused.stderr
+
+
+@pytest.mark.integration
 def test_a_synthetic_feed_and_a_mapped_file_are_sent(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     cluster = Cluster(kafka.address, tmp_path)
+    cluster.command("topics", "--create")
     sent = cluster.command("feed", "--rate", "20", "--for", "30", "--speed", "max").stdout
     assert "records sent" in sent
     log = tmp_path / "log.ndjson"
@@ -97,6 +131,7 @@ def test_a_synthetic_feed_and_a_mapped_file_are_sent(kafka: EmbeddedKafka, tmp_p
 def test_feed_keeps_refused_rows(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """Rows that can't be read are kept in a file, and the exit code says so."""
     cluster = Cluster(kafka.address, tmp_path)
+    cluster.command("topics", "--create")
     log, mapping, kept = tmp_path / "log.csv", tmp_path / "map.yaml", tmp_path / "kept.ndjson"
     log.write_text("who,when,pages\nu1,1700000000,2\nu2,1700000001,many\nbot,1700000001,1\n")
     mapping.write_text(

@@ -44,6 +44,7 @@ def prove(
     timeout_s: float,
 ) -> Published:
     """Compare every closed window, and return what was published."""
+    cluster.command("topics", "--create")
     cluster.command("feed", str(file), "--mapping", str(mapping), "--speed", "max")
     for _ in range(workers):
         cluster.start()

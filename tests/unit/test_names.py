@@ -21,7 +21,7 @@ from models.names import NameBook, canonical, matches_name, names_nothing, short
 from models.scope import BUCKETS, Scope
 from models.scorecards.scorecard import ScorecardBook
 from streams import config, settings
-from streams.app import as_shown_by
+from streams.assembly.names import as_shown_by
 from streams.errors import ConfigError
 from streams.ingest.events import named_places
 from streams.ingest.events.named_places import NamedPlaces

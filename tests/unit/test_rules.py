@@ -30,7 +30,7 @@ from streams import config
 from streams.alerting import rule_warnings
 from streams.alerting.rule_text import amount, duration, explain
 from streams.alerting.rule_warnings import Known
-from streams.app import as_shown_by
+from streams.assembly.names import as_shown_by
 from streams.cli import cli
 from streams.errors import ConfigError
 from streams.ingest.registry.campaign_index import CampaignIndex

@@ -19,6 +19,11 @@ EXPIRES_S = 10
 EVERY_S = 1.0
 
 
+def live_key(app_id: str) -> str:
+    """Return the key of the live view."""
+    return f"{app_id}:live"
+
+
 class LiveShare:
     """Writes the live view if this worker owns the KPIs, and reads the owner's otherwise.
 
@@ -28,7 +33,7 @@ class LiveShare:
 
     def __init__(self, server: RedisServer, *, app_id: str) -> None:
         self._client: Any = redis.from_url(server.url, **server.client_options())
-        self._key = f"{app_id}:live"
+        self._key = live_key(app_id)
         self._failing = False
         self.others: dict[str, Any] | None = None
 

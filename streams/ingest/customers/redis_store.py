@@ -17,7 +17,7 @@ import redis.asyncio as redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from streams.ingest.customers.pending_checkpoint import ChangedEntry, CustomersAwayError, Entries
-from streams.redis_server import RedisServer
+from streams.redis_server import RedisServer, evicting_policy
 
 MOST_TOUCHES = 1_000
 """Touches kept of a customer. More clicks than this are a bot or a test; the rest is dropped."""
@@ -115,8 +115,7 @@ class CustomerStore:
         if self._keeps:
             return
         memory = await _answer(self._client.info("memory"))
-        policy = memory.get("maxmemory_policy", "noeviction")
-        if int(memory.get("maxmemory", 0)) and policy != "noeviction":
+        if policy := evicting_policy(memory):
             raise CustomersAwayError(
                 f"Redis throws keys away when it is full (maxmemory-policy {policy}); "
                 "set it to noeviction"

@@ -1,0 +1,1 @@
+"""The subcommands of ``kpi-monitor``: one module for each, named after it."""
