@@ -117,7 +117,7 @@ def _of_kpi(kpi: Kpi) -> timeseries.Panel:
     shown = [queries.of_kpi(kpi)]
     if kpi.interval != "none":
         shown += [queries.bound_of_kpi(kpi, side) for side in ("lower", "upper")]
-    if not kpi.volume:
+    if not kpi.additive:
         shown.append(queries.benchmark_of_kpi(kpi))
     text = f"{kpi.help}. Formula: {kpi.formula}"
     title = f"{kpi.title_en} {kpi.title_zh}"

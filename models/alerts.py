@@ -24,7 +24,7 @@ from models.kpi.value_range import is_share, range_of, why_absent
 from models.names import AsShown, canonical, matches_name, shown_names
 from models.patterns import hint, is_pattern, overlap
 from models.scope import PARTS, Scope, ScopeKind, parts_of
-from models.window import DAY_MS, GROWING, SECOND_MS, WindowName
+from models.window import DAY_MS, GROWING, SECOND_MS, SO_FAR, WindowName
 
 Severity = Literal["info", "warning", "critical"]
 Category = Literal["kpi", "data_health"]
@@ -130,6 +130,14 @@ class Match(BaseModel):
         """Return the match with its names as they are shown; patterns stay as they are."""
         return self.model_copy(
             update={part: shown_names(getattr(self, part), part, as_shown) for part in PARTS}
+        )
+
+    def names(self, scope: Scope) -> bool:
+        """Return whether all parts of a scope are named without a pattern."""
+        return all(
+            name in getattr(self, part) and not is_pattern(name)
+            for part, name in zip(PARTS, scope[1:], strict=True)
+            if part in parts_of(scope.kind)
         )
 
     def named(self, kind: ScopeKind) -> tuple[Scope, ...]:
@@ -279,7 +287,14 @@ class ThresholdRule(Rule):
     @model_validator(mode="after")
     def _is_no_limit_to_grow_past(self, info: ValidationInfo) -> ThresholdRule:
         kpi = catalogue_of(info)[self.kpi]
-        if self.below is not None and kpi.volume and self.window in GROWING:
+        if self.below is None or self.below <= 0 or self.window not in GROWING:
+            return self
+        if self.window == SO_FAR and kpi.volume:
+            raise ValueError(
+                f"window: {self.kpi} of all time only grows, so it would be below the limit at "
+                "first and never again; use a window of a fixed length, such as 24h"
+            )
+        if self.window != SO_FAR and kpi.additive:
             raise ValueError(
                 f"window: {self.kpi} of {self.window} loses a day at midnight and grows, so it "
                 "would be below the limit every night; use a window of a fixed length, such as 24h"
@@ -340,6 +355,11 @@ class AbsenceRule(Rule):
     def _is_about_no_data(self) -> AbsenceRule:
         if "no_data" in self.model_fields_set:
             raise ValueError("no_data: an absence rule fires on no data; leave it out")
+        if self.window == SO_FAR:
+            raise ValueError(
+                "window: of all time, events that came once are never absent again; use a window "
+                "of a fixed length, such as 1h"
+            )
         if self.window in GROWING:
             raise ValueError(
                 f"window: {self.window} loses a day at midnight, when it may have no events yet; "
@@ -453,14 +473,14 @@ class Correction(BaseModel):
     """The value on which an alert fired, as late data corrected it.
 
     ``value`` is None if there is none any more. ``holds`` is whether the corrected value does not
-    break the rule.
+    break the rule; None if it can't be judged.
     """
 
     model_config = ConfigDict(frozen=True)
 
     value: float | None
     n: int
-    holds: bool
+    holds: bool | None
 
 
 class Alert(BaseModel):
@@ -471,7 +491,7 @@ class Alert(BaseModel):
     is None until late data changes the latter. ``no_data_since_ms`` is since when there is no value
     that could be judged, None if there is one. ``held`` is why the alert is not judged now, None
     if it is. ``ended`` is why a resolved alert ended. ``meaning_en`` and ``meaning_zh`` are the
-    sentence of its rule.
+    sentence of its rule as it was when the alert was last judged.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -37,7 +37,6 @@ from models.kpi.measures import (
     DISTRIBUTION_INDEX,
     FIGURES,
     NO_CUSTOM,
-    STOCKS,
     SUM_INDEX,
     CustomNames,
     Metric,
@@ -133,7 +132,7 @@ class Kpi(BaseModel):
         for name in self.needs:
             if name not in sums:
                 raise ValueError(f"needs: no sum named {name!r} is measured{nearest(name, sums)}")
-        if self.benchmark is not None and self.volume:
+        if self.benchmark is not None and self.additive:
             raise ValueError("benchmark: a sum grows with its window and can't have one")
         if self.multiple and self.unit != "ratio":
             raise ValueError("multiple: only ratios are read as multiples")
@@ -223,9 +222,22 @@ class Kpi(BaseModel):
         return frozenset(named.intersection(FIGURES))
 
     @property
+    def additive(self) -> bool:
+        """Whether it is a sum of measures of its window, so that it depends on the window's length.
+
+        Sums of `FIGURES`, such as the customers of 30 days or the budget of a campaign, do not.
+        """
+        return isinstance(self.parsed, Total) and not self.figures
+
+    @property
     def volume(self) -> bool:
-        """Whether it is a sum that grows with the events of its window; stocks of users do not."""
-        return isinstance(self.parsed, Total) and self.figures.isdisjoint(STOCKS)
+        """Whether it is a sum to which events only add; credits and refunds may lower it."""
+        return (
+            self.additive
+            and isinstance(self.parsed, Total)
+            and not self.looks_back
+            and all(sign > 0 for sign, _ in self.parsed.terms)
+        )
 
     @property
     def has_n(self) -> bool:
@@ -312,7 +324,7 @@ class Catalogue(Mapping[str, Kpi]):
         for name in benchmarks:
             if name not in self:
                 raise ValueError(f"{name} is no KPI{nearest(name, self)}")
-            if self[name].volume:
+            if self[name].additive:
                 raise ValueError(
                     f"{name} grows with its window; only quotients, quantiles and"
                     " levels can have a benchmark"

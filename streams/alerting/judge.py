@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from pydantic import TypeAdapter
@@ -20,6 +21,7 @@ from models.alerts import (
     Ended,
     Held,
     RuleBook,
+    ThresholdRule,
     alert_id,
 )
 from models.campaigns.campaign import Campaign
@@ -30,8 +32,8 @@ from models.scope import ALL, Scope, ScopeKind
 from models.window import DAY_MS, ShownWindow, WindowName
 from streams.alerting.health import HEALTH_RULES, HOLDING, HealthRule
 from streams.alerting.health import judge as judge_health
-from streams.alerting.machine import Standing, pause, step
-from streams.alerting.rule_text import NO_TEXT, explain
+from streams.alerting.machine import Standing, pause, resumed, step
+from streams.alerting.rule_text import explain
 from streams.alerting.verdicts import Verdict, absence, threshold
 from streams.engine.steps import Steps, in_groups
 from streams.kpis.view import Evaluation, Health, Silence
@@ -42,6 +44,13 @@ SCOPES_A_STEP = 200
 """Scopes that one rule judges in one step, 1 to 2 ms."""
 NO_DATA_KEPT_MS = DAY_MS
 """Event time for which an alert without data stays as it is."""
+_HOLDS: Mapping[Verdict, bool | None] = {
+    Verdict.BROKEN: False,
+    Verdict.HOLDS: True,
+    Verdict.BETWEEN: True,
+    Verdict.NO_JUDGEMENT: None,
+}
+"""Whether a corrected value is no reason to alert; None if it can't be judged."""
 _HOLDING_ALERTS = [alert_id(rule, ALL) for rule in HOLDING]
 
 
@@ -52,10 +61,10 @@ class _SavedAlert(NamedTuple):
     held_since_ms: int | None = None
     paused_ms: int = 0
     unjudged_since_ms: int | None = None
+    no_data_paused_ms: int = 0
 
 
 _alerts = TypeAdapter(list[_SavedAlert])
-_NOT_SAVED = {"__all__": {0: {"meaning_en", "meaning_zh"}}}
 
 
 class _Judgement(NamedTuple):
@@ -119,6 +128,7 @@ class AlertJudge:
             silences = evaluation.silences_of(self._catalogue[rule.kpi])
             if not evaluation.complete:
                 self._forget_pending(rule, at_ms=evaluation.end_ms)
+                self._pause(rule)
                 continue
             if silences:
                 self._hold(rule, _held(silences))
@@ -140,14 +150,19 @@ class AlertJudge:
 
     def _hold(self, rule: AnyRule, held: Held) -> None:
         """Mark a rule's open alerts as held, and stop their clocks at their last verdict."""
+        self._pause(rule)
         for key, (alert, standing) in list(self._open.items()):
-            if alert.rule == rule.name:
-                paused = pause(standing, judged_ms=alert.updated_ms)
-                marked = alert
-                if alert.held != held:
-                    marked = alert.model_copy(update={"held": held})
-                    self._changes.append(marked)
-                self._open[key] = (marked, paused)
+            if alert.rule == rule.name and alert.held != held:
+                marked = alert.model_copy(update={"held": held})
+                self._changes.append(marked)
+                self._open[key] = (marked, standing)
+
+    def _pause(self, rule: AnyRule | None = None) -> None:
+        """Stop the clocks of a rule's open alerts, or of all, at their last verdict."""
+        for key, (alert, standing) in self._open.items():
+            of_rule = alert.category == "kpi" if rule is None else alert.rule == rule.name
+            if of_rule:
+                self._open[key] = (alert, pause(standing, judged_ms=alert.updated_ms))
 
     def _scopes(
         self, rule: AnyRule, evaluation: Evaluation, of_its_kind: Iterable[Scope]
@@ -161,9 +176,15 @@ class AlertJudge:
             for alert, _ in self._open.values()
             if alert.rule == rule.name and alert.scope not in evaluation.values
         ]
-        if rule.no_data == "fire":
+        if rule.no_data == "fire" or self._about_too_little(rule):
             gone += [one for one in rule.match.named(rule.scope) if one not in evaluation.values]
         return [*present, *dict.fromkeys(gone)]
+
+    def _about_too_little(self, rule: AnyRule) -> bool:
+        """Return whether a rule is broken by too few events, or by none."""
+        return isinstance(rule, AbsenceRule) or (
+            rule.below is not None and self._catalogue[rule.kpi].additive
+        )
 
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
         """Return whether an alert fired on that window: late data may change its evidence."""
@@ -174,7 +195,8 @@ class AlertJudge:
     def corrected(self, evaluation: Evaluation) -> None:
         """Update the alerts that fired on a window which late data changed.
 
-        Each gets a `Correction`: the new value, and whether the rule would have held with it.
+        Each gets a `Correction`: the new value, and whether the rule would have held with it, if
+        it can be judged.
         Alerts whose value did not change are left as they are.
         """
         rules = {rule.name: rule for rule in self._rules.rules}
@@ -199,7 +221,7 @@ class AlertJudge:
             correction = Correction(
                 value=value,
                 n=0 if shown is None else shown.n,
-                holds=judgement.verdict is not Verdict.BROKEN,
+                holds=_HOLDS[judgement.verdict],
             )
             self._replace(alert, alert.model_copy(update={"correction": correction}))
 
@@ -223,8 +245,13 @@ class AlertJudge:
         at_ms = evaluation.end_ms
         meaning = self._meaning[rule.name]
         key = alert_id(rule.name, scope)
-        before = self._open[key][0] if key in self._open else None
-        judgement = self._judgement(rule, value, before, scope, evaluation)
+        before, paused_ms = None, 0
+        if key in self._open:
+            before, standing = self._open[key]
+            paused_ms = resumed(standing, at_ms=at_ms).no_data_paused_ms
+        judgement = self._judgement(
+            rule, value, before, scope, evaluation, no_data_paused_ms=paused_ms
+        )
         value = judgement.value
 
         def describe(standing: Standing) -> Alert:
@@ -265,6 +292,7 @@ class AlertJudge:
             keep_firing_for_ms=rule.keep_firing_for_s * 1000,
             describe=describe,
             ended=judgement.ended,
+            has_data=judgement.no_data_since_ms is None,
         )
 
     def _judgement(
@@ -274,11 +302,15 @@ class AlertJudge:
         before: Alert | None,
         scope: Scope,
         evaluation: Evaluation,
+        *,
+        no_data_paused_ms: int = 0,
     ) -> _Judgement:
         """Judge a value by a rule.
 
         A KPI is absent in a scope whose inputs did not come that day. By a rule about too few
-        events, the value of an open alert, or of a scope without any event, is 0: nothing came.
+        events its value is 0 there, as nothing came, if something is expected: in a scope that the
+        rule names, that has an open alert, or that has no event at all. A KPI that was not
+        measured in all of the window, or of which an input never came anywhere, has no value.
 
         Args:
             rule: the rule.
@@ -286,10 +318,9 @@ class AlertJudge:
             before: the alert of the rule and scope, if there is one.
             scope: the scope of the value.
             evaluation: the closed window.
+            no_data_paused_ms: the time without verdicts since ``before`` has no data.
         """
-        about_too_little = isinstance(rule, AbsenceRule) or (
-            rule.below is not None and self._catalogue[rule.kpi].volume
-        )
+        about_too_little = self._about_too_little(rule)
         gone = scope not in evaluation.values
         verdict = absence(shown) if isinstance(rule, AbsenceRule) else threshold(rule, shown)
         unjudgeable = verdict is Verdict.NO_JUDGEMENT
@@ -304,19 +335,27 @@ class AlertJudge:
         if doubtful and not evaluation.observed:
             # Only a part of this window was observed, so a low count proves nothing.
             return _Judgement(Verdict.NO_JUDGEMENT, shown)
-        if isinstance(rule, AbsenceRule) or not unjudgeable:
+        measured = rule.kpi not in evaluation.unmeasured
+        if not unjudgeable and (measured or shown is not None):
             return _Judgement(verdict, shown)
         since_ms = evaluation.end_ms
         if before is not None and before.no_data_since_ms is not None:
             since_ms = before.no_data_since_ms
-        for_long = evaluation.end_ms - since_ms >= NO_DATA_KEPT_MS
-        if about_too_little and shown is None and (gone or before is not None):
-            # Nothing came. Of a scope that nobody has defined, nothing may come for ever.
-            named = scope in rule.match.named(rule.scope)
+        for_long = evaluation.end_ms - since_ms - no_data_paused_ms >= NO_DATA_KEPT_MS
+        named = rule.match.names(scope)
+        nothing_came = (
+            shown is None
+            and measured
+            and rule.kpi not in evaluation.unconnected
+            and not self._catalogue[rule.kpi].looks_back
+            and (gone or named or before is not None)
+        )
+        if isinstance(rule, ThresholdRule) and about_too_little and nothing_came:
+            # Of a scope that nobody has defined, nothing may come for ever.
             expected = not gone or campaign is not None or named
             if not rule.min_n and (expected or not for_long):
                 return _Judgement(threshold(rule, KpiValue(0)), KpiValue(0), since_ms)
-        if rule.no_data == "fire":
+        if rule.no_data == "fire" and measured:
             return _Judgement(Verdict.BROKEN, shown, since_ms)
         if rule.no_data == "resolve" or for_long:
             return _Judgement(Verdict.HOLDS, shown, since_ms, "no_data")
@@ -345,14 +384,8 @@ class AlertJudge:
                 describe=_describe_health(rule, value=value, limit=limit, now_ms=health.now_ms),
             )
         if self.held_back:
-            self._pause_all()
+            self._pause()
         return len(self._changes) > before
-
-    def _pause_all(self) -> None:
-        """Stop the clocks of all KPI alerts at their last verdicts."""
-        for key, (alert, standing) in self._open.items():
-            if alert.category == "kpi":
-                self._open[key] = (alert, pause(standing, judged_ms=alert.updated_ms))
 
     def _move(
         self,
@@ -364,6 +397,7 @@ class AlertJudge:
         keep_firing_for_ms: int,
         describe: Callable[[Standing], Alert],
         ended: Ended = "recovered",
+        has_data: bool = True,
     ) -> None:
         known = self._open.get(key)
         before = None if known is None else known[1]
@@ -379,6 +413,8 @@ class AlertJudge:
                     ended = "not_long_enough"
                 self._changes.append(_ended(known[0], ended, at_ms=at_ms))
             return
+        if has_data:
+            after = replace(after, no_data_paused_ms=0)
         alert = describe(after)
         if after.state is AlertState.RESOLVED:
             alert = alert.model_copy(update={"ended": ended})
@@ -424,15 +460,19 @@ class AlertJudge:
         return changes
 
     def to_bytes(self) -> bytes:
-        """Return all alerts, encoded to be saved; without the sentences of their rules."""
+        """Return all alerts, encoded to be saved."""
         rows = [
             _SavedAlert(
-                alert, standing.held_since_ms, standing.paused_ms, standing.unjudged_since_ms
+                alert,
+                standing.held_since_ms,
+                standing.paused_ms,
+                standing.unjudged_since_ms,
+                standing.no_data_paused_ms,
             )
             for alert, standing in self._open.values()
         ]
         rows += [_SavedAlert(alert) for alert in self._resolved]
-        return _alerts.dump_json(rows, exclude=_NOT_SAVED)
+        return _alerts.dump_json(rows)
 
     def restore(self, data: bytes) -> bool:
         """Restore saved alerts, and end those that are not about a rule as it is now.
@@ -444,9 +484,7 @@ class AlertJudge:
         healths = {rule.name for rule in HEALTH_RULES}
         for saved in _alerts.validate_json(data):
             rule = rules.get(saved.alert.rule)
-            meaning = self._meaning.get(saved.alert.rule, NO_TEXT)
-            texts = {"meaning_en": meaning.en, "meaning_zh": meaning.zh}
-            alert = saved.alert.model_copy(update=texts)
+            alert = saved.alert
             if alert.state is AlertState.RESOLVED:
                 self._resolved.append(alert)
             elif (
@@ -461,6 +499,7 @@ class AlertJudge:
                     saved.held_since_ms,
                     paused_ms=saved.paused_ms,
                     unjudged_since_ms=saved.unjudged_since_ms,
+                    no_data_paused_ms=saved.no_data_paused_ms,
                 )
                 self._open[alert.id] = (alert, standing)
             else:

@@ -49,6 +49,7 @@ class Standing:
         resolved_at_ms: when it resolved; None before that.
         paused_ms: time without verdicts since ``active_since_ms``, while it was pending.
         unjudged_since_ms: time of the last verdict, if the rule is not judged now; else None.
+        no_data_paused_ms: time without verdicts since there is no value that could be judged.
     """
 
     state: AlertState
@@ -58,6 +59,7 @@ class Standing:
     resolved_at_ms: int | None = None
     paused_ms: int = 0
     unjudged_since_ms: int | None = None
+    no_data_paused_ms: int = 0
 
 
 def pause(standing: Standing, *, judged_ms: int) -> Standing:
@@ -72,8 +74,13 @@ def pause(standing: Standing, *, judged_ms: int) -> Standing:
     return replace(standing, unjudged_since_ms=judged_ms)
 
 
-def _resumed(standing: Standing, *, at_ms: int) -> Standing:
-    """Return the state of an alert whose rule is judged again, without the time in between."""
+def resumed(standing: Standing, *, at_ms: int) -> Standing:
+    """Return the state of an alert whose rule is judged again, without the time in between.
+
+    Args:
+        standing: the state; one that is not paused does not change.
+        at_ms: time of the verdict.
+    """
     if standing.unjudged_since_ms is None:
         return standing
     gap_ms = max(0, at_ms - standing.unjudged_since_ms)
@@ -83,6 +90,7 @@ def _resumed(standing: Standing, *, at_ms: int) -> Standing:
         standing,
         paused_ms=standing.paused_ms + (gap_ms if pending else 0),
         held_since_ms=None if held is None else held + gap_ms,
+        no_data_paused_ms=standing.no_data_paused_ms + gap_ms,
         unjudged_since_ms=None,
     )
 
@@ -108,7 +116,7 @@ def step(
         if verdict is not Verdict.BROKEN:
             return None
         standing = Standing(AlertState.PENDING, at_ms)
-    standing = _resumed(standing, at_ms=at_ms)
+    standing = resumed(standing, at_ms=at_ms)
     if standing.state is AlertState.PENDING:
         if verdict in {Verdict.HOLDS, Verdict.NO_JUDGEMENT}:
             return None

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from models.alerts import AbsenceRule, AnyRule, NoData, Rule, Severity, ThresholdRule
 from models.kpi.definition import Kpi
-from models.kpi.formula import Quantile, Quotient, parse_terms
+from models.kpi.formula import Quantile, Quotient
 from models.kpi.measures import MODELS
 from models.patterns import is_pattern
 from models.scope import parts_of
@@ -99,7 +99,7 @@ def explain(rule: AnyRule, kpi: Kpi, *, currency: str) -> RuleText:
         )
         back = _back(rule, kpi, currency=currency)
         no_data = [_WITHOUT_DATA[rule.no_data]]
-        if rule.below is not None and kpi.volume and not rule.min_n:
+        if rule.below is not None and kpi.additive and not (kpi.looks_back or rule.min_n):
             no_data = [_NOTHING_IS_ZERO, *(no_data if rule.no_data != "keep" else [])]
     kept = rule.keep_firing_for_s
     resolves = RuleText(
@@ -202,7 +202,7 @@ def _names(part: RuleText, names: Sequence[str]) -> RuleText:
 
 
 def _only_while_it_runs(rule: AnyRule, kpi: Kpi) -> bool:
-    too_little = isinstance(rule, AbsenceRule) or (rule.below is not None and kpi.volume)
+    too_little = isinstance(rule, AbsenceRule) or (rule.below is not None and kpi.additive)
     return too_little and "campaign" in parts_of(rule.scope)
 
 
@@ -228,8 +228,8 @@ def _back(rule: ThresholdRule, kpi: Kpi, *, currency: str) -> RuleText:
 
 def _counted(kpi: Kpi) -> str:
     """Return what the n of a KPI counts: ``nps_answers`` are NPS answers."""
-    if kpi.n is not None:
-        terms = parse_terms(kpi.n)
+    if kpi.n_terms is not None:
+        terms = kpi.n_terms
     elif isinstance(kpi.parsed, Quotient):
         terms = kpi.parsed.under
     else:

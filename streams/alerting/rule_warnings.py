@@ -169,7 +169,7 @@ def _about_limit(rule: AnyRule, kpi: Kpi) -> Iterator[tuple[str, str]]:
             key,
             f"{rule.limit:g} is {100 * rule.limit:,g} %; {rule.limit:g} % is {rule.limit / 100:g}",
         )
-    if key == "below" and kpi.volume and rule.min_n:
+    if key == "below" and kpi.additive and rule.min_n:
         yield (
             "min_n",
             f"{kpi.name} from fewer than {rule.min_n:,} is not judged, so the rule is silent when "

@@ -24,6 +24,11 @@ REPEAT_S = 15.0
 ENDS_AFTER_S = 90.0
 """Time after which a firing alert that is not sent again ends in Alertmanager, in s."""
 TIMEOUT_S = 5.0
+_CORRECTED = {
+    True: "would have held",
+    False: "is broken all the same",
+    None: "can no longer be judged",
+}
 
 
 def payload(alert: Alert, *, now_ms: int, links: Links) -> dict[str, Any]:
@@ -92,8 +97,10 @@ def corrected(alert: Alert) -> str:
         return ""
     text = "none" if correction.value is None else f"{correction.value:.6g}"
     fired = "none" if alert.fired_value is None else f"{alert.fired_value:.6g}"
-    held = "would have held" if correction.holds else "is broken all the same"
-    return f"late data changed the value it fired on from {fired} to {text}: the rule {held}"
+    return (
+        f"late data changed the value it fired on from {fired} to {text}: the rule "
+        f"{_CORRECTED[correction.holds]}"
+    )
 
 
 def held(alert: Alert) -> str:

@@ -59,6 +59,9 @@ class Evaluation:
         past: the business days before the window from which customers are counted; None if they
             are not known whole, or none are counted.
         unsure_past: what ``unsure`` is, for these days.
+        unmeasured: the KPIs, by name, whose measures some cells of the window lack: they have no
+            value in any scope, and that is no sign that nothing came.
+        unconnected: the KPIs of which an input never came, in any scope.
     """
 
     window: ShownWindow
@@ -76,6 +79,8 @@ class Evaluation:
     unsure_before: Mapping[SourceKind, Silence] = field(default_factory=dict)
     past: Past | None = None
     unsure_past: Mapping[SourceKind, Silence] = field(default_factory=dict)
+    unmeasured: frozenset[str] = frozenset()
+    unconnected: frozenset[str] = frozenset()
 
     def complete_for(self, kpi: Kpi) -> bool:
         """Return whether a KPI's value is complete: no record lost, none of its sources silent.

@@ -16,6 +16,7 @@ from models.aggregates import ingest_report
 from models.aggregates.cell import Cell, CellWire
 from models.aggregates.distinct_users import Distinct
 from models.aggregates.ingest_report import FacetCell
+from models.alerts import RuleBook
 from models.dead_letters import Reason
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.custom_measures import CustomMeasureBook
@@ -447,6 +448,34 @@ def test_absent_until_measured() -> None:
     assert closed(path, "1m", 4)["samples"][0] == 5
     assert closed(path, "1m", 6)["samples"][0] == 0
     assert "reach" not in closed(path, "1m", 6)
+
+
+@pytest.mark.parametrize("kind", ["absence", "threshold"])
+def test_rule_on_a_new_declaration(kind: str) -> None:
+    """A rule about nothing waits until a sum was declared for a whole window, then is judged."""
+    before, after = book(samples="sum"), book(samples="sum", vouchers="sum")
+    rule = {"name": "none", "kind": kind, "kpi": "vouchers", "window": "5m"}
+    limit = {} if kind == "absence" else {"below": 5}
+    rules = RuleBook.model_validate(
+        {"rules": [rule | limit]}, context={"catalogue": after.catalogue}
+    )
+    path = path_with(before.catalogue)
+
+    def minutes(start: int, end: int, *metrics: str) -> None:
+        for at in range(start, end):
+            each = [measured(one, 100, at=NOON + at * MINUTE_MS) for one in metrics]
+            path.feed(each, batch=2)
+            view = path.kpis.view
+            seen.update(alert.state.value for alert in view.alerts if alert.category == "kpi")
+
+    seen: set[str] = set()
+    minutes(0, 10, "samples", "vouchers")
+    path.rules = rules
+    path.restart(after.catalogue)
+    minutes(10, 25, "samples", "vouchers")
+    assert seen == set()
+    minutes(25, 40, "samples")
+    assert seen == {"firing"}
 
 
 def test_newest_of_all_campaigns() -> None:

@@ -18,7 +18,7 @@ from models.aggregates.distinct_users import Distinct
 from models.alerts import AnyRule, RuleBook
 from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
-from models.kpi.definition import Kpi
+from models.kpi.definition import Catalogue, Kpi
 from models.kpi.formula import Newest
 from models.kpi.measures import FIGURES, STOCKS, SUMS, USER_SETS, CustomNames
 from models.kpi.user_catalogue import KpiBook
@@ -65,6 +65,9 @@ def written(rule: dict[str, Any]) -> str:
         ({"kpi": "awareness", "above": 1}, "above", "from 0 to 1, never above 1"),
         ({"kpi": "repurchase_rate", "above": 1}, "above", "from 0 to 1, never above 1"),
         ({"kpi": "attribution_spread", "above": 1.5}, "above", "is a share"),
+        ({"kpi": "clicks", "below": 9, "window": "so_far"}, "window", "of all time only grows"),
+        ({"kpi": "clicks", "below": 9, "window": "day"}, "window", "below the limit every night"),
+        ({"kpi": "revenue_net", "below": 9, "window": "week"}, "window", "every night"),
         ({"kpi": "clicks", "below": 0}, "below", "0 or more, never below 0.* a higher limit"),
         ({"kpi": "unique_visitors", "below": -5}, "below", "never below -5"),
         ({"kpi": "revenue_gross", "below": 0}, "below", "never below 0"),
@@ -145,6 +148,7 @@ def written(rule: dict[str, Any]) -> str:
         ({"kind": "absence", "kpi": "visitors_change"}, "kpi", "be 0, while events come"),
         ({"kind": "absence", "kpi": "repeat_orders"}, "kpi", "be 0, while events come"),
         ({"kind": "absence", "kpi": "stock"}, "kpi", "use a count"),
+        ({"kind": "absence", "kpi": "clicks", "window": "so_far"}, "window", "never absent again"),
         ({"kind": "absence", "kpi": "clicks", "below": 5}, "below", "no such key"),
         ({"kind": "absence", "kpi": "clicks", "no_data": "fire"}, "no_data", "leave it out"),
         ({"kind": "absence", "kpi": "spend", "scope": "region"}, "scope", "name no region"),
@@ -182,6 +186,12 @@ def test_refused(rule: dict[str, Any], key: str, why: str, tmp_path: Path) -> No
         {"kpi": "sales_growth", "below": -0.5, "window": "week"},
         {"kpi": "spend", "below": -5},
         {"kpi": "revenue_net", "below": 0},
+        {"kpi": "revenue_net", "below": 0, "window": "day"},
+        {"kpi": "visitors_change", "below": -100, "window": "day"},
+        {"kpi": "spend", "below": 0, "window": "month"},
+        {"kpi": "traffic_uplift", "below": 100, "window": "so_far", "scope": "campaign"},
+        {"kpi": "traffic_uplift", "below": -5, "window": "so_far", "scope": "campaign"},
+        {"kpi": "revenue_net", "below": 9, "window": "so_far"},
         {"kpi": "revenue_gross", "below": 100, "min_n": 5},
         {"kpi": "nps", "below": -99},
         {"kind": "absence", "kpi": "spend"},
@@ -349,7 +359,7 @@ def test_every_kpi_can_be_judged_somewhere() -> None:
         assert low < middle < high
         if not isinstance(kpi.parsed, Newest):
             stock = not kpi.figures.isdisjoint(STOCKS)
-            assert kpi.has_n or kpi.volume or kpi.looks_back or stock
+            assert kpi.has_n or kpi.additive or kpi.looks_back or stock
 
 
 SENTENCES = [
@@ -418,6 +428,20 @@ def test_sentence(rule: dict[str, Any], en: str, zh: str) -> None:
     meaning = explain(read, CATALOGUE[read.kpi], currency="USD")
     assert meaning.en == en
     assert meaning.zh == zh
+
+
+def test_sentence_names_a_declared_measurement() -> None:
+    """What a value rests on may be a measurement that the file of KPIs declares."""
+    told = {"name": "cpe", "title_en": "Cost per exposure", "title_zh": "成本", "unit": "money"}
+    kpi = Kpi.model_validate(
+        told | {"formula": "spend / media_exposures", "n": "media_exposures"},
+        context={"custom": CustomNames(("media_exposures",))},
+    )
+    rule = {"name": "r", "kind": "threshold", "kpi": "cpe", "above": 3, "min_n": 10}
+    (read,) = RuleBook.model_validate(
+        {"rules": [rule]}, context={"catalogue": Catalogue([kpi])}
+    ).rules
+    assert "(from at least 10 media exposures)" in explain(read, kpi, currency="CNY").en
 
 
 @pytest.mark.parametrize(

@@ -441,7 +441,8 @@ function renderAlerts() {
     put(
       q('fix'),
       c
-        ? t('correctedTo', f(c.from), f(c.to)) + ' – ' + t(c.holds ? 'wouldHold' : 'stillBroken')
+        ? t('correctedTo', f(c.from), f(c.to)) + ' – ' +
+          t(c.holds === null ? 'notJudgeable' : c.holds ? 'wouldHold' : 'stillBroken')
         : '',
     );
     for (const [at, name, text] of [['who', 'owner', a.owner], ['step', 'next', step(a)]]) {

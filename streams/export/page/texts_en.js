@@ -156,6 +156,7 @@ export default {
   correctedTo: 'late data changed the value it fired on from {0} to {1}',
   wouldHold: 'the rule would have held',
   stillBroken: 'the rule is broken all the same',
+  notJudgeable: 'the rule can no longer be judged',
   silent: 'silent: {0}',
   waitsFor: 'waiting: {0}',
   parts: '{0} of {1} partitions',

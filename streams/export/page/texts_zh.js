@@ -156,6 +156,7 @@ export default {
   correctedTo: '迟到数据将触发值由 {0} 修正为 {1}',
   wouldHold: '按修正值规则未被违反',
   stillBroken: '按修正值规则仍被违反',
+  notJudgeable: '按修正值已无法判断规则',
   silent: '静默：{0}',
   waitsFor: '等待：{0}',
   parts: '{0} / {1} 分区',

@@ -136,6 +136,14 @@ class KpiCalculator:
                     mask |= 1 << bit
         return mask
 
+    def unmeasured(self, measured: Measured) -> frozenset[str]:
+        """Return the KPIs, by name, that cells with these measures can't give."""
+        return frozenset(kpi.name for kpi, _ in self._compiled if not kpi.are_in(measured))
+
+    def unconnected(self, connected: int) -> frozenset[str]:
+        """Return the KPIs, by name, that lack one of their inputs if only these came."""
+        return frozenset(kpi.name for kpi, _ in self._compiled if not kpi.are_connected(connected))
+
     def _numbers(self, cell: Cell) -> list[int]:
         numbers = [*cell.sums, *cell.counts()]
         if self._custom:
@@ -197,7 +205,7 @@ class KpiCalculator:
         def possible(kpi: _Conditions) -> bool:
             if kpi.needs and not kpi.needs & inputs:
                 return False
-            if not all(mask & connected for mask in kpi.inputs):
+            if not kpi.are_connected(connected):
                 return False
             if not (kpi.are_in(measured) and kpi.figures <= available):
                 return False
@@ -232,6 +240,10 @@ class _Conditions(NamedTuple):
     def are_in(self, measured: Measured) -> bool:
         """Return whether cells with these measures have all that the KPI uses."""
         return self.since <= measured.version and self.custom.isdisjoint(measured.lacking)
+
+    def are_connected(self, connected: int) -> bool:
+        """Return whether all inputs of the KPI are among these, a bit mask of `INPUTS`."""
+        return all(mask & connected for mask in self.inputs)
 
 
 def _connected_by(inputs: Iterable[str]) -> int:

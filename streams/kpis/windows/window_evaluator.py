@@ -127,6 +127,8 @@ class WindowEvaluator:
                 if period.past is None
                 else self._silences.unsure(period.past.start, period.past.end)
             ),
+            unmeasured=self._calculator.unmeasured(period.measured),
+            unconnected=self._calculator.unconnected(period.connected),
         )
         if window.name == SO_FAR:
             exhausted_ms = yield from self._exhausted(evaluation)
