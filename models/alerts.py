@@ -18,7 +18,7 @@ from pydantic import (
 
 from models.events import SourceKind
 from models.kpi.definition import Kpi
-from models.kpi.formula import Growth, Newest, Total
+from models.kpi.formula import Growth, Newest
 from models.kpi.user_catalogue import catalogue_of
 from models.kpi.value_range import is_share, range_of, why_absent
 from models.names import AsShown, canonical, matches_name, shown_names
@@ -45,6 +45,8 @@ _TEXTS = {"name", "match", "summary_en", "summary_zh", "next_step", "next_step_z
 """The keys of a rule that do not decide when it fires, of what severity and for whom."""
 LARGEST_LIMIT = 1e15
 """The largest limit: counts are exact up to about there, and no KPI gets so far."""
+LONGEST_DAYS = 92
+"""The longest duration of a rule, in days: a quarter of a year."""
 
 
 def _a_number(value: Any) -> Any:
@@ -62,13 +64,16 @@ def _a_number(value: Any) -> Any:
 
 
 def _whole_seconds(value: Any) -> Any:
-    """Refuse what is no whole number of seconds: ``5m``, ``yes``, ``-1``.
+    """Refuse what is no whole number of seconds, ``5m``, ``yes``, ``-1``, and what is too long.
 
     Raises:
         ValueError: it is none.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError("give whole seconds without a unit, 0 or more: 300 for 5 min")
+    if value * SECOND_MS > LONGEST_DAYS * DAY_MS:
+        longest = LONGEST_DAYS * DAY_MS // SECOND_MS
+        raise ValueError(f"give at most {longest} s, which are {LONGEST_DAYS} days")
     return value
 
 
@@ -343,8 +348,7 @@ class AbsenceRule(Rule):
     @model_validator(mode="after")
     def _is_about_a_sum(self, info: ValidationInfo) -> AbsenceRule:
         kpi = catalogue_of(info)[self.kpi]
-        formula = kpi.parsed
-        if not isinstance(formula, Total) or any(sign < 0 for sign, _ in formula.terms):
+        if not kpi.volume:
             raise ValueError(
                 f"kpi: {kpi.name} may have no value, or be 0, while events come; use a count, such "
                 "as clicks, or kind: threshold with no_data: fire"
@@ -392,7 +396,7 @@ def _refuse_limit(rule: ThresholdRule, kpi: Kpi) -> None:
     key = "above" if rule.below is None else "below"
     limit = rule.limit
     possible = range_of(kpi)
-    if is_share(kpi) and limit > 1:
+    if is_share(kpi) and limit > possible.high:
         raise ValueError(
             f"{key}: {kpi.name} is a share, and {limit:g} is {100 * limit:g} %; give a fraction, "
             f"such as {limit / 100:g} for {limit:g} %"

@@ -88,8 +88,9 @@ A warning names the line and the key. The exit code stays 0, or is 1 with `--str
   channels, a campaign's definition. Those of which none is defined are not checked.
 - Patterns that match none of these. Scorecards are checked likewise, and so are the KPIs that the
   file of KPIs names in `export` and `outcome`.
-- A KPI whose coefficient is not configured, or that needs customers while none are stored.
-- A limit of a ratio from 500 % on, which is probably meant in percent.
+- A KPI whose coefficient is not configured, or that rests on customers while none are stored.
+- A limit of a ratio from 500 % on, or above 100 % of a share that seldom gets so far, such as
+  `conversion_rate`: it is probably meant in percent.
 - `for` and `keep_firing_for` that are no multiple of the time in which the window closes.
 - `min_n` of a rule about too little of a sum: it is silent when least comes.
 - An upper limit of a sum of all time, whose alert never resolves.

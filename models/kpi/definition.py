@@ -323,10 +323,10 @@ class Catalogue(Mapping[str, Kpi]):
         """
         for name in benchmarks:
             if name not in self:
-                raise ValueError(f"{name} is no KPI{nearest(name, self)}")
+                raise ValueError(f"benchmarks.{name}: there is no such KPI{nearest(name, self)}")
             if self[name].additive:
                 raise ValueError(
-                    f"{name} grows with its window; only quotients, quantiles and"
+                    f"benchmarks.{name}: it grows with its window; only quotients, quantiles and"
                     " levels can have a benchmark"
                 )
         return Catalogue(

@@ -302,6 +302,14 @@ it are absent."""
 
 MODELS: Final = ("declared", "first", "last", "linear")
 """The models of attribution: as the order declares, or by its touches (S1)."""
+FROM_CUSTOMERS: Final = frozenset(
+    {
+        *("orders_attributed", "first_orders", "returning", "lifetime_value", "order_changes"),
+        *("revenue_new", "revenue_returning"),
+        *(f"{what}_{model}" for what in ("orders", "revenue") for model in MODELS),
+    }
+)
+"""The measures that need stored customers: without them they are never counted."""
 CREDITS: Final = frozenset(f"orders_{model}" for model in MODELS)
 """The sums that are in parts of an order, see `ORDER_CREDIT`."""
 ORDER_CREDIT: Final = 10_000

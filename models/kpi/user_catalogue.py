@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.custom_measures import CustomMeasureBook
 from models.kpi.definition import Benchmark, Catalogue, Kpi
 from models.kpi.formula import Coefficient
+from models.kpi.value_range import is_share, range_of
 from models.patterns import matches
 from models.scope import SCOPE_KINDS, ScopeKind
 from models.window import SHOWN_WINDOWS, ShownWindow
@@ -109,16 +118,26 @@ class KpiBook(CustomMeasureBook):
             kpi if kpi.needs else kpi.model_copy(update={"needs": kpi.custom_sums}) for kpi in kpis
         )
 
-    @field_validator("benchmarks")
-    @classmethod
-    def _benchmarks_are_of_kpis(
-        cls, benchmarks: dict[str, Benchmark], info: ValidationInfo
-    ) -> dict[str, Benchmark]:
-        if "kpis" in info.data:  # else the KPIs are wrong, which is reported
-            CATALOGUE.with_more(info.data["kpis"]).with_benchmarks(benchmarks)
-        return benchmarks
+    @model_validator(mode="after")
+    def _benchmarks_are_possible(self) -> KpiBook:
+        places = {name: f"benchmarks.{name}" for name in self.benchmarks}
+        own = {kpi.name: f"kpis[{at}].benchmark" for at, kpi in enumerate(self.kpis)}
+        for name, place in (own | places).items():
+            kpi = self.catalogue[name]
+            given = kpi.benchmark
+            if given is None:
+                continue
+            possible = range_of(kpi)
+            if is_share(kpi) and given.value > 1:
+                possible = possible._replace(high=1)
+            if not possible.low <= given.value <= possible.high:
+                hint = "; ratios are fractions, 3 % is 0.03" if kpi.unit == "ratio" else ""
+                raise ValueError(
+                    f"{place}.value: {name} is {possible}, so {given.value:g} can't be usual{hint}"
+                )
+        return self
 
-    @property
+    @cached_property
     def catalogue(self) -> Catalogue:
         """The built-in KPIs, followed by those of the file."""
         return CATALOGUE.with_more(self.kpis, custom=self.custom).with_benchmarks(self.benchmarks)

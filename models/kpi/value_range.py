@@ -6,7 +6,7 @@ A limit that no value can reach, or that every value is beyond, is a mistake in 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from models import events
@@ -30,9 +30,9 @@ from models.kpi.measures import (
     SUMS,
     UNIONS,
     USER_SETS,
-    sources_of,
+    inputs_of,
 )
-from models.scope import SCOPE_KINDS, ScopeKind, parts_of
+from models.scope import PARTS, SCOPE_KINDS, ScopeKind, parts_of
 from models.window import SO_FAR, WINDOWS, WindowName
 
 
@@ -65,7 +65,11 @@ _PART_OF: Final[dict[tuple[str, str], ValueRange]] = {
     ("nps_detractors", "nps_answers"): _SHARE,
     ("csat_score", "csat_answers"): ValueRange(1, 5),
     ("first_orders", "orders_attributed"): _SHARE,
-    ("returning", "buyers"): _SHARE,
+    **{
+        (part, whole): _SHARE
+        for part in ("first_orders", "returning")
+        for whole in ("buyers", *(name for name, sets in UNIONS.items() if "buyers" in sets))
+    },
     ("leads_closed", "lead_users"): _SHARE,
     ("revenue_new", "revenue_gross"): _SHARE,
     ("revenue_returning", "revenue_gross"): _SHARE,
@@ -106,16 +110,21 @@ _WHERE: Final[dict[str, _Where]] = {
 }
 """Where each of `FIGURES` is available."""
 
-_NAMED_BY: Final = {
-    kind: {
-        part
-        for event in events.events_of(kind)
-        for part in ("region", "segment")
-        if part in event.__struct_fields__
-    }
-    for kind in events.SHAPES
+_NAMED_BY: Final[dict[str, tuple[str, ...]]] = {
+    name: ("campaign", *(part for part in PARTS if part in event.__struct_fields__))
+    for name, event in (
+        ("impressions", events.Impression),
+        ("clicks", events.Click),
+        ("visits", events.Visit),
+        ("orders", events.OrderPlaced),
+        ("registrations", events.Registration),
+        ("lead_changes", events.Lead),
+        ("surveys", events.Survey),
+        ("spend_reports", events.SpendReported),
+        ("measurements", events.Measurement),
+    )
 }
-"""The parts of scopes that some event of a kind of source topic can name."""
+"""The parts of scopes that the events of an input can name, by `models.kpi.measures.INPUTS`."""
 
 
 def range_of(kpi: Kpi) -> ValueRange:
@@ -154,7 +163,8 @@ def range_of(kpi: Kpi) -> ValueRange:
 def is_share(kpi: Kpi) -> bool:
     """Return whether a KPI is meant as a share, 0 to 1: it has the interval of a proportion.
 
-    Values above 1 can occur if what is counted is no part of what it is divided by.
+    Values above 1 can occur if what is counted is no part of what it is divided by, such as orders
+    of earlier clicks; `range_of` says whether they can.
     """
     return kpi.unit == "ratio" and (kpi.interval == "wilson" or range_of(kpi).high <= 1)
 
@@ -181,25 +191,33 @@ def why_absent(kpi: Kpi, *, scope: ScopeKind, window: WindowName) -> tuple[str, 
     if kpi.looks_back and window == SO_FAR:
         return "window", f"{kpi.name} compares with the period before, and all time has none"
     under = kpi.parsed.under if isinstance(kpi.parsed, Quotient) else ()
-    for part in set(parts_of(scope)) & {"region", "segment"}:
-        # Without what it needs, or over nothing, it is absent.
-        for needed in (kpi.needs or names, tuple(bare(name) for _, name in under)):
-            if needed and not any(part in _NAMED_BY[kind] for kind in _sources(needed)):
-                return (
-                    "scope",
-                    f"{kpi.name} rests on {needed[0]}, whose events name no {part}; use scope: "
-                    "all, campaign or channel",
-                )
+    # Without what it needs, or over nothing, it is absent.
+    groups = (kpi.needs or names, tuple(bare(name) for _, name in under))
+    for needed in groups:
+        unnamed = _unnamed(scope, needed)
+        if unnamed is not None:
+            named = [kind for kind in SCOPE_KINDS if not any(_unnamed(kind, one) for one in groups)]
+            return (
+                "scope",
+                f"{kpi.name} rests on {needed[0]}, whose events name no {unnamed}; use scope: "
+                f"{_one_of(named)}",
+            )
     return None
 
 
-def _one_of(choices: tuple[str, ...]) -> str:
+def _unnamed(scope: ScopeKind, needed: Iterable[str]) -> str | None:
+    """Return a part of a kind of scope that no event of any of these measures names.
+
+    Figures without events, such as budgets, have their own places.
+    """
+    inputs = frozenset().union(*map(inputs_of, needed))
+    named = frozenset().union(*(_NAMED_BY[name] for name in inputs))
+    return next((part for part in parts_of(scope) if inputs and part not in named), None)
+
+
+def _one_of(choices: Sequence[str]) -> str:
     *first, last = choices
     return f"{', '.join(first)} or {last}" if first else last
-
-
-def _sources(names: Iterable[str]) -> Iterable[events.SourceKind]:
-    return (kind for name in names for kind in sources_of(name))
 
 
 def _counts(names: Iterable[str], counts: Collection[str]) -> bool:

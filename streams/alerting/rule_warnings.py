@@ -6,13 +6,14 @@ hardly resolve. Each warning has its place in the file.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from models.alerts import AnyRule, RuleBook, ThresholdRule
 from models.kpi.definition import Catalogue, Kpi
-from models.kpi.formula import Quotient
+from models.kpi.formula import Quotient, bare, names_in
+from models.kpi.measures import FROM_CUSTOMERS
 from models.kpi.user_catalogue import KpiBook
 from models.kpi.value_range import is_share, range_of
 from models.names import AsShown, NameBook, matches_name
@@ -24,7 +25,8 @@ from streams.alerting.rule_text import duration
 from streams.ingest.registry.campaign_index import CampaignIndex
 
 LIKELY_RATIO: Final = 5
-"""A limit of a ratio from here on is probably meant in percent: 5 is 500 %."""
+"""A limit of a ratio from here on is probably meant in percent: 5 is 500 %. Of a share, any above
+1 is."""
 
 _STEP_S: Final = {window.name: window.step_ms // 1000 for window in WINDOWS}
 _BUCKETS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -144,8 +146,20 @@ def _about_kpi(kpi: Kpi, known: Known) -> Iterator[tuple[str, str]]:
                 f"{kpi.name} has no value without the coefficient {formula.times}; give it in the "
                 "file of KPIs",
             )
-    if "orders_attributed" in kpi.needs and not known.customers:
-        yield "kpi", f"{kpi.name} has no value while no customers are stored; set KPI_REDIS"
+    lacking = () if known.customers else _from_customers(kpi)
+    if lacking:
+        yield (
+            "kpi",
+            f"{kpi.name} rests on {lacking[0]}, which is not measured while no customers are "
+            "stored; set KPI_REDIS",
+        )
+
+
+def _from_customers(kpi: Kpi) -> Sequence[str]:
+    """Return the measures of customers that a KPI needs, is made of, or counts as its n."""
+    used = [*names_in(kpi.parsed), *(name for _, name in kpi.n_terms or ())]
+    needed = kpi.needs if FROM_CUSTOMERS.issuperset(kpi.needs) else ()
+    return [name for name in (*used, *needed) if bare(name) in FROM_CUSTOMERS]
 
 
 def _about_durations(rule: AnyRule) -> Iterator[tuple[str, str]]:
@@ -164,7 +178,8 @@ def _about_limit(rule: AnyRule, kpi: Kpi) -> Iterator[tuple[str, str]]:
     if not isinstance(rule, ThresholdRule):
         return
     key = "above" if rule.below is None else "below"
-    if kpi.shown_unit == "ratio" and not is_share(kpi) and abs(rule.limit) >= LIKELY_RATIO:
+    likely = rule.limit > 1 if is_share(kpi) else abs(rule.limit) >= LIKELY_RATIO
+    if kpi.shown_unit == "ratio" and likely:
         yield (
             key,
             f"{rule.limit:g} is {100 * rule.limit:,g} %; {rule.limit:g} % is {rule.limit / 100:g}",

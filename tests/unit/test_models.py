@@ -183,9 +183,12 @@ ABSENT = {"kind": "absence", "kpi": "clicks", "scope": "campaign"}
         ({**ABOVE, "above": float("nan")}, "finite number"),
         ({**ABOVE, "above": float("inf")}, "finite number"),
         *(
-            ({"kind": "threshold", "kpi": kpi, "below": 100, "window": window}, "every night")
+            ({"kind": "threshold", "kpi": kpi, "below": 100, "window": window}, why)
             for kpi in ("orders", "revenue_gross", "unique_visitors")
-            for window in ("day", "week", "month", "so_far")
+            for window, why in (
+                *((days, "every night") for days in ("day", "week", "month")),
+                ("so_far", "only grows"),
+            )
         ),
     ],
 )

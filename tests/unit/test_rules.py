@@ -60,8 +60,10 @@ def written(rule: dict[str, Any]) -> str:
     ("rule", "key", "why"),
     [
         # Limits: each unit, each side.
-        ({"kpi": "conversion_rate", "below": 2}, "below", "2 is 200 %; give a fraction, such as 0"),
-        ({"kpi": "conversion_rate", "above": 90}, "above", "such as 0.9 for 90 %"),
+        ({"kpi": "repurchase_rate", "below": 2}, "below", "2 is 200 %; give a fraction, such as 0"),
+        ({"kpi": "repurchase_rate", "above": 90}, "above", "such as 0.9 for 90 %"),
+        ({"kpi": "returning_conversion_rate", "above": 1}, "above", "never above 1"),
+        ({"kpi": "new_customer_conversion_rate", "above": 1}, "above", "never above 1"),
         ({"kpi": "awareness", "above": 1}, "above", "from 0 to 1, never above 1"),
         ({"kpi": "repurchase_rate", "above": 1}, "above", "from 0 to 1, never above 1"),
         ({"kpi": "attribution_spread", "above": 1.5}, "above", "is a share"),
@@ -104,6 +106,8 @@ def written(rule: dict[str, Any]) -> str:
         ({"kpi": "clicks", "above": 9, "for": True}, "for", "300 for 5 min"),
         ({"kpi": "clicks", "above": 9, "for": 1.5}, "for", "whole seconds"),
         ({"kpi": "clicks", "above": 9, "keep_firing_for": -1}, "keep_firing_for", "0 or more"),
+        ({"kpi": "clicks", "above": 9, "for": 92 * 86_400 + 1}, "for", "are 92 days"),
+        ({"kpi": "clicks", "above": 9, "keep_firing_for": 10**23}, "keep_firing_for", "92 days"),
         ({"kpi": "roas", "above": 9, "window": "day", "for": 86400}, "for", "begins anew"),
         # Windows and scopes in which a KPI has no value.
         ({"kpi": "sales_growth", "below": -0.5, "window": "so_far"}, "window", "period before"),
@@ -120,6 +124,9 @@ def written(rule: dict[str, Any]) -> str:
         ({"kpi": "cpc", "above": 1, "scope": "region"}, "scope", "name no region"),
         ({"kpi": "roas_last_touch", "below": 1, "scope": "segment"}, "scope", "name no segment"),
         ({"kpi": "followers", "below": 1, "scope": "campaign_region"}, "scope", "name no region"),
+        ({"kpi": "mentions", "above": 9, "scope": "channel"}, "scope", "scope: all or campaign"),
+        ({"kpi": "mentions", "above": 9, "scope": "region"}, "scope", "scope: all or campaign"),
+        ({"kpi": "stock", "below": 9, "scope": "campaign_channel"}, "scope", "name no channel"),
         # Scopes and names.
         (
             {"kpi": "clicks", "above": 9, "match": {"campaign": ["c"]}},
@@ -176,6 +183,10 @@ def test_refused(rule: dict[str, Any], key: str, why: str, tmp_path: Path) -> No
     [
         {"kpi": "conversion_rate", "below": 1},
         {"kpi": "conversion_rate", "above": 1},
+        {"kpi": "lead_conversion_rate", "above": 1.5},
+        {"kpi": "registration_rate", "above": 1.2},
+        {"kpi": "clicks", "above": 9, "for": 92 * 86_400},
+        {"kpi": "mentions", "above": 9, "scope": "campaign"},
         {"kpi": "clicks", "above": 0},
         {"kpi": "clicks", "below": 1, "hysteresis": 0.5},
         {"kpi": "sales_growth", "above": 3},
@@ -260,10 +271,11 @@ def cells(draw: st.DrawFn) -> Cell:
     sums["nps_detractors"] = draw(st.integers(0, sums["nps_answers"] - sums["nps_promoters"]))
     answers = sums["csat_answers"]
     sums["csat_score"] = draw(st.integers(answers, 5 * answers))
-    sums["first_orders"] = draw(st.integers(0, sums["orders_attributed"]))
-    cell = Cell([sums[measure.name] for measure in SUMS])
     users = {measure.name: draw(USERS) for measure in USER_SETS}
     users["returning"] &= users["buyers"]
+    most = min(sums["orders_attributed"], len(users["buyers"]))
+    sums["first_orders"] = draw(st.integers(0, most))
+    cell = Cell([sums[measure.name] for measure in SUMS])
     for at, measure in enumerate(USER_SETS):
         if users[measure.name]:
             cell.users[at] = Distinct(users[measure.name])
@@ -318,6 +330,9 @@ def test_range_holds(cell: Cell, before: Cell, figures: dict[str, int]) -> None:
         ("revenue_new / revenue_gross", "ratio", 0, 1),
         ("complaint_response_total_ms / complaint_responses", "seconds", 0, math.inf),
         ("buyers / shoppers", "ratio", 0, 1),
+        ("returning / participants", "ratio", 0, 1),
+        ("first_orders / buyers", "ratio", 0, 1),
+        ("first_orders / visitors", "ratio", 0, math.inf),
         ("(clicks - clicks_paid) / impressions", "ratio", 0, math.inf),
         ("spread(spend, revenue_gross)", "ratio", -math.inf, math.inf),
     ],
@@ -428,6 +443,15 @@ def test_sentence(rule: dict[str, Any], en: str, zh: str) -> None:
     meaning = explain(read, CATALOGUE[read.kpi], currency="USD")
     assert meaning.en == en
     assert meaning.zh == zh
+
+
+def test_absence_of_the_period_before() -> None:
+    """Nothing in the period before is no absence of traffic, and may be unknown."""
+    told = {"name": "own", "title_en": "Own", "title_zh": "自有", "unit": "count"}
+    catalogue = Catalogue([Kpi.model_validate(told | {"formula": "previous(clicks)"})])
+    rule = {"name": "r", "kind": "absence", "kpi": "own", "window": "1h"}
+    with pytest.raises(ValueError, match="kpi: own may have no value"):
+        RuleBook.model_validate({"rules": [rule]}, context={"catalogue": catalogue})
 
 
 def test_sentence_names_a_declared_measurement() -> None:
@@ -552,6 +576,8 @@ def warned(rule: AnyRule, **changed: Any) -> list[tuple[tuple[str | int, ...], s
         ({"scope": "segment", "match": {"segment": ["nobody knows"]}}, "", ""),
         ({"kpi": "sales_growth", "above": 20}, "above", "20 is 2,000 %; 20 % is 0.2"),
         ({"kpi": "roas", "above": 20}, "", ""),
+        ({"kpi": "conversion_rate", "below": 2}, "below", "2 is 200 %; 2 % is 0.02"),
+        ({"kpi": "conversion_rate", "below": 1}, "", ""),
         ({"kpi": "revenue_gross", "below": 20, "min_n": 5}, "min_n", "silent when least comes"),
         ({"window": "24h", "for": 60}, "for", "closes every 15 min, so 1 min acts as 15 min"),
         ({"window": "1h", "keep_firing_for": 90}, "keep_firing_for", "1 min 30 s acts as 2 min"),
@@ -574,12 +600,81 @@ def test_known_elsewhere() -> None:
     (rule,) = book({"kpi": "new_customers", "above": 9, "scope": "campaign"}).rules
     assert not warned(rule)
     ((_, text),) = warned(rule, customers=False)
-    assert "no customers are stored" in text
+    assert "first_orders, which is not measured while no customers are stored" in text
     (rule,) = book(CONTRIBUTION | {"above": 0.1}).rules
     assert not warned(rule, kpis=KpiBook(coefficients={"influence": 0.5}))
     (rule,) = book({"above": 9, **CAMPAIGN}).rules
     assert warned(rule)
     assert not warned(rule, campaigns=CampaignIndex())
+
+
+@pytest.mark.parametrize(
+    ("kpi", "lacking"),
+    [
+        ("cac", True),
+        ("clv", True),
+        ("cpa_first_touch", True),
+        ("attribution_spread", True),
+        ("order_changes", True),
+        ("refund_outflow", False),
+        ("customers", False),
+        ("roas", False),
+    ],
+)
+def test_customers_are_not_stored(kpi: str, lacking: bool) -> None:
+    """What only stored customers give is warned about, where it is needed or divided by, too."""
+    (rule,) = book({"kpi": kpi, "above": 0.5, "window": "day"}).rules
+    assert [place for place, _ in warned(rule, customers=False)] == [("rules", 0, "kpi")] * lacking
+
+
+@pytest.mark.parametrize("number", ["1:30", "010", "1_000", "0x10", "1:30.5"])
+def test_numbers_are_plain(number: str, tmp_path: Path) -> None:
+    """What YAML takes for another number than it shows is refused."""
+    path = tmp_path / "rules.yaml"
+    path.write_text(f"rules: [{{name: r, kind: threshold, kpi: clicks, above: {number}}}]\n")
+    with pytest.raises(ConfigError, match="give a number, without quotes"):
+        config.load_rules(path)
+    path.write_text(path.read_text().replace(number, "1.5e3").replace("name: r", "name: 007"))
+    (rule,) = config.load_rules(path).rules
+    assert (rule.name, getattr(rule, "above", None)) == ("007", 1500)
+
+
+@pytest.mark.parametrize(
+    ("kpi", "value", "why"),
+    [
+        ("ctr", "3", "line 2: benchmarks.ctr.value: ctr is from 0 to 1, so 3 .* 3 % is 0.03"),
+        ("roas", "-1", "roas is 0 or more, so -1 can't be usual; ratios are"),
+        ("dwell_time", "-1", "dwell_time is 0 or more, so -1 can't be usual"),
+        ("nps", "120", "nps is from -100 to 100"),
+        ("orders", "5", "line 2: benchmarks.orders: it grows with its window"),
+        ("cttr", "0.1", "line 2: benchmarks.cttr: there is no such KPI; did you mean ctr"),
+        ("ctr", "0.03", None),
+        ("roas", "4", None),
+        ("traffic_uplift", "100", None),
+    ],
+)
+def test_benchmark(kpi: str, value: str, why: str | None, tmp_path: Path) -> None:
+    """A benchmark is a value that the KPI can have."""
+    path = tmp_path / "kpis.yaml"
+    path.write_text(f"benchmarks:\n  {kpi}: {{value: {value}, source: a survey}}\n")
+    if why is None:
+        benchmark = config.load_kpis(path).catalogue[kpi].benchmark
+        assert benchmark is not None
+        assert benchmark.value == float(value)
+        return
+    with pytest.raises(ConfigError, match=why):
+        config.load_kpis(path)
+
+
+def test_benchmark_of_an_own_kpi(tmp_path: Path) -> None:
+    """So is one that a KPI of one's own has in its definition."""
+    path = tmp_path / "kpis.yaml"
+    path.write_text(
+        "kpis:\n  - {name: paid, title_en: Paid, title_zh: 付费, formula: clicks_paid / clicks,\n"
+        "     unit: ratio, n: clicks, benchmark: {value: 40, source: a survey}}\n"
+    )
+    with pytest.raises(ConfigError, match=r"kpis\[0\].benchmark.value: paid is from 0 to 1, so 40"):
+        config.load_kpis(path)
 
 
 def test_other_files() -> None:
