@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from itertools import product
 from typing import Annotated, Any, ClassVar, Literal
@@ -88,6 +89,17 @@ def _a_fraction(value: Any) -> Any:
     return value
 
 
+def _a_link(url: str) -> str:
+    """Refuse what is no URL; an empty text is no link.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if url and not re.fullmatch(r"https?://\S+", url):
+        raise ValueError("give a URL that begins with http:// or https://")
+    return url
+
+
 def _not_empty(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names or "" in names:
         raise ValueError('give at least one name, and none that is empty; for all of them "*"')
@@ -98,7 +110,7 @@ Patterns = Annotated[tuple[Annotated[str, Field(max_length=200)], ...], AfterVal
 Limit = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
 Seconds = Annotated[int, BeforeValidator(_whole_seconds)]
 Fraction = Annotated[float, BeforeValidator(_a_fraction)]
-Link = Annotated[str, Field(pattern=r"^(https?://\S+)?$", max_length=2000)]
+Link = Annotated[str, Field(max_length=2000), AfterValidator(_a_link)]
 """A URL that people can follow, or an empty string."""
 
 

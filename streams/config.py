@@ -22,7 +22,7 @@ from models.money.exchange_rates import RateBook
 from models.names import NameBook, canonical
 from models.patterns import hint
 from models.scorecards.scorecard import ScorecardBook
-from streams.errors import ConfigError
+from streams.errors import ConfigError, in_words
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -157,7 +157,13 @@ def _blamed(model: type[BaseModel], error: ErrorDetails) -> tuple[Location, str]
     An error about several keys has the place of all of them, and its message begins with the key
     to change.
     """
-    location, why = error["loc"], error["msg"].removeprefix("Value error, ")
+    location, why = error["loc"], in_words(error)
+    if error["type"].startswith("union_tag_"):
+        # Which of several models an entry is depends on a key, its discriminator.
+        key = error["ctx"]["discriminator"].strip("'")
+        if error["type"] == "union_tag_not_found":
+            why = f"is missing; give one of {_choices(model, location, key)}"
+        return (*location, key), why
     if error["type"] == "extra_forbidden":
         known = sorted(_fields(model, location[:-1]))
         return location, f"there is no such key{hint(str(location[-1]), known)}"
@@ -170,8 +176,22 @@ def _blamed(model: type[BaseModel], error: ErrorDetails) -> tuple[Location, str]
     return location, why
 
 
+def _choices(model: type[BaseModel], location: Location, key: str) -> str:
+    """Return the values of a key that tell the models apart which may be at a place in a file."""
+    fields = (_by_key(one)[key] for one in _models_at(model, location))
+    values = {value for field in fields for value in get_args(field.annotation)}
+    return ", ".join(sorted(map(repr, values), reverse=True))
+
+
 def _fields(model: type[BaseModel], location: Location) -> dict[str, FieldInfo]:
     """Return the fields, by key, of the models that may be at a place in a file."""
+    return {
+        key: field for one in _models_at(model, location) for key, field in _by_key(one).items()
+    }
+
+
+def _models_at(model: type[BaseModel], location: Location) -> set[type[BaseModel]]:
+    """Return the models that may be at a place in a file."""
     models = {model}
     for part in location:
         found = {
@@ -189,7 +209,7 @@ def _fields(model: type[BaseModel], location: Location) -> dict[str, FieldInfo]:
             if get_args(field.annotation) == (part,)
         }
         models = found or tagged or models
-    return {key: field for one in models for key, field in _by_key(one).items()}
+    return models
 
 
 def _by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:

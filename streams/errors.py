@@ -2,6 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from pydantic_core import ErrorDetails
+
+_NUMBER: Final = "give a number, without quotes and unit; 2 % is 0.02"
+_WHOLE_NUMBER: Final = "give a whole number, without quotes and unit"
+_LIST: Final = "give a list, such as [a, b], also if it has one entry: [a]"
+_KEYS: Final = "give keys with values, such as {key: value}"
+_TRUTH: Final = "give true or false"
+_DAY: Final = "give a date like 2026-06-18, or a time like 2026-06-18T20:00:00+08:00"
+_WORDS: Final = {
+    **dict.fromkeys(("float_parsing", "float_type", "decimal_parsing", "decimal_type"), _NUMBER),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), _WHOLE_NUMBER),
+    **dict.fromkeys(("tuple_type", "list_type"), _LIST),
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), _KEYS),
+    **dict.fromkeys(("bool_parsing", "bool_type"), _TRUTH),
+    **dict.fromkeys(("datetime_from_date_parsing", "datetime_parsing", "datetime_type"), _DAY),
+    "string_type": "give a text; a number, a date, yes and no need quotes to be one",
+}
+"""What to do about an error of pydantic, by its type."""
+_PATTERNS: Final = {
+    r"^[a-z0-9][a-z0-9-]{0,62}$": "use small letters, digits and hyphens, at most 63",
+    r"^[a-z][a-z0-9_]{0,62}$": "use small letters, digits and underscores, at most 63, and a letter"
+    " first",
+    r"^[A-Z]{3}$": "give the code of a currency, three capitals such as CNY",
+    r"^[A-Za-z0-9._-]{1,100}$": "use letters, digits, dots, underscores and hyphens, at most 100",
+}
+"""What texts must be, by the patterns that they are checked against."""
+
+
+def in_words(error: ErrorDetails) -> str:
+    """Return what is wrong with a value of a file or setting, or what to give instead."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(context["pattern"], error["msg"])
+    if kind == "union_tag_invalid":
+        return f"give one of {context['expected_tags']}"
+    return _WORDS.get(kind, error["msg"].removeprefix("Value error, "))
+
 
 class MonitorError(Exception):
     """A fault that ends a command with exit code 2 and one clear message."""

@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.alerts import Link
 from models.customers.journal_entry import DefaultModel
 from models.window import BusinessDay
 from streams.broker import Broker, Mechanism, Security
-from streams.errors import ConfigError
+from streams.errors import ConfigError, in_words
 from streams.redis_server import RedisServer
 
 
@@ -79,17 +80,18 @@ class Settings(BaseSettings):
     kafka_password_file: Path | None = None
     """File that holds the SASL password."""
     kafka_ca_file: Path | None = None
-    """PEM file of the CA certificates that Kafka is checked against; None for the system's."""
+    """PEM file of the CA certificates that Kafka is checked against; the system's, if left out."""
     kafka_cert_file: Path | None = None
     """PEM file of the client certificate for Kafka, for mutual TLS."""
     kafka_key_file: Path | None = None
     """PEM file of the private key of ``kafka_cert_file``."""
     redis: SecretStr | None = None
-    """URL of Redis or Valkey, which stores the customers and the shared live view; None without."""
+    """URL of Redis or Valkey, which stores the customers and the shared live view; none, if left
+    out."""
     redis_password_file: Path | None = None
     """File that holds the password of Redis; the user name is a part of the URL."""
     redis_ca_file: Path | None = None
-    """PEM file of the CA certificates that Redis is checked against; None for the system's."""
+    """PEM file of the CA certificates that Redis is checked against; the system's, if left out."""
     redis_cert_file: Path | None = None
     """PEM file of the client certificate for Redis, for mutual TLS."""
     redis_key_file: Path | None = None
@@ -184,15 +186,17 @@ class Settings(BaseSettings):
     """File to which the URL is written once the web server listens."""
     largest_series_count: Annotated[int, Field(ge=100)] = 50_000
     """Largest number of exported series of KPIs, scorecards, effects and the like in all."""
-    alertmanager: str | None = None
-    """URL of Alertmanager, e.g. http://127.0.0.1:9093."""
-    public_url: str | None = None
-    """URL of the live page as people reach it, for links in alerts; None for the worker's own."""
-    boards_url: str | None = None
-    """URL of Grafana as people reach it, for links on the page and in alerts; None for no links."""
-    runbooks_url: str | None = None
-    """URL of docs/runbooks/kpi-monitor.md as people reach it, for links of data-health alerts."""
-    grafana: str = "http://127.0.0.1:3000"
+    alertmanager: Link | None = None
+    """URL of Alertmanager, e.g. http://127.0.0.1:9093; alerts are not sent, if left out."""
+    public_url: Link | None = None
+    """URL of the live page as people reach it, for links in alerts; the worker's own, if left
+    out."""
+    boards_url: Link | None = None
+    """URL of Grafana as people reach it, for links in alerts; no links, if left out."""
+    runbooks_url: Link | None = None
+    """URL of docs/runbooks/kpi-monitor.md as people reach it, for links of data-health alerts; no
+    links, if left out."""
+    grafana: Link = "http://127.0.0.1:3000"
     """URL of Grafana, for ``kpi-monitor boards``."""
     grafana_token: SecretStr = SecretStr("")
     """Token of a service account of Grafana that may edit dashboards and folders."""
@@ -202,6 +206,12 @@ class Settings(BaseSettings):
     """Lag in seconds above which the alert ``data-lagging`` fires."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Log level: debug, info, warning or error."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_left_out(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Take an empty value as if it were left out, except where it means that there is none."""
+        return {key: value for key, value in given.items() if value != "" or key == "guest_ids"}
 
     @model_validator(mode="after")
     def _secrets_are_given(self) -> Settings:
@@ -382,7 +392,7 @@ def load(**overrides: Any) -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "settings"
         source = "command line" if key in given else _origin(key)
-        raise ConfigError(source=source, where=key, why=first["msg"]) from None
+        raise ConfigError(source=source, where=key, why=in_words(first)) from None
 
 
 def _origin(key: str) -> str:

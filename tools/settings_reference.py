@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from models.alerts import Link
 from streams import settings
 from streams.settings import Settings
 from tools.docstrings import docstrings_of, one_line
@@ -29,8 +30,9 @@ _PAGE: Final = """# Settings
 
 Each setting is an environment variable, or a line of a file `.env` in the folder where the command
 starts. The common ones are options of the command too; an option takes precedence over the
-variable, and the variable over the file. A wrong value ends the command with exit code 2 and one
-message that names the variable.
+variable, and the variable over the file. A variable without a text counts as left out; only
+`KPI_GUEST_IDS=` means that no id is a guest's. A wrong value ends the command with exit code 2 and
+one message that names the variable.
 
 {settings}
 
@@ -95,7 +97,9 @@ def _values(name: str, field: FieldInfo) -> str:
     kind = field.annotation
     if get_origin(kind) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(kind))
-    (kind,) = {*(get_args(kind) or (kind,))} - {NoneType}
+    (kind,) = [one for one in get_args(kind) or (kind,) if one is not NoneType]
+    if kind == Link or get_args(Link)[-1] in field.metadata:
+        return "URL"
     if kind is bool:
         return "`true`, `false`"
     if kind is SecretStr:

@@ -90,7 +90,7 @@ kpis:
         ("name: samples", "name: median", "'median' has a meaning"),
         ("name: samples", "name: class", "'class' has a meaning"),
         ("name: samples", "name: complaint_response_s", "'complaint_response_s' has a meaning"),
-        ("name: samples", "name: Samples", r"measurements\[0\]\.name: String should match"),
+        ("name: samples", "name: Samples", r"measurements\[0\]\.name: use small letters"),
         (
             "name: reach",
             "name: samples",

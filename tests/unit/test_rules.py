@@ -100,7 +100,8 @@ def written(rule: dict[str, Any]) -> str:
         ({"kpi": "followers", "above": 9, "min_n": 2}, "min_n", "rests on one measurement"),
         ({"kpi": "awareness_growth", "above": 0.1, "min_n": 2}, "min_n", "one measurement"),
         ({"kpi": "roas", "above": 9, "min_n": -1}, "min_n", "greater than or equal to 0"),
-        ({"kpi": "roas", "above": 9, "min_n": True}, "min_n", "valid integer"),
+        ({"kpi": "roas", "above": 9, "min_n": True}, "min_n", "whole number"),
+        ({"kpi": "roas", "above": 9, "min_n": "5%"}, "min_n", "without quotes and unit"),
         # Durations.
         ({"kpi": "clicks", "above": 9, "for": "5m"}, "for", "300 for 5 min"),
         ({"kpi": "clicks", "above": 9, "for": True}, "for", "300 for 5 min"),
@@ -146,7 +147,21 @@ def written(rule: dict[str, Any]) -> str:
         ),
         ({"kpi": "cliks", "above": 9}, "kpi", "did you mean clicks?"),
         ({"kpi": "clicks", "above": 9, "tresh": 4}, "tresh", "no such key"),
-        ({"kpi": "clicks", "above": 9, "kind": "absense"}, "", "'threshold', 'absence'"),
+        ({"kpi": "clicks", "above": 9, "kind": "absense"}, "kind", "'threshold', 'absence'"),
+        ({"kpi": "clicks", "above": 9, "kind": None}, "kind", "'threshold', 'absence'"),
+        ({**CAMPAIGN, "kpi": "clicks", "above": 9, "name": "Clicks"}, "name", "small letters"),
+        (
+            {**CAMPAIGN, "kpi": "clicks", "above": 9, "match": {"campaign": "c1"}},
+            "match.campaign",
+            "give a list, such as [a, b]",
+        ),
+        (
+            {**CAMPAIGN, "kpi": "clicks", "above": 9, "match": {"campaign": [618]}},
+            "match.campaign[0]",
+            "a number, a date, yes and no need quotes",
+        ),
+        ({"kpi": "clicks", "above": 9, "match": ["c1"]}, "match", "give keys with values"),
+        ({"kpi": "clicks", "above": 9, "runbook": "wiki/a"}, "runbook", "begins with http"),
         ({"kpi": "clicks", "above": 9, "window": "2h"}, "window", "'1h'"),
         # Rules of the monitor itself.
         ({**CAMPAIGN, "kpi": "clicks", "above": 9, "name": "data-late"}, "name", "another name"),

@@ -22,11 +22,17 @@ def test_the_environment_is_read_and_arguments_go_first(monkeypatch: pytest.Monk
     ("key", "value", "why"),
     [
         ("time_zone", "Mars/Olympus", "IANA"),
-        ("currency", "yuan", "pattern"),
+        ("currency", "yuan", "three capitals such as CNY"),
+        ("boards_url", "None", "begins with http"),
+        ("runbooks_url", "grafana.example", "begins with http"),
+        ("public_url", "/page", "begins with http"),
+        ("alertmanager", "alertmanager:9093", "begins with http"),
+        ("grafana", "grafana:3000", "begins with http"),
+        ("watchdog_s", "90s", "give a number"),
         ("partitions", "0", "greater than or equal to 1"),
         ("start_from", "tomorrow", "RFC 3339"),
         ("start_from", "2026-06-18T00:00:00", "offset from UTC"),
-        ("app_id", "a b", "pattern"),
+        ("app_id", "a b", "use letters, digits"),
     ],
 )
 def test_a_wrong_value_names_its_variable(
@@ -36,6 +42,21 @@ def test_a_wrong_value_names_its_variable(
     with pytest.raises(ConfigError, match=why) as caught:
         settings.load()
     assert f"KPI_{key.upper()}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["boards_url", "redis", "rules_file", "alertmanager", "partitions", "kafka"]
+)
+def test_empty_is_left_out(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """A variable without a text, as a container has it from one that is not set, is left out."""
+    monkeypatch.setenv(f"KPI_{key.upper()}", "")
+    assert getattr(settings.load(), key) == settings.Settings.model_fields[key].default
+
+
+def test_nobody_is_a_guest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ids of guests, only a missing id and an empty one are of no user."""
+    monkeypatch.setenv("KPI_GUEST_IDS", "")
+    assert settings.load().guests == {None, ""}
 
 
 def test_ids_are_kept_as_long_as_their_events_may_count() -> None:
@@ -77,6 +98,24 @@ def test_redis_password_comes_from_a_file(tmp_path: Path) -> None:
     assert "hunter2" not in repr(server)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("coefficients: {influence: 35%}", "coefficients.influence: give a number, .* 2 % is 0.02"),
+        ("benchmarks: {ctr: 0.03}", "benchmarks.ctr: give keys with values"),
+        ("largest: {campaign: many}", "largest.campaign: give a whole number"),
+        ("export: [{kpis: clicks}]", r"export\[0\].kpis: give a list"),
+        ("kpis: [{name: Own, title_en: O}]", r"kpis\[0\].name: use small letters, .* underscores"),
+    ],
+)
+def test_errors_are_in_words(tmp_path: Path, text: str, why: str) -> None:
+    """The likeliest mistakes in a file have words for people who write YAML."""
+    path = tmp_path / "kpis.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=why):
+        config.load_kpis(path)
+
+
 RULES = """\
 rules:
   - name: ok
@@ -109,6 +148,10 @@ rules:
         ),
         (RULES.replace("kpi: magic", "kpi: clicks\n    for: soon"), r"line 9: rules\[1\].for"),
         (RULES.replace("    kpi: magic\n", ""), r"line 6: rules\[1\].kpi: Field required"),
+        (
+            RULES.replace("    kind: threshold\n", "", 1),
+            r"line 2: rules\[0\].kind: is missing; give one of 'threshold', 'absence'",
+        ),
         ("rules: [", "line 1|line 2"),
         ("rules: 5", "line 1: rules"),
         (
