@@ -192,7 +192,8 @@ class Settings(BaseSettings):
     """URL of the live page as people reach it, for links in alerts; the worker's own, if left
     out."""
     boards_url: Link | None = None
-    """URL of Grafana as people reach it, for links in alerts; no links, if left out."""
+    """URL of Grafana as people reach it, for links on the page and in alerts; no links, if left
+    out."""
     runbooks_url: Link | None = None
     """URL of docs/runbooks/kpi-monitor.md as people reach it, for links of data-health alerts; no
     links, if left out."""

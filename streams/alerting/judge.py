@@ -266,7 +266,7 @@ class AlertJudge:
                 low=None if value is None else value.low,
                 high=None if value is None else value.high,
                 n=0 if value is None else value.n,
-                threshold=_limit(rule),
+                threshold=0.0 if isinstance(rule, AbsenceRule) else rule.limit,
                 active_since_ms=standing.active_since_ms,
                 fired_at_ms=standing.fired_at_ms,
                 fired_value=_fired_value(standing, before, value, at_ms=at_ms),
@@ -532,12 +532,6 @@ def _held(silences: Mapping[SourceKind, Silence]) -> Held:
         since_ms=min(silence.since_ms for silence in silences.values()),
         until_ms=None if None in ends else max(end for end in ends if end is not None),
     )
-
-
-def _limit(rule: AnyRule) -> float | None:
-    if isinstance(rule, AbsenceRule):
-        return 0.0
-    return rule.below if rule.below is not None else rule.above
 
 
 def _fired_value(

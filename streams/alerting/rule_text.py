@@ -9,6 +9,7 @@ A sentence is a pure function of the rule and the definition of its KPI. Example
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -59,6 +60,29 @@ _WITHOUT_DATA: Final[dict[NoData, RuleText]] = {
     "resolve": RuleText("resolves without data", "无数据时恢复"),
     "fire": RuleText("fires without data, too", "无数据时同样触发"),
 }
+_COUNTED: Final = {
+    "active": "active users",
+    "clicks_paid": "paid clicks",
+    "csat_answers": "CSAT answers",
+    "customers_before": "earlier customers",
+    "engaged": "engaged users",
+    "lead_users": "users with a lead",
+    "leads_closed": "users with a closed lead",
+    "leads_mql": "leads qualified by marketing",
+    "leads_open": "open leads",
+    "nps_answers": "NPS answers",
+    "orders_attributed": "orders of known customers",
+    "participants": "visitors, buyers and engaged users",
+    "reached": "users reached",
+    "refunds_made": "refunds",
+    "returning": "returning buyers",
+    "sentiment_negative": "unfavourable mentions",
+    "sentiment_neutral": "neutral mentions",
+    "sentiment_positive": "favourable mentions",
+    "shoppers": "visitors and buyers",
+    "visits_paid": "paid visits",
+}
+"""What the n of a value counts, in words, where they are not the name of the measure."""
 _NOTHING_IS_ZERO: Final = RuleText("nothing at all counts as 0", "没有任何事件时按 0 计")
 _UNITS: Final = (
     (86_400, RuleText("day", "天")),
@@ -80,21 +104,21 @@ def explain(rule: AnyRule, kpi: Kpi, *, currency: str) -> RuleText:
     window = _WINDOWS[rule.window]
     if _only_while_it_runs(rule, kpi):
         window = RuleText(f"{window.en} while it runs", f"投放期间{window.zh}")
+    verb = _verb(kpi)
     lasting = NO_TEXT
     if rule.for_s:
         lasting = RuleText(f", for {duration(rule.for_s).en}", f"，持续 {duration(rule.for_s).zh}")
     if isinstance(rule, AbsenceRule):
         fires = RuleText(
-            f"fires when there are no {_title(kpi)}{about.en} over {window.en}{lasting.en}",
+            f"fires when there {verb} no {_title(kpi)}{about.en} over {window.en}{lasting.en}",
             f"当{about.zh}{window.zh}的" + _spaced(f"{kpi.title_zh}为 0{lasting.zh}") + "时触发",
         )
-        back = RuleText("resolves once there are some", "不再为 0")
+        back = RuleText(f"resolves once there {verb} some", "不再为 0")
         no_data = []
     else:
         beyond = _beyond(rule, kpi, currency=currency)
         fires = RuleText(
-            f"fires when {_title(kpi)}{about.en} over {window.en} {_verb(kpi)} {beyond.en}"
-            f"{lasting.en}",
+            f"fires when {_title(kpi)}{about.en} over {window.en} {verb} {beyond.en}{lasting.en}",
             f"当{about.zh}{window.zh}的{kpi.title_zh}{_spaced(beyond.zh + lasting.zh)}时触发",
         )
         back = _back(rule, kpi, currency=currency)
@@ -171,7 +195,9 @@ def _title(kpi: Kpi) -> str:
 
 
 def _verb(kpi: Kpi) -> str:
-    plural = kpi.unit in {"count", "users"} and kpi.title_en.split(",")[0].endswith("s")
+    """Return the verb of a title: new customers are, a change of unique visitors or a status is."""
+    head = re.split(r",| (?:of|from|in|for|by|per|to) ", kpi.title_en)[0]
+    plural = kpi.unit in {"count", "users"} and re.search(r"(?<![siu])s$", head)
     return "are" if plural else "is"
 
 
@@ -237,5 +263,10 @@ def _counted(kpi: Kpi) -> str:
     names = [name for _, name in terms]
     if any(name == f"orders_{model}" for name in names for model in MODELS):
         return "orders"
-    words = [name.replace("_", " ").replace("nps", "NPS").replace("csat", "CSAT") for name in names]
+    added = [_COUNTED.get(name) or name.replace("_", " ") for sign, name in terms if sign > 0]
+    left_out = [_COUNTED.get(name) or name.replace("_", " ") for sign, name in terms if sign < 0]
+    return " without ".join(_listed(words) for words in (added, left_out) if words)
+
+
+def _listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -25,7 +25,7 @@ def threshold(rule: ThresholdRule, value: KpiValue | None) -> Verdict:
     """Judge a value against the rule's limit.
 
     A value with an interval breaks the rule only if the whole interval is beyond the limit.
-    The rule holds once the value itself is back by ``hysteresis``, a fraction of the limit.
+    The rule holds once the value itself is back at `ThresholdRule.back_at`.
 
     Args:
         rule: the rule.
@@ -37,13 +37,12 @@ def threshold(rule: ThresholdRule, value: KpiValue | None) -> Verdict:
         edge = value.value if value.high is None else value.high
         if edge < rule.below:
             return Verdict.BROKEN
-        cleared = value.value >= rule.below + rule.hysteresis * abs(rule.below)
+        cleared = value.value >= rule.back_at
     else:
-        assert rule.above is not None
         edge = value.value if value.low is None else value.low
-        if edge > rule.above:
+        if edge > rule.limit:
             return Verdict.BROKEN
-        cleared = value.value <= rule.above - rule.hysteresis * abs(rule.above)
+        cleared = value.value <= rule.back_at
     return Verdict.HOLDS if cleared else Verdict.BETWEEN
 
 

@@ -29,7 +29,7 @@ MINUTE_MS = 60_000
 
 
 def alerts(now_ms: int) -> list[Alert]:
-    """Return a firing alert, a pending one that waits for a silent source, and 250 more."""
+    """Return a firing alert, a pending one that waits for a silent source, and 254 more."""
     common: dict[str, Any] = {
         "kpi": "conversion_rate",
         "window": "5m",
@@ -64,6 +64,21 @@ def alerts(now_ms: int) -> list[Alert]:
         held=held,
         **common,
     )
+    figures = [
+        Alert(
+            rule=rule,
+            severity="critical",
+            state=AlertState.FIRING,
+            scope=scope,
+            **{**common, "kpi": kpi, "window": window},
+        )
+        for rule, scope, kpi, window in (
+            ("marked", Scope("campaign", "k250"), "clicks", "5m"),
+            ("other-window", Scope("campaign", "k249"), "clicks", "1h"),
+            ("other-scope", Scope("campaign_channel", "k248", "search"), "clicks", "5m"),
+            ("no-column", Scope("campaign", "k247"), "visits", "5m"),
+        )
+    ]
     many = [
         Alert(
             rule="many",
@@ -74,7 +89,7 @@ def alerts(now_ms: int) -> list[Alert]:
         )
         for number in range(250)
     ]
-    return [firing, waiting, *many]
+    return [firing, waiting, *figures, *many]
 
 
 @pytest.fixture(scope="module")
@@ -136,13 +151,22 @@ def test_card(url: str, width: int, height: int) -> None:
         }
         assert "held: orders silent since" in text(waiting)
         assert "it waits" in text(waiting)
-        assert text("#alerts-count") == "251 firing · 1 pending"
-        assert text("#alerts-more") == "52 more open alerts, less severe, are not shown"
+        assert text("#alerts-count") == "255 firing · 1 pending"
+        assert text("#alerts-more") == "56 more open alerts, less severe, are not shown"
         assert "51 smaller ones are not shown" in text("#camp-note")
         rows = chrome.find_elements(By.CSS_SELECTOR, "#campaigns tbody tr")
         names = [row.get_attribute("data-campaign") for row in rows]
         assert names == [f"k{number:03}" for number in range(250, 50, -1)]
         assert text('[data-kpi="revenue_gross"] .value') == "$12.50"
+        marked = chrome.find_elements(By.CSS_SELECTOR, "#campaigns [data-alert]")
+        assert [one.get_attribute("data-col") for one in marked] == ["clicks"]
+        assert chrome.find_elements(By.CSS_SELECTOR, '[data-campaign="k250"] [data-alert=critical]')
+        leading = {
+            str(card.get_attribute("data-alert")).split("/")[0]
+            for card in chrome.find_elements(By.CSS_SELECTOR, "#alerts > li")
+            if card.find_element(By.CSS_SELECTOR, ".go").is_displayed()
+        }
+        assert leading == {"conversion-drop", "marked", "other-window"}
         chrome.find_element(By.CSS_SELECTOR, f"{firing} .go").click()
         wait.until(
             lambda _: chrome.find_elements(
@@ -154,7 +178,7 @@ def test_card(url: str, width: int, height: int) -> None:
         for part in ("负责人：checkout", "下一步：检查结算", "95% 区间"):
             assert part in text(firing)
         assert "暂停判断：订单数据自" in text(waiting)
-        assert text("#alerts-more") == "另有 52 条级别较低的告警未显示"
+        assert text("#alerts-more") == "另有 56 条级别较低的告警未显示"
         assert "另有 51 个较小的未显示" in text("#camp-note")
         assert chrome.execute_script("return document.documentElement.scrollWidth") <= max(
             width, 500

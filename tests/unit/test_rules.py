@@ -460,6 +460,43 @@ def test_sentence(rule: dict[str, Any], en: str, zh: str) -> None:
     assert meaning.zh == zh
 
 
+@pytest.mark.parametrize(
+    ("kpi", "part"),
+    [
+        ("change of unique visitors", "change of unique visitors over 5 min is"),
+        ("Status", "status over 5 min is"),
+        ("Access", "access over 5 min is"),
+        ("iOS clicks", "iOS clicks over 5 min are"),
+        ("Visitors from search", "visitors from search over 5 min are"),
+    ],
+)
+def test_verb(kpi: str, part: str) -> None:
+    """The verb of a sentence is that of the title's first noun."""
+    own = Kpi(name="own", title_en=kpi, title_zh="自有", formula="clicks", unit="count")
+    rule = {"name": "r", "kind": "threshold", "kpi": "own", "above": 3}
+    (read,) = RuleBook.model_validate(
+        {"rules": [rule]}, context={"catalogue": Catalogue([own])}
+    ).rules
+    assert f"fires when {part} above 3;" in explain(read, own, currency="CNY").en
+
+
+@pytest.mark.parametrize(
+    ("rule", "part"),
+    [
+        ({"kind": "absence", "kpi": "revenue_gross"}, "there is no revenue, gross over 5 min; res"),
+        ({"kind": "absence", "kpi": "revenue_gross"}, "resolves once there is some;"),
+        ({"kpi": "aov_returning", "below": 9, "min_n": 3}, "3 orders of known customers without f"),
+        ({"kpi": "repeat_orders", "below": 9}, "repeat orders over 5 min are below 9;"),
+        ({"kpi": "purchase_conversion_rate", "below": 0.1, "min_n": 3}, "3 visitors and buyers)"),
+        ({"kpi": "favourability", "below": 0.1, "min_n": 3}, "3 favourable mentions, neutral ment"),
+    ],
+)
+def test_grammar(rule: dict[str, Any], part: str) -> None:
+    """Sums of money are singular, and what a value rests on has words."""
+    (read,) = book(rule).rules
+    assert part in explain(read, CATALOGUE[read.kpi], currency="CNY").en
+
+
 def test_absence_of_the_period_before() -> None:
     """Nothing in the period before is no absence of traffic, and may be unknown."""
     told = {"name": "own", "title_en": "Own", "title_zh": "自有", "unit": "count"}

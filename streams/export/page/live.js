@@ -302,10 +302,17 @@ const rank = (list, v) => {
   return i < 0 ? list.length : i;
 };
 let alertStates = null;
-// KPI alerts are in event time, those about the data themselves in the clock's.
 const web = (url) => /^https?:\/\//.test(url || '') ? url : null;
-// What firing alerts are about, so that its tile or row is marked: a KPI, or a campaign's.
+// The figures of firing alerts in the chosen window, which are marked: by campaign and KPI.
 let marked = new Map();
+// Only figures of everything and of whole campaigns have a tile or a row.
+const figure = (a) =>
+  a.scope_kind === 'all' || a.scope_kind === 'campaign' ? `${a.campaign}/${a.kpi}` : null;
+const hasFigure = (a) =>
+  meta.has(a.kpi) && arr(data.windows).includes(a.window) &&
+  (a.scope_kind === 'all' ||
+    a.scope_kind === 'campaign' && arr(data.campaign_columns).includes(a.kpi) &&
+      arr(data.campaigns).some((c) => c.campaign === a.campaign));
 let sought = '';
 function seek(node) {
   node.scrollIntoView({ block: 'center' });
@@ -321,13 +328,13 @@ function seekAlert() { // a link like #alert=ID leads to the alert's card, once 
   seek(card);
 }
 function showKpi(a) {
-  if (arr(data.windows).includes(a.window)) win = a.window;
+  win = a.window;
   everything = true;
   render();
-  const row = a.campaign &&
-    [...$('campaigns').tBodies[0].rows].find((n) => n.dataset.campaign === a.campaign);
-  const tile = [...$('kpis').children].find((n) => n.dataset.kpi === a.kpi);
-  if (row || tile) seek(row || tile);
+  const shown = a.campaign
+    ? [...$('campaigns').tBodies[0].rows].find((n) => n.dataset.campaign === a.campaign)
+    : [...$('kpis').children].find((n) => n.dataset.kpi === a.kpi);
+  if (shown) seek(shown);
 }
 function heldText(a) {
   const h = a.held, names = h.sources.map((s) => t('src_' + s)).join(lang === 'zh' ? '、' : ', ');
@@ -335,6 +342,7 @@ function heldText(a) {
     ? t('heldUntil', names, clock(h.since), clock(h.until))
     : t('heldSince', names, clock(h.since));
 }
+// KPI alerts are in event time, those about the data themselves in the clock's.
 const nowOf = (alert) => alert.category === 'kpi' ? data.frontier : data.now;
 function renderAlerts() {
   const list = arr(data.alerts).filter((a) => a && a.id != null).sort((a, b) =>
@@ -453,7 +461,7 @@ function renderAlerts() {
       );
       put(q(at).lastChild, text || '');
     }
-    show(q('go'), !!m && a.state !== 'resolved');
+    show(q('go'), a.state !== 'resolved' && hasFigure(a));
     put(q('go'), t('showKpi'));
     for (const [at, url] of [['board', a.board_url], ['runbook', a.runbook_url]]) {
       show(q(at), !!web(url));
@@ -462,8 +470,8 @@ function renderAlerts() {
     }
   });
   marked = new Map(
-    list.filter((a) => a.state === 'firing' && !a.inhibited && (a.campaign || a.scope === 'all'))
-      .reverse().map((a) => [(a.campaign || '') + '/' + a.kpi, a.severity]),
+    list.filter((a) => a.state === 'firing' && !a.inhibited && a.window === win && figure(a))
+      .reverse().map((a) => [figure(a), a.severity]),
   );
   const counts = obj(data.alert_counts),
     count = (s) => counts[s] || 0,

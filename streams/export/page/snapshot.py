@@ -433,6 +433,7 @@ def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
         "state": alert.state.value,
         "category": alert.category,
         "scope": exports.text_of(alert.scope),
+        "scope_kind": alert.scope.kind,
         "summary_en": alert.summary_en,
         "summary_zh": alert.summary_zh,
         "meaning_en": alert.meaning_en,
