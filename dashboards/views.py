@@ -146,9 +146,9 @@ CAMPAIGNS_TEXT: Final = (
 )
 CAMPAIGNS_SORT: Final = "Gross revenue 成交总额"
 KEYS: Final = {"campaign": "Campaign 活动", "channel": "Channel 渠道"}
+"""Headings of the column that names the rows, by label."""
 CAMPAIGN_NAMES: Final = {"name": "Name 名称", "phase": "Phase 阶段"}
 """Headings of what the query ``names.campaigns`` has beside the id of a campaign."""
-"""Headings of the column that names the rows, by label."""
 CAMPAIGNS: Final = (
     Column(title="Clicks 点击量", unit=COUNT, query="campaign.clicks"),
     Column(title="Orders 订单数量", unit=COUNT, query="campaign.orders"),

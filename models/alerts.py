@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from itertools import product
 from typing import Annotated, Any, ClassVar, Literal
@@ -437,11 +438,17 @@ class RuleBook(BaseModel):
     rules: tuple[AnyRule, ...] = ()
 
     def shown(self, as_shown: AsShown) -> RuleBook:
-        """Return the rules with the names in their matches as they are shown."""
-        rules = [
+        """Return the rules with the names in their matches as they are shown.
+
+        Raises:
+            ValueError: two rules raise the same alerts, as two names are of one campaign or
+                channel. The message begins with the key, such as ``rules[1].match``.
+        """
+        rules = tuple(
             rule.model_copy(update={"match": rule.match.shown(as_shown)}) for rule in self.rules
-        ]
-        return self.model_copy(update={"rules": tuple(rules)})
+        )
+        _refuse_alike(rules)
+        return self.model_copy(update={"rules": rules})
 
     @model_validator(mode="after")
     def _unique_names(self) -> RuleBook:
@@ -459,17 +466,26 @@ class RuleBook(BaseModel):
 
     @model_validator(mode="after")
     def _no_alert_comes_twice(self) -> RuleBook:
-        alike: dict[str, list[AnyRule]] = {}
-        for at, rule in enumerate(self.rules):
-            earlier = alike.setdefault(rule.model_dump_json(exclude=_TEXTS), [])
-            for one in earlier:
-                if one.match.overlaps(rule.match):
-                    raise ValueError(
-                        f"rules[{at}].match: rule {one.name!r} raises the same alerts, of scopes "
-                        "that both match; leave one rule out, or let this one match others"
-                    )
-            earlier.append(rule)
+        _refuse_alike(self.rules)
         return self
+
+
+def _refuse_alike(rules: Iterable[AnyRule]) -> None:
+    """Refuse two rules that raise the same alerts of some scope.
+
+    Raises:
+        ValueError: there are two.
+    """
+    alike: dict[str, list[AnyRule]] = {}
+    for at, rule in enumerate(rules):
+        earlier = alike.setdefault(rule.model_dump_json(exclude=_TEXTS), [])
+        for one in earlier:
+            if one.match.overlaps(rule.match):
+                raise ValueError(
+                    f"rules[{at}].match: rule {one.name!r} raises the same alerts, of scopes "
+                    "that both match; leave one rule out, or let this one match others"
+                )
+        earlier.append(rule)
 
 
 class Held(BaseModel):

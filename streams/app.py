@@ -116,7 +116,11 @@ def build(settings: Settings) -> Monitor:
     defined = config.load_campaigns(settings.campaigns_file).shown(names.as_shown)
     campaigns = CampaignIndex(defined.campaigns)
     as_shown = as_shown_by(names, campaigns)
-    rules = config.load_rules(settings.rules_file, catalogue=book.catalogue).shown(as_shown)
+    rules = config.shown_rules(
+        settings.rules_file,
+        config.load_rules(settings.rules_file, catalogue=book.catalogue),
+        as_shown=as_shown,
+    )
     scorecards = config.load_scorecards(settings.scorecards_file, catalogue=book.catalogue).shown(
         as_shown
     )

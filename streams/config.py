@@ -19,7 +19,7 @@ from models.kpi.custom_measures import CustomMeasureBook
 from models.kpi.definition import Catalogue
 from models.kpi.user_catalogue import KpiBook
 from models.money.exchange_rates import RateBook
-from models.names import NameBook, canonical
+from models.names import AsShown, NameBook, canonical
 from models.patterns import hint
 from models.scorecards.scorecard import ScorecardBook
 from streams.errors import ConfigError, in_words
@@ -91,6 +91,20 @@ def load_rules(path: Path | None, *, catalogue: Catalogue = CATALOGUE) -> RuleBo
         ConfigError: the file is missing or wrong.
     """
     return RuleBook() if path is None else load(path, RuleBook, catalogue=catalogue)
+
+
+def shown_rules(path: Path | None, book: RuleBook, *, as_shown: AsShown) -> RuleBook:
+    """Return the rules of a file with the names in their matches as they are shown.
+
+    Raises:
+        ConfigError: two rules raise the same alerts, as two names are of one campaign or channel.
+    """
+    try:
+        return book.shown(as_shown)
+    except ValueError as error:
+        assert path is not None
+        location, why = _named_place(str(error))
+        raise ConfigError(source=str(path), where=place(path, location), why=why) from None
 
 
 def load_campaigns(path: Path | None) -> CampaignBook:
@@ -167,13 +181,19 @@ def _blamed(model: type[BaseModel], error: ErrorDetails) -> tuple[Location, str]
     if error["type"] == "extra_forbidden":
         known = sorted(_fields(model, location[:-1]))
         return location, f"there is no such key{hint(str(location[-1]), known)}"
-    named = _KEY.match(why)
-    if named is not None:
-        parts = re.findall(r"[a-z_0-9]+", named[1])
-        if parts[0] in _fields(model, location):
-            within = [int(part) if part.isdigit() else part for part in parts]
-            return (*location, *within), why[named.end() :]
+    within, rest = _named_place(why)
+    if within and within[0] in _fields(model, location):
+        return (*location, *within), rest
     return location, why
+
+
+def _named_place(message: str) -> tuple[Location, str]:
+    """Return the place that a message of a model begins with, if it does, and the rest of it."""
+    named = _KEY.match(message)
+    if named is None:
+        return (), message
+    parts = re.findall(r"[a-z_0-9]+", named[1])
+    return tuple(int(part) if part.isdigit() else part for part in parts), message[named.end() :]
 
 
 def _choices(model: type[BaseModel], location: Location, key: str) -> str:

@@ -75,7 +75,8 @@ out.
 {refused}
 
 A key that is given twice, a name that two rules have, and two rules that raise the same alerts of
-some scope (equal in all but `name`, `match` and texts) are refused, too.
+some scope (equal in all but `name`, `match` and texts) are refused, too; an alias and its name are
+the same.
 
 ## What is warned about
 
@@ -88,7 +89,8 @@ A warning names the line and the key. The exit code stays 0, or is 1 with `--str
   channels, a campaign's definition. Those of which none is defined are not checked.
 - Patterns that match none of these. Scorecards are checked likewise, and so are the KPIs that the
   file of KPIs names in `export` and `outcome`.
-- A KPI whose coefficient is not configured, or that rests on customers while none are stored.
+- A KPI whose coefficient is not configured, or that rests on customers while none are stored, or
+  in a window of more business days than `KPI_CUSTOMER_DAYS`.
 - A limit of a ratio from 500 % on, or above 100 % of a share that seldom gets so far, such as
   `conversion_rate`: it is probably meant in percent.
 - `for` and `keep_firing_for` that are no multiple of the time in which the window closes.

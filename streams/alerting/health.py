@@ -30,6 +30,8 @@ class HealthRule:
         summary_zh: what is wrong, in Chinese.
         next_step: what a person should do, in English.
         next_step_zh: the same in Chinese.
+        unit: unit of the value and of the limit.
+        holds_kpi_alerts: whether no KPI rule is judged while the alert fires.
     """
 
     name: str
@@ -43,9 +45,7 @@ class HealthRule:
     next_step: str
     next_step_zh: str
     unit: ShownUnit = "count"
-    """Unit of the value and of the limit."""
     holds_kpi_alerts: bool = False
-    """Whether no KPI rule is judged while the alert fires."""
 
 
 LAGGING = HealthRule(

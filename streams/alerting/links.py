@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from models.alerts import Alert
-from models.scope import PARTS
 
-BOARD = "kpi-live"
-"""Id of the board that links lead to."""
+BOARD: Final = "kpi-live"
+"""Id of the board with everything, campaigns and channels."""
+ALL_KPIS_BOARD: Final = "kpi-catalogue"
+"""Id of the board with every KPI of a chosen kind of scope."""
+_CHOICES: Final = {
+    BOARD: ("window", "campaign", "channel"),
+    ALL_KPIS_BOARD: ("scope", "window", "campaign"),
+}
+"""The variables of each board that an alert chooses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,21 +38,18 @@ class Links:
         return "" if self.page is None else f"{_folder(self.page)}#alert={quote(alert.id, safe='')}"
 
     def board_of(self, alert: Alert) -> str:
-        """Return the URL of the board with the window, campaign and channel of an alert.
+        """Return the URL of the board that shows the scope of an alert, with its window and names.
+
+        Regions and segments are on the board of all KPIs, which chooses kinds of scope.
 
         Example: ``https://grafana.example/d/kpi-live?var-window=5m&var-campaign=618-main``.
         """
         if self.boards is None:
             return ""
-        choices = [("window", alert.window), *zip(PARTS, alert.scope[1:], strict=True)]
-        query = urlencode(
-            [
-                (f"var-{name}", value)
-                for name, value in choices
-                if value and name in {"window", "campaign", "channel"}
-            ]
-        )
-        return f"{_folder(self.boards)}d/{BOARD}" + (f"?{query}" if query else "")
+        board = ALL_KPIS_BOARD if alert.scope.region or alert.scope.segment else BOARD
+        known = {"scope": alert.scope.kind, "window": alert.window, **alert.scope.labels}
+        query = urlencode([(f"var-{name}", known[name]) for name in _CHOICES[board] if known[name]])
+        return f"{_folder(self.boards)}d/{board}" + (f"?{query}" if query else "")
 
     def runbook_of(self, alert: Alert) -> str:
         """Return the URL of what is to be done about an alert; an empty string if there is none.

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from models.alerts import AnyRule, RuleBook, ThresholdRule
 from models.kpi.definition import Catalogue, Kpi
 from models.kpi.formula import Quotient, bare, names_in
-from models.kpi.measures import FROM_CUSTOMERS
+from models.kpi.measures import FROM_CUSTOMERS, STOCKS
 from models.kpi.user_catalogue import KpiBook
 from models.kpi.value_range import is_share, range_of
 from models.names import AsShown, NameBook, matches_name
@@ -29,6 +29,7 @@ LIKELY_RATIO: Final = 5
 1 is."""
 
 _STEP_S: Final = {window.name: window.step_ms // 1000 for window in WINDOWS}
+_DAYS: Final = {window.name: window.days for window in WINDOWS}
 _BUCKETS: Final[Mapping[str, tuple[str, ...]]] = {
     "campaign": (NO_CAMPAIGN, UNKNOWN_CAMPAIGN),
     "channel": (NO_CHANNEL, DIRECT),
@@ -56,6 +57,8 @@ class Known:
             defined is not checked; the channels of campaigns count, too.
         kpis: the KPIs, with the coefficients that are configured.
         customers: whether customers are stored.
+        customer_days: the business days from which customers and open leads are counted; None if
+            that is not known.
     """
 
     campaigns: CampaignIndex = field(default_factory=CampaignIndex)
@@ -63,6 +66,7 @@ class Known:
     names: NameBook = field(default_factory=NameBook)
     kpis: KpiBook = field(default_factory=KpiBook)
     customers: bool = True
+    customer_days: int | None = None
 
     def of(self, part: str) -> list[str]:
         """Return the shown names that are known of a part of scopes; empty if none is."""
@@ -85,6 +89,7 @@ def about_rules(book: RuleBook, known: Known) -> Iterator[ConfigWarning]:
                 yield ConfigWarning(("rules", at, "match", part), text)
         for key, text in (
             *_about_kpi(kpi, known),
+            *_about_days(rule, kpi, known),
             *_about_durations(rule),
             *_about_limit(rule, kpi),
         ):
@@ -152,6 +157,18 @@ def _about_kpi(kpi: Kpi, known: Known) -> Iterator[tuple[str, str]]:
             "kpi",
             f"{kpi.name} rests on {lacking[0]}, which is not measured while no customers are "
             "stored; set KPI_REDIS",
+        )
+
+
+def _about_days(rule: AnyRule, kpi: Kpi, known: Known) -> Iterator[tuple[str, str]]:
+    days = _DAYS[rule.window]
+    if known.customer_days is None or kpi.figures.isdisjoint(STOCKS):
+        return
+    if days > known.customer_days:
+        yield (
+            "window",
+            f"{kpi.name} of {rule.window} has no value while customers are counted from "
+            f"{known.customer_days} days; set KPI_CUSTOMER_DAYS to {days} or more",
         )
 
 

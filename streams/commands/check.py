@@ -76,8 +76,9 @@ def check(
     defined = config.load_campaigns(chosen.campaigns_file).shown(named.as_shown).campaigns
     index = CampaignIndex(defined)
     as_shown = as_shown_by(named, CampaignIndex(defined))
+    shown = config.shown_rules(chosen.rules_file, book, as_shown=as_shown)
     out.print(f"settings  ok\nrules     {len(book.rules)} ok")
-    for rule in book.shown(as_shown).rules:
+    for rule in shown.rules:
         meaning = explain(rule, catalogue[rule.kpi], currency=chosen.currency)
         say(out, f"  {rule.name}: {meaning.en}\n  {' ' * len(rule.name)}  {meaning.zh}")
     out.print(
@@ -102,6 +103,7 @@ def check(
         names=named,
         kpis=kpi_book,
         customers=chosen.customers and chosen.redis is not None,
+        customer_days=chosen.customer_days,
     )
     warnings = [
         *_placed(chosen.kpis_file, rule_warnings.about_kpis(kpi_book)),

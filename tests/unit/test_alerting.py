@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
@@ -948,6 +951,31 @@ def test_links() -> None:
         "",
         "",
     )
+
+
+@pytest.mark.parametrize(
+    ("scope", "board"),
+    [
+        (ALL, "kpi-live?var-window=1m"),
+        (Scope("region", region="east"), "kpi-catalogue?var-scope=region&var-window=1m"),
+        (Scope("segment", segment="new"), "kpi-catalogue?var-scope=segment&var-window=1m"),
+        (
+            Scope("campaign_region", "c1", region="east"),
+            "kpi-catalogue?var-scope=campaign_region&var-window=1m&var-campaign=c1",
+        ),
+    ],
+)
+def test_board_of_a_scope(scope: Scope, board: str, repository: Path) -> None:
+    """The board of an alert shows its scope, and has the variables that the link chooses."""
+    one = alert(AlertState.FIRING, scope=scope)
+    assert Links(boards="https://grafana").board_of(one) == f"https://grafana/d/{board}"
+    uid, _, query = board.partition("?")
+    boards = [
+        json.loads(path.read_text()) for path in (repository / "dashboards" / "json").iterdir()
+    ]
+    (found,) = (board for board in boards if board["uid"] == uid)
+    variables = {one["name"] for one in found["templating"]["list"]}
+    assert {key.removeprefix("var-") for key in parse_qs(query)} <= variables
 
 
 @pytest.mark.parametrize("runbook", ["javascript:alert(1)", "wiki/x", "https://a b"])

@@ -679,6 +679,34 @@ def test_customers_are_not_stored(kpi: str, lacking: bool) -> None:
     assert [place for place, _ in warned(rule, customers=False)] == [("rules", 0, "kpi")] * lacking
 
 
+@pytest.mark.parametrize(("days", "warns"), [(None, False), (29, True), (30, False)])
+def test_customers_of_too_few_days(days: int | None, warns: bool) -> None:
+    """A window of more business days than customers are counted from never has a value."""
+    (rule,) = book({"kpi": "retention_rate", "below": 0.3, "window": "month"}).rules
+    found = warned(rule, customer_days=days)
+    assert [place for place, _ in found] == [("rules", 0, "window")] * warns
+    assert all("set KPI_CUSTOMER_DAYS to 30 or more" in text for _, text in found)
+
+
+def test_same_alert_by_an_alias(tmp_path: Path) -> None:
+    """Rules that name one channel by two of its names raise the same alerts."""
+    rules, names = tmp_path / "rules.yaml", tmp_path / "names.yaml"
+    rules.write_text(
+        "rules:\n"
+        "  - {name: a, kind: threshold, kpi: clicks, scope: channel, below: 5,"
+        " match: {channel: [SEM]}}\n"
+        "  - {name: b, kind: threshold, kpi: clicks, scope: channel, below: 5,"
+        " match: {channel: [search]}}\n"
+    )
+    arguments = ["check", "--offline", "--rules", str(rules), "--names", str(names)]
+    names.write_text("channels: [{name: search, aliases: [Paid search]}]\n")
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    names.write_text("channels: [{name: search, aliases: [SEM]}]\n")
+    done = CliRunner().invoke(cli, arguments)
+    assert isinstance(done.exception, ConfigError)
+    assert f"{rules}: line 3: rules[1].match: rule 'a' raises" in str(done.exception)
+
+
 @pytest.mark.parametrize("number", ["1:30", "010", "1_000", "0x10", "1:30.5"])
 def test_numbers_are_plain(number: str, tmp_path: Path) -> None:
     """What YAML takes for another number than it shows is refused."""

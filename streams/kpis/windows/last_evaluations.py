@@ -68,8 +68,7 @@ class Period(NamedTuple):
             another, only one of the two periods has a known period before it, or one of the bounds
             lies before its earlier value.
         """
-        fixed = attrgetter("day_start", "past", "connected", "measured", "measured_before")
-        if fixed(self) != fixed(last):
+        if _fixed(self) != _fixed(last):
             return None
         spans = [(last.start, self.start), (last.end, self.end)]
         if self.previous is not None and last.previous is not None:
@@ -79,6 +78,10 @@ class Period(NamedTuple):
         if any(start > end for start, end in spans):
             return None
         return sorted({span for span in spans if span[0] < span[1]})
+
+
+_fixed = attrgetter("day_start", "past", "connected", "measured", "measured_before")
+"""What must be the same for the KPIs of unchanged scopes to be the same."""
 
 
 class Last(NamedTuple):
