@@ -116,6 +116,8 @@ class AlertJudge:
         self._resolved: list[Alert] = []
         self._changes: list[Alert] = []
         self._started_ms: int | None = None
+        self._had_value: defaultdict[str, set[Scope]] = defaultdict(set)
+        """By rule about too few, the scopes with a value when its window was judged last."""
 
     def closed(self, evaluation: Evaluation) -> Steps[None]:
         """Judge all rules about a closed window; leave out those whose KPI is incomplete in it."""
@@ -133,13 +135,18 @@ class AlertJudge:
             if silences:
                 self._hold(rule, _held(silences))
                 continue
+            have_value: set[Scope] = set()
             for scopes in in_groups(
                 self._scopes(rule, evaluation, scopes_of[rule.scope]), of=SCOPES_A_STEP
             ):
                 for scope in scopes:
                     value = evaluation.values.get(scope, {}).get(rule.kpi)
                     self._judge(rule, scope, value, evaluation)
+                    if value is not None:
+                        have_value.add(scope)
                 yield
+            if self._about_too_little(rule):
+                self._had_value[rule.name] = have_value
 
     def _forget_pending(self, rule: AnyRule, *, at_ms: int) -> None:
         """Drop a rule's pending alerts, so that ``for`` begins again after an incomplete window."""
@@ -147,6 +154,8 @@ class AlertJudge:
             if alert.rule == rule.name and alert.state is AlertState.PENDING:
                 del self._open[key]
                 self._changes.append(_ended(alert, "not_judged", at_ms=at_ms))
+                if self._about_too_little(rule):
+                    self._had_value[rule.name].add(alert.scope)
 
     def _hold(self, rule: AnyRule, held: Held) -> None:
         """Mark a rule's open alerts as held, and stop their clocks at their last verdict."""
@@ -170,15 +179,12 @@ class AlertJudge:
         if isinstance(rule, AbsenceRule):
             return rule.match.named(rule.scope)
         present = filter(rule.match.matches, of_its_kind)
-        # Scopes of open alerts are judged also if they had no event on that business day.
-        gone = [
-            alert.scope
-            for alert, _ in self._open.values()
-            if alert.rule == rule.name and alert.scope not in evaluation.values
-        ]
+        # These are judged also if they had no event on that business day.
+        awaited = [alert.scope for alert, _ in self._open.values() if alert.rule == rule.name]
         if rule.no_data == "fire" or self._about_too_little(rule):
-            gone += [one for one in rule.match.named(rule.scope) if one not in evaluation.values]
-        return [*present, *dict.fromkeys(gone)]
+            awaited += [*rule.match.named(rule.scope), *self._had_value[rule.name]]
+        gone = (scope for scope in dict.fromkeys(awaited) if scope not in evaluation.values)
+        return [*present, *gone]
 
     def _about_too_little(self, rule: AnyRule) -> bool:
         """Return whether a rule is broken by too few events, or by none."""
@@ -309,8 +315,9 @@ class AlertJudge:
 
         A KPI is absent in a scope whose inputs did not come that day. By a rule about too few
         events its value is 0 there, as nothing came, if something is expected: in a scope that the
-        rule names, that has an open alert, or that has no event at all. A KPI that was not
-        measured in all of the window, or of which an input never came anywhere, has no value.
+        rule names, that has an open alert, or that had a value when the rule was judged last. A
+        KPI that was not measured in all of the window, or of which an input never came anywhere,
+        has no value.
 
         Args:
             rule: the rule.
@@ -348,7 +355,7 @@ class AlertJudge:
             and measured
             and rule.kpi not in evaluation.unconnected
             and not self._catalogue[rule.kpi].looks_back
-            and (gone or named or before is not None)
+            and (named or before is not None or scope in self._had_value[rule.name])
         )
         if isinstance(rule, ThresholdRule) and about_too_little and nothing_came:
             # Of a scope that nobody has defined, nothing may come for ever.

@@ -469,6 +469,27 @@ def test_nothing_of_a_named_scope(
     assert states(judge) == ({"r/campaign/c1/": "firing"} if fires else {})
 
 
+@pytest.mark.parametrize("values", [{C1: {"clicks": KpiValue(50, n=50)}}, {}])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_nothing_after_something(values: dict[Scope, Any], interrupted: bool) -> None:
+    """A count that is not seen on a new day is 0 in a scope that had it the window before.
+
+    That is so also if a window that lacks records ended the pending alert.
+    """
+    judge = JudgeAtOnce(book(kpi="impressions", scope="campaign", **{"for": 20}), lag_limit_s=30)
+    judge.closed(closed(KpiValue(20, n=20), end=NOON, scope=C1, kpi="impressions"))
+    nothing = Evaluation("1m", NOON - 50_000, NOON + 10_000, values)
+    judge.closed(nothing)
+    assert states(judge) == {"r/campaign/c1/": "pending"}
+    if interrupted:
+        judge.closed(replace(nothing, end_ms=NOON + 20_000, complete=False))
+        assert not judge.alerts()
+        judge.closed(replace(nothing, end_ms=NOON + 30_000))
+    judge.closed(replace(nothing, end_ms=NOON + 50_000))
+    (alert,) = judge.alerts()
+    assert (alert.state, alert.value) == (AlertState.FIRING, 0)
+
+
 def test_unknown_period_before_is_not_nothing() -> None:
     """A change that has no value, as the period before is not known, is not 0."""
     judge = JudgeAtOnce(book(**CHANGE, below=10), lag_limit_s=30)
