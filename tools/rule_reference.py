@@ -29,8 +29,9 @@ CURRENCY: Final = "CNY"
 
 _MEANINGS: Final = docstrings_of(models.alerts)
 _UNITS: Final = {
-    "for_s": "whole seconds",
-    "keep_firing_for_s": "whole seconds",
+    **dict.fromkeys(
+        ("for_s", "keep_firing_for_s"), f"whole seconds, up to {models.alerts.LONGEST_DAYS} days"
+    ),
     "below": "number, in the unit of the KPI",
     "above": "number, in the unit of the KPI",
     "hysteresis": "fraction of the limit, from 0 to below 1",

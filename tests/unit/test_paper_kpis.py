@@ -254,8 +254,14 @@ def test_benchmarks_are_shown_and_compared(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("benchmarks:\n  cpll: {value: 1, source: A}", "cpll is no KPI; did you mean cpl"),
-        ("benchmarks:\n  orders: {value: 1, source: A}", "orders grows with its window"),
+        (
+            "benchmarks:\n  cpll: {value: 1, source: A}",
+            "benchmarks.cpll: there is no such KPI; did you mean cpl",
+        ),
+        (
+            "benchmarks:\n  orders: {value: 1, source: A}",
+            "benchmarks.orders: it grows with its window",
+        ),
         ("benchmarks:\n  cpl: {value: 1}", r"line 2: benchmarks\.cpl\.source"),
         ("benchmarks:\n  cpl: {value: .nan, source: A}", r"line 2: benchmarks\.cpl\.value"),
     ],
