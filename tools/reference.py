@@ -212,9 +212,24 @@ occur by chance.
 Figures of plans, stocks of users and runs of campaigns are named like measures; where one is not
 available, the KPI is absent. In a sum, `previous(visitors)` is the value in the period of equal
 length before the window. Instead of the number, `influence` may be used, a coefficient from the
-file of KPIs. `orders_first`, `orders_last`, `orders_linear` and `orders_declared` count parts of
-orders. They are stored in units of 1/10,000 and shown in orders, and can only be added to each
-other.
+file of KPIs.
+
+The terms of a sum have one unit: numbers of events or users, money, times, or parts of orders.
+`revenue_gross - orders` is refused. The `unit` of a KPI has to fit its formula:
+
+| formula | example | `unit` |
+| --- | --- | --- |
+| numbers, or numbers over numbers | `items / orders` | `count`, `users`, `ratio`, `score` |
+| money, or money over numbers | `spend / clicks` | `money` |
+| money over money | `revenue_gross / spend` | `ratio`, `count`, `users`, `score` |
+| numbers over money | `1000 * orders / spend` | `count`, `users`, `score`: for each 1,000 of the currency |
+| times, or times over numbers | `p90(dwell_ms)` | `seconds` |
+
+`orders_first`, `orders_last`, `orders_linear` and `orders_declared` count parts of orders, which
+are shown in orders: a sum of them is a `count`, and in a quotient they are numbers. Declared sums
+are numbers, too; a quotient by a number may also be shown as `money` or `seconds` if all its terms
+above are declared sums, which are then in the currency or in seconds. A sum of money or time, and
+a quotient by one, needs an `n`: the number of events or users that its value rests on.
 
 {measures}
 

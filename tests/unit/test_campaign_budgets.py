@@ -92,7 +92,7 @@ def test_formulas_of_plans_are_absent_without_a_plan(
         title_en="Left",
         title_zh="剩余",
         formula=formula,
-        unit="money",
+        unit="ratio" if "/" in formula else "money",
         n="spend_reports",
     )
     cell = Cell()
