@@ -8,9 +8,10 @@ import pytest
 
 from models.campaigns.campaign import Campaign
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
+from streams.kpis.coverage.gaps import Gap
 from streams.kpis.windows.campaign_timeline import CampaignTimeline, Run
 from tests.factories.times import UTC_DAY, at
-from tests.support.offline import NOON, ClosedKey, Path, event
+from tests.support.offline import NOON, ClosedKey, Path, event, taken_over
 
 TODAY = NOON - 12 * HOUR_MS
 
@@ -28,9 +29,12 @@ def order(amount: str, *, day: int, hour: float = 8.0) -> dict[str, Any]:
 
 
 def so_far(
-    events: list[dict[str, Any]], *campaigns: Campaign, until_ms: int = NOON
+    events: list[dict[str, Any]], *campaigns: Campaign, until_ms: int = NOON, **state: Any
 ) -> dict[str, dict[str, Any]]:
-    """Return the KPIs of each campaign at the end of the quarter of ``until_ms``."""
+    """Return the KPIs of each campaign at the end of the quarter of ``until_ms``.
+
+    ``state`` are fields of the saved state to replace before the last event.
+    """
     path = Path(now_ms=NOON + 100 * DAY_MS, campaigns=campaigns, coefficients={"influence": 0.5})
     begin = visit("nobody", day=-60)
     own = [
@@ -39,7 +43,10 @@ def so_far(
     ]
     onward = event("visit", at=until_ms + 2 * QUARTER_MS, event_id="on", user_id="u")
     listed = sorted([begin, *events, *own], key=lambda one: one["event_time"])
-    path.feed([*listed, onward], batch=1)
+    path.feed(listed, batch=1)
+    if state:
+        path.kpis = taken_over(path, **state)
+    path.feed([onward])
     path.finish()
     end = until_ms + QUARTER_MS
     return {one.id: path.closed[ClosedKey("so_far", end, "campaign", one.id)] for one in campaigns}
@@ -86,6 +93,19 @@ def test_a_campaign_that_is_over_stays_as_it_was() -> None:
     )
     events = [visit("b", day=-5), visit("d", day=-2, hour=23), visit("e", day=-1)]
     assert so_far(events, over)["c1"]["traffic_uplift"][0] == 1 - 1
+
+
+@pytest.mark.parametrize("day", [-3, -1])
+def test_silent_source(day: int) -> None:
+    """Figures of a source that was silent before the campaign's start, or since, are absent."""
+    campaign = Campaign(id="c1", starts=at(TODAY - DAY_MS))
+    events = [order("30", day=-2), visit("b", day=-2), order("40", day=-1), visit("a", day=-1)]
+    silence = Gap("orders", 0, TODAY + day * DAY_MS, TODAY + day * DAY_MS + 5 * HOUR_MS)
+    short = Gap("orders", 0, silence.start_ms, silence.start_ms + HOUR_MS)
+    expected = {"traffic_uplift", "sales_contribution"}
+    assert so_far(events, campaign, silences=[short])["c1"].keys() >= expected
+    kpis = so_far(events, campaign, silences=[silence])["c1"]
+    assert expected & kpis.keys() == {"traffic_uplift"}
 
 
 def test_absent_without_the_days_before() -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import reduce
 from operator import or_
 
-from models.kpi.measures import SINCE_START, STOCKS, known_since
+from models.kpi.measures import SINCE_START, STOCKS, known_since, sources_of
 from models.scope import ALL, Scope, ScopeKind, others_of
 from models.window import (
     DAY,
@@ -248,7 +248,8 @@ class WindowEvaluator:
         """Return the figures of all traffic since campaigns started, by their id.
 
         The traffic before a campaign is that of as many business days before its first one, up
-        to the same local time. Campaigns are left out if one of the two is not known whole.
+        to the same local time. Campaigns are left out if one of the two is not known whole, and
+        figures if their source was silent for unusually long in their period.
         """
         found: dict[str, Figures] = {}
         for run, campaigns in self._timeline.runs(end).items():
@@ -262,7 +263,12 @@ class WindowEvaluator:
             figures: dict[str, int] = {}
             for when, period in (("since_start", run), ("before_start", before)):
                 cell = yield from self._buckets.traffic(*period, at_ms=end)
-                figures |= traffic_figures(cell, when)
+                silent = self._silences.unsure(*period).keys()
+                figures |= {
+                    name: value
+                    for name, value in traffic_figures(cell, when).items()
+                    if silent.isdisjoint(sources_of(name))
+                }
             found |= dict.fromkeys(campaigns, figures)
         return found
 
