@@ -118,7 +118,8 @@ its own: before its start a campaign has none. They exist only for campaigns wit
 window `so_far`, and are counted in whole business days: from the campaign's first day to its last
 one, to date, and as many days before, up to the same local time. A campaign that starts at 20:00
 counts from the beginning of that day. They are absent if the days before were not observed
-completely, or are no longer kept ({kept_days} days). The difference includes everything else that
+completely, or are no longer kept ({kept_days} days), and if a source of theirs was silent for more
+than 5 % of the campaign's days or of those before. The difference includes everything else that
 changed.
 
 **The end of a campaign** is its planned end, or an earlier `campaign_ended`. A campaign that has
@@ -159,8 +160,8 @@ corrected: data that arrive later count from the next quarter of an hour on.
 - A change is *significant*, at the 95 % level, if both values are significant and differ by
   enough. Values with an interval: the distance exceeds the root of the sum of the squares of the
   margins that face each other (Newcombe 1998, Schenker and Gentleman 2001). Counts: the distance
-  exceeds 1.96 times the root of their sum (Poisson). Other KPIs are not tested, nor are values that
-  lack records or depend on a silent source. Users who come in both periods, and events that come
+  exceeds 1.96 times the root of their sum (Poisson). Other KPIs are not tested, such as differences
+  of counts and sums with an `n` of their own, nor are values that lack records or depend on a silent source. Users who come in both periods, and events that come
   in bursts, vary more than these tests assume: take significance as a hint.
 
 ## Benchmarks
@@ -222,7 +223,7 @@ The terms of a sum have one unit: numbers of events or users, money, times, or p
 | numbers, or numbers over numbers | `items / orders` | `count`, `users`, `ratio`, `score` |
 | money, or money over numbers | `spend / clicks` | `money` |
 | money over money | `revenue_gross / spend` | `ratio`, `count`, `users`, `score` |
-| numbers over money | `1000 * orders / spend` | `count`, `users`, `score`: for each 1,000 of the currency |
+| numbers over money | `1000 * orders / spend` | `count`, `users`, `score` |
 | times, or times over numbers | `p90(dwell_ms)` | `seconds` |
 
 `orders_first`, `orders_last`, `orders_linear` and `orders_declared` count parts of orders, which

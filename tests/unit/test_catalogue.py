@@ -493,6 +493,13 @@ def test_cost_per_event_interval() -> None:
     assert (low, high) == pytest.approx((1_000 / 18.41, 1_000 / 5.43), rel=1e-3)
 
 
+def test_credit_per_event_interval() -> None:
+    """The lower bound of a negative cost per event is the lower number."""
+    made = values(cell(spend=-1_000_000, spend_reports=1, orders=10))["cost_per_order"]
+    assert made.value == -10
+    assert (made.low, made.high) == pytest.approx((-100 / 5.43, -100 / 18.41), rel=1e-3)
+
+
 def test_growth_is_against_the_period_before() -> None:
     then, now = Cell(), Cell()
     for cell, revenue, likes, visitors, awareness in ((then, 200, 4, 2, 40), (now, 250, 5, 5, 50)):
