@@ -161,8 +161,9 @@ corrected: data that arrive later count from the next quarter of an hour on.
   enough. Values with an interval: the distance exceeds the root of the sum of the squares of the
   margins that face each other (Newcombe 1998, Schenker and Gentleman 2001). Counts: the distance
   exceeds 1.96 times the root of their sum (Poisson). Other KPIs are not tested, such as differences
-  of counts and sums with an `n` of their own, nor are values that lack records or depend on a silent source. Users who come in both periods, and events that come
-  in bursts, vary more than these tests assume: take significance as a hint.
+  of counts and sums with an `n` of their own, nor are values that lack records or depend on a
+  silent source. Users who come in both periods, and events that come in bursts, vary more than
+  these tests assume: take significance as a hint.
 
 ## Benchmarks
 
