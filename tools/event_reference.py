@@ -131,7 +131,8 @@ channel.
 - A channel, region or segment is shown as the file of names defines it (`KPI_NAMES_FILE`, see
   [config/names.yaml](../config/names.yaml)), also if an event has one of its aliases. A name that
   is not defined is shown in its canonical form. All workers must have the same file. A change of
-  the file applies to events that are read from then on.
+  the file applies to events that are read from then on, and to the channels of all campaigns and
+  their budgets.
 - A name of more than {longest} characters is shown as its first {kept}, `~` and a hash.
 - The monitor's own buckets are in brackets: {buckets}. These, an empty name and `(not set)` stand
   for no name, so that no name is mixed with them. A campaign called `other` and a channel called

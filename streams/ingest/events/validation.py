@@ -192,10 +192,14 @@ def campaign_of(
     event: CampaignDefined,
     _event_time: int,
     _appended_ms: int,
-    rules: IngestSettings,
+    _rules: IngestSettings,
     _rates: Rates,
 ) -> Campaign | Rejected:
-    """Return the campaign that an event defines, or the reason why it is rejected."""
+    """Return the campaign that an event defines, or the reason why it is rejected.
+
+    The names of its channels stay as they are in the event, and so they are in the registry: they
+    are shown as the file of names says at the time, by `CampaignIndex`.
+    """
     times: list[datetime | None] = []
     for told in (event.starts, event.ends, *(stage.starts for stage in event.stages)):
         moment = None if told is None else _moment(told)
@@ -221,12 +225,11 @@ def campaign_of(
     fields = {name: told_as[name] for name in names}
     plan = {"id": event.campaign_id, "starts": starts, "ends": ends, "stages": stages}
     try:
-        campaign = Campaign.model_validate(fields | plan)
+        return Campaign.model_validate(fields | plan)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "campaign_defined"
         return Rejected(Reason.INVALID_SHAPE, f"{where}: {first['msg']}")
-    return campaign.with_shown_channels(rules.names.as_shown)
 
 
 def _budget_of(told: BudgetPlan) -> dict[str, object] | Rejected:

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from models.campaigns.campaign import Campaign, Ending, Run
-from models.names import Change, canonical, names_nothing
+from models.names import AsShown, Change, NameBook, canonical, names_nothing
 from models.scope import NO_CAMPAIGN, UNKNOWN_CAMPAIGN
+
+_NOTHING_DEFINED = NameBook()
 
 
 class Found(NamedTuple):
@@ -28,13 +30,21 @@ class CampaignIndex:
     Ids and names are compared in their canonical form, but an exact id always wins, and an id wins
     over a name. A name that two campaigns share resolves to neither of them.
 
+    Args:
+        campaigns: the campaigns to begin with.
+        as_shown: returns the shown form of a channel's name; campaigns have it in their channels
+            and budgets, whatever file of names was in use when they were defined.
+
     Attributes:
         version: changes with every definition; what is derived from the index can be kept until
             then.
     """
 
-    def __init__(self, campaigns: Iterable[Campaign] = ()) -> None:
+    def __init__(
+        self, campaigns: Iterable[Campaign] = (), *, as_shown: AsShown = _NOTHING_DEFINED.as_shown
+    ) -> None:
         self.version = 0
+        self._as_shown = as_shown
         self._by_id: dict[str, Campaign] = {}
         self._ended: dict[Run, datetime] = {}
         self._ids: defaultdict[str, set[str]] = defaultdict(set)
@@ -56,6 +66,7 @@ class CampaignIndex:
         An end applies to a run, that is to planned times: a campaign that was ended goes on if it
         is defined with other times.
         """
+        campaign = campaign.with_shown_channels(self._as_shown)
         before = self._by_id.get(campaign.id)
         if before is not None:
             for form in _forms(before):
