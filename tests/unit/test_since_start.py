@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from models.campaigns.campaign import Campaign
-from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
+from models.campaigns.campaign import Campaign, Ending
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, BusinessDay
+from streams.engine.steps import at_once
+from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis.coverage.gaps import Gap
-from streams.kpis.windows.campaign_timeline import CampaignTimeline, Run
+from streams.kpis.windows.campaign_timeline import CAMPAIGNS_A_STEP, CampaignTimeline, RunDays
 from tests.factories.times import UTC_DAY, at
 from tests.support.offline import NOON, ClosedKey, Path, event, taken_over
 
@@ -124,8 +127,38 @@ def test_runs() -> None:
         Campaign(id="d", starts=at(TODAY - DAY_MS), ends=at(TODAY - HOUR_MS)),
         Campaign(id="e"),
     ]
-    timeline = CampaignTimeline(campaigns, (), day=UTC_DAY)
-    assert timeline.runs(NOON) == {
-        Run(TODAY, NOON): ["a", "b"],
-        Run(TODAY - DAY_MS, TODAY): ["d"],
+    index = CampaignIndex(campaigns)
+    timeline = CampaignTimeline(index, (), day=UTC_DAY)
+    assert at_once(timeline.runs(NOON, from_ms=0)) == {
+        RunDays(TODAY, NOON): ["a", "b"],
+        RunDays(TODAY - DAY_MS, TODAY): ["d"],
     }
+    assert [*at_once(timeline.runs(NOON, from_ms=TODAY))] == [RunDays(TODAY, NOON)]
+    # What is defined or ended later is read, too.
+    index.define(Campaign(id="f", starts=at(TODAY)))
+    index.end(Ending(campaign="b", ended=at(TODAY + MINUTE_MS), starts=at(TODAY + HOUR_MS)))
+    assert at_once(timeline.runs(NOON, from_ms=TODAY)) == {RunDays(TODAY, NOON): ["f", "a"]}
+
+
+def test_many_campaigns() -> None:
+    """Campaigns of years ago take no time once they are read, and no step is long."""
+    first = TODAY - 2_000 * DAY_MS
+    index = CampaignIndex(
+        Campaign(id=f"c{n}", starts=at(first + n * 5 * HOUR_MS)) for n in range(3_000)
+    )
+    asked: list[int] = []
+
+    class Day(BusinessDay):
+        def start_of(self, time_ms: int) -> int:
+            asked.append(time_ms)
+            return super().start_of(time_ms)
+
+    timeline = CampaignTimeline(index, (), day=Day(ZoneInfo("UTC")))
+    steps = timeline.renew()
+    assert sum(1 for _ in steps) >= 3_000 / CAMPAIGNS_A_STEP
+    for ago in range(5):
+        end = first + 600 * DAY_MS - ago * MINUTE_MS
+        assert len(timeline.days(end - 10 * DAY_MS, end)) == 10
+        runs = at_once(timeline.runs(end, from_ms=end - 10 * DAY_MS))
+        assert sum(map(len, runs.values())) == 48
+    assert len(asked) < 150

@@ -36,8 +36,8 @@ class CampaignIndex:
             and budgets, whatever file of names was in use when they were defined.
 
     Attributes:
-        version: changes with every definition; what is derived from the index can be kept until
-            then.
+        version: changes with every definition and every end; what is derived from the index can
+            be kept until then.
     """
 
     def __init__(
@@ -85,8 +85,9 @@ class CampaignIndex:
         ended = min(ending.ended, self._ended.get(ending.run, ending.ended))
         self._ended[ending.run] = ended
         campaign = self._by_id.get(ending.campaign)
-        if campaign is not None:
-            self._by_id[campaign.id] = self._as_ended(campaign)
+        if campaign is not None and (known := self._as_ended(campaign)) != campaign:
+            self._by_id[campaign.id] = known
+            self.version += 1
         return ending.model_copy(update={"ended": ended})
 
     def _as_ended(self, campaign: Campaign) -> Campaign:

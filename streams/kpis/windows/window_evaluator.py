@@ -35,7 +35,7 @@ from streams.kpis.calculation.scope_calculation import (
 )
 from streams.kpis.columnar.scope_totals import ScopeTotals
 from streams.kpis.coverage.coverage import Coverage
-from streams.kpis.storage.bucket_store import BucketStore
+from streams.kpis.storage.bucket_store import DAY_LEVEL, BucketStore
 from streams.kpis.storage.user_stocks import Past
 from streams.kpis.view import Evaluation
 from streams.kpis.windows.definitions import Definitions
@@ -98,6 +98,7 @@ class WindowEvaluator:
             ranked: whether to set the small scopes apart and sum them up, as `Evaluation.small`
                 and `other`.
         """
+        yield from self._timeline.renew()
         period = self._period(window, end, looking_back=looking_back)
         cells, calculated = yield from self._calculated(window, period, only)
         small: Mapping[ScopeKind, list[Scope]] = {}
@@ -252,7 +253,10 @@ class WindowEvaluator:
         figures if their source was silent for unusually long in their period.
         """
         found: dict[str, Figures] = {}
-        for run, campaigns in self._timeline.runs(end).items():
+        kept_from_ms = end - self._buckets.kept_ms[DAY_LEVEL]
+        runs = yield from self._timeline.runs(end, from_ms=kept_from_ms)
+        for run, campaigns in runs.items():
+            yield
             before = days_before(run.start, run.until, day=self._day)
             known = all(
                 self._observation.knows(DAY, period) and self._buckets.holds(*period)
