@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from models.aggregates.cell import Cell
 from models.aggregates.ingest_report import FacetCell, PanesWire
 from models.aggregates.period_cost import PeriodCost
 from models.kpi.measures import NO_CUSTOM, CustomNames
@@ -50,7 +49,7 @@ from streams.kpis.storage.cost_book import PREFIX as COSTS
 from streams.kpis.storage.cost_book import CostBook, CostCounts, Recorded
 from streams.kpis.storage.running_sums import RunningSums
 from streams.kpis.storage.spilled_buckets import Spill, SpilledBuckets
-from streams.kpis.storage.traffic_by_day import TrafficByDay
+from streams.kpis.storage.traffic_by_day import Counts, TrafficByDay
 from streams.kpis.storage.user_stocks import Past, StockFigures, UserStocks
 
 QUARTER_LEVEL, DAY_LEVEL = 2, 3
@@ -396,8 +395,8 @@ class BucketStore:
         """
         return (yield from self._stocks.over(past, totals, only=only))
 
-    def traffic(self, start: int, end: int, *, at_ms: int) -> Steps[Cell]:
-        """Return the cell of everything over [start, end), of which ``start`` begins a day.
+    def traffic(self, start: int, end: int, *, at_ms: int) -> Steps[Counts]:
+        """Return the counts of everything over [start, end), of which ``start`` begins a day.
 
         Args:
             start: start of the stretch, ms of event time.

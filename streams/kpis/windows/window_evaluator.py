@@ -255,7 +255,8 @@ class WindowEvaluator:
         found: dict[str, Figures] = {}
         kept_from_ms = end - self._buckets.kept_ms[DAY_LEVEL]
         runs = yield from self._timeline.runs(end, from_ms=kept_from_ms)
-        for run, campaigns in runs.items():
+        # Stretches with the same end follow each other, so that each is extended from the last.
+        for run in sorted(runs, key=lambda run: (run.until, -run.start)):
             yield
             before = days_before(run.start, run.until, day=self._day)
             known = all(
@@ -266,14 +267,14 @@ class WindowEvaluator:
                 continue
             figures: dict[str, int] = {}
             for when, period in (("since_start", run), ("before_start", before)):
-                cell = yield from self._buckets.traffic(*period, at_ms=end)
+                counts = yield from self._buckets.traffic(*period, at_ms=end)
                 silent = self._silences.unsure(*period).keys()
                 figures |= {
                     name: value
-                    for name, value in traffic_figures(cell, when).items()
+                    for name, value in traffic_figures(counts, when).items()
                     if silent.isdisjoint(sources_of(name))
                 }
-            found |= dict.fromkeys(campaigns, figures)
+            found |= dict.fromkeys(runs[run], figures)
         return found
 
     def _cells(self, period: Period, *, only: Collection[Scope] | None) -> Steps[Cells]:
