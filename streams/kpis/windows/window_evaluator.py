@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
+from itertools import chain
 from operator import or_
 
 from models.kpi.measures import SINCE_START, STOCKS, known_since, sources_of
@@ -39,7 +40,7 @@ from streams.kpis.storage.bucket_store import DAY_LEVEL, BucketStore
 from streams.kpis.storage.user_stocks import Past
 from streams.kpis.view import Evaluation
 from streams.kpis.windows.definitions import Definitions
-from streams.kpis.windows.largest_scopes import LargestScopes
+from streams.kpis.windows.largest_scopes import SCOPES_A_STEP, LargestScopes
 from streams.kpis.windows.last_evaluations import Last, LastEvaluations, Period
 
 _OF_A_CAMPAIGN: tuple[ScopeKind, ...] = ("campaign", "campaign_channel")
@@ -101,13 +102,16 @@ class WindowEvaluator:
         yield from self._timeline.renew()
         period = self._period(window, end, looking_back=looking_back)
         cells, calculated = yield from self._calculated(window, period, only)
-        small: Mapping[ScopeKind, list[Scope]] = {}
+        small: set[Scope] = set()
         other: Mapping[Scope, KpiValues] = {}
         ranked = ranked or self._largest.has_room_for(len(calculated.volumes))
         if ranked and only is None:
             yield from self._largest.record(window.name, end, calculated.volumes)
-            small = yield from self._largest.beyond(calculated.volumes)
-            other = yield from self._others(small, period, cells)
+            beyond = yield from self._largest.beyond(calculated.volumes)
+            for group in in_groups(chain.from_iterable(beyond.values()), of=SCOPES_A_STEP):
+                small.update(group)
+                yield
+            other = yield from self._others(beyond, period, cells)
         observation, previous = self._observation, period.previous
         evaluation = Evaluation(
             window=window.name,
@@ -118,7 +122,7 @@ class WindowEvaluator:
             complete=observation.complete(period.start, end),
             unsure=self._silences.unsure(max(period.start, observation.from_ms), end),
             ranked=ranked,
-            small=frozenset(scope for scopes in small.values() for scope in scopes),
+            small=small,
             other=other,
             previous=previous,
             unsure_before={} if previous is None else self._silences.unsure(*previous),
