@@ -16,7 +16,7 @@ from models.events import SHAPES, Event, SourceKind, UserEvent, events_of, type_
 from models.kpi.measures import METRICS, MetricKind
 from models.names import KEPT, LONGEST
 from models.scope import BUCKETS, UNKNOWN_CAMPAIGN
-from streams.kpis.intake.source_counters import UNKNOWN_SAMPLES
+from streams.kpis.intake.source_counters import SAMPLES_SHOWN
 from streams.kpis.output_records import SCOPES_PER_RECORD
 from tools.docstrings import docstrings_of, one_line
 from tools.markdown import GENERATED, table
@@ -231,7 +231,7 @@ def events_page() -> str:
         buckets=", ".join(f"`{name}`" for name in sorted(BUCKETS)),
         longest=LONGEST,
         kept=KEPT,
-        samples=UNKNOWN_SAMPLES,
+        samples=SAMPLES_SHOWN,
         user=_fields(UserEvent, besides=Event),
         topics="".join(_topic(kind) for kind in SHAPES),
         metrics=table(

@@ -24,7 +24,7 @@ from models.scope import PARTS, SCOPE_KINDS
 from models.window import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.analysis import peer_outliers
 from streams.export.metrics import collector
-from streams.kpis.storage.bucket_store import CUSTOMER_DAYS, DAY_LEVEL, KEPT_MS
+from streams.kpis.storage.bucket_store import CUSTOMER_DAYS, DAY_LEVEL, kept_ms
 from streams.kpis.windows import change_effects
 from streams.kpis.windows.campaign_phases import STEP_MS
 from tools.event_reference import events_page
@@ -392,7 +392,7 @@ def kpis_page(catalogue: Catalogue) -> str:
         windows=table(("window", "what", "closes every"), windows),
         previous=", ".join(f"`{name}`" for name in COMPARED["previous"]),
         last_week=", ".join(f"`{name}`" for name in COMPARED["last_week"]),
-        kept_days=KEPT_MS[DAY_LEVEL] // DAY_MS,
+        kept_days=kept_ms()[DAY_LEVEL] // DAY_MS,
         customer_days=CUSTOMER_DAYS,
         day_windows=", ".join(f"`{window.name}`" for window in WINDOWS if window.days),
         effects=change_effects.SHOWN,

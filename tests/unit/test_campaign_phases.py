@@ -23,7 +23,7 @@ from models.window import (
 from streams.export.page.snapshot import live
 from streams.export.report_queries import ReportQueries
 from streams.ingest.registry.campaign_index import CampaignIndex
-from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS, QUARTER_LEVEL
+from streams.kpis.storage.bucket_store import DAY_LEVEL, QUARTER_LEVEL, kept_ms
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
 from tests.factories.campaigns import WatchedCampaigns, campaign
 from tests.factories.cells import clicks_of, sums_and_users
@@ -127,7 +127,7 @@ def test_unpinned_quarters_expire() -> None:
     assert buckets.pin({SATURDAY})
     buckets.expire(SATURDAY + 30 * DAY_MS + QUARTER_MS)
     assert list(buckets.levels[QUARTER_LEVEL]) == [SATURDAY + 9 * HOUR_MS]
-    buckets.expire(SATURDAY + KEPT_MS[DAY_LEVEL] + DAY_MS)
+    buckets.expire(SATURDAY + kept_ms()[DAY_LEVEL] + DAY_MS)
     assert not buckets.levels[QUARTER_LEVEL]
     assert buckets.pinned == []
 

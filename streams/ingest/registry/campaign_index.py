@@ -17,7 +17,7 @@ _NOTHING_DEFINED = NameBook()
 class Found(NamedTuple):
     """The id of the campaign that a name stands for, or a bucket.
 
-    ``change`` is how what was told differs from its id and name; None if it does not.
+    ``change`` is how the reported name differs from its id and name; None if it does not.
     """
 
     campaign: str
@@ -92,10 +92,10 @@ class CampaignIndex:
 
     def _as_ended(self, campaign: Campaign) -> Campaign:
         """Return a campaign with the earlier of its own end and the one reported for its run."""
-        told = self._ended.get(campaign.run)
-        if told is None:
+        ended = self._ended.get(campaign.run)
+        if ended is None:
             return campaign
-        return campaign.model_copy(update={"ended": min(told, campaign.ended or told)})
+        return campaign.model_copy(update={"ended": min(ended, campaign.ended or ended)})
 
     def get(self, campaign_id: str) -> Campaign | None:
         """Return the campaign with an id; None if there is none."""
@@ -110,17 +110,17 @@ class CampaignIndex:
         """Return the campaign with an id, name or alias; None if there is none."""
         return self._by_id.get(self.find(name).campaign)
 
-    def find(self, *told: str | None) -> Found:
+    def find(self, *names: str | None) -> Found:
         """Return the campaign with an id, name or alias.
 
         Args:
-            told: of several, the first that names anything counts.
+            names: of several, the first that names anything counts.
 
         Returns:
             ``(none)`` if nothing is named, ``(unknown)`` if no campaign has that name, or more
             than one.
         """
-        for called in filter(None, told):
+        for called in filter(None, names):
             if called in self._by_id:
                 return Found(called)
             form = canonical(called)
