@@ -211,8 +211,8 @@ def test_channels_follow_the_newest_names() -> None:
     """A budget's channel is shown by the names of today, also if it was defined with older ones."""
     job = ingest_job("campaigns")
     budget = {"amount": "100", "currency": "CNY", "channels": {"SEM": "60"}}
-    told = event("campaign_defined", campaign_id="c1", name="C", channels=["SEM"], budget=budget)
-    job.apply([record(told, offset=0)])
+    defined = event("campaign_defined", campaign_id="c1", name="C", channels=["SEM"], budget=budget)
+    job.apply([record(defined, offset=0)])
     assert shown_channels(job.campaigns) == (("sem",), ["sem"])
     (output,) = settled(job.snapshot()).early_outputs
     assert output.key is not None
@@ -236,8 +236,8 @@ def test_long_names_of_a_plan() -> None:
     budget = {"amount": "100", "currency": "CNY", "channels": {long: "60"}}
     stages = [{"name": long, "starts": NOON}]
     job = ingest_job("campaigns")
-    told = event("campaign_defined", campaign_id="c1", name="C", budget=budget, stages=stages)
-    job.apply([record(told, offset=0)])
+    defined = event("campaign_defined", campaign_id="c1", name="C", budget=budget, stages=stages)
+    job.apply([record(defined, offset=0)])
     assert not letters(settled(job.snapshot()))
     assert shown_channels(job.campaigns) == ((), [shortened(long)])
     exports = queries(campaign_of=job.campaigns.get)

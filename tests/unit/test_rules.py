@@ -314,8 +314,8 @@ def test_range_holds(cell: Cell, before: Cell, figures: dict[str, int]) -> None:
 )
 def test_range_of_formula(formula: str, unit: str, low: float, high: float) -> None:
     """The range of a KPI of one's own follows from its formula."""
-    told = {"name": "own", "title_en": "Own", "title_zh": "自有", "n": "orders"}
-    kpi = Kpi.model_validate(told | {"formula": formula, "unit": unit})
+    own = {"name": "own", "title_en": "Own", "title_zh": "自有", "n": "orders"}
+    kpi = Kpi.model_validate(own | {"formula": formula, "unit": unit})
     assert range_of(kpi) == (low, high)
 
 
