@@ -29,8 +29,8 @@ Dimension = Literal["channel", "region", "segment"]
 own."""
 DIMENSIONS: Final[tuple[Dimension, ...]] = get_args(Dimension)
 Change = Literal["alias", "spelling", "shortened"]
-"""How a name came to be shown otherwise than it was told: it is an alias; it is spelt in another
-way; it is too long."""
+"""How a name came to be shown otherwise than it was reported: it is an alias; it is spelt in
+another way; it is too long."""
 
 LONGEST: Final = 100
 """The length of the longest name that is shown whole, in characters."""
@@ -124,7 +124,7 @@ class ShownName(NamedTuple):
 
     Args:
         name: the shown name; empty if nothing was named.
-        change: how it came to differ from what was told; None if it does not.
+        change: how it came to differ from what was reported; None if it does not.
         unknown: whether the names of its dimension are defined, and this one is not.
     """
 
@@ -181,18 +181,18 @@ class NameBook(BaseModel):
             for dimension, found in lists.items()
         }
 
-    def shown(self, dimension: str, told: str) -> ShownName:
+    def shown(self, dimension: str, reported: str) -> ShownName:
         """Return how a name of a dimension is shown."""
-        form = canonical(told)
+        form = canonical(reported)
         if names_nothing(form):
             return ShownName("")
         defined = self._defined[dimension]
         if form in defined:
             name, change = defined[form]
-            return ShownName(name, None if told == name else change)
+            return ShownName(name, None if reported == name else change)
         name = shortened(form)
         change = "shortened" if name != form else "spelling"
-        return ShownName(name, None if told == name else change, unknown=bool(defined))
+        return ShownName(name, None if reported == name else change, unknown=bool(defined))
 
     def as_shown(self, dimension: str, name: str) -> str:
         """Return the shown form of a name in configuration; a bucket is shown as it is."""

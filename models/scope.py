@@ -78,6 +78,15 @@ def others_of(kind: ScopeKind) -> Scope:
 ALL = Scope("all")
 
 
+class Place(NamedTuple):
+    """The campaign, channel, region and segment that an event counts for; empty if none."""
+
+    campaign: str
+    channel: str
+    region: str
+    segment: str
+
+
 class Facet(NamedTuple):
     """The smallest division by which cells are kept; scopes are sums over facets.
 

@@ -113,8 +113,8 @@ def build(settings: Settings) -> Monitor:
     """
     book = config.load_kpis(settings.kpis_file)
     names = config.load_names(settings.names_file)
-    defined = config.load_campaigns(settings.campaigns_file).shown(names.as_shown)
-    campaigns = CampaignIndex(defined.campaigns)
+    defined = config.load_campaigns(settings.campaigns_file)
+    campaigns = CampaignIndex(defined.campaigns, as_shown=names.as_shown)
     as_shown = as_shown_by(names, campaigns)
     rules = config.shown_rules(
         settings.rules_file,

@@ -48,8 +48,10 @@ async def rebuild_customers(settings: Settings, *, progress: Callable[[int, int]
     """
     customers = assembly.customer_context(settings)
     rates = Rates(settings.currency, config.load_rates(settings.rates_file).rates)
-    campaigns = CampaignIndex(config.load_campaigns(settings.campaigns_file).campaigns)
-    rules = assembly.ingest_rules(settings, config.load_names(settings.names_file))
+    names = config.load_names(settings.names_file)
+    defined = config.load_campaigns(settings.campaigns_file)
+    campaigns = CampaignIndex(defined.campaigns, as_shown=names.as_shown)
+    rules = assembly.ingest_rules(settings, names)
     store = _store(settings)
     registry = RegistryReader(
         campaigns, Changes(), rates, broker=settings.broker, topic=settings.registry_topic

@@ -16,7 +16,7 @@ from models.events import SHAPES, Event, SourceKind, UserEvent, events_of, type_
 from models.kpi.measures import METRICS, MetricKind
 from models.names import KEPT, LONGEST
 from models.scope import BUCKETS, UNKNOWN_CAMPAIGN
-from streams.kpis.intake.source_counters import UNKNOWN_SAMPLES
+from streams.kpis.intake.source_counters import SAMPLES_SHOWN
 from streams.kpis.output_records import SCOPES_PER_RECORD
 from tools.docstrings import docstrings_of, one_line
 from tools.markdown import GENERATED, table
@@ -131,7 +131,8 @@ channel.
 - A channel, region or segment is shown as the file of names defines it (`KPI_NAMES_FILE`, see
   [config/names.yaml](../config/names.yaml)), also if an event has one of its aliases. A name that
   is not defined is shown in its canonical form. All workers must have the same file. A change of
-  the file applies to events that are read from then on.
+  the file applies to events that are read from then on, and to the channels of all campaigns and
+  their budgets.
 - A name of more than {longest} characters is shown as its first {kept}, `~` and a hash.
 - The monitor's own buckets are in brackets: {buckets}. These, an empty name and `(not set)` stand
   for no name, so that no name is mixed with them. A campaign called `other` and a channel called
@@ -230,7 +231,7 @@ def events_page() -> str:
         buckets=", ".join(f"`{name}`" for name in sorted(BUCKETS)),
         longest=LONGEST,
         kept=KEPT,
-        samples=UNKNOWN_SAMPLES,
+        samples=SAMPLES_SHOWN,
         user=_fields(UserEvent, besides=Event),
         topics="".join(_topic(kind) for kind in SHAPES),
         metrics=table(

@@ -24,7 +24,7 @@ from models.scope import PARTS, SCOPE_KINDS
 from models.window import COMPARED, DAY_MS, HOUR_MS, SHOWN_WINDOWS, STAGE, WINDOWS, Window
 from streams.analysis import peer_outliers
 from streams.export.metrics import collector
-from streams.kpis.storage.bucket_store import CUSTOMER_DAYS, DAY_LEVEL, KEPT_MS
+from streams.kpis.storage.bucket_store import CUSTOMER_DAYS, DAY_LEVEL, kept_ms
 from streams.kpis.windows import change_effects
 from streams.kpis.windows.campaign_phases import STEP_MS
 from tools.event_reference import events_page
@@ -118,7 +118,8 @@ its own: before its start a campaign has none. They exist only for campaigns wit
 window `so_far`, and are counted in whole business days: from the campaign's first day to its last
 one, to date, and as many days before, up to the same local time. A campaign that starts at 20:00
 counts from the beginning of that day. They are absent if the days before were not observed
-completely, or are no longer kept ({kept_days} days). The difference includes everything else that
+completely, or are no longer kept ({kept_days} days), and if a source of theirs was silent for more
+than 5 % of the campaign's days or of those before. The difference includes everything else that
 changed.
 
 **The end of a campaign** is its planned end, or an earlier `campaign_ended`. A campaign that has
@@ -159,9 +160,10 @@ corrected: data that arrive later count from the next quarter of an hour on.
 - A change is *significant*, at the 95 % level, if both values are significant and differ by
   enough. Values with an interval: the distance exceeds the root of the sum of the squares of the
   margins that face each other (Newcombe 1998, Schenker and Gentleman 2001). Counts: the distance
-  exceeds 1.96 times the root of their sum (Poisson). Other KPIs are not tested, nor are values that
-  lack records or depend on a silent source. Users who come in both periods, and events that come
-  in bursts, vary more than these tests assume: take significance as a hint.
+  exceeds 1.96 times the root of their sum (Poisson). Other KPIs are not tested, such as differences
+  of counts and sums with an `n` of their own, nor are values that lack records or depend on a
+  silent source. Users who come in both periods, and events that come in bursts, vary more than
+  these tests assume: take significance as a hint.
 
 ## Benchmarks
 
@@ -212,9 +214,24 @@ occur by chance.
 Figures of plans, stocks of users and runs of campaigns are named like measures; where one is not
 available, the KPI is absent. In a sum, `previous(visitors)` is the value in the period of equal
 length before the window. Instead of the number, `influence` may be used, a coefficient from the
-file of KPIs. `orders_first`, `orders_last`, `orders_linear` and `orders_declared` count parts of
-orders. They are stored in units of 1/10,000 and shown in orders, and can only be added to each
-other.
+file of KPIs.
+
+The terms of a sum have one unit: numbers of events or users, money, times, or parts of orders.
+`revenue_gross - orders` is refused. The `unit` of a KPI has to fit its formula:
+
+| formula | example | `unit` |
+| --- | --- | --- |
+| numbers, or numbers over numbers | `items / orders` | `count`, `users`, `ratio`, `score` |
+| money, or money over numbers | `spend / clicks` | `money` |
+| money over money | `revenue_gross / spend` | `ratio`, `count`, `users`, `score` |
+| numbers over money | `1000 * orders / spend` | `count`, `users`, `score` |
+| times, or times over numbers | `p90(dwell_ms)` | `seconds` |
+
+`orders_first`, `orders_last`, `orders_linear` and `orders_declared` count parts of orders, which
+are shown in orders: a sum of them is a `count`, and in a quotient they are numbers. Declared sums
+are numbers, too; a quotient by a number may also be shown as `money` or `seconds` if all its terms
+above are declared sums, which are then in the currency or in seconds. A sum of money or time, and
+a quotient by one, needs an `n`: the number of events or users that its value rests on.
 
 {measures}
 
@@ -375,7 +392,7 @@ def kpis_page(catalogue: Catalogue) -> str:
         windows=table(("window", "what", "closes every"), windows),
         previous=", ".join(f"`{name}`" for name in COMPARED["previous"]),
         last_week=", ".join(f"`{name}`" for name in COMPARED["last_week"]),
-        kept_days=KEPT_MS[DAY_LEVEL] // DAY_MS,
+        kept_days=kept_ms()[DAY_LEVEL] // DAY_MS,
         customer_days=CUSTOMER_DAYS,
         day_windows=", ".join(f"`{window.name}`" for window in WINDOWS if window.days),
         effects=change_effects.SHOWN,

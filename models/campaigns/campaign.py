@@ -31,7 +31,7 @@ class Budget(BaseModel):
 
     amount: Amount
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-    channels: dict[Annotated[str, Field(min_length=1, max_length=100)], Amount] = {}
+    channels: dict[Annotated[str, Field(min_length=1)], Amount] = {}
     daily: Amount | None = None
 
     @model_validator(mode="after")
@@ -63,7 +63,7 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1)]
     starts: Moment
 
 
@@ -216,11 +216,6 @@ class CampaignBook(BaseModel):
     NAMES: ClassVar[dict[str, tuple[str, ...]]] = {"campaigns": ("id", "name", "aliases")}
 
     campaigns: tuple[Campaign, ...] = ()
-
-    def shown(self, as_shown: AsShown) -> CampaignBook:
-        """Return the campaigns with their channels as they are shown."""
-        campaigns = tuple(one.with_shown_channels(as_shown) for one in self.campaigns)
-        return self.model_copy(update={"campaigns": campaigns})
 
 
 def milliseconds(moment: datetime) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 import msgspec
 from pydantic import (
@@ -21,17 +21,21 @@ from pydantic import (
 
 from models.events import SourceKind
 from models.kpi.formula import (
+    UNIT_NAMES,
     Formula,
     FormulaError,
+    Newest,
     Quantile,
     Quotient,
     Spread,
     Terms,
     Total,
+    bare,
     looks_back,
     names_in,
     parse,
     parse_terms,
+    stored_unit,
 )
 from models.kpi.measures import (
     DISTRIBUTION_INDEX,
@@ -40,9 +44,11 @@ from models.kpi.measures import (
     SUM_INDEX,
     CustomNames,
     Metric,
+    StoredUnit,
     inputs_of,
     metrics_with,
     sources_of,
+    stored_unit_of,
 )
 from models.patterns import nearest
 
@@ -55,8 +61,54 @@ Interval = Literal["none", "wilson", "mean", "compound", "poisson", "rank"]
 """The method of the 95 % confidence interval, see
 `streams.kpis.calculation.confidence_intervals`."""
 
+_ONLY_UNITS: Final[Mapping[StoredUnit, tuple[Unit, ...]]] = {
+    "money": ("money",),
+    "ms": ("seconds",),
+    "parts": ("count",),
+}
+"""The units in which sums, means and quantiles of something else than numbers are shown."""
+_PER_AMOUNT: Final[tuple[Unit, ...]] = ("count", "users", "score")
+"""The units of a number for each unit of money or second, which is no share."""
+_PLAIN: Final[tuple[Unit, ...]] = ("count", "users", "ratio", "score")
+_COUNTED: Final[frozenset[StoredUnit]] = frozenset({"number", "parts"})
 
 _T = TypeVar("_T")
+
+
+def _counted_by(formula: Formula) -> StoredUnit:
+    """Return the unit of what a KPI without an `n` rests on."""
+    match formula:
+        case Total(terms) | Quotient(_, terms):
+            return stored_unit(terms)
+        case Spread((first, *_)):
+            return stored_unit_of(first)
+    return "number"
+
+
+def _units_of(formula: Formula, custom: CustomNames) -> tuple[Unit, ...]:
+    """Return the units in which the values of a formula can be shown.
+
+    The values of levels and of custom sums are in whatever unit the events have them.
+    """
+    match formula:
+        case Newest():
+            return get_args(Unit)
+        case Quantile(of):
+            return _ONLY_UNITS[stored_unit_of(of)]
+        case Total(terms):
+            unit, plain = stored_unit(terms), _PLAIN
+        case Quotient(terms, under):
+            over_unit, under_unit = (
+                "number" if unit == "parts" else unit for unit in map(stored_unit, (terms, under))
+            )
+            unit = "number" if over_unit == under_unit else over_unit
+            plain = _PLAIN if under_unit in {"number", over_unit} else _PER_AMOUNT
+        case _:
+            return _PLAIN
+    if unit != "number":
+        return _ONLY_UNITS[unit]
+    own = plain is _PLAIN and all(bare(name) in custom.sums for _, name in terms)
+    return get_args(Unit) if own else plain
 
 
 def _checked(
@@ -136,22 +188,48 @@ class Kpi(BaseModel):
             raise ValueError("benchmark: a sum grows with its window and can't have one")
         if self.multiple and self.unit != "ratio":
             raise ValueError("multiple: only ratios are read as multiples")
-        if self.unit == "money" and isinstance(formula, Total) and self.n is None:
-            raise ValueError("n: a sum of money needs one, such as orders")
+        own_amount = isinstance(formula, Total) and self.unit in {"money", "seconds"}
+        if self.n is None and (own_amount or _counted_by(formula) not in _COUNTED):
+            raise ValueError("n: money and time are no number of events; name one, such as orders")
         if self.interval in {"wilson", "mean", "compound", "poisson"} and not isinstance(
             formula, Quotient
         ):
             raise ValueError(f"interval: {self.interval} is for quotients")
         if self.interval in {"mean", "compound"} and self.squares is None:
             raise ValueError(f"squares: {self.interval} needs them")
+        units = _units_of(formula, custom)
+        if self.unit not in units:
+            raise ValueError(f"unit: {self.formula} can't be shown as {self.unit}; use {units[0]}")
+        self._interval_fits(formula)
         for part in (self.n, self.squares):
             if part is not None and "previous(" in part:
                 raise ValueError("n and squares are of the window, not of the period before")
         if self.n is not None:
-            _checked("n", parse_terms, self.n, custom)
+            unit = stored_unit(_checked("n", parse_terms, self.n, custom))
+            if unit not in _COUNTED:
+                raise ValueError(f"n: {self.n} is {UNIT_NAMES[unit]}; n counts events or users")
         if self.squares is not None and self.squares not in DISTRIBUTION_INDEX:
             _checked("squares", parse_terms, self.squares, custom)
         return self
+
+    def _interval_fits(self, formula: Formula) -> None:
+        """Check that an interval is of what its method is for.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not isinstance(formula, Quotient):
+            return
+        over, under = stored_unit(formula.over), stored_unit(formula.under)
+        if self.interval == "wilson" and not {over, under} <= _COUNTED:
+            raise ValueError("interval: wilson is for shares of events or users")
+        if self.interval in {"mean", "poisson"} and under not in _COUNTED:
+            raise ValueError(f"interval: {self.interval} is for quotients by a number")
+        if self.squares in DISTRIBUTION_INDEX and over != stored_unit_of(self.squares):
+            raise ValueError(
+                f"squares: {self.squares} is {UNIT_NAMES[stored_unit_of(self.squares)]}, and the"
+                f" formula is about {UNIT_NAMES[over]}"
+            )
 
     @cached_property
     def parsed(self) -> Formula:

@@ -30,7 +30,6 @@ from keyword import iskeyword
 from typing import Final, Literal, NamedTuple
 
 from models.kpi.measures import (
-    CREDITS,
     DISTRIBUTION_INDEX,
     FIGURES,
     LEVEL_INDEX,
@@ -40,6 +39,8 @@ from models.kpi.measures import (
     SUM_INDEX,
     UNIONS,
     CustomNames,
+    StoredUnit,
+    stored_unit_of,
 )
 from models.patterns import hint
 
@@ -59,6 +60,13 @@ _SHARES = {"median": 0.5} | {f"p{n:{width}}": n / 100 for width in ("", "02") fo
 _FOREIGN = re.compile(r"[^ a-z0-9_+*/(),-]|\*\*")
 _FUNCTIONS = {*_SHARES, "newest", "growth", "spread", "previous"}
 _TAKEN = {*_COUNTABLE, *DISTRIBUTION_INDEX, *LEVEL_INDEX, *METRICS, *_FUNCTIONS, "influence"}
+UNIT_NAMES: Final[dict[StoredUnit, str]] = {
+    "number": "numbers",
+    "money": "money",
+    "ms": "time",
+    "parts": "parts of orders",
+}
+"""The names of stored units in messages."""
 _USAGE = "write a sum like orders + leads, or a quotient like clicks / visits"
 
 
@@ -206,9 +214,9 @@ def parse_terms(text: str, custom: CustomNames = NO_CUSTOM) -> Terms:
     return formula.terms
 
 
-def in_parts(terms: Terms) -> bool:
-    """Return whether a sum is in parts of orders, see `models.kpi.measures.ORDER_CREDIT`."""
-    return bare(terms[0][1]) in CREDITS
+def stored_unit(terms: Terms) -> StoredUnit:
+    """Return the unit of a sum, which all its terms have."""
+    return stored_unit_of(bare(terms[0][1]))
 
 
 def _formula(expression: ast.Expression, names: _Names) -> Formula:
@@ -262,8 +270,15 @@ def _term(node: ast.expr, names: _Names) -> str:
 
 
 def _alike(node: ast.expr, names: tuple[str, ...]) -> tuple[str, ...]:
-    if len({bare(name) in CREDITS for name in names}) > 1:
-        raise _NodeError(node, "mixes parts of orders with others; they add up, and compare, alone")
+    first = names[0]
+    for name in names:
+        units = [stored_unit_of(bare(one)) for one in (first, name)]
+        if units[0] != units[1]:
+            mixed = " with ".join(
+                f"{UNIT_NAMES[unit]} ({one})"
+                for unit, one in zip(units, (first, name), strict=True)
+            )
+            raise _NodeError(node, f"mixes {mixed}; only what has one unit adds up and compares")
     return names
 
 

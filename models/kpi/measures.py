@@ -328,6 +328,16 @@ MONEY: Final = frozenset(
 DURATIONS: Final = frozenset({"complaint_response_total_ms"})
 """The sums that are times in ms; KPIs show them in seconds."""
 
+StoredUnit = Literal["number", "money", "ms", "parts"]
+"""The unit in which a measure is stored: a number of events or users, 1/10,000 of the currency,
+milliseconds, or parts of an order. Only measures of one unit add up."""
+
+_STORED_IN: Final[dict[str, StoredUnit]] = {
+    **dict.fromkeys((*MONEY, "order_amount"), "money"),
+    **dict.fromkeys((*DURATIONS, "dwell_ms", "complaint_response_ms"), "ms"),
+    **dict.fromkeys(CREDITS, "parts"),
+}
+
 _SOURCE_OF: Final = {measure.name: measure.source for measure in _MEASURES} | dict.fromkeys(
     PLANNED, "campaigns"
 )
@@ -340,6 +350,14 @@ def parts_of(name: str) -> tuple[str, ...]:
     return tuple(
         measure for part in _PARTS.get(name, (name,)) for measure in UNIONS.get(part, (part,))
     )
+
+
+def stored_unit_of(name: str) -> StoredUnit:
+    """Return the unit of a sum, a count of users, a figure or a distribution.
+
+    Custom sums are numbers.
+    """
+    return _STORED_IN.get(name, "number")
 
 
 def sources_of(name: str) -> frozenset[SourceKind]:

@@ -73,8 +73,8 @@ def check(
     cards = config.load_scorecards(chosen.scorecards_file, catalogue=catalogue)
     exchange = config.load_rates(chosen.rates_file)
     named = config.load_names(chosen.names_file)
-    defined = config.load_campaigns(chosen.campaigns_file).shown(named.as_shown).campaigns
-    index = CampaignIndex(defined)
+    defined = config.load_campaigns(chosen.campaigns_file).campaigns
+    index = CampaignIndex(defined, as_shown=named.as_shown)
     as_shown = as_shown_by(named, CampaignIndex(defined))
     shown = config.shown_rules(chosen.rules_file, book, as_shown=as_shown)
     out.print(f"settings  ok\nrules     {len(book.rules)} ok")

@@ -96,10 +96,10 @@ class ReportQueries:
         return campaign_id if campaign is None else shortened(campaign.name) or campaign_id
 
     def phase_of(self, campaign_id: str, view: KpiView) -> str:
-        """Return the name of a campaign's current phase; empty without one."""
+        """Return the name of a campaign's current phase, shortened; empty without one."""
         campaign = self.campaign_of(campaign_id)
         phase = None if campaign is None else campaign.stage_at(view.frontier_ms)
-        return "" if phase is None else phase.name
+        return "" if phase is None else shortened(phase.name)
 
     def text_of(self, scope: Scope) -> str:
         """Return a scope as people read it: a campaign by its name, with the id beside it."""

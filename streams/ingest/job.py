@@ -46,7 +46,7 @@ from models.events import (
 )
 from models.money.exchange_rates import Rates
 from models.names import canonical, shortened
-from models.scope import NO_CHANNEL
+from models.scope import NO_CHANNEL, Place
 from streams.engine.contracts import Output, Position, Record, Saved, Snapshot, SourcePartition
 from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime
@@ -54,7 +54,7 @@ from streams.ingest.customers.journal import CUSTOMER_KINDS, REMEMBERED, Journal
 from streams.ingest.customers.pending_checkpoint import CustomerContext, PendingCheckpoint
 from streams.ingest.events.decoding import EPOCH, EventDecoder, Rejected
 from streams.ingest.events.deduplication import SeenIds
-from streams.ingest.events.named_places import NamedPlaces, NameNote, Place
+from streams.ingest.events.named_places import NamedPlaces, NameNote
 from streams.ingest.events.pane_aggregation import FOLDS, GUEST, Panes
 from streams.ingest.events.validation import (
     CARRIED,
@@ -265,13 +265,13 @@ class IngestJob:
         if kind in USER_TYPES:
             user_id = event.user_id
             owner = None if user_id in self._guests else user_id.encode()
-            told = event.campaign_id, event.campaign, event.channel, event.region, event.segment
+            names = event.campaign_id, event.campaign, event.channel, event.region, event.segment
         else:
             owner = event.campaign_id.encode()
             # Of these, costs alone have a channel.
-            told = event.campaign_id, None, getattr(event, "channel", ""), "", None
+            names = event.campaign_id, None, getattr(event, "channel", ""), "", None
             self._record_campaign(event, event_time, carried)
-        place, notes = self._places[told]
+        place, notes = self._places[names]
         if notes:
             self._count_names(notes)
         fold = FOLDS.get(kind)

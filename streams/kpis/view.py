@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ class Evaluation:
     complete: bool = True
     unsure: Mapping[SourceKind, Silence] = field(default_factory=dict)
     ranked: bool = True
-    small: frozenset[Scope] = frozenset()
+    small: Set[Scope] = frozenset()
     other: Mapping[Scope, KpiValues] = field(default_factory=dict)
     exhausted_ms: Mapping[str, int] = field(default_factory=dict)
     previous: tuple[int, int] | None = None

@@ -261,11 +261,12 @@ class Path:
             for number in range(self.partitions)
         }
         self.offsets = dict.fromkeys(self.sources, 0)
-        self.kpis = self._kpi_job()
+        self.kpis = self.opened()
         self.reports_offset = 0
         self._state = b""
 
-    def _kpi_job(self, saved: Saved | None = None) -> KpiJobAtOnce:
+    def opened(self, saved: Saved | None = None) -> KpiJobAtOnce:
+        """Return a KPI job with the definitions of this deployment."""
         return kpi_job(
             partitions=self.partitions,
             zone=self.zone,
@@ -284,7 +285,7 @@ class Path:
         self.catalogue = catalogue
         for job in self.sources.values():
             job.rules = replace(job.rules, custom=catalogue.custom)
-        self.kpis = self._kpi_job(self.saved)
+        self.kpis = self.opened(self.saved)
 
     def feed(self, events: Sequence[dict[str, Any]], *, batch: int = 500) -> None:
         """Apply events, by key to their partitions, and let the sources report after each batch."""
@@ -386,7 +387,9 @@ def kind_of(body: dict[str, Any]) -> SourceKind:
     return KIND_OF_TYPE[body["type"]]
 
 
-def taken_over(path: Path, *, measures_version: int = measures.VERSION, **others: Any) -> KpiJob:
+def taken_over(
+    path: Path, *, measures_version: int = measures.VERSION, **others: Any
+) -> KpiJobAtOnce:
     """Return a KPI job that resumes from a path's state.
 
     Args:
@@ -395,8 +398,8 @@ def taken_over(path: Path, *, measures_version: int = measures.VERSION, **others
         others: further fields of the state to replace.
     """
     state = msgspec.structs.replace(path.state, measures_version=measures_version, **others)
-    return kpi_job(
-        saved=Saved(
+    return path.opened(
+        Saved(
             offset=path.reports_offset - 1,
             state=saved_states.encode(state),
             segments=path.segments,

@@ -553,10 +553,14 @@ def _share(name: str, over: str, under: str, *needs: str, min_n: int) -> _Kpi:
 
 
 def _cost_per(name: str, count: str, min_n: int, times: int = 1, cost: str = "spend") -> _Kpi:
-    """Return a cost per counted thing, with the interval of a Poisson count."""
+    """Return a cost per counted thing, with the interval of a Poisson count.
+
+    Of a credit, which is a negative cost, more things make less of a credit of each.
+    """
+    amount = f"CAST({times} * {cost} AS DOUBLE)"
     low, high = (
-        f"CASE WHEN {count} > 0 THEN CAST({times} * {cost} AS DOUBLE) / 10000"
-        f" / poisson(CAST({count} AS DOUBLE), {side}) END"
+        f"CASE WHEN {count} > 0 THEN {amount} / 10000"
+        f" / poisson(CAST({count} AS DOUBLE), {side} * sign({amount})) END"
         for side in (1, -1)
     )
     value = f"ratio({times} * {cost}, 10000 * {count})"

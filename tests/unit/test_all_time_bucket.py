@@ -23,7 +23,7 @@ from streams.kpis import state as saved_states
 from streams.kpis.coverage.gaps import Gap
 from streams.kpis.coverage.observation import Observation
 from streams.kpis.job import KpiJob
-from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS
+from streams.kpis.storage.bucket_store import DAY_LEVEL, kept_ms
 from tests.factories.cells import clicks_of, sums_and_users
 from tests.factories.times import NEW_YORK_DAY as DAY
 from tests.support.at_once import BucketsAtOnce
@@ -75,9 +75,10 @@ def test_all_time_is_the_sum_of_all_panes(made: list[Delta]) -> None:
             {pane: [FacetCell("c1", "search", clicks_of(users))]}, retracted={}, at_offset=number
         )
         assert so_far(expiring, frontier_ms) == so_far(everything, frontier_ms)
-    expiring.expire(frontier_ms + 2 * KEPT_MS[DAY_LEVEL])
+    later_ms = frontier_ms + 2 * kept_ms()[DAY_LEVEL]
+    expiring.expire(later_ms)
     assert len(expiring) == 0
-    assert so_far(expiring, frontier_ms + 2 * KEPT_MS[DAY_LEVEL]) == so_far(everything, frontier_ms)
+    assert so_far(expiring, later_ms) == so_far(everything, frontier_ms)
 
 
 @settings(max_examples=150, deadline=None)
@@ -121,7 +122,7 @@ def test_leftover_quarters_add_no_day_twice() -> None:
     before, store = BucketsAtOnce(DAY), dict[bytes, bytes | None]()
     take(before, (0, 0, {1}), at_offset=0)
     store.update(before.take_segments())
-    much_later = KEPT_MS[DAY_LEVEL] // HOUR_MS - 7
+    much_later = kept_ms()[DAY_LEVEL] // HOUR_MS - 7
     take(before, (much_later, 136, {2}), at_offset=1)
     store.update((key, value) for key, value in before.take_segments() if value is not None)
     resumed = BucketsAtOnce(DAY)

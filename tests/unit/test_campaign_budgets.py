@@ -16,6 +16,7 @@ from models.money.exchange_rates import Rate, Rates
 from models.names import NameBook
 from models.scope import Scope
 from models.window import DAY_MS, MINUTE_MS, BusinessDay
+from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis.calculation.campaign_budgets import (
     CampaignBudget,
     CampaignBudgets,
@@ -92,7 +93,7 @@ def test_formulas_of_plans_are_absent_without_a_plan(
         title_en="Left",
         title_zh="剩余",
         formula=formula,
-        unit="money",
+        unit="ratio" if "/" in formula else "money",
         n="spend_reports",
     )
     cell = Cell()
@@ -209,8 +210,8 @@ def test_channels_are_compared_as_names_are() -> None:
     channels = {"Paid Search": "300", "SEM": "20", "E%2DMail": "5"}
     told = Campaign.model_validate({"id": "c1", "budget": BUDGET | {"channels": channels}})
     names = NameBook.model_validate({"channels": [{"name": "Paid search", "aliases": ["sem"]}]})
-    shown = told.with_shown_channels(names.as_shown)
-    made = plans(**shown.model_dump(exclude={"id"}))
+    index = CampaignIndex([told], as_shown=names.as_shown)
+    made = CampaignBudgets(index.get, rates=Rates("CNY"), day=BusinessDay(ZoneInfo("UTC")))
     assert made.at("c1", NOON, channel="Paid search") == CampaignBudget(3_200_000, 0)
     assert made.at("c1", NOON, channel="e-mail") == CampaignBudget(50_000, 0)
     assert made.at("c1", NOON, channel="feed") is None

@@ -22,7 +22,8 @@ from models.window import (
 )
 from streams.export.page.snapshot import live
 from streams.export.report_queries import ReportQueries
-from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS, QUARTER_LEVEL
+from streams.ingest.registry.campaign_index import CampaignIndex
+from streams.kpis.storage.bucket_store import DAY_LEVEL, QUARTER_LEVEL, kept_ms
 from streams.kpis.windows.campaign_timeline import CampaignTimeline
 from tests.factories.campaigns import WatchedCampaigns, campaign
 from tests.factories.cells import clicks_of, sums_and_users
@@ -126,7 +127,7 @@ def test_unpinned_quarters_expire() -> None:
     assert buckets.pin({SATURDAY})
     buckets.expire(SATURDAY + 30 * DAY_MS + QUARTER_MS)
     assert list(buckets.levels[QUARTER_LEVEL]) == [SATURDAY + 9 * HOUR_MS]
-    buckets.expire(SATURDAY + KEPT_MS[DAY_LEVEL] + DAY_MS)
+    buckets.expire(SATURDAY + kept_ms()[DAY_LEVEL] + DAY_MS)
     assert not buckets.levels[QUARTER_LEVEL]
     assert buckets.pinned == []
 
@@ -140,7 +141,8 @@ def test_start_of_a_stage_is_rounded_up() -> None:
 def test_current_stage_of_a_campaign() -> None:
     """A campaign is in the last stage that began, until the campaign ends."""
     one = campaign(NOON, NOON + HOUR_MS, ends=NOON + 3 * HOUR_MS)
-    moments = CampaignTimeline([one, campaign(NOON, name="c2"), Campaign(id="c3")], (), day=DAY)
+    index = CampaignIndex([one, campaign(NOON, name="c2"), Campaign(id="c3")])
+    moments = CampaignTimeline(index, (), day=DAY)
     assert moments.stages(NOON) == {}
     assert moments.stages(NOON + MINUTE_MS) == {NOON: {"c1", "c2"}}
     assert moments.stages(NOON + 2 * HOUR_MS) == {NOON: {"c2"}, NOON + HOUR_MS: {"c1"}}

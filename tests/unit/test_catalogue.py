@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,14 @@ from models.kpi.formula import (
     previous,
 )
 from models.kpi.measures import (
-    CREDITS,
     DISTRIBUTION_INDEX,
+    FIRST_CUSTOM,
     LEVEL_INDEX,
     SET_INDEX,
     SUM_INDEX,
     UNIONS,
+    CustomNames,
+    stored_unit_of,
 )
 from models.kpi.user_catalogue import KpiBook
 from streams import config
@@ -90,8 +93,16 @@ def test_a_formula_is_read(text: str, formula: object) -> None:
         ("median(dwell_ms) / visits", "'median(dwell_ms)' stands alone"),
         ("spread(orders)", "two sums at least"),
         ("spread(orders, )", "two sums at least"),
-        ("spread(orders, orders_first)", "mixes parts of orders with others"),
-        ("orders - orders_first", "mixes parts of orders with others"),
+        (
+            "spread(orders, orders_first)",
+            "mixes numbers (orders) with parts of orders (orders_first)",
+        ),
+        ("orders - orders_first", "mixes numbers (orders) with parts of orders (orders_first)"),
+        ("revenue_gross - orders", "'revenue_gross - orders' mixes money (revenue_gross) with"),
+        ("clicks / (spend + clicks)", "column 11: 'spend + clicks' mixes money (spend) with num"),
+        ("orders + previous(spend)", "mixes numbers (orders) with money (previous(spend))"),
+        ("budget - customers", "mixes money (budget) with numbers (customers)"),
+        ("complaint_response_total_ms - orders", "mixes time (complaint_response_total_ms)"),
         ("orders - (leads - clicks)", "column 11: 'leads - clicks' is no name"),
         ("clicks ** 2", "column 8: '** 2' can't be read"),
         ("clicks // visits", "'clicks // visits' is no name"),
@@ -153,7 +164,8 @@ def test_formula_round_trip(
             f"{'+' if sign > 0 else '-'}{space}{name}" for sign, name in terms(signed)
         )
 
-    assume(len({name in CREDITS for _, name, _ in (*over, *under)}) == 1)
+    for one in (over, under):
+        assume(len({stored_unit_of(name) for _, name, _ in one}) == 1)
     assume(len(text(over) + text(under)) < 400)
     assert parse(text(over)) == Total(terms(over))
     quotient = f"{times}{space}*{space}({text(over)}){space}/{space}({text(under)})"
@@ -206,12 +218,25 @@ def test_a_name_or_metric_that_is_taken_is_refused() -> None:
         ({"formula": "orderz"}, "formula: column 1: 'orderz' is not known"),
         ({"needs": ["fame"]}, "needs: no sum named 'fame'"),
         ({"interval": "wilson"}, "wilson is for quotients"),
-        ({"formula": "revenue_gross / spend", "interval": "compound"}, "squares: compound needs"),
+        (
+            {"formula": "revenue_gross / spend", "n": "orders", "interval": "compound"},
+            "squares: compound needs",
+        ),
         ({"n": "orderz"}, "n: column 1: 'orderz' is not known"),
         ({"squares": "dwell_sm"}, "squares: column 1: 'dwell_sm' is not known"),
         ({"n": "previous(orders)"}, "n and squares are of the window"),
         ({"multiple": True}, "multiple: only ratios"),
-        ({"formula": "spend", "unit": "money"}, "n: a sum of money needs one"),
+        ({"formula": "spend", "unit": "money"}, "n: money and time are no number"),
+        ({"formula": "orders / spend"}, "n: money and time are no number"),
+        ({"formula": "orders", "unit": "money"}, "n: money and time are no number"),
+        (
+            {"formula": "spread(spend, other_cost)", "unit": "ratio"},
+            "n: money and time are no number",
+        ),
+        (
+            {"formula": "complaint_response_total_ms", "unit": "seconds"},
+            "n: money and time are no number",
+        ),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -317,6 +342,76 @@ def test_interval_of_parts_of_orders() -> None:
     assert found["made_up"] == found["plain"]
 
 
+@pytest.mark.parametrize(
+    ("formula", "unit", "value"),
+    [
+        ("revenue_gross / spend", "ratio", 20),
+        ("revenue_gross / orders", "money", 100),
+        ("orders / spend", "count", 0.2),
+        ("1000 * orders / spend", "count", 200),
+        ("orders_first / spend", "count", 0.05),
+        ("spend / orders_first", "money", 20),
+        ("orders_first / orders", "ratio", 0.25),
+        ("complaint_response_total_ms / complaint_responses", "seconds", 30),
+        ("complaint_responses / complaint_response_total_ms", "count", 2 / 60),
+        ("spend / complaint_response_total_ms", "money", 50 / 60),
+        ("own / orders", "money", 0.7),
+        ("own", "money", 7),
+        ("own / clicks", "ratio", 0.07),
+    ],
+)
+def test_units(formula: str, unit: str, value: float) -> None:
+    """Amounts are in the currency, times in seconds, in numerators as in denominators."""
+    custom = CustomNames(sums=("own",))
+    made = cell(
+        **{"revenue_gross": 10_000_000, "spend": 500_000, "orders": 10, "clicks": 100},
+        **{"orders_first": 25_000, "complaint_responses": 2, "complaint_response_total_ms": 60_000},
+    )
+    made.custom_sums = {FIRST_CUSTOM: 7}
+    one = Kpi.model_validate(
+        kpi(formula="orders").model_dump() | {"formula": formula, "unit": unit, "n": "orders"},
+        context={"custom": custom},
+    )
+    found = KpiCalculator(Catalogue([one], custom=custom)).evaluate(made, inputs=0)
+    assert found["made_up"].value == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"formula": "revenue_gross", "n": "orders"}, "revenue_gross can't be shown as count; use"),
+        ({"formula": "spend / clicks", "unit": "ratio"}, "as ratio; use money"),
+        ({"formula": "orders / spend", "unit": "ratio"}, "as ratio; use count"),
+        ({"formula": "orders / spend", "unit": "money"}, "as money; use count"),
+        ({"formula": "revenue_gross / spend", "unit": "money"}, "as money; use count"),
+        ({"formula": "orders", "unit": "money", "n": "orders"}, "as money; use count"),
+        ({"formula": "orders / clicks", "unit": "money"}, "as money; use count"),
+        ({"formula": "median(order_amount)", "unit": "seconds"}, "as seconds; use money"),
+        ({"formula": "p90(dwell_ms)", "unit": "count"}, "as count; use seconds"),
+        ({"formula": "orders_first", "unit": "ratio"}, "as ratio; use count"),
+        ({"formula": "growth(followers)", "unit": "money"}, "as money; use count"),
+        ({"n": "spend"}, "n: spend is money; n counts events or users"),
+        (
+            {"formula": "revenue_refunded / revenue_gross", "interval": "wilson"},
+            "wilson is for shares of events or users",
+        ),
+        (
+            {"formula": "revenue_gross / spend", "interval": "poisson"},
+            "poisson is for quotients by a number",
+        ),
+        (
+            {"formula": "clicks / orders", "interval": "mean", "squares": "order_amount"},
+            "squares: order_amount is money, and the formula is about numbers",
+        ),
+    ],
+)
+def test_wrong_unit(changed: dict[str, object], why: str) -> None:
+    """A unit, n or interval that does not fit what the formula counts is refused."""
+    unit = "ratio" if "interval" in changed else "count"
+    with pytest.raises(ValidationError, match=re.escape(why)):
+        kpi(**{"unit": unit, "n": "orders"} | changed)
+
+
 def test_attribution_that_agrees_has_no_spread() -> None:
     agreed, apart, none = (
         values(cell(orders_first=first, orders_last=last, orders_linear=linear))
@@ -396,6 +491,13 @@ def test_cost_per_event_interval() -> None:
     low, high = confidence_intervals.per_count(1_000.0, 10)
     # The score interval of a Poisson count of 10 is 5.43 to 18.41.
     assert (low, high) == pytest.approx((1_000 / 18.41, 1_000 / 5.43), rel=1e-3)
+
+
+def test_credit_per_event_interval() -> None:
+    """The lower bound of a negative cost per event is the lower number."""
+    made = values(cell(spend=-1_000_000, spend_reports=1, orders=10))["cost_per_order"]
+    assert made.value == -10
+    assert (made.low, made.high) == pytest.approx((-100 / 5.43, -100 / 18.41), rel=1e-3)
 
 
 def test_growth_is_against_the_period_before() -> None:

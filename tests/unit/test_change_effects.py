@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -20,6 +21,7 @@ from models.events import SOURCE_KINDS
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import KpiValue
 from models.money.exchange_rates import Rate, Rates
+from models.names import NameBook, shortened
 from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from streams.analysis.differences import difference_between
@@ -33,6 +35,7 @@ from streams.kpis.windows.round_robin import RoundRobin
 from streams.operations import synthetic
 from tests.chaos import truth
 from tests.factories.campaigns import WatchedCampaigns, campaign, change, read_registry
+from tests.factories.reports import letters
 from tests.factories.times import at
 from tests.factories.views import metrics, queries, synthetic_view, worker
 from tests.support.at_once import settled
@@ -202,6 +205,43 @@ def test_registry_records_by_kind() -> None:
     assert list(campaigns) == [told[0]]
     assert list(changes) == [told[1]]
     assert rates.to_units(Decimal(1), "EUR", on=date(2023, 11, 14)) == 80_000
+
+
+def test_channels_follow_the_newest_names() -> None:
+    """A budget's channel is shown by the names of today, also if it was defined with older ones."""
+    job = ingest_job("campaigns")
+    budget = {"amount": "100", "currency": "CNY", "channels": {"SEM": "60"}}
+    defined = event("campaign_defined", campaign_id="c1", name="C", channels=["SEM"], budget=budget)
+    job.apply([record(defined, offset=0)])
+    assert shown_channels(job.campaigns) == (("sem",), ["sem"])
+    (output,) = settled(job.snapshot()).early_outputs
+    assert output.key is not None
+    names = NameBook.model_validate({"channels": [{"name": "search", "aliases": ["SEM"]}]})
+    later = CampaignIndex(as_shown=names.as_shown)
+    read_registry((output.key, output.value), campaigns=later)
+    assert shown_channels(later) == (("search",), ["search"])
+
+
+def shown_channels(index: CampaignIndex) -> tuple[tuple[str, ...], list[str]]:
+    """Return the channels of campaign c1, and those of its budget."""
+    campaign = index.get("c1")
+    assert campaign is not None
+    assert campaign.budget is not None
+    return campaign.channels, list(campaign.budget.channels)
+
+
+def test_long_names_of_a_plan() -> None:
+    """Long names of channels and phases are shortened where they are shown, and refuse nothing."""
+    long = "x" * 101
+    budget = {"amount": "100", "currency": "CNY", "channels": {long: "60"}}
+    stages = [{"name": long, "starts": NOON}]
+    job = ingest_job("campaigns")
+    defined = event("campaign_defined", campaign_id="c1", name="C", budget=budget, stages=stages)
+    job.apply([record(defined, offset=0)])
+    assert not letters(settled(job.snapshot()))
+    assert shown_channels(job.campaigns) == ((), [shortened(long)])
+    exports = queries(campaign_of=job.campaigns.get)
+    assert exports.phase_of("c1", SimpleNamespace(frontier_ms=NOON)) == shortened(long)  # type: ignore[arg-type]
 
 
 def test_a_change_of_an_unknown_campaign_is_counted_as_such() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.aggregates import ingest_report
 from models.kpi.catalogue import CATALOGUE
-from models.kpi.definition import KpiValue
+from models.kpi.definition import Kpi, KpiValue
 from models.scope import ALL, Scope
 from models.window import (
     COMPARED,
@@ -29,7 +29,7 @@ from models.window import (
     reference_period,
     start_of_window,
 )
-from streams.analysis.differences import Difference, difference_of
+from streams.analysis.differences import Difference, difference_between, difference_of
 from streams.engine.contracts import Position
 from streams.engine.steps import Steps, at_once
 from streams.kpis.calculation import confidence_intervals
@@ -364,6 +364,9 @@ def count(value: int) -> KpiValue:
         ("orders", count(0), count(0), None, False),
         ("orders", count(5), count(0), None, True),
         ("unique_visitors", count(60), count(100), -0.4, True),
+        ("repeat_orders", count(131), count(100), 0.31, True),
+        # The difference of 10,400 and 10,000 varies as their sum does: no count.
+        ("visitors_change", KpiValue(400, n=10_400), KpiValue(100, n=10_100), 3.0, None),
         # No interval, no count, or a level: whether it is chance is not told.
         ("revenue_gross", KpiValue(30_000), KpiValue(20_000), 0.5, None),
         ("followers", KpiValue(500.0), KpiValue(100.0), 4.0, None),
@@ -378,6 +381,25 @@ def test_significance_of_a_difference(
     assert change is not None
     assert change.ratio == (None if ratio is None else pytest.approx(ratio))
     assert change.significant is significant
+
+
+@pytest.mark.parametrize(
+    ("formula", "n", "tested"),
+    [
+        ("orders", None, True),
+        ("orders + leads", None, True),
+        ("clicks - clicks_paid", None, True),
+        ("orders - refunds", None, False),
+        ("orders + previous(orders)", None, False),
+        ("items", "orders", False),
+    ],
+)
+def test_counts_are_tested(formula: str, n: str | None, tested: bool) -> None:
+    """A total is tested as a count only if it is one, and no difference of counts."""
+    own = {"name": "own", "title_en": "Own", "title_zh": "自有", "unit": "count"}
+    kpi = Kpi.model_validate(own | {"formula": formula, "n": n})
+    found = difference_between(kpi, count(400), count(100))
+    assert found.significant is (True if tested else None)
 
 
 def test_what_is_absent_in_either_period_has_no_change() -> None:

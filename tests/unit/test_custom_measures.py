@@ -30,7 +30,7 @@ from streams import config
 from streams.errors import ConfigError
 from streams.ingest.events.pane_aggregation import FoldingCell
 from streams.kpis.calculation.kpi_calculator import KpiCalculator
-from streams.kpis.columnar.custom_index import SUMS, CustomIndex
+from streams.kpis.columnar.custom_index import SUM_PLACES, CustomIndex
 from streams.kpis.coverage.observation import Observation
 from tests.factories.reports import apply, letters, reported
 from tests.factories.times import UTC_DAY
@@ -118,7 +118,7 @@ def test_wrong_declaration(tmp_path: pathlib.Path, old: str, new: str, why: str)
 
 def test_too_many() -> None:
     """A file declares 100 measurements at most, so that each has a place."""
-    assert FIRST_CUSTOM + len(book(**{f"m{n}": "sum" for n in range(100)}).custom.sums) < SUMS
+    assert FIRST_CUSTOM + len(book(**{f"m{n}": "sum" for n in range(100)}).custom.sums) < SUM_PLACES
     with pytest.raises(ValueError, match="at most 100"):
         book(**{f"m{n}": "sum" for n in range(101)})
 
@@ -401,12 +401,20 @@ def _content(cell: Cell, names: CustomNames) -> tuple[dict[str, int], dict[str, 
     )
 
 
-def test_more_names_than_places() -> None:
-    """Sums of earlier files beyond the last place are dropped; declared ones always have one."""
+def test_more_names_than_places(caplog: pytest.LogCaptureFixture) -> None:
+    """Sums of earlier files beyond the last place are dropped, which is logged once for each.
+
+    Declared ones always have a place.
+    """
     index = CustomIndex(CustomNames(("samples",)))
-    places = [index.sum_at(f"old{n}") for n in range(SUMS)]
+    places = [index.sum_at(f"old{n}") for n in range(SUM_PLACES)]
     assert places[0] == FIRST_CUSTOM + 1
     assert places[-1] is None
+    lost = {f"old{n}" for n, place in enumerate(places) if place is None}
+    assert index.sum_at("old1000") is None
+    assert index.left_out == lost
+    assert len(caplog.messages) == len(lost) == SUM_PLACES - (SUM_PLACES - FIRST_CUSTOM - 1)
+    assert "'old1000' of an earlier file of KPIs is dropped: 512 such" in caplog.text
     assert index.sum_at("samples") == FIRST_CUSTOM
     assert index.level_at("reach") == index.level_at("reach") == FIRST_CUSTOM
 

@@ -109,7 +109,9 @@ def test_a_campaign_may_have_whatever_id(name: str) -> None:
 def test_campaign_cancelled_before_its_start() -> None:
     """A campaign that is ended before its start has no start."""
     cancelled = Campaign.model_validate(PLANNED | {"ended": at(NOON - 3 * DAY_MS)})
-    found = CampaignTimeline([cancelled], [], day=UTC_DAY).changes(NOON - 7 * DAY_MS, NOON)
+    found = CampaignTimeline(CampaignIndex([cancelled]), [], day=UTC_DAY).changes(
+        NOON - 7 * DAY_MS, NOON
+    )
     assert [change.what for change in found] == ["end"]
 
 
@@ -198,7 +200,7 @@ def test_the_end_of_a_campaign_is_a_change(told: dict[str, Any]) -> None:
 
 def test_a_campaign_that_goes_on_has_no_end() -> None:
     one = Campaign.model_validate(PLANNED)
-    found = CampaignTimeline([one], [], day=UTC_DAY).changes(NOON - 7 * DAY_MS, NOON)
+    found = CampaignTimeline(CampaignIndex([one]), [], day=UTC_DAY).changes(NOON - 7 * DAY_MS, NOON)
     assert [change.what for change in found] == ["start"]
 
 

@@ -84,6 +84,7 @@ def examples() -> dict[str, dict[str, Value]]:
             {"kind": "impression", "count": 4},
             *several("spend", "amount", 80_000, metric="ads"),
         ],
+        credits=[*[{"kind": "click"}] * 4, *several("spend", "amount", -80_000, metric="ads")],
         ranks=[
             *several("visit", "dwell_ms", *range(1_000, 11_000, 1_000)),
             *several("order", "amount", *range(110_000, 0, -10_000)),
@@ -181,6 +182,7 @@ def test_poisson(examples: dict[str, dict[str, Value]]) -> None:
     assert about(kpis["cpc"]) == (2.0, 0.77776094, 5.14297, 4, False)
     assert about(kpis["cpm"]) == (2000.0, 777.76094, 5142.97, 4, False)
     assert "cpl" not in kpis
+    assert about(examples["credits"]["cpc"]) == (-2.0, -5.14297, -0.77776094, 4, False)
 
 
 def test_quantiles(examples: dict[str, dict[str, Value]]) -> None:

@@ -227,3 +227,31 @@ def test_names_are_bounded(windows: list[dict[str, int]], count: int) -> None:
         found = shown(made, **clicks)
         assert len(found) == min(count, len(clicks))
         assert found == set(sorted(clicks, key=lambda one: (-clicks[one], one))[:count])
+
+
+class CountedScope(Scope):
+    """A scope that counts how often any is looked up."""
+
+    looked_up = 0
+
+    def __hash__(self) -> int:
+        """Return the hash of the scope."""
+        CountedScope.looked_up += 1
+        return super().__hash__()
+
+
+def test_steps_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step goes through all scopes of a kind, however many are not shown."""
+    monkeypatch.setattr(largest_scopes, "SCOPES_A_STEP", 10)
+    volumes = {CountedScope("campaign", f"c{n}"): n for n in range(300)}
+    volumes |= {CountedScope("campaign_channel", f"c{n}", "web"): n for n in range(300)}
+    made = LargestScopes({"campaign": 5, "campaign_channel": 5})
+    counts = []
+    for steps in (made.record("24h", NOON, volumes), made.beyond(volumes)):
+        CountedScope.looked_up = 0
+        for _ in steps:
+            counts.append(CountedScope.looked_up)
+            CountedScope.looked_up = 0
+        counts.append(CountedScope.looked_up)
+    assert sum(counts) > 1_000
+    assert max(counts) <= 100

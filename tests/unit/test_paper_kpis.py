@@ -97,6 +97,7 @@ def test_times_are_shown_in_seconds() -> None:
         title_zh="自有",
         formula="complaint_response_total_ms",
         unit="seconds",
+        n="complaint_responses",
     )
     evaluator = KpiCalculator(Catalogue([total]))
     made = cell(complaint_responses=3, complaint_response_total_ms=90_500)

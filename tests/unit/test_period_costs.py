@@ -19,7 +19,7 @@ from models.window import DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS, BusinessDay
 from streams.engine.steps import at_once
 from streams.ingest.events.cost_periods import PeriodError, period_of
 from streams.kpis.columnar.facet_index import FacetIndex
-from streams.kpis.storage.bucket_store import DAY_LEVEL, KEPT_MS, BucketStore
+from streams.kpis.storage.bucket_store import DAY_LEVEL, BucketStore, kept_ms
 from streams.kpis.storage.cost_book import CostBook, Outcome, merged_stretches
 from tests.support import oracle
 from tests.support.compare import differences
@@ -291,7 +291,7 @@ def test_old_costs_are_added_to_all_time() -> None:
         totals = at_once(of.totals(0, end))
         return totals[Scope("campaign", "c1")].sums[7]
 
-    later = NOON + KEPT_MS[DAY_LEVEL] + DAY_MS
+    later = NOON + kept_ms()[DAY_LEVEL] + DAY_MS
     segments: dict[bytes, bytes] = {}
     for frontier_ms in (NOON + DAY_MS, later):
         assert all_time(store, frontier_ms) == 150

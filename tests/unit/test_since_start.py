@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from models.campaigns.campaign import Campaign
-from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
-from streams.kpis.windows.campaign_timeline import CampaignTimeline, Run
+from models.campaigns.campaign import Campaign, Ending
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, BusinessDay
+from streams.engine.steps import at_once
+from streams.ingest.registry.campaign_index import CampaignIndex
+from streams.kpis.coverage.gaps import Gap
+from streams.kpis.windows.campaign_timeline import CAMPAIGNS_A_STEP, CampaignTimeline, RunDays
 from tests.factories.times import UTC_DAY, at
-from tests.support.offline import NOON, ClosedKey, Path, event
+from tests.support.offline import NOON, ClosedKey, Path, event, taken_over
 
 TODAY = NOON - 12 * HOUR_MS
 
@@ -28,9 +32,12 @@ def order(amount: str, *, day: int, hour: float = 8.0) -> dict[str, Any]:
 
 
 def so_far(
-    events: list[dict[str, Any]], *campaigns: Campaign, until_ms: int = NOON
+    events: list[dict[str, Any]], *campaigns: Campaign, until_ms: int = NOON, **state: Any
 ) -> dict[str, dict[str, Any]]:
-    """Return the KPIs of each campaign at the end of the quarter of ``until_ms``."""
+    """Return the KPIs of each campaign at the end of the quarter of ``until_ms``.
+
+    ``state`` are fields of the saved state to replace before the last event.
+    """
     path = Path(now_ms=NOON + 100 * DAY_MS, campaigns=campaigns, coefficients={"influence": 0.5})
     begin = visit("nobody", day=-60)
     own = [
@@ -39,7 +46,10 @@ def so_far(
     ]
     onward = event("visit", at=until_ms + 2 * QUARTER_MS, event_id="on", user_id="u")
     listed = sorted([begin, *events, *own], key=lambda one: one["event_time"])
-    path.feed([*listed, onward], batch=1)
+    path.feed(listed, batch=1)
+    if state:
+        path.kpis = taken_over(path, **state)
+    path.feed([onward])
     path.finish()
     end = until_ms + QUARTER_MS
     return {one.id: path.closed[ClosedKey("so_far", end, "campaign", one.id)] for one in campaigns}
@@ -88,6 +98,19 @@ def test_a_campaign_that_is_over_stays_as_it_was() -> None:
     assert so_far(events, over)["c1"]["traffic_uplift"][0] == 1 - 1
 
 
+@pytest.mark.parametrize("day", [-3, -1])
+def test_silent_source(day: int) -> None:
+    """Figures of a source that was silent before the campaign's start, or since, are absent."""
+    campaign = Campaign(id="c1", starts=at(TODAY - DAY_MS))
+    events = [order("30", day=-2), visit("b", day=-2), order("40", day=-1), visit("a", day=-1)]
+    silence = Gap("orders", 0, TODAY + day * DAY_MS, TODAY + day * DAY_MS + 5 * HOUR_MS)
+    short = Gap("orders", 0, silence.start_ms, silence.start_ms + HOUR_MS)
+    expected = {"traffic_uplift", "sales_contribution"}
+    assert so_far(events, campaign, silences=[short])["c1"].keys() >= expected
+    kpis = so_far(events, campaign, silences=[silence])["c1"]
+    assert expected & kpis.keys() == {"traffic_uplift"}
+
+
 def test_absent_without_the_days_before() -> None:
     """A campaign without a start, or whose days before were not observed, has no uplift."""
     early = Campaign(id="c1", starts=at(TODAY - 40 * DAY_MS))
@@ -104,8 +127,38 @@ def test_runs() -> None:
         Campaign(id="d", starts=at(TODAY - DAY_MS), ends=at(TODAY - HOUR_MS)),
         Campaign(id="e"),
     ]
-    timeline = CampaignTimeline(campaigns, (), day=UTC_DAY)
-    assert timeline.runs(NOON) == {
-        Run(TODAY, NOON): ["a", "b"],
-        Run(TODAY - DAY_MS, TODAY): ["d"],
+    index = CampaignIndex(campaigns)
+    timeline = CampaignTimeline(index, (), day=UTC_DAY)
+    assert at_once(timeline.runs(NOON, from_ms=0)) == {
+        RunDays(TODAY, NOON): ["a", "b"],
+        RunDays(TODAY - DAY_MS, TODAY): ["d"],
     }
+    assert [*at_once(timeline.runs(NOON, from_ms=TODAY))] == [RunDays(TODAY, NOON)]
+    # What is defined or ended later is read, too.
+    index.define(Campaign(id="f", starts=at(TODAY)))
+    index.end(Ending(campaign="b", ended=at(TODAY + MINUTE_MS), starts=at(TODAY + HOUR_MS)))
+    assert at_once(timeline.runs(NOON, from_ms=TODAY)) == {RunDays(TODAY, NOON): ["f", "a"]}
+
+
+def test_many_campaigns() -> None:
+    """Campaigns of years ago take no time once they are read, and no step is long."""
+    first = TODAY - 2_000 * DAY_MS
+    index = CampaignIndex(
+        Campaign(id=f"c{n}", starts=at(first + n * 5 * HOUR_MS)) for n in range(3_000)
+    )
+    asked: list[int] = []
+
+    class Day(BusinessDay):
+        def start_of(self, time_ms: int) -> int:
+            asked.append(time_ms)
+            return super().start_of(time_ms)
+
+    timeline = CampaignTimeline(index, (), day=Day(ZoneInfo("UTC")))
+    steps = timeline.renew()
+    assert sum(1 for _ in steps) >= 3_000 / CAMPAIGNS_A_STEP
+    for ago in range(5):
+        end = first + 600 * DAY_MS - ago * MINUTE_MS
+        assert len(timeline.days(end - 10 * DAY_MS, end)) == 10
+        runs = at_once(timeline.runs(end, from_ms=end - 10 * DAY_MS))
+        assert sum(map(len, runs.values())) == 48
+    assert len(asked) < 150

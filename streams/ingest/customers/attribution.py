@@ -71,18 +71,9 @@ from models.customers.journal_entry import (
 from models.kpi.measures import ORDER_CREDIT
 from models.money.amounts import LARGEST_AMOUNT
 from models.money.exchange_rates import converted
-from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL
+from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL, Place
 
 _place_in_time = itemgetter(0, 1, 2, 3)
-
-
-class Place(NamedTuple):
-    """The campaign, channel, region and segment that something counts for; empty if none."""
-
-    campaign: str
-    channel: str
-    region: str
-    segment: str
 
 
 class Booking(NamedTuple):

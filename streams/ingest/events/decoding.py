@@ -38,11 +38,11 @@ class Rejected:
     detail: str
 
 
-def _converted(told: Any, *, text: bool) -> Any:
+def _converted(value: Any, *, text: bool) -> Any:
     """Return a whole number as text in a field of text, and 2.0 as 2."""
-    if type(told) is Decimal and told.adjusted() < 18 and told == told.to_integral_value():
-        told = int(told)
-    return str(told) if text and type(told) is int else told
+    if type(value) is Decimal and value.adjusted() < 18 and value == value.to_integral_value():
+        value = int(value)
+    return str(value) if text and type(value) is int else value
 
 
 class _Shape(NamedTuple):
@@ -107,12 +107,12 @@ class EventDecoder:
         try:
             body = _untyped(value)
             shape = self._shapes[body["type"]]
-            told = {
+            fields = {
                 name: _converted(one, text=name in shape.texts)
                 for name, one in body.items()
                 if one is not None or name not in shape.optional
             }
-            return msgspec.convert(told, shape.event)
+            return msgspec.convert(fields, shape.event)
         except msgspec.ValidationError as error:
             return str(error)
         except (

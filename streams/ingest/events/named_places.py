@@ -24,7 +24,7 @@ from models.names import (
     names_nothing,
     shortened,
 )
-from models.scope import UNKNOWN_CAMPAIGN
+from models.scope import UNKNOWN_CAMPAIGN, Place
 from streams.ingest.registry.campaign_index import CampaignIndex, Found
 
 KEPT = 20_000
@@ -32,19 +32,16 @@ KEPT = 20_000
 LONGEST_KEPT = 400
 """Names of more characters, all of an event together, are found anew each time."""
 
-Told = tuple[str | None, str | None, str, str, str | None]
+Reported = tuple[str | None, str | None, str, str, str | None]
 """Campaign id, campaign, channel, region and segment as an event names them."""
-Place = tuple[str, str, str, str]
-"""Campaign, channel, region and segment as they are shown; the last three are empty if not named.
-"""
 
 
 class NameNote(NamedTuple):
-    """What is told of a name beside its place.
+    """What is reported of a name beside its place.
 
     Args:
         kind: ``campaign``, ``channel``, ``region`` or ``segment``.
-        change: how its shown form differs from what was told; None if its kind has definitions
+        change: how its shown form differs from what was reported; None if its kind has definitions
             and it is none of them.
         name: the name as it is shown; of an unknown campaign, its canonical form.
     """
@@ -54,8 +51,8 @@ class NameNote(NamedTuple):
     name: str
 
 
-class NamedPlaces(dict[Told, tuple[Place, tuple[NameNote, ...]]]):
-    """Where events count, and what is told of their names, by the names that they give.
+class NamedPlaces(dict[Reported, tuple[Place, tuple[NameNote, ...]]]):
+    """Where events count, and what is reported of their names, by the names that they give.
 
     Args:
         names: the defined channels, regions and segments.
@@ -78,24 +75,24 @@ class NamedPlaces(dict[Told, tuple[Place, tuple[NameNote, ...]]]):
             self._find_campaign.cache_clear()
             self.clear()
 
-    def __missing__(self, told: Told) -> tuple[Place, tuple[NameNote, ...]]:
+    def __missing__(self, reported: Reported) -> tuple[Place, tuple[NameNote, ...]]:
         """Find where an event counts, and keep it."""
-        if sum(map(len, filter(None, told))) > LONGEST_KEPT:
-            return _found(told, campaign_of=self._campaigns.find, shown_of=self._names.shown)
+        if sum(map(len, filter(None, reported))) > LONGEST_KEPT:
+            return _found(reported, campaign_of=self._campaigns.find, shown_of=self._names.shown)
         if len(self) >= KEPT:
             self.clear()
-        found = _found(told, campaign_of=self._find_campaign, shown_of=self._find_shown)
-        self[told] = found
+        found = _found(reported, campaign_of=self._find_campaign, shown_of=self._find_shown)
+        self[reported] = found
         return found
 
 
 def _found(
-    told: Told,
+    reported: Reported,
     *,
     campaign_of: Callable[[str | None, str | None], Found],
     shown_of: Callable[[str, str], ShownName],
 ) -> tuple[Place, tuple[NameNote, ...]]:
-    campaign_id, campaign_name, *others = told
+    campaign_id, campaign_name, *others = reported
     campaign, change = campaign_of(campaign_id, campaign_name)
     notes = []
     if change is not None:
@@ -111,10 +108,10 @@ def _found(
         if shown.unknown:
             notes.append(NameNote(kind, None, shown.name))
     channel, region, segment = parts
-    return (campaign, channel, region, segment), tuple(notes)
+    return Place(campaign, channel, region, segment), tuple(notes)
 
 
-def _first_name(*told: str | None) -> str:
+def _first_name(*reported: str | None) -> str:
     """Return the canonical form of the first name that names anything, shortened."""
-    forms = map(canonical, filter(None, told))
+    forms = map(canonical, filter(None, reported))
     return next(shortened(form) for form in forms if not names_nothing(form))

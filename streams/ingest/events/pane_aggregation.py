@@ -18,9 +18,8 @@ from models.aggregates.histogram import Histogram, bucket_of
 from models.aggregates.ingest_report import FacetCell, PanesWire
 from models.kpi import measures
 from models.kpi.measures import DISTRIBUTION_INDEX, LEVEL_INDEX, SET_INDEX, SUM_INDEX
-from models.scope import NO_CHANNEL, Facet
+from models.scope import NO_CHANNEL, Facet, Place
 from models.window import PANE_MS
-from streams.ingest.events.named_places import Place
 from streams.ingest.events.validation import Figure
 
 GUEST = -1

@@ -80,9 +80,9 @@ def checked_time(
     return parsed
 
 
-def currency_code(told: str) -> str:
+def currency_code(reported: str) -> str:
     """Return the ISO 4217 code that a text stands for: `` usd`` is ``USD``."""
-    return told.strip().upper()
+    return reported.strip().upper()
 
 
 def units_of(
@@ -192,13 +192,17 @@ def campaign_of(
     event: CampaignDefined,
     _event_time: int,
     _appended_ms: int,
-    rules: IngestSettings,
+    _rules: IngestSettings,
     _rates: Rates,
 ) -> Campaign | Rejected:
-    """Return the campaign that an event defines, or the reason why it is rejected."""
+    """Return the campaign that an event defines, or the reason why it is rejected.
+
+    The names of its channels stay as they are in the event, and so they are in the registry: they
+    are shown as the file of names says at the time, by `CampaignIndex`.
+    """
     times: list[datetime | None] = []
-    for told in (event.starts, event.ends, *(stage.starts for stage in event.stages)):
-        moment = None if told is None else _moment(told)
+    for reported in (event.starts, event.ends, *(stage.starts for stage in event.stages)):
+        moment = None if reported is None else _moment(reported)
         if isinstance(moment, Rejected):
             return moment
         times.append(moment)
@@ -207,53 +211,52 @@ def campaign_of(
         return Rejected(
             Reason.INVALID_SHAPE, f"campaign_id begins with one of {', '.join(RESERVED_IDS)}"
         )
-    told_as = msgspec.to_builtins(event, builtin_types=(Decimal,))
+    fields_of_event = msgspec.to_builtins(event, builtin_types=(Decimal,))
     if event.budget is not None:
         budget = _budget_of(event.budget)
         if isinstance(budget, Rejected):
             return budget
-        told_as["budget"] = budget
+        fields_of_event["budget"] = budget
     names = ("name", "aliases", "channels", "owner", "kind", "objective", "budget")
     stages = [
         {"name": stage.name, "starts": at}
         for stage, at in zip(event.stages, of_stages, strict=True)
     ]
-    fields = {name: told_as[name] for name in names}
+    fields = {name: fields_of_event[name] for name in names}
     plan = {"id": event.campaign_id, "starts": starts, "ends": ends, "stages": stages}
     try:
-        campaign = Campaign.model_validate(fields | plan)
+        return Campaign.model_validate(fields | plan)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "campaign_defined"
         return Rejected(Reason.INVALID_SHAPE, f"{where}: {first['msg']}")
-    return campaign.with_shown_channels(rules.names.as_shown)
 
 
-def _budget_of(told: BudgetPlan) -> dict[str, object] | Rejected:
+def _budget_of(reported: BudgetPlan) -> dict[str, object] | Rejected:
     """Return the fields of a budget, its amounts rounded to 4 decimals, or why it is rejected."""
     rounded: dict[str, Decimal] = {}
-    for name, amount in _amounts(told).items():
+    for name, amount in _amounts(reported).items():
         try:
             rounded[name] = Decimal(to_units(amount)) / UNITS_PER_CURRENCY
         except MoneyError as error:
             return Rejected(Reason.INVALID_AMOUNT, f"budget.{name}: {error}")
     return {
         "amount": rounded["amount"],
-        "currency": currency_code(told.currency),
-        "channels": {channel: rounded[f"channels.{channel}"] for channel in told.channels},
+        "currency": currency_code(reported.currency),
+        "channels": {channel: rounded[f"channels.{channel}"] for channel in reported.channels},
         "daily": rounded.get("daily"),
     }
 
 
-def _amounts(told: BudgetPlan) -> dict[str, Decimal]:
+def _amounts(reported: BudgetPlan) -> dict[str, Decimal]:
     """Return all amounts of a budget by the name of their field."""
-    amounts = {"amount": told.amount}
-    amounts |= {f"channels.{channel}": amount for channel, amount in told.channels.items()}
-    return amounts if told.daily is None else amounts | {"daily": told.daily}
+    amounts = {"amount": reported.amount}
+    amounts |= {f"channels.{channel}": amount for channel, amount in reported.channels.items()}
+    return amounts if reported.daily is None else amounts | {"daily": reported.daily}
 
 
-def _moment(told: EventTime) -> datetime | Rejected:
-    at_ms = event_time_ms(told)
+def _moment(reported: EventTime) -> datetime | Rejected:
+    at_ms = event_time_ms(reported)
     if isinstance(at_ms, Rejected):
         why = at_ms.detail.replace("event_time", "a start or end")
         return Rejected(Reason.INVALID_TIME, why)

@@ -8,14 +8,16 @@ from datetime import datetime
 from typing import NamedTuple
 
 from models.campaigns.campaign import Campaign, Ending, Run
-from models.names import Change, canonical, names_nothing
+from models.names import AsShown, Change, NameBook, canonical, names_nothing
 from models.scope import NO_CAMPAIGN, UNKNOWN_CAMPAIGN
+
+_NOTHING_DEFINED = NameBook()
 
 
 class Found(NamedTuple):
     """The id of the campaign that a name stands for, or a bucket.
 
-    ``change`` is how what was told differs from its id and name; None if it does not.
+    ``change`` is how the reported name differs from its id and name; None if it does not.
     """
 
     campaign: str
@@ -28,13 +30,21 @@ class CampaignIndex:
     Ids and names are compared in their canonical form, but an exact id always wins, and an id wins
     over a name. A name that two campaigns share resolves to neither of them.
 
+    Args:
+        campaigns: the campaigns to begin with.
+        as_shown: returns the shown form of a channel's name; campaigns have it in their channels
+            and budgets, whatever file of names was in use when they were defined.
+
     Attributes:
-        version: changes with every definition; what is derived from the index can be kept until
-            then.
+        version: changes with every definition and every end; what is derived from the index can
+            be kept until then.
     """
 
-    def __init__(self, campaigns: Iterable[Campaign] = ()) -> None:
+    def __init__(
+        self, campaigns: Iterable[Campaign] = (), *, as_shown: AsShown = _NOTHING_DEFINED.as_shown
+    ) -> None:
         self.version = 0
+        self._as_shown = as_shown
         self._by_id: dict[str, Campaign] = {}
         self._ended: dict[Run, datetime] = {}
         self._ids: defaultdict[str, set[str]] = defaultdict(set)
@@ -56,6 +66,7 @@ class CampaignIndex:
         An end applies to a run, that is to planned times: a campaign that was ended goes on if it
         is defined with other times.
         """
+        campaign = campaign.with_shown_channels(self._as_shown)
         before = self._by_id.get(campaign.id)
         if before is not None:
             for form in _forms(before):
@@ -74,16 +85,17 @@ class CampaignIndex:
         ended = min(ending.ended, self._ended.get(ending.run, ending.ended))
         self._ended[ending.run] = ended
         campaign = self._by_id.get(ending.campaign)
-        if campaign is not None:
-            self._by_id[campaign.id] = self._as_ended(campaign)
+        if campaign is not None and (known := self._as_ended(campaign)) != campaign:
+            self._by_id[campaign.id] = known
+            self.version += 1
         return ending.model_copy(update={"ended": ended})
 
     def _as_ended(self, campaign: Campaign) -> Campaign:
         """Return a campaign with the earlier of its own end and the one reported for its run."""
-        told = self._ended.get(campaign.run)
-        if told is None:
+        ended = self._ended.get(campaign.run)
+        if ended is None:
             return campaign
-        return campaign.model_copy(update={"ended": min(told, campaign.ended or told)})
+        return campaign.model_copy(update={"ended": min(ended, campaign.ended or ended)})
 
     def get(self, campaign_id: str) -> Campaign | None:
         """Return the campaign with an id; None if there is none."""
@@ -98,17 +110,17 @@ class CampaignIndex:
         """Return the campaign with an id, name or alias; None if there is none."""
         return self._by_id.get(self.find(name).campaign)
 
-    def find(self, *told: str | None) -> Found:
+    def find(self, *names: str | None) -> Found:
         """Return the campaign with an id, name or alias.
 
         Args:
-            told: of several, the first that names anything counts.
+            names: of several, the first that names anything counts.
 
         Returns:
             ``(none)`` if nothing is named, ``(unknown)`` if no campaign has that name, or more
             than one.
         """
-        for called in filter(None, told):
+        for called in filter(None, names):
             if called in self._by_id:
                 return Found(called)
             form = canonical(called)

@@ -107,12 +107,13 @@ def per_count(over: float, n: float) -> Bounds:
         and 25.99, so the cost of one is within 30.78 and 81.23.
 
     Args:
-        over: the cost.
+        over: the cost; negative if more was credited than spent.
         n: the number of events, at least 1.
     """
     centre = n + Z95 * Z95 / 2
     margin = Z95 * sqrt(n + Z95 * Z95 / 4)
-    return over / (centre + margin), over / (centre - margin)
+    bounds = over / (centre + margin), over / (centre - margin)
+    return min(bounds), max(bounds)
 
 
 def difference(now: float, now_bounds: Bounds, then: float, then_bounds: Bounds) -> Bounds:

@@ -23,27 +23,25 @@ from models.kpi.formula import (
     Spread,
     Terms,
     Total,
-    bare,
-    in_parts,
     names_in,
     previous,
+    stored_unit,
 )
 from models.kpi.measures import (
     ALL_MEASURED,
     DISTRIBUTION_INDEX,
-    DISTRIBUTIONS,
-    DURATIONS,
     FIGURES,
     FIRST_CUSTOM,
     INPUTS,
     LEVEL_INDEX,
-    MONEY,
     ORDER_CREDIT,
     SET_INDEX,
     SUM_INDEX,
     UNIONS,
     CustomNames,
     Measured,
+    StoredUnit,
+    stored_unit_of,
 )
 from models.money.amounts import UNITS_PER_CURRENCY
 from models.window import SECOND_MS
@@ -266,12 +264,12 @@ def _named(kpi: Kpi) -> Set[str]:
     return named
 
 
-def _scale_of(kpi: Kpi, terms: Terms) -> int:
-    """Return the number of stored units in one shown unit: of money 10,000, of times 1,000 ms."""
-    named = {bare(name) for _, name in terms}
-    if kpi.unit == "money" and named & MONEY:
-        return UNITS_PER_CURRENCY
-    return SECOND_MS if kpi.unit == "seconds" and named & DURATIONS else 1
+_SCALES: Mapping[StoredUnit, int] = {"money": UNITS_PER_CURRENCY, "ms": SECOND_MS}
+"""The number of stored units in a shown one; parts of orders are already divided."""
+
+
+def _scale_of(terms: Terms) -> int:
+    return _SCALES.get(stored_unit(terms), 1)
 
 
 class _Compiler:
@@ -314,17 +312,21 @@ class _Compiler:
     def _amount(self, terms: Terms) -> _Amount:
         """Return how to compute a sum as it is shown; credits for parts of orders become orders."""
         total = self._summed(terms)
-        return (lambda numbers: total(numbers) / ORDER_CREDIT) if in_parts(terms) else total
+        if stored_unit(terms) != "parts":
+            return total
+        return lambda numbers: total(numbers) / ORDER_CREDIT
 
     def _count(self, terms: Terms) -> _Sum:
         """Return how to compute a sum as n; credits for parts of orders become whole orders."""
         total = self._summed(terms)
-        return (lambda numbers: total(numbers) // ORDER_CREDIT) if in_parts(terms) else total
+        if stored_unit(terms) != "parts":
+            return total
+        return lambda numbers: total(numbers) // ORDER_CREDIT
 
     def _total(self, kpi: Kpi, formula: Total) -> _Compute:
         total = self._amount(formula.terms)
         n_of = self._count(kpi.n_terms or formula.terms)
-        scale = _scale_of(kpi, formula.terms)
+        scale = _scale_of(formula.terms)
 
         def compute(_: Cell, numbers: Numbers, _before: Cell) -> KpiValue:
             n = n_of(numbers)
@@ -336,7 +338,9 @@ class _Compiler:
     def _quotient(self, kpi: Kpi, formula: Quotient, factor: float) -> _Compute:
         over_of, under_of = self._amount(formula.over), self._amount(formula.under)
         n_of = self._count(kpi.n_terms or formula.under)
-        scale = _scale_of(kpi, formula.over)
+        # Money over money has no unit, orders over money are orders for each unit of the currency.
+        over_scale, under_scale = _scale_of(formula.over), _scale_of(formula.under)
+        scale = 1 if over_scale == under_scale else over_scale / under_scale
         bounds_of = self._bounds(kpi, factor=factor / scale)
 
         def compute(cell: Cell, numbers: Numbers, _: Cell) -> KpiValue | None:
@@ -435,7 +439,7 @@ class _Compiler:
 
 def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
     place = DISTRIBUTION_INDEX[formula.of]
-    scale = _SCALE_OF[DISTRIBUTIONS[place].name]
+    scale = _SCALES[stored_unit_of(formula.of)]
 
     def compute(cell: Cell, _numbers: Numbers, _before: Cell) -> KpiValue | None:
         values = cell.histograms[place]
@@ -446,11 +450,3 @@ def _quantile(kpi: Kpi, formula: Quantile) -> _Compute:
         return KpiValue(value / scale, low / scale, high / scale, n, n >= kpi.min_n)
 
     return compute
-
-
-_SCALE_OF = {
-    "dwell_ms": SECOND_MS,
-    "complaint_response_ms": SECOND_MS,
-    "order_amount": UNITS_PER_CURRENCY,
-}
-"""Divisors by distribution: its values are shown in seconds or in the currency."""

@@ -13,7 +13,6 @@ from models.aggregates.distinct_users import Distinct
 from models.kpi.measures import (
     ALL_INPUTS,
     ALL_MEASURED,
-    SET_INDEX,
     SINCE_START,
     SUM_INDEX,
     UNIONS,
@@ -32,10 +31,6 @@ from streams.kpis.columnar.scope_totals import ScopeTotals
 
 SCOPES_A_STEP = 32
 """Number of scopes that are calculated in one step, about 5 ms."""
-
-
-_COUNTED = (*SUM_INDEX, *SET_INDEX, *UNIONS)
-"""The names of a cell's sums and counts, in their order."""
 
 
 class _Nobody:
@@ -138,16 +133,15 @@ def calculate(
     return Calculated(values, volumes)
 
 
-def traffic_figures(cell: Cell, when: str) -> dict[str, int]:
-    """Return the figures of `SINCE_START` that are counted from a cell of all traffic.
+def traffic_figures(counts: Mapping[str, int], when: str) -> dict[str, int]:
+    """Return the figures of `SINCE_START` that are counted from all traffic.
 
     Args:
-        cell: of everything, in a stretch of time.
+        counts: measures of everything in a stretch of time, by name.
         when: the ending of their names, ``since_start`` or ``before_start``.
     """
-    by_name = dict(zip(_COUNTED, (*cell.sums, *cell.counts()), strict=True))
     return {
-        name: by_name[measure]
+        name: counts[measure]
         for name, ((measure,), _) in SINCE_START.items()
         if name.endswith(when)
     }

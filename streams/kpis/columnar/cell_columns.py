@@ -34,7 +34,7 @@ from models.aggregates.ingest_report import FacetCell
 from models.kpi.measures import DISTRIBUTIONS, FIRST_CUSTOM, WIDTH
 from models.scope import Facet
 from streams.engine.steps import Steps, at_once, in_groups
-from streams.kpis.columnar.custom_index import SUMS, CustomIndex
+from streams.kpis.columnar.custom_index import SUM_PLACES, CustomIndex
 from streams.kpis.columnar.user_columns import (
     NO_USERS,
     SET_BITS,
@@ -190,8 +190,8 @@ class CellColumns(NamedTuple):
         return cells
 
     def _add_histograms(self, cells: Mapping[int, Cell]) -> Steps[None]:
-        counted = (self.places & _PLACES) >= SUMS
-        index, bucket = np.divmod((self.places[counted] & _PLACES) - SUMS, _BUCKETS)
+        counted = (self.places & _PLACES) >= SUM_PLACES
+        index, bucket = np.divmod((self.places[counted] & _PLACES) - SUM_PLACES, _BUCKETS)
         buckets, counts = (bucket + ZERO_BUCKET).tolist(), self.values[counted].tolist()
         groups = (self.places[counted] >> _PLACE_BITS) * len(DISTRIBUTIONS) + index
         for several in in_groups(runs(groups), of=_ROWS_A_STEP):
@@ -224,18 +224,18 @@ def row_and_place(at: int) -> tuple[int, int]:
 def is_custom(places: Integers) -> Bools:
     """Return which items of `CellColumns.places` are custom sums."""
     rest = places & _PLACES
-    custom: Bools = (rest >= FIRST_CUSTOM) & (rest < SUMS)
+    custom: Bools = (rest >= FIRST_CUSTOM) & (rest < SUM_PLACES)
     return custom
 
 
 def is_sum(place: int) -> bool:
     """Return whether a place is a sum, and not a bucket of a distribution."""
-    return place < SUMS
+    return place < SUM_PLACES
 
 
 def bucket_at(place: int) -> tuple[int, int]:
     """Return the index of the distribution and the bucket of a place."""
-    index, bucket = divmod(place - SUMS, _BUCKETS)
+    index, bucket = divmod(place - SUM_PLACES, _BUCKETS)
     return index, bucket + ZERO_BUCKET
 
 
@@ -376,7 +376,7 @@ def columns_of(
             elif data:
                 sketches.append((row << SET_BITS | index, Distinct.from_bytes(data).registers))
         for index, histogram in enumerate(cell.histograms):
-            first = (row << _PLACE_BITS) + SUMS + index * _BUCKETS - ZERO_BUCKET
+            first = (row << _PLACE_BITS) + SUM_PLACES + index * _BUCKETS - ZERO_BUCKET
             places.extend([first + bucket for bucket in histogram])
             counts.extend(histogram.values())
         for index, level in cell.levels.items():

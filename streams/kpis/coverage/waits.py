@@ -14,17 +14,17 @@ class WaitingSources:
     """The partitions that workers recently reported as waiting."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, int], tuple[int, str]] = {}
+        self._reported: dict[tuple[str, int], tuple[int, str]] = {}
 
-    def record(self, told: Iterable[Waiting], *, at_ms: int) -> None:
+    def record(self, reported: Iterable[Waiting], *, at_ms: int) -> None:
         """Record the partitions that wait, as reported at broker time ``at_ms``."""
-        for waiting in told:
-            self._told[waiting.topic, waiting.partition] = (at_ms, waiting.why)
+        for waiting in reported:
+            self._reported[waiting.topic, waiting.partition] = (at_ms, waiting.why)
 
     def at(self, now_ms: int) -> dict[tuple[str, int], str]:
         """Return the source partitions that wait now, and the reason of each."""
         return {
             source: why
-            for source, (at_ms, why) in sorted(self._told.items())
+            for source, (at_ms, why) in sorted(self._reported.items())
             if now_ms - at_ms <= TOLD_MS
         }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from models.aggregates.ingest_report import Report
 from streams.kpis.intake.report_ledger import counts_of
 
-UNKNOWN_SAMPLES = 20
+SAMPLES_SHOWN = 20
 """The number of unknown names of each kind that are kept: the newest ones."""
 
 
@@ -52,4 +52,4 @@ class SourceCounters:
         for kind, samples in report.stats.unknown_samples.items():
             known = self.unknown.get(kind, [])
             new = [sample for sample in samples if sample not in known]
-            self.unknown[kind] = [*known, *new][-UNKNOWN_SAMPLES:]
+            self.unknown[kind] = [*known, *new][-SAMPLES_SHOWN:]

@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from models.aggregates.cell import Cell
 from models.aggregates.ingest_report import FacetCell, PanesWire
 from models.aggregates.period_cost import PeriodCost
 from models.kpi.measures import NO_CUSTOM, CustomNames
@@ -50,7 +49,7 @@ from streams.kpis.storage.cost_book import PREFIX as COSTS
 from streams.kpis.storage.cost_book import CostBook, CostCounts, Recorded
 from streams.kpis.storage.running_sums import RunningSums
 from streams.kpis.storage.spilled_buckets import Spill, SpilledBuckets
-from streams.kpis.storage.traffic_by_day import TrafficByDay
+from streams.kpis.storage.traffic_by_day import Counts, TrafficByDay
 from streams.kpis.storage.user_stocks import Past, StockFigures, UserStocks
 
 QUARTER_LEVEL, DAY_LEVEL = 2, 3
@@ -70,8 +69,16 @@ CUSTOMER_DAYS = 60
 def kept_ms(customer_days: int = CUSTOMER_DAYS) -> tuple[int, int, int, int]:
     """Return the time before the frontier for which buckets of each level are kept, in ms.
 
-    Days are kept for the longest window of business days and the period before it, or for the
-    customers before it, whichever begins earlier.
+    Each covers the longest window that needs the level, the period before that window, its edges,
+    and the longest correction horizon, 15 min. Minutes are needed for the day before, up to the
+    same time of day. Quarters are needed for the same 24 hours a week before, for the day before a
+    change of a campaign at that time, and for one hour of daylight saving time. Old quarters are
+    spilled, so a week of them takes little memory. Days are kept for the longest window of business
+    days and the period before it, or for the customers before it, whichever begins earlier.
+
+    Example:
+        The longest window that closes every pane has 5 min: panes are kept for 2 x 5 + 20 min. The
+        longest window of a fixed length has 24 h: quarters are kept for 7 + 1 days and 4 hours.
 
     Args:
         customer_days: the number of business days from which customers are counted.
@@ -84,19 +91,6 @@ def kept_ms(customer_days: int = CUSTOMER_DAYS) -> tuple[int, int, int, int]:
         (max(2 * days, days + customer_days) + 2) * DAY_MS,
     )
 
-
-KEPT_MS = kept_ms()
-"""The time before the frontier for which buckets of each level are kept by default, in ms.
-
-Each covers the longest window that needs the level, the period before that window, its edges, and
-the longest correction horizon, 15 min. Minutes are needed for the day before, up to the same time
-of day. Quarters are needed for the same 24 hours a week before, for the day before a change of a
-campaign at that time, and for one hour of daylight saving time. Old quarters are spilled, so a week
-of them takes little memory.
-
-Example:
-    The longest window that closes every pane has 5 min: panes are kept for 2 x 5 + 20 min. The
-    longest window of a fixed length has 24 h: quarters are kept for 7 + 1 days and 4 hours."""
 
 LONGEST_FINE_MS = _longest_ms(PANE_MS) + PANE_MS
 """The longest window that closes every pane, plus one pane, in ms."""
@@ -396,8 +390,8 @@ class BucketStore:
         """
         return (yield from self._stocks.over(past, totals, only=only))
 
-    def traffic(self, start: int, end: int, *, at_ms: int) -> Steps[Cell]:
-        """Return the cell of everything over [start, end), of which ``start`` begins a day.
+    def traffic(self, start: int, end: int, *, at_ms: int) -> Steps[Counts]:
+        """Return the counts of everything over [start, end), of which ``start`` begins a day.
 
         Args:
             start: start of the stretch, ms of event time.

@@ -2,20 +2,24 @@
 
 They are asked for at every close of the all-time window, from the first day of each campaign on. So
 the sum of each whole day is kept, that of the whole days of a stretch, and of each day that a
-stretch ends in, the sum up to there, which is extended as time goes on.
+stretch ends in, the sum up to there, which is extended as time goes on. A stretch of whole days is
+extended from a later start with the same end. Of stretches that end with a day, such as those of
+campaigns that are over, the result is kept, too: they may be many, and do not change any more.
 
 Example: a campaign runs since Monday, and it is Thursday 12:15.
     since its start    [Mon, Thu) of three whole days, and [Thu, Thu 12:15) extended from 12:00
     before             [Thu, Sun) of last week, three whole days, and [Sun, Sun 12:15) extended
+A campaign that ran on Tuesday and Wednesday has [Tue, Thu), from which [Mon, Thu) is extended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from models.aggregates.cell import Cell
+from models.kpi.measures import SET_INDEX, SINCE_START, SUM_INDEX, UNIONS
 from models.window import BusinessDay
 from streams.engine.steps import Steps
 from streams.kpis.columnar.cell_columns import NOTHING, CellColumns, together_in_steps
@@ -24,6 +28,14 @@ from streams.kpis.storage.running_sums import Cover
 
 KEPT = 200
 """The number kept of days, of stretches of days, and of beginnings of days; each is some 50 kB."""
+RESULTS_KEPT = 10_000
+"""The number of results kept, some 500 bytes each: more than there are pairs of a first and a last
+day with as many days before, as long as days are kept."""
+
+Counts = Mapping[str, int]
+"""The measures of all traffic that `SINCE_START` is made of, by name."""
+_COUNTED = (*SUM_INDEX, *SET_INDEX, *UNIONS)
+_WANTED = frozenset(measure for (measure,), _ in SINCE_START.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +66,22 @@ class TrafficByDay:
         self._days: dict[int, CellColumns] = {}
         self._stretches: dict[tuple[int, int], CellColumns] = {}
         self._beginnings: dict[int, _Beginning] = {}
+        self._results: dict[tuple[int, int], Counts] = {}
+        self._until = 0
+        """The latest end of a stretch that is kept: most events come after it."""
 
-    def over(self, start: int, end: int, *, settled: int) -> Steps[Cell]:
-        """Return the cell of everything over [start, end).
+    def over(self, start: int, end: int, *, settled: int) -> Steps[Counts]:
+        """Return the counts of everything over [start, end).
 
         Args:
             start: the start of a business day, ms of event time.
             end: the end of the stretch, ms.
             settled: buckets that end at or before it do not change any more, save for late data.
         """
+        known = self._results.pop((start, end), None)
+        if known is not None:
+            _keep(self._results, (start, end), known, most=RESULTS_KEPT)
+            return known
         last = self._day.start_of(end)
         parts = [(yield from self._whole_days(start, last))]
         if last < end:
@@ -71,18 +90,24 @@ class TrafficByDay:
             parts.append((yield from self._summed([NOTHING], until, end)))
         columns = yield from together_in_steps(parts)
         cells = yield from columns.cells()
-        return cells.get(0) or Cell()
+        cell = cells.get(0) or Cell()
+        counts = zip(_COUNTED, (*cell.sums, *cell.counts()), strict=True)
+        found = {name: count for name, count in counts if name in _WANTED}
+        if last == end <= settled:
+            _keep(self._results, (start, end), found, most=RESULTS_KEPT)
+        return found
 
     def _whole_days(self, start: int, end: int) -> Steps[CellColumns]:
         known = self._stretches.pop((start, end), None)
         if known is None:
             parts = [NOTHING]
             at = start
-            while at < end:
+            while at < end and (at, end) not in self._stretches:
                 parts.append((yield from self._of_day(at)))
                 at = self._day.end_of(at)
-            known = yield from together_in_steps(parts)
+            known = yield from together_in_steps([*parts, self._stretches.get((at, end), NOTHING)])
         _keep(self._stretches, (start, end), known)
+        self._until = max(self._until, end)
         return known
 
     def _of_day(self, start: int) -> Steps[CellColumns]:
@@ -115,12 +140,15 @@ class TrafficByDay:
         beginning = self._beginnings.get(day)
         if beginning is not None and time_ms < beginning.until:
             del self._beginnings[day]
-        for stretch in [one for one in self._stretches if one[0] <= time_ms < one[1]]:
-            del self._stretches[stretch]
+        if time_ms >= self._until:
+            return
+        for kept in (self._stretches, self._results):
+            for stretch in [one for one in kept if one[0] <= time_ms < one[1]]:
+                del kept[stretch]
 
 
-def _keep(kept: dict[_Key, _Kept], key: _Key, value: _Kept) -> None:
-    """Keep a value as the most recently used one, and drop the least recently used over `KEPT`."""
+def _keep(kept: dict[_Key, _Kept], key: _Key, value: _Kept, *, most: int = KEPT) -> None:
+    """Keep a value as the most recently used one; drop the least recently used over ``most``."""
     kept[key] = value
-    if len(kept) > KEPT:
+    if len(kept) > most:
         del kept[next(iter(kept))]

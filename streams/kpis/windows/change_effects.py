@@ -62,14 +62,14 @@ def effects_in_turn(
             scope,
             moment,
             length,
-            before=_told(before, scope, catalogue),
-            after=_told(after, scope, catalogue),
+            before=_complete(before, scope, catalogue),
+            after=_complete(after, scope, catalogue),
         )
 
     return RoundRobin(step_ms=QUARTER_MS, due=due, make=make)
 
 
-def _told(evaluation: Evaluation, scope: Scope, catalogue: Catalogue) -> KpiValues:
+def _complete(evaluation: Evaluation, scope: Scope, catalogue: Catalogue) -> KpiValues:
     """Return the KPIs of a scope that are complete in an evaluation."""
     return {
         name: value

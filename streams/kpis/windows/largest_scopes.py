@@ -102,13 +102,16 @@ class LargestScopes:
                     elif scope not in ranked:
                         unranked.append(scope)
                 yield
-            more = yield from _first(unranked, volumes, count - len(ranked))
-            left_over += set(unranked).difference(more)
-            yield
+            more = frozenset((yield from _first(unranked, volumes, count - len(ranked))))
+            for group in in_groups(unranked, of=SCOPES_A_STEP):
+                left_over += [scope for scope in group if scope not in more]
+                yield
             if left_over:
                 small[kind] = left_over
             if len(parts) == 1:
-                hidden.update((parts[0], getattr(scope, parts[0])) for scope in left_over)
+                for group in in_groups(left_over, of=SCOPES_A_STEP):
+                    hidden.update((parts[0], getattr(scope, parts[0])) for scope in group)
+                    yield
         return small
 
 

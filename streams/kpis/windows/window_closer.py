@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 from models.scope import ALL, Scope
 from models.window import SO_FAR, WINDOWS, Window, WindowName, align_down
@@ -57,7 +57,7 @@ class WindowCloser:
         self._outputs: list[Output] = []
 
     @property
-    def small(self) -> frozenset[Scope]:
+    def small(self) -> Set[Scope]:
         """The scopes that are not among the largest of their kind in the all-time window."""
         newest = self.shown.get(SO_FAR)
         return frozenset() if newest is None else newest.small

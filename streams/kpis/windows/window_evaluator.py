@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
+from itertools import chain
 from operator import or_
 
-from models.kpi.measures import SINCE_START, STOCKS, known_since
+from models.kpi.measures import SINCE_START, STOCKS, known_since, sources_of
 from models.scope import ALL, Scope, ScopeKind, others_of
 from models.window import (
     DAY,
@@ -35,11 +36,11 @@ from streams.kpis.calculation.scope_calculation import (
 )
 from streams.kpis.columnar.scope_totals import ScopeTotals
 from streams.kpis.coverage.coverage import Coverage
-from streams.kpis.storage.bucket_store import BucketStore
+from streams.kpis.storage.bucket_store import DAY_LEVEL, BucketStore
 from streams.kpis.storage.user_stocks import Past
 from streams.kpis.view import Evaluation
 from streams.kpis.windows.definitions import Definitions
-from streams.kpis.windows.largest_scopes import LargestScopes
+from streams.kpis.windows.largest_scopes import SCOPES_A_STEP, LargestScopes
 from streams.kpis.windows.last_evaluations import Last, LastEvaluations, Period
 
 _OF_A_CAMPAIGN: tuple[ScopeKind, ...] = ("campaign", "campaign_channel")
@@ -98,15 +99,19 @@ class WindowEvaluator:
             ranked: whether to set the small scopes apart and sum them up, as `Evaluation.small`
                 and `other`.
         """
+        yield from self._timeline.renew()
         period = self._period(window, end, looking_back=looking_back)
         cells, calculated = yield from self._calculated(window, period, only)
-        small: Mapping[ScopeKind, list[Scope]] = {}
+        small: set[Scope] = set()
         other: Mapping[Scope, KpiValues] = {}
         ranked = ranked or self._largest.has_room_for(len(calculated.volumes))
         if ranked and only is None:
             yield from self._largest.record(window.name, end, calculated.volumes)
-            small = yield from self._largest.beyond(calculated.volumes)
-            other = yield from self._others(small, period, cells)
+            beyond = yield from self._largest.beyond(calculated.volumes)
+            for group in in_groups(chain.from_iterable(beyond.values()), of=SCOPES_A_STEP):
+                small.update(group)
+                yield
+            other = yield from self._others(beyond, period, cells)
         observation, previous = self._observation, period.previous
         evaluation = Evaluation(
             window=window.name,
@@ -117,7 +122,7 @@ class WindowEvaluator:
             complete=observation.complete(period.start, end),
             unsure=self._silences.unsure(max(period.start, observation.from_ms), end),
             ranked=ranked,
-            small=frozenset(scope for scopes in small.values() for scope in scopes),
+            small=small,
             other=other,
             previous=previous,
             unsure_before={} if previous is None else self._silences.unsure(*previous),
@@ -250,10 +255,15 @@ class WindowEvaluator:
         """Return the figures of all traffic since campaigns started, by their id.
 
         The traffic before a campaign is that of as many business days before its first one, up
-        to the same local time. Campaigns are left out if one of the two is not known whole.
+        to the same local time. Campaigns are left out if one of the two is not known whole, and
+        figures if their source was silent for unusually long in their period.
         """
         found: dict[str, Figures] = {}
-        for run, campaigns in self._timeline.runs(end).items():
+        kept_from_ms = end - self._buckets.kept_ms[DAY_LEVEL]
+        runs = yield from self._timeline.runs(end, from_ms=kept_from_ms)
+        # Stretches with the same end follow each other, so that each is extended from the last.
+        for run in sorted(runs, key=lambda run: (run.until, -run.start)):
+            yield
             before = days_before(run.start, run.until, day=self._day)
             known = all(
                 self._observation.knows(DAY, period) and self._buckets.holds(*period)
@@ -263,9 +273,14 @@ class WindowEvaluator:
                 continue
             figures: dict[str, int] = {}
             for when, period in (("since_start", run), ("before_start", before)):
-                cell = yield from self._buckets.traffic(*period, at_ms=end)
-                figures |= traffic_figures(cell, when)
-            found |= dict.fromkeys(campaigns, figures)
+                counts = yield from self._buckets.traffic(*period, at_ms=end)
+                silent = self._silences.unsure(*period).keys()
+                figures |= {
+                    name: value
+                    for name, value in traffic_figures(counts, when).items()
+                    if silent.isdisjoint(sources_of(name))
+                }
+            found |= dict.fromkeys(runs[run], figures)
         return found
 
     def _cells(self, period: Period, *, only: Collection[Scope] | None) -> Steps[Cells]:
