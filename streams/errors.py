@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class MonitorError(Exception):
     """A fault that ends a command with exit code 2 and one clear message."""
@@ -21,6 +23,21 @@ class ConfigError(MonitorError):
         self.where = where
         self.why = why
         super().__init__(f"{source}: {where}: {why}")
+
+
+class ConfigFaultsError(ConfigError):
+    """Several faults of settings or of a configuration file, in one message."""
+
+    def __init__(self, faults: Sequence[ConfigError]) -> None:
+        first = faults[0]
+        super().__init__(source=first.source, where=first.where, why=first.why)
+        self.faults = tuple(faults)
+        self.args = ("\n  ".join([f"{len(faults)} faults:", *map(str, faults)]),)
+
+
+def config_error(faults: Sequence[ConfigError]) -> ConfigError:
+    """Return one error with all faults, of which there is at least one."""
+    return faults[0] if len(faults) == 1 else ConfigFaultsError(faults)
 
 
 class BrokerUnreachableError(MonitorError):
@@ -52,6 +69,10 @@ class TopicError(MonitorError):
 
 class EmbeddedError(MonitorError):
     """An embedded Kafka or Valkey could not be fetched or started."""
+
+
+class WorkersRunError(MonitorError):
+    """Something needs that no worker runs, and one does."""
 
 
 class StateError(MonitorError):

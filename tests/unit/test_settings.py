@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from streams import config, settings
+from streams.cli import cli
 from streams.errors import ConfigError
 
 
@@ -38,6 +40,69 @@ def test_a_wrong_value_names_its_variable(
     assert f"KPI_{key.upper()}" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["KPI_RULES_FILE", "KPI_KAFKA_CA_FILE", "KPI_REDIS"])
+def test_empty_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A variable that may be left out must not be empty; the message names it."""
+    monkeypatch.setenv(name, "")
+    with pytest.raises(ConfigError, match=rf"^environment variable {name}: .*: is empty; give"):
+        settings.load()
+
+
+def test_every_fault_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several wrong settings are told in one message, and so are settings that do not fit."""
+    monkeypatch.setenv("KPI_CURRENCY", "yuan")
+    monkeypatch.setenv("KPI_NAMES_FILE", "")
+    with pytest.raises(ConfigError, match=r"^3 faults:\n") as caught:
+        settings.load(partitions=0)
+    said = str(caught.value)
+    assert "\n  environment variable KPI_CURRENCY: currency: " in said
+    assert "\n  environment variable KPI_NAMES_FILE: names_file: is empty" in said
+    assert "\n  command line: partitions: " in said
+    monkeypatch.setenv("KPI_CURRENCY", "EUR")
+    monkeypatch.delenv("KPI_NAMES_FILE")
+    with pytest.raises(ConfigError, match=r"^3 faults:\n") as caught:
+        settings.load(
+            kafka_security="sasl_ssl", redis="http://:hunter2@host", customers_kept_days=1
+        )
+    said = str(caught.value)
+    for key in ("kafka_security", "redis", "customers_kept_days"):
+        assert f"\n  command line: {key}: " in said
+    assert "hunter2" not in said
+
+
+def test_file_of_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in the file .env is said to be there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("KPI_CURRENCY=yuan\nKPI_KAFKAA=x\n")
+    with pytest.raises(ConfigError, match=r"^\.env: KPI_CURRENCY: currency: "):
+        settings.load()
+    (message,) = settings.unknown_variables()
+    assert message == ".env: KPI_KAFKAA is no setting; did you mean KPI_KAFKA?"
+
+
+def test_unknown_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables with the prefix that are no setting are warned about, without their values."""
+    monkeypatch.chdir(tmp_path)
+    before = settings.unknown_variables()
+    monkeypatch.setenv("KPI_CACHE_DIR", "x")
+    monkeypatch.setenv("KPI_KAFKA", "x")
+    assert settings.unknown_variables() == before
+    monkeypatch.setenv("KPI_REDIS_PASWORD_FILE", "hunter2")
+    monkeypatch.setenv("KPI_CLICK_TOPIC", "c")
+    found = set(settings.unknown_variables()) - set(before)
+    assert found == {
+        "KPI_REDIS_PASWORD_FILE is no setting; did you mean KPI_REDIS_PASSWORD_FILE?",
+        "KPI_CLICK_TOPIC is no setting; did you mean KPI_CLICKS_TOPIC?",
+    }
+    result = CliRunner().invoke(cli, ["check", "--offline", "--strict"])
+    assert result.exit_code == 1
+    assert "warning: KPI_CLICK_TOPIC is no setting; did you mean KPI_CLICKS_TOPIC?" in result.stderr
+    monkeypatch.delenv("KPI_CLICK_TOPIC")
+    monkeypatch.delenv("KPI_REDIS_PASWORD_FILE")
+    if not before:
+        assert CliRunner().invoke(cli, ["check", "--offline", "--strict"]).exit_code == 0
+
+
 def test_ids_are_kept_as_long_as_their_events_may_count() -> None:
     with pytest.raises(ConfigError, match="dedupe_horizon_s"):
         settings.load(dedupe_horizon_s=60, correction_horizon_s=600)
@@ -51,6 +116,7 @@ def test_a_redis_url_is_not_shown() -> None:
     ("given", "why"),
     [
         ({"redis": "http://host"}, "must begin with redis://"),
+        ({"redis": "redis://:a/b@host"}, "write /, : and @ in a password as %2F"),
         ({"redis": "redis://host", "redis_ca_file": Path(__file__)}, "rediss://"),
         ({"redis": "rediss://host", "redis_cert_file": Path(__file__)}, "go together"),
     ],
@@ -106,6 +172,18 @@ rules:
         (
             RULES.replace("magic", "clicks\n    match: {campain: [c1]}"),
             r"line 9: rules\[1\].match.campain: there is no such key; did you mean campaign\?",
+        ),
+        (
+            RULES.replace("magic", "clicks").replace("    kind: threshold\n", "", 1),
+            r"line 2: rules\[0\].kind: is missing; known: absence, threshold",
+        ),
+        (
+            RULES.replace("magic", "clicks").replace("kind: threshold", "kind: treshold", 1),
+            r"line 3: rules\[0\].kind: there is no kind 'treshold'; did you mean threshold\?",
+        ),
+        (
+            RULES.replace("above", "abvoe"),
+            r"2 faults:\n.*line 5: rules\[0\].abvoe: .*\n.*line 9: rules\[1\].abvoe: ",
         ),
         (RULES.replace("kpi: magic", "kpi: clicks\n    for: soon"), r"line 9: rules\[1\].for"),
         (RULES.replace("    kpi: magic\n", ""), r"line 6: rules\[1\].kpi: Field required"),
