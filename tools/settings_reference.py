@@ -29,8 +29,9 @@ _PAGE: Final = """# Settings
 
 Each setting is an environment variable, or a line of a file `.env` in the folder where the command
 starts. The common ones are options of the command too; an option takes precedence over the
-variable, and the variable over the file. A wrong value ends the command with exit code 2 and one
-message that names the variable.
+variable, and the variable over the file. Wrong values end the command with exit code 2 and one
+message that names all of them and where they are. A variable that may be left out must not be
+empty. Every command warns about variables with the prefix `KPI_` that are no setting.
 
 {settings}
 
