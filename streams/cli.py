@@ -50,7 +50,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     check: "kpi-monitor check --rules config/rules.yaml --offline",
     kpis: "kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml",
     rates: "kpi-monitor rates config/rates.yaml --kafka kafka:9092",
-    topics: "kpi-monitor topics --kafka kafka:9092",
+    topics: "kpi-monitor topics --kafka kafka:9092 | kpi-monitor topics --verify-keys",
     customers: "kpi-monitor customers | kpi-monitor customers --rebuild",
     dead_letters: "kpi-monitor dead-letters | kpi-monitor dead-letters --redrive | "
     f"kpi-monitor dead-letters --reason {Reason.UNKNOWN_CURRENCY} --redrive",

@@ -46,7 +46,10 @@ class BrokerUnreachableError(MonitorError):
     def __init__(self, address: str, *, security: str, why: str) -> None:
         self.address = address
         if security == "plaintext":
-            remedy = "start it, or set KPI_KAFKA (or --kafka) to where it is"
+            remedy = (
+                "start it (`kpi-monitor services` runs one on this machine), or set KPI_KAFKA (or "
+                "--kafka) to where it is"
+            )
         else:
             remedy = (
                 "start it, or look at KPI_KAFKA, KPI_KAFKA_USERNAME and the password (a broker "
