@@ -57,15 +57,18 @@ def _show(chosen: settings.Settings, found: resets.Plan, *, sources: bool) -> No
         say(out, f"  all events of topic {name}")
     for path in found.files:
         say(out, f"  {path.absolute()}")
-    if found.keys is not None and chosen.redis_server is not None:
+    if not found.files:
+        say(out, f"  nothing in {chosen.data_dir.absolute()} (KPI_DATA_DIR), which has no state")
+    if found.keys is None or chosen.redis_server is None:
+        say(out, "  nothing in Redis, which is not configured here (KPI_REDIS)")
+    else:
         address = chosen.redis_server.address
         say(out, f"  {found.keys} keys of {chosen.app_id} in Redis at {address}")
     if not sources:
         say(out, f"Topics that stay: {', '.join(chosen.source_topics)} (see --sources).")
     say(
         out,
-        "If workers ran on other machines, remove KPI_DATA_DIR there, or run this there, too, "
-        "before they start again.",
+        "If workers ran on other machines, empty their KPI_DATA_DIR before they start again.",
     )
 
 

@@ -119,7 +119,9 @@ def run(*, seconds: float, report: Path | None, port: int, scenario: str, consol
             console.print("Ctrl-C ends the demo; until then something goes wrong now and then.")
         elif seconds < LEAST_S:
             console.print(
-                f"--for {seconds:g}s is too short to see the alert end; that takes {LEAST_S:.0f} s."
+                f"--for {seconds:g}s is too short to see the alert end: give at least "
+                f"--for {LEAST_S:.0f}s.",
+                highlight=False,
             )
         made = Synthetic(seed=1, clicks_per_second=CLICKS_PER_SECOND)
         observed = Observed()

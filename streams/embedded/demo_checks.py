@@ -118,14 +118,16 @@ def show(found: dict[str, Any], console: Console) -> None:
     table = Table("check", "seen", "expected", "")
     for check in found["checks"]:
         seen = check["seen"]
-        text = f"{seen:.1f} s" if isinstance(seen, float) else str(seen)
+        text = f"{seen:.1f} s" if isinstance(seen, float) else "-" if seen is None else str(seen)
         table.add_row(
             check["check"], text, str(check.get("expected", "")), "ok" if check["ok"] else "FAILED"
         )
+    console.print()
     console.print(table)
     for check in found["checks"]:
         if not check["ok"]:
-            console.print(f"FAILED {check['check']}: {check['reason']}")
+            text = f"FAILED {check['check']}: {check['reason']}"
+            console.print(text, highlight=False, soft_wrap=True)
 
 
 def _check(name: str, ok: bool, *, reason: str, **values: object) -> dict[str, Any]:

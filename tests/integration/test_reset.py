@@ -124,7 +124,14 @@ def test_interrupted(cluster: Cluster, valkey: EmbeddedValkey) -> None:
     start(cluster)
     totals(cluster, orders=1, revenue=10)
     stop(cluster)
-    cluster.settings["KPI_REDIS"] = "redis://127.0.0.1:1/0"
+    data_dir = cluster.settings["KPI_DATA_DIR"]
+    cluster.settings |= {"KPI_DATA_DIR": str(cluster.folder / "other"), "KPI_REDIS": ""}
+    assert "KPI_REDIS: redis: is empty" in cluster.command("reset", check=False).stderr
+    del cluster.settings["KPI_REDIS"]
+    asked = cluster.command("reset", check=False).stdout
+    assert "nothing in Redis, which is not configured here" in asked
+    assert f"nothing in {cluster.folder / 'other'} (KPI_DATA_DIR)" in asked
+    cluster.settings |= {"KPI_DATA_DIR": data_dir, "KPI_REDIS": "redis://127.0.0.1:1/0"}
     refused = cluster.command("reset", "--yes", "--sources", check=False)
     assert refused.returncode == 2
     assert "no Redis answers" in refused.stderr
