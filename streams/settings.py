@@ -259,7 +259,7 @@ class Settings(BaseSettings):
         if self.redis is None:
             return
         url = self.redis.get_secret_value()
-        if not url.startswith(("redis://", "rediss://", "unix://")) or not _has_port(url):
+        if not url.startswith(("redis://", "rediss://", "unix://")) or not _is_readable(url):
             yield (
                 "redis",
                 "must begin with redis://, unix://, or rediss:// for TLS, and have a host and port "
@@ -394,7 +394,7 @@ class Settings(BaseSettings):
         return f"{self.app_id}-{table}-changelog"
 
 
-def _has_port(url: str) -> bool:
+def _is_readable(url: str) -> bool:
     """Return whether a URL can be read; its port may be left out."""
     try:
         parts = urlsplit(url)
