@@ -22,7 +22,7 @@ from models.money.exchange_rates import RateBook
 from models.names import NameBook, canonical
 from models.patterns import hint
 from models.scorecards.scorecard import ScorecardBook
-from streams.errors import ConfigError, config_error
+from streams.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
@@ -115,19 +115,12 @@ def load(path: Path, model: type[Model], **context: object) -> Model:
     try:
         return model.model_validate(data if data is not None else {}, context=context)
     except ValidationError as error:
-        faults = [
-            _fault(model, one, root=root, source=str(path))
-            for one in error.errors(include_url=False, include_input=False)
-        ]
-        raise config_error(faults) from None
-
-
-def _fault(
-    model: type[BaseModel], error: ErrorDetails, *, root: yaml.Node | None, source: str
-) -> ConfigError:
-    location, why = _blamed(model, error)
-    key, line = _find(root, location)
-    return ConfigError(source=source, where=f"line {line}: {key or 'file'}", why=why)
+        first = error.errors(include_url=False, include_input=False)[0]
+        location, why = _blamed(model, first)
+        key, line = _find(root, location)
+        raise ConfigError(
+            source=str(path), where=f"line {line}: {key or 'file'}", why=why
+        ) from None
 
 
 _KEY = re.compile(r"([a-z_0-9]+(?:\[\d+\]|\.[a-z_0-9]+)*): ")
@@ -144,15 +137,6 @@ def _blamed(model: type[BaseModel], error: ErrorDetails) -> tuple[Location, str]
     if error["type"] == "extra_forbidden":
         known = sorted(_fields(model, location[:-1]))
         return location, f"there is no such key{hint(str(location[-1]), known)}"
-    if error["type"].startswith("union_tag"):
-        # The tag, such as ``kind``, is in quotes.
-        key = error["ctx"]["discriminator"].strip("'")
-        fields = (one.model_fields[key] for one in _models_at(model, location))
-        tags = sorted({str(tag) for field in fields for tag in get_args(field.annotation)})
-        given = error["ctx"].get("tag")
-        if given is None:
-            return (*location, key), f"is missing; known: {', '.join(tags)}"
-        return (*location, key), f"there is no {key} {given!r}{hint(given, tags)}"
     named = _KEY.match(why)
     if named is not None:
         parts = re.findall(r"[a-z_0-9]+", named[1])
@@ -164,13 +148,6 @@ def _blamed(model: type[BaseModel], error: ErrorDetails) -> tuple[Location, str]
 
 def _fields(model: type[BaseModel], location: Location) -> dict[str, FieldInfo]:
     """Return the fields, by key, of the models that may be at a place in a file."""
-    return {
-        key: field for one in _models_at(model, location) for key, field in _by_key(one).items()
-    }
-
-
-def _models_at(model: type[BaseModel], location: Location) -> set[type[BaseModel]]:
-    """Return the models that may be at a place in a file."""
     models = {model}
     for part in location:
         found = {
@@ -188,7 +165,7 @@ def _models_at(model: type[BaseModel], location: Location) -> set[type[BaseModel
             if get_args(field.annotation) == (part,)
         }
         models = found or tagged or models
-    return models
+    return {key: field for one in models for key, field in _by_key(one).items()}
 
 
 def _by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:

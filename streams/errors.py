@@ -16,28 +16,17 @@ class ConfigError(MonitorError):
         source: the file, or the environment.
         where: the line and key.
         why: what is wrong with it.
+        others: further faults of the same file, each with its line and key and what is wrong.
     """
 
-    def __init__(self, *, source: str, where: str, why: str) -> None:
+    def __init__(
+        self, *, source: str, where: str, why: str, others: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self.source = source
         self.where = where
         self.why = why
-        super().__init__(f"{source}: {where}: {why}")
-
-
-class ConfigFaultsError(ConfigError):
-    """Several faults of settings or of a configuration file, in one message."""
-
-    def __init__(self, faults: Sequence[ConfigError]) -> None:
-        first = faults[0]
-        super().__init__(source=first.source, where=first.where, why=first.why)
-        self.faults = tuple(faults)
-        self.args = ("\n  ".join([f"{len(faults)} faults:", *map(str, faults)]),)
-
-
-def config_error(faults: Sequence[ConfigError]) -> ConfigError:
-    """Return one error with all faults, of which there is at least one."""
-    return faults[0] if len(faults) == 1 else ConfigFaultsError(faults)
+        faults = [(where, why), *others]
+        super().__init__("\n".join(f"{source}: {place}: {fault}" for place, fault in faults))
 
 
 class BrokerUnreachableError(MonitorError):

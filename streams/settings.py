@@ -31,11 +31,8 @@ from models.customers.journal_entry import DefaultModel
 from models.patterns import nearest
 from models.window import BusinessDay
 from streams.broker import Broker, Mechanism, Security
-from streams.errors import ConfigError, config_error
+from streams.errors import ConfigError
 from streams.redis_server import RedisServer
-
-OTHER_VARIABLES = frozenset({"KPI_CACHE_DIR"})
-"""Variables that are no settings of a worker: the folder of the embedded Kafka's download."""
 
 
 def known_zone(name: str) -> str:
@@ -420,30 +417,30 @@ def load(**overrides: Any) -> Settings:
     """Read the settings; arguments that are not None take precedence over the environment.
 
     Raises:
-        ConfigError: values are not valid; it names the key and source of each.
+        ConfigError: values are not valid; it names the variable of each, and where it is set.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as error:
-        faults = [
-            ConfigError(
-                source="command line" if key in given else _origin(key),
-                where=key,
-                why=why.removeprefix("Value error, "),
-            )
+        (where, why), *others = [
+            (f"{key} (command line)" if key in given else _origin(key), why)
             for one in error.errors(include_url=False, include_input=False)
             for key, why in _keys_of(one)
         ]
-        raise config_error(faults) from None
+        raise ConfigError(source="settings", where=where, why=why, others=others) from None
+
+
+OTHER_VARIABLES = frozenset({"KPI_CACHE_DIR"})
+"""Variables that are no settings of a worker: the folder of the embedded Kafka's download."""
 
 
 def unknown_variables() -> list[str]:
     """Return a message for each variable ``KPI_…`` that is no setting."""
     known = [f"KPI_{name.upper()}" for name in Settings.model_fields]
     return [
-        f"{source}{name} is no setting{nearest(name, known)}"
-        for source, names in (("", _environment()), (".env: ", _env_file()))
+        f"{name} ({place}) is no setting{nearest(name, known)}"
+        for place, names in (("environment", _environment()), (".env", _env_file()))
         for name in sorted(names)
         if name.startswith("KPI_") and name not in {*known, *OTHER_VARIABLES}
     ]
@@ -454,14 +451,15 @@ def _keys_of(error: ErrorDetails) -> Iterator[tuple[str, str]]:
     if error["type"] == "settings":
         yield from error["ctx"]["faults"]
     else:
-        yield ".".join(str(part) for part in error["loc"]), error["msg"]
+        key = ".".join(str(part) for part in error["loc"])
+        yield key, error["msg"].removeprefix("Value error, ")
 
 
 def _origin(key: str) -> str:
     name = f"KPI_{key.upper()}"
     if name in _environment():
-        return f"environment variable {name}"
-    return f".env: {name}" if name in _env_file() else "settings"
+        return f"{name} (environment)"
+    return f"{name} (.env)" if name in _env_file() else key
 
 
 def _environment() -> set[str]:
