@@ -86,6 +86,7 @@ clean: ## Remove what was made here
 # The wheel is built from the sources without fetching anything that is not in
 # the lock file, and it is the wheel that runs and is tested.
 $(VENV)/.run: requirements/demo.lock pyproject.toml $(SOURCE)
+	@echo "installing the monitor into $(VENV), about 90 s"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --require-hashes -r requirements/build.lock
 	$(PIP) install --require-hashes -r requirements/demo.lock
@@ -93,5 +94,6 @@ $(VENV)/.run: requirements/demo.lock pyproject.toml $(SOURCE)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.lock
+	@echo "installing the tools for development into $(VENV), about a minute"
 	$(PIP) install --require-hashes -r requirements/dev.lock
 	touch $@

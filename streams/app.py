@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kafka.errors import KafkaError
+
 from models.alerts import Alert
 from models.campaigns.campaign_change import Changes
 from models.money.exchange_rates import Rates
@@ -24,7 +26,9 @@ from streams.assembly.names import as_shown_by
 from streams.delivery.alertmanager import AlertmanagerDelivery
 from streams.engine import faust_worker
 from streams.engine.faust_worker import Engine
+from streams.engine.group_members import MemberFile, members
 from streams.engine.process_fence import end_process
+from streams.engine.topics import admin
 from streams.errors import ConfigError
 from streams.export.page.redis_share import LiveShare
 from streams.export.report_queries import ReportQueries
@@ -131,6 +135,7 @@ def build(settings: Settings) -> Monitor:
         log.warning(
             "created the topics %s, which were missing", ", ".join(one.name for one in made)
         )
+    _warn_of_displaced(settings)
     engine = build_engine(
         settings,
         book=book,
@@ -190,6 +195,27 @@ def build(settings: Settings) -> Monitor:
         campaigns, changes, rates, broker=settings.broker, topic=settings.registry_topic
     )
     return Monitor(settings, engine, web, registry, delivery)
+
+
+def _warn_of_displaced(settings: Settings) -> None:
+    """Warn if another worker seems to run under the instance id of this one.
+
+    The broker gives its place to this worker, and it ends itself
+    (`streams.engine.faust_adapter.instance_fencing`).
+    """
+    try:
+        with admin(settings.broker) as client:
+            present = members(client, settings.app_id)
+    except KafkaError as error:
+        log.debug("the group can't be described: %s", type(error).__name__)
+        return
+    other = MemberFile(settings.data_dir, settings.instance_id).other_worker(present)
+    if other is not None:
+        log.warning(
+            "another worker has the instance id %s: %s; this one takes its place, and it ends if "
+            "it still runs; give each worker a KPI_INSTANCE_ID of its own",
+            *(settings.instance_id, other),
+        )
 
 
 def _refuse_unwritable(data_dir: Path) -> None:

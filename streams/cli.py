@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from models.dead_letters import Reason
+from streams import settings
 from streams.commands.boards import boards
 from streams.commands.check import check
 from streams.commands.customers import customers
@@ -19,6 +20,7 @@ from streams.commands.feed import feed
 from streams.commands.kpis import kpis
 from streams.commands.options import err, out, say
 from streams.commands.rates import rates
+from streams.commands.reset import reset
 from streams.commands.services import services
 from streams.commands.topics import topics
 from streams.commands.worker import worker
@@ -34,6 +36,13 @@ cli = typer.Typer(
     "are options, too.",
 )
 
+
+@cli.callback()
+def _warn() -> None:
+    for text in settings.unknown_variables():
+        say(err, f"warning: {text}")
+
+
 EXAMPLES: dict[Callable[..., None], str] = {
     worker: "kpi-monitor worker --kafka kafka:9092 --rules config/rules.yaml --id w0",
     feed: "kpi-monitor feed --rate 500 --for 60 --scenario checkout-outage@30 | "
@@ -41,10 +50,11 @@ EXAMPLES: dict[Callable[..., None], str] = {
     check: "kpi-monitor check --rules config/rules.yaml --offline",
     kpis: "kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml",
     rates: "kpi-monitor rates config/rates.yaml --kafka kafka:9092",
-    topics: "kpi-monitor topics --kafka kafka:9092",
+    topics: "kpi-monitor topics --kafka kafka:9092 | kpi-monitor topics --verify-keys",
     customers: "kpi-monitor customers | kpi-monitor customers --rebuild",
     dead_letters: "kpi-monitor dead-letters | kpi-monitor dead-letters --redrive | "
     f"kpi-monitor dead-letters --reason {Reason.UNKNOWN_CURRENCY} --redrive",
+    reset: "kpi-monitor reset | kpi-monitor reset --sources --yes",
     services: "kpi-monitor services --data data/services",
     demo: "kpi-monitor demo --for 90s --json report.json",
     boards: "kpi-monitor boards --grafana https://grafana.example.org",

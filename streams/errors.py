@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from pydantic_core import ErrorDetails
@@ -53,13 +54,17 @@ class ConfigError(MonitorError):
         source: the file, or the environment.
         where: the line and key.
         why: what is wrong with it.
+        others: further faults of the same file, each with its line and key and what is wrong.
     """
 
-    def __init__(self, *, source: str, where: str, why: str) -> None:
+    def __init__(
+        self, *, source: str, where: str, why: str, others: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self.source = source
         self.where = where
         self.why = why
-        super().__init__(f"{source}: {where}: {why}")
+        faults = [(where, why), *others]
+        super().__init__("\n".join(f"{source}: {place}: {fault}" for place, fault in faults))
 
 
 class BrokerUnreachableError(MonitorError):
@@ -68,7 +73,10 @@ class BrokerUnreachableError(MonitorError):
     def __init__(self, address: str, *, security: str, why: str) -> None:
         self.address = address
         if security == "plaintext":
-            remedy = "start it, or set KPI_KAFKA (or --kafka) to where it is"
+            remedy = (
+                "start it (`kpi-monitor services` runs one on this machine), or set KPI_KAFKA (or "
+                "--kafka) to where it is"
+            )
         else:
             remedy = (
                 "start it, or look at KPI_KAFKA, KPI_KAFKA_USERNAME and the password (a broker "
@@ -91,6 +99,10 @@ class TopicError(MonitorError):
 
 class EmbeddedError(MonitorError):
     """An embedded Kafka or Valkey could not be fetched or started."""
+
+
+class WorkersRunError(MonitorError):
+    """Something needs that no worker runs, and one does."""
 
 
 class StateError(MonitorError):

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    SettingsConfigDict,
+)
 
 from models.alerts import Link
 from models.customers.journal_entry import DefaultModel
+from models.patterns import nearest
 from models.window import BusinessDay
 from streams.broker import Broker, Mechanism, Security
 from streams.errors import ConfigError, in_words
@@ -211,51 +228,78 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_left_out(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Take an empty value as if it were left out, except where it means that there is none."""
-        return {key: value for key, value in given.items() if value != "" or key == "guest_ids"}
+        """Take an empty value as if it were left out, except where it means that there is none.
+
+        A file is kept, and refused: without its rules or its certificates the monitor would run as
+        if nothing was amiss.
+        """
+        kept = "guest_ids"
+        return {
+            key: value
+            for key, value in given.items()
+            if value != "" or key == kept or key.endswith("_file")
+        }
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_not_empty(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse an empty name of a file, as ``KPI_RULES_FILE=`` gives it."""
+        if str(info.field_name).endswith("_file") and value in {"", Path()}:
+            raise ValueError("is empty; give a path, or leave it out")
+        return value
 
     @model_validator(mode="after")
-    def _secrets_are_given(self) -> Settings:
+    def _fit_together(self) -> Settings:
+        faults = [*self._faults_of_kafka(), *self._faults_of_redis(), *self._faults_of_horizons()]
+        if faults:
+            raise PydanticCustomError("settings", "do not fit together", {"faults": faults})
+        return self
+
+    def _faults_of_kafka(self) -> Iterator[tuple[str, str]]:
+        """Yield settings of Kafka that do not fit together, each with the reason."""
         if self.kafka_security.startswith("sasl") and not (
             self.kafka_username
             and (self.kafka_password.get_secret_value() or self.kafka_password_file)
         ):
-            raise ValueError(
-                f"kafka_security {self.kafka_security} needs kafka_username, and kafka_password "
-                "or kafka_password_file"
+            yield (
+                "kafka_security",
+                f"{self.kafka_security} needs kafka_username, and kafka_password or "
+                "kafka_password_file",
             )
         if (self.kafka_cert_file is None) != (self.kafka_key_file is None):
-            raise ValueError("kafka_cert_file and kafka_key_file go together")
+            yield "kafka_cert_file", "kafka_cert_file and kafka_key_file go together"
+
+    def _faults_of_redis(self) -> Iterator[tuple[str, str]]:
+        """Yield settings of Redis that do not fit together, each with the reason."""
         if (self.redis_cert_file is None) != (self.redis_key_file is None):
-            raise ValueError("redis_cert_file and redis_key_file go together")
-        return self
-
-    @model_validator(mode="after")
-    def _redis_is_a_url(self) -> Settings:
-        url = "" if self.redis is None else self.redis.get_secret_value()
-        if url and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("redis must begin with redis://, unix://, or rediss:// for TLS")
+            yield "redis_cert_file", "redis_cert_file and redis_key_file go together"
+        if self.redis is None:
+            return
+        url = self.redis.get_secret_value()
+        if not url.startswith(("redis://", "rediss://", "unix://")) or not _is_readable(url):
+            yield (
+                "redis",
+                "must begin with redis://, unix://, or rediss:// for TLS, and have a host and port "
+                "like 127.0.0.1:6379; write /, : and @ in a password as %2F, %3A and %40, or use "
+                "redis_password_file",
+            )
         if self.redis_ca_file is not None and url.startswith("redis://"):
-            raise ValueError("redis_ca_file is for TLS: let redis begin with rediss://")
-        return self
+            yield "redis_ca_file", "is for TLS: let redis begin with rediss://"
 
-    @model_validator(mode="after")
-    def _customers_outlive_the_lookback(self) -> Settings:
+    def _faults_of_horizons(self) -> Iterator[tuple[str, str]]:
+        """Yield durations that do not fit together, each with the reason."""
         if self.customers_kept_days < self.attribution_lookback_days:
-            raise ValueError(
-                "customers_kept_days must be at least attribution_lookback_days: an order looks "
-                "back at clicks that must still be known"
+            yield (
+                "customers_kept_days",
+                "must be at least attribution_lookback_days: an order looks back at clicks that "
+                "must still be known",
             )
-        return self
-
-    @model_validator(mode="after")
-    def _horizons_fit(self) -> Settings:
         if self.dedupe_horizon_s < self.correction_horizon_s + self.allowed_disorder_s:
-            raise ValueError(
-                "dedupe_horizon_s must be at least correction_horizon_s + allowed_disorder_s: "
-                "what may still be counted must still be known"
+            yield (
+                "dedupe_horizon_s",
+                "must be at least correction_horizon_s + allowed_disorder_s: what may still be "
+                "counted must still be known",
             )
-        return self
 
     @property
     def broker(self) -> Broker:
@@ -367,6 +411,15 @@ class Settings(BaseSettings):
         return f"{self.app_id}-{table}-changelog"
 
 
+def _is_readable(url: str) -> bool:
+    """Return whether a URL can be read; its port may be left out."""
+    try:
+        parts = urlsplit(url)
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+
+
 def _cases(text: str) -> set[str]:
     return {text, text.lower(), text.upper(), text.capitalize()}
 
@@ -384,18 +437,54 @@ def load(**overrides: Any) -> Settings:
     """Read the settings; arguments that are not None take precedence over the environment.
 
     Raises:
-        ConfigError: a value is not valid; the error names the key and its source.
+        ConfigError: values are not valid; it names the variable of each, and where it is set.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "settings"
-        source = "command line" if key in given else _origin(key)
-        raise ConfigError(source=source, where=key, why=in_words(first)) from None
+        (where, why), *others = [
+            (f"{key} (command line)" if key in given else _origin(key), why)
+            for one in error.errors(include_url=False, include_input=False)
+            for key, why in _keys_of(one)
+        ]
+        raise ConfigError(source="settings", where=where, why=why, others=others) from None
+
+
+OTHER_VARIABLES = frozenset({"KPI_CACHE_DIR"})
+"""Variables that are no settings of a worker: the folder of the embedded Kafka's download."""
+
+
+def unknown_variables() -> list[str]:
+    """Return a message for each variable ``KPI_…`` that is no setting."""
+    known = [f"KPI_{name.upper()}" for name in Settings.model_fields]
+    return [
+        f"{name} ({place}) is no setting{nearest(name, known)}"
+        for place, names in (("environment", _environment()), (".env", _env_file()))
+        for name in sorted(names)
+        if name.startswith("KPI_") and name not in {*known, *OTHER_VARIABLES}
+    ]
+
+
+def _keys_of(error: ErrorDetails) -> Iterator[tuple[str, str]]:
+    """Yield the keys that an error is about, each with the reason."""
+    if error["type"] == "settings":
+        yield from error["ctx"]["faults"]
+    else:
+        key = ".".join(str(part) for part in error["loc"])
+        yield key, in_words(error)
 
 
 def _origin(key: str) -> str:
     name = f"KPI_{key.upper()}"
-    return f"environment variable {name}" if name in os.environ else "settings"
+    if name in _environment():
+        return f"{name} (environment)"
+    return f"{name} (.env)" if name in _env_file() else key
+
+
+def _environment() -> set[str]:
+    return {name.upper() for name in EnvSettingsSource(Settings).env_vars}
+
+
+def _env_file() -> set[str]:
+    return {name.upper() for name in DotEnvSettingsSource(Settings).env_vars}

@@ -99,9 +99,10 @@ Each record is one event: a JSON object in UTF-8, whose `type` selects the kind 
 that are not listed are ignored. The record's key is `user_id`, in the topic of campaigns
 `campaign_id`: all events of a user must be in the same partition of each topic, and all three
 topics must have the same number of partitions. A record with another key is counted, and
-`data-mis-keyed` fires if there are many. The broker must set the timestamps of records
-(`message.timestamp.type=LogAppendTime`); `kpi-monitor topics --create` creates topics with this
-setting.
+`data-mis-keyed` fires if there are many. [how-to/produce.md](how-to/produce.md) has producers with
+the right partitioner, and `kpi-monitor topics --verify-keys` measures what is in the topics. The
+broker must set the timestamps of records (`message.timestamp.type=LogAppendTime`);
+`kpi-monitor topics --create` creates topics with this setting.
 
 A field may be written in more than one way and means the same: an optional field that is null is
 as if it were not there, a whole number in a field of text is text

@@ -30,9 +30,10 @@ _PAGE: Final = """# Settings
 
 Each setting is an environment variable, or a line of a file `.env` in the folder where the command
 starts. The common ones are options of the command too; an option takes precedence over the
-variable, and the variable over the file. A variable without a text counts as left out; only
-`KPI_GUEST_IDS=` means that no id is a guest's. A wrong value ends the command with exit code 2 and
-one message that names the variable.
+variable, and the variable over the file. Wrong values end the command with exit code 2 and one
+message that names all of them and where they are. A variable without a text counts as left out;
+but a file must be named, and `KPI_GUEST_IDS=` means that no id is a guest's. Every command warns
+about variables with the prefix `KPI_` that are no setting.
 
 {settings}
 

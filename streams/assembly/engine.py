@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 from faust.types import TP
 
@@ -20,6 +21,7 @@ from streams.engine import faust_worker
 from streams.engine.contracts import Saved, SourcePartition
 from streams.engine.faust_adapter.transport import BatchThread
 from streams.engine.faust_worker import Engine, EngineOptions
+from streams.engine.group_members import MemberFile
 from streams.ingest import stage as ingest
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis import stage as kpis
@@ -101,7 +103,7 @@ def build(
                 currency=settings.currency,
             ),
             topics=job_topics,
-            spill=DiskCache(settings.data_dir / f"cold-{settings.instance_id}.sqlite"),
+            spill=DiskCache(spill_file(settings)),
             saved=saved,
         )
 
@@ -126,6 +128,21 @@ def build(
         [ingest_stage, kpis_stage],
         start_offsets=_start_offsets(settings),
     )
+
+
+def spill_file(settings: Settings) -> Path:
+    """Return the file to which the KPI stage of this worker spills buckets."""
+    return settings.data_dir / f"cold-{settings.instance_id}.sqlite"
+
+
+def local_state(data_dir: Path) -> list[Path]:
+    """Return what workers keep in their data folder: tables, spilled buckets, group memberships.
+
+    Other files there are not the monitor's.
+    """
+    tables = data_dir / "v1"
+    files = [*data_dir.glob("cold-*.sqlite*"), *data_dir.glob(MemberFile.PATTERN)]
+    return [*([tables] if tables.exists() else []), *sorted(files)]
 
 
 def kpi_job(engine: Engine, settings: Settings) -> KpiJob | None:

@@ -112,7 +112,8 @@ def check(
     ]
     for warning in warnings:
         say(err, f"warning: {warning}")
-    if (strict and warnings) or missing & set(chosen.source_topics):
+    warned = warnings or settings.unknown_variables()
+    if (strict and warned) or missing & set(chosen.source_topics):
         raise typer.Exit(1)
 
 

@@ -16,7 +16,9 @@ def demo(
     seconds: Annotated[
         str,
         typer.Option(
-            "--for", help="How long to send events, like 90s or 5m; 0 means until Ctrl-C."
+            "--for",
+            help="How long to send events, like 90s or 5m; 0 means until Ctrl-C. The alert's end "
+            f"is seen from {demos.LEAST_S:.0f}s on.",
         ),
     ] = "0",
     report: Annotated[
@@ -27,11 +29,12 @@ def demo(
         str, typer.Option(help=f"Fault to simulate: {', '.join(feeding.SCENARIOS)}.")
     ] = "checkout-outage",
 ) -> None:
-    """Run Kafka, Valkey, a worker and a feed on this machine, with a table of the KPIs.
+    """Run Kafka, Valkey, a worker and a feed on this machine; show alerts and headline KPIs.
 
     Docker and Java are not needed. After half a minute a fault is simulated: an alert
     fires and resolves. With --for and --json the demo runs unattended; its exit code is 0 only
-    if every event was counted exactly, KPIs were exported, and the alert fired and resolved.
+    if every event was counted exactly, KPIs were exported, and the alert fired and resolved; a
+    check that failed has its reason.
     """
     passed = demos.run(
         seconds=demos.seconds_of(seconds),

@@ -22,6 +22,7 @@ from streams.engine.broker_clock import BrokerClock
 from streams.engine.contracts import SourcePartition, Stage
 from streams.engine.faust_adapter.table_store import REBUILDING_STORE
 from streams.engine.faust_adapter.transport import BatchThread, BatchTransport
+from streams.engine.group_members import MemberFile
 from streams.engine.process_fence import PauseFence, end_process
 from streams.engine.runtime.job_runner import JobRunner
 from streams.engine.runtime.running_job import RecoveryProgress
@@ -210,6 +211,7 @@ def build(
     app.batch_topics = runner.topics
     app.resume_sources = runner.resume
     app.broker_clock = clock
+    app.member_file = MemberFile(options.data_dir, options.instance_id)
     app.clock_topic = options.clock_topic
     app.transport = BatchTransport(app.conf.broker, app, loop=None)
     _add_housekeeping(app, runner, watchdog=Watchdog(runner, limit_s=options.watchdog_s))

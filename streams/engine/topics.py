@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError
 
@@ -16,6 +18,9 @@ from streams.errors import BrokerUnreachableError, TopicError
 
 LARGEST_INTERNAL_RECORD = 32 << 20
 """Bytes. The state or the reports of a busy second must fit into one record."""
+
+REMOVED_WITHIN_S = 30.0
+"""Longest wait, in s, until a topic is gone."""
 
 CHANGELOG_CONFIG: dict[str, str] = {
     "cleanup.policy": "compact",
@@ -159,6 +164,61 @@ def ensure(
             )
     refuse_wrong(TopicState(spec, present[spec.name]) for spec in wanted)
     return missing
+
+
+def remove(broker: Broker, names: Collection[str]) -> None:
+    """Delete topics with all records, and wait until they are gone.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: a topic can't be deleted, or is not gone in time.
+    """
+    deadline = time.monotonic() + REMOVED_WITHIN_S
+    with admin(broker) as client:
+        try:
+            client.delete_topics(list(names))
+        except KafkaError as error:
+            raise TopicError(
+                ", ".join(names),
+                why=f"can't be removed ({type(error).__name__})",
+                remedy="let an administrator remove it, and run this again",
+            ) from None
+        while left := set(names) & describe(client).keys():
+            if time.monotonic() > deadline:
+                raise TopicError(
+                    ", ".join(sorted(left)),
+                    why=f"is not removed after {REMOVED_WITHIN_S:.0f} s",
+                    remedy="run this again",
+                )
+            time.sleep(0.1)
+
+
+def empty(broker: Broker, partitions: Mapping[str, int]) -> None:
+    """Delete all records of topics; the topics and their configuration stay.
+
+    Args:
+        broker: holds the topics.
+        partitions: the number of partitions by topic.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: the records can't be deleted.
+    """
+    wanted = [
+        TopicPartition(name, number)
+        for name, count in partitions.items()
+        for number in range(count)
+    ]
+    with admin(broker) as client:
+        # -1 stands for the end of the partition.
+        try:
+            client.delete_records(dict.fromkeys(wanted, -1))
+        except KafkaError as error:
+            raise TopicError(
+                ", ".join(partitions),
+                why=f"can't be emptied ({type(error).__name__})",
+                remedy="allow this user to delete its records, or leave it as it is",
+            ) from None
 
 
 def _create(

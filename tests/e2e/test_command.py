@@ -14,7 +14,10 @@ from streams.engine import topics as engine_topics
 from tests.support.cluster import Cluster
 from tests.support.command import run
 
-COMMANDS = ("demo", "worker", "feed", "check", "topics", "dead-letters", "boards", "version")
+COMMANDS = (
+    *("demo", "services", "worker", "feed", "check", "topics", "dead-letters", "reset", "boards"),
+    "version",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

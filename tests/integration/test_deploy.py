@@ -60,6 +60,14 @@ def test_images_are_pinned_and_ports_are_on_loopback(compose: dict[str, Any]) ->
         assert name == "worker" or "healthcheck" in service, name
 
 
+def test_workers_on_the_host_reach_both(compose: dict[str, Any]) -> None:
+    """Kafka and Valkey are published where the settings of README look for them."""
+    ports = {name: compose["services"][name]["ports"] for name in ("kafka", "valkey")}
+    assert ports == {"kafka": ["127.0.0.1:9092:19092"], "valkey": ["127.0.0.1:6379:6379"]}
+    listeners = compose["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert f"HOST://{Settings.model_fields['kafka'].default}" in listeners
+
+
 def test_every_mounted_file_is_there(compose: dict[str, Any], repository: Path) -> None:
     for service in compose["services"].values():
         for volume in service.get("volumes", ()):

@@ -246,7 +246,10 @@ def test_transactions(
 def test_older_of_two_equal_instances_ends(
     cluster: Cluster,
 ) -> None:
-    """Of two workers with the same instance id the older one ends, and logs why."""
+    """Of two workers with the same instance id the older one ends; both log why.
+
+    A worker that is started again under its instance id says nothing of the kind.
+    """
     older = cluster.start("same")
     at = now_ms()
     clicks(cluster, [f"e{number}" for number in range(20)], at=at)
@@ -257,3 +260,14 @@ def test_older_of_two_equal_instances_ends(
     clicks(cluster, ["e7", "new"], at=at)
     assert counted(cluster, 22)["duplicates"] == 1
     assert newer.child.alive
+    other = "another worker has the instance id same: "
+    log = newer.child.log_file.read_text()
+    assert log.count(f"{other}one that joined from 127.0.0.1 with another data folder") == 1
+    newer.child.stop()
+    again = cluster.start("same", KPI_DATA_DIR=str(cluster.folder / "data-other"))
+    clicks(cluster, ["newest"], at=at)
+    counted(cluster, 23)
+    assert again.child.log_file.read_text().count(other) == 1
+    twin = cluster.start("same", KPI_DATA_DIR=str(cluster.folder / "data-other"))
+    assert again.child.process.wait(40) == 70
+    assert f"{other}process {again.child.pid} on this machine" in twin.child.log_file.read_text()

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from streams import config, settings
+from streams.cli import cli
 from streams.errors import ConfigError
 
 
@@ -44,9 +46,7 @@ def test_a_wrong_value_names_its_variable(
     assert f"KPI_{key.upper()}" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "key", ["boards_url", "redis", "rules_file", "alertmanager", "partitions", "kafka"]
-)
+@pytest.mark.parametrize("key", ["boards_url", "redis", "alertmanager", "partitions", "kafka"])
 def test_empty_is_left_out(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     """A variable without a text, as a container has it from one that is not set, is left out."""
     monkeypatch.setenv(f"KPI_{key.upper()}", "")
@@ -57,6 +57,70 @@ def test_nobody_is_a_guest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ids of guests, only a missing id and an empty one are of no user."""
     monkeypatch.setenv("KPI_GUEST_IDS", "")
     assert settings.load().guests == {None, ""}
+
+
+@pytest.mark.parametrize("name", ["KPI_RULES_FILE", "KPI_KAFKA_CA_FILE"])
+def test_empty_name_of_a_file(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A file that may be left out must not be empty; the message names the variable."""
+    monkeypatch.setenv(name, "")
+    with pytest.raises(ConfigError, match=rf"^settings: {name} \(environment\): is empty; give"):
+        settings.load()
+
+
+def test_every_fault_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several wrong settings are told in one message, and so are settings that do not fit."""
+    monkeypatch.setenv("KPI_CURRENCY", "yuan")
+    monkeypatch.setenv("KPI_NAMES_FILE", "")
+    with pytest.raises(ConfigError) as caught:
+        settings.load(partitions=0)
+    said = [line.rpartition(": ")[0] for line in str(caught.value).splitlines()]
+    assert said == [
+        "settings: partitions (command line)",
+        "settings: KPI_CURRENCY (environment)",
+        "settings: KPI_NAMES_FILE (environment)",
+    ]
+    monkeypatch.setenv("KPI_CURRENCY", "EUR")
+    monkeypatch.delenv("KPI_NAMES_FILE")
+    with pytest.raises(ConfigError) as caught:
+        settings.load(
+            kafka_security="sasl_ssl", redis="http://:hunter2@host", customers_kept_days=1
+        )
+    keys = [line.split(" (command line): ")[0] for line in str(caught.value).splitlines()]
+    assert keys == ["settings: kafka_security", "settings: redis", "settings: customers_kept_days"]
+    assert "hunter2" not in str(caught.value)
+
+
+def test_file_of_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in the file .env is said to be there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("KPI_CURRENCY=yuan\nKPI_KAFKAA=x\n")
+    with pytest.raises(ConfigError, match=r"^settings: KPI_CURRENCY \(\.env\): "):
+        settings.load()
+    (message,) = settings.unknown_variables()
+    assert message == "KPI_KAFKAA (.env) is no setting; did you mean KPI_KAFKA?"
+
+
+def test_unknown_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables with the prefix that are no setting are warned about, without their values."""
+    monkeypatch.chdir(tmp_path)
+    before = settings.unknown_variables()
+    monkeypatch.setenv("KPI_CACHE_DIR", "x")
+    monkeypatch.setenv("KPI_KAFKA", "x")
+    assert settings.unknown_variables() == before
+    monkeypatch.setenv("KPI_REDIS_PASWORD_FILE", "hunter2")
+    monkeypatch.setenv("KPI_CLICK_TOPIC", "c")
+    found = set(settings.unknown_variables()) - set(before)
+    assert found == {
+        "KPI_REDIS_PASWORD_FILE (environment) is no setting; did you mean KPI_REDIS_PASSWORD_FILE?",
+        "KPI_CLICK_TOPIC (environment) is no setting; did you mean KPI_CLICKS_TOPIC?",
+    }
+    result = CliRunner().invoke(cli, ["check", "--offline", "--strict"])
+    assert result.exit_code == 1
+    assert "warning: KPI_CLICK_TOPIC (environment) is no setting; did" in result.stderr
+    monkeypatch.delenv("KPI_CLICK_TOPIC")
+    monkeypatch.delenv("KPI_REDIS_PASWORD_FILE")
+    if not before:
+        assert CliRunner().invoke(cli, ["check", "--offline", "--strict"]).exit_code == 0
 
 
 def test_ids_are_kept_as_long_as_their_events_may_count() -> None:
@@ -72,6 +136,7 @@ def test_a_redis_url_is_not_shown() -> None:
     ("given", "why"),
     [
         ({"redis": "http://host"}, "must begin with redis://"),
+        ({"redis": "redis://:a/b@host"}, "write /, : and @ in a password as %2F"),
         ({"redis": "redis://host", "redis_ca_file": Path(__file__)}, "rediss://"),
         ({"redis": "rediss://host", "redis_cert_file": Path(__file__)}, "go together"),
     ],

@@ -47,17 +47,21 @@ class _InstanceHeartbeat(Request[_HeartbeatRequest]):  # type: ignore[misc]
         return request_struct_class(*self._fields)
 
 
-def watch(coordinator: Any, *, on_taken: Callable[[], None]) -> None:
+def watch(
+    coordinator: Any, *, on_taken: Callable[[], None], on_member: Callable[[str], None]
+) -> None:
     """Call ``on_taken`` once another process has taken this member's place.
 
     Args:
         coordinator: aiokafka's group coordinator, whose requests are watched from now on.
         on_taken: called without arguments.
+        on_member: called with this member's id before each request; empty before it joined.
     """
     send = coordinator._send_req
 
     async def send_and_look(request: Any) -> Any:
         generation, member = coordinator.generation, coordinator.member_id
+        on_member(member)
         response = await send(request)
         codes = _error_codes(response)
         if member and _UNKNOWN_MEMBER_ID in codes:

@@ -100,7 +100,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return consumer
 
     async def on_start(self) -> None:
-        """Start the consumer, and watch for another worker with its instance id."""
+        """Start the consumer, watch for another worker with its instance id, and note its own."""
         await super().on_start()
         instance_id = self.consumer.app.conf.consumer_group_instance_id
         instance_fencing.watch(
@@ -110,6 +110,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 "give each worker a KPI_INSTANCE_ID of its own",
                 instance_id,
             ),
+            on_member=self.consumer.app.member_file.write,
         )
 
     async def _fetch_records(

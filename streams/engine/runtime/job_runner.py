@@ -120,7 +120,7 @@ class JobRunner:
             if offset > ends[tp]:
                 end_process(
                     "%s[%d] ends at offset %d, but the state has read up to %d: the topic was made "
-                    "anew or lost records; start under another KPI_APP_ID",
+                    "anew or lost records; start over with `kpi-monitor reset`",
                     tp.topic,
                     tp.partition,
                     ends[tp] - 1,
@@ -132,7 +132,7 @@ class JobRunner:
         for tp, offset in (await thread.committed_offsets(tps)).items():
             end_process(
                 "%s[%d] was read up to offset %d, but its state is gone from the changelog and "
-                "the data folder: restore one of them, or start under another KPI_APP_ID",
+                "the data folder: restore one of them, or start over with `kpi-monitor reset`",
                 *(*tp, offset - 1),
             )
 

@@ -52,6 +52,11 @@ def mark_key(app_id: str) -> str:
     return f"{app_id}:customers"
 
 
+def log_prefix(app_id: str) -> str:
+    """Return the beginning of the keys of the customers' logs."""
+    return f"{app_id}:customer:"
+
+
 class CustomerStore:
     """Adds entries to the logs of customers, and rebuilds them.
 
@@ -68,7 +73,7 @@ class CustomerStore:
         self._script: Any = self._client.register_script(_SCRIPT)
         self._end_anew: Any = self._client.register_script(_END_ANEW)
         self._mark = mark_key(app_id)
-        self._prefix = f"{app_id}:customer:".encode()
+        self._prefix = log_prefix(app_id).encode()
         self._lookback_ms = lookback_ms
         self._kept_s = kept_s
         self._keeps = False
