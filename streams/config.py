@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails
 
 from models.alerts import RuleBook
 from models.campaigns.campaign import CampaignBook
@@ -22,7 +22,7 @@ from models.money.exchange_rates import RateBook
 from models.names import NameBook, canonical
 from models.patterns import hint
 from models.scorecards.scorecard import ScorecardBook
-from streams.errors import ConfigError
+from streams.errors import ConfigError, FaultsError
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
@@ -115,39 +115,101 @@ def load(path: Path, model: type[Model], **context: object) -> Model:
     try:
         return model.model_validate(data if data is not None else {}, context=context)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        location, why = _blamed(model, first)
-        key, line = _find(root, location)
-        raise ConfigError(
-            source=str(path), where=f"line {line}: {key or 'file'}", why=why
-        ) from None
+        found = {}
+        for fault in error.errors(include_url=False, include_input=False):
+            for location, why in _blamed(model, fault):
+                key, line = _find(root, location)
+                found[f"line {line}: {key or 'file'}", why] = line
+        (where, why), *others = sorted(found, key=found.__getitem__)
+        raise ConfigError(source=str(path), where=where, why=why, others=others) from None
 
 
 _KEY = re.compile(r"([a-z_0-9]+(?:\[\d+\]|\.[a-z_0-9]+)*): ")
 """The key that a message of a model begins with, such as ``match.region`` or ``rules[1].name``."""
 
 
-def _blamed(model: type[BaseModel], error: ErrorDetails) -> tuple[Location, str]:
-    """Return the place that an error is about, and the message.
+def _blamed(model: type[BaseModel], error: ErrorDetails) -> Iterator[tuple[Location, str]]:
+    """Yield the places that an error is about, each with a message.
 
-    An error about several keys has the place of all of them, and its message begins with the key
+    An error about several keys has the place of all of them, and its messages begin with the key
     to change.
     """
-    location, why = error["loc"], error["msg"].removeprefix("Value error, ")
+    location, context = error["loc"], error.get("ctx", {})
+    cause = context.get("error")
+    usual = _PLAIN.get(error["type"], error["msg"])
+    whys = cause.faults if isinstance(cause, FaultsError) else (usual,)
     if error["type"] == "extra_forbidden":
-        known = sorted(_fields(model, location[:-1]))
-        return location, f"there is no such key{hint(str(location[-1]), known)}"
-    named = _KEY.match(why)
-    if named is not None:
-        parts = re.findall(r"[a-z_0-9]+", named[1])
-        if parts[0] in _fields(model, location):
-            within = [int(part) if part.isdigit() else part for part in parts]
-            return (*location, *within), why[named.end() :]
-    return location, why
+        fields = _fields(model, location[:-1])
+        yield location, f"there is no such key{_replaced(model, location[-1], sorted(fields))}"
+        return
+    if error["type"] in _TAG_ERRORS:
+        key = context["discriminator"].strip("'")
+        known = _tags(model, location, key)
+        if "tag" in context:
+            yield (
+                (*location, key),
+                f"no {key} named {context['tag']!r}{hint(context['tag'], known)}",
+            )
+        else:
+            yield location, f"{key} is missing; give one of {', '.join(known)}"
+        return
+    for told in whys:
+        why = told.removeprefix("Value error, ")
+        named = _KEY.match(why)
+        if named is not None:
+            parts = re.findall(r"[a-z_0-9]+", named[1])
+            if parts[0] in _fields(model, location):
+                within = [int(part) if part.isdigit() else part for part in parts]
+                yield (*location, *within), why[named.end() :]
+                continue
+        yield location, why
+
+
+_TAG_ERRORS = {"union_tag_not_found", "union_tag_invalid"}
+_PLAIN = {"missing": "is missing", "string_type": "is no text; write it in quotes"}
+"""Messages by the type of pydantic's error."""
+
+
+def with_faults(error: ValidationError, faults: Sequence[str]) -> ValidationError:
+    """Return a validation error with further faults, for a wrap validator to raise.
+
+    Args:
+        error: what pydantic found.
+        faults: messages that begin with their keys, as in `FaultsError`.
+    """
+    lines = [
+        InitErrorDetails(
+            type=one["type"], loc=one["loc"], input=one["input"], ctx=one.get("ctx", {})
+        )
+        for one in error.errors(include_url=False)
+    ]
+    more = InitErrorDetails(
+        type="value_error", loc=(), input=None, ctx={"error": FaultsError(faults)}
+    )
+    return ValidationError.from_exception_data(error.title, [*lines, more])
+
+
+def _replaced(model: type[BaseModel], key: int | str, known: Sequence[str]) -> str:
+    """Return the end of the message about an unknown key: what replaced it, or what is near."""
+    removed: Mapping[str, str] = getattr(model, "REMOVED", {})
+    instead = removed.get(str(key))
+    return hint(str(key), known) if instead is None else f" any more; write {instead}"
 
 
 def _fields(model: type[BaseModel], location: Location) -> dict[str, FieldInfo]:
     """Return the fields, by key, of the models that may be at a place in a file."""
+    return {
+        key: field for one in _models_at(model, location) for key, field in _by_key(one).items()
+    }
+
+
+def _tags(model: type[BaseModel], location: Location, key: str) -> list[str]:
+    """Return the values of the key that tells the models apart that may be at a place."""
+    found = (get_args(one.model_fields[key].annotation) for one in _models_at(model, location))
+    return sorted(str(tag) for tags in found for tag in tags)
+
+
+def _models_at(model: type[BaseModel], location: Location) -> set[type[BaseModel]]:
     models = {model}
     for part in location:
         found = {
@@ -165,7 +227,7 @@ def _fields(model: type[BaseModel], location: Location) -> dict[str, FieldInfo]:
             if get_args(field.annotation) == (part,)
         }
         models = found or tagged or models
-    return {key: field for one in models for key, field in _by_key(one).items()}
+    return models
 
 
 def _by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:

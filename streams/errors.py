@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class MonitorError(Exception):
     """A fault that ends a command with exit code 2 and one clear message."""
+
+
+class FaultsError(ValueError):
+    """Several faults of one entry of a configuration file, for its validators to raise.
+
+    Args:
+        faults: messages, each of which begins with its key: ``fields.amount: is missing``.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(faults))
 
 
 class ConfigError(MonitorError):
@@ -14,13 +28,17 @@ class ConfigError(MonitorError):
         source: the file, or the environment.
         where: the line and key.
         why: what is wrong with it.
+        others: further faults of the same file, each with its line and key and what is wrong.
     """
 
-    def __init__(self, *, source: str, where: str, why: str) -> None:
+    def __init__(
+        self, *, source: str, where: str, why: str, others: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self.source = source
         self.where = where
         self.why = why
-        super().__init__(f"{source}: {where}: {why}")
+        faults = [(where, why), *others]
+        super().__init__("\n".join(f"{source}: {place}: {fault}" for place, fault in faults))
 
 
 class BrokerUnreachableError(MonitorError):
