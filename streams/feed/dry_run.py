@@ -85,17 +85,17 @@ class DryRun:
                 yield f"    line {line}: {why}"
         if stats.duplicates:
             yield (
-                f"  {stats.duplicates:,} have the id of an event before them, and would not count; "
-                "look at event_id in the mapping"
+                f"  {counted(stats.duplicates, 'event')} with the id of one before, which would "
+                "not count; look at event_id in the mapping"
             )
         if stats.guests:
-            yield f"  {stats.guests:,} are of guests, without a user"
+            yield f"  {counted(stats.guests, 'event')} of guests, without a user"
         for kind, count in sorted(stats.unknown.items()):
             some = ", ".join(map(repr, stats.unknown_samples.get(kind, ())))
-            yield f"  {count:,} have a {kind} that is not defined: {some}"
+            yield f"  {counted(count, 'event')} with a {kind} that is not defined: {some}"
         for change, count in sorted(stats.renamed.items()):
             kind, _, how = change.partition("/")
-            yield f"  {count:,} have a {kind} that is shown by another name ({how})"
+            yield f"  {counted(count, 'event')} with a {kind} that is shown by another name ({how})"
         if self.absent:
             yield "KPIs that stay absent, unless other events bring them:"
             for reason, names in self.absent.items():

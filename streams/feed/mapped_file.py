@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from streams.feed.row_errors import RowError
 from streams.feed.row_mapper import MappedEvent, RowMapper
 from streams.feed.templates import EVENT_ID
 
+DELIMITERS = ";\t|,"
+"""Characters that probably are the delimiter of a file that seems to have one column."""
 SAMPLES = 2
 """Rows that are kept of each combination of entries."""
 REPORTED_EVERY = 10_000
@@ -183,10 +186,7 @@ class MappedFile:
             f"{self.path} has no column {one.column!r}{_instead_of(one.column, names)}"
             for one in missing
         ]
-        has = f"it has: {', '.join(names)}"
-        if self.report.path.suffix.lower() not in {".ndjson", ".jsonl"}:
-            has += "; if these are not its columns, look at delimiter, skip_lines and columns"
-        raise FeedError("\n".join([*places, has]))
+        raise FeedError("\n".join([*places, _columns_it_has([*names])]))
 
     def _refuse_misfit(self) -> None:
         report = self.report
@@ -203,9 +203,14 @@ class MappedFile:
         for place, event in enumerate(self.mapping.events):
             if report.rows and not report.by_entry[place]:
                 where = config.place(self.mapping_path, ("events", place))
-                report.notes.append(
-                    f"{self.mapping_path}: {where}: no row became one of these {event.type}"
-                )
+                report.notes.append(f"{self.mapping_path}: {where}: no row matched {event.type}")
+
+
+def _columns_it_has(names: Sequence[str]) -> str:
+    found = next((one for one in DELIMITERS if len(names) == 1 and one in names[0]), None)
+    if found is not None:
+        return f"it has one column, {names[0]!r}; set delimiter: {json.dumps(found)} in the mapping"
+    return f"it has: {', '.join(names)}"
 
 
 def _instead_of(column: str, names: Iterable[str]) -> str:

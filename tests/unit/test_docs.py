@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from streams.operations.event_files import FileMapping
 
 import streams
 from models.aggregates import ingest_report
@@ -14,7 +15,6 @@ from models.campaigns.campaign import Campaign
 from models.events import SHAPES, Event, SourceKind, events_of, type_of
 from models.kpi.catalogue import KPIS
 from streams.export.metrics import collector
-from streams.operations.event_files import FileMapping
 from streams.settings import Settings
 from tests.support.at_once import settled
 from tests.support.offline import ingest_job, record
