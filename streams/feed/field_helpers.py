@@ -25,6 +25,8 @@ from streams.feed.row_errors import RowError
 from streams.feed.templates import Getter, GetterOf, Template, columns_of, reader
 from streams.feed.time_format import TimeFormat, date_reader
 
+KEPT_VALUES = 50_000
+"""Texts of a column for which the value of a field is kept."""
 HASH_LENGTH = 32
 """Characters of a hashed value: 128 bits."""
 _Step = Callable[[str], Any]
@@ -114,8 +116,9 @@ class FieldSource(BaseModel):
             hash_key: the key of ``hash``.
         """
         read = reader(self.value, getter_of)
-        for step in self._steps(name, hash_key):
-            read = partial(_then, read, step)
+        steps = tuple(self._steps(name, hash_key))
+        if steps:
+            read = _Helped(read, steps)
         return read if self.default is None else partial(_or_default, read, self.default)
 
     def _steps(self, name: str, hash_key: bytes) -> Iterator[_Step]:
@@ -128,7 +131,7 @@ class FieldSource(BaseModel):
         if self.case is not None:
             yield str.lower if self.case == "lower" else str.upper
         if self.lookup is not None:
-            yield _Table(name, self.lookup, keep_others=self.keep_others)
+            yield partial(_looked_up, name, self.lookup, self.keep_others)
         if self.date is not None:
             yield _refusing(name, "does not match its date format", date_reader(self.date))
         if self.time is not None:
@@ -137,9 +140,31 @@ class FieldSource(BaseModel):
             yield partial(_hashed, hash_key)
 
 
-def _then(read: Getter, step: _Step, row: Any) -> Any:
-    value = read(row)
-    return None if value is None else step(str(value))
+class _Helped:
+    """Applies steps to a value; what came of a text is kept, as columns repeat their texts."""
+
+    def __init__(self, read: Getter, steps: tuple[_Step, ...]) -> None:
+        self._read = read
+        self._steps = steps
+        self._kept: dict[str, Any] = {}
+
+    def __call__(self, row: Any) -> Any:
+        value = self._read(row)
+        if value is None:
+            return None
+        text = value if type(value) is str else str(value)
+        try:
+            return self._kept[text]
+        except KeyError:
+            pass
+        for step in self._steps:
+            value = step(str(value))
+            if value is None:
+                break
+        if len(self._kept) >= KEPT_VALUES:
+            self._kept.clear()
+        self._kept[text] = value
+        return value
 
 
 def _or_default(read: Getter, default: str, row: Any) -> Any:
@@ -181,30 +206,16 @@ def _refusing(name: str, reason: str, read: Callable[[str], Any]) -> _Step:
     return step
 
 
-class _Table:
-    """Looks values up; those found by patterns are kept."""
-
-    def __init__(self, name: str, table: dict[str, str | None], *, keep_others: bool) -> None:
-        self._name = name
-        self._table = table
-        self._found = dict(table)
-        self._patterns = [one for one in table if is_pattern(one)]
-        self._keep_others = keep_others
-
-    def __call__(self, text: str) -> str | None:
-        if text in self._found:
-            return self._found[text]
-        pattern = next((one for one in self._patterns if matches(text, (one,))), None)
-        if pattern is not None:
-            found = self._table[pattern]
-        elif self._keep_others:
-            return text
-        else:
-            raise RowError(
-                f"{self._name}: is not in its lookup table",
-                f"{self._name}: {text!r} is not in its lookup table{hint(text, self._table)}; "
-                "add it, a pattern, or keep_others: true",
-            )
-        if len(self._found) < 10_000:
-            self._found[text] = found
-        return found
+def _looked_up(name: str, table: dict[str, str | None], keep_others: bool, text: str) -> str | None:
+    if text in table:
+        return table[text]
+    pattern = next((one for one in table if is_pattern(one) and matches(text, (one,))), None)
+    if pattern is not None:
+        return table[pattern]
+    if keep_others:
+        return text
+    raise RowError(
+        f"{name}: is not in its lookup table",
+        f"{name}: {text!r} is not in its lookup table{hint(text, table)}; add it, a pattern, or "
+        "keep_others: true",
+    )

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from streams.operations.event_files import FileMapping
 
 import streams
 from models.aggregates import ingest_report
@@ -77,12 +76,6 @@ def test_examples_are_of_types() -> None:
 def test_the_readme_begins_with_the_two_commands(repository: Path) -> None:
     text = (repository / "README.md").read_text()
     assert text.index("make demo") < text.index("make test") < text.index("## ")
-
-
-def test_every_key_of_a_mapping_is_documented(repository: Path) -> None:
-    text = (repository / "docs" / "own-log.md").read_text()
-    for name in FileMapping.model_fields:
-        assert f"\n| `{name}` | " in text
 
 
 def test_every_promise_has_its_test(repository: Path) -> None:
