@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from streams.feed.mapped_file import Sample
+from streams.feed.row_mapper import ID_PLACE
 
 _OWN = {"type", "event_time", "event_id"}
 _decode = msgspec.json.Decoder(dict[str, object]).decode
@@ -41,5 +42,7 @@ def _clock(time_ms: int) -> str:
 
 
 def _fields(values: Mapping[str, object]) -> str:
-    texts = (f"{name}: {value}" for name, value in values.items())
+    texts = (
+        f"{name}: {value}".replace(ID_PLACE, "(id of the event)") for name, value in values.items()
+    )
     return "\n".join(escape(text.encode("utf-8", "backslashreplace").decode()) for text in texts)

@@ -136,7 +136,7 @@ def written(rule: dict[str, Any]) -> str:
         ),
         ({"kpi": "cliks", "above": 9}, "kpi", "did you mean clicks?"),
         ({"kpi": "clicks", "above": 9, "tresh": 4}, "tresh", "no such key"),
-        ({"kpi": "clicks", "above": 9, "kind": "absense"}, "", "'threshold', 'absence'"),
+        ({"kpi": "clicks", "above": 9, "kind": "absense"}, "kind", "did you mean absence?"),
         ({"kpi": "clicks", "above": 9, "window": "2h"}, "window", "'1h'"),
         # Rules of the monitor itself.
         ({**CAMPAIGN, "kpi": "clicks", "above": 9, "name": "data-late"}, "name", "another name"),
