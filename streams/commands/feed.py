@@ -89,8 +89,9 @@ def feed(
     refused: it is not sent, but kept in a file, with its line and the reason. The files of
     campaigns, names, KPIs and rates are used by --dry-run. The exit code is 0 if every row is an
     event or left out by the mapping, 1 if rows were refused or, with --dry-run, would not count, 2
-    if nothing was sent because the mapping, the file or an option is wrong, or the broker stopped
-    answering, and 130 if Ctrl-C stopped it.
+    if nothing was sent because the mapping, the file, an option or a topic is wrong, or the broker
+    stopped answering, and 130 if Ctrl-C stopped it. A worker creates missing topics when it
+    starts, and so does topics --create.
     """
     chosen = settings.load(
         kafka=kafka,
@@ -100,8 +101,9 @@ def feed(
         kpis_file=kpis,
         rates_file=rates,
     )
-    if file is None:
+    if not dry_run:
         topics.require_sources(chosen)
+    if file is None:
         sent = asyncio.run(
             feeding.synthetic(
                 chosen,
@@ -131,7 +133,6 @@ def feed(
     if strict and report.refused:
         say(err, "nothing is sent, as rows are refused and --strict is set")
         raise typer.Exit(1)
-    topics.require_sources(chosen)
     done = sending.send(chosen, mapped, speed=speed, resume=resume, console=err)
     say(out, f"{done.sent:,} of {done.total:,} events sent to {chosen.kafka}")
     if done.sent < done.total:

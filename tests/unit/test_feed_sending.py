@@ -16,7 +16,8 @@ from aiokafka.errors import KafkaTimeoutError
 from rich.console import Console
 from typer.testing import CliRunner
 
-from streams import app, settings
+from streams import settings
+from streams.assembly import topics
 from streams.cli import cli
 from streams.errors import ConfigError, FeedError
 from streams.feed import sending
@@ -74,7 +75,7 @@ def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeClient:
     monkeypatch.setattr(producer, "producer", connected)
     monkeypatch.setattr(producer, "FLUSH_EVERY", 4)
     monkeypatch.setattr("streams.operations.feeding.DEFINITIONS_SETTLE_S", 0)
-    monkeypatch.setattr(app, "ensure_topics", lambda _: {})
+    monkeypatch.setattr(topics, "require_sources", lambda _: None)
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{AT + at},u{at},{at}\n" for at in range(12))
     Path("log.csv").write_text(f"at,user,pages\n{rows}")
@@ -219,7 +220,7 @@ def test_ctrl_c_while_the_file_is_read(client: FakeClient, monkeypatch: pytest.M
 
 def test_dry_run_sends_nothing(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dry run needs no Kafka; its exit code says whether all would count."""
-    monkeypatch.setattr(app, "ensure_topics", lambda _: pytest.fail("asked Kafka"))
+    monkeypatch.setattr(topics, "require_sources", lambda _: pytest.fail("asked Kafka"))
     code, out, _ = run("--dry-run")
     assert (code, client.sent, client.defined) == (0, [], [])
     assert "the monitor would count 12 of 12 events" in out
