@@ -46,7 +46,7 @@ def _warn() -> None:
 EXAMPLES: dict[Callable[..., None], str] = {
     worker: "kpi-monitor worker --kafka kafka:9092 --rules config/rules.yaml --id w0",
     feed: "kpi-monitor feed --rate 500 --for 60 --scenario checkout-outage@30 | "
-    "kpi-monitor feed log.csv --mapping map.yaml --speed max",
+    "kpi-monitor feed log.csv --mapping map.yaml --dry-run",
     check: "kpi-monitor check --rules config/rules.yaml --offline",
     kpis: "kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml",
     rates: "kpi-monitor rates config/rates.yaml --kafka kafka:9092",

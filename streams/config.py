@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails
 
 from models.alerts import RuleBook
 from models.campaigns.campaign import CampaignBook
@@ -22,7 +22,7 @@ from models.money.exchange_rates import RateBook
 from models.names import AsShown, NameBook, canonical
 from models.patterns import hint
 from models.scorecards.scorecard import ScorecardBook
-from streams.errors import ConfigError, in_words
+from streams.errors import ConfigError, FaultsError, in_words
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -153,38 +153,73 @@ def load(path: Path, model: type[Model], **context: object) -> Model:
     try:
         return model.model_validate(data if data is not None else {}, context=context)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        location, why = _blamed(model, first)
-        key, line = _find(root, location)
-        raise ConfigError(
-            source=str(path), where=f"line {line}: {key or 'file'}", why=why
-        ) from None
+        found = {}
+        for fault in error.errors(include_url=False, include_input=False):
+            for location, why in _blamed(model, fault):
+                key, line = _find(root, location)
+                found[f"line {line}: {key or 'file'}", why] = line
+        (where, why), *others = sorted(found, key=found.__getitem__)
+        raise ConfigError(source=str(path), where=where, why=why, others=others) from None
 
 
 _KEY = re.compile(r"([a-z_0-9]+(?:\[\d+\]|\.[a-z_0-9]+)*): ")
 """The key that a message of a model begins with, such as ``match.region`` or ``rules[1].name``."""
 
 
-def _blamed(model: type[BaseModel], error: ErrorDetails) -> tuple[Location, str]:
-    """Return the place that an error is about, and the message.
+def _blamed(model: type[BaseModel], error: ErrorDetails) -> Iterator[tuple[Location, str]]:
+    """Yield the places that an error is about, each with a message.
 
-    An error about several keys has the place of all of them, and its message begins with the key
+    An error about several keys has the place of all of them, and its messages begin with the key
     to change.
     """
-    location, why = error["loc"], in_words(error)
+    location, context = error["loc"], error.get("ctx", {})
+    if error["type"] == "extra_forbidden":
+        fields = _fields(model, location[:-1])
+        yield location, f"there is no such key{_replaced(model, location[-1], sorted(fields))}"
+        return
     if error["type"].startswith("union_tag_"):
         # Which of several models an entry is depends on a key, its discriminator.
-        key = error["ctx"]["discriminator"].strip("'")
-        if error["type"] == "union_tag_not_found":
-            why = f"is missing; give one of {_choices(model, location, key)}"
-        return (*location, key), why
-    if error["type"] == "extra_forbidden":
-        known = sorted(_fields(model, location[:-1]))
-        return location, f"there is no such key{hint(str(location[-1]), known)}"
-    within, rest = _named_place(why)
-    if within and within[0] in _fields(model, location):
-        return (*location, *within), rest
-    return location, why
+        key = context["discriminator"].strip("'")
+        known = _choices(model, location, key)
+        if "tag" in context:
+            tag = context["tag"]
+            yield (*location, key), f"there is no {key} {tag!r}{hint(tag, known)}"
+        else:
+            yield (*location, key), f"is missing; give one of {', '.join(known)}"
+        return
+    cause = context.get("error")
+    for why in cause.faults if isinstance(cause, FaultsError) else [in_words(error)]:
+        within, rest = _named_place(why)
+        if within and within[0] in _fields(model, location):
+            yield (*location, *within), rest
+        else:
+            yield location, why
+
+
+def with_faults(error: ValidationError, faults: Sequence[str]) -> ValidationError:
+    """Return a validation error with further faults, for a wrap validator to raise.
+
+    Args:
+        error: what pydantic found.
+        faults: messages that begin with their keys, as in `FaultsError`.
+    """
+    lines = [
+        InitErrorDetails(
+            type=one["type"], loc=one["loc"], input=one["input"], ctx=one.get("ctx", {})
+        )
+        for one in error.errors(include_url=False)
+    ]
+    more = InitErrorDetails(
+        type="value_error", loc=(), input=None, ctx={"error": FaultsError(faults)}
+    )
+    return ValidationError.from_exception_data(error.title, [*lines, more])
+
+
+def _replaced(model: type[BaseModel], key: int | str, known: Sequence[str]) -> str:
+    """Return the end of the message about an unknown key: what replaced it, or what is near."""
+    removed: Mapping[str, str] = getattr(model, "REMOVED", {})
+    instead = removed.get(str(key))
+    return hint(str(key), known) if instead is None else f" any more; write {instead}"
 
 
 def _named_place(message: str) -> tuple[Location, str]:
@@ -196,11 +231,10 @@ def _named_place(message: str) -> tuple[Location, str]:
     return tuple(int(part) if part.isdigit() else part for part in parts), message[named.end() :]
 
 
-def _choices(model: type[BaseModel], location: Location, key: str) -> str:
-    """Return the values of a key that tell the models apart which may be at a place in a file."""
+def _choices(model: type[BaseModel], location: Location, key: str) -> list[str]:
+    """Return the values of the key that tells apart the models that may be at a place."""
     fields = (_by_key(one)[key] for one in _models_at(model, location))
-    values = {value for field in fields for value in get_args(field.annotation)}
-    return ", ".join(sorted(map(repr, values), reverse=True))
+    return sorted({str(value) for field in fields for value in get_args(field.annotation)})
 
 
 def _fields(model: type[BaseModel], location: Location) -> dict[str, FieldInfo]:

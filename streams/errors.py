@@ -20,6 +20,7 @@ _WORDS: Final = {
     **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), _KEYS),
     **dict.fromkeys(("bool_parsing", "bool_type"), _TRUTH),
     **dict.fromkeys(("datetime_from_date_parsing", "datetime_parsing", "datetime_type"), _DAY),
+    "missing": "is missing",
     "string_type": "give a text; a number, a date, yes and no need quotes to be one",
 }
 """What to do about an error of pydantic, by its type."""
@@ -38,13 +39,23 @@ def in_words(error: ErrorDetails) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(context["pattern"], error["msg"])
-    if kind == "union_tag_invalid":
-        return f"give one of {context['expected_tags']}"
     return _WORDS.get(kind, error["msg"].removeprefix("Value error, "))
 
 
 class MonitorError(Exception):
     """A fault that ends a command with exit code 2 and one clear message."""
+
+
+class FaultsError(ValueError):
+    """Several faults of one entry of a configuration file, for its validators to raise.
+
+    Args:
+        faults: messages, each of which begins with its key: ``fields.amount: is missing``.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(faults))
 
 
 class ConfigError(MonitorError):

@@ -35,6 +35,9 @@ from streams.broker import Broker, Mechanism, Security
 from streams.errors import ConfigError, in_words
 from streams.redis_server import RedisServer
 
+SHORTEST_HASH_KEY = 16
+"""Characters; shorter keys can be guessed."""
+
 
 def known_zone(name: str) -> str:
     """Return the name of a time zone.
@@ -125,6 +128,12 @@ class Settings(BaseSettings):
     """Attribution model of orders that name no campaign: last, first, linear or declared."""
     data_dir: Path = Path("./data")
     """Folder of the local table store."""
+    hash_key: SecretStr = SecretStr("")
+    """Key of the fields that a mapping of ``kpi-monitor feed`` hashes, at least 16 characters;
+    ``hash_key_file`` takes precedence. With another key, the same customer is another one.
+    """
+    hash_key_file: Path | None = None
+    """File that holds the key of hashed fields."""
 
     clicks_topic: str = "clicks"
     """Topic of impressions, clicks and visits, keyed by user."""
@@ -358,6 +367,24 @@ class Settings(BaseSettings):
                 "set its token here or in KPI_GRAFANA_TOKEN_FILE",
             )
         return token
+
+    @property
+    def hash_secret(self) -> bytes:
+        """The key of hashed fields.
+
+        Raises:
+            ConfigError: the file can't be read, or the key is missing or short.
+        """
+        key = _secret(self.hash_key, self.hash_key_file, key="hash_key_file")
+        if len(key) < SHORTEST_HASH_KEY:
+            raise ConfigError(
+                source="environment",
+                where="KPI_HASH_KEY",
+                why=("has fewer than 16 characters" if key else "is not set")
+                + ", and the mapping hashes a field; make a key with openssl rand -hex 32, keep "
+                "it, and set it here or in KPI_HASH_KEY_FILE",
+            )
+        return key.encode()
 
     @property
     def zone(self) -> ZoneInfo:

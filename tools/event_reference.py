@@ -91,7 +91,7 @@ _PAGE: Final = """# Events and topics
 
 This page describes the events that the monitor reads and the topics that it writes. The events
 are defined in [models/events.py](../models/events.py). `kpi-monitor feed` sends a synthetic
-campaign, or the rows of a log by a mapping (see [config/](../config)).
+campaign, or the rows of a log by a mapping ([mappings.md](mappings.md)).
 
 ## Fields of all events
 

@@ -28,6 +28,7 @@ from streams.kpis.storage.bucket_store import CUSTOMER_DAYS, DAY_LEVEL, kept_ms
 from streams.kpis.windows import change_effects
 from streams.kpis.windows.campaign_phases import STEP_MS
 from tools.event_reference import events_page
+from tools.mapping_reference import mappings_page
 from tools.markdown import GENERATED, table
 from tools.rule_reference import rules_page
 from tools.settings_reference import settings_page
@@ -472,6 +473,7 @@ def main(arguments: Sequence[str]) -> int:
         FOLDER / "alert-rules.md": rules_page(),
         FOLDER / "events.md": events_page(),
         FOLDER / "kpis.md": kpis_page(CATALOGUE),
+        FOLDER / "mappings.md": mappings_page(),
         FOLDER / "metrics.md": metrics_page(CATALOGUE),
         FOLDER / "settings.md": settings_page(),
     }

@@ -19,7 +19,7 @@ from streams import config
 from streams.alerting.rule_text import explain
 from streams.errors import ConfigError
 from tools.docstrings import docstrings_of, one_line
-from tools.markdown import GENERATED, table
+from tools.markdown import GENERATED, default_of, table
 from tools.rule_examples import EXAMPLES, REFUSED, Moment, RuleExample
 
 KINDS: Final[tuple[type[Rule], ...]] = get_args(get_args(AnyRule)[0])
@@ -130,7 +130,7 @@ def _keys(model: type[Any], shown: type[Any]) -> str:
         (
             f"`{field.alias or name}`",
             _type(name, field),
-            _default(field),
+            default_of(field),
             one_line(_MEANINGS[shown.__name__][name]),
         )
         for name, field in model.model_fields.items()
@@ -149,20 +149,6 @@ def _type(name: str, field: FieldInfo) -> str:
         return ", ".join(f"`{value}`" for value in get_args(kind))
     assert kind is str
     return "text"
-
-
-def _default(field: FieldInfo) -> str:
-    match field.default:
-        case _ if field.is_required():
-            return "yes"
-        case None | "" | Match():
-            return ""
-        case tuple(names):
-            return f"`{list(names)}`".replace("'", '"')
-        case float(value):
-            return f"`{value:g}`"
-        case value:
-            return f"`{value}`"
 
 
 def _example(example: RuleExample) -> str:

@@ -40,7 +40,7 @@ def _is_counted(kpi: Kpi) -> bool:
     of its own, such as items with the number of their orders, does not count n events.
     """
     return (
-        kpi.volume
+        kpi.additive
         and kpi.unit in {"count", "users"}
         and not (kpi.looks_back or kpi.has_n)
         and range_of(kpi).low >= 0

@@ -1,22 +1,21 @@
-"""Feeds a broker: the synthetic campaign or the rows of a file, with progress."""
+"""Feeds a broker with records and a display of the progress, and with the synthetic campaign."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from models.campaigns.campaign import Campaign
 from streams.errors import FeedError
-from streams.operations import event_files, producer
+from streams.operations import producer
+from streams.operations.progress import progress
 from streams.operations.synthetic import SCENARIOS, FeedRecord, Scenario, Synthetic, staged
 from streams.settings import Settings
 
-__all__ = ["SCENARIOS", "file", "parse_scenario", "parse_speed", "synthetic"]
+__all__ = ["SCENARIOS", "define", "parse_scenario", "parse_speed", "send", "synthetic"]
 
 DEFINITIONS_SETTLE_S = 1.0
 """Seconds within which running workers have read new campaigns from the registry."""
@@ -62,42 +61,45 @@ def parse_scenario(text: str, *, origin_ms: int, speed: float) -> Scenario:
     return Scenario(name, start_ms, end_ms)
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} records"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    )
-
-
-async def _send(
+async def send(
     settings: Settings,
     records: Iterator[FeedRecord],
     *,
     speed: float | None,
     console: Console,
-    total: int | None,
+    total: int | None = None,
+    on_sent: Callable[[int], None] | None = None,
 ) -> int:
-    async with producer.producer(settings.broker) as client:
-        with _progress(console) as progress:
-            task = progress.add_task("sending", total=total)
+    """Send records with a display of the progress, and return their number.
 
-            def on_sent(count: int) -> None:
-                progress.update(task, completed=count)
+    Args:
+        settings: the broker.
+        records: in the order to send them.
+        speed: seconds of event time per second of the clock; None for as fast as possible.
+        console: shows the progress.
+        total: how many there are, if that is known.
+        on_sent: called with the number of records sent, now and then, at the end, and if the task
+            is cancelled.
+    """
+    async with producer.producer(settings.broker) as client:
+        with progress(console) as shown:
+            task = shown.add_task("sending", total=total, unit="events")
+
+            def note_sent(count: int) -> None:
+                shown.update(task, completed=count)
+                if on_sent is not None:
+                    on_sent(count)
 
             if speed is None:
-                return await producer.send_all(client, records, on_sent=on_sent)
-            return await producer.send_paced(client, records, speed=speed, on_sent=on_sent)
+                return await producer.send_all(client, records, on_sent=note_sent)
+            return await producer.send_paced(client, records, speed=speed, on_sent=note_sent)
 
 
-class FileFed(NamedTuple):
-    """The number of records sent, and the file with its counts of other rows."""
-
-    sent: int
-    rows: event_files.EventFile
+async def define(settings: Settings, campaigns: Iterable[Campaign]) -> None:
+    """Send campaigns to the registry, and wait until running workers have read them."""
+    async with producer.producer(settings.broker) as client:
+        await producer.define(client, campaigns, topic=settings.registry_topic)
+    await asyncio.sleep(DEFINITIONS_SETTLE_S)
 
 
 async def synthetic(
@@ -136,59 +138,6 @@ async def synthetic(
     )
     for text in scenarios:
         made.add(parse_scenario(text, origin_ms=start_ms, speed=factor or 1.0))
-    async with producer.producer(settings.broker) as client:
-        await producer.define(client, staged(start_ms), topic=settings.registry_topic)
-    await asyncio.sleep(DEFINITIONS_SETTLE_S)
-    return await _send(
-        settings,
-        made.records(start_ms, start_ms + length_ms),
-        speed=factor,
-        console=console,
-        total=None,
-    )
-
-
-async def file(
-    settings: Settings,
-    *,
-    path: Path,
-    mapping_file: Path,
-    speed: str,
-    refused: Path | None = None,
-    console: Console,
-) -> FileFed:
-    """Send the rows of a file.
-
-    Args:
-        settings: the broker and the topics.
-        path: the file.
-        mapping_file: maps its rows to events.
-        speed: as `parse_speed` reads it.
-        refused: the file of the refused rows; None for one beside the input.
-        console: shows the progress.
-
-    Raises:
-        ConfigError: the mapping is not valid.
-        FeedError: the speed is not valid, or the file does not fit the mapping.
-    """
-    factor = parse_speed(speed)
-    mapping = event_files.load_mapping(mapping_file)
-    if mapping.campaigns:
-        async with producer.producer(settings.broker) as client:
-            await producer.define(client, mapping.campaigns, topic=settings.registry_topic)
-        await asyncio.sleep(DEFINITIONS_SETTLE_S)
-    if factor is not None:
-        console.print(
-            f"The log is sent {factor:g} times as fast as it was written; --speed max sends it at "
-            "once.",
-            highlight=False,
-        )
-    rows = event_files.EventFile(
-        path,
-        mapping,
-        topics=settings.source_topics,
-        largest_bytes=settings.largest_record_bytes,
-        refused_path=refused or path.with_name(f"{path.name}.refused.ndjson"),
-    )
-    sent = await _send(settings, rows.records(), speed=factor, console=console, total=None)
-    return FileFed(sent, rows)
+    await define(settings, staged(start_ms))
+    records = made.records(start_ms, start_ms + length_ms)
+    return await send(settings, records, speed=factor, console=console)

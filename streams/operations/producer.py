@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import takewhile
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -18,6 +19,8 @@ from streams.operations.synthetic import FeedRecord
 
 FLUSH_EVERY = 5_000
 LARGEST_REQUEST = 2 << 20
+LAST_WAIT_S = 5.0
+"""Seconds to wait for the broker's acknowledgements when the task is cancelled."""
 
 
 @asynccontextmanager
@@ -58,23 +61,39 @@ async def send_all(
     Args:
         client: sends them.
         records: in the order to send them.
-        on_sent: called with the number of records sent, after each `FLUSH_EVERY` and at the end.
+        on_sent: called with the number of records that the broker has acknowledged, after each
+            `FLUSH_EVERY` and at the end, also if the task is cancelled.
     """
     waiting: list[Any] = []
     sent = 0
-    for record in records:
-        waiting.append(await client.send(record.topic, record.value, record.key))
-        if len(waiting) >= FLUSH_EVERY:
-            await asyncio.gather(*waiting)
-            sent += len(waiting)
-            waiting = []
-            if on_sent is not None:
-                on_sent(sent)
-    await asyncio.gather(*waiting)
+    try:
+        for record in records:
+            waiting.append(await client.send(record.topic, record.value, record.key))
+            if len(waiting) >= FLUSH_EVERY:
+                await asyncio.gather(*waiting)
+                sent += len(waiting)
+                waiting = []
+                if on_sent is not None:
+                    on_sent(sent)
+        await asyncio.gather(*waiting)
+    except asyncio.CancelledError:
+        if on_sent is not None:
+            on_sent(sent + await _acknowledged(waiting))
+        raise
     sent += len(waiting)
     if on_sent is not None:
         on_sent(sent)
     return sent
+
+
+async def _acknowledged(waiting: Sequence[asyncio.Future[Any]]) -> int:
+    """Return how many records, from the first on without a gap, the broker acknowledges soon."""
+    if waiting:
+        await asyncio.wait(waiting, timeout=LAST_WAIT_S)
+    kept = takewhile(
+        lambda one: one.done() and not one.cancelled() and one.exception() is None, waiting
+    )
+    return sum(1 for _ in kept)
 
 
 async def send_paced(
@@ -101,18 +120,24 @@ async def send_paced(
     started = time.monotonic()
     first_ms: int | None = None
     sent = 0
-    for record in records:
-        if first_ms is None:
-            first_ms = record.due_ms
-        wait_s = (record.due_ms - first_ms) / 1000 / speed - (time.monotonic() - started)
-        if never_ahead:
-            wait_s = max(wait_s, record.due_ms / 1000 - time.time())
-        if wait_s > 0.005:
-            if on_sent is not None:
-                on_sent(sent)
-            await asyncio.sleep(wait_s)
-        await client.send(record.topic, record.value, record.key)
-        sent += 1
+    try:
+        for record in records:
+            if first_ms is None:
+                first_ms = record.due_ms
+            wait_s = (record.due_ms - first_ms) / 1000 / speed - (time.monotonic() - started)
+            if never_ahead:
+                wait_s = max(wait_s, record.due_ms / 1000 - time.time())
+            if wait_s > 0.005:
+                if on_sent is not None:
+                    on_sent(sent)
+                await asyncio.sleep(wait_s)
+            await client.send(record.topic, record.value, record.key)
+            sent += 1
+    except asyncio.CancelledError:
+        await asyncio.wait_for(client.flush(), LAST_WAIT_S)
+        if on_sent is not None:
+            on_sent(sent)
+        raise
     await client.flush()
     if on_sent is not None:
         on_sent(sent)

@@ -119,15 +119,15 @@ def test_a_synthetic_feed_and_a_mapped_file_are_sent(kafka: EmbeddedKafka, tmp_p
     log.write_text('{"who":"u1","when":1700000000}\n{"who":"u2","when":1700000001}\n')
     mapping = tmp_path / "map.yaml"
     mapping.write_text(
-        "format: ndjson\ntime: {column: when, format: epoch_s}\n"
+        "format: ndjson\ntime: {value: '{when}', format: epoch_s}\n"
         "events: [{type: click, fields: {user_id: '{who}'}}]\n"
     )
     done = cluster.command("feed", str(log), "--mapping", str(mapping), "--speed", "max")
-    assert "2 records sent" in done.stdout
+    assert "2 of 2 events sent" in done.stdout
     mapping.write_text(mapping.read_text().replace("{who}", "{whom}"))
     wrong = cluster.command("feed", str(log), "--mapping", str(mapping), check=False)
     assert wrong.returncode == 2
-    assert f"{log}: line 1: no column 'whom'; did you mean who?; it has: who, when" in wrong.stderr
+    assert f"{log} has no column 'whom'; did you mean who?\nit has: who, when" in wrong.stderr
 
 
 @pytest.mark.integration
@@ -138,21 +138,21 @@ def test_feed_keeps_refused_rows(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     log, mapping, kept = tmp_path / "log.csv", tmp_path / "map.yaml", tmp_path / "kept.ndjson"
     log.write_text("who,when,pages\nu1,1700000000,2\nu2,1700000001,many\nbot,1700000001,1\n")
     mapping.write_text(
-        "time: {column: when, format: epoch_s}\nleave_out: [{who: bot}]\n"
+        "time: {value: '{when}', format: epoch_s}\nleave_out: {who: bot}\n"
         "events: [{type: visit, fields: {user_id: '{who}', pages: '{pages}'}}]\n"
     )
     arguments = ["feed", str(log), "--mapping", str(mapping), "--speed", "max"]
     done = cluster.command(*arguments, "--refused", str(kept), check=False)
     assert done.returncode == 1
-    assert "1 records sent" in done.stdout
-    assert "1 rows left out" in done.stdout
-    assert f"1 rows refused, and kept in {kept}" in done.stderr
-    assert f"{log}: line 3: pages: 'many' is no number" in done.stderr
+    assert "1 of 1 events sent" in done.stdout
+    assert "1 row left out" in done.stdout
+    assert f"1 row refused, and kept in {kept}" in done.stdout
+    assert "line 3: pages: 'many' is no number" in done.stdout
     (row,) = map(json.loads, kept.read_text().splitlines())
     assert (row["who"], row["_line"]) == ("u2", 3)
     log.write_text(log.read_text().replace("many", ""))
     assert cluster.command(*arguments).returncode == 0
-    mapping.write_text(mapping.read_text().replace("epoch_s", "epoch_s, zone: Mars"))
+    mapping.write_text(mapping.read_text().replace("epoch_s", "'%Y', zone: Mars"))
     wrong = cluster.command(*arguments, check=False)
     assert wrong.returncode == 2
     assert f"{mapping}: line 1: time.zone: no time zone named 'Mars'" in wrong.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import tempfile
 from pathlib import Path
@@ -25,9 +26,10 @@ from streams.engine import state_log
 from streams.engine.contracts import Output, Snapshot, SourcePartition
 from streams.engine.state_log import StateLog
 from streams.errors import ConfigError, FeedError, StateError
+from streams.feed.mapped_file import MappedFile
+from streams.feed.mapping import FileMapping
+from streams.feed.sending import records
 from streams.ingest.events.decoding import EventDecoder, Rejected
-from streams.operations import event_files
-from streams.operations.event_files import FileMapping
 from tests.support.at_once import settled
 from tests.support.fuzzing import edits, fuzzed, json_values
 from tests.support.offline import NOON, event, ingest_job, record
@@ -168,8 +170,9 @@ FILES = {
     "campaigns": (CampaignBook, "campaigns:\n  - id: c1\n    aliases: [第一]\n".encode()),
     "mapping": (
         FileMapping,
-        b"time: {column: t, format: epoch_ms}\nevents:\n"
-        b"  - {type: click, when: {e: 'p*'}, fields: {user_id: '{u}'}}\n",
+        b"time: {value: '{t}', format: '%d.%m.%Y', zone: UTC}\nnumbers: {decimal: ','}\nevents:\n"
+        b"  - {type: click, when: {e: {glob: 'p*'}, n: {above: 1}}, fields: {user_id: '{u}', "
+        b"page: {value: '{p}', split: /, part: 2, lookup: {a: b}}}}\n",
     ),
 }
 
@@ -198,9 +201,22 @@ def test_a_formula_is_read_or_refused(value: bytes) -> None:
 
 
 LOG = {
-    "csv": b"t,e,u,p\n1700000000000,pay,u1,3\n1700000000001,view,u2,\n",
+    "csv": "t,e,u,p,l\n1700000000000,pay,u1,3,/a?x=1\n1700000000001,view,ü2,,\n".encode(),
     "ndjson": b'{"t":1700000000000,"e":"pay","u":"u1","p":2.0}\n{"t":1,"u":null,"p":[1]}\n',
+    "gz": gzip.compress(b"t,e,u,p,l\n1700000000000,pay,u1,3,/a?x=1\n"),
+    "parquet": b"PAR1",
 }
+LOG_MAPPING = """\
+time: {value: "{t}", format: epoch_ms}
+leave_out: {e: view}
+events:
+  - type: visit
+    when: [{p: {at_least: 1}}, {e: {regex: "p.*"}}]
+    fields:
+      user_id: {value: "{u}", hash: true}
+      pages: {value: "{p}", absolute: true}
+      channel: {value: "{e}", lookup: {p*: paid}, keep_others: true}
+"""
 
 
 @pytest.mark.parametrize("ending", LOG)
@@ -208,27 +224,26 @@ LOG = {
 @given(st.data())
 def test_a_log_is_read_or_refused(ending: str, data: st.DataObject) -> None:
     """Each row of any file becomes a record that can be read, is left out, or is refused."""
-    mapping = FileMapping.model_validate(
-        {
-            "time": {"column": "t", "format": "epoch_ms"},
-            "leave_out": [{"e": "view"}],
-            "events": [{"type": "visit", "fields": {"user_id": "{u}", "pages": "{p}"}}],
-        }
-    )
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / f"log.{ending}"
+        log, mapping = Path(folder) / f"log.{ending}", Path(folder) / "map.yaml"
         log.write_bytes(data.draw(edits(LOG[ending]) | st.binary(max_size=80)))
-        rows = event_files.EventFile(
+        mapping.write_text(LOG_MAPPING)
+        rows = MappedFile(
             log,
             mapping,
-            topics=("clicks", "orders", "campaigns"),
             largest_bytes=900_000,
             refused_path=log.with_suffix(".refused"),
+            hash_key=lambda: b"k" * 16,
         )
         decoder = EventDecoder("clicks", largest_bytes=900_000)
+        report = rows.report
         with contextlib.suppress(FeedError):
-            for record in rows.records():
+            rows.read()
+            assert report.rows == (
+                report.mapped_rows + report.left_out + report.unmatched + report.refused
+            )
+            for record in records(rows, ("clicks", "orders", "campaigns")):
                 assert not isinstance(decoder.decode(record.value), Rejected)
-        assert rows.refused_path.exists() == (rows.refused > 0)
-        if rows.refused:
-            assert len(rows.refused_path.read_text().splitlines()) == rows.refused
+        assert report.refused_path.exists() == (report.refused > 0)
+        if report.refused:
+            assert len(report.refused_path.read_text().splitlines()) == report.refused

@@ -96,7 +96,7 @@ kpis:
             "name: samples",
             r"line 3: measurements: name 'samples' is given",
         ),
-        (", title_zh: 样品", "", r"line 2: measurements\[0\]\.title_zh: Field required"),
+        (", title_zh: 样品", "", r"line 2: measurements\[0\]\.title_zh: is missing"),
         ("title_zh: 样品", "title_zh: 样品, colour: red", r"line 2: measurements\[0\]\.colour"),
         ("formula: samples", "formula: sampels", r"line 5: kpis\[0\].*did you mean samples\?"),
         ("formula: samples", "formula: reach", r"line 5: kpis\[0\].*'reach' is not known here"),

@@ -14,7 +14,6 @@ from models.campaigns.campaign import Campaign
 from models.events import SHAPES, Event, SourceKind, events_of, type_of
 from models.kpi.catalogue import KPIS
 from streams.export.metrics import collector
-from streams.operations.event_files import FileMapping
 from streams.settings import Settings
 from tests.support.at_once import settled
 from tests.support.offline import ingest_job, record
@@ -77,12 +76,6 @@ def test_examples_are_of_types() -> None:
 def test_the_readme_begins_with_the_two_commands(repository: Path) -> None:
     text = (repository / "README.md").read_text()
     assert text.index("make demo") < text.index("make test") < text.index("## ")
-
-
-def test_every_key_of_a_mapping_is_documented(repository: Path) -> None:
-    text = (repository / "docs" / "own-log.md").read_text()
-    for name in FileMapping.model_fields:
-        assert f"\n| `{name}` | " in text
 
 
 def test_every_promise_has_its_test(repository: Path) -> None:

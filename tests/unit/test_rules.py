@@ -147,8 +147,7 @@ def written(rule: dict[str, Any]) -> str:
         ),
         ({"kpi": "cliks", "above": 9}, "kpi", "did you mean clicks?"),
         ({"kpi": "clicks", "above": 9, "tresh": 4}, "tresh", "no such key"),
-        ({"kpi": "clicks", "above": 9, "kind": "absense"}, "kind", "'threshold', 'absence'"),
-        ({"kpi": "clicks", "above": 9, "kind": None}, "kind", "'threshold', 'absence'"),
+        ({"kpi": "clicks", "above": 9, "kind": None}, "kind", "absence, threshold"),
         ({**CAMPAIGN, "kpi": "clicks", "above": 9, "name": "Clicks"}, "name", "small letters"),
         (
             {**CAMPAIGN, "kpi": "clicks", "above": 9, "match": {"campaign": "c1"}},
@@ -162,6 +161,7 @@ def written(rule: dict[str, Any]) -> str:
         ),
         ({"kpi": "clicks", "above": 9, "match": ["c1"]}, "match", "give keys with values"),
         ({"kpi": "clicks", "above": 9, "runbook": "wiki/a"}, "runbook", "begins with http"),
+        ({"kpi": "clicks", "above": 9, "kind": "absense"}, "kind", "did you mean absence?"),
         ({"kpi": "clicks", "above": 9, "window": "2h"}, "window", "'1h'"),
         # Rules of the monitor itself.
         ({**CAMPAIGN, "kpi": "clicks", "above": 9, "name": "data-late"}, "name", "another name"),

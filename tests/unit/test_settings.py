@@ -212,10 +212,10 @@ rules:
             r"line 9: rules\[1\].match.campain: there is no such key; did you mean campaign\?",
         ),
         (RULES.replace("kpi: magic", "kpi: clicks\n    for: soon"), r"line 9: rules\[1\].for"),
-        (RULES.replace("    kpi: magic\n", ""), r"line 6: rules\[1\].kpi: Field required"),
+        (RULES.replace("    kpi: magic\n", ""), r"line 6: rules\[1\].kpi: is missing"),
         (
             RULES.replace("    kind: threshold\n", "", 1),
-            r"line 2: rules\[0\].kind: is missing; give one of 'threshold', 'absence'",
+            r"line 2: rules\[0\].kind: is missing; give one of absence, threshold",
         ),
         ("rules: [", "line 1|line 2"),
         ("rules: 5", "line 1: rules"),
@@ -309,3 +309,27 @@ def test_a_certificate_that_is_none_is_named(tmp_path: Path) -> None:
     chosen = settings.load(kafka_security="ssl", kafka_ca_file=broken)
     with pytest.raises(ConfigError, match=r"kafka_ca_file: .*ca.pem can't be used"):
         chosen.broker.client_options()
+
+
+def test_every_fault_of_a_file(tmp_path: Path) -> None:
+    """All faults of a file are reported at once, in the order of their lines, in plain words."""
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "rules:\n"
+        "  - {name: a, kpi: clicks, below: 1}\n"
+        "  - {name: b, kind: treshold, kpi: clicks}\n"
+        "  - {name: c, kind: threshold, bellow: 1}\n"
+        "  - {name: 5, kind: threshold, kpi: clik, below: 1}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        config.load_rules(path)
+    error = caught.value
+    assert str(error).split("\n") == [
+        f"{path}: line 2: rules[0].kind: is missing; give one of absence, threshold",
+        f"{path}: line 3: rules[1].kind: there is no kind 'treshold'; did you mean threshold?",
+        f"{path}: line 4: rules[2].kpi: is missing",
+        f"{path}: line 4: rules[2].bellow: there is no such key; did you mean below?",
+        f"{path}: line 5: rules[3].name: give a text; a number, a date, yes and no need quotes to"
+        " be one",
+    ]
+    assert (error.where, error.why.split(";")[0]) == ("line 2: rules[0].kind", "is missing")

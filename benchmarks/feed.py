@@ -1,0 +1,102 @@
+"""Measures how fast the rows of a CSV file become events with their ids, on one core.
+
+python -m benchmarks.feed --rows 300000
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from streams.feed.mapped_file import MappedFile
+from streams.feed.sending import records
+
+MAPPING = """\
+delimiter: ";"
+time: {value: "{Ordered}", format: "%Y-%m-%d %H:%M:%S", zone: Europe/Berlin}
+events:
+  - type: order_placed
+    when: {Status: paid}
+    fields: &order
+      user_id: "{Customer}"
+      order_id: "{Order}"
+      amount: "{Total}"
+      currency: EUR
+      channel: "{Channel}"
+      campaign: "{Campaign}"
+  - type: order_refunded
+    when: {Status: refunded}
+    fields: *order
+"""
+HELPERS = MAPPING.replace('"{Customer}"', '{value: "{Customer}", hash: true}').replace(
+    '"{Channel}"', '{value: "{Channel}", split: "/", part: 1, lookup: {goo*: search}}'
+)
+TOPICS = ("clicks", "orders", "campaigns")
+ROUNDS = 3
+
+
+def write_orders(path: Path, rows: int, *, shuffled: bool) -> None:
+    """Write orders of a month, in the order of time or not."""
+    rnd = random.Random(1)
+    start = datetime(2026, 11, 1, tzinfo=UTC)
+    lines = [
+        f"{start + timedelta(seconds=at * 2_592_000 // rows):%Y-%m-%d %H:%M:%S};"
+        f"u{rnd.randrange(50_000)};R{at};{rnd.randrange(100_000) / 100:.2f};google / cpc;brand;"
+        f"{rnd.choice(['paid', 'paid', 'refunded'])}\n"
+        for at in range(rows)
+    ]
+    if shuffled:
+        rnd.shuffle(lines)
+    path.write_text(
+        "Ordered;Customer;Order;Total;Channel;Campaign;Status\n" + "".join(lines), encoding="utf-8"
+    )
+
+
+def rate(folder: Path, mapping: str, rows: int) -> float:
+    """Return the rows a second of CPU time that are read, mapped, sorted and given ids."""
+    path = folder / "map.yaml"
+    path.write_text(mapping, encoding="utf-8")
+    began = time.process_time()
+    mapped = MappedFile(
+        folder / "orders.csv",
+        path,
+        largest_bytes=900_000,
+        refused_path=folder / "refused",
+        hash_key=lambda: b"k" * 32,
+    )
+    mapped.read()
+    made = sum(1 for _ in records(mapped, TOPICS))
+    took_s = time.process_time() - began
+    mapped.sorter.close()
+    assert made == rows
+    return rows / took_s
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=300_000)
+    rows: int = parser.parse_args().rows
+    table = Table("file", "rows/s of CPU time, median", "CPU µs/row")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for what, mapping, shuffled in (
+            ("in order, plain fields", MAPPING, False),
+            ("in order, a hash, a split and a table", HELPERS, False),
+            ("shuffled, plain fields", MAPPING, True),
+        ):
+            write_orders(folder / "orders.csv", rows, shuffled=shuffled)
+            measured = statistics.median(rate(folder, mapping, rows) for _ in range(ROUNDS))
+            table.add_row(what, f"{measured:,.0f}", f"{1e6 / measured:.1f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
