@@ -24,6 +24,7 @@ from models.customers.journal_entry import (
 )
 from models.window import DAY_MS, HOUR_MS
 from streams.embedded.valkey import EmbeddedValkey
+from streams.errors import RedisUnreachableError
 from streams.ingest.customers.attribution import Account, account, as_declared, changed_by_last
 from streams.ingest.customers.pending_checkpoint import ChangedEntry, CustomersAwayError, Entries
 from streams.ingest.customers.redis_store import (
@@ -33,7 +34,7 @@ from streams.ingest.customers.redis_store import (
     CustomerStore,
     mark_key,
 )
-from streams.redis_server import RedisServer
+from streams.redis_server import RedisServer, probe
 from tests.support.customers import LAST_TOUCH, MemoryCustomers
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -175,6 +176,9 @@ def test_a_redis_that_evicts_is_refused(tmp_path: Path) -> None:
 
     with Evicting(tmp_path / "evicting") as server:
         asyncio.run(play(server))
+        with pytest.raises(RedisUnreachableError, match=r"removes keys .*set it to noeviction"):
+            probe(RedisServer(url=server.url), key="any", memory=True)
+        probe(RedisServer(url=server.url), key="any", memory=False)
 
 
 def test_full_redis_makes_the_worker_wait(tmp_path: Path) -> None:
