@@ -207,17 +207,17 @@ def _time_getter(time: EventTime, getter_of: GetterOf) -> Getter:
     read = time.reader()
 
     def time_ms(row: Any) -> int:
-        told = get(row)
-        if told is None:
+        given = get(row)
+        if given is None:
             raise RowError("time: no value")
         try:
-            found = read(told)
+            found = read(given)
         except (ValueError, OverflowError) as error:
             raise RowError(
                 "time: can't be read", f"time: {error}; see time.format in the mapping"
             ) from None
         if found < EARLIEST_EVENT_TIME:
-            raise RowError("time: is before 1990", f"time: {told!r} is before 1990")
+            raise RowError("time: is before 1990", f"time: {given!r} is before 1990")
         return found
 
     return time_ms
