@@ -32,7 +32,7 @@ MOST_NAMED = 3
 
 
 class Monitor(NamedTuple):
-    """What the monitor knows besides the events.
+    """The monitor's settings and definitions, besides the events.
 
     Args:
         rules: the settings of ingest.
@@ -58,7 +58,7 @@ class _Record(NamedTuple):
 
 @dataclass(slots=True)
 class DryRun:
-    """What the monitor would make of the events of a file.
+    """The result of a dry run: what would be counted, and what would not.
 
     Args:
         stats: the counts of all events.

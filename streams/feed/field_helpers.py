@@ -39,7 +39,7 @@ def _date_format(pattern: str) -> str:
 
 
 class FieldSource(BaseModel):
-    """Where the value of a field comes from. A text alone stands for ``value``."""
+    """The source of a field's value. A text alone stands for ``value``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -81,14 +81,14 @@ class FieldSource(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_form(cls, told: Any) -> Any:
-        if isinstance(told, dict):
-            return told
-        if isinstance(told, bool) or not isinstance(told, str | int | float | Decimal):
+    def _short_form(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            return given
+        if isinstance(given, bool) or not isinstance(given, str | int | float | Decimal):
             raise ValueError(  # noqa: TRY004 - pydantic reports these
-                f"give a template, such as '{{column}}', in quotes; not {told!r}"
+                f"give a template, such as '{{column}}', in quotes; not {given!r}"
             )
-        return {"value": str(told)}
+        return {"value": str(given)}
 
     @model_validator(mode="after")
     def _helpers_fit(self) -> FieldSource:

@@ -190,7 +190,7 @@ class MappedFile:
 
     def _refuse_misfit(self) -> None:
         report = self.report
-        if report.rows and not report.events:
+        if report.rows > report.left_out and not report.events:
             raise FeedError(
                 "\n".join(
                     [

@@ -72,7 +72,7 @@ class UsedColumn(NamedTuple):
     Args:
         column: its name.
         location: the place in the mapping.
-        required: whether rows can't be events, or can't be told apart, without it.
+        required: whether rows can't be events, or can't be given apart, without it.
     """
 
     column: str
@@ -96,11 +96,11 @@ class EventMapping(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _all_faults(cls, told: Any, handler: ModelWrapValidatorHandler[EventMapping]) -> Any:
+    def _all_faults(cls, given: Any, handler: ModelWrapValidatorHandler[EventMapping]) -> Any:
         """Report the faults of names beside those of the other keys, all at once."""
-        faults = list(_name_faults(told)) if isinstance(told, dict) else []
+        faults = list(_name_faults(given)) if isinstance(given, dict) else []
         try:
-            made = handler(told)
+            made = handler(given)
         except ValidationError as error:
             raise (with_faults(error, faults) if faults else error) from None
         if faults:
@@ -108,9 +108,9 @@ class EventMapping(BaseModel):
         return made
 
 
-def _name_faults(told: dict[str, Any]) -> Iterator[str]:
+def _name_faults(given: dict[str, Any]) -> Iterator[str]:
     """Yield the faults of the names of an entry's type and fields, as the file has them."""
-    name_of_type, fields = told.get("type"), told.get("fields")
+    name_of_type, fields = given.get("type"), given.get("fields")
     if not isinstance(name_of_type, str):
         return
     if name_of_type not in EVENTS:

@@ -1,4 +1,4 @@
-"""Where a feed stopped: a small file beside the log, from which ``--resume`` continues."""
+"""The position of a feed that was stopped, in a small file from which ``--resume`` continues."""
 
 from __future__ import annotations
 

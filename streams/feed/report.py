@@ -1,4 +1,4 @@
-"""What became of the rows of a file: how many were read, became events, or were refused, and why.
+"""Report about the rows of a file: how many were read, became events, or were refused, and why.
 
 Every row is counted in exactly one of `FeedReport.mapped_rows`, ``left_out``, ``unmatched`` and
 ``refused``.

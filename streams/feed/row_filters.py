@@ -33,26 +33,26 @@ Predicate = Callable[[Any], bool]
 _Compare = Callable[[Decimal, Decimal], bool]
 
 
-def _text(told: Any) -> str:
+def _text(given: Any) -> str:
     """Return a value to compare with as text.
 
     Raises:
         ValueError: YAML reads it as something whose text in the file is not known.
     """
-    if isinstance(told, str):
-        return told
-    if isinstance(told, int) and not isinstance(told, bool):
-        return str(told)
-    if told is None:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given)
+    if given is None:
         raise ValueError('null is no text; write {empty: true}, or "null" in quotes')
     raise ValueError(
-        f"YAML reads {told!r} here, whose text in the file may differ; write it in quotes, "
+        f"YAML reads {given!r} here, whose text in the file may differ; write it in quotes, "
         "as the file has it"
     )
 
 
-def _texts(told: Any) -> Any:
-    return tuple(map(_text, told)) if isinstance(told, list | tuple) else (_text(told),)
+def _texts(given: Any) -> Any:
+    return tuple(map(_text, given)) if isinstance(given, list | tuple) else (_text(given),)
 
 
 def _expression(pattern: str) -> str:
@@ -97,15 +97,15 @@ class ColumnTest(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_forms(cls, told: Any) -> Any:
-        if isinstance(told, dict):
-            return told
-        if isinstance(told, list | tuple):
-            texts = _texts(told)
+    def _short_forms(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            return given
+        if isinstance(given, list | tuple):
+            texts = _texts(given)
             for text in texts:
                 _refuse_unclear(text)
             return {"in": texts}
-        text = _text(told)
+        text = _text(given)
         _refuse_unclear(text)
         return {"equals": text}
 
@@ -153,8 +153,8 @@ Condition = dict[str, ColumnTest]
 """Tests by column, all of which must hold."""
 
 
-def _listed(told: Any) -> Any:
-    return (told,) if isinstance(told, dict) else told
+def _listed(given: Any) -> Any:
+    return (given,) if isinstance(given, dict) else given
 
 
 Conditions = Annotated[tuple[Condition, ...], BeforeValidator(_listed)]

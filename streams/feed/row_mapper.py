@@ -35,6 +35,8 @@ from streams.ingest.events.validation import EARLIEST_EVENT_TIME
 
 ID_PLACE = "\ufdd0"
 """Stands for the event's id until it is known; Unicode reserves it for the use within programs."""
+SMALL_DIGITS = 9
+"""A number below 10 to the power of this plus one is no amount that is too large."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -115,9 +117,8 @@ class RowMapper:
             fields.append(("event_id", self._getter("event_id", self._event_id, None), True))
         for name, source in sources.items():
             number = NUMBERS[event.type].get(name)
-            get = self._getter(name, source, number)
-            if number is Decimal and EVENTS[event.type] in {OrderPlaced, OrderRefunded}:
-                get = partial(_not_negative, get, name)
+            of_order = EVENTS[event.type] in {OrderPlaced, OrderRefunded}
+            get = self._getter(name, source, number, not_negative=of_order)
             body[name] = None if source.columns else get(None)
             if body[name] is None:
                 fields.append((name, get, name in required))
@@ -132,11 +133,18 @@ class RowMapper:
             decode=decoder.decode,
         )
 
-    def _getter(self, name: str, source: FieldSource, number: NumberType | None) -> Getter:
+    def _getter(
+        self,
+        name: str,
+        source: FieldSource,
+        number: NumberType | None,
+        *,
+        not_negative: bool = False,
+    ) -> Getter:
         get = source.getter(name, self._getter_of, hash_key=self._hash_key)
         if number is None:
             return get
-        return _Number(get, name, source, number, self._numbers)
+        return _Number(get, name, source, number, self._numbers, not_negative=not_negative)
 
     def leaves_out(self, row: Any) -> bool:
         """Return whether ``leave_out`` of the mapping names a row.
@@ -192,32 +200,22 @@ def _id_place(_: Any) -> str:
     return ID_PLACE
 
 
-def _not_negative(get: Getter, name: str, row: Any) -> Any:
-    value = get(row)
-    if value is not None and value.startswith("-") and Decimal(value) < 0:
-        raise RowError(
-            f"{name}: is negative",
-            f"{name}: {value} is negative; for refunds that are written so, set absolute: true",
-        )
-    return value
-
-
 def _time_getter(time: EventTime, getter_of: GetterOf) -> Getter:
     get = reader(time.value, getter_of)
     read = time.reader()
 
     def time_ms(row: Any) -> int:
-        told = get(row)
-        if told is None:
+        given = get(row)
+        if given is None:
             raise RowError("time: no value")
         try:
-            found = read(told)
+            found = read(given)
         except (ValueError, OverflowError) as error:
             raise RowError(
                 "time: can't be read", f"time: {error}; see time.format in the mapping"
             ) from None
         if found < EARLIEST_EVENT_TIME:
-            raise RowError("time: is before 1990", f"time: {told!r} is before 1990")
+            raise RowError("time: is before 1990", f"time: {given!r} is before 1990")
         return found
 
     return time_ms
@@ -227,8 +225,16 @@ class _Number:
     """Reads a number: whole numbers as int, others as text that has all their digits."""
 
     def __init__(
-        self, get: Getter, name: str, source: FieldSource, number: NumberType, numbers: NumberFormat
+        self,
+        get: Getter,
+        name: str,
+        source: FieldSource,
+        number: NumberType,
+        numbers: NumberFormat,
+        *,
+        not_negative: bool,
     ) -> None:
+        self._not_negative = not_negative
         self._get = get
         self._name = name
         self._whole = number is int
@@ -255,10 +261,17 @@ class _Number:
             parsed = self._changed(parsed)
         if self._whole:
             return _whole_number(parsed, name, value)
-        try:
-            to_units(parsed)
-        except MoneyError as error:
-            raise RowError(f"{name}: {error}", f"{name}: {value!r}: {error}") from None
+        if not parsed.is_finite() or parsed.adjusted() > SMALL_DIGITS:
+            try:
+                to_units(parsed)
+            except MoneyError as error:
+                raise RowError(f"{name}: {error}", f"{name}: {value!r}: {error}") from None
+        if self._not_negative and parsed < 0:
+            raise RowError(
+                f"{name}: is negative",
+                f"{name}: {value!r} is negative; for refunds that are written so, set "
+                "absolute: true",
+            )
         return str(parsed)
 
     def _changed(self, parsed: Decimal) -> Decimal:

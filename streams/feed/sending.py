@@ -22,7 +22,7 @@ from streams.settings import Settings
 
 
 class Sent(NamedTuple):
-    """How far the sending of a file came.
+    """The progress of a file that was sent, whole or in part.
 
     Args:
         sent: the number of its events that were sent, those of an earlier feed included.

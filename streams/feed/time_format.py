@@ -51,8 +51,8 @@ def _time_format(pattern: str) -> str:
     return pattern
 
 
-def _listed(told: Any) -> Any:
-    return (told,) if isinstance(told, str) else told
+def _listed(given: Any) -> Any:
+    return (given,) if isinstance(given, str) else given
 
 
 Pattern = Annotated[str, AfterValidator(_time_format)]
@@ -131,21 +131,21 @@ class TimeFormat(BaseModel):
         readers = [_reader(pattern, clock) for pattern in self.format]
         first, *others = readers
 
-        def read(told: Any) -> int:
+        def read(given: Any) -> int:
             try:
-                time_ms = first(str(told))
+                time_ms = first(str(given))
             except (ValueError, OverflowError) as error:
                 why = error
                 for other in others:
                     try:
-                        time_ms = other(str(told))
+                        time_ms = other(str(given))
                         break
                     except (ValueError, OverflowError):
                         continue
                 else:
                     raise ValueError(str(why)) from None
             if abs(time_ms) > _LARGEST_TIME_MS:
-                raise ValueError(f"{told} is beyond the calendar")
+                raise ValueError(f"{given} is beyond the calendar")
             return time_ms
 
         return read

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from itertools import takewhile
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.partitioner import DefaultPartitioner
 
 from models.campaigns.campaign import Campaign
 from streams.broker import Broker
 from streams.errors import BrokerUnreachableError
 from streams.operations.synthetic import FeedRecord
 
-FLUSH_EVERY = 5_000
+FLUSH_EVERY = 20_000
+"""Records after which the acknowledgements of all of them are waited for."""
+KEPT_KEYS = 100_000
+"""Keys whose partitions are kept."""
 LARGEST_REQUEST = 2 << 20
 LAST_WAIT_S = 5.0
 """Seconds to wait for the broker's acknowledgements when the task is cancelled."""
+_partition_of = DefaultPartitioner()
 
 
 @asynccontextmanager
@@ -50,6 +55,62 @@ async def producer(broker: Broker) -> AsyncIterator[AIOKafkaProducer]:
         await client.stop()
 
 
+class _Batches:
+    """Collects records into a batch for each partition, which is many times as fast as `send`.
+
+    Records of one key go to one partition in their order, by the same hash as Java's producer.
+    """
+
+    def __init__(self, client: AIOKafkaProducer) -> None:
+        self._client = client
+        self._partitions: dict[str, list[int]] = {}
+        self._places: dict[tuple[str, bytes], tuple[str, int]] = {}
+        self._open: dict[tuple[str, int], Any] = {}
+        self._waiting: list[asyncio.Future[Any]] = []
+
+    def add(self, record: FeedRecord) -> bool:
+        """Add a record to the open batch of its partition; return False if there is no room."""
+        place = self._places.get((record.topic, record.key))
+        batch = self._open.get(place) if place is not None else None
+        if batch is None:
+            return False
+        added = batch.append(timestamp=None, key=record.key, value=record.value)
+        return added is not None
+
+    async def make_room(self, topic: str, key: bytes) -> None:
+        """Do what is missing to add a record: find its partition, send a full batch, open one."""
+        place = self._places.get((topic, key))
+        if place is None:
+            if topic not in self._partitions:
+                self._partitions[topic] = sorted(await self._client.partitions_for(topic))
+            partitions = self._partitions[topic]
+            place = topic, _partition_of(key, partitions, partitions)
+            if len(self._places) >= KEPT_KEYS:
+                self._places.clear()
+            self._places[topic, key] = place
+        elif place in self._open:
+            await self._send(place)
+        if place not in self._open:
+            self._open[place] = self._client.create_batch()
+
+    async def _send(self, place: tuple[str, int]) -> None:
+        topic, partition = place
+        batch = self._open[place]
+        self._waiting.append(await self._client.send_batch(batch, topic, partition=partition))
+        del self._open[place]
+
+    async def flush(self) -> None:
+        """Send all batches, and wait until the broker has acknowledged them.
+
+        Raises:
+            KafkaError: it did not.
+        """
+        for place in list(self._open):
+            await self._send(place)
+        await asyncio.gather(*self._waiting)
+        self._waiting.clear()
+
+
 async def send_all(
     client: AIOKafkaProducer,
     records: Iterable[FeedRecord],
@@ -64,36 +125,29 @@ async def send_all(
         on_sent: called with the number of records that the broker has acknowledged, after each
             `FLUSH_EVERY` and at the end, also if the task is cancelled.
     """
-    waiting: list[Any] = []
-    sent = 0
+    batches = _Batches(client)
+    added = 0
+    note_sent = on_sent or _ignore
     try:
         for record in records:
-            waiting.append(await client.send(record.topic, record.value, record.key))
-            if len(waiting) >= FLUSH_EVERY:
-                await asyncio.gather(*waiting)
-                sent += len(waiting)
-                waiting = []
-                if on_sent is not None:
-                    on_sent(sent)
-        await asyncio.gather(*waiting)
+            while not batches.add(record):
+                await batches.make_room(record.topic, record.key)
+            added += 1
+            if added % FLUSH_EVERY == 0:
+                await batches.flush()
+                note_sent(added)
     except asyncio.CancelledError:
-        if on_sent is not None:
-            on_sent(sent + await _acknowledged(waiting))
+        with contextlib.suppress(KafkaError, TimeoutError):
+            await asyncio.wait_for(batches.flush(), LAST_WAIT_S)
+            note_sent(added)
         raise
-    sent += len(waiting)
-    if on_sent is not None:
-        on_sent(sent)
-    return sent
+    await batches.flush()
+    note_sent(added)
+    return added
 
 
-async def _acknowledged(waiting: Sequence[asyncio.Future[Any]]) -> int:
-    """Return how many records, from the first on without a gap, the broker acknowledges soon."""
-    if waiting:
-        await asyncio.wait(waiting, timeout=LAST_WAIT_S)
-    kept = takewhile(
-        lambda one: one.done() and not one.cancelled() and one.exception() is None, waiting
-    )
-    return sum(1 for _ in kept)
+def _ignore(_: int) -> None:
+    """Note nothing."""
 
 
 async def send_paced(

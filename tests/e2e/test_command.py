@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,7 @@ import pytest
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.valkey import EmbeddedValkey
 from streams.engine import topics as engine_topics
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, command_line
 from tests.support.command import run
 
 COMMANDS = (
@@ -156,6 +160,48 @@ def test_feed_keeps_refused_rows(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     wrong = cluster.command(*arguments, check=False)
     assert wrong.returncode == 2
     assert f"{mapping}: line 1: time.zone: no time zone named 'Mars'" in wrong.stderr
+
+
+@pytest.mark.integration
+def test_feed_stops_and_resumes(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """Ctrl-C says where it stopped; --resume sends the rest, and Kafka has each event once."""
+    cluster = Cluster(kafka.address, tmp_path, {"KPI_PARTITIONS": "1"})
+    cluster.command("topics", "--create")
+    log, mapping = tmp_path / "log.csv", tmp_path / "map.yaml"
+    rows = 100_000
+    log.write_text("who,when\n" + "".join(f"u{at},{1_700_000_000 + at}\n" for at in range(rows)))
+    mapping.write_text(
+        "time: {value: '{when}', format: epoch_s}\n"
+        "events: [{type: click, fields: {user_id: '{who}'}}]\n"
+    )
+    arguments = ["feed", str(log), "--mapping", str(mapping), "--speed", "max"]
+    position = tmp_path / "log.csv.position.json"
+    feeding = subprocess.Popen(
+        command_line(*arguments),
+        env=cluster.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not position.exists() and feeding.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    feeding.send_signal(signal.SIGINT)
+    out, err = feeding.communicate(timeout=60)
+    assert feeding.returncode == 130, out + err
+    found = re.search(r"([\d,]+) of 100,000 events sent to ", out)
+    assert found is not None, out
+    assert f"stopped after {found[1]} events; continue with --resume" in err
+    sent = int(found[1].replace(",", ""))
+    assert 0 < sent < rows
+    again = cluster.command(*arguments, check=False)
+    assert again.returncode == 2
+    assert f"a feed of it stopped after {found[1]} events; continue with --resume" in again.stderr
+    resumed = cluster.command(*arguments, "--resume")
+    assert "100,000 of 100,000 events sent to " in resumed.stdout
+    assert not position.exists()
+    ids = [json.loads(one.value)["event_id"] for one in cluster.read("clicks")]
+    assert (len(ids), len({*ids})) == (rows, rows)
 
 
 @pytest.mark.integration

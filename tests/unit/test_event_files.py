@@ -319,6 +319,10 @@ def test_file_without_rows(tmp_path: Path) -> None:
     """An export of a day without rows is no mistake."""
     rows = read(tmp_path, "at,user,pages\n", VISITS)
     assert list(rows.report.lines()) == [f"{tmp_path / 'log.csv'}: 0 rows", "  0 events"]
+    rows = read(
+        tmp_path, f"at,user,pages\n{AT},test,1\n", {**VISITS, "leave_out": {"user": "test"}}
+    )
+    assert "  1 row left out by leave_out" in rows.report.lines()
 
 
 def test_optional_columns_may_be_missing(tmp_path: Path) -> None:
@@ -400,6 +404,43 @@ def test_example_mappings(repository: Path) -> None:
     """The mappings of config/ are valid."""
     for name in ("shop-log.yaml", "cdnow.yaml", "shop-export.yaml"):
         assert load_mapping(repository / "config" / name).events
+
+
+EXPORT = """\
+Ordered;E-mail;Order;Total;Refund;Refunded;Status;Link;Source / Medium;Country
+25.11.2026 15:17:58;Anna@x.example;R1;1.234,56 €;;;paid;https://s.example/?utm_campaign=brand;\
+Google / cpc;Österreich
+25.11.2026 14:17:58;bob@x.example;R2;12,50;-2,50;26.11.2026 10:00:00;refunded;https://s.example/;\
+(not set);Schweiz (DE)
+25.11.2026 15:18:58;c@test.example;R3;1,00;;;paid;;;
+25.11.2026 15:19:58;d@x.example;R4;12.50;;;paid;;-;Deutschland
+25.11.2026 15:19:59;e@x.example;R5;1,00;;;cancelled;;-;Deutschland
+25.11.2026 15:20:00;e@x.example;R6;1,00;;;paid;;-;Frankreich
+"""
+
+
+def test_shop_export(repository: Path, tmp_path: Path) -> None:
+    """The example of a shop's export: totals, refunds, local times, and no e-mail address."""
+    mapping = (repository / "config" / "shop-export.yaml").read_text()
+    rows = read(tmp_path, EXPORT.encode("cp1252"), mapping)
+    first, second, refund = whole_events(rows)
+    assert (first["order_id"], first["amount"], first["event_time"]) == (
+        "R2",
+        "12.50",
+        1_795_612_678_000,
+    )
+    assert (second["campaign"], second["channel"], second["region"]) == ("brand", "google", "at")
+    assert (refund["type"], refund["amount"], refund["event_time"]) == (
+        "order_refunded",
+        "2.50",
+        1_795_683_600_000,
+    )
+    assert {"campaign", "channel"}.isdisjoint(first)
+    assert refund["user_id"] == first["user_id"]
+    assert not [one for one in sent(rows) if b"example" in one.value + one.key]
+    report = rows.report
+    assert (report.rows, report.several, report.left_out, report.unmatched) == (6, 1, 1, 1)
+    assert {*report.refusals} == {"amount: is no number", "region: is not in its lookup table"}
 
 
 def refusal(folder: Path, mapping: dict[str, Any] | str) -> list[str]:
