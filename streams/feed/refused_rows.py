@@ -6,6 +6,7 @@ Mended rows can be fed by the same mapping.
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,7 +34,8 @@ class RefusedRows:
             if self._file is None:
                 self._file = self.path.open("w", encoding="utf-8")
             # In ASCII, so that bytes that are in no encoding can be written.
-            self._file.write(json.dumps({"_line": line, "_why": why, **row}, default=str) + "\n")
+            entry = {"_line": line, "_why": why, **row}
+            self._file.write(json.dumps(entry, default=_plain) + "\n")
         except OSError as error:
             raise FeedError(
                 f"{self.path}: can't be written: {error.strerror}; say with --refused where to "
@@ -44,3 +46,10 @@ class RefusedRows:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def _plain(value: Any) -> float | str:
+    """Return a number of NDJSON as a number, so that it is read as it was; others as text."""
+    if isinstance(value, Decimal) and Decimal(repr(float(value))) == value:
+        return float(value)
+    return str(value)

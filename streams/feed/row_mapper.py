@@ -188,8 +188,17 @@ class RowMapper:
         read = entry.decode(value)
         if type(read) is Rejected:
             raise RowError(f"{read.reason}: {read.detail}")
-        key = body.get("user_id") or body.get("campaign_id", "")
-        return MappedEvent(time_ms, line, entry.type, str(key).encode(), value)
+        return MappedEvent(time_ms, line, entry.type, _key(entry.type, body), value)
+
+
+def _key(type_of_event: str, body: dict[str, Any]) -> bytes:
+    """Return the key of a record: its user, or its campaign.
+
+    Events without a user may be in any partition. Their time spreads them over all.
+    """
+    if KIND_OF_TYPE[type_of_event] == "campaigns":
+        return str(body.get("campaign_id", "")).encode()
+    return str(body.get("user_id") or body["event_time"]).encode()
 
 
 def _column_or_id(getter_of: GetterOf, name: str) -> Getter:

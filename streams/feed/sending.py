@@ -49,8 +49,10 @@ def read(
 
     Raises:
         ConfigError: the mapping is not valid, or the key of hashed fields is missing.
-        FeedError: the file does not fit the mapping.
+        FeedError: the file does not fit the mapping, or refused rows would replace it.
     """
+    if refused is not None and refused.exists() and refused.samefile(path):
+        raise FeedError(f"{refused}: is the file that is fed; name another one with --refused")
     mapped = MappedFile(
         path,
         mapping_path,

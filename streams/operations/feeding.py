@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -33,7 +34,7 @@ def parse_speed(text: str) -> float | None:
         speed = float(text.removesuffix("x"))
     except ValueError:
         speed = 0.0
-    if speed <= 0:
+    if not 0 < speed < math.inf:
         raise FeedError(f"speed {text!r}: use max, or a number like 60x")
     return speed
 

@@ -105,10 +105,20 @@ def test_nested_objects(tmp_path: Path) -> None:
 
 
 def test_row_without_a_user(tmp_path: Path) -> None:
-    """A row without a user is an event of a guest, whose key is the campaign's."""
+    """A row without a user is an event of a guest; its time spreads guests over the partitions."""
     (made,) = sent(read(tmp_path, f"{HEAD}\n{AT},,o1,12.50,2,search,c1\n", ORDERS))
-    assert made.key == b"c1"
+    assert made.key == str(AT).encode()
     assert "user_id" not in json.loads(made.value)
+
+
+def test_refused_numbers_stay_numbers(tmp_path: Path) -> None:
+    """A refused row of NDJSON has its number, so that it reads the same once it is mended."""
+    mapping = {**ORDERS, "numbers": {"decimal": ","}}
+    text = '{"at": 5, "user": "u1", "order": "o1", "amount": 1.234}\n'
+    text += f'{{"at": {AT}, "user": "u1", "order": "o2", "amount": 1.234}}\n'
+    rows = read(tmp_path, text, mapping, name="log.ndjson")
+    (kept,) = refused(rows)
+    assert kept["amount"] == 1.234
 
 
 @pytest.mark.parametrize(

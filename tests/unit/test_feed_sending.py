@@ -22,6 +22,7 @@ from streams.cli import cli
 from streams.errors import ConfigError, FeedError
 from streams.feed import sending
 from streams.operations import producer
+from streams.operations.feeding import parse_speed
 from tests.factories.feed import AT
 
 CONSOLE = Console(quiet=True)
@@ -289,3 +290,21 @@ def test_key_of_hashes(client: FakeClient, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("KPI_HASH_KEY_FILE", str(key))
     assert run("--speed", "max")[0] == 0
     assert not [one for one in client.sent if one["user_id"].startswith("u")]
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1x", "0", "fast"])
+def test_wrong_speed(text: str) -> None:
+    with pytest.raises(FeedError, match=f"speed '{text}': use max, or a number like 60x"):
+        parse_speed(text)
+
+
+def test_refused_rows_never_replace_the_file(tmp_path: Path) -> None:
+    """The file of refused rows can't be the one that is read."""
+    path, mapping = tmp_path / "log.csv", tmp_path / "map.yaml"
+    path.write_text(f"at,user,pages\n{AT},u,1\n")
+    mapping.write_text(MAPPING)
+    with pytest.raises(FeedError, match="is the file that is fed; name another one"):
+        sending.read(
+            settings.load(), path=path, mapping_path=mapping, refused=path, console=CONSOLE
+        )
+    assert path.read_text().startswith("at,")
