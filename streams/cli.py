@@ -21,6 +21,7 @@ from streams.commands.kpis import kpis
 from streams.commands.options import err, out, say
 from streams.commands.rates import rates
 from streams.commands.reset import reset
+from streams.commands.rules import rules
 from streams.commands.services import services
 from streams.commands.topics import topics
 from streams.commands.worker import worker
@@ -48,6 +49,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     feed: "kpi-monitor feed --rate 500 --for 60 --scenario checkout-outage@30 | "
     "kpi-monitor feed log.csv --mapping map.yaml --dry-run",
     check: "kpi-monitor check --rules config/rules.yaml --offline",
+    rules: "kpi-monitor rules | kpi-monitor rules --rule conversion-low --limit 50",
     kpis: "kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml",
     rates: "kpi-monitor rates config/rates.yaml --kafka kafka:9092",
     topics: "kpi-monitor topics --kafka kafka:9092 | kpi-monitor topics --verify-keys",

@@ -28,11 +28,14 @@ from models.campaigns.campaign import Campaign
 from models.events import SourceKind
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue, KpiValue
+from models.rule_status import NotJudged, RuleStatus, ScopeStatus, Why
 from models.scope import ALL, Scope, ScopeKind
 from models.window import DAY_MS, ShownWindow, WindowName
 from streams.alerting.health import HEALTH_RULES, HOLDING, HealthRule
 from streams.alerting.health import judge as judge_health
 from streams.alerting.machine import Standing, pause, resumed, step
+from streams.alerting.required_n import is_beyond, least_n, required_n
+from streams.alerting.rule_status import StatusCollector, not_judged
 from streams.alerting.rule_text import explain
 from streams.alerting.verdicts import Verdict, absence, threshold
 from streams.engine.steps import Steps, in_groups
@@ -68,12 +71,16 @@ _alerts = TypeAdapter(list[_SavedAlert])
 
 
 class _Judgement(NamedTuple):
-    """A verdict, the value that it is about, since when there is none, and why an alert ends."""
+    """A verdict, the value that it is about, since when there is none, and why an alert ends.
+
+    ``why`` is why there is no reason to alert, if the value does not tell.
+    """
 
     verdict: Verdict
     value: KpiValue | None
     no_data_since_ms: int | None = None
     ended: Ended = "recovered"
+    why: Why | None = None
 
 
 class AlertJudge:
@@ -118,6 +125,14 @@ class AlertJudge:
         self._started_ms: int | None = None
         self._had_value: defaultdict[str, set[Scope]] = defaultdict(set)
         """By rule about too few, the scopes with a value when its window was judged last."""
+        self._status = {
+            rule.name: RuleStatus(
+                rule=rule.name,
+                not_judged=NotJudged.WAITING,
+                least_n=least_n(rule, catalogue[rule.kpi]),
+            )
+            for rule in rules.rules
+        }
 
     def closed(self, evaluation: Evaluation) -> Steps[None]:
         """Judge all rules about a closed window; leave out those whose KPI is incomplete in it."""
@@ -131,22 +146,63 @@ class AlertJudge:
             if not evaluation.complete:
                 self._forget_pending(rule, at_ms=evaluation.end_ms)
                 self._pause(rule)
+                self._not_judged(rule, NotJudged.INCOMPLETE)
                 continue
             if silences:
-                self._hold(rule, _held(silences))
+                held = _held(silences)
+                self._hold(rule, held)
+                self._not_judged(rule, NotJudged.HELD, held=held)
                 continue
             have_value: set[Scope] = set()
+            collector = StatusCollector(rule, self._catalogue[rule.kpi])
             for scopes in in_groups(
                 self._scopes(rule, evaluation, scopes_of[rule.scope]), of=SCOPES_A_STEP
             ):
+                judged: list[ScopeStatus] = []
                 for scope in scopes:
                     value = evaluation.values.get(scope, {}).get(rule.kpi)
-                    self._judge(rule, scope, value, evaluation)
+                    judgement = self._judge(rule, scope, value, evaluation)
+                    judged.append(self._scope_status(rule, scope, judgement, evaluation))
                     if value is not None:
                         have_value.add(scope)
+                collector.add(judged)
                 yield
+            self._status[rule.name] = collector.status(
+                judged_ms=evaluation.end_ms, before=self._status[rule.name]
+            )
             if self._about_too_little(rule):
                 self._had_value[rule.name] = have_value
+
+    def _not_judged(self, rule: AnyRule, why: NotJudged, *, held: Held | None = None) -> None:
+        self._status[rule.name] = not_judged(self._status[rule.name], why, held=held)
+
+    def _scope_status(
+        self, rule: AnyRule, scope: Scope, judgement: _Judgement, evaluation: Evaluation
+    ) -> ScopeStatus:
+        """Return why a rule fires in a scope now, or does not."""
+        value = judgement.value
+        known = self._open.get(alert_id(rule.name, scope))
+        if known is not None:
+            return _alert_status(rule, *known, value=value)
+        kpi = self._catalogue[rule.kpi]
+        if judgement.why is not None:
+            return ScopeStatus(scope, judgement.why, value)
+        if value is None:
+            why = Why.NO_VALUE
+            if rule.kpi in evaluation.unmeasured:
+                why = Why.NOT_MEASURED
+            elif rule.kpi in evaluation.unconnected:
+                why = Why.NO_INPUT
+            return ScopeStatus(scope, why)
+        if not isinstance(rule, ThresholdRule):
+            return ScopeStatus(scope, Why.WITHIN, value)
+        needed = required_n(rule, kpi, value)
+        if value.n < rule.min_n:
+            return ScopeStatus(scope, Why.TOO_FEW, value, needed or rule.min_n)
+        if is_beyond(rule, value):
+            return ScopeStatus(scope, Why.NOT_SIGNIFICANT, value, needed)
+        least = self._status[rule.name].least_n
+        return ScopeStatus(scope, Why.WITHIN, value, least if value.n < least else None)
 
     def _forget_pending(self, rule: AnyRule, *, at_ms: int) -> None:
         """Drop a rule's pending alerts, so that ``for`` begins again after an incomplete window."""
@@ -247,7 +303,7 @@ class AlertJudge:
 
     def _judge(
         self, rule: AnyRule, scope: Scope, value: KpiValue | None, evaluation: Evaluation
-    ) -> None:
+    ) -> _Judgement:
         at_ms = evaluation.end_ms
         meaning = self._meaning[rule.name]
         key = alert_id(rule.name, scope)
@@ -300,6 +356,7 @@ class AlertJudge:
             ended=judgement.ended,
             has_data=judgement.no_data_since_ms is None,
         )
+        return judgement
 
     def _judgement(
         self,
@@ -338,10 +395,10 @@ class AlertJudge:
             and campaign is not None
             and not campaign.runs(evaluation.start_ms, evaluation.end_ms)
         ):
-            return _Judgement(Verdict.HOLDS, shown, ended="campaign_over")
+            return _Judgement(Verdict.HOLDS, shown, ended="campaign_over", why=Why.CAMPAIGN_OFF)
         if doubtful and not evaluation.observed:
             # Only a part of this window was observed, so a low count proves nothing.
-            return _Judgement(Verdict.NO_JUDGEMENT, shown)
+            return _Judgement(Verdict.NO_JUDGEMENT, shown, why=Why.NOT_OBSERVED)
         measured = rule.kpi not in evaluation.unmeasured
         if not unjudgeable and (measured or shown is not None):
             return _Judgement(verdict, shown)
@@ -457,6 +514,13 @@ class AlertJudge:
         ):
             yield alert.model_copy(update={"inhibited": inhibited and alert.category == "kpi"})
 
+    def rule_statuses(self) -> Sequence[RuleStatus]:
+        """Return the last verdicts of each rule, in the order of the rules."""
+        statuses = tuple(self._status.values())
+        if not self.held_back:
+            return statuses
+        return [not_judged(status, NotJudged.HELD_BACK) for status in statuses]
+
     def take_changes(self) -> Sequence[Alert]:
         """Return the alerts that changed since the last call.
 
@@ -516,7 +580,38 @@ class AlertJudge:
                 if alert.state is AlertState.FIRING:
                     self._resolved.append(over)
         self._resolved = self._resolved[-RESOLVED_KEPT:]
+        self._restore_status()
         return bool(self._changes)
+
+    def _restore_status(self) -> None:
+        """Take the last verdicts from the open alerts, until windows are judged again."""
+        for rule in self._rules.rules:
+            alerts = [one for one in self._open.values() if one[0].rule == rule.name]
+            collector = StatusCollector(rule, self._catalogue[rule.kpi])
+            collector.add(_alert_status(rule, *one, value=_value_of(one[0])) for one in alerts)
+            judged_ms = max((alert.updated_ms for alert, _ in alerts), default=None)
+            if judged_ms is not None:
+                status = collector.status(judged_ms=judged_ms, before=None)
+                self._status[rule.name] = not_judged(status, NotJudged.WAITING)
+
+
+def _alert_status(
+    rule: AnyRule, alert: Alert, standing: Standing, *, value: KpiValue | None
+) -> ScopeStatus:
+    """Return the verdict on the scope of an open alert."""
+    if alert.state is AlertState.FIRING:
+        return ScopeStatus(alert.scope, Why.FIRING, value, since_ms=alert.fired_at_ms)
+    broken_ms = alert.updated_ms - standing.active_since_ms - standing.paused_ms
+    left_ms = max(0, rule.for_s * 1000 - broken_ms)
+    return ScopeStatus(
+        alert.scope, Why.PENDING, value, since_ms=alert.active_since_ms, left_ms=left_ms
+    )
+
+
+def _value_of(alert: Alert) -> KpiValue | None:
+    if alert.value is None:
+        return None
+    return KpiValue(alert.value, alert.low, alert.high, alert.n)
 
 
 def _ended(alert: Alert, why: Ended, *, at_ms: int) -> Alert:

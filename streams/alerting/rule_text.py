@@ -239,7 +239,7 @@ def _beyond(rule: ThresholdRule, kpi: Kpi, *, currency: str) -> RuleText:
     en = f"{'surely ' if surely else ''}{'below' if below else 'above'} {limit.en}"
     zh = f"{'确定' if surely else ''}{'低于' if below else '高于'} {limit.zh}"
     if rule.min_n:
-        en += f" (from at least {rule.min_n:,} {_counted(kpi)})"
+        en += f" (from at least {rule.min_n:,} {counted(kpi)})"
         zh += f"（样本量至少 {rule.min_n:,}）"
     return RuleText(en, zh)
 
@@ -252,7 +252,7 @@ def _back(rule: ThresholdRule, kpi: Kpi, *, currency: str) -> RuleText:
     return RuleText(f"resolves once {they} {edge.en} or less", f"回到 {_spaced(edge.zh)}或以下")
 
 
-def _counted(kpi: Kpi) -> str:
+def counted(kpi: Kpi) -> str:
     """Return what the n of a KPI counts: ``nps_answers`` are NPS answers."""
     if kpi.n_terms is not None:
         terms = kpi.n_terms

@@ -6,7 +6,7 @@ hardly resolve. Each warning has its place in the file.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -21,7 +21,8 @@ from models.patterns import is_pattern, matches, nearest
 from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL, UNKNOWN_CAMPAIGN, ScopeKind, parts_of
 from models.scorecards.scorecard import ScorecardBook
 from models.window import SO_FAR, WINDOWS
-from streams.alerting.rule_text import duration
+from streams.alerting.required_n import least_n
+from streams.alerting.rule_text import counted, duration
 from streams.ingest.registry.campaign_index import CampaignIndex
 
 LIKELY_RATIO: Final = 5
@@ -94,6 +95,35 @@ def about_rules(book: RuleBook, known: Known) -> Iterator[ConfigWarning]:
             *_about_limit(rule, kpi),
         ):
             yield ConfigWarning(("rules", at, key), text)
+
+
+def about_traffic(
+    book: RuleBook, catalogue: Catalogue, *, largest_n: Callable[[AnyRule], int | None], found: str
+) -> Iterator[ConfigWarning]:
+    """Yield a warning for each rule that can't fire at the traffic that there is.
+
+    Args:
+        book: the rules.
+        catalogue: the KPIs.
+        largest_n: returns the largest n of a scope of a rule in its window; None if not known.
+        found: where the traffic is known from.
+    """
+    for at, rule in enumerate(book.rules):
+        if not isinstance(rule, ThresholdRule):
+            continue
+        kpi = catalogue[rule.kpi]
+        least, n = least_n(rule, kpi), largest_n(rule)
+        if n is None or n >= least:
+            continue
+        key = "above" if rule.below is None else "below"
+        by_min_n = least == rule.min_n
+        why = "min_n" if by_min_n else f"{key} {rule.limit:g} with all of its 95 % interval"
+        yield ConfigWarning(
+            ("rules", at, "min_n" if by_min_n else key),
+            f"{rule.name} can't fire: {why} takes {least:,} {counted(kpi)} in {rule.window}, and "
+            f"no scope has more than {n:,} {found}; use a longer window, a wider scope or another "
+            "limit",
+        )
 
 
 def about_scorecards(book: ScorecardBook, known: Known) -> Iterator[ConfigWarning]:

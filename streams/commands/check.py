@@ -9,8 +9,12 @@ from typing import Annotated
 
 import typer
 
+from models.alerts import RuleBook
+from models.kpi.definition import Catalogue
+from models.rule_status import NotJudged
 from streams import config, redis_server, settings
 from streams.alerting import rule_warnings
+from streams.alerting.assumed_traffic import assumed_n, parse_traffic
 from streams.alerting.rule_text import explain
 from streams.alerting.rule_warnings import ConfigWarning, Known
 from streams.assembly import topics
@@ -31,6 +35,7 @@ from streams.commands.options import (
 from streams.engine import topics as engine_topics
 from streams.export.page.redis_share import live_key
 from streams.ingest.registry.campaign_index import CampaignIndex
+from streams.operations import worker_api
 
 
 def check(
@@ -45,6 +50,20 @@ def check(
     offline: Annotated[
         bool, typer.Option("--offline", help="Check settings and files only.")
     ] = False,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url", help="Address of a running worker; KPI_WEB_HOST and KPI_WEB_PORT, if left out."
+        ),
+    ] = None,
+    traffic: Annotated[
+        str | None,
+        typer.Option(
+            "--traffic",
+            help="Assumed events an hour in the largest scope, such as clicks=30,orders=2: which "
+            "rules could not fire? A worker is not asked then.",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if there is a warning.")
     ] = False,
@@ -52,8 +71,10 @@ def check(
     """Check the settings, all configuration files, the topics in Kafka, and Redis.
 
     Each alert rule is explained in a sentence. Warnings are about names that nobody knows and
-    rules that are probably not meant so. Nothing is written: topics --create creates missing
-    topics. With --offline, Kafka and Redis are not asked, and campaigns are those of the file.
+    rules that are probably not meant so, or can't fire at the traffic there is: that of a running
+    worker, if one answers, or that of --traffic. Nothing is written: topics --create creates
+    missing topics. With --offline, nobody is asked but a worker of --url, and campaigns are those
+    of the file.
     The exit code is 0 if all is right, 1 if a source topic is missing or, with --strict, if there
     is a warning, and 2 if something is wrong.
     """
@@ -108,6 +129,9 @@ def check(
     warnings = [
         *_placed(chosen.kpis_file, rule_warnings.about_kpis(kpi_book)),
         *_placed(chosen.rules_file, rule_warnings.about_rules(book, known)),
+        *_placed(
+            chosen.rules_file, _about_traffic(chosen, shown, catalogue, url, traffic, offline)
+        ),
         *_placed(chosen.scorecards_file, rule_warnings.about_scorecards(cards, known)),
     ]
     for warning in warnings:
@@ -155,6 +179,60 @@ def _check_redis(chosen: settings.Settings) -> None:
         return
     redis_server.probe(server, key=live_key(chosen.app_id), memory=chosen.customers)
     say(out, f"redis     ok, at {server.address}")
+
+
+def _about_traffic(
+    chosen: settings.Settings,
+    book: RuleBook,
+    catalogue: Catalogue,
+    url: str | None,
+    traffic: str | None,
+    offline: bool,
+) -> Iterator[ConfigWarning]:
+    """Yield warnings about rules that can't fire at the traffic of a worker, or at an assumed one.
+
+    Raises:
+        BadParameter: the assumed traffic can't be read.
+        WorkerUnreachableError: no worker answers at the address that was given.
+    """
+    if traffic is not None:
+        try:
+            hourly = parse_traffic(traffic)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--traffic") from None
+        yield from rule_warnings.about_traffic(
+            book,
+            catalogue,
+            largest_n=lambda rule: assumed_n(rule, catalogue, hourly),
+            found=f"at {traffic} an hour",
+        )
+        return
+    if not book.rules or (offline and url is None):
+        return
+    address = url or worker_api.url_of(chosen)
+    try:
+        answer = worker_api.rules_of(address, limit=0)
+    except worker_api.WorkerUnreachableError:
+        if url is not None:
+            raise
+        say(
+            out,
+            f"worker    none answers at {address}: give --traffic, or --url, to see which "
+            "rules can't fire",
+        )
+        return
+    say(out, f"worker    ok, at {address}")
+    judged = {
+        (one["rule"], one["kpi"], one["scope_kind"], one["window"]): one["largest_n"]
+        for one in answer["rules"]
+        if one["judged"] is not None and one["not_judged"] != NotJudged.WAITING
+    }
+    yield from rule_warnings.about_traffic(
+        book,
+        catalogue,
+        largest_n=lambda rule: judged.get((rule.name, rule.kpi, rule.scope, rule.window)),
+        found="since the worker started",
+    )
 
 
 def _placed(path: Path | None, warnings: Iterable[ConfigWarning]) -> Iterator[str]:

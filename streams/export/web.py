@@ -5,6 +5,9 @@ and shows the progress of the recovery.
 
 - ``/healthz`` is 200 while the server runs.
 - ``/readyz`` is 200 while the worker has its state and reads, and 503 otherwise.
+- ``/api/rules`` is the last verdicts of the alert rules; ``?rule=NAME`` is those of one rule,
+  ``&limit=50&offset=50`` its next scopes. On a worker that does not own the KPIs they are those of
+  the owner's live view.
 - ``/api/live`` is the live view as JSON; ``/api/stream`` sends it every second as server-sent
   events. Both send the same picture to all who ask (`page.broadcast`).
 """
@@ -20,12 +23,14 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from streams.alerting.rule_status import NEAREST_KEPT
 from streams.errors import MonitorError
 from streams.export.metrics.text_format import MetricsText
 from streams.export.page.broadcast import GZIP_HEADER, Picture, Pictures
 from streams.export.page.redis_share import LiveShare
 from streams.export.page.snapshot import live
 from streams.export.report_queries import ReportQueries
+from streams.export.rule_statuses import NEAREST_SHOWN, rule_statuses
 from streams.export.worker_view import ViewSource
 
 log = logging.getLogger(__name__)
@@ -34,6 +39,9 @@ STREAMS_END_WITHIN_S = 0.5
 """Time that open streams have to end when the server stops; then they are cancelled."""
 LARGEST_STREAM_COUNT = 500
 """Largest number of open streams; further requests are answered with 503 and Retry-After."""
+
+LARGEST_RULES_LIMIT = 100
+"""Largest number of scopes of a rule in one answer of ``/api/rules``."""
 
 _PAGE = {
     "live.html": "text/html",
@@ -143,6 +151,7 @@ class WebServer:
                 web.get("/readyz", self._readyz),
                 web.get("/api/live", self._live),
                 web.get("/api/stream", self._stream),
+                web.get("/api/rules", self._rules),
             ]
         )
         runner = web.AppRunner(
@@ -190,6 +199,29 @@ class WebServer:
     async def _live(self, _: web.Request) -> web.Response:
         return web.Response(body=self._picture().json, content_type="application/json")
 
+    async def _rules(self, request: web.Request) -> web.Response:
+        name = request.query.get("rule")
+        try:
+            limit = _whole(request, "limit", default=NEAREST_SHOWN, most=LARGEST_RULES_LIMIT)
+            offset = _whole(request, "offset", default=0, most=NEAREST_KEPT)
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        kpis = self._view().kpis
+        if kpis is None:
+            found = self._picture().content.get("rules", [])
+            found = [
+                {**one, "scopes": one["scopes"][offset : offset + limit]}
+                for one in found
+                if name in {None, one["rule"]}
+            ]
+        else:
+            wanted = [one for one in kpis.rules if name in {None, one.rule}]
+            found = rule_statuses(wanted, self._exports, limit=limit, offset=offset)
+        if name is not None and not found:
+            return web.json_response({"error": f"no rule {name!r} is judged"}, status=404)
+        currency = self._exports.currency
+        return web.json_response({"currency": currency, "rules": found})
+
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self._streams >= LARGEST_STREAM_COUNT:
             return web.Response(status=503, headers={"Retry-After": "10"})
@@ -211,6 +243,20 @@ class WebServer:
             return response
         finally:
             self._streams -= 1
+
+
+def _whole(request: web.Request, key: str, *, default: int, most: int) -> int:
+    """Return a whole number of the query.
+
+    Raises:
+        ValueError: it is none, or it is too large.
+    """
+    text = request.query.get(key)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 6 or int(text) > most:
+        raise ValueError(f"{key}: give a whole number from 0 to {most}")
+    return int(text)
 
 
 def _server_log() -> logging.Logger:

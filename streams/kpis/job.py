@@ -470,6 +470,7 @@ class KpiJob:
             records_per_second=self._records_pace.at(health.now_ms, count=self._counted.records),
             progress=progress,
             alerts=tuple(self.judge.alerts()),
+            rules=tuple(self.judge.rule_statuses()),
             unknown={kind: tuple(names) for kind, names in self._counted.unknown.items()},
             overlapping_reports=self._overlapping,
             uncorrected_panes=self._closing.uncorrected,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from models.alerts import Alert
+from models.rule_status import RuleStatus
 from models.window import WindowName
 from streams.engine.steps import Steps
 from streams.kpis.view import Evaluation, Health
@@ -36,6 +37,9 @@ class Judge(Protocol):
 
     def alerts(self) -> Sequence[Alert]:
         """Return the open alerts and those that were resolved lately."""
+
+    def rule_statuses(self) -> Sequence[RuleStatus]:
+        """Return the last verdicts of each rule."""
 
     def take_changes(self) -> Sequence[Alert]:
         """Return every change of an alert's state since the last call."""

@@ -11,6 +11,7 @@ from models.campaigns.campaign_change import Change
 from models.events import SourceKind
 from models.kpi.definition import Kpi
 from models.kpi.measures import STOCKS
+from models.rule_status import RuleStatus
 from models.scope import Scope
 from models.window import DAY_MS, STAGE, Reference, ShownWindow, WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues
@@ -244,6 +245,7 @@ class KpiView:
         records_per_second: records read per second, over the last seconds.
         progress: how far and how fast windows are closed.
         alerts: the open alerts and those resolved lately.
+        rules: the last verdicts of each rule.
         unknown: samples of names that nobody defined, by kind, the newest last.
         overlapping_reports: number of refused reports since the stage was opened.
         uncorrected_panes: number of late panes that changed a closed window which could not be
@@ -267,6 +269,7 @@ class KpiView:
     records_per_second: float
     progress: Progress
     alerts: Sequence[Alert]
+    rules: Sequence[RuleStatus]
     unknown: Mapping[str, Sequence[str]]
     overlapping_reports: int
     uncorrected_panes: int

@@ -19,7 +19,18 @@ from tests.support.cluster import Cluster, command_line
 from tests.support.command import run
 
 COMMANDS = (
-    *("demo", "services", "worker", "feed", "check", "topics", "dead-letters", "reset", "boards"),
+    *(
+        "demo",
+        "services",
+        "worker",
+        "feed",
+        "check",
+        "topics",
+        "dead-letters",
+        "reset",
+        "rules",
+        "boards",
+    ),
     "version",
 )
 
@@ -213,3 +224,39 @@ def test_demo_counts_exactly(tmp_path: Path) -> None:
     findings = json.loads(report.read_text())
     assert all(check["ok"] for check in findings["checks"])
     assert findings["first_kpi_after_s"] < 180
+
+
+@pytest.mark.integration
+def test_rules_say_why_they_do_not_fire(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """`rules` shows the last verdicts of a worker; `check` warns of a rule that can't fire."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "rules:\n"
+        "  - {name: surely-none, kind: threshold, kpi: conversion_rate, scope: campaign,"
+        " window: 1m, below: 0.0001}\n"
+    )
+    cluster = Cluster(kafka.address, tmp_path, {"KPI_RULES_FILE": str(rules)})
+    cluster.command("topics", "--create")
+    cluster.command("feed", "--rate", "20", "--for", "90", "--speed", "max")
+    worker = cluster.start()
+    try:
+        url = worker.url
+        cluster.until(lambda live: any(one["judged"] for one in live["rules"]), why="no verdict")
+        shown = cluster.command("rules", "--url", url, "--limit", "2").stdout
+        answer = cluster.command("rules", "--url", url, "--json").stdout
+        checked = cluster.command("check", "--url", url)
+        wrong = cluster.command("rules", "--url", url, "--rule", "none", check=False)
+    finally:
+        cluster.stop()
+    assert "surely-none: fires when conversion rate of any campaign over 1 min" in shown
+    assert "below 0.01 %" in shown
+    (rule,) = json.loads(answer)["rules"]
+    assert rule["least_n"] == 38_411
+    assert 0 < rule["largest_n"] < 38_411
+    assert f"worker    ok, at {url}" in checked.stdout
+    assert "surely-none can't fire: below 0.0001" in checked.stderr
+    assert wrong.returncode == 2
+    assert "no rule 'none' is judged" in wrong.stderr
+    away = cluster.command("rules", "--url", "http://127.0.0.1:1/", check=False)
+    assert away.returncode == 2
+    assert "no worker answers at http://127.0.0.1:1/ (URLError); start it" in away.stderr

@@ -19,7 +19,16 @@ from tests.factories.views import worker
 from tests.support.fuzzing import edits, fuzzed
 from tests.support.offline import NOON, UNUSED_POSITION, Path, event
 
-PATHS = ("/", "/live.js", "/metrics", "/healthz", "/readyz", "/api/live", "/api/stream")
+PATHS = (
+    "/",
+    "/live.js",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/api/live",
+    "/api/stream",
+    "/api/rules",
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 ALLOWED = {200, 400, 403, 404, 405, 408, 411, 413, 414, 417, 431, 503}
 """503 is a worker that is not ready, at /readyz only."""

@@ -9,6 +9,7 @@ from typing import get_args
 from models.alerts import AlertState, Category, Severity
 from models.events import SOURCE_KINDS
 from models.names import DIMENSIONS
+from models.rule_status import Why
 from models.window import SHOWN_WINDOWS, Reference
 from streams.analysis.funnel import BRANCHES, STEPS
 from streams.analysis.scorecard_points import IndicatorState
@@ -51,6 +52,7 @@ def test_named() -> None:
         "s_": IndicatorState,
         "u_": ("campaign", *DIMENSIONS, "metric"),
         "src_": SOURCE_KINDS,
+        "v_": Why,
     }
     assert {prefix + name for prefix, names in named.items() for name in names} <= texts(
         "en"

@@ -507,6 +507,47 @@ function renderAlerts() {
   seekAlert();
 }
 const step = (a) => pick(a, 'next_step');
+function renderRules() { // the last verdict of each rule, in the scopes that are nearest to firing
+  const list = arr(data.rules), more = obj(data.not_shown).rules;
+  show($('rules-box'), list.length > 0);
+  put($('rules-box').firstElementChild, t('rules', int(list.length)));
+  show($('rules-more'), more > 0);
+  put($('rules-more'), t('rulesMore', int(more)));
+  const made = (r) => {
+    const n = el('article', 'rule', el('h3'), el('div', 'small'), el('div', 'small'), el('ul'));
+    n.dataset.rule = r.rule;
+    return n;
+  };
+  keyed($('rules'), list, (r) => r.rule, made, (n, r) => {
+    const [head, meaning, verdicts, scopes] = n.children, f = (v) => fmt(r.unit, v);
+    put(head, [r.rule, T[lang]['w_' + r.window] || r.window].join(' · '));
+    put(meaning, pick(r, 'meaning'));
+    put(
+      verdicts,
+      [
+        num(r.judged) ? t('judgedAt', clock(r.judged)) : '',
+        ...Object.entries(obj(r.counts)).filter(([, c]) => c)
+          .map(([why, c]) => `${int(c)} ${t('v_' + why)}`),
+        r.held ? heldText(r) : pick(r, 'not_judged'),
+      ].filter(Boolean).join(' · '),
+    );
+    keyed(scopes, arr(r.scopes), (s) => s.scope, () => {
+      return el('li', '', el('b'), el('span'), el('span'));
+    }, (li, s) => {
+      const [scope, value, why] = li.children;
+      attr(li, 'data-status', s.status);
+      put(scope, s.scope);
+      put(
+        value,
+        num(s.value)
+          ? [f(s.value), interval(r.kpi, s), 'n = ' + int(s.n), pick(r, 'limit')]
+            .filter(Boolean).join(' · ')
+          : t('nodata'),
+      );
+      put(why, pick(s, 'why') + (num(s.since) ? ' · ' + t('since', clock(s.since)) : ''));
+    });
+  });
+}
 function makeTile(k) {
   const NS = 'http://www.w3.org/2000/svg',
     svg = document.createElementNS(NS, 'svg'),
@@ -1069,6 +1110,7 @@ function render() {
       renderHealth,
       renderUnknown,
       renderAlerts,
+      renderRules,
       renderKpis,
       renderCards,
       renderFunnels,

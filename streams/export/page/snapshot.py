@@ -24,6 +24,7 @@ from streams.analysis.peer_outliers import Peer
 from streams.analysis.scorecard_points import IndicatorScore, Score
 from streams.export.importance import by_importance
 from streams.export.report_queries import OUTLIERS_SHOWN, ReportQueries
+from streams.export.rule_statuses import rule_statuses
 from streams.export.worker_view import WorkerView
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.view import Comparison, Effect, Evaluation, KpiView
@@ -31,6 +32,8 @@ from streams.kpis.windows.change_effects import SHOWN as EFFECTS_SHOWN
 
 CAMPAIGNS_SHOWN = 200
 """Largest number of campaigns that the page lists, and of campaigns whose funnels it has."""
+RULES_SHOWN = 100
+"""Largest number of rules whose last verdicts the page lists, in the order of the file."""
 ALERTS_SHOWN = 200
 """Largest number of open alerts that the page lists, the most severe first."""
 CAMPAIGN_COLUMNS = ("clicks", "orders", "conversion_rate", "revenue_gross", "spend", "roas")
@@ -94,11 +97,13 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
         "scorecards": [_score(one, exports) for one in exports.scores(kpis)] if kpis else [],
         "alerts": [_alert(alert, exports) for alert in alerts],
         "alert_counts": _alert_counts(kpis),
+        "rules": rule_statuses(kpis.rules[:RULES_SHOWN], exports) if kpis else [],
         "not_shown": {
             "campaigns": _count(kpis, "campaign") - len(campaigns),
             "funnels": funnels_left_out,
             "scorecards": exports.scorecards_left_out(kpis) if kpis else 0,
             "alerts": len(kpis.alerts) - len(alerts) if kpis else 0,
+            "rules": max(0, len(kpis.rules) - RULES_SHOWN) if kpis else 0,
         },
         "unknown": _unknown(kpis),
     }

@@ -10,7 +10,7 @@ Example:
 
 from __future__ import annotations
 
-from math import fsum, sqrt
+from math import floor, fsum, sqrt
 
 from models.aggregates.histogram import Histogram, at_ranks, count_of, rank_bounds, value_of
 
@@ -179,3 +179,50 @@ def quantile(histogram: Histogram, share: float) -> list[float]:
     n = count_of(histogram)
     ranks = int(share * (n - 1)), *rank_bounds(n, share, z=Z95)
     return at_ranks(histogram, ranks)
+
+
+def wilson_n(share: float, limit: float) -> int:
+    """Return the number of trials from which on Wilson's interval of a share excludes a limit.
+
+    The interval is that of the score test: it includes the limit L while
+    |share - L| <= z·√(L(1 - L) / n).
+
+    Example:
+        `wilson_n(0, 0.01)` is 381: no order from 381 clicks is surely fewer than 1 %.
+
+    Args:
+        share: the share of successes, 0 to 1, which stays the same as n grows.
+        limit: above 0 and below 1, and not the share.
+    """
+    return floor(Z95 * Z95 * limit * (1 - limit) / (share - limit) ** 2) + 1
+
+
+def per_count_n(value: float, limit: float) -> int:
+    """Return the number of events from which on the interval of `per_count` excludes a limit.
+
+    At the limit, n·value / limit events were expected for the same cost. The interval includes the
+    limit while n is within z standard deviations of that Poisson mean.
+
+    Example:
+        An order costs 50. `per_count_n(50, 80)` is 18: with 18 orders for 900 the interval is
+        31.6 to 79.1, with 17 for 850 it is 31.2 to 80.1.
+
+    Args:
+        value: the cost per event, above 0, which stays the same as n grows.
+        limit: above 0, and not the value.
+    """
+    ratio = value / limit
+    return floor(Z95 * Z95 * ratio / (1 - ratio) ** 2) + 1
+
+
+def scaled_n(n: int, *, margin: float, distance: float) -> int:
+    """Return the n from which on a margin that shrinks with √n is smaller than a distance.
+
+    This holds for means and compound sums whose events stay alike, and about so for quantiles.
+
+    Args:
+        n: the number of events of the value, at least 1.
+        margin: the distance from the value to the bound that faces the limit.
+        distance: the distance from the value to the limit, above 0.
+    """
+    return floor(n * (margin / distance) ** 2) + 1
