@@ -81,6 +81,25 @@ def test_check_names_file_line_and_key(tmp_path: Path) -> None:
     assert f"{rules}: line 5: rules[0].abvoe" in done.stderr
 
 
+def test_check_of_assumed_traffic(tmp_path: Path) -> None:
+    """`check --traffic` warns of a rule that can't fire at it, without a worker."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "rules:\n"
+        "  - {name: low, kind: threshold, kpi: conversion_rate, scope: campaign, window: 1h,\n"
+        "     below: 0.01}\n"
+    )
+    check = ("check", "--offline", "--rules", str(rules), "--strict", "--traffic")
+    few = run(*check, "clicks=30")
+    assert few.returncode == 1
+    assert f"{rules}: line 3: rules[0].below: low can't fire" in few.stderr
+    assert "takes 381 clicks in 1h, and no scope has more than 30 at clicks=30" in few.stderr
+    assert run(*check, "clicks=400").returncode == 0
+    wrong = run(*check, "click=30")
+    assert wrong.returncode == 2
+    assert "nothing named 'click' is measured; did you mean clicks?" in wrong.stderr
+
+
 @pytest.mark.integration
 def test_wrong_partition_count_is_refused(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """A worker refuses topics with another number of partitions, and says which setting fits."""

@@ -79,6 +79,7 @@ def test_rules_on_page(url: str, width: int, height: int) -> None:
         wait.until(lambda _: chrome.find_elements(By.CSS_SELECTOR, rule))
         chrome.find_element(By.CSS_SELECTOR, "#rules-box > summary").click()
         wait.until(lambda _: "conversion-low · 1 hour" in text(rule))
+        assert text("#rules-box > summary") == "Why rules fire or do not (1)"
         english = text(rule)
         for part in (
             "fires when conversion rate of any campaign over 1 h is surely below 1 %",

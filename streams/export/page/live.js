@@ -514,7 +514,7 @@ function renderRules() { // the last verdict of each rule, in the scopes that ar
   show($('rules-more'), more > 0);
   put($('rules-more'), t('rulesMore', int(more)));
   const made = (r) => {
-    const n = el('article', 'rule', el('h3'), el('div', 'small'), el('div', 'small'), el('ul'));
+    const n = el('article', 'verdicts', el('h3'), el('div', 'small'), el('div', 'small'), el('ul'));
     n.dataset.rule = r.rule;
     return n;
   };

@@ -4,7 +4,7 @@ export default {
   window: 'Window',
   completeness: 'Data completeness',
   alerts: 'Open alerts',
-  rules: 'Why rules fire or do not: {0} rules',
+  rules: 'Why rules fire or do not ({0})',
   rulesMore: '{0} more rules are not shown; kpi-monitor rules lists them',
   judgedAt: 'judged at {0}',
   v_firing: 'firing',

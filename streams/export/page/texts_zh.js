@@ -4,7 +4,7 @@ export default {
   window: '窗口',
   completeness: '数据完整性',
   alerts: '当前告警',
-  rules: '规则触发或未触发的原因：{0} 条规则',
+  rules: '规则触发或未触发的原因（{0}）',
   rulesMore: '另有 {0} 条规则未显示；kpi-monitor rules 可列出全部',
   judgedAt: '判断于 {0}',
   v_firing: '个告警中',
