@@ -20,11 +20,19 @@ from streams.errors import EmbeddedError
 _PR_SET_PDEATHSIG = 1
 
 
+_given_out: set[int] = set()
+"""Ports that were returned: nobody may listen on them yet."""
+
+
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nobody listens on now; each call returns another one."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given_out:
+            _given_out.add(port)
+            return port
 
 
 def listens(port: int) -> bool:

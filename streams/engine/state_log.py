@@ -260,7 +260,7 @@ def read(
         raise StateError(
             f"{head.standing - present} of {head.standing} segments of the state of "
             f"{source.topic}[{source.partition}] are missing: its changelog was truncated; restore "
-            "it, or start under another KPI_APP_ID"
+            "it, or start over with `kpi-monitor reset`"
         )
     saved = Saved(offset=head.offset, state=head.state, segments=values)
     return Found(saved, head.as_outputs(), log)

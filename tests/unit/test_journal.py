@@ -16,7 +16,12 @@ from models.kpi.measures import SUMS
 from models.money.exchange_rates import Rate, Rates
 from models.window import DAY_MS
 from streams.engine.contracts import NotYetError, PendingSnapshot, Position, Snapshot
-from streams.ingest.customers.pending_checkpoint import ChangedEntry, CustomersAwayError, Entries
+from streams.ingest.customers.pending_checkpoint import (
+    ChangedEntry,
+    CustomerContext,
+    CustomersAwayError,
+    Entries,
+)
 from streams.ingest.job import IngestJob
 from tests.support.at_once import settled
 from tests.support.customers import MemoryCustomers, context
@@ -41,6 +46,13 @@ def unsettled(job: IngestJob) -> PendingSnapshot:
     snapshot = job.snapshot()
     assert not isinstance(snapshot, Snapshot)
     return snapshot
+
+
+def without_clicks(customers: MemoryCustomers | None = None) -> CustomerContext:
+    """Return the context of a worker that has settled all clicks: orders do not wait for any."""
+    made = context(customers)
+    made.progress.opened("clicks", 0, event_ms=NOON + 9 * DAY_MS)
+    return made
 
 
 def click(offset: int, *, at: int = NOON, campaign: str = "c1") -> Record:
@@ -70,16 +82,25 @@ def test_orders_wait_for_the_clicks_before_them() -> None:
     assert counted(settled(cut))[NOON, "c1", "search", "orders"] == 1
 
 
-def test_orders_do_not_wait_for_clicks_of_another_worker() -> None:
-    orders = ingest_job("orders", customers=context())
+def test_orders_wait_until_their_clicks_are_opened() -> None:
+    """After a start the job of orders may be opened first; the clicks may be hours of history."""
+    shared = context()
+    orders = ingest_job("orders", customers=shared)
     orders.apply([order(0)])
-    assert counted(settled(orders.snapshot()))[NOON, "(none)", "(direct)", "orders"] == 1
+    cut = unsettled(orders)
+    with pytest.raises(NotYetError):
+        cut.settle().send(None)
+    clicks = ingest_job("clicks", customers=shared)
+    clicks.apply([click(0)])
+    clicks.tick(Position(caught_up_at_ms=NOON + 1_000, behind=0), now_ms=NOON + 1_000)
+    settled(clicks.snapshot())
+    assert counted(settled(cut))[NOON, "c1", "search", "orders"] == 1
 
 
 def test_pending_checkpoint_is_settled_later() -> None:
     """A pending checkpoint that got no answer is settled later, with the same result."""
     customers = MemoryCustomers()
-    orders = ingest_job("orders", customers=context(customers))
+    orders = ingest_job("orders", customers=without_clicks(customers))
     orders.apply([order(0)])
     cut = unsettled(orders)
     customers.away = "Redis does not answer"
@@ -105,7 +126,7 @@ def test_unreadable_log() -> None:
             return [*told[:-1], told[-1]._replace(log=[b"damaged"])] if self.damaged else told
 
     customers = Damaged()
-    orders = ingest_job("orders", customers=context(customers))
+    orders = ingest_job("orders", customers=without_clicks(customers))
     orders.apply([order(0), order(1)])
     pending = unsettled(orders)
     for _ in range(3):
@@ -116,10 +137,10 @@ def test_unreadable_log() -> None:
 
 
 def test_customers_that_were_known_must_still_be_there() -> None:
-    orders = ingest_job("orders", customers=context())
+    orders = ingest_job("orders", customers=without_clicks())
     orders.apply([order(0)])
     saved = saved_from([settled(orders.snapshot())], offset=0)
-    again = ingest_job("orders", customers=context(), saved=saved, epoch=2)
+    again = ingest_job("orders", customers=without_clicks(), saved=saved, epoch=2)
     again.apply([order(1)])
     with pytest.raises(CustomersAwayError, match="lost"):
         unsettled(again).settle().send(None)
@@ -159,7 +180,7 @@ def told_of(events: list[dict[str, Any]], **options: Any) -> Counter[tuple[int, 
 
 def test_an_order_that_changes_counts_once() -> None:
     """An order of 100 USD that is edited to 80 and paid back counts once, and leaves nothing."""
-    told = told_of(CHANGED, customers=context())
+    told = told_of(CHANGED, customers=without_clicks())
     assert {day for day, _ in told} == {0, 2}
     for measure, units in (
         *(("orders", 1), ("first_orders", 1), ("orders_attributed", 1), ("order_changes", 1)),
@@ -168,9 +189,9 @@ def test_an_order_that_changes_counts_once() -> None:
         assert told[0, measure] == units
     # Each amount of money has the rate of its own date in what is paid back at a time.
     assert told[2, "refund_outflow"] == 6_000_000
-    again = told_of([*CHANGED[:1], CHANGED[0] | {"event_id": "again"}], customers=context())
+    again = told_of([*CHANGED[:1], CHANGED[0] | {"event_id": "again"}], customers=without_clicks())
     again.subtract({(0, "order_changes"): 1})
-    assert +again == told_of(CHANGED[:1], customers=context())
+    assert +again == told_of(CHANGED[:1], customers=without_clicks())
 
 
 def test_an_order_that_changes_without_customers() -> None:

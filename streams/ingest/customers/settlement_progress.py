@@ -53,7 +53,9 @@ class SettlementProgress:
     def clicks_settled(self, partition: int, *, event_ms: int, appended_ms: int) -> bool:
         """Return whether orders of a partition need not wait for its clicks.
 
-        They need not either if no job of these clicks was opened on this worker.
+        They do wait until the job of these clicks was opened. The same worker owns both, but after
+        a start or a takeover it opens the one or the other first, and with a backlog the clicks
+        that are missing may be hours of history.
 
         Args:
             partition: the number of the partition.
@@ -61,7 +63,7 @@ class SettlementProgress:
             appended_ms: the broker time of the last of the orders.
         """
         mark = self._by_source.get(("clicks", partition))
-        return mark is None or mark.event_ms >= event_ms or mark.read_ms >= appended_ms
+        return mark is not None and (mark.event_ms >= event_ms or mark.read_ms >= appended_ms)
 
     def orders_settled_ms(self, partition: int) -> int:
         """Return the event time in ms before which no more orders come; 0 if unknown."""

@@ -36,7 +36,7 @@ def _rules(arena: Arena, *windows: str) -> dict[str, str]:
     file = arena.folder / "history-rules.yaml"
     rows = [
         f"  - {{name: {kpi}-{window}, kind: threshold, kpi: {kpi.replace('-', '_')}, "
-        f"window: {window}, above: {1 if kpi.endswith('-rate') else 10**9}, severity: warning}}"
+        f"window: {window}, above: 1000000000, severity: warning}}"
         for kpi in _KPIS
         for window in windows
     ]

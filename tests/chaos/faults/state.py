@@ -98,5 +98,5 @@ def _refused_without_disk(arena: Arena, *, keep: int) -> None:
         code = stranger.child.process.wait(90)
         if code != 70:
             arena.fail(f"the worker without state ended with {code}, not 70")
-        arena.said("b", "under another KPI_APP_ID")
+        arena.said("b", "start over with `kpi-monitor reset`")
         arena.again("a")
