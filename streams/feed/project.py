@@ -47,7 +47,14 @@ def _existing(given: Path, info: ValidationInfo) -> Path:
     return path
 
 
+def _existing_if_needed(given: Path, info: ValidationInfo) -> Path:
+    if (info.context or {}).get("with_files"):
+        return _existing(given, info)
+    return given
+
+
 ExistingFile = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_existing)]
+FedFile = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_existing_if_needed)]
 
 
 class ProjectEntry(BaseModel):
@@ -55,9 +62,9 @@ class ProjectEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: ExistingFile
+    file: FedFile
     """File of rows."""
-    mapping: ExistingFile
+    mapping: FedFile
     """Its mapping file, see [mappings.md](mappings.md)."""
 
 
@@ -97,11 +104,16 @@ class Project(BaseModel):
         }
 
 
-def load_project(path: Path) -> Project:
+def load_project(path: Path, *, with_files: bool) -> Project:
     """Read a project file; the paths in the result begin with its folder.
+
+    Args:
+        path: the project file.
+        with_files: whether the files and mappings that are fed must exist; a worker needs only the
+            settings.
 
     Raises:
         ConfigError: the file is not valid, or a file that it names does not exist; the error names
             lines and keys.
     """
-    return config.load(path, Project, folder=path.parent)
+    return config.load(path, Project, folder=path.parent, with_files=with_files)

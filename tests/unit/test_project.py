@@ -43,13 +43,13 @@ def written(folder: Path, text: str) -> Path:
 def faults(path: Path) -> list[str]:
     """Return the lines of the error that a project file gives, without the file's name."""
     with pytest.raises(ConfigError) as raised:
-        load_project(path)
+        load_project(path, with_files=True)
     return str(raised.value).replace(f"{path}: ", "").split("\n")
 
 
 def test_paths(tmp_path: Path) -> None:
     """Paths are relative to the folder of the project file."""
-    project = load_project(written(tmp_path, WHOLE))
+    project = load_project(written(tmp_path, WHOLE), with_files=True)
     assert project.files == (
         ProjectEntry(file=tmp_path / "exports/clicks.csv", mapping=tmp_path / "clicks.yaml"),
         ProjectEntry(file=tmp_path / "exports/orders.csv", mapping=tmp_path / "orders.yaml"),
@@ -65,7 +65,7 @@ def test_paths(tmp_path: Path) -> None:
 def test_optional(tmp_path: Path) -> None:
     """Campaigns and rules may be left out; the environment's files then hold."""
     text = WHOLE.replace("campaigns: campaigns.yaml\nrules: rules.yaml\n", "")
-    project = load_project(written(tmp_path, text))
+    project = load_project(written(tmp_path, text), with_files=True)
     assert project.settings["campaigns_file"] is None
     assert project.settings["rules_file"] is None
 
