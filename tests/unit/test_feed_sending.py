@@ -311,7 +311,5 @@ def test_refused_rows_never_replace_the_file(tmp_path: Path) -> None:
     path.write_text(f"at,user,pages\n{AT},u,1\n")
     mapping.write_text(MAPPING)
     with pytest.raises(FeedError, match="is the file that is fed; name another one"):
-        sending.read(
-            settings.load(), path=path, mapping_path=mapping, refused=path, console=CONSOLE
-        )
+        sending.read(settings.load(), [sending.Input(path, mapping, path)], console=CONSOLE)
     assert path.read_text().startswith("at,")
