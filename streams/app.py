@@ -8,7 +8,6 @@ import logging
 import tempfile
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +65,7 @@ class Monitor:
 
         async def before_start() -> None:
             beside(self.engine.narrate_recovery(), "telling the progress of recovery")
-            beside(self._narrate_closing(), "telling the progress of closing windows")
+            beside(self._narrate_history(), "telling the progress of history")
             await self.registry.read_all()
             beside(self.registry.follow(), "following the registry")
             if self.delivery is not None:
@@ -85,19 +84,20 @@ class Monitor:
                 await asyncio.gather(*background)
             self.web.stop()
 
-    async def _narrate_closing(self) -> None:
-        """Log up to when windows are closed while many are waiting, for ever."""
+    async def _narrate_history(self) -> None:
+        """Log how far history is read while many windows are waiting or days pass, for ever."""
         while True:
             await asyncio.sleep(NARRATED_EVERY_S)
             job = kpi_job(self.engine, self.settings)
             view = None if job is None else job.view
-            if view is not None and view.progress.windows_waiting > MANY_WINDOWS:
-                log.info(
-                    "windows are closed up to event time %s: %d to go, %.0f windows/s",
-                    datetime.fromtimestamp(view.frontier_ms / 1000, UTC).isoformat(),
-                    view.progress.windows_waiting,
-                    view.progress.windows_per_second,
-                )
+            if view is None:
+                continue
+            progress = view.progress
+            reading = view.health.reading_history or progress.windows_waiting > MANY_WINDOWS
+            if reading and progress.history is not None:
+                log.info("reading history: %s", progress.history.text)
+            elif not view.frontier_ms and view.health.behind:
+                log.info("reading history: %d events to read", view.health.behind)
 
 
 def _end_with_it(task: asyncio.Task[None]) -> None:

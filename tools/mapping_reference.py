@@ -109,8 +109,8 @@ is refused.
 
 **Ids.** Events that were not corrected have the same ids when a corrected file is fed, whatever its
 name. The monitor recognises ids for `KPI_DEDUPE_HORIZON_S` of event time. Older events are too late
-the second time, so to correct history start over ([own-log.md](own-log.md)) and feed the corrected
-file.
+the second time: `feed` then sends nothing, and says so. [how-to/history.md](how-to/history.md) says
+how to correct history, and how to feed several files at once, merged by time.
 
 **Secrets.** `hash` needs the setting `KPI_HASH_KEY` or `KPI_HASH_KEY_FILE`
 ([settings.md](settings.md)). The file of refused rows and the dry run show the rows as they are.

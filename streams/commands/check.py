@@ -25,12 +25,15 @@ from streams.commands.options import (
     Kafka,
     KpisFile,
     NamesFile,
+    ProjectFile,
     RatesFile,
     RulesFile,
     ScorecardsFile,
     err,
     out,
+    project_of,
     say,
+    with_project,
 )
 from streams.engine import topics as engine_topics
 from streams.export.page.redis_share import live_key
@@ -41,6 +44,7 @@ from streams.operations import worker_api
 def check(
     kafka: Kafka = None,
     app_id: AppId = None,
+    project: ProjectFile = None,
     rules: RulesFile = None,
     campaigns: CampaignsFile = None,
     names: NamesFile = None,
@@ -79,14 +83,17 @@ def check(
     is a warning, and 2 if something is wrong.
     """
     chosen = settings.load(
-        kafka=kafka,
-        app_id=app_id,
-        rules_file=rules,
-        campaigns_file=campaigns,
-        names_file=names,
-        kpis_file=kpis,
-        scorecards_file=scorecards,
-        rates_file=rates,
+        **with_project(
+            project_of(project),
+            kafka=kafka,
+            app_id=app_id,
+            rules_file=rules,
+            campaigns_file=campaigns,
+            names_file=names,
+            kpis_file=kpis,
+            scorecards_file=scorecards,
+            rates_file=rates,
+        )
     )
     kpi_book = config.load_kpis(chosen.kpis_file)
     catalogue = kpi_book.catalogue

@@ -23,11 +23,13 @@ from streams.commands.options import (
     err,
     out,
     say,
+    with_project,
 )
 from streams.feed import dry_run as dry_runs
 from streams.feed import sending
 from streams.feed.dry_run import DryRun, Monitor
-from streams.feed.mapped_file import MappedFile
+from streams.feed.file_set import FileSet
+from streams.feed.project import load_project
 from streams.feed.sample_table import sample_table
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.operations import feeding
@@ -43,6 +45,10 @@ def feed(
     mapping: Annotated[
         Path | None, typer.Option(help="YAML file that maps the rows of the file to events.")
     ] = None,
+    project: Annotated[
+        Path | None,
+        typer.Option("--all", help="Project file: all its files, merged by the times of events."),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -55,6 +61,10 @@ def feed(
     strict: Annotated[
         bool, typer.Option("--strict", help="Send nothing if a row is refused.")
     ] = False,
+    late: Annotated[
+        bool,
+        typer.Option("--late", help="Send events that the monitor refuses as too late, too."),
+    ] = False,
     refused: Annotated[
         Path | None,
         typer.Option(help="File for refused rows; FILE.refused.ndjson beside it by default."),
@@ -64,8 +74,12 @@ def feed(
     kpis: KpisFile = None,
     rates: RatesFile = None,
     speed: Annotated[
-        str, typer.Option(help="Speed of event time relative to the clock: 1x, 60x, … or max.")
-    ] = "1x",
+        str | None,
+        typer.Option(
+            help="Speed of event time relative to the clock: 1x, 60x, … or max; max by default "
+            "with --all, otherwise 1x."
+        ),
+    ] = None,
     rate: Annotated[
         float, typer.Option(help="Synthetic: clicks per second of event time.")
     ] = 100.0,
@@ -83,31 +97,38 @@ def feed(
         ),
     ] = None,
 ) -> None:
-    """Send events to Kafka: a synthetic campaign, or the rows of a file.
+    """Send events to Kafka: a synthetic campaign, or the rows of a file, or of several with --all.
 
-    The whole file is read before anything is sent. A row whose event the monitor could not read is
+    All files are read before anything is sent. A row whose event the monitor could not read is
     refused: it is not sent, but kept in a file, with its line and the reason. The files of
-    campaigns, names, KPIs and rates are used by --dry-run. The exit code is 0 if every row is an
+    campaigns, names, KPIs and rates are used by --dry-run; --all defines the campaigns of its
+    project, too. If a topic has newer events, so that the monitor would refuse some as too late,
+    nothing is sent without --late. The exit code is 0 if every row is an
     event or left out by the mapping, 1 if rows were refused or, with --dry-run, would not count, 2
     if nothing was sent because the mapping, the file, an option or a topic is wrong, or the broker
     stopped answering, and 130 if Ctrl-C stopped it. A worker creates missing topics when it
     starts, and so does topics --create.
     """
+    _refuse_mix(file, mapping, project, refused)
+    found = None if project is None else load_project(project, with_files=True)
     chosen = settings.load(
-        kafka=kafka,
-        app_id=app_id,
-        campaigns_file=campaigns,
-        names_file=names,
-        kpis_file=kpis,
-        rates_file=rates,
+        **with_project(
+            found,
+            kafka=kafka,
+            app_id=app_id,
+            campaigns_file=campaigns,
+            names_file=names,
+            kpis_file=kpis,
+            rates_file=rates,
+        )
     )
     if not dry_run:
         topics.require_sources(chosen)
-    if file is None:
+    if file is None and project is None:
         sent = asyncio.run(
             feeding.synthetic(
                 chosen,
-                speed=speed,
+                speed=speed or "1x",
                 rate=rate,
                 seconds=seconds,
                 seed=seed,
@@ -117,46 +138,79 @@ def feed(
         )
         out.print(f"{sent} records sent to {chosen.kafka}")
         return
-    if mapping is None:
-        raise typer.BadParameter("a file needs --mapping", param_hint="--mapping")
+    path = file or project
+    assert path is not None
+    if found is not None:
+        inputs = [sending.Input(one.file, one.mapping) for one in found.files]
+    else:
+        assert mapping is not None
+        inputs = [sending.Input(path, mapping, refused)]
     try:
-        mapped = sending.read(chosen, path=file, mapping_path=mapping, refused=refused, console=err)
+        read = sending.read(chosen, inputs, console=err)
     except KeyboardInterrupt:
-        say(err, f"stopped while {file} was read; nothing was sent")
+        say(err, f"stopped while {path} was read; nothing was sent")
         raise typer.Exit(130) from None
-    report = mapped.report
-    for line in report.lines():
-        say(out, line)
+    campaigns = None if found is None else chosen.campaigns_file
+    files = FileSet(
+        path,
+        read,
+        campaigns=config.load_campaigns(campaigns).campaigns,
+        campaigns_path=campaigns,
+    )
+    for one in read:
+        for line in one.report.lines():
+            say(out, line)
     if dry_run:
-        found = _dry_run(chosen, mapped)
-        raise typer.Exit(1 if report.refused or found.dead_letters else 0)
-    if strict and report.refused:
+        counted = _dry_run(chosen, files)
+        raise typer.Exit(1 if files.refused or counted.dead_letters else 0)
+    if strict and files.refused:
         say(err, "nothing is sent, as rows are refused and --strict is set")
         raise typer.Exit(1)
-    done = sending.send(chosen, mapped, speed=speed, resume=resume, console=err)
+    usual = "1x" if found is None else "max"
+    done = sending.send(chosen, files, speed=speed or usual, resume=resume, late=late, console=err)
     say(out, f"{done.sent:,} of {done.total:,} events sent to {chosen.kafka}")
     if done.sent < done.total:
         how = "continue with --resume" if done.position_kept else "the position can't be kept"
         say(err, f"stopped after {done.sent:,} events; {how}")
         raise typer.Exit(130)
-    if report.refused:
+    if files.refused:
         raise typer.Exit(1)
 
 
-def _dry_run(chosen: settings.Settings, mapped: MappedFile) -> DryRun:
-    """Show what the monitor would make of the events of a file."""
+def _refuse_mix(
+    file: Path | None, mapping: Path | None, project: Path | None, refused: Path | None
+) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        BadParameter: a file has no mapping, or a project has one or the other beside it.
+    """
+    if project is not None and (file or mapping or refused):
+        raise typer.BadParameter(
+            "the project names its files and mappings; leave out FILE, --mapping and --refused",
+            param_hint="--all",
+        )
+    if file is not None and mapping is None:
+        raise typer.BadParameter("a file needs --mapping", param_hint="--mapping")
+
+
+def _dry_run(chosen: settings.Settings, files: FileSet) -> DryRun:
+    """Show what the monitor would make of the events of files."""
     book = config.load_kpis(chosen.kpis_file)
     named = config.load_names(chosen.names_file)
     defined = config.load_campaigns(chosen.campaigns_file).campaigns
     known = Monitor(
         rules=ingest_rules(chosen, named, custom=book.catalogue.custom),
-        campaigns=CampaignIndex((*defined, *mapped.mapping.campaigns), as_shown=named.as_shown),
+        campaigns=CampaignIndex((*defined, *files.campaigns), as_shown=named.as_shown),
         rates=Rates(chosen.currency, config.load_rates(chosen.rates_file).rates),
         catalogue=book.catalogue,
         customers=chosen.customers and chosen.redis is not None,
     )
-    out.print(sample_table(mapped.samples))
-    found = dry_runs.dry_run(mapped.sorter.events(), known, now_ms=int(time.time() * 1000))
+    for one in files.files:
+        if len(files.files) > 1:
+            say(out, f"{one.path}:")
+        out.print(sample_table(one.samples))
+    found = dry_runs.dry_run(files.events(), known, now_ms=int(time.time() * 1000))
     for line in found.lines():
         say(out, line)
     say(out, "nothing was sent")

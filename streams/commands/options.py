@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+
+from streams.feed.project import Project, load_project
 
 out = Console()
 err = Console(stderr=True)
@@ -30,6 +32,33 @@ NamesFile = Annotated[
     typer.Option("--names", help="YAML file of the names of channels, regions and segments."),
 ]
 CampaignsFile = Annotated[Path | None, typer.Option("--campaigns", help="YAML file of campaigns.")]
+ProjectFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        help="Project file, whose time zone, currency, campaigns and rules are used.",
+    ),
+]
+
+
+def with_project(project: Project | None, **options: Any) -> dict[str, Any]:
+    """Return options for `settings.load`; without one, the project's setting is used if it has it.
+
+    Args:
+        project: the project; None without one.
+        options: settings by name; None for those that were not given.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    return given if project is None else {**project.settings, **given}
+
+
+def project_of(path: Path | None) -> Project | None:
+    """Read the settings of a project file; the files that it feeds need not exist.
+
+    Raises:
+        ConfigError: the project file is not valid.
+    """
+    return None if path is None else load_project(path, with_files=False)
 
 
 def say(console: Console, text: str) -> None:

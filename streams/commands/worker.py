@@ -21,9 +21,12 @@ from streams.commands.options import (
     Kafka,
     KpisFile,
     NamesFile,
+    ProjectFile,
     RatesFile,
     RulesFile,
     ScorecardsFile,
+    project_of,
+    with_project,
 )
 from streams.engine.process_fence import end_process
 
@@ -38,6 +41,7 @@ def worker(
         str | None, typer.Option("--id", help="Name of this worker; keep it over restarts.")
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the local table store.")] = None,
+    project: ProjectFile = None,
     rules: RulesFile = None,
     campaigns: CampaignsFile = None,
     names: NamesFile = None,
@@ -65,20 +69,23 @@ def worker(
 ) -> None:
     """Run a worker: read events, compute KPIs, export metrics and fire alerts."""
     chosen = settings.load(
-        kafka=kafka,
-        app_id=app_id,
-        instance_id=instance_id,
-        data_dir=data_dir,
-        rules_file=rules,
-        campaigns_file=campaigns,
-        names_file=names,
-        kpis_file=kpis,
-        scorecards_file=scorecards,
-        rates_file=rates,
-        web_host=host,
-        web_port=port,
-        start_from=start_from,
-        publish_values=publish_values,
+        **with_project(
+            project_of(project),
+            kafka=kafka,
+            app_id=app_id,
+            instance_id=instance_id,
+            data_dir=data_dir,
+            rules_file=rules,
+            campaigns_file=campaigns,
+            names_file=names,
+            kpis_file=kpis,
+            scorecards_file=scorecards,
+            rates_file=rates,
+            web_host=host,
+            web_port=port,
+            start_from=start_from,
+            publish_values=publish_values,
+        )
     )
     _log_to_stderr(chosen.log_level)
     asyncio.run(_until_signal(chosen))

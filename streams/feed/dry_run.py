@@ -19,8 +19,8 @@ from models.kpi.definition import Catalogue, Kpi
 from models.kpi.measures import INPUTS, PLANNED, SUMS
 from models.money.exchange_rates import Rates
 from streams.engine.contracts import Snapshot, SourcePartition
+from streams.feed.file_set import NamedEvent
 from streams.feed.report import Refusals, counted
-from streams.feed.row_mapper import MappedEvent
 from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.job import IngestJob
 from streams.ingest.registry.campaign_index import CampaignIndex
@@ -62,7 +62,8 @@ class DryRun:
 
     Args:
         stats: the counts of all events.
-        dead: the dead letters by reason, with the lines of the first rows.
+        dead: the dead letters by reason, and file if there are several, with the lines of the first
+            rows.
         absent: by reason, the KPIs that have no value.
     """
 
@@ -102,11 +103,11 @@ class DryRun:
                 yield f"  {reason}: {', '.join(names)}"
 
 
-def dry_run(events: Iterable[MappedEvent], monitor: Monitor, *, now_ms: int) -> DryRun:
+def dry_run(events: Iterable[NamedEvent], monitor: Monitor, *, now_ms: int) -> DryRun:
     """Return what the monitor would make of events.
 
     Args:
-        events: with their ids, in the order of their times.
+        events: with their ids and the names of their files, in the order of their times.
         monitor: what it knows.
         now_ms: the broker's time at which they would be appended, in ms.
     """
@@ -114,9 +115,9 @@ def dry_run(events: Iterable[MappedEvent], monitor: Monitor, *, now_ms: int) -> 
     sums: Counter[int] = Counter()
     custom: set[str] = set()
     jobs = {kind: _Ingest(kind, monitor, now_ms) for kind in SOURCE_KINDS}
-    for event in events:
-        ingest = jobs[event.kind]
-        ingest.waiting.append(event)
+    for named in events:
+        ingest = jobs[named.event.kind]
+        ingest.waiting.append(named)
         if len(ingest.waiting) >= _BATCH:
             ingest.count(result, sums, custom)
     for ingest in jobs.values():
@@ -135,7 +136,7 @@ class _Ingest:
     """The job of one source topic, and the events that wait for it."""
 
     def __init__(self, kind: SourceKind, monitor: Monitor, now_ms: int) -> None:
-        self.waiting: list[MappedEvent] = []
+        self.waiting: list[NamedEvent] = []
         self._now_ms = now_ms
         self._offset = 0
         self._letters_topic = monitor.rules.dead_letters_topic
@@ -158,7 +159,7 @@ class _Ingest:
         self._job.apply(
             [
                 _Record(first + place, self._now_ms, event.key, event.value)
-                for place, event in enumerate(self.waiting)
+                for place, (_, event) in enumerate(self.waiting)
             ]
         )
         snapshot = self._job.snapshot()
@@ -166,8 +167,9 @@ class _Ingest:
         for output in (*snapshot.early_outputs, *snapshot.outputs):
             if output.topic == self._letters_topic:
                 letter = dead_letters.decode(output.value)
-                event = self.waiting[letter.offset - first]
-                rows = result.dead.setdefault(letter.reason.value, Refusals())
+                name, event = self.waiting[letter.offset - first]
+                reason = f"{letter.reason.value}, {name}" if name else letter.reason.value
+                rows = result.dead.setdefault(reason, Refusals())
                 rows.add(event.line, letter.detail)
             elif output.topic == self._reports_topic:
                 for report in ingest_report.decode(output.value).reports:

@@ -1,18 +1,23 @@
-"""Feeds a file: reads all of it, reports, and sends its events in the order of their times."""
+"""Feeds files: reads all of them, and sends their events in the order of their times."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from aiokafka.errors import KafkaError
 from rich.console import Console
+from rich.progress import Progress, TaskID
 
 from models.events import SOURCE_KINDS
-from streams.errors import FeedError
+from streams.errors import ConfigError, FeedError
+from streams.feed.event_sorter import MEMORY_BYTES
+from streams.feed.file_set import FileSet, NamedEvent
+from streams.feed.late_events import late_events, newest_times
 from streams.feed.mapped_file import MappedFile
 from streams.feed.position import Position, fingerprint
 from streams.operations import feeding
@@ -22,11 +27,11 @@ from streams.settings import Settings
 
 
 class Sent(NamedTuple):
-    """The progress of a file that was sent, whole or in part.
+    """The progress of sending, whole or in part.
 
     Args:
-        sent: the number of its events that were sent, those of an earlier feed included.
-        total: the number of its events.
+        sent: the number of events that were sent, those of an earlier feed included.
+        total: the number of all events.
         position_kept: whether ``--resume`` can continue, if it was stopped.
     """
 
@@ -35,71 +40,104 @@ class Sent(NamedTuple):
     position_kept: bool = True
 
 
-def read(
-    settings: Settings, *, path: Path, mapping_path: Path, refused: Path | None, console: Console
-) -> MappedFile:
-    """Read all rows of a file through its mapping; nothing is sent.
+class Input(NamedTuple):
+    """A file to feed.
 
     Args:
-        settings: the largest size of a record, and the key of hashed fields.
         path: the file.
         mapping_path: its mapping file.
         refused: the file of refused rows; None for one beside the input.
+    """
+
+    path: Path
+    mapping_path: Path
+    refused: Path | None = None
+
+
+def read(settings: Settings, inputs: Sequence[Input], *, console: Console) -> list[MappedFile]:
+    """Read all rows of files through their mappings; nothing is sent.
+
+    Args:
+        settings: the largest size of a record, and the key of hashed fields.
+        inputs: the files; they share the memory in which events are kept.
         console: shows the progress.
 
     Raises:
-        ConfigError: the mapping is not valid, or the key of hashed fields is missing.
-        FeedError: the file does not fit the mapping, or refused rows would replace it.
+        FeedError: a file does not fit its mapping, a mapping is not valid, or the key of hashed
+            fields is missing; it names the faults of all files.
     """
-    if refused is not None and refused.exists() and refused.samefile(path):
-        raise FeedError(f"{refused}: is the file that is fed; name another one with --refused")
-    mapped = MappedFile(
-        path,
-        mapping_path,
-        largest_bytes=settings.largest_record_bytes,
-        refused_path=refused or path.with_name(f"{path.name}.refused.ndjson"),
-        hash_key=lambda: settings.hash_secret,
-    )
+    files: list[MappedFile] = []
+    faults: list[str] = []
     with progress(console) as shown:
-        task = shown.add_task("reading", total=None, unit="rows")
-        mapped.read(lambda rows: shown.update(task, completed=rows))
-    return mapped
+        for path, mapping_path, refused in inputs:
+            task = shown.add_task(f"reading {path.name}", total=None, unit="rows")
+            try:
+                if refused is not None and refused.exists() and refused.samefile(path):
+                    raise FeedError(  # noqa: TRY301 - reported with the faults of other files
+                        f"{refused}: is the file that is fed; name another one with --refused"
+                    )
+                mapped = MappedFile(
+                    path,
+                    mapping_path,
+                    largest_bytes=settings.largest_record_bytes,
+                    refused_path=refused or path.with_name(f"{path.name}.refused.ndjson"),
+                    hash_key=lambda: settings.hash_secret,
+                    memory_bytes=MEMORY_BYTES // len(inputs),
+                )
+                mapped.read(partial(_show_rows, shown, task))
+            except (ConfigError, FeedError) as error:
+                faults += [line for line in str(error).split("\n") if line not in faults]
+            else:
+                files.append(mapped)
+    if faults:
+        raise FeedError("\n".join(faults))
+    return files
+
+
+def _show_rows(shown: Progress, task: TaskID, rows: int) -> None:
+    shown.update(task, completed=rows)
 
 
 def send(
     settings: Settings,
-    mapped: MappedFile,
+    files: FileSet,
     *,
     speed: str,
     resume: bool,
+    late: bool,
     console: Console,
 ) -> Sent:
-    """Send the events of a file that was read.
+    """Send the events of files that were read, merged by time.
 
-    Ctrl-C stops the sending: the result then has fewer events than the file, and the position is
-    kept in a file beside the log.
+    Ctrl-C stops the sending: the result then has fewer events than the files, and the position is
+    kept in a file beside the one that stands for them.
 
     Args:
         settings: the broker and the topics.
-        mapped: the file.
+        files: the files.
         speed: as `feeding.parse_speed` reads it.
-        resume: whether to continue where an earlier feed of the file stopped.
+        resume: whether to continue where an earlier feed of the files stopped.
+        late: whether to send events that the monitor would refuse as too late.
         console: shows the progress.
 
     Raises:
-        FeedError: the speed is not valid, the position does not fit ``resume``, or the broker
-            stopped answering; the message says after how many events.
+        FeedError: the speed is not valid, the position does not fit ``resume``, events are too
+            late, or the broker stopped answering; the message says after how many events.
     """
     factor = feeding.parse_speed(speed)
-    path, total = mapped.path, len(mapped.sorter)
+    path, total = files.path, len(files)
     position = Position(
         path.with_name(f"{path.name}.position.json"),
         log=path,
-        fingerprint=fingerprint(
-            (path, mapped.mapping_path), f"{settings.kafka} {settings.source_topics}"
-        ),
+        fingerprint=fingerprint(files.inputs, f"{settings.kafka} {settings.source_topics}"),
     )
     first = sent = position.start(resume=resume)
+
+    def remaining() -> Iterator[FeedRecord]:
+        return islice(records(files.events(), settings.source_topics), first, None)
+
+    if not late:
+        _refuse_late(settings, remaining(), total=total - first)
     kept = True
     if factor is not None:
         console.print(
@@ -115,11 +153,11 @@ def send(
             kept = position.keep(sent)
 
     async def run() -> None:
-        if mapped.mapping.campaigns:
-            await feeding.define(settings, mapped.mapping.campaigns)
+        if files.campaigns:
+            await feeding.define(settings, files.campaigns)
         await feeding.send(
             settings,
-            islice(records(mapped, settings.source_topics), first, None),
+            remaining(),
             speed=factor,
             console=console,
             total=total - first,
@@ -140,13 +178,25 @@ def send(
     return Sent(sent, total)
 
 
-def records(mapped: MappedFile, topics: tuple[str, str, str]) -> Iterator[FeedRecord]:
-    """Yield the events of a file as records, in the order of their times.
+def _refuse_late(settings: Settings, waiting: Iterable[FeedRecord], *, total: int) -> None:
+    accepted_s = settings.correction_horizon_s + settings.allowed_disorder_s
+    found = late_events(
+        waiting,
+        newest_times(settings),
+        partitions=settings.partitions,
+        accepted_ms=round(accepted_s * 1000),
+    )
+    if found.events:
+        raise found.error(total, accepted_s=accepted_s)
+
+
+def records(events: Iterable[NamedEvent], topics: tuple[str, str, str]) -> Iterator[FeedRecord]:
+    """Yield events as records.
 
     Args:
-        mapped: the file, after it was read.
+        events: in the order to send them.
         topics: the names of the topics of clicks, orders and campaigns.
     """
     topic_of = dict(zip(SOURCE_KINDS, topics, strict=True))
-    for event in mapped.sorter.events():
+    for _, event in events:
         yield FeedRecord(event.time_ms, topic_of[event.kind], event.key, event.value)

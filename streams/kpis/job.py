@@ -66,7 +66,7 @@ from streams.kpis.storage.bucket_store import PANES_A_STEP, BucketStore, in_cell
 from streams.kpis.storage.cost_book import Outcome, merged_stretches
 from streams.kpis.storage.spilled_buckets import Spill
 from streams.kpis.unwritten_snapshot import UnwrittenSnapshot
-from streams.kpis.view import Health, KpiView, Progress
+from streams.kpis.view import HISTORY_AGE_MS, Health, KpiView, Progress, history_progress
 from streams.kpis.windows.campaign_phases import STEP_MS, stages_in_turn
 from streams.kpis.windows.change_effects import effects_in_turn
 from streams.kpis.windows.comparisons import comparisons_in_turn, shown
@@ -143,6 +143,8 @@ class KpiJob:
         self._ledger = Ledger(state.ledger)
         self._counted = SourceCounters(state.totals, state.unknown)
         self._records_pace, self._windows_pace, self._event_pace = Pace(), Pace(), Pace()
+        self._live_ms = 0
+        """Event time up to which windows were closed when they were last closed within a day."""
         self._overlapping = 0
         self._letters: list[Output] = []
         self._pending = 0
@@ -483,12 +485,25 @@ class KpiJob:
         frontier_ms = self._coverage.frontier.frontier_ms
         awaited = self._closer.awaited(judged=self._judged)
         closed, closed_ms = self._closer.closed, self._closed_ms
+        event_pace = self._event_pace.at(now_ms, count=closed_ms) / 1000 if closed_ms else 0.0
+        if now_ms - closed_ms <= HISTORY_AGE_MS:
+            self._live_ms = closed_ms
+        frontier = self._coverage.frontier
+        history = history_progress(
+            self._day,
+            from_ms=max(self._coverage.observation.from_ms, self._live_ms),
+            closed_ms=closed_ms,
+            newest_ms=max(frontier.watermark_by_source.values(), default=0),
+            unread=frontier.behind,
+            event_pace=event_pace,
+        )
         return Progress(
             complete_ms=frontier_ms,
             windows_waiting=self._closing.waiting(frontier_ms=frontier_ms, windows=awaited),
             windows_closed=closed,
             windows_per_second=self._windows_pace.at(now_ms, count=closed),
-            event_pace=self._event_pace.at(now_ms, count=closed_ms) / 1000 if closed_ms else 0.0,
+            event_pace=event_pace,
+            history=history,
         )
 
     def snapshot(self) -> UnwrittenSnapshot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import date
 from typing import NamedTuple
 
 from models.alerts import Alert
@@ -13,7 +14,7 @@ from models.kpi.definition import Kpi
 from models.kpi.measures import STOCKS
 from models.rule_status import RuleStatus
 from models.scope import Scope
-from models.window import DAY_MS, STAGE, Reference, ShownWindow, WindowName
+from models.window import DAY_MS, STAGE, BusinessDay, Reference, ShownWindow, WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.storage.cost_book import CostCounts
 from streams.kpis.storage.user_stocks import Past
@@ -197,6 +198,81 @@ class Health:
         return max(0.0, (self.now_ms - self.read_up_to_ms) / 1000)
 
 
+class HistoryProgress(NamedTuple):
+    """How far the reading of history came.
+
+    Example: three days of history are read, and windows are closed up to noon of the second one.
+    The third is ``date`` 26 Nov, ``day`` 2 of ``days`` 3. At a pace of one hour of event time a
+    second, the 36 hours that are left take ``left_s`` 36 s.
+
+    Args:
+        date: the business day up to which windows are closed.
+        day: its number, from 1, counted from the first day that was read.
+        days: the number of days; None while records wait in the broker, whose times are unknown.
+        left_s: seconds until all windows are closed, at the pace of the last seconds; None if the
+            end is not known or nothing moves.
+        unread: the number of records that wait in the broker.
+    """
+
+    date: date
+    day: int
+    days: int | None
+    left_s: float | None
+    unread: int
+
+    @property
+    def text(self) -> str:
+        """The progress in words, such as ``26 Nov, day 2 of 3, 40 s left``."""
+        parts = [
+            f"{self.date:%-d %b}",
+            f"day {self.day}" if self.days is None else f"day {self.day} of {self.days}",
+        ]
+        if self.left_s is not None:
+            parts.append(f"{_duration(self.left_s)} left")
+        if self.unread:
+            parts.append(f"{self.unread:,} events to read")
+        return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.0f} h"
+
+
+def history_progress(
+    day: BusinessDay,
+    *,
+    from_ms: int,
+    closed_ms: int,
+    newest_ms: int,
+    unread: int,
+    event_pace: float,
+) -> HistoryProgress | None:
+    """Return how far the reading of history came; None before the first window is closed.
+
+    Args:
+        day: the calendar.
+        from_ms: event time at which the history begins.
+        closed_ms: event time up to which windows are closed; 0 if none is.
+        newest_ms: event time up to which sources were read.
+        unread: the number of records that wait in the broker; without any, ``newest_ms`` is the
+            end of the history.
+        event_pace: seconds of event time closed per second of the clock.
+    """
+    if not closed_ms:
+        return None
+    today, first = day.date_of(closed_ms), day.date_of(min(from_ms, closed_ms))
+    ends = not unread and newest_ms >= closed_ms
+    return HistoryProgress(
+        date=today,
+        day=(today - first).days + 1,
+        days=(day.date_of(newest_ms) - first).days + 1 if ends else None,
+        left_s=(newest_ms - closed_ms) / 1000 / event_pace if ends and event_pace > 0 else None,
+        unread=unread,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Progress of closing windows, which may be behind the frontier.
@@ -208,6 +284,8 @@ class Progress:
         windows_per_second: windows closed per second of the clock, over the last seconds.
         event_pace: seconds of event time closed per second of the clock: about 1 when events
             are followed live, more while history is read, 0 when nothing moves.
+        history: how far the reading of history came, if history is what is read; None before the
+            first window is closed.
     """
 
     complete_ms: int
@@ -215,6 +293,7 @@ class Progress:
     windows_closed: int
     windows_per_second: float
     event_pace: float
+    history: HistoryProgress | None = None
 
     def reads_history(self, *, closed_ms: int, now_ms: int) -> bool:
         """Return whether windows of more than a day ago are being closed, much faster than live.

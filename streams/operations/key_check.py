@@ -7,27 +7,21 @@ docs/how-to/produce.md names the setting for in other clients.
 
 from __future__ import annotations
 
-import uuid
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from kafka import KafkaConsumer, TopicPartition
 from kafka.partitioner import murmur2
 
 from models.events import SOURCE_KINDS, CampaignEvent, UserEvent
-from streams.broker import Broker
-from streams.errors import TopicError
 from streams.ingest.events.decoding import EventDecoder, Rejected
+from streams.operations.newest_records import newest_records
 from streams.settings import Settings
 
 SAMPLED: Final = 1_000
 """Number of newest records of each partition that are looked at."""
-READ_MS = 1_000
-MOST_EMPTY_READS = 15
-"""Reads without a record, each of up to `READ_MS`, after which a partition is given up."""
 
 
 class Sampled(NamedTuple):
@@ -171,8 +165,8 @@ def sample(settings: Settings) -> dict[str, list[Sampled]]:
         guests = settings.guests
         found[topic] = [
             Sampled(partition, offset, key, _owner(decoder, value, guests))
-            for partition, offset, key, value in _newest(
-                settings.broker, topic, partitions=settings.partitions
+            for partition, offset, key, value in newest_records(
+                settings.broker, topic, partitions=settings.partitions, most=SAMPLED
             )
         ]
     return found
@@ -187,36 +181,3 @@ def _owner(
     if isinstance(event, UserEvent):
         return None if event.user_id in guests else str(event.user_id).encode()
     return event.campaign_id.encode() if isinstance(event, CampaignEvent) else None
-
-
-def _newest(
-    broker: Broker, topic: str, *, partitions: int
-) -> Iterable[tuple[int, int, bytes | None, bytes | None]]:
-    """Yield partition, offset, key and value of the newest records of a topic."""
-    consumer = KafkaConsumer(
-        **broker.client_options(),
-        enable_auto_commit=False,
-        client_id=f"verify-keys-{uuid.uuid4().hex[:8]}",
-    )
-    try:
-        places = [TopicPartition(topic, number) for number in range(partitions)]
-        begin, end = consumer.beginning_offsets(places), consumer.end_offsets(places)
-        for place in places:
-            first = max(begin[place], end[place] - SAMPLED)
-            consumer.assign([place])
-            consumer.seek(place, first)
-            empty = 0
-            while consumer.position(place) < end[place]:
-                records = consumer.poll(timeout_ms=READ_MS).get(place, ())
-                empty = 0 if records else empty + 1
-                if empty > MOST_EMPTY_READS:
-                    raise TopicError(
-                        topic,
-                        why=f"partition {place.partition} gives no records",
-                        remedy="look whether its leader answers, and run this again",
-                    )
-                for record in records:
-                    if record.offset < end[place]:
-                        yield place.partition, record.offset, record.key, record.value
-    finally:
-        consumer.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from streams.feed.file_set import FileSet
 from streams.feed.mapped_file import MappedFile
 from streams.feed.sending import records
 from streams.operations.synthetic import FeedRecord
@@ -57,7 +58,7 @@ def read(
 
 def sent(mapped: MappedFile) -> list[FeedRecord]:
     """Return the records of a file that was read."""
-    return list(records(mapped, TOPICS))
+    return list(records(FileSet(mapped.path, [mapped]).events(), TOPICS))
 
 
 def whole_events(mapped: MappedFile) -> list[dict[str, Any]]:

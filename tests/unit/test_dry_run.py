@@ -13,6 +13,7 @@ from models.campaigns.campaign import Budget, Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.money.exchange_rates import Rates
 from streams.feed.dry_run import DryRun, Monitor, dry_run
+from streams.feed.file_set import FileSet
 from streams.feed.mapped_file import MappedFile
 from streams.feed.sample_table import sample_table
 from streams.ingest.registry.campaign_index import CampaignIndex
@@ -37,7 +38,7 @@ def tried(
 ) -> DryRun:
     """Return the dry run of a file."""
     monitor = Monitor(RULES, CampaignIndex(campaigns), Rates("EUR"), CATALOGUE, customers=customers)
-    return dry_run(rows.sorter.events(), monitor, now_ms=NOW_MS)
+    return dry_run(FileSet(rows.path, [rows]).events(), monitor, now_ms=NOW_MS)
 
 
 def reasons(found: DryRun) -> dict[str, str]:

@@ -21,6 +21,7 @@ from streams.assembly import topics
 from streams.cli import cli
 from streams.errors import ConfigError, FeedError
 from streams.feed import sending
+from streams.feed.file_set import FileSet
 from streams.operations import producer
 from streams.operations.feeding import parse_speed
 from tests.factories.feed import AT
@@ -119,6 +120,7 @@ def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeClient:
     monkeypatch.setattr(producer, "FLUSH_EVERY", 4)
     monkeypatch.setattr("streams.operations.feeding.DEFINITIONS_SETTLE_S", 0)
     monkeypatch.setattr(topics, "require_sources", lambda _: None)
+    monkeypatch.setattr(sending, "newest_times", lambda _: {})
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{AT + at},u{at},{at}\n" for at in range(12))
     Path("log.csv").write_text(f"at,user,pages\n{rows}")
@@ -129,10 +131,15 @@ def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeClient:
 def feed(*, resume: bool = False, speed: str = "max") -> sending.Sent:
     """Feed the log of the folder."""
     chosen = settings.load()
-    mapped = sending.read(
-        chosen, path=Path("log.csv"), mapping_path=Path("map.yaml"), refused=None, console=CONSOLE
+    read = sending.read(chosen, [sending.Input(Path("log.csv"), Path("map.yaml"))], console=CONSOLE)
+    return sending.send(
+        chosen,
+        FileSet(Path("log.csv"), read),
+        speed=speed,
+        resume=resume,
+        late=False,
+        console=CONSOLE,
     )
-    return sending.send(chosen, mapped, speed=speed, resume=resume, console=CONSOLE)
 
 
 def interrupt() -> None:
@@ -304,7 +311,5 @@ def test_refused_rows_never_replace_the_file(tmp_path: Path) -> None:
     path.write_text(f"at,user,pages\n{AT},u,1\n")
     mapping.write_text(MAPPING)
     with pytest.raises(FeedError, match="is the file that is fed; name another one"):
-        sending.read(
-            settings.load(), path=path, mapping_path=mapping, refused=path, console=CONSOLE
-        )
+        sending.read(settings.load(), [sending.Input(path, mapping, path)], console=CONSOLE)
     assert path.read_text().startswith("at,")

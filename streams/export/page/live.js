@@ -193,6 +193,18 @@ function renderPhase() {
   show(bar, !!rec);
   bar.style.width = pct + '%';
 }
+// "26 Nov, day 2 of 3, 40 s left": of these, what is known.
+function history(p, h) {
+  const at = obj(p.history), parts = [];
+  if (at.date) {
+    const date = { month: 'short', day: 'numeric', timeZone: 'UTC' };
+    parts.push(intl(Intl.DateTimeFormat, date).format(Date.parse(at.date)));
+    parts.push(num(at.days) ? t('dayOf', int(at.day), int(at.days)) : t('day', int(at.day)));
+  }
+  if (num(at.left_seconds)) parts.push(t('timeLeft', dur(at.left_seconds)));
+  if (h.lag_records > 0) parts.push(t('unread', int(h.lag_records)));
+  return t('history', parts.join(t('comma')));
+}
 let deadSeen = [];
 function renderHealth() {
   const h = obj(data.health), now = data.now, dl = $('completeness').querySelector('dl'), why = [];
@@ -212,10 +224,7 @@ function renderHealth() {
   if (miss > 0) L.sources = flag('bad', t('missing', int(miss), int(h.sources_expected)));
   const p = obj(data.progress), reading = p.reading_history;
   if (reading) {
-    flag(
-      'note',
-      t('closing', clock(data.frontier), int(p.windows_waiting), fnum(p.windows_per_second, {}, 0)),
-    );
+    flag('note', history(p, h));
   } else if (h.lag_seconds > lag.alert) L.lag = flag('bad', t('lagging', dur(h.lag_seconds)));
   else if (h.lag_seconds > lag.warning) L.lag = flag('warn', t('lagging', dur(h.lag_seconds)));
   if (
@@ -227,20 +236,10 @@ function renderHealth() {
   const over = !reading && back > OLD_S && !(p.windows_waiting > 0) && h.lag_seconds <= lag.warning;
   if (over) flag('note', t('historyRead', dur(back)));
   else if (back > limit('frontier_age_seconds').warning && !reading) {
-    if (p.windows_waiting > 0) {
-      flag(
-        'note',
-        t(
-          'closing',
-          clock(data.frontier),
-          int(p.windows_waiting),
-          fnum(p.windows_per_second, {}, 0),
-        ),
-      );
-    } else if (p.event_pace >= 0.5) {
-      flag('note', t('history', dur(back), fnum(p.event_pace, {}, 1)));
-    } else L.frontier = flag('warn', t('frontierOld', dur(back)));
+    if (p.windows_waiting > 0 || p.event_pace >= 0.5) flag('note', history(p, h));
+    else L.frontier = flag('warn', t('frontierOld', dur(back)));
   }
+  if (back === null && h.lag_records > 0) flag('note', history(p, h));
   if (h.events_per_second === 0 && !reading && !over && !(p.windows_waiting > 0)) {
     L.eps = flag('warn', t('inflow'));
   }

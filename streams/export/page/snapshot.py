@@ -27,7 +27,7 @@ from streams.export.report_queries import OUTLIERS_SHOWN, ReportQueries
 from streams.export.rule_statuses import rule_statuses
 from streams.export.worker_view import WorkerView
 from streams.kpis.calculation.kpi_calculator import KpiValues
-from streams.kpis.view import Comparison, Effect, Evaluation, KpiView
+from streams.kpis.view import Comparison, Effect, Evaluation, HistoryProgress, KpiView
 from streams.kpis.windows.change_effects import SHOWN as EFFECTS_SHOWN
 
 CAMPAIGNS_SHOWN = 200
@@ -137,7 +137,7 @@ def _recovery(view: WorkerView) -> dict[str, int] | None:
 
 
 def _progress(kpis: KpiView | None) -> dict[str, Any] | None:
-    """Return how many complete windows still wait to be closed, and the pace of closing them."""
+    """Return how many complete windows still wait to be closed, the pace, and what is left."""
     if kpis is None:
         return None
     progress = kpis.progress
@@ -147,6 +147,19 @@ def _progress(kpis: KpiView | None) -> dict[str, Any] | None:
         "windows_per_second": round(progress.windows_per_second, 1),
         "event_pace": round(progress.event_pace, 2),
         "reading_history": kpis.health.reading_history,
+        "history": _history(progress.history),
+    }
+
+
+def _history(history: HistoryProgress | None) -> dict[str, Any] | None:
+    if history is None:
+        return None
+    return {
+        "date": history.date.isoformat(),
+        "day": history.day,
+        "days": history.days,
+        "left_seconds": None if history.left_s is None else round(history.left_s),
+        "unread": history.unread,
     }
 
 

@@ -1,0 +1,125 @@
+"""Finds events that the monitor would refuse as too late, before they are sent.
+
+The monitor refuses an event that is older than the newest one of its source partition by more than
+the allowed disorder and the correction horizon. Files that are merged by time have no such events.
+They come where the topic already has newer ones: a corrected file is fed again, or refunds are fed
+after the orders of the same days.
+
+Example: partition 2 of the topic of orders ends at 14:36. With 5 s of disorder and 10 minutes of
+horizon, an order of 14:26:00 would be refused there, one of 14:26:30 would count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import takewhile
+
+from models.events import SOURCE_KINDS, Event
+from streams.errors import FeedError
+from streams.ingest.events.decoding import EventDecoder, event_time_ms
+from streams.operations.key_check import expected_partition
+from streams.operations.newest_records import newest_records
+from streams.operations.synthetic import FeedRecord
+from streams.settings import Settings
+
+LOOKED_AT = 200
+"""Number of newest records of each partition, of which the newest event time is taken."""
+_PERIOD = b'"period"'
+"""Is in costs of a period, which are never too late."""
+
+NewestTimes = Mapping[tuple[str, int], int]
+"""The newest event time, in ms, of each partition that has events, by topic and partition."""
+
+
+@dataclass(slots=True)
+class LateEvents:
+    """Events that would be refused, by topic.
+
+    Args:
+        events: their number.
+        newest_ms: the newest event time that the topic has, in ms.
+    """
+
+    events: Counter[str] = field(default_factory=Counter)
+    newest_ms: dict[str, int] = field(default_factory=dict)
+
+    def error(self, total: int, *, accepted_s: float) -> FeedError:
+        """Return the error that says what is too late, and what to do.
+
+        Args:
+            total: the number of all events to send.
+            accepted_s: by how many seconds an event may be older than the newest.
+        """
+        lines = [
+            f"{count:,} of {total:,} events are too late for the topic {topic}, which has events "
+            f"up to {_clock(self.newest_ms[topic])}: the monitor refuses what is over "
+            f"{accepted_s:g} s older"
+            for topic, count in self.events.items()
+        ]
+        return FeedError(
+            "\n".join(
+                [
+                    *lines,
+                    "nothing is sent. To feed a corrected file, or one of a time that was fed "
+                    "before: stop the workers, remove all events and counts with `kpi-monitor "
+                    "reset --sources`, and feed all files together with `kpi-monitor feed --all "
+                    "PROJECT`. --late sends these events all the same",
+                ]
+            )
+        )
+
+
+def newest_times(settings: Settings) -> NewestTimes:
+    """Read the newest event time of each partition of the source topics.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: a topic can't be read.
+    """
+    latest_ms = time.time() * 1000 + settings.future_tolerance_s * 1000
+    found: dict[tuple[str, int], int] = {}
+    for kind, topic in zip(SOURCE_KINDS, settings.source_topics, strict=True):
+        decode = EventDecoder(kind, largest_bytes=settings.largest_record_bytes).decode
+        for partition, _, _, value in newest_records(
+            settings.broker, topic, partitions=settings.partitions, most=LOOKED_AT
+        ):
+            event = decode(value)
+            if not isinstance(event, Event):
+                continue
+            at_ms = event_time_ms(event.event_time)
+            if isinstance(at_ms, int) and at_ms <= latest_ms:  # others were refused
+                key = topic, partition
+                found[key] = max(at_ms, found.get(key, at_ms))
+    return found
+
+
+def late_events(
+    records: Iterable[FeedRecord], newest: NewestTimes, *, partitions: int, accepted_ms: int
+) -> LateEvents:
+    """Return the records whose events would be refused as too late.
+
+    Args:
+        records: in the order of their times; those after the newest time are not read.
+        newest: the newest event time of each partition.
+        partitions: the number of partitions of each topic.
+        accepted_ms: by how much an event may be older than the newest.
+    """
+    found = LateEvents()
+    if not newest:
+        return found
+    last_ms = max(newest.values()) - accepted_ms
+    for record in takewhile(lambda one: one.due_ms < last_ms, records):
+        at_ms = newest.get((record.topic, expected_partition(record.key, partitions)))
+        if at_ms is None or record.due_ms >= at_ms - accepted_ms or _PERIOD in record.value:
+            continue
+        found.events[record.topic] += 1
+        found.newest_ms[record.topic] = max(at_ms, found.newest_ms.get(record.topic, at_ms))
+    return found
+
+
+def _clock(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%d %b %Y %H:%M:%S UTC")
