@@ -73,8 +73,8 @@ def init(
     say(out, "")
     for note in notes:
         say(out, f"not sure: {note}")
-    say(out, "\nLook at the comments in the mappings. Then start a worker, and feed the files:\n")
-    for line in _next_commands(folder, name, key_file):
+    say(out, "\nLook at the comments in the mappings. Then see what the monitor would count:\n")
+    for line in _next_commands(folder / name, key_file):
         say(out, f"  {line}")
     if not understood or guess.unusable:
         raise typer.Exit(1)
@@ -187,7 +187,22 @@ def _check(project_file: Path, key_file: Path | None) -> bool:
     return understood
 
 
-def _next_commands(folder: Path, name: str, key_file: Path | None) -> list[str]:
-    project = shlex.quote(str(folder / name))
-    export = [] if key_file is None else [f"export KPI_HASH_KEY_FILE={shlex.quote(str(key_file))}"]
-    return [*export, f"kpi-monitor feed --all {project} --dry-run"]
+def _next_commands(project_file: Path, key_file: Path | None) -> list[str]:
+    """Return the commands that set what the project says, and show what feeding would send."""
+    project = load_project(project_file)
+    chosen = {
+        "KPI_TIME_ZONE": project.time_zone,
+        "KPI_CURRENCY": project.currency,
+        "KPI_CAMPAIGNS_FILE": project.campaigns,
+        "KPI_RULES_FILE": project.rules,
+        "KPI_HASH_KEY_FILE": key_file,
+    }
+    return [
+        *(f"export {name}={shlex.quote(str(one))}" for name, one in chosen.items() if one),
+        *(
+            shlex.join(
+                ["kpi-monitor", "feed", str(one.file), "--mapping", str(one.mapping), "--dry-run"]
+            )
+            for one in project.files
+        ),
+    ]
