@@ -17,6 +17,7 @@ from streams.commands.customers import customers
 from streams.commands.dead_letters import dead_letters
 from streams.commands.demo import demo
 from streams.commands.feed import feed
+from streams.commands.init import init
 from streams.commands.kpis import kpis
 from streams.commands.options import err, out, say
 from streams.commands.rates import rates
@@ -46,6 +47,7 @@ def _warn() -> None:
 
 EXAMPLES: dict[Callable[..., None], str] = {
     worker: "kpi-monitor worker --kafka kafka:9092 --rules config/rules.yaml --id w0",
+    init: "kpi-monitor init clicks.csv orders.csv spend.csv --folder shop",
     feed: "kpi-monitor feed --rate 500 --for 60 --scenario checkout-outage@30 | "
     "kpi-monitor feed log.csv --mapping map.yaml --dry-run",
     check: "kpi-monitor check --rules config/rules.yaml --offline",

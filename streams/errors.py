@@ -128,5 +128,9 @@ class FeedError(MonitorError):
     """A file or mapping given to the feed is wrong."""
 
 
+class InitError(MonitorError):
+    """A project can't be written from files, or nobody agreed to write it."""
+
+
 class BoardsError(MonitorError):
     """The boards can't be uploaded to Grafana."""

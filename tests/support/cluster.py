@@ -120,11 +120,14 @@ class Cluster:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
-    def start(self, name: str = "", *, module: str = "streams", **settings: str) -> Worker:
+    def start(
+        self, name: str = "", *arguments: str, module: str = "streams", **settings: str
+    ) -> Worker:
         """Start a further worker.
 
         Args:
             name: its instance id; empty for a new one.
+            arguments: of the command line, after `worker`.
             module: the Python module that it runs.
             settings: further environment variables.
         """
@@ -132,7 +135,7 @@ class Cluster:
         ready = self.folder / f"{name}-{uuid.uuid4().hex[:6]}.url"
         child = processes.start(
             f"worker {name}",
-            command_line("worker", module=module),
+            command_line("worker", *arguments, module=module),
             log_file=self.folder / f"{name}.log",
             env={
                 **self.environment,
