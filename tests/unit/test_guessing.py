@@ -47,7 +47,7 @@ def _project(folder: Path, *paths: Path) -> tuple[list[MappedFile], list[str]]:
     texts, notes = project_guess.written(guess, folder, "shop.yaml", DEFAULTS)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    project = load_project(folder / "shop.yaml")
+    project = load_project(folder / "shop.yaml", with_files=True)
     config.load_campaigns(project.campaigns)
     config.load_rules(project.rules)
     files = []
