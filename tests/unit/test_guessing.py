@@ -20,6 +20,7 @@ from models.money.exchange_rates import Rates
 from streams import config
 from streams.errors import FeedError
 from streams.feed import dry_run
+from streams.feed.file_set import FileSet
 from streams.feed.mapped_file import MappedFile
 from streams.feed.number_format import NumberFormat
 from streams.feed.project import load_project
@@ -95,7 +96,7 @@ def test_what_is_written_is_valid_and_every_row_counts(export: Export, tmp_path:
         catalogue=CATALOGUE,
         customers=True,
     )
-    found = dry_run.dry_run(mapped.sorter.events(), monitor, now_ms=NOW_MS)
+    found = dry_run.dry_run(FileSet(mapped.path, [mapped]).events(), monitor, now_ms=NOW_MS)
     assert found.dead_letters == 0
     assert found.stats.counted == report.events.total()
 
