@@ -22,7 +22,7 @@ cd "$away"
 failed=0
 pass() {
     # shellcheck disable=SC2086
-    KPI_REPOSITORY="$root" "$bin/python" -m pytest -m "$chosen" "$@" ${ARGS:-} && return
+    TESTED_REPOSITORY="$root" "$bin/python" -m pytest -m "$chosen" "$@" ${ARGS:-} && return
     code=$?
     # 5: ARGS select nothing of this part.
     [ "$code" = 5 ] && [ -n "${ARGS:-}" ] || failed=$code

@@ -156,8 +156,11 @@ def test_a_synthetic_feed_and_a_mapped_file_are_sent(kafka: EmbeddedKafka, tmp_p
         "format: ndjson\ntime: {value: '{when}', format: epoch_s}\n"
         "events: [{type: click, fields: {user_id: '{who}'}}]\n"
     )
-    done = cluster.command("feed", str(log), "--mapping", str(mapping), "--speed", "max")
-    assert "2 of 2 events sent" in done.stdout
+    arguments = ["feed", str(log), "--mapping", str(mapping), "--speed", "max"]
+    refused = cluster.command(*arguments, check=False)
+    assert refused.returncode == 2
+    assert "2 of 2 events are too late for the topic" in refused.stderr
+    assert "2 of 2 events sent" in cluster.command(*arguments, "--late").stdout
     mapping.write_text(mapping.read_text().replace("{who}", "{whom}"))
     wrong = cluster.command("feed", str(log), "--mapping", str(mapping), check=False)
     assert wrong.returncode == 2

@@ -92,7 +92,7 @@ def _run(copy: Path, command: str, *arguments: str) -> None:
     done = subprocess.run(
         [Path(sys.executable).with_name(command), *arguments],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy), "KPI_REPOSITORY": str(copy)},
+        env={**os.environ, "PYTHONPATH": str(copy), "TESTED_REPOSITORY": str(copy)},
         capture_output=True,
         text=True,
         check=False,

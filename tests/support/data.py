@@ -10,8 +10,8 @@ CDNOW = "lifetimes/datasets/CDNOW_master.txt"
 
 
 def repository() -> Path:
-    """Return the checkout: ``KPI_REPOSITORY``, or where this file is; tests may run elsewhere."""
-    return Path(os.environ.get("KPI_REPOSITORY", Path(__file__).parents[2]))
+    """Return the checkout: ``TESTED_REPOSITORY``, or where this file is."""
+    return Path(os.environ.get("TESTED_REPOSITORY", Path(__file__).parents[2]))
 
 
 def folder(checkout: Path) -> Path:

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.guesses import guesses
 from models.kpi.catalogue import CATALOGUE
 from models.money.exchange_rates import Rates
 from streams import config
@@ -33,6 +32,7 @@ from streams.ingest.registry.campaign_index import CampaignIndex
 from tests.factories import exports
 from tests.factories.exports import BERLIN, Export
 from tests.support import data
+from tests.support.guesses import guesses
 from tests.support.offline import RULES
 
 NOW_MS = int(datetime(2027, 1, 1, tzinfo=UTC).timestamp() * 1000)

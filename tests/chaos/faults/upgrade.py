@@ -20,7 +20,7 @@ def _source_of(commit: str, folder: Path) -> Path:
         NotPlayableError: the clone is shallow and lacks the commit.
         AssertionError: the repository lacks the commit.
     """
-    repository = os.environ.get("KPI_REPOSITORY", Path(__file__).parents[3])
+    repository = os.environ.get("TESTED_REPOSITORY", Path(__file__).parents[3])
     target = folder / "older"
     target.mkdir()
     archive = subprocess.run(
