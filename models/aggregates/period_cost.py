@@ -64,12 +64,12 @@ class PeriodCost(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     @property
     def named(self) -> Subject:
-        """What it is about, by the names that the report gives."""
+        """The subject, by the names that the report gives."""
         return self._about(self.named_campaign, self.named_channel)
 
     @property
     def subject(self) -> Subject:
-        """What it is about: the campaign if it is known, otherwise the name that is given."""
+        """The subject: the campaign if it is known, otherwise the name that is given."""
         if not self.placed:
             return self.named
         return self._about(canonical(self.campaign), self.channel)

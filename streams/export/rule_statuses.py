@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from models.alerts import AnyRule
+from models.alerts import AnyRule, Held
 from models.kpi.definition import Kpi
 from models.rule_status import RuleStatus, ScopeStatus
 from streams.alerting.rule_text import explain
@@ -61,15 +61,7 @@ def _rule(
         "not_judged": status.not_judged,
         "not_judged_en": "" if why is None else why.en,
         "not_judged_zh": "" if why is None else why.zh,
-        "held": (
-            None
-            if status.held is None
-            else {
-                "sources": list(status.held.sources),
-                "since": status.held.since_ms,
-                "until": status.held.until_ms,
-            }
-        ),
+        "held": shown_hold(status.held),
         "counts": dict(status.counts),
         "largest_n": status.largest_n,
         "least_n": status.least_n,
@@ -77,6 +69,13 @@ def _rule(
             _scope(one, rule, kpi, queries) for one in status.scopes[offset : offset + limit]
         ],
     }
+
+
+def shown_hold(held: Held | None) -> dict[str, Any] | None:
+    """Return the silent sources that hold alerts back, as the page reads them; None without any."""
+    if held is None:
+        return None
+    return {"sources": list(held.sources), "since": held.since_ms, "until": held.until_ms}
 
 
 def _scope(status: ScopeStatus, rule: AnyRule, kpi: Kpi, queries: ReportQueries) -> dict[str, Any]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from models.events import SOURCE_KINDS
 from streams.engine.runtime.running_job import EngineStats
 from streams.export.metrics.text_format import MetricsText
 from streams.export.report_queries import ReportQueries
+from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
 from streams.ingest.job import IngestJob
 from streams.kpis.view import KpiView
@@ -68,3 +73,23 @@ def queries(**options: Any) -> ReportQueries:
 def metrics(view: WorkerView, exports: ReportQueries) -> str:
     """Return what a scrape of a worker with that view gets, in the plain format."""
     return MetricsText(lambda: view, exports).answer(accept="", accept_encoding="").body.decode()
+
+
+@contextmanager
+def served(kpis: KpiView, exports: ReportQueries) -> Iterator[str]:
+    """Serve the page of a worker with these KPIs; return its address.
+
+    The worker's clock runs: a page whose clock stands still says that it is stale.
+    """
+    started_s = time.monotonic()
+
+    def view() -> WorkerView:
+        passed_ms = int(1000 * (time.monotonic() - started_s))
+        return replace(worker(kpis), now_ms=NOON + passed_ms)
+
+    server = WebServer(view, host="127.0.0.1", port=0, exports=exports, share=None)
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.stop()

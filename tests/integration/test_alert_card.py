@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,13 +14,10 @@ from models.alerts import Alert, AlertState, Held
 from models.kpi.definition import KpiValue
 from models.scope import ALL, Scope
 from streams.alerting.links import Links
-from streams.export.web import WebServer
-from streams.export.worker_view import WorkerView
 from streams.kpis.view import Evaluation
-from tests.factories.views import queries, synthetic_view, worker
+from tests.factories.views import queries, served, synthetic_view
 from tests.support import stack
 from tests.support.needed import program
-from tests.support.offline import NOON
 
 pytestmark = pytest.mark.integration
 
@@ -106,17 +102,8 @@ def url() -> Iterator[str]:
     latest = {"5m": Evaluation("5m", five.start_ms, five.end_ms, values)}
     kpis = replace(kpis, alerts=alerts(kpis.frontier_ms), latest=latest, stages=())
     exports = replace(queries(links=Links(boards="https://grafana.example")), currency="USD")
-    started_s = time.monotonic()
-
-    def view() -> WorkerView:
-        # A page whose clock stands still says that it is stale.
-        passed_ms = int(1000 * (time.monotonic() - started_s))
-        return replace(worker(kpis), now_ms=NOON + passed_ms)
-
-    server = WebServer(view, host="127.0.0.1", port=0, exports=exports, share=None)
-    server.start()
-    yield server.url
-    server.stop()
+    with served(kpis, exports) as address:
+        yield address
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])

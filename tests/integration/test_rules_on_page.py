@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,11 +14,9 @@ from models.kpi.definition import KpiValue
 from models.scope import Scope
 from streams.alerting.judge import AlertJudge
 from streams.engine.steps import at_once
-from streams.export.web import WebServer
-from streams.export.worker_view import WorkerView
 from streams.kpis.calculation.confidence_intervals import wilson
 from streams.kpis.view import Evaluation
-from tests.factories.views import queries, synthetic_view, worker
+from tests.factories.views import queries, served, synthetic_view
 from tests.support import stack
 from tests.support.needed import program
 from tests.support.offline import NOON
@@ -51,16 +48,8 @@ def url() -> Iterator[str]:
     assert kpis is not None
     kpis = replace(kpis, rules=judge.rule_statuses())
     exports = queries(rules=rules)
-    started_s = time.monotonic()
-
-    def view() -> WorkerView:
-        passed_ms = int(1000 * (time.monotonic() - started_s))
-        return replace(worker(kpis), now_ms=NOON + passed_ms)
-
-    server = WebServer(view, host="127.0.0.1", port=0, exports=exports, share=None)
-    server.start()
-    yield server.url
-    server.stop()
+    with served(kpis, exports) as address:
+        yield address
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])

@@ -24,7 +24,7 @@ from streams.analysis.peer_outliers import Peer
 from streams.analysis.scorecard_points import IndicatorScore, Score
 from streams.export.importance import by_importance
 from streams.export.report_queries import OUTLIERS_SHOWN, ReportQueries
-from streams.export.rule_statuses import rule_statuses
+from streams.export.rule_statuses import rule_statuses, shown_hold
 from streams.export.worker_view import WorkerView
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.view import Comparison, Effect, Evaluation, HistoryProgress, KpiView
@@ -462,15 +462,7 @@ def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
         "resolved": alert.resolved_at_ms,
         "ended": alert.ended,
         "no_data_since": alert.no_data_since_ms,
-        "held": (
-            None
-            if alert.held is None
-            else {
-                "sources": list(alert.held.sources),
-                "since": alert.held.since_ms,
-                "until": alert.held.until_ms,
-            }
-        ),
+        "held": shown_hold(alert.held),
         "value": alert.value,
         "low": alert.low,
         "high": alert.high,

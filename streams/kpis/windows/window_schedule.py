@@ -31,7 +31,7 @@ REMEMBERED = 200
 RECENT_MS = 2 * DAY_MS
 """Costs of a period correct windows that ended longer ago only at the ends of business days."""
 ENDS_A_STEP = 50
-"""How many closed windows are queued for correction in one step of up to 5 ms."""
+"""The number of closed windows that one step of up to 5 ms queues for correction."""
 
 JUST_BEFORE_MS = HOUR_MS
 """Longer than the longest correction horizon, 15 min."""
