@@ -186,6 +186,10 @@ def _monitor() -> dict[str, Query]:
         "monitor.rounded": Query(
             _increase("kpi_monitor_rounded_amounts_total", by="topic", over="5m"), "{{topic}}"
         ),
+        "monitor.not_kept": Query(
+            _increase("kpi_monitor_customer_entries_dropped_total", by="topic", over="5m"),
+            "{{topic}}",
+        ),
         "monitor.events": Query(_rate("kpi_monitor_events_total", by="topic"), "{{topic}}"),
     }
 

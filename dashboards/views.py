@@ -381,6 +381,13 @@ HEALTH_GRAPHS: Final = (
         queries=("monitor.rounded",),
     ),
     View(
+        title="Full logs of customers 客户记录已满",
+        text="Events of the last 5 minutes that the log of their customer did not take, because it"
+        " is full. Further orders count where they say, and are not attributed.",
+        unit="short",
+        queries=("monitor.not_kept",),
+    ),
+    View(
         title="Costs of periods 按周期上报的费用",
         text="Costs that were reported for an hour, a day or a month and may be reported again, how"
         " often they were, and reports that came too late to count.",

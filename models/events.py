@@ -143,6 +143,21 @@ class Survey(UserEvent, tag="survey"):
     """Answer to how satisfied the user is, 1 to 5."""
 
 
+class Identity(Event, tag="identity", kw_only=True):
+    """Two ids are of one person, such as a cookie in clicks and an e-mail address in orders.
+
+    Clicks of ``same_as``, earlier and later ones, are then touches of ``user_id``, too: its orders
+    from ``event_time`` on are attributed to them. What was counted before stays. Of several events
+    that link the same ids the earliest counts. Links are not chained, and ``user_id`` is the id
+    that orders have. Without stored customers the event has no effect.
+    """
+
+    user_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    """Id of the user in orders; also the key of the record."""
+    same_as: Id
+    """Another id of the same person, which clicks have."""
+
+
 class CampaignEvent(Event, kw_only=True):
     """An event of one campaign; its record key must be ``campaign_id``."""
 
@@ -254,7 +269,7 @@ class Measurement(CampaignEvent, tag="measurement", kw_only=True):
 
 
 ClicksTopic = Impression | Click | Visit
-OrdersTopic = OrderPlaced | OrderRefunded | Registration | Lead | Survey
+OrdersTopic = OrderPlaced | OrderRefunded | Registration | Lead | Survey | Identity
 CampaignsTopic = CampaignDefined | CampaignChanged | CampaignEnded | SpendReported | Measurement
 
 SHAPES: dict[SourceKind, object] = {

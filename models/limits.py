@@ -30,3 +30,8 @@ DEAD_LETTER_SHARE: Final = Limits(0.01, 0.05)
 The page is yellow above the first, and ``KpiMonitorDeadLetterShareHigh`` of Prometheus warns.
 ``data-dead-letters`` fires above the second.
 """
+ORDERS_WITHOUT_TOUCH: Final = Limits(100, 100)
+"""Orders of a business day without a single click of their customers.
+
+Above it, the page is yellow and ``data-unjoined`` fires: that many are no coincidence.
+"""

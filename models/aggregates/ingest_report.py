@@ -33,7 +33,8 @@ class SourceStats(msgspec.Struct, array_like=True):
     ``lost`` records were removed from the broker before they were read. ``renamed`` counts the
     events with a name that is shown otherwise than it was told, by ``<kind>/<change>``
     (`models.names.Change`). ``guests`` are events without a user. ``rounded`` events have an amount
-    or a value of more than 4 decimals, which was rounded.
+    or a value of more than 4 decimals, which was rounded. ``not_kept`` events were not taken by the
+    full logs of their customers.
     """
 
     records: int = 0
@@ -48,6 +49,7 @@ class SourceStats(msgspec.Struct, array_like=True):
     renamed: dict[str, int] = {}
     guests: int = 0
     rounded: int = 0
+    not_kept: int = 0
 
 
 def count_renamed(stats: SourceStats, kind: str, change: str) -> None:

@@ -1,4 +1,4 @@
-"""Encodes the entries in the logs of customers: touches, orders and refunds.
+"""Encodes the entries in the logs of customers: touches, orders, refunds and links.
 
 An entry is a head of 19 bytes and a body in MessagePack. The head holds the kind, the partition
 and offset of the record, and the event time. It identifies the entry: the log holds an entry
@@ -16,8 +16,11 @@ import msgspec
 DefaultModel = Literal["declared", "first", "last", "linear"]
 """The model of attribution that places orders which name no campaign."""
 HEAD = struct.Struct(">BHQQ")
-"""The head: kind (0 touch, 1 order, 2 refund), partition, offset, event time in ms."""
-TOUCH, ORDER, REFUND = 0, 1, 2
+"""The head: kind, partition, offset, event time in ms."""
+TOUCH, ORDER, REFUND, LINK, LINKED_TOUCH = 0, 1, 2, 3, 4
+"""The kinds of entry. A linked touch is stored as a touch of the other id of a link."""
+ID_BYTES = 8
+"""The length of the hash of a user's id, in bytes."""
 
 
 class Touch(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -68,14 +71,27 @@ class Refund(Placed, array_like=True, frozen=True, gc=False):
     foreign: Foreign | None = None
 
 
+class Link(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Another id of the customer, whose clicks are the customer's touches, too.
+
+    ``other`` is the hash of that id, in 8 bytes. `redis_store.lua` reads it in its place.
+    """
+
+    other: bytes
+
+
 class Entry(NamedTuple):
-    """An entry of a log, at an event time in ms. Sorts by time, then by partition and offset."""
+    """An entry of a log, at an event time in ms. Sorts by time, then by partition and offset.
+
+    ``other`` is the hash of the id that made a linked touch; empty for all other kinds.
+    """
 
     at_ms: int
     partition: int
     offset: int
     kind: int
-    what: Touch | Order | Refund
+    what: Touch | Order | Refund | Link
+    other: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -83,6 +99,8 @@ _decode = (
     msgspec.msgpack.Decoder(Touch).decode,
     msgspec.msgpack.Decoder(Order).decode,
     msgspec.msgpack.Decoder(Refund).decode,
+    msgspec.msgpack.Decoder(Link).decode,
+    msgspec.msgpack.Decoder(Touch).decode,
 )
 
 
@@ -92,14 +110,15 @@ def to_bytes(kind: int, partition: int, offset: int, at_ms: int, what: object) -
 
 
 def from_bytes(data: bytes) -> Entry:
-    """Decode an entry.
+    """Decode an entry. The body of a linked touch begins with the id that made it.
 
     Raises:
         ValueError: the bytes are no entry.
     """
     try:
         kind, partition, offset, at_ms = HEAD.unpack_from(data)
-        what: Touch | Order | Refund = _decode[kind](data[HEAD.size :])
+        body = HEAD.size + (ID_BYTES if kind == LINKED_TOUCH else 0)
+        what: Touch | Order | Refund | Link = _decode[kind](data[body:])
     except (struct.error, IndexError, msgspec.DecodeError) as error:
         raise ValueError(f"an entry of a customer can't be read: {error}") from error
-    return Entry(at_ms, partition, offset, kind, what)
+    return Entry(at_ms, partition, offset, kind, what, data[HEAD.size : body])

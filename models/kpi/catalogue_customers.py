@@ -2,6 +2,8 @@
 
 They are a part of the catalogue in `models.kpi.catalogue`; S0 to S3 are the papers that
 docs/kpis.md names. They are absent until an order of a customer with a known history was seen.
+Those of the touch models are absent until an order had a click of its customer before it: if clicks
+and orders know their users by different ids, all orders would be direct.
 """
 
 from __future__ import annotations
@@ -325,6 +327,20 @@ CUSTOMER_KPIS: Final = (
         help="Events that repeat or edit an order, which counts once, when it was placed",
         needs=_HISTORY,
         objective="sales",
+    ),
+    Kpi(
+        name="orders_with_touch",
+        title_en="Orders with a touch",
+        title_zh="有触点订单占比",
+        formula="orders_touched / orders_attributed",
+        unit="ratio",
+        help="Orders whose customer clicked in the KPI_ATTRIBUTION_LOOKBACK_DAYS before, per order;"
+        " next to none if clicks and orders know their users by different ids",
+        needs=_HISTORY,
+        n="orders_attributed",
+        interval="wilson",
+        min_n=30,
+        objective="attribution",
     ),
     *(kpi for model in _MODELS for kpi in _of_model(model)),
     Kpi(

@@ -136,6 +136,7 @@ SUMS: Final = (
         "money of orders of customers who had ordered before",
         since=2,
     ),
+    Measure("orders_touched", "orders", "orders with a click of their customer before", since=3),
 )
 """The sums of a cell. Money is in whole units of 1/10,000 of the reporting currency."""
 
@@ -215,8 +216,10 @@ INPUTS: Final = (
     *("impressions", "clicks", "visits"),
     *("orders", "registrations", "lead_changes", "surveys"),
     *("spend_reports", "measurements"),
+    "orders_touched",
 )
-"""The sums that count events. An input is connected once one of its events was counted."""
+"""The sums that count events, and orders that a click of their customer led to. An input is
+connected once one of them was counted."""
 ALL_INPUTS: Final = (1 << len(INPUTS)) - 1
 """The bit mask of all inputs."""
 
@@ -229,6 +232,12 @@ _INPUTS_OF: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("lead_users", "leads_closed"), ("lead_changes",)),
     **dict.fromkeys(("spend", "other_cost"), ("spend_reports",)),
     **{measure.name: ("lead_changes",) for measure in SUMS if measure.name.startswith("lead")},
+    "orders_touched": ("clicks",),
+    **{
+        f"{what}_{model}": ("orders_touched",)
+        for what in ("orders", "revenue")
+        for model in ("first", "last", "linear")
+    },
     **{
         measure.name: ("surveys",) for measure in SUMS if measure.name.startswith(("nps_", "csat_"))
     },
@@ -305,7 +314,7 @@ MODELS: Final = ("declared", "first", "last", "linear")
 FROM_CUSTOMERS: Final = frozenset(
     {
         *("orders_attributed", "first_orders", "returning", "lifetime_value", "order_changes"),
-        *("revenue_new", "revenue_returning"),
+        *("revenue_new", "revenue_returning", "orders_touched"),
         *(f"{what}_{model}" for what in ("orders", "revenue") for model in MODELS),
     }
 )

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.alerts import Severity
-from models.kpi.definition import ShownUnit
-from models.limits import DEAD_LETTER_SHARE
+from models.kpi.definition import KpiValue, ShownUnit
+from models.limits import DEAD_LETTER_SHARE, ORDERS_WITHOUT_TOUCH
 from streams.alerting.verdicts import Verdict
 from streams.kpis.view import Health
 
 STARTUP_MS = 20_000
 """Time after a start during which missing sources are no reason to alert, in ms."""
+
+
+def _orders_without_touch(share: KpiValue | None) -> float:
+    """Return the number of the day's orders if none of them had a touch, else 0."""
+    return float(share.n) if share is not None and share.value == 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +127,17 @@ MIS_KEYED = HealthRule(
     next_step="Let the producers key clicks and orders by user_id, campaigns by campaign_id",
     next_step_zh="发送方应以 user_id 作为点击与订单的键，以 campaign_id 作为活动的键",
 )
+UNJOINED = HealthRule(
+    name="data-unjoined",
+    value=lambda health: _orders_without_touch(health.orders_with_touch),
+    limit=ORDERS_WITHOUT_TOUCH.alert,
+    severity="warning",
+    for_ms=60_000,
+    summary_en="No order of the day had a click of its customer; all orders count as direct",
+    summary_zh="今日没有订单能匹配到客户的点击，所有订单均计为直接访问",
+    next_step="Compare user_id in clicks and orders; docs/how-to/identity.md says how to link ids",
+    next_step_zh="比较点击与订单中的 user_id；关联标识的方法见 docs/how-to/identity.md",
+)
 LATE = HealthRule(
     name="data-late",
     value=lambda health: health.late_share,
@@ -149,7 +165,7 @@ DUPLICATES = HealthRule(
 
 HEALTH_RULES = (
     *(LAGGING, INCOMPLETE, CUSTOMERS_AWAY, GAP, SILENT),
-    *(DEAD_LETTERS, MIS_KEYED, LATE, DUPLICATES),
+    *(DEAD_LETTERS, MIS_KEYED, UNJOINED, LATE, DUPLICATES),
 )
 UNITS = {rule.name: rule.unit for rule in HEALTH_RULES}
 """Units of the values of data-health alerts, by rule."""

@@ -27,6 +27,7 @@ def customer_store(settings: Settings) -> CustomerStore | None:
         app_id=settings.app_id,
         lookback_ms=round(settings.attribution_lookback_days * DAY_MS),
         kept_s=settings.customers_kept_days * 86_400,
+        partitions=settings.partitions,
     )
 
 

@@ -37,6 +37,7 @@ from models.events import (
     CampaignEnded,
     Click,
     ClicksTopic,
+    Identity,
     Measurement,
     OrdersTopic,
     SourceKind,
@@ -72,7 +73,7 @@ LARGE_REPORT_CELLS = 5_000
 """Cells from which a report is large, about 1 MB; the KPI stage keeps the last of each source."""
 LONGEST_VALUE = 1_000
 """Longer old and new values of a change are shortened, characters."""
-USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)})
+USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)} - {Identity})
 _SEEDS = {
     event: crc32(type_of(event).encode()) for kind in SOURCE_KINDS for event in events_of(kind)
 }
@@ -247,7 +248,7 @@ class IngestJob:
                 newest=newest,
                 appended_ms=record.timestamp,
                 rules=self.rules,
-                late=kind is SpendReported and event.period is not None,
+                late=kind is Identity or (kind is SpendReported and event.period is not None),
             )
             if type(event_time) is Rejected:
                 return event_time
@@ -266,6 +267,8 @@ class IngestJob:
             user_id = event.user_id
             owner = None if user_id in self._guests else user_id.encode()
             names = event.campaign_id, event.campaign, event.channel, event.region, event.segment
+        elif kind is Identity:
+            return self._link(event, record, event_time=event_time)
         else:
             owner = event.campaign_id.encode()
             # Of these, costs alone have a channel.
@@ -295,12 +298,26 @@ class IngestJob:
             self._add_cost(event, event_time, carried, place)
             fold = None  # Not in the cells of its event time.
         if fold is not None:
-            cell = self._panes.cell(event_time, place)
-            fold(cell, event, user, carried)
+            fold(self._panes.cell(event_time, place), event, user, carried)
         if newest is None or event_time > newest:
             watermark.newest_event_time = event_time
         elif event_time < newest - self._disorder_ms and type(carried) is not CostOfPeriod:
             self._stats.late += 1
+        return None
+
+    def _link(self, event: Identity, record: Record, *, event_time: int) -> Rejected | None:
+        """Add a link of two ids to the journal; it may be of any time, and moves no watermark."""
+        if event.same_as == event.user_id:
+            return Rejected(Reason.INVALID_SHAPE, "same_as: is the user_id itself")
+        if not self._guests.isdisjoint((event.user_id, event.same_as)):
+            self._stats.guests += 1
+            return None
+        owner = event.user_id.encode()
+        if record.key != owner:
+            self._stats.mis_keyed += 1
+        if self._journal is not None:
+            user = hash_user(owner)
+            self._journal.add_link(event, user, offset=record.offset, event_time=event_time)
         return None
 
     def _count_names(self, notes: Iterable[NameNote]) -> None:
@@ -412,13 +429,15 @@ class IngestJob:
         With entries for the logs of customers it is a pending checkpoint until these are settled.
         """
         panes, self._panes = self._panes, Panes()
+        stats = self._stats
+        finish = self._ended(panes)
         journal = self._journal
         if journal is None:
-            return self._ended(panes)()
+            return finish()
         if not journal.any:
             journal.nothing_new()
-            return self._ended(panes)()
-        return journal.cut(panes, finish=self._ended(panes))
+            return finish()
+        return journal.cut(panes, stats, finish=finish)
 
     def _ended(self, panes: Panes) -> Callable[[], Snapshot]:
         """Freeze all of this snapshot except its panes, and return a function that makes it.

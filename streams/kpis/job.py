@@ -43,7 +43,8 @@ from models.aggregates import ingest_report
 from models.aggregates.ingest_report import Report, Reports
 from models.dead_letters import Reason
 from models.kpi import measures
-from models.window import PANE_MS, WINDOWS, Window
+from models.scope import ALL
+from models.window import DAY, PANE_MS, WINDOWS, Window
 from streams.engine.contracts import (
     BesideRecordsError,
     Output,
@@ -428,7 +429,13 @@ class KpiJob:
         self._news = False
         progress = self._progress(now_ms)
         reading_history = progress.reads_history(closed_ms=self._closed_ms, now_ms=now_ms)
-        health = self._coverage.health(now_ms, reading_history=reading_history)
+        today = self._closer.shown.get(DAY.name)
+        totals = {} if today is None else today.values.get(ALL, {})
+        health = self._coverage.health(
+            now_ms,
+            reading_history=reading_history,
+            orders_with_touch=totals.get("orders_with_touch"),
+        )
         self._changed |= self.judge.health(health)
         self.view = self._viewed(health, progress)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from models.alerts import Alert
 from models.campaigns.campaign_change import Change
 from models.events import SourceKind
-from models.kpi.definition import Kpi
+from models.kpi.definition import Kpi, KpiValue
 from models.kpi.measures import STOCKS
 from models.rule_status import RuleStatus
 from models.scope import Scope
@@ -173,6 +173,8 @@ class Health:
         mis_keyed_share: share of records in another partition than that of their key.
         late_share: share of late events.
         duplicate_share: share of events that were seen before.
+        orders_with_touch: share of the present day's orders that a click of their customer led to;
+            None if it is not known.
     """
 
     now_ms: int
@@ -189,6 +191,7 @@ class Health:
     mis_keyed_share: float = 0.0
     late_share: float = 0.0
     duplicate_share: float = 0.0
+    orders_with_touch: KpiValue | None = None
 
     @property
     def lag_s(self) -> float | None:

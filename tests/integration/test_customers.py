@@ -7,15 +7,20 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import redis
 
 from models.aggregates.distinct_users import hash_user
 from models.customers.journal_entry import (
+    LINK,
+    LINKED_TOUCH,
     ORDER,
     REFUND,
     TOUCH,
+    Entry,
+    Link,
     Order,
     Refund,
     Touch,
@@ -26,9 +31,15 @@ from models.window import DAY_MS, HOUR_MS
 from streams.embedded.valkey import EmbeddedValkey
 from streams.errors import RedisUnreachableError
 from streams.ingest.customers.attribution import Account, account, as_declared, changed_by_last
-from streams.ingest.customers.pending_checkpoint import ChangedEntry, CustomersAwayError, Entries
+from streams.ingest.customers.pending_checkpoint import (
+    ChangedEntry,
+    CustomersAwayError,
+    Entries,
+    Recorded,
+)
 from streams.ingest.customers.redis_store import (
     MOST_ENTRIES,
+    MOST_LINKS,
     MOST_ORDERS,
     OUTAGE_S,
     CustomerStore,
@@ -58,14 +69,22 @@ def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
 
 def store(valkey: EmbeddedValkey) -> CustomerStore:
     return CustomerStore(
-        RedisServer(url=valkey.url), app_id=APP, lookback_ms=LAST_TOUCH.lookback_ms, kept_s=1_000
+        RedisServer(url=valkey.url),
+        app_id=APP,
+        lookback_ms=LAST_TOUCH.lookback_ms,
+        kept_s=1_000,
+        partitions=1,
     )
 
 
 def history(seed: int, *, customers: int = 8, count: int = 600) -> list[tuple[bytes, bytes]]:
-    """Return entries of a few customers over two months, nearly in order."""
+    """Return entries of a few customers over two months, nearly in order.
+
+    Some clicks are of two other ids, to which customers are linked again and again.
+    """
     rnd = random.Random(seed)
     made: list[tuple[bytes, bytes]] = []
+    cookies = [number.to_bytes(8) for number in (101, 102)]
     for offset in range(count):
         at = NOW + offset * 60 * DAY_MS // count - rnd.randrange(HOUR_MS // 6)
         about = (rnd.randrange(count // 4), rnd.randrange(10**6), rnd.choice(["c1", "(none)"]))
@@ -74,10 +93,14 @@ def history(seed: int, *, customers: int = 8, count: int = 600) -> list[tuple[by
             (TOUCH, Touch(rnd.choice(["c1", "c2"]), rnd.choice(["search", "feed"])))
             if draw < 0.8
             else (ORDER, Order(*about, "feed", "north", "", 1))
-            if draw < 0.95
+            if draw < 0.93
             else (REFUND, Refund(*about, "feed", "north", ""))
+            if draw < 0.98
+            else (LINK, Link(rnd.choice(cookies)))
         )
         customer = rnd.randrange(customers).to_bytes(8)
+        if kind == TOUCH and rnd.random() < 0.3:
+            customer = rnd.choice(cookies)
         made.append((customer, to_bytes(kind, 0, offset, at, what)))
     return made
 
@@ -95,11 +118,18 @@ def changes(told: Iterable[ChangedEntry]) -> list[tuple[bytes, Account]]:
 def truth(entries: Entries) -> Counter[object]:
     """Return what all entries count for, customer by customer."""
     sums: Counter[object] = Counter()
-    by_customer: dict[bytes, list[bytes]] = {}
+    by_customer: dict[bytes, list[Entry]] = {}
     for customer, entry in entries:
-        by_customer.setdefault(customer, []).append(entry)
+        by_customer.setdefault(customer, []).append(from_bytes(entry))
     for customer, log in by_customer.items():
-        book = account([from_bytes(entry) for entry in log], LAST_TOUCH)
+        linked = {cast(Link, entry.what).other for entry in log if entry.kind == LINK}
+        touches = [
+            entry._replace(kind=LINKED_TOUCH, other=other)
+            for other in linked
+            for entry in by_customer.get(other, [])
+            if entry.kind == TOUCH
+        ]
+        book = account([*log, *touches], LAST_TOUCH)
         sums.update({(customer, booking): units for booking, units in book.sums.items() if units})
     return Counter({key: units for key, units in sums.items() if units})
 
@@ -115,7 +145,7 @@ def test_crashes_and_replays_count_every_entry_once(
         customers, saved, at, settled_ms = store(valkey), Counter[object](), 0, 0
         while at < len(entries):
             batch = entries[at : at + rnd.randrange(1, 60)]
-            told = await customers.record(
+            told, _ = await customers.record(
                 batch, source="clicks/0", known=at > 0, settled_ms=settled_ms
             )
             settled_ms = max(from_bytes(entry).at_ms for _, entry in batch) - HOUR_MS
@@ -144,7 +174,7 @@ def test_script_equals_the_model_in_memory(valkey: EmbeddedValkey, client: redis
             batch = entries[first : first + 50] * 2
             told = await customers.record(batch, source="s", known=False, settled_ms=0)
             expected = await memory.record(batch, source="s", known=False, settled_ms=0)
-            assert changes(told) == changes(expected)
+            assert changes(told.changed) == changes(expected.changed)
         await customers.close()
 
     asyncio.run(both())
@@ -236,7 +266,7 @@ def test_click_logs_expire_before_order_logs(valkey: EmbeddedValkey, client: red
     async def play() -> None:
         server = RedisServer(url=valkey.url)
         customers = CustomerStore(
-            server, app_id=APP, lookback_ms=LAST_TOUCH.lookback_ms, kept_s=10**8
+            server, app_id=APP, lookback_ms=LAST_TOUCH.lookback_ms, kept_s=10**8, partitions=1
         )
         entries = [(one, click), (two, click), (two, order), (three, order)]
         await customers.record(entries, source="s", known=False, settled_ms=0)
@@ -251,6 +281,70 @@ def test_click_logs_expire_before_order_logs(valkey: EmbeddedValkey, client: red
     assert 0 <= 10**8 - client.ttl(key + two + b":orders") < 60
 
 
+def link(customer: bytes, other: bytes, offset: int, at_ms: int = NOW) -> tuple[bytes, bytes]:
+    return customer, to_bytes(LINK, 1, offset, at_ms, Link(other))
+
+
+def test_touches_of_linked_ids_are_kept_with_orders(
+    valkey: EmbeddedValkey, client: redis.Redis
+) -> None:
+    """Touches of a linked id are kept as long as the orders that they led to, and not trimmed."""
+    customer, cookie = (number.to_bytes(8) for number in (1, 101))
+    clicks = [
+        (cookie, to_bytes(TOUCH, 0, number, NOW + number, Touch("c1", "search")))
+        for number in range(40)
+    ]
+    order = to_bytes(ORDER, 1, 99, NOW + 50, Order(1, 100, "(none)", "", "", "", 1))
+    later = NOW + LAST_TOUCH.lookback_ms + 60
+
+    async def play() -> None:
+        customers = CustomerStore(
+            RedisServer(url=valkey.url),
+            app_id=APP,
+            lookback_ms=LAST_TOUCH.lookback_ms,
+            kept_s=10**8,
+            partitions=2,
+        )
+        # The orders of the cookie's own partition are settled, those of the customer's are not.
+        await customers.record(clicks[:20], source="clicks/0", known=False, settled_ms=later)
+        entries = [link(customer, cookie, 98), (customer, order)]
+        told, _ = await customers.record(entries, source="orders/1", known=False, settled_ms=0)
+        assert [len(one.log or []) for one in told] == [22]
+        await customers.record([], source="orders/1", known=False, settled_ms=later)
+        told, _ = await customers.record(
+            clicks[20:], source="clicks/0", known=True, settled_ms=later
+        )
+        assert [one.customer for one in told] == [customer] * 20
+        assert len(told[-1].log or []) == 42, "touches of an order were trimmed"
+        await customers.close()
+
+    asyncio.run(play())
+    key = f"{APP}:customer:".encode()
+    for name in (cookie, cookie + b":linked", customer + b":orders", customer + b":links"):
+        assert 0 <= 10**8 - client.ttl(key + name) < 60, name
+
+
+def test_links_have_a_limit(valkey: EmbeddedValkey, client: redis.Redis) -> None:
+    """A cookie that too many customers share is a till: further links are dropped and counted."""
+    cookie = (101).to_bytes(8)
+    customers = [number.to_bytes(8) for number in range(1, MOST_LINKS + 3)]
+    others = [number.to_bytes(8) for number in range(201, 201 + MOST_LINKS)]
+    links = [link(customer, cookie, number) for number, customer in enumerate(customers)]
+    links += [link(customers[0], other, 500 + number) for number, other in enumerate(others)]
+    again = [link(customers[0], cookie, 900, NOW + 1), link(customers[0], cookie, 901, NOW - 1)]
+
+    async def play() -> list[int]:
+        logs = store(valkey)
+        refused = [
+            (await logs.record(call, source="orders/0", known=False, settled_ms=0)).refused
+            for call in (links, links, again[:1], again[1:])
+        ]
+        await logs.close()
+        return refused
+
+    assert asyncio.run(play()) == [3, 3, 0, 1]
+
+
 def test_full_log_counts_as_declared(valkey: EmbeddedValkey, client: redis.Redis) -> None:
     """Once a customer's log is full, orders count at the campaign that they name."""
     till = (1).to_bytes(8)
@@ -259,16 +353,17 @@ def test_full_log_counts_as_declared(valkey: EmbeddedValkey, client: redis.Redis
         for number in range(MOST_ORDERS + 2)
     ]
 
-    async def play() -> list[ChangedEntry]:
+    async def play() -> Recorded:
         customers = store(valkey)
-        told: list[ChangedEntry] = []
+        recorded = Recorded([], 0)
         for first in range(0, len(entries), 100):
             call = entries[first : first + 100]
-            told = await customers.record(call, source="s", known=False, settled_ms=0)
+            recorded = await customers.record(call, source="s", known=False, settled_ms=0)
         await customers.close()
-        return told
+        return recorded
 
-    told = asyncio.run(play())
+    told, refused = asyncio.run(play())
+    assert refused == 2
     assert [one.log for one in told] == [None, None]
     book = as_declared(from_bytes(told[0].entry))
     counted = {(place.campaign, name): units for (_, place, name), units in book.sums.items()}
@@ -292,13 +387,13 @@ def test_versions_of_orders_do_not_fill_a_log(valkey: EmbeddedValkey, client: re
 
     kept = MOST_ORDERS - 1
     fits = [version(number % kept, number) for number in range(MOST_ENTRIES - 3)]
-    told: list[list[ChangedEntry]] = []
+    told: list[Recorded] = []
 
     async def play() -> None:
         customers = store(valkey)
         for first in range(0, len(fits), 100):
             call = fits[first : first + 100]
-            found = await customers.record(call, source="s", known=False, settled_ms=0)
+            found, _ = await customers.record(call, source="s", known=False, settled_ms=0)
             assert [one.entry for one in found] == [entry for _, entry in call]
             assert all(one.log is not None for one in found)
         at = len(fits)
@@ -317,12 +412,13 @@ def test_versions_of_orders_do_not_fill_a_log(valkey: EmbeddedValkey, client: re
 
     asyncio.run(play())
     offsets = [
-        [(from_bytes(one.entry).offset - len(fits), one.log is not None) for one in some]
+        [(from_bytes(one.entry).offset - len(fits), one.log is not None) for one in some.changed]
         for some in told
     ]
     assert offsets[0] == [(0, True), (1, False), (2, True), (3, True), (5, False)]
     assert told[1] == told[0], "a replay of what was not kept gives another answer"
-    log = told[0][3].log or []
+    assert told[0].refused == 3, "entries that are not kept are not counted"
+    log = told[0].changed[3].log or []
     assert len(log) == MOST_ENTRIES
     sums = account([from_bytes(entry) for entry in log], LAST_TOUCH).sums
     assert sum(units for (_, _, name), units in sums.items() if name == "orders") == MOST_ORDERS

@@ -165,6 +165,7 @@ def test_late_events_leave_the_same_in_valkey(valkey: EmbeddedValkey) -> None:
             app_id="journeys",
             lookback_ms=rules.lookback_ms,
             kept_s=1_000,
+            partitions=PARTITIONS,
         )
         try:
             return await counted(late, customers, rules)

@@ -11,6 +11,9 @@ orders for 100.00 on day 4, naming no campaign. The order has three touches:
   revenue is split in the same way;
 - declared: ``(none)``, as the order says.
 
+An event of the kind ``identity`` links the user to another id, ``same_as``. Clicks of that id are
+touches of the user's orders from the time of the link on, too.
+
 Orders of a user with the same id are versions of one order. It is placed as its first version says,
 and has the amount and the items of its last. The versions in the currency of the first are
 converted at its rate, and so are refunds in that currency. Each order of a guest is one of its own.
@@ -96,11 +99,17 @@ FROM versions AS first JOIN (
   ON first.of_order = last.of_order AND first.user_id IS NOT DISTINCT FROM last.user_id
 WHERE first.version = 1;
 
+CREATE TABLE ids AS  -- whose clicks are touches of a user's orders, and from when on
+SELECT DISTINCT user_id, user_id AS id, 0 AS since_ms FROM events WHERE user_id IS NOT NULL
+UNION ALL
+SELECT user_id, same_as, min(event_time_ms) FROM events WHERE kind = 'identity' GROUP BY ALL;
+
 CREATE TABLE touches AS  -- touch i of n of each order
 SELECT no, click.campaign, click.channel, count(*) OVER (PARTITION BY no) AS n,
        row_number() OVER (PARTITION BY no ORDER BY click.event_time_ms) - 1 AS i
-FROM orders JOIN events AS click
-  ON click.kind = 'click' AND click.user_id = orders.user_id
+FROM orders JOIN ids ON ids.user_id = orders.user_id AND ids.since_ms <= orders.event_time_ms
+JOIN events AS click
+  ON click.kind = 'click' AND click.user_id = ids.id
   AND click.event_time_ms BETWEEN orders.event_time_ms - {customers.lookback_ms}
                               AND orders.event_time_ms;
 
@@ -149,13 +158,16 @@ SELECT *, CASE WHEN order_rate IS NULL THEN amount
 FROM added_up;
 
 CREATE TABLE entries AS
-SELECT *, event_time_ms AS known_ms FROM events WHERE kind NOT IN ('order', 'refund')
+SELECT *, event_time_ms AS known_ms FROM events WHERE kind NOT IN ('order', 'refund', 'identity')
 UNION ALL BY NAME
 SELECT * EXCLUDE (no), event_time_ms AS known_ms FROM placed
 UNION ALL BY NAME
 SELECT 'credit' AS kind, event_time_ms, credits.campaign, credits.channel, region, segment,
        model AS metric, parts AS count, credits.amount, event_time_ms AS known_ms
 FROM credits JOIN orders USING (no)
+UNION ALL BY NAME
+SELECT 'touched' AS kind, * EXCLUDE (no, kind), event_time_ms AS known_ms
+FROM placed WHERE no IN (SELECT no FROM touches)
 UNION ALL BY NAME
 SELECT * EXCLUDE (ordered_ms)
          REPLACE (coalesce(ordered_ms, event_time_ms) AS event_time_ms, taken_back AS amount),

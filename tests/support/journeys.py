@@ -48,6 +48,7 @@ _MEASURES: Final = {
     "first_orders": ("order", "(nth = 1)::BIGINT"),
     "order_changes": ("order_change", "1"),
     "lifetime_value": ("lifetime", "amount"),
+    "orders_touched": ("touched", "1"),
     "refunds": ("refund", "1"),
     "revenue_refunded": ("refund", "amount"),
     "refunds_made": ("refund_made", "1"),
@@ -114,8 +115,21 @@ def expected(made: Journeys, customers: Customers) -> dict[Key, int]:
 
 
 def _journey(rnd: random.Random, user: str, taken: set[int]) -> list[Event]:
-    """Return up to seven clicks of a user, and up to three orders with versions and refunds."""
-    clicks = [_event(rnd, "click", user, taken, _named(rnd)) for _ in range(rnd.randrange(8))]
+    """Return up to seven clicks of a user, and up to three orders with versions and refunds.
+
+    One user in three has one or two other ids in clicks. Most of these are linked to the user once
+    or twice, before or after clicks and orders, and some to another user, too.
+    """
+    neighbour = f"user-{int(user.removeprefix('user-')) // 10 * 10}"
+    ids = [user, *(f"cookie-{part}-of-{user}" for part in range(rnd.choice((0, 0, 0, 0, 1, 2))))]
+    clicks = [
+        _event(rnd, "click", rnd.choice(ids), taken, _named(rnd)) for _ in range(rnd.randrange(8))
+    ]
+    links = [
+        _event(rnd, "identity", owner, taken, {"same_as": other})
+        for other in ids[1:]
+        for owner in rnd.choice(([user], [user], [user, user], [user, neighbour], []))
+    ]
     orders = [
         _event(rnd, "order_placed", user, taken, _order(rnd, number))
         for number in range(rnd.choice((0, 0, 1, 1, 2, 3)))
@@ -128,7 +142,7 @@ def _journey(rnd: random.Random, user: str, taken: set[int]) -> list[Event]:
         more += [
             _event(rnd, kind, user, taken, body, after=order["event_time"]) for kind, body in bodies
         ]
-    return [*clicks, *orders, *more]
+    return [*clicks, *links, *orders, *more]
 
 
 def _named(rnd: random.Random) -> Event:
@@ -208,12 +222,17 @@ def _event(
     return {"type": kind, "event_id": f"{user}-{at}", "event_time": at, "user_id": user, **body}
 
 
-_KINDS: Final = {"click": "click", "order_placed": "order", "order_refunded": "refund"}
+_KINDS: Final = {
+    "click": "click",
+    "order_placed": "order",
+    "order_refunded": "refund",
+    "identity": "identity",
+}
 _ROW: Final = {
     name: oracle.SCHEMA[name]
     for name in (
         *("event_time_ms", "kind", "user_id", "campaign", "channel", "amount", "count"),
-        *("order_id", "currency", "own", "rate"),
+        *("order_id", "same_as", "currency", "own", "rate"),
     )
 }
 
@@ -233,5 +252,6 @@ def _row(event: Event) -> dict[str, Any]:
         "amount": int((own * rate).quantize(Decimal(1), ROUND_HALF_EVEN)),
         "count": event.get("items", 0),
         "order_id": event.get("order_id"),
+        "same_as": event.get("same_as"),
         **(foreign if currency != CURRENCY else {}),
     }

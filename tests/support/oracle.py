@@ -95,6 +95,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "dwell_ms": pl.Int64,
     "metric": pl.String,
     "order_id": pl.String,
+    # Of an identity event: the other id of the user.
+    "same_as": pl.String,
     # Of a cost: the amount is spread evenly from event_time_ms until then.
     "until_ms": pl.Int64,
     # Of orders and refunds in another currency: the currency, the amount in 1/10,000 of it, and its

@@ -14,11 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.customers.journal_entry import (
+    HEAD,
+    LINK,
+    LINKED_TOUCH,
     ORDER,
     REFUND,
     TOUCH,
     Entry,
     Foreign,
+    Link,
     Order,
     Refund,
     Touch,
@@ -40,6 +44,7 @@ from streams.ingest.customers.attribution import (
 
 RULES = AttributionRules(lookback_ms=7 * DAY_MS, model="last")
 NOW = 1_700_000_000_000
+COOKIE = b"cookie-1"
 HERE = Place("(none)", "(none)", "north", "students")
 
 
@@ -52,6 +57,14 @@ def order(
 ) -> Entry:
     what = Order(number, units, campaign, channel, "north", "students", 2)
     return Entry(at, 0, number, ORDER, what)
+
+
+def link(at: int, *, other: bytes = COOKIE) -> Entry:
+    return Entry(at, 0, 2_000, LINK, Link(other))
+
+
+def linked_touch(at: int, campaign: str = "c1", channel: str = "search") -> Entry:
+    return Entry(at, 1, 0, LINKED_TOUCH, Touch(campaign, channel), COOKIE)
 
 
 def refund(at: int, units: int, *, number: int = 1) -> Entry:
@@ -137,6 +150,50 @@ def test_an_order_without_touches_is_direct() -> None:
     for model in ("first", "last", "linear"):
         assert sums[Booking(NOW, place, f"orders_{model}")] == 10_000
     assert sums[Booking(NOW, HERE, "orders_declared")] == 10_000
+
+
+CLICKED, LINKED = NOW - HOUR_MS, NOW - HOUR_MS // 2
+
+
+@pytest.mark.parametrize(
+    ("entries", "touched"),
+    [
+        ([linked_touch(CLICKED), link(LINKED)], True),
+        ([linked_touch(CLICKED), link(NOW)], True),
+        ([linked_touch(LINKED), link(CLICKED)], True),
+        ([linked_touch(CLICKED), link(NOW + 1)], False),
+        ([linked_touch(CLICKED)], False),
+        ([linked_touch(CLICKED), link(LINKED, other=b"cookie-2")], False),
+        ([linked_touch(CLICKED), link(NOW + 1), link(LINKED)], True),
+        ([linked_touch(NOW - 7 * DAY_MS - 1), link(LINKED)], False),
+    ],
+)
+def test_clicks_of_a_linked_id_lead_to_later_orders(entries: list[Entry], *, touched: bool) -> None:
+    """A click of a linked id is a touch of the orders from the time of the link on."""
+    log = [*entries, order(NOW)]
+    assert summed(log, "orders_touched") == int(touched)
+    direct = {("(none)", "(direct)"): (10_000, 100)}
+    expected = {("c1", "search"): (10_000, 100)} if touched else direct
+    for model in ("first", "last", "linear"):
+        assert credited(log, model) == expected
+
+
+def test_a_late_link_moves_the_orders_after_it_only() -> None:
+    """A link that arrives last moves later orders to the clicks; what was before it stays."""
+    before, after = order(LINKED - 1, number=1), order(LINKED, number=2)
+    log = [linked_touch(CLICKED), before, after, link(LINKED)]
+    moved = changed_by_last(log, RULES).sums
+    assert {booking.at_ms for booking in moved} == {LINKED}
+    assert sum(units for (_, _, measure), units in moved.items() if measure == "orders") == 0
+    assert moved[Booking(LINKED, Place("c1", "search", "north", "students"), "orders")] == 1
+
+
+def test_orders_with_a_touch_are_counted() -> None:
+    """Of two orders, one follows a click: orders_touched is 1, at the place of that order."""
+    log = [touch(NOW), order(NOW - 1, number=1), order(NOW, number=2)]
+    assert (summed(log, "orders_touched"), summed(log, "orders_attributed")) == (1, 2)
+    at_touch = Place("c1", "search", "north", "students")
+    assert account(log, RULES).sums[Booking(NOW, at_touch, "orders_touched")] == 1
 
 
 def test_a_refund_weeks_later_counts_against_its_order() -> None:
@@ -317,15 +374,33 @@ _foreign = st.none() | st.builds(
 )
 _regions = st.sampled_from(["north", ""])
 _orders = st.builds(Order, *_placed, _regions, st.just(""), st.integers(0, 3), _foreign)
+_ids = st.sampled_from([COOKIE, b"cookie-2"])
+_links = st.builds(Link, _ids)
 _refunds = st.builds(Refund, *_placed, _regions, st.just(""), _foreign)
 
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[Entry]:
-    """Return entries in any order of arrival; up to four orders, some of them in versions."""
-    kinds = {TOUCH: _touches, ORDER: _orders, REFUND: _refunds}
+    """Return entries in any order of arrival; up to four orders, some of them in versions.
+
+    There are links to two other ids, and touches of these, linked or not.
+    """
+    kinds = {
+        TOUCH: _touches,
+        ORDER: _orders,
+        REFUND: _refunds,
+        LINK: _links,
+        LINKED_TOUCH: _touches,
+    }
     log = [
-        Entry(draw(_times), 0, offset, kind, draw(kinds[kind]))
+        Entry(
+            draw(_times),
+            0,
+            offset,
+            kind,
+            draw(kinds[kind]),
+            draw(_ids) if kind == LINKED_TOUCH else b"",
+        )
         for offset, kind in enumerate(draw(st.lists(st.sampled_from(list(kinds)), max_size=12)))
     ]
     return draw(st.permutations(log))
@@ -419,9 +494,10 @@ def test_credits_sum_to_orders(log: list[Entry], rules: AttributionRules) -> Non
 
 @given(logs())
 def test_entries_are_read_as_they_were_written(log: list[Entry]) -> None:
-    for at_ms, partition, offset, kind, what in log:
+    for entry in log:
+        at_ms, partition, offset, kind, what, other = entry
         data = to_bytes(kind, partition, offset, at_ms, what)
-        assert from_bytes(data) == (at_ms, partition, offset, kind, what)
+        assert from_bytes(data[: HEAD.size] + other + data[HEAD.size :]) == entry
 
 
 @given(st.binary(max_size=40))

@@ -17,10 +17,10 @@ from models.money.exchange_rates import Rate, Rates
 from models.window import DAY_MS
 from streams.engine.contracts import NotYetError, PendingSnapshot, Position, Snapshot
 from streams.ingest.customers.pending_checkpoint import (
-    ChangedEntry,
     CustomerContext,
     CustomersAwayError,
     Entries,
+    Recorded,
 )
 from streams.ingest.job import IngestJob
 from tests.support.at_once import settled
@@ -121,9 +121,11 @@ def test_unreadable_log() -> None:
     class Damaged(MemoryCustomers):
         damaged = True
 
-        async def record(self, entries: Entries, **more: Any) -> list[ChangedEntry]:
-            told = await super().record(entries, **more)
-            return [*told[:-1], told[-1]._replace(log=[b"damaged"])] if self.damaged else told
+        async def record(self, entries: Entries, **more: Any) -> Recorded:
+            recorded = await super().record(entries, **more)
+            if self.damaged:
+                recorded.changed[-1] = recorded.changed[-1]._replace(log=[b"damaged"])
+            return recorded
 
     customers = Damaged()
     orders = ingest_job("orders", customers=without_clicks(customers))

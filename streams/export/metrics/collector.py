@@ -92,6 +92,13 @@ GUESTS = Spec(
     ("topic",),
     counter=True,
 )
+NOT_KEPT = Spec(
+    "kpi_monitor_customer_entries_dropped",
+    "Total number of clicks, orders, refunds and links that the full log of their customer did not"
+    " take; further orders count where they say, and are not attributed",
+    ("topic",),
+    counter=True,
+)
 UNKNOWN_SAMPLE = Spec(
     "kpi_monitor_unknown_name_sample",
     "1 for each of the newest 20 names of a kind that nobody defined",
@@ -631,6 +638,7 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     yield family(GUESTS, by_topic("guests"))
     yield family(RENAMED, by_topic_and("renamed"))
     yield family(ROUNDED, by_topic("rounded"))
+    yield family(NOT_KEPT, by_topic("not_kept"))
     yield family(UNKNOWN, by_topic_and("unknown"))
     yield family(
         UNKNOWN_SAMPLE,

@@ -246,6 +246,9 @@ function renderHealth() {
   if (arr(h.waiting).length) flag('bad', t('waitsFor', arr(h.waiting).join('; ')));
   if (arr(h.silent).length) flag('bad', t('silent', arr(h.silent).join(', ')));
   if (upShare > limit('dead_letter_share').warning) L.dead = flag('warn', t('deadUp'));
+  if (h.orders_with_touch === 0 && h.orders > limit('orders_without_touch').warning) {
+    L.joined = flag('warn', t('unjoined', int(h.orders)));
+  }
   if (data.phase !== 'running') flag('warn', t('notRunning'));
   if (miss === null || !num(h.lag_seconds)) flag('unknown', t('nothealth'));
   const state = ['bad', 'warn', 'unknown'].find((s) => why.some((w) => w[0] === s)) || 'ok';
@@ -274,6 +277,11 @@ function renderHealth() {
     ['late', int(h.late)],
     ['dup', int(h.duplicates)],
     ['guests', int(h.guests)],
+    [
+      'joined',
+      num(h.orders_with_touch) ? fnum(100 * h.orders_with_touch, {}, 1) + ' %' : DASH,
+      num(h.orders_with_touch) ? t('ofOrders', int(h.orders)) : '',
+    ],
   ];
   keyed(dl, rows, (r) => r[0], (r) => {
     const n = el('div', '', el('dt'), el('dd', '', el('b'), el('small')));

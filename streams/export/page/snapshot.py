@@ -10,7 +10,7 @@ from typing import Any
 from models.alerts import Alert, AlertState
 from models.campaigns.campaign_change import EFFECT_KPIS
 from models.kpi.definition import Catalogue, Kpi, KpiValue
-from models.limits import DEAD_LETTER_SHARE, FRONTIER_AGE_S, LAG_S
+from models.limits import DEAD_LETTER_SHARE, FRONTIER_AGE_S, LAG_S, ORDERS_WITHOUT_TOUCH
 from models.scope import ALL, Scope, ScopeKind
 from models.window import COMPARED, SHOWN_WINDOWS, WindowName
 from streams.alerting.health import UNITS
@@ -78,6 +78,7 @@ def live(view: WorkerView, exports: ReportQueries) -> dict[str, Any]:
             "lag_seconds": LAG_S._replace(alert=exports.lag_alert_s)._asdict(),
             "frontier_age_seconds": FRONTIER_AGE_S._asdict(),
             "dead_letter_share": DEAD_LETTER_SHARE._asdict(),
+            "orders_without_touch": ORDERS_WITHOUT_TOUCH._asdict(),
         },
         "windows": list(SHOWN_WINDOWS),
         "frontier": (kpis.frontier_ms or None) if kpis else None,
@@ -167,6 +168,7 @@ def _health(kpis: KpiView | None) -> dict[str, Any]:
     if kpis is None:
         return {}
     health = kpis.health
+    touched = health.orders_with_touch
     return {
         "sources_expected": health.expected,
         "sources_reporting": health.reporting,
@@ -187,6 +189,8 @@ def _health(kpis: KpiView | None) -> dict[str, Any]:
         "mis_keyed": kpis.total("mis_keyed"),
         "guests": kpis.total("guests"),
         "renamed": kpis.total("renamed/"),
+        "orders_with_touch": None if touched is None else float(touched.value),
+        "orders": 0 if touched is None else touched.n,
     }
 
 

@@ -26,6 +26,13 @@ If the click on A arrives last, the three others gave 10,000 parts to B by first
 each to B and C linearly. The click then adds A +10,000 and B -10,000 by first touch, and
 A +3,333, B -1,667, C -1,666 linearly.
 
+A link makes the clicks of another id touches of the customer, too: those before the link and those
+after it. They lead to orders from the time of the link on; orders before it stay as they are.
+
+Example: cookie c7 clicks A at 9:00. The customer orders at 10:00, logs in with c7 at 11:00, and
+orders again at 12:00. The first order is direct. The second is credited to A, whether the click
+arrives before the link or after it.
+
 Entries with the same order id are versions of one order: its last page was loaded again, or it was
 edited. The order counts once, where and when the first version says, with the amount and the items
 of the last. First and last are by event time, not by arrival.
@@ -57,12 +64,15 @@ from typing import NamedTuple, cast
 from msgspec.structs import replace
 
 from models.customers.journal_entry import (
+    LINK,
+    LINKED_TOUCH,
     ORDER,
     REFUND,
     TOUCH,
     DefaultModel,
     Entry,
     Foreign,
+    Link,
     Order,
     Placed,
     Refund,
@@ -161,22 +171,27 @@ class Concerns(NamedTuple):
 
 
 ALL_CONCERNS = Concerns()
+_PLACES_ORDERS = frozenset({TOUCH, LINKED_TOUCH, LINK})
+"""The kinds of entry that only change where orders belong."""
 
 
 def _concerned_by(last: Entry, before: Sequence[Entry], rules: AttributionRules) -> Concerns:
     """Return the part of the account that the last entry may change.
 
-    A click concerns the orders that look back to it, and their refunds. A refund concerns the
-    refunds of its order. An order concerns itself, its refunds, and the order that was the first
-    before, since that may have become a returning one. That holds for any version of an order: an
-    earlier one moves it in time, but no order except these two changes between first and returning.
+    A click concerns the orders that look back to it, and their refunds. A link concerns the orders
+    from its time on, and their refunds. A refund concerns the refunds of its order. An order
+    concerns itself, its refunds, and the order that was the first before, since that may have
+    become a returning one. That holds for any version of an order: an earlier one moves it in
+    time, but no order except these two changes between first and returning.
     """
-    if last.kind == TOUCH:
+    if last.kind in _PLACES_ORDERS:
         ids = {
             cast(Order, entry.what).order
             for entry in before
             # Later versions count here, too: they may only add orders that do not change.
-            if entry.kind == ORDER and 0 <= entry.at_ms - last.at_ms <= rules.lookback_ms
+            if entry.kind == ORDER
+            and entry.at_ms >= last.at_ms
+            and (last.kind == LINK or entry.at_ms - last.at_ms <= rules.lookback_ms)
         }
         return Concerns(ids, ids)
     own = {cast(Placed, last.what).order}
@@ -200,14 +215,12 @@ def account(
         concerns: selects the part to compute. The first order, and the lifetime value that is
             booked in its place, are always computed.
     """
-    times: list[int] = []
-    touches: list[Touch] = []
+    touches = _Touches()
     versions_of: dict[int, list[tuple[int, Order]]] = {}
     refunds_of: dict[int, list[tuple[int, Refund]]] = {}
     for entry in sorted(log, key=_place_in_time):
-        if entry.kind == TOUCH:
-            times.append(entry.at_ms)
-            touches.append(cast(Touch, entry.what))
+        if entry.kind in _PLACES_ORDERS:
+            touches.add(entry)
         elif entry.kind == ORDER:
             order = cast(Order, entry.what)
             versions_of.setdefault(order.order, []).append((entry.at_ms, order))
@@ -231,11 +244,10 @@ def account(
         booked = refunds if number in concerns.refunds else None
         if not counts and booked is None:
             continue
-        since = bisect_left(times, at_ms - rules.lookback_ms)
-        within = touches[since : bisect_right(times, at_ms)]
+        within = touches.before(at_ms, lookback_ms=rules.lookback_ms)
         place = _place_of(order, within, model=rules.model)
         if counts:
-            _book_order(book, at_ms, order, place, is_first=first is None)
+            _book_order(book, at_ms, order, place, is_first=first is None, has_touch=bool(within))
             _book_credits(book, at_ms, order, within)
             if len(versions) > 1:
                 book.sums[Booking(at_ms, place, "order_changes")] += len(versions) - 1
@@ -252,6 +264,35 @@ def account(
     if first is not None:
         book.sums[Booking(*first, "lifetime_value")] += value
     return book
+
+
+class _Touches:
+    """The touches of a customer; entries are added in the order of their times."""
+
+    def __init__(self) -> None:
+        self._times: list[int] = []
+        self._made: list[tuple[Touch, bytes]] = []
+        """Each touch, and the other id that made it; empty for the customer's own."""
+        self._linked_ms: dict[bytes, int] = {}
+        """The time of the earliest link by other id."""
+
+    def add(self, entry: Entry) -> None:
+        """Add a touch or a link."""
+        if entry.kind == LINK:
+            self._linked_ms.setdefault(cast(Link, entry.what).other, entry.at_ms)
+        else:
+            self._times.append(entry.at_ms)
+            self._made.append((cast(Touch, entry.what), entry.other))
+
+    def before(self, at_ms: int, *, lookback_ms: int) -> list[Touch]:
+        """Return the touches of an order at a time in ms."""
+        since = bisect_left(self._times, at_ms - lookback_ms)
+        within = self._made[since : bisect_right(self._times, at_ms)]
+        return [
+            touch
+            for touch, other in within
+            if not other or self._linked_ms.get(other, at_ms + 1) <= at_ms
+        ]
 
 
 def _rates_of(first: Order, last: Order) -> dict[str, Decimal]:
@@ -335,9 +376,13 @@ def _book_sales(book: Account, at_ms: int, order: Order, place: Place) -> None:
     book.stays.add(Stay(at_ms, place, "buyers"))
 
 
-def _book_order(book: Account, at_ms: int, order: Order, place: Place, *, is_first: bool) -> None:
+def _book_order(
+    book: Account, at_ms: int, order: Order, place: Place, *, is_first: bool, has_touch: bool
+) -> None:
     _book_sales(book, at_ms, order, place)
     book.sums[Booking(at_ms, place, "orders_attributed")] += 1
+    if has_touch:
+        book.sums[Booking(at_ms, place, "orders_touched")] += 1
     if is_first:
         book.sums[Booking(at_ms, place, "first_orders")] += 1
     else:

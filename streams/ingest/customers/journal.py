@@ -1,7 +1,7 @@
 """Journal: collects the entries of one source partition for the logs of customers.
 
-A click, an order or a refund becomes an entry of its customer. At each snapshot the journal
-hands its entries to a `PendingCheckpoint`, which sends them to Redis, and starts empty.
+A click, an order, a refund or a link of two ids becomes an entry of its customer. At each snapshot
+the journal hands its entries to a `PendingCheckpoint`, which sends them to Redis, and starts empty.
 
 Example: a partition of orders holds an order at offset 41, a registration at 42 and a refund at
 43. The registration is no entry.
@@ -19,17 +19,21 @@ from collections.abc import Callable
 from typing import Any
 
 from models.aggregates.distinct_users import hash_user
+from models.aggregates.ingest_report import SourceStats
 from models.customers.journal_entry import (
+    ID_BYTES,
+    LINK,
     ORDER,
     REFUND,
     TOUCH,
     Foreign,
+    Link,
     Order,
     Refund,
     Touch,
     to_bytes,
 )
-from models.events import Click, Event, OrderPlaced, OrderRefunded, SourceKind
+from models.events import Click, Event, Identity, OrderPlaced, OrderRefunded, SourceKind
 from models.money.amounts import to_units
 from models.money.exchange_rates import Rates
 from models.window import BusinessDay
@@ -42,7 +46,7 @@ from streams.ingest.watermark import Watermark
 CUSTOMER_KINDS = frozenset({"clicks", "orders"})
 """The kinds of source whose events enter the logs of customers."""
 REMEMBERED: frozenset[type[Event]] = frozenset({Click, OrderPlaced, OrderRefunded})
-"""The types of event that the log of a customer holds."""
+"""The types of event that the log of a customer holds, beside links."""
 
 
 class Journal:
@@ -116,8 +120,15 @@ class Journal:
                 number, what = ORDER, Order(order, units, *place, event.items, foreign)
             else:
                 number, what = REFUND, Refund(order, units, *place, foreign)
-        entry = to_bytes(number, self._partition, offset, event_time, what)
-        self._entries.append((user.to_bytes(8), entry))
+        self._add(user, to_bytes(number, self._partition, offset, event_time, what))
+
+    def add_link(self, event: Identity, user: int, *, offset: int, event_time: int) -> None:
+        """Add a link of the customer to another id; arguments as those of `add`."""
+        link = Link(hash_user(event.same_as.encode()).to_bytes(ID_BYTES))
+        self._add(user, to_bytes(LINK, self._partition, offset, event_time, link))
+
+    def _add(self, user: int, entry: bytes) -> None:
+        self._entries.append((user.to_bytes(ID_BYTES), entry))
 
     def _foreign(self, event: OrderPlaced | OrderRefunded, event_time: int) -> Foreign | None:
         """Return an amount in its own currency; None if that is the reporting currency."""
@@ -147,11 +158,14 @@ class Journal:
         """Whether there are entries since the last snapshot."""
         return bool(self._entries)
 
-    def cut(self, panes: Panes, *, finish: Callable[[], Snapshot]) -> PendingCheckpoint:
+    def cut(
+        self, panes: Panes, stats: SourceStats, *, finish: Callable[[], Snapshot]
+    ) -> PendingCheckpoint:
         """Take all entries into a pending checkpoint.
 
         Args:
             panes: the panes of this snapshot; settling adds to them.
+            stats: the counts of this snapshot; settling adds to them.
             finish: makes the snapshot once the entries are settled.
         """
         entries, self._entries = self._entries, []
@@ -168,6 +182,7 @@ class Journal:
             partition=self._partition,
             entries=entries,
             panes=panes,
+            stats=stats,
             event_ms=self._event_ms,
             appended_ms=self._watermark.last_append_ms,
             read_ms=self._watermark.read_up_to_ms,

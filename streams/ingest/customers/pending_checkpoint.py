@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from models.aggregates.ingest_report import SourceStats
 from models.customers.journal_entry import TOUCH, from_bytes
 from models.events import SourceKind
 from models.kpi.measures import DISTRIBUTION_INDEX, SET_INDEX, SUM_INDEX
@@ -48,15 +49,23 @@ Entries = Sequence[tuple[bytes, bytes]]
 
 
 class ChangedEntry(NamedTuple):
-    """An entry that changes what is counted, and the log of its customer up to the entry.
+    """An entry that changes what a customer's log counts for, and this log up to the entry.
 
-    ``log`` is in order of arrival and ends with the entry. It is None if the entry was not
-    kept because the customer has too many orders.
+    ``customer`` is the hash of the customer: for a click of an id that customers are linked to, of
+    each of these. ``log`` is in order of arrival and ends with the entry. It is None if the entry
+    was not kept because the customer has too many orders.
     """
 
     customer: bytes
     entry: bytes
     log: list[bytes] | None
+
+
+class Recorded(NamedTuple):
+    """The entries that change what is counted, and how many others full logs did not take."""
+
+    changed: list[ChangedEntry]
+    refused: int
 
 
 class CustomersAwayError(ServiceAwayError):
@@ -68,7 +77,7 @@ class Customers(Protocol):
 
     async def record(
         self, entries: Entries, *, source: str, known: bool, settled_ms: int
-    ) -> list[ChangedEntry]:
+    ) -> Recorded:
         """Add entries and return those that change what is counted, each with its log.
 
         Args:
@@ -101,6 +110,7 @@ class PendingCheckpoint:
         partition: the number of the source partition.
         entries: the entries since the last snapshot.
         panes: the panes of this snapshot; what the entries change is added to them.
+        stats: the counts of this snapshot; entries that full logs did not take are added to them.
         event_ms: the newest event time that was read, 0 without any.
         appended_ms: broker time of the last record.
         read_ms: broker time before which all records were read.
@@ -113,6 +123,7 @@ class PendingCheckpoint:
     partition: int
     entries: Entries
     panes: Panes
+    stats: SourceStats
     event_ms: int
     appended_ms: int
     read_ms: int
@@ -136,16 +147,17 @@ class PendingCheckpoint:
         ):
             raise NotYetError
         call = calls(self.entries, first=self._noted)
-        told = await context.customers.record(
+        recorded = await context.customers.record(
             call,
             source=source_name(self.kind, self.partition),
             known=self.known,
             settled_ms=progress.orders_settled_ms(self.partition),
         )
         # All of them before any is added: a log that can't be read makes the whole call repeat.
-        changes = [(one.customer, _changed_by(one, context.rules)) for one in told]
+        changes = [(one.customer, _changed_by(one, context.rules)) for one in recorded.changed]
         for customer, changed in changes:
             _add_account(changed, self.panes, user=int.from_bytes(customer))
+        self.stats.not_kept += recorded.refused
         self._noted += len(call)
         self.known = True
         if self._noted < len(self.entries):
@@ -178,15 +190,15 @@ def _add_account(account: Account, panes: Panes, *, user: int) -> None:
         panes.cell(at_ms, place).users[SET_INDEX[name]].add(user)
 
 
-def _changed_by(told: ChangedEntry, rules: AttributionRules) -> Account:
+def _changed_by(changed: ChangedEntry, rules: AttributionRules) -> Account:
     """Return the difference that an entry makes to what is counted.
 
     Raises:
         CustomersAwayError: the log can't be read.
     """
     try:
-        if told.log is None:
-            return as_declared(from_bytes(told.entry))
-        return changed_by_last([from_bytes(data) for data in told.log], rules)
+        if changed.log is None:
+            return as_declared(from_bytes(changed.entry))
+        return changed_by_last([from_bytes(data) for data in changed.log], rules)
     except ValueError as error:
         raise CustomersAwayError(f"{error}; run kpi-monitor customers --rebuild") from None

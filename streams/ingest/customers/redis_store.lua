@@ -1,14 +1,18 @@
 -- Adds entries to the logs of customers. Returns the log of each customer for whom an entry may
 -- change what is counted.
 --
--- A customer's log has two keys: a hash of touches (clicks) at prefix .. customer, and a list of
--- orders and refunds at prefix .. customer .. ':orders'. An entry is its head of 19 bytes (kind,
--- partition, offset, time) and a body. It is stored with its number in the order of arrival, in 8
--- bytes. The head identifies an entry: an entry with the same head is not added again.
+-- A customer's log has three keys: a hash of touches (clicks) at prefix .. customer, a list of
+-- orders and refunds at prefix .. customer .. ':orders', and a list of links to other ids at
+-- prefix .. customer .. ':links'. An id that customers are linked to has a set of these customers
+-- at prefix .. id .. ':linked'. An entry is its head of 19 bytes (kind, partition, offset, time)
+-- and a body. It is stored with its number in the order of arrival, in 8 bytes. The head identifies
+-- an entry: an entry with the same head is not added again.
 --
 -- KEYS[1]: a hash with one field, the mark, for each source that has entries in this Redis. Its
 --   field 'arrived' counts entries. While the logs are rebuilt, its field 'anew' holds the token
---   of the process that rebuilds them.
+--   of the process that rebuilds them. Its field 'links' is set once there is a link. Its fields
+--   'settled/0', 'settled/1' … have the event time up to which the orders of each partition are
+--   settled, in ms.
 -- ARGV[1]: prefix of the keys of logs
 -- ARGV[2]: the source
 -- ARGV[3]: the mode. '1': the source must have its mark. A longer text: the token of a rebuild.
@@ -16,28 +20,38 @@
 -- ARGV[4]: seconds for which a log with orders is kept
 -- ARGV[5]: seconds for which a log without orders is kept
 -- ARGV[6]: lookback in ms: how long before an order a touch counts
--- ARGV[7]: event time up to which orders are settled, in ms
+-- ARGV[7]: event time up to which the orders of the source's partition are settled, in ms
 -- ARGV[8]: largest number of touches in a log
 -- ARGV[9]: largest number of orders and refunds in a log; versions of one order count once
 -- ARGV[10]: largest number of entries of orders and refunds in a log
 -- ARGV[11]: number of pairs in ARGV[12]
 -- ARGV[12]: pairs of customer and entry, each as a length of two bytes and the bytes
+-- ARGV[13]: largest number of links of a customer, and of customers that are linked to one id
+-- ARGV[14]: number of partitions
 --
--- Returns a flat list with two items for each order or refund, and for each touch with an order
--- within its lookback: the place of the entry among the pairs, from 0, and the entry's number in 8
--- bytes followed by the whole log. Each entry of the log is its length in 2 bytes, its number, its
--- head and its body. For an order or refund that is not kept the second item is '-'. For a version
--- of an order in the log that is not kept there are no items, because it changes nothing.
+-- Returns a flat list. Its first item is the number of entries that full logs did not take. Then
+-- there are three items for each order or refund, for each touch of a customer, or of an id that the
+-- customer is linked to, with an order within its lookback, and for each link with an order after
+-- it: the place of the entry among the pairs, from 0, the customer, and the entry's number in 8
+-- bytes followed by the customer's whole log. Each entry of the log is its length in 2 bytes, its
+-- number, its head and its body. A touch of a linked id is an entry of kind 4, and its body begins
+-- with that id. For an order or refund that is not kept the third item is '-'. For a version of an
+-- order in the log that is not kept there are no items, because it changes nothing.
 --
 -- Example: the log of customer A has a click at 12:00, customer B is new. The pairs are (A, order
 -- at 12:10) and (B, click at 12:11). The answer has one place, 0, with A's click and order. B's
 -- click is stored, but no order depends on it.
+--
+-- Example: customer A is linked to the id C since 12:00 and ordered at 12:10. The pair is (C, click
+-- at 12:05). The answer has the place 0 with A and A's log: link, order and the click of C.
 local prefix, source, mode, kept_s, touches_kept_s = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local lookback_ms, settled_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
 local most_touches, most_orders = tonumber(ARGV[8]), tonumber(ARGV[9])
 local most_entries, how_many, pairs_of = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
-local NUMBER, HEAD, TRIM_EVERY = 8, 19, 8
-local ORDER = 1
+local most_links, partitions = tonumber(ARGV[13]), tonumber(ARGV[14])
+local NUMBER, HEAD, ID, TRIM_EVERY = 8, 19, 8, 8
+local TOUCH, ORDER, LINK, LINKED_TOUCH = 0, 1, 3, 4
+local FOREVER_MS = 2 ^ 52
 
 local anew = redis.call('HGET', KEYS[1], 'anew')
 if #mode > 1 then
@@ -51,6 +65,13 @@ elseif mode == '1' then
 else
   redis.call('HSET', KEYS[1], source, '1')
 end
+
+-- Orders of any partition may look back to a touch, since customers are linked to any id.
+redis.call('HSET', KEYS[1], 'settled/' .. string.match(source, '%d*$'), ARGV[7])
+for n = 0, partitions - 1 do
+  settled_ms = math.min(settled_ms, tonumber(redis.call('HGET', KEYS[1], 'settled/' .. n) or 0))
+end
+local any_links = redis.call('HEXISTS', KEYS[1], 'links') == 1
 
 local function time_of(head) return (struct.unpack('>I8', head, 12)) end
 local function number_of(data) return (struct.unpack('>I8', data)) end
@@ -67,27 +88,42 @@ local function order_within(others, from_ms, until_ms)
   return false
 end
 
+local function orders_of(customer)
+  return redis.call('LRANGE', prefix .. customer .. ':orders', 0, -1)
+end
+
+-- Returns the customers that are linked to an id.
+local function linked_to(id)
+  return any_links and redis.call('SMEMBERS', prefix .. id .. ':linked') or {}
+end
+
 -- Removes touches that no order can look back to any more: they are older than the lookback of
--- all orders to come, and no order of the log is within their lookback.
-local function trim(key, others)
-  local before = settled_ms - lookback_ms
+-- all orders to come, and no order of the customer, or of one that is linked to the id, is within
+-- their lookback.
+local function trim(key, customer, own_orders)
+  local before, all_orders = settled_ms - lookback_ms, { own_orders }
+  for _, linked in ipairs(linked_to(customer)) do
+    all_orders[#all_orders + 1] = orders_of(linked)
+  end
   local heads = redis.call('HKEYS', key)
   for n = 1, #heads do
     local at = time_of(heads[n])
-    if at < before and not order_within(others, at, at + lookback_ms) then
-      redis.call('HDEL', key, heads[n])
+    local needed = at >= before
+    for k = 1, #all_orders do
+      needed = needed or order_within(all_orders[k], at, at + lookback_ms)
     end
+    if not needed then redis.call('HDEL', key, heads[n]) end
   end
 end
 
 -- Returns the number of the touch: the given number if it is new, its old number if it was added
 -- before, nil if the log is full.
-local function add_touch(key, others, number, head, body)
+local function add_touch(key, customer, others, number, head, body)
   if redis.call('HSETNX', key, head, struct.pack('>I8', number) .. body) == 0 then
     return number_of(redis.call('HGET', key, head))
   end
   local full = redis.call('HLEN', key) > most_touches
-  if full or number % TRIM_EVERY == 0 then trim(key, others) end
+  if full or number % TRIM_EVERY == 0 then trim(key, customer, others) end
   if full and redis.call('HLEN', key) > most_touches then
     redis.call('HDEL', key, head)
     return nil
@@ -133,51 +169,130 @@ local function add_other(list, others, number, entry)
   return number
 end
 
--- Returns all entries of a log as one string.
-local function whole_log(key, others)
-  local parts = {}
-  local touches = redis.call('HGETALL', key)
+local function links_of(customer)
+  return any_links and redis.call('LRANGE', prefix .. customer .. ':links', 0, -1) or {}
+end
+
+-- Returns the other id of a link. Its body is an array of one, a byte, and the id as binary, which
+-- has a header of two bytes.
+local function other_id(entry) return entry:sub(HEAD + 4, HEAD + 3 + ID) end
+
+-- Keeps a customer's links, and the touches of the linked ids, as long as the customer's orders.
+local function keep_links(customer)
+  for n, link in ipairs(links_of(customer)) do
+    if n == 1 then redis.call('EXPIRE', prefix .. customer .. ':links', kept_s) end
+    local other = prefix .. other_id(link:sub(NUMBER + 1))
+    redis.call('EXPIRE', other, kept_s)
+    redis.call('EXPIRE', other .. ':linked', kept_s)
+  end
+end
+
+-- Returns the number of the link: the given number if it is new, its old number if it was added
+-- before; nil if an earlier link to the same id is known, or if the id or the customer has too many
+-- links. Then also returns whether there are too many.
+local function add_link(customer, number, entry)
+  local key, other = prefix .. customer .. ':links', other_id(entry)
+  local links, head = redis.call('LRANGE', key, 0, -1), entry:sub(1, HEAD)
+  for n = 1, #links do
+    if links[n]:sub(NUMBER + 1, NUMBER + HEAD) == head then return number_of(links[n]) end
+  end
+  for n = 1, #links do
+    local known = links[n]:sub(NUMBER + 1)
+    if other_id(known) == other and time_of(known) <= time_of(head) then return nil, false end
+  end
+  local of_other = prefix .. other .. ':linked'
+  if #links >= most_links then return nil, true end
+  if redis.call('SISMEMBER', of_other, customer) == 0
+    and redis.call('SCARD', of_other) >= most_links then return nil, true end
+  redis.call('RPUSH', key, struct.pack('>I8', number) .. entry)
+  redis.call('SADD', of_other, customer)
+  redis.call('HSET', KEYS[1], 'links', '1')
+  any_links = true
+  return number
+end
+
+local function add_part(parts, entry)
+  parts[#parts + 1] = struct.pack('>I2', #entry)
+  parts[#parts + 1] = entry
+end
+
+-- Returns all entries of a customer's log as one string, with the touches of linked ids.
+local function whole_log(customer, others)
+  local parts, linked = {}, {}
+  local touches = redis.call('HGETALL', prefix .. customer)
   for n = 1, #touches, 2 do
     local head, data = touches[n], touches[n + 1]
-    parts[#parts + 1] = struct.pack('>I2', HEAD + #data)
-    parts[#parts + 1] = data:sub(1, NUMBER) .. head .. data:sub(NUMBER + 1)
+    add_part(parts, data:sub(1, NUMBER) .. head .. data:sub(NUMBER + 1))
   end
-  for n = 1, #others do
-    parts[#parts + 1] = struct.pack('>I2', #others[n])
-    parts[#parts + 1] = others[n]
+  for n = 1, #others do add_part(parts, others[n]) end
+  for _, link in ipairs(links_of(customer)) do
+    add_part(parts, link)
+    linked[other_id(link:sub(NUMBER + 1))] = true
+  end
+  for id in pairs(linked) do
+    local of_id = redis.call('HGETALL', prefix .. id)
+    for n = 1, #of_id, 2 do
+      local head, data = string.char(LINKED_TOUCH) .. of_id[n]:sub(2), of_id[n + 1]
+      add_part(parts, data:sub(1, NUMBER) .. head .. id .. data:sub(NUMBER + 1))
+    end
   end
   return table.concat(parts)
 end
 
 local arrived = redis.call('HINCRBY', KEYS[1], 'arrived', how_many) - how_many
-local answer, place, at = {}, 0, 1
+local refused, answer, place, at = 0, { 0 }, 0, 1
+
+local function add_answer(customer, number, others)
+  answer[#answer + 1] = place
+  answer[#answer + 1] = customer
+  answer[#answer + 1] = number and struct.pack('>I8', number) .. whole_log(customer, others) or '-'
+end
+
 while at <= #pairs_of do
   local customer, entry
   customer, entry, at = struct.unpack('>I2c0I2c0', pairs_of, at)
   local key = prefix .. customer
   local list = key .. ':orders'
-  local others = redis.call('LRANGE', list, 0, -1)
-  local number, needed = nil, true
-  if entry:byte(1) == 0 then
+  local others, kind = orders_of(customer), entry:byte(1)
+  local happened = time_of(entry)
+  local linked, number = {}, nil
+  if kind == TOUCH then
     local head = entry:sub(1, HEAD)
-    number = add_touch(key, others, arrived + place, head, entry:sub(HEAD + 1))
-    local touched = time_of(head)
-    needed = number and order_within(others, touched, touched + lookback_ms)
+    number = add_touch(key, customer, others, arrived + place, head, entry:sub(HEAD + 1))
+    linked = linked_to(customer)
+    if not number then
+      refused = refused + 1
+    elseif order_within(others, happened, happened + lookback_ms) then
+      add_answer(customer, number, others)
+    end
+    for n = 1, number and #linked or 0 do
+      local orders = orders_of(linked[n])
+      if order_within(orders, happened, happened + lookback_ms) then
+        add_answer(linked[n], number, orders)
+      end
+    end
+  elseif kind == LINK then
+    local full
+    number, full = add_link(customer, arrived + place, entry)
+    if full then refused = refused + 1 end
+    if number and order_within(others, happened, FOREVER_MS) then
+      add_answer(customer, number, others)
+    end
+    keep_links(customer)
   else
     local known
     number, known = add_other(list, others, arrived + place, entry)
-    needed = number or not known
+    if not number then refused = refused + 1 end
+    if number or not known then add_answer(customer, number, others) end
+    keep_links(customer)
   end
-  if #others == 0 then
+  if #others == 0 and #linked == 0 then
     redis.call('EXPIRE', key, touches_kept_s)
   else
     redis.call('EXPIRE', key, kept_s)
     redis.call('EXPIRE', list, kept_s)
   end
-  if needed then
-    answer[#answer + 1] = place
-    answer[#answer + 1] = number and struct.pack('>I8', number) .. whole_log(key, others) or '-'
-  end
   place = place + 1
 end
+answer[1] = refused
 return answer

@@ -1,9 +1,9 @@
 """Stores the logs of customers in Redis, one log under the 64-bit hash of each user.
 
-A log has two keys: a Redis hash of touches, which are many, and a list of orders and refunds.
-Entries are numbered in order of arrival. One call of a Lua script adds many entries and returns
-the logs of those that change what is counted. A call concerns many customers, so Redis Cluster
-is not supported.
+A log has three keys: a Redis hash of touches, which are many, a list of orders and refunds, and a
+list of links to other ids, whose touches are in their own logs. Entries are numbered in order of
+arrival. One call of a Lua script adds many entries and returns the logs of those that change what
+is counted. A call concerns many customers, so Redis Cluster is not supported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from typing import Any
 import redis.asyncio as redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from streams.ingest.customers.pending_checkpoint import ChangedEntry, CustomersAwayError, Entries
+from models.customers.journal_entry import ID_BYTES
+from streams.ingest.customers.pending_checkpoint import (
+    ChangedEntry,
+    CustomersAwayError,
+    Entries,
+    Recorded,
+)
 from streams.redis_server import RedisServer, evicting_policy
 
 MOST_TOUCHES = 1_000
@@ -25,10 +31,13 @@ MOST_ORDERS = 1_000
 """Orders and refunds kept of a customer. More are a test or a till; the rest is dropped."""
 MOST_ENTRIES = 1_500
 """Entries kept of a customer's orders, repetitions and edits of orders included, and refunds."""
+MOST_LINKS = 20
+"""Links kept of a customer, and customers that are linked to one id. An id that more customers
+share is that of a till or a kiosk; the rest is dropped."""
 OUTAGE_S = 7 * 86_400
 """Touches are kept so many seconds beyond the lookback: orders may be read later than clicks."""
-CUSTOMER_BYTES = 8
-"""The length of a user's hash in a key, in bytes."""
+_ORDERS = b":orders"
+"""The end of the key of a customer's orders and refunds."""
 
 _PAIR = struct.Struct(">H")
 _NUMBER = struct.Struct(">Q")
@@ -66,9 +75,18 @@ class CustomerStore:
         lookback_ms: how long before an order a click counts as a touch, in ms.
         kept_s: a log to which nothing was added for so many seconds expires. A log without
             orders expires after the lookback and `OUTAGE_S`, if that is sooner.
+        partitions: the number of partitions of the source topics.
     """
 
-    def __init__(self, server: RedisServer, *, app_id: str, lookback_ms: int, kept_s: int) -> None:
+    def __init__(
+        self,
+        server: RedisServer,
+        *,
+        app_id: str,
+        lookback_ms: int,
+        kept_s: int,
+        partitions: int,
+    ) -> None:
         self._client: Any = redis.from_url(server.url, **server.client_options())
         self._script: Any = self._client.register_script(_SCRIPT)
         self._end_anew: Any = self._client.register_script(_END_ANEW)
@@ -76,19 +94,23 @@ class CustomerStore:
         self._prefix = log_prefix(app_id).encode()
         self._lookback_ms = lookback_ms
         self._kept_s = kept_s
+        self._partitions = partitions
         self._keeps = False
 
     async def record(
         self, entries: Entries, *, source: str, known: bool, settled_ms: int
-    ) -> list[ChangedEntry]:
+    ) -> Recorded:
         """Add entries and return those that change what is counted; see `Customers.record`."""
         await self._refuse_evicting()
         mode = "1" if known else ""
-        answer = await self._call(entries, source=source, mode=mode, settled_ms=settled_ms)
-        return [
-            ChangedEntry(*entries[place], None if data == _NOT_KEPT else _log(data))
-            for place, data in answer
+        refused, *answer = await self._call(
+            entries, source=source, mode=mode, settled_ms=settled_ms
+        )
+        changed = [
+            ChangedEntry(customer, entries[place][1], None if data == _NOT_KEPT else _log(data))
+            for place, customer, data in zip(answer[::3], answer[1::3], answer[2::3], strict=True)
         ]
+        return Recorded(changed, refused)
 
     async def restore(self, entries: Entries, *, source: str, token: str, settled_ms: int) -> None:
         """Add entries during a rebuild.
@@ -100,16 +122,16 @@ class CustomerStore:
 
     async def _call(
         self, entries: Entries, *, source: str, mode: str, settled_ms: int
-    ) -> list[tuple[int, bytes]]:
-        """Return the indices of the entries that change anything, each with its packed log."""
+    ) -> list[Any]:
+        """Call the script and return its answer, as `redis_store.lua` describes it."""
         touches_kept_s = min(self._kept_s, self._lookback_ms // 1000 + OUTAGE_S)
         arguments = [
             *(self._prefix, source, mode, self._kept_s, touches_kept_s, self._lookback_ms),
             *(settled_ms, MOST_TOUCHES, MOST_ORDERS, MOST_ENTRIES),
-            *(len(entries), _pairs(entries)),
+            *(len(entries), _pairs(entries), MOST_LINKS, self._partitions),
         ]
-        answer = await _answer(self._script(keys=[self._mark], args=arguments))
-        return list(zip(answer[::2], answer[1::2], strict=True))
+        answer: list[Any] = await _answer(self._script(keys=[self._mark], args=arguments))
+        return answer
 
     async def _refuse_evicting(self) -> None:
         """Refuse a Redis that evicts keys when its memory is full; checked until it passes once.
@@ -155,14 +177,14 @@ class CustomerStore:
         Raises:
             CustomersAwayError: Redis does not answer, or refuses.
         """
-        width = len(self._prefix) + CUSTOMER_BYTES
+        width = len(self._prefix) + ID_BYTES
         found = 0
         async for keys in self._all_keys():
-            touched = {key for key in keys if len(key) == width}
-            others = [key[:width] for key in keys if len(key) > width]
+            touched = [key for key in keys if len(key) == width]
+            ordered = [key[:width] for key in keys if key[width:] == _ORDERS]
             # A customer who has touches, too, is counted with their key.
-            found += len(touched) + len(others)
-            found -= await _answer(self._client.exists(*others)) if others else 0
+            found += len(touched) + len(ordered)
+            found -= await _answer(self._client.exists(*ordered)) if ordered else 0
         return found
 
     async def _all_keys(self) -> AsyncIterator[list[bytes]]:

@@ -9,6 +9,7 @@ from models.aggregates.cell import CellWire
 from models.aggregates.ingest_report import FacetCell, Report, Waiting
 from models.aggregates.period_cost import PeriodCost
 from models.events import SourceKind
+from models.kpi.definition import KpiValue
 from models.kpi.measures import SUM_INDEX
 from models.window import MINUTE_MS, BusinessDay
 from streams.kpis.coverage.first_inputs import FirstInputs
@@ -160,12 +161,15 @@ class Coverage:
         self.silences.expire(oldest_ms)
         self.seen.expire(day_start=day_start)
 
-    def health(self, now_ms: int, *, reading_history: bool) -> Health:
+    def health(
+        self, now_ms: int, *, reading_history: bool, orders_with_touch: KpiValue | None = None
+    ) -> Health:
         """Return how complete the data are.
 
         Args:
             now_ms: broker time.
             reading_history: whether event time of days ago is read faster than the clock runs.
+            orders_with_touch: the KPI of this name, of the present business day.
         """
         frontier, shares = self.frontier, self._shares
         return Health(
@@ -183,4 +187,5 @@ class Coverage:
             mis_keyed_share=shares.share("mis_keyed", now_ms=now_ms),
             late_share=shares.share("late", now_ms=now_ms),
             duplicate_share=shares.share("duplicates", now_ms=now_ms),
+            orders_with_touch=orders_with_touch,
         )

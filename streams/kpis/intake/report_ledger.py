@@ -57,6 +57,7 @@ def counts_of(stats: SourceStats) -> dict[str, int]:
         "mis_keyed": stats.mis_keyed,
         "guests": stats.guests,
         "rounded": stats.rounded,
+        "not_kept": stats.not_kept,
     }
     for reason, count in stats.dead_letters.items():
         counts[f"dead_letters/{reason}"] = count
