@@ -186,6 +186,9 @@ def _monitor() -> dict[str, Query]:
         "monitor.rounded": Query(
             _increase("kpi_monitor_rounded_amounts_total", by="topic", over="5m"), "{{topic}}"
         ),
+        "monitor.touched": Query(
+            "max (kpi_monitor_orders_with_touch_ratio)", "with a touch 有触点"
+        ),
         "monitor.not_kept": Query(
             _increase("kpi_monitor_customer_entries_dropped_total", by="topic", over="5m"),
             "{{topic}}",

@@ -381,6 +381,13 @@ HEALTH_GRAPHS: Final = (
         queries=("monitor.rounded",),
     ),
     View(
+        title="Orders with a touch 有触点订单占比",
+        text="Share of the day's orders that a click of their customer led to. Next to none if"
+        " clicks and orders know their users by different ids: all orders are then direct.",
+        unit="percentunit",
+        queries=("monitor.touched",),
+    ),
+    View(
         title="Full logs of customers 客户记录已满",
         text="Events of the last 5 minutes that the log of their customer did not take, because it"
         " is full. Further orders count where they say, and are not attributed.",

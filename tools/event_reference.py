@@ -31,6 +31,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "order_placed": {"user_id": "u42", **_ORDER, "items": 2},
     "order_refunded": {"user_id": "u42", **_ORDER, "amount": 29.9},
     "lead": {**_USER, "stage": "mql"},
+    "identity": {"user_id": "u42", "same_as": "cookie-7f3a"},
     "survey": {"user_id": "u42", "nps": 9},
     "campaign_defined": {
         "campaign_id": "618-main",

@@ -117,6 +117,7 @@ _NAMED_BY: Final[dict[str, tuple[str, ...]]] = {
         ("clicks", events.Click),
         ("visits", events.Visit),
         ("orders", events.OrderPlaced),
+        ("orders_touched", events.OrderPlaced),
         ("registrations", events.Registration),
         ("lead_changes", events.Lead),
         ("surveys", events.Survey),

@@ -157,6 +157,7 @@ SUMS: dict[str, tuple[str, str]] = {
     "revenue_new": ("kind = 'order' AND nth = 1", "amount"),
     "revenue_returning": ("kind = 'order' AND nth > 1", "amount"),
     "order_changes": ("kind = 'order_change'", "1"),
+    "orders_touched": ("kind = 'touched'", "1"),
     "lifetime": ("kind = 'lifetime'", "amount"),
     "complaints": (COMPLAINT, "1"),
     "complaint_total": (COMPLAINT, COMPLAINT_MS),
@@ -809,6 +810,9 @@ KPIS = (
         "refund_outflow", "refund_outflow", "orders_attributed", "refunds_made", n="refunds_made"
     ),
     _total("order_changes", "order_changes", "orders_attributed"),
+    _share(
+        "orders_with_touch", "orders_touched", "orders_attributed", "orders_attributed", min_n=30
+    ),
     *_of_model("first", "first_touch"),
     *_of_model("last", "last_touch"),
     *_of_model("linear", "linear"),

@@ -105,7 +105,8 @@ def orders(minutes: range) -> list[dict[str, Any]]:
 def test_older_measures(version: int, absent: set[str], present: set[str]) -> None:
     """What an older version did not measure is absent until a window is newer."""
     path = Path(now_ms=NOON + 5 * HOUR_MS, customers=context())
-    path.feed(orders(range(0, 30)), batch=1)
+    click = event("click", at=NOON, user_id="u0")  # so that an order has a touch
+    path.feed([click, *orders(range(0, 30))], batch=1)
     path.kpis = taken_over(path, measures_version=version)
     path.feed(orders(range(30, 120)), batch=1)
     path.finish()

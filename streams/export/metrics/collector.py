@@ -99,6 +99,11 @@ NOT_KEPT = Spec(
     ("topic",),
     counter=True,
 )
+ORDERS_WITH_TOUCH = Spec(
+    "kpi_monitor_orders_with_touch_ratio",
+    "Share, 0 to 1, of the orders of the present business day that a click of their customer led"
+    " to; absent without stored customers, without orders, and before the first click",
+)
 UNKNOWN_SAMPLE = Spec(
     "kpi_monitor_unknown_name_sample",
     "1 for each of the newest 20 names of a kind that nobody defined",
@@ -639,6 +644,8 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     yield family(RENAMED, by_topic_and("renamed"))
     yield family(ROUNDED, by_topic("rounded"))
     yield family(NOT_KEPT, by_topic("not_kept"))
+    touched = kpis.health.orders_with_touch
+    yield family(ORDERS_WITH_TOUCH, [] if touched is None else [((), float(touched.value))])
     yield family(UNKNOWN, by_topic_and("unknown"))
     yield family(
         UNKNOWN_SAMPLE,
