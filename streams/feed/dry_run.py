@@ -16,10 +16,12 @@ from models.aggregates import ingest_report
 from models.aggregates.ingest_report import SourceStats
 from models.events import SOURCE_KINDS, SourceKind
 from models.kpi.definition import Catalogue, Kpi
-from models.kpi.measures import INPUTS, PLANNED, SUMS
+from models.kpi.formula import names_in
+from models.kpi.measures import FROM_CUSTOMERS, INPUTS, PLANNED, SUMS
 from models.money.exchange_rates import Rates
 from streams.engine.contracts import Snapshot, SourcePartition
 from streams.feed.file_set import NamedEvent
+from streams.feed.order_touches import OrderTouches
 from streams.feed.report import Refusals, counted
 from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.job import IngestJob
@@ -29,6 +31,7 @@ _BATCH = 1_000
 """Events that a job gets at once; its report and dead letters follow."""
 MOST_NAMED = 3
 """With more inputs, of which any would do, they are not named one by one."""
+_TOUCHED = "orders_touched"
 
 
 class Monitor(NamedTuple):
@@ -65,11 +68,13 @@ class DryRun:
         dead: the dead letters by reason, and file if there are several, with the lines of the first
             rows.
         absent: by reason, the KPIs that have no value.
+        touches: how many orders have a click of their user before them.
     """
 
     stats: SourceStats = field(default_factory=SourceStats)
     dead: dict[str, Refusals] = field(default_factory=dict)
     absent: dict[str, list[str]] = field(default_factory=dict)
+    touches: OrderTouches = field(default_factory=OrderTouches)
 
     @property
     def dead_letters(self) -> int:
@@ -97,10 +102,25 @@ class DryRun:
         for change, count in sorted(stats.renamed.items()):
             kind, _, how = change.partition("/")
             yield f"  {counted(count, 'event')} with a {kind} that is shown by another name ({how})"
+        yield from self._joins()
         if self.absent:
             yield "KPIs that stay absent, unless other events bring them:"
             for reason, names in self.absent.items():
                 yield f"  {reason}: {', '.join(names)}"
+
+    def _joins(self) -> Iterator[str]:
+        touches = self.touches
+        if touches.orders and touches.clicks and not touches.touched and touches.known:
+            yield (
+                f"  none of {counted(touches.orders, 'order')} has a click of its user before it: "
+                "if clicks and orders know their users by different ids, link these; see "
+                "docs/how-to/identity.md"
+            )
+        elif touches.touched and touches.known:
+            yield (
+                f"  orders with a click of their user before them: {touches.touched:,} of "
+                f"{touches.orders:,} ({touches.touched / touches.orders:.0%})"
+            )
 
 
 def dry_run(events: Iterable[NamedEvent], monitor: Monitor, *, now_ms: int) -> DryRun:
@@ -116,6 +136,7 @@ def dry_run(events: Iterable[NamedEvent], monitor: Monitor, *, now_ms: int) -> D
     custom: set[str] = set()
     jobs = {kind: _Ingest(kind, monitor, now_ms) for kind in SOURCE_KINDS}
     for named in events:
+        result.touches.add(named.event)
         ingest = jobs[named.event.kind]
         ingest.waiting.append(named)
         if len(ingest.waiting) >= _BATCH:
@@ -123,6 +144,8 @@ def dry_run(events: Iterable[NamedEvent], monitor: Monitor, *, now_ms: int) -> D
     for ingest in jobs.values():
         ingest.count(result, sums, custom)
     seen = {measure.name for place, measure in enumerate(SUMS) if sums[place]} | custom
+    if result.touches.touched or not result.touches.known:
+        seen.add(_TOUCHED)
     absent: defaultdict[str, list[str]] = defaultdict(list)
     for kpi in monitor.catalogue.values():
         reason = _why_absent(kpi, seen, monitor)
@@ -202,17 +225,20 @@ def _add(total: SourceStats, part: SourceStats) -> None:
 
 def _why_absent(kpi: Kpi, seen: set[str], monitor: Monitor) -> str:
     """Return why a KPI has no value; empty if it may have one."""
+    used = {*names_in(kpi.parsed), *kpi.needs}
+    if not monitor.customers and used & FROM_CUSTOMERS:
+        return "customers are not stored; set KPI_REDIS"
     inputs = seen & {*INPUTS}
     lacking = [one for one in kpi.inputs if not one & inputs]
+    if lacking == [{_TOUCHED}]:
+        return "no order with a click of its user before it" if "clicks" in seen else "no clicks"
     if lacking:
         named = (
             "events of users" if len(one) > MOST_NAMED else " or ".join(sorted(one))
             for one in lacking
         )
         return "no " + ", no ".join(dict.fromkeys(named))
-    if "orders_attributed" in kpi.needs:
-        return "" if monitor.customers else "customers are not stored; set KPI_REDIS"
-    if kpi.needs and seen.isdisjoint(kpi.needs):
+    if kpi.needs and not used & FROM_CUSTOMERS and seen.isdisjoint(kpi.needs):
         return f"no {' or '.join(kpi.needs)}"
     if kpi.figures & PLANNED.keys() and not any(one.budget for one in monitor.campaigns):
         return "no campaign has a budget"

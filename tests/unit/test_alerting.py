@@ -859,17 +859,28 @@ def test_a_corrected_alert_is_delivered_again() -> None:
         ("data-mis-keyed", {"mis_keyed_share": 0.06}),
         ("data-late", {"late_share": 0.21}),
         ("data-duplicates", {"duplicate_share": 0.21}),
+        ("data-unjoined", {"orders_with_touch": KpiValue(0.0, 0.0, 0.03, 101)}),
     ],
 )
 def test_data_health_alert(rule: str, odd: dict[str, Any]) -> None:
     """A fault of the data is one alert, which resolves when the data are healthy again."""
     judge = JudgeAtOnce(book(), lag_limit_s=30)
-    for second in range(12):
+    for second in range(62):
         judge.health(replace(healthy(NOON + second * 1_000), **odd))
     assert states(judge) == {f"{rule}/all//": "firing"}
-    for second in range(12, 20):
+    for second in range(62, 70):
         judge.health(healthy(NOON + second * 1_000))
     assert states(judge) == {f"{rule}/all//": "resolved"}
+
+
+@pytest.mark.parametrize(
+    "share", [KpiValue(0.0, 0.0, 0.1, 100), KpiValue(0.001, 0.0, 0.1, 1_000), None]
+)
+def test_few_orders_without_a_touch_are_no_fault(share: KpiValue | None) -> None:
+    judge = JudgeAtOnce(book(), lag_limit_s=30)
+    for second in range(70):
+        judge.health(replace(healthy(NOON + second * 1_000), orders_with_touch=share))
+    assert states(judge) == {}
 
 
 def alert(state: AlertState, **changed: Any) -> Alert:

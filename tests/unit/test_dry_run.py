@@ -155,3 +155,46 @@ def test_nothing_of_it_is_kept(tmp_path: Path) -> None:
     before: list[Any] = [json.loads(event.value) for event in rows.sorter.events()]
     tried(rows)
     assert [json.loads(event.value) for event in rows.sorter.events()] == before
+
+
+JOURNEYS = """\
+time: {value: "{t}", format: "%d.%m.%Y %H:%M", zone: UTC}
+events:
+  - {type: click, when: {what: click}, fields: {user_id: "{u}"}}
+  - type: order_placed
+    when: {what: order}
+    fields: {user_id: "{u}", order_id: "{o}", amount: "5", currency: EUR}
+  - {type: identity, when: {what: link}, fields: {user_id: "{u}", same_as: "{o}"}}
+"""
+APART = "t,what,u,o\n25.11.2026 10:00,click,cookie-1,\n25.11.2026 12:00,order,erin@shop,o1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "absent"),
+    [
+        (APART, "none of 1 order has a click of its user", "no order with a click of its user"),
+        (
+            f"{APART}25.11.2026 12:01,order,cookie-1,o2\n",
+            "with a click of their user before them: 1 of 2 (50%)",
+            None,
+        ),
+        (
+            f"{APART}25.11.2026 11:59,link,erin@shop,cookie-1\n",
+            "with a click of their user before them: 1 of 1 (100%)",
+            None,
+        ),
+        (
+            f"{APART}25.11.2026 12:01,link,erin@shop,cookie-1\n",
+            "none of 1 order has a click of its user",
+            "no order with a click of its user",
+        ),
+        ("t,what,u,o\n25.11.2026 12:00,order,u1,o1\n", None, "no clicks"),
+    ],
+)
+def test_joins(tmp_path: Path, text: str, line: str | None, absent: str | None) -> None:
+    """The dry run says how many orders have a click of their user, and what is absent without."""
+    found = tried(read(tmp_path, text, JOURNEYS), customers=True)
+    lines = "\n".join(found.lines())
+    assert (line in lines) if line else ("click of" not in lines)
+    reason = reasons(found).get("attribution_spread")
+    assert reason is None if absent is None else (reason or "").startswith(absent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -25,7 +26,7 @@ from streams.ingest.customers.pending_checkpoint import (
 from streams.ingest.job import IngestJob
 from tests.support.at_once import settled
 from tests.support.customers import MemoryCustomers, context
-from tests.support.offline import NOON, Record, event, ingest_job, record, saved_from
+from tests.support.offline import NOON, RULES, Record, event, ingest_job, record, saved_from
 
 LATER = Position(caught_up_at_ms=NOON + 9_999, behind=0)
 Counted = Counter[tuple[int, str, str, str]]
@@ -256,3 +257,64 @@ def test_crashes_change_no_report(history: list[tuple[int, str]], data: st.DataO
         return Counter({key: units for key, units in told.items() if units})
 
     assert play(crashes=True) == play(crashes=False)
+
+
+COOKIE = "cookie-1"
+
+
+def identity(offset: int, **changed: Any) -> Record:
+    body = {"user_id": "u1", "same_as": COOKIE, **changed}
+    key = body.pop("key", "u1")
+    body |= {"type": "identity", "event_id": f"link-{offset}"}
+    body.setdefault("event_time", NOON)
+    return record(body, offset=offset, at=NOON + 10)._replace(key=key.encode())
+
+
+def test_clicks_of_a_cookie_lead_to_the_order_of_its_user() -> None:
+    """A click of a linked id, in another partition and read before or after the order, counts."""
+    shared = context()
+    clicks = ingest_job("clicks", 1, customers=shared)
+    without = ingest_job("clicks", 0, customers=shared)
+    without.tick(Position(caught_up_at_ms=NOON + 9_999, behind=0), now_ms=NOON + 9_999)
+    without.snapshot()
+    orders = ingest_job("orders", 0, customers=shared)
+    orders.apply([identity(0), order(1), order(2, at=NOON - 1_000)])
+    counts = counted(settled(orders.snapshot()))
+    assert counts[NOON, "(none)", "(direct)", "orders"] == 1
+    body = event(at=NOON - 500, event_id="c", campaign_id="c1", user_id=COOKIE)
+    clicks.apply([record(body, offset=0, at=NOON)])
+    moved = counted(settled(clicks.snapshot()))
+    assert moved[NOON, "(none)", "(direct)", "orders"] == -1
+    for measure in ("orders", "orders_touched"):
+        assert moved[NOON, "c1", "search", measure] == 1
+    assert (NOON - 10_000, "c1", "search", "orders") not in moved, "an order before the link moved"
+
+
+def test_a_link_may_be_of_any_time_and_moves_no_watermark() -> None:
+    """A table of ids has links of years ago, and those of an hour ahead: clicks are not late."""
+    orders = ingest_job("orders", customers=without_clicks())
+    ahead = identity(1, event_time=NOON + 60_000)
+    orders.apply([order(0), ahead, identity(2, event_time=NOON - 365 * DAY_MS), order(3)])
+    assert orders.watermark.newest_event_time == NOON + 1_000
+    (report,) = ingest_report.decode(settled(orders.snapshot()).outputs[0].value).reports
+    assert (report.stats.counted, report.stats.late, report.stats.dead_letters) == (4, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("changed", "stats"),
+    [
+        ({"same_as": "u1"}, {"dead_letters": {"invalid_shape": 1}}),
+        ({"same_as": ""}, {"dead_letters": {"invalid_shape": 1}}),
+        ({"user_id": ""}, {"dead_letters": {"invalid_shape": 1}}),
+        ({"same_as": "guest"}, {"guests": 1, "counted": 1}),
+        ({"key": "u2"}, {"mis_keyed": 1, "counted": 1}),
+    ],
+)
+def test_links_that_say_nothing(changed: dict[str, str], stats: dict[str, Any]) -> None:
+    """A link of an id to itself is a dead letter, one of a guest is counted as such."""
+    orders = ingest_job(
+        "orders", customers=without_clicks(), rules=replace(RULES, guests=frozenset({"guest"}))
+    )
+    orders.apply([identity(0, **changed)])
+    (report,) = ingest_report.decode(settled(orders.snapshot()).outputs[0].value).reports
+    assert {name: getattr(report.stats, name) for name in stats} == stats

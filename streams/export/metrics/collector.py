@@ -599,6 +599,8 @@ def _help_of(kpi: Kpi) -> str:
     absent = []
     if kpi.needs:
         absent.append(f"without any {' or '.join(kpi.needs).replace('_', ' ')} on the business day")
+    if frozenset({"orders_touched"}) in kpi.inputs:
+        absent.append("until an order has a click of its customer before it")
     if type(kpi.parsed) in _NO_VALUE:
         absent.append(_NO_VALUE[type(kpi.parsed)])
     if kpi.looks_back:
