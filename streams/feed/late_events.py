@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
 
-from models.events import SOURCE_KINDS, Event
+from models.events import SOURCE_KINDS, Event, Identity
 from streams.errors import FeedError
 from streams.ingest.events.decoding import EventDecoder, event_time_ms
 from streams.operations.key_check import expected_partition
@@ -28,8 +28,8 @@ from streams.settings import Settings
 
 LOOKED_AT = 200
 """Number of newest records of each partition, of which the newest event time is taken."""
-_PERIOD = b'"period"'
-"""Is in costs of a period, which are never too late."""
+_OF_ANY_TIME = (b'"period"', b'"type":"identity"')
+"""Are in costs of a period and in links of ids, which are never too late."""
 
 NewestTimes = Mapping[tuple[str, int], int]
 """The newest event time, in ms, of each partition that has events, by topic and partition."""
@@ -88,7 +88,7 @@ def newest_times(settings: Settings) -> NewestTimes:
             settings.broker, topic, partitions=settings.partitions, most=LOOKED_AT
         ):
             event = decode(value)
-            if not isinstance(event, Event):
+            if not isinstance(event, Event) or isinstance(event, Identity):
                 continue
             at_ms = event_time_ms(event.event_time)
             if isinstance(at_ms, int) and at_ms <= latest_ms:  # others were refused
@@ -114,7 +114,9 @@ def late_events(
     last_ms = max(newest.values()) - accepted_ms
     for record in takewhile(lambda one: one.due_ms < last_ms, records):
         at_ms = newest.get((record.topic, expected_partition(record.key, partitions)))
-        if at_ms is None or record.due_ms >= at_ms - accepted_ms or _PERIOD in record.value:
+        if at_ms is None or record.due_ms >= at_ms - accepted_ms:
+            continue
+        if any(mark in record.value for mark in _OF_ANY_TIME):
             continue
         found.events[record.topic] += 1
         found.newest_ms[record.topic] = max(at_ms, found.newest_ms.get(record.topic, at_ms))

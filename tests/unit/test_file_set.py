@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,12 +103,19 @@ def test_late(
     assert late(several, newest, accepted_ms).get("orders", 0) == expected
 
 
-def test_costs_of_periods(tmp_path: Path) -> None:
-    """Costs of a period are never too late, so they are sent after newer events."""
-    newest = {("campaigns", number): 1_000 for number in range(4)}
-    cost = FeedRecord(5, "campaigns", b"c", b'{"type":"spend_reported","period":"2026-11-25"}')
+@pytest.mark.parametrize(
+    ("topic", "value"),
+    [
+        ("campaigns", b'{"type":"spend_reported","period":"2026-11-25"}'),
+        ("orders", b'{"type":"identity","user_id":"erin","same_as":"cookie"}'),
+    ],
+)
+def test_events_of_any_time(topic: str, value: bytes) -> None:
+    """Costs of a period and links of ids are never too late: they are sent after newer events."""
+    newest = {(topic, number): 1_000 for number in range(4)}
+    cost = FeedRecord(5, topic, b"c", value)
     assert not late([cost], newest, 10)
-    assert late([cost._replace(value=b"{}")], newest, 10) == {"campaigns": 1}
+    assert late([cost._replace(value=b"{}")], newest, 10) == {topic: 1}
 
 
 def test_merged_files_are_not_late(tmp_path: Path) -> None:
