@@ -33,6 +33,15 @@ class Event(msgspec.Struct, tag_field="type", gc=False, kw_only=True):
     """Time of the event: ms since the Unix epoch in UTC, or RFC 3339 text with an offset."""
 
 
+class CompleteThrough(Event, tag="complete_through", kw_only=True):
+    """No events before ``event_time`` follow in this partition: history ends there.
+
+    Windows up to then need not wait for newer events. It counts nothing. `kpi-monitor feed` sends
+    one to each partition of a topic after its last event. Live sources need none: while they are
+    read to their end, time goes on by itself.
+    """
+
+
 class UserEvent(Event, kw_only=True):
     """An event of one user; its record key must be ``user_id``."""
 
@@ -268,9 +277,18 @@ class Measurement(CampaignEvent, tag="measurement", kw_only=True):
     """Measured value; rounded half to even at 4 decimals."""
 
 
-ClicksTopic = Impression | Click | Visit
-OrdersTopic = OrderPlaced | OrderRefunded | Registration | Lead | Survey | Identity
-CampaignsTopic = CampaignDefined | CampaignChanged | CampaignEnded | SpendReported | Measurement
+ClicksTopic = Impression | Click | Visit | CompleteThrough
+OrdersTopic = (
+    OrderPlaced | OrderRefunded | Registration | Lead | Survey | Identity | CompleteThrough
+)
+CampaignsTopic = (
+    CampaignDefined
+    | CampaignChanged
+    | CampaignEnded
+    | SpendReported
+    | Measurement
+    | CompleteThrough
+)
 
 SHAPES: dict[SourceKind, object] = {
     "clicks": ClicksTopic,
@@ -291,5 +309,10 @@ def type_of(event: type[Event]) -> str:
     return str(event.__struct_config__.tag)
 
 
-KIND_OF_TYPE = {type_of(event): kind for kind in SHAPES for event in events_of(kind)}
-"""The kind of source topic of each value of the field ``type``."""
+KIND_OF_TYPE = {
+    type_of(event): kind
+    for kind in SHAPES
+    for event in events_of(kind)
+    if event is not CompleteThrough
+}
+"""The kind of source topic of each type of event that belongs to one."""

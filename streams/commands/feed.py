@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -65,6 +66,14 @@ def feed(
         bool,
         typer.Option("--late", help="Send events that the monitor refuses as too late, too."),
     ] = False,
+    through: Annotated[
+        str | None,
+        typer.Option(
+            help="Up to when the files are complete, so that windows up to then close at once: a "
+            "date, a time with its offset, or none; by default the end of the last event's quarter "
+            "of an hour."
+        ),
+    ] = None,
     refused: Annotated[
         Path | None,
         typer.Option(help="File for refused rows; FILE.refused.ndjson beside it by default."),
@@ -167,8 +176,19 @@ def feed(
         say(err, "nothing is sent, as rows are refused and --strict is set")
         raise typer.Exit(1)
     usual = "1x" if found is None else "max"
-    done = sending.send(chosen, files, speed=speed or usual, resume=resume, late=late, console=err)
+    done = sending.send(
+        chosen,
+        files,
+        speed=speed or usual,
+        resume=resume,
+        late=late,
+        through=through,
+        console=err,
+    )
     say(out, f"{done.sent:,} of {done.total:,} events sent to {chosen.kafka}")
+    if done.through_ms is not None and done.sent == done.total:
+        end = datetime.fromtimestamp(done.through_ms / 1000, chosen.business_day.zone)
+        say(out, f"complete through {end:%d %b %Y %H:%M %Z}: windows up to then can close")
     if done.sent < done.total:
         how = "continue with --resume" if done.position_kept else "the position can't be kept"
         say(err, f"stopped after {done.sent:,} events; {how}")

@@ -55,7 +55,8 @@ class EventSorter:
     """Collects events, and yields them in the order of their times.
 
     Events of the same time keep the order in which they were added. `late` counts the events that
-    are older than one before them; ``first_late`` is the line of the first.
+    are older than one before them; ``first_late`` is the line of the first. ``newest_ms`` is the
+    time of the newest event, None without any.
 
     Args:
         memory_bytes: how much is kept in memory.
@@ -66,7 +67,7 @@ class EventSorter:
         self.first_late: int | None = None
         self._memory_bytes = memory_bytes
         self._count = 0
-        self._newest_ms: int | None = None
+        self.newest_ms: int | None = None
         self._kept: list[MappedEvent] = []
         self._kept_bytes = 0
         self._runs: list[_Run] = []
@@ -82,8 +83,8 @@ class EventSorter:
         Raises:
             FeedError: the temporary file can't be written.
         """
-        if self._newest_ms is None or event.time_ms >= self._newest_ms:
-            self._newest_ms = event.time_ms
+        if self.newest_ms is None or event.time_ms >= self.newest_ms:
+            self.newest_ms = event.time_ms
         else:
             self.late += 1
             if self.first_late is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.campaigns.campaign import Campaign
+from models.events import KIND_OF_TYPE, SourceKind
 from streams.feed.mapped_file import MappedFile
 from streams.feed.row_mapper import MappedEvent
 
@@ -62,6 +63,16 @@ class FileSet:
     def __len__(self) -> int:
         """Return the number of events."""
         return sum(len(file.sorter) for file in self.files)
+
+    @property
+    def newest_ms(self) -> int | None:
+        """The time of the newest event, in ms; None without any."""
+        return max((one for file in self.files if (one := file.sorter.newest_ms)), default=None)
+
+    @property
+    def kinds(self) -> frozenset[SourceKind]:
+        """The kinds of source topics that the files have events of."""
+        return frozenset(KIND_OF_TYPE[name] for file in self.files for name in file.report.events)
 
     @property
     def refused(self) -> int:

@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from models.campaigns.campaign import Campaign
-from models.events import SOURCE_KINDS, Event, UserEvent, events_of, type_of
+from models.events import KIND_OF_TYPE, SOURCE_KINDS, Event, UserEvent, events_of, type_of
 from models.patterns import hint
 from streams import config
 from streams.config import Location, with_faults
@@ -50,7 +50,10 @@ def _kinds_of(shape: Any) -> set[type[Any]]:
 
 
 EVENTS: dict[str, type[Event]] = {
-    type_of(event): event for kind in SOURCE_KINDS for event in events_of(kind)
+    type_of(event): event
+    for kind in SOURCE_KINDS
+    for event in events_of(kind)
+    if type_of(event) in KIND_OF_TYPE
 }
 """The events by the value of their field ``type``."""
 NUMBERS: dict[str, dict[str, NumberType]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -17,6 +18,7 @@ from models.events import SOURCE_KINDS
 from streams.errors import ConfigError, FeedError
 from streams.feed.event_sorter import MEMORY_BYTES
 from streams.feed.file_set import FileSet, NamedEvent
+from streams.feed.history_end import complete_through
 from streams.feed.late_events import late_events, newest_times
 from streams.feed.mapped_file import MappedFile
 from streams.feed.position import Position, fingerprint
@@ -33,11 +35,14 @@ class Sent(NamedTuple):
         sent: the number of events that were sent, those of an earlier feed included.
         total: the number of all events.
         position_kept: whether ``--resume`` can continue, if it was stopped.
+        through_ms: the event time in ms up to which the topics were said to be complete; None if
+            that was not said.
     """
 
     sent: int
     total: int
     position_kept: bool = True
+    through_ms: int | None = None
 
 
 class Input(NamedTuple):
@@ -105,6 +110,7 @@ def send(
     speed: str,
     resume: bool,
     late: bool,
+    through: str | None = None,
     console: Console,
 ) -> Sent:
     """Send the events of files that were read, merged by time.
@@ -118,14 +124,17 @@ def send(
         speed: as `feeding.parse_speed` reads it.
         resume: whether to continue where an earlier feed of the files stopped.
         late: whether to send events that the monitor would refuse as too late.
+        through: up to when the files are complete, as `complete_through` reads it.
         console: shows the progress.
 
     Raises:
-        FeedError: the speed is not valid, the position does not fit ``resume``, events are too
-            late, or the broker stopped answering; the message says after how many events.
+        FeedError: the speed or ``through`` is not valid, the position does not fit ``resume``,
+            events are too late, or the broker stopped answering; the message says after how many
+            events.
     """
     factor = feeding.parse_speed(speed)
     path, total = files.path, len(files)
+    through_ms = _through_ms(settings, files, through)
     position = Position(
         path.with_name(f"{path.name}.position.json"),
         log=path,
@@ -163,6 +172,11 @@ def send(
             total=total - first,
             on_sent=note_sent,
         )
+        if through_ms is not None:
+            topics = dict(zip(SOURCE_KINDS, settings.source_topics, strict=True))
+            await feeding.complete(
+                settings, [topics[kind] for kind in files.kinds], through_ms=through_ms
+            )
 
     try:
         asyncio.run(run())
@@ -175,7 +189,15 @@ def send(
             "once the broker answers, continue with --resume"
         ) from None
     position.remove()
-    return Sent(sent, total)
+    return Sent(sent, total, through_ms=through_ms)
+
+
+def _through_ms(settings: Settings, files: FileSet, through: str | None) -> int | None:
+    if files.newest_ms is None:
+        return None
+    return complete_through(
+        files.newest_ms, given=through, day=settings.business_day, now_ms=int(time.time() * 1000)
+    )
 
 
 def _refuse_late(settings: Settings, waiting: Iterable[FeedRecord], *, total: int) -> None:

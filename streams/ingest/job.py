@@ -37,6 +37,7 @@ from models.events import (
     CampaignEnded,
     Click,
     ClicksTopic,
+    CompleteThrough,
     Identity,
     Measurement,
     OrdersTopic,
@@ -73,7 +74,9 @@ LARGE_REPORT_CELLS = 5_000
 """Cells from which a report is large, about 1 MB; the KPI stage keeps the last of each source."""
 LONGEST_VALUE = 1_000
 """Longer old and new values of a change are shortened, characters."""
-USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)} - {Identity})
+_NOTES = frozenset({Identity, CompleteThrough})
+"""The types of event that are in no cell; they may be of any time."""
+USER_TYPES = frozenset({*get_args(ClicksTopic), *get_args(OrdersTopic)} - _NOTES)
 _SEEDS = {
     event: crc32(type_of(event).encode()) for kind in SOURCE_KINDS for event in events_of(kind)
 }
@@ -248,7 +251,7 @@ class IngestJob:
                 newest=newest,
                 appended_ms=record.timestamp,
                 rules=self.rules,
-                late=kind is Identity or (kind is SpendReported and event.period is not None),
+                late=kind in _NOTES or (kind is SpendReported and event.period is not None),
             )
             if type(event_time) is Rejected:
                 return event_time
@@ -267,8 +270,8 @@ class IngestJob:
             user_id = event.user_id
             owner = None if user_id in self._guests else user_id.encode()
             names = event.campaign_id, event.campaign, event.channel, event.region, event.segment
-        elif kind is Identity:
-            return self._link(event, record, event_time=event_time)
+        elif kind in _NOTES:
+            return self._note(event, record, event_time=event_time)
         else:
             owner = event.campaign_id.encode()
             # Of these, costs alone have a channel.
@@ -303,6 +306,17 @@ class IngestJob:
             watermark.newest_event_time = event_time
         elif event_time < newest - self._disorder_ms and type(carried) is not CostOfPeriod:
             self._stats.late += 1
+        return None
+
+    def _note(
+        self, event: Identity | CompleteThrough, record: Record, *, event_time: int
+    ) -> Rejected | None:
+        """Take an event that counts nothing: a link, or up to where the partition is complete."""
+        if isinstance(event, Identity):
+            return self._link(event, record, event_time=event_time)
+        newest = self.watermark.newest_event_time
+        self.watermark.newest_event_time = max(event_time, newest or 0)
+        self._stats.counted -= 1
         return None
 
     def _link(self, event: Identity, record: Record, *, event_time: int) -> Rejected | None:

@@ -16,7 +16,7 @@ from streams.operations.progress import progress
 from streams.operations.synthetic import SCENARIOS, FeedRecord, Scenario, Synthetic, staged
 from streams.settings import Settings
 
-__all__ = ["SCENARIOS", "define", "parse_scenario", "parse_speed", "send", "synthetic"]
+__all__ = ["SCENARIOS", "complete", "define", "parse_scenario", "parse_speed", "send", "synthetic"]
 
 DEFINITIONS_SETTLE_S = 1.0
 """Seconds within which running workers have read new campaigns from the registry."""
@@ -101,6 +101,13 @@ async def define(settings: Settings, campaigns: Iterable[Campaign]) -> None:
     async with producer.producer(settings.broker) as client:
         await producer.define(client, campaigns, topic=settings.registry_topic)
     await asyncio.sleep(DEFINITIONS_SETTLE_S)
+
+
+async def complete(settings: Settings, topics: Iterable[str], *, through_ms: int) -> None:
+    """Say in all partitions of topics that no events before a time follow, in ms."""
+    async with producer.producer(settings.broker) as client:
+        for topic in topics:
+            await producer.complete(client, topic, through_ms=through_ms)
 
 
 async def synthetic(

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from kafka.partitioner import murmur2
 
-from models.events import SOURCE_KINDS, CampaignEvent, UserEvent
+from models.events import SOURCE_KINDS, CampaignEvent, Identity, UserEvent
 from streams.ingest.events.decoding import EventDecoder, Rejected
 from streams.operations.newest_records import newest_records
 from streams.settings import Settings
@@ -178,6 +178,6 @@ def _owner(
     event = decoder.decode(value)
     if isinstance(event, Rejected):
         return None
-    if isinstance(event, UserEvent):
+    if isinstance(event, UserEvent | Identity):
         return None if event.user_id in guests else str(event.user_id).encode()
     return event.campaign_id.encode() if isinstance(event, CampaignEvent) else None

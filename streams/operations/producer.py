@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
 from models.campaigns.campaign import Campaign
+from models.events import CompleteThrough
 from streams.broker import Broker
 from streams.errors import BrokerUnreachableError
 from streams.operations.synthetic import FeedRecord
@@ -196,6 +198,17 @@ async def send_paced(
     if on_sent is not None:
         on_sent(sent)
     return sent
+
+
+async def complete(client: AIOKafkaProducer, topic: str, *, through_ms: int) -> None:
+    """Write to each partition of a topic that no events before a time follow, in ms.
+
+    The id is that of the time, so that a repetition changes nothing.
+    """
+    event = CompleteThrough(event_id=f"complete-through-{through_ms}", event_time=through_ms)
+    value = msgspec.json.encode(event)
+    for partition in sorted(await client.partitions_for(topic)):
+        await client.send_and_wait(topic, value, partition=partition)
 
 
 async def define(client: AIOKafkaProducer, campaigns: Iterable[Campaign], *, topic: str) -> None:

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaTimeoutError
 from rich.console import Console
 from typer.testing import CliRunner
 
+from models.window import whole_quarter
 from streams import settings
 from streams.assembly import topics
 from streams.cli import cli
@@ -58,6 +59,7 @@ class FakeClient:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.defined: list[bytes] = []
+        self.ended: list[tuple[int, int]] = []
         self.at: tuple[int, Any] | None = None
 
     async def partitions_for(self, topic: str) -> set[int]:
@@ -91,8 +93,14 @@ class FakeClient:
             act()
             await asyncio.sleep(0)
 
-    async def send_and_wait(self, topic: str, value: bytes, key: bytes) -> None:
-        """Keep a definition."""
+    async def send_and_wait(
+        self, topic: str, value: bytes, key: bytes = b"", *, partition: int | None = None
+    ) -> None:
+        """Keep a definition, or the end of a partition."""
+        if partition is not None:
+            assert topic == "clicks"
+            self.ended.append((partition, json.loads(value)["event_time"]))
+            return
         assert topic.endswith("-registry")
         self.defined.append(value)
         del key
@@ -313,3 +321,27 @@ def test_refused_rows_never_replace_the_file(tmp_path: Path) -> None:
     with pytest.raises(FeedError, match="is the file that is fed; name another one"):
         sending.read(settings.load(), [sending.Input(path, mapping, path)], console=CONSOLE)
     assert path.read_text().startswith("at,")
+
+
+def test_the_end_is_said_once_all_is_sent(client: FakeClient) -> None:
+    """Each partition gets the end of the last event's quarter; not while events are left."""
+    client.at = (6, interrupt)
+    assert feed().through_ms is None
+    assert client.ended == []
+    end = whole_quarter(AT + 12)
+    assert feed(resume=True).through_ms == end
+    assert client.ended == [(partition, end) for partition in range(3)]
+    code, out, _ = run("--speed", "max", "--through", "none")
+    assert code == 0
+    assert "complete through" not in out
+    assert len(client.ended) == 3
+    code, out, _ = run("--speed", "max", "--through", "2023-11-15")
+    assert code == 0
+    assert "complete through 16 Nov 2023 00:00 CST: windows up to then can close" in out
+
+
+def test_an_end_before_the_last_event_sends_nothing(client: FakeClient) -> None:
+    code, _, err = run("--speed", "max", "--through", "2001-01-01")
+    assert code == 2
+    assert "--through 2001-01-01: the files have events up to" in err
+    assert client.sent == []
