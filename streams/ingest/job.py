@@ -316,6 +316,7 @@ class IngestJob:
             return self._link(event, record, event_time=event_time)
         newest = self.watermark.newest_event_time
         self.watermark.newest_event_time = max(event_time, newest or 0)
+        self._stats.records -= 1
         self._stats.counted -= 1
         return None
 

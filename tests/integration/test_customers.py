@@ -305,6 +305,8 @@ def test_touches_of_linked_ids_are_kept_with_orders(
             kept_s=10**8,
             partitions=2,
         )
+        other = [link((2).to_bytes(8), (102).to_bytes(8), 97)]
+        await customers.record(other, source="orders/0", known=False, settled_ms=later)
         # The orders of the cookie's own partition are settled, those of the customer's are not.
         await customers.record(clicks[:20], source="clicks/0", known=False, settled_ms=later)
         entries = [link(customer, cookie, 98), (customer, order)]

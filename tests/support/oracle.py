@@ -874,11 +874,19 @@ WIDTH = 8
 
 
 # Kinds of entries that are made of events of another kind.
-_MADE_OF = dict.fromkeys(("refund", "refund_made", "credit", "lifetime", "order_change"), "order")
+_MADE_OF = {
+    **dict.fromkeys(("refund", "refund_made", "credit", "lifetime", "order_change"), "order"),
+    "touched": "click",
+}
 
 
 def _kinds(which: str) -> frozenset[str]:
-    """Return the kinds of events that SQL selects: ``kind = 'click' AND paid`` gives click."""
+    """Return the kinds of events that SQL selects: ``kind = 'click' AND paid`` gives click.
+
+    Credits of a model of touches are made of orders that have any: ``touched``.
+    """
+    if re.search(r"'credit' AND metric = '(first|last|linear)'", which):
+        return frozenset({"touched"})
     named = re.findall(r"kind (?:= ('\w+')|IN \(([^)]*)\))", which)
     kinds = re.findall(r"'(\w+)'", " ".join(one or several for one, several in named))
     return frozenset(_MADE_OF.get(kind, kind) for kind in kinds)
@@ -1168,6 +1176,11 @@ def values(
             con.execute(sql)
         con.execute(_sql_late(customers))
         first_times = _first_times(table)
+        if customers is not None:
+            ((touched_ms,),) = con.execute(
+                "SELECT min(event_time_ms) FROM entries WHERE kind = 'touched'"
+            ).fetchall()
+            first_times |= {} if touched_ms is None else {"touched": touched_ms}
         scopes: dict[int, tuple[str, str, str, str, str]] = {
             row[0]: row[1:] for row in con.sql("FROM scopes").fetchall()
         }

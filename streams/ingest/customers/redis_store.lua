@@ -66,12 +66,18 @@ else
   redis.call('HSET', KEYS[1], source, '1')
 end
 
--- Orders of any partition may look back to a touch, since customers are linked to any id.
 redis.call('HSET', KEYS[1], 'settled/' .. string.match(source, '%d*$'), ARGV[7])
-for n = 0, partitions - 1 do
-  settled_ms = math.min(settled_ms, tonumber(redis.call('HGET', KEYS[1], 'settled/' .. n) or 0))
-end
 local any_links = redis.call('HEXISTS', KEYS[1], 'links') == 1
+
+-- Returns the event time before which no order comes that could look back to a touch. Once there
+-- are links, orders of any partition may. A full log is trimmed by its own partition all the same.
+local function settled_before(full)
+  local before = settled_ms
+  for n = 0, any_links and not full and partitions - 1 or -1 do
+    before = math.min(before, tonumber(redis.call('HGET', KEYS[1], 'settled/' .. n) or 0))
+  end
+  return before
+end
 
 local function time_of(head) return (struct.unpack('>I8', head, 12)) end
 local function number_of(data) return (struct.unpack('>I8', data)) end
@@ -100,8 +106,8 @@ end
 -- Removes touches that no order can look back to any more: they are older than the lookback of
 -- all orders to come, and no order of the customer, or of one that is linked to the id, is within
 -- their lookback.
-local function trim(key, customer, own_orders)
-  local before, all_orders = settled_ms - lookback_ms, { own_orders }
+local function trim(key, customer, own_orders, full)
+  local before, all_orders = settled_before(full) - lookback_ms, { own_orders }
   for _, linked in ipairs(linked_to(customer)) do
     all_orders[#all_orders + 1] = orders_of(linked)
   end
@@ -123,7 +129,7 @@ local function add_touch(key, customer, others, number, head, body)
     return number_of(redis.call('HGET', key, head))
   end
   local full = redis.call('HLEN', key) > most_touches
-  if full or number % TRIM_EVERY == 0 then trim(key, customer, others) end
+  if full or number % TRIM_EVERY == 0 then trim(key, customer, others, full) end
   if full and redis.call('HLEN', key) > most_touches then
     redis.call('HDEL', key, head)
     return nil
