@@ -230,7 +230,7 @@ class CampaignChanged(CampaignEvent, tag="campaign_changed", kw_only=True):
     """A running campaign was changed."""
 
     what: str
-    """What was changed: budget, bid, creative, landing page or the like."""
+    """The object of the change: budget, bid, creative, landing page or the like."""
     from_value: str | None = msgspec.field(default=None, name="from")
     """The old value."""
     to_value: str | None = msgspec.field(default=None, name="to")

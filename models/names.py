@@ -29,16 +29,16 @@ Dimension = Literal["channel", "region", "segment"]
 own."""
 DIMENSIONS: Final[tuple[Dimension, ...]] = get_args(Dimension)
 Change = Literal["alias", "spelling", "shortened"]
-"""How a name came to be shown otherwise than it was reported: it is an alias; it is spelt in
+"""The reason why a name is shown otherwise than it was reported: it is an alias; it is spelt in
 another way; it is too long."""
 
 LONGEST: Final = 100
 """The length of the longest name that is shown whole, in characters."""
 _HASH_BYTES: Final = 4
 KEPT: Final = LONGEST - 2 * _HASH_BYTES - 1
-"""How many characters of a longer name stay; the mark ``~`` and a hash follow."""
+"""The number of characters that stay of a longer name; the mark ``~`` and a hash follow."""
 _ROUNDS: Final = 4
-"""How often a form is normalised again at most; one that needs more was made to."""
+"""The most times that a form is normalised again; one that needs more was made to."""
 _HEX: Final = "0123456789abcdefABCDEF"
 _BYTE_OF: Final = {f"{high}{low}".encode(): int(high + low, 16) for high in _HEX for low in _HEX}
 """The byte that two hexadecimal digits stand for, in either case."""
@@ -120,7 +120,7 @@ def matches_name(name: str, patterns: Iterable[str]) -> bool:
 
 
 class ShownName(NamedTuple):
-    """How a name is shown.
+    """A name as it is shown.
 
     Args:
         name: the shown name; empty if nothing was named.

@@ -39,7 +39,7 @@ DIRECT = "(direct)"
 OTHER = "(other)"
 """Stands for all campaigns, channels, regions or segments too small to be shown on their own."""
 BUCKETS = frozenset({UNKNOWN_CAMPAIGN, NO_CAMPAIGN, NO_CHANNEL, DIRECT, OTHER})
-"""What stands in the place of a name, in brackets as web analytics write it. No name is one."""
+"""Stands in the place of a name, in brackets as web analytics write it. No name is one."""
 
 
 class Scope(NamedTuple):

@@ -23,7 +23,7 @@ _WORDS: Final = {
     "missing": "is missing",
     "string_type": "give a text; a number, a date, yes and no need quotes to be one",
 }
-"""What to do about an error of pydantic, by its type."""
+"""Advice for an error of pydantic, by its type."""
 _PATTERNS: Final = {
     r"^[a-z0-9][a-z0-9-]{0,62}$": "use small letters, digits and hyphens, at most 63",
     r"^[a-z][a-z0-9_]{0,62}$": "use small letters, digits and underscores, at most 63, and a letter"
@@ -31,7 +31,7 @@ _PATTERNS: Final = {
     r"^[A-Z]{3}$": "give the code of a currency, three capitals such as CNY",
     r"^[A-Za-z0-9._-]{1,100}$": "use letters, digits, dots, underscores and hyphens, at most 100",
 }
-"""What texts must be, by the patterns that they are checked against."""
+"""Descriptions of valid texts, by the patterns that they are checked against."""
 
 
 def in_words(error: ErrorDetails) -> str:

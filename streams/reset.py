@@ -30,7 +30,7 @@ KEYS_AT_ONCE = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a reset removes.
+    """The topics, folders and keys that a reset removes.
 
     Attributes:
         removed: own topics, which are removed and created again, empty.

@@ -398,7 +398,7 @@ class Settings(BaseSettings):
 
     @property
     def guests(self) -> frozenset[str | None]:
-        """What stands for no user in ``user_id``: `guest_ids` as they are usually written."""
+        """Values of ``user_id`` that stand for no user: `guest_ids` as they are usually written."""
         given = [text.strip() for text in self.guest_ids.split(",")]
         spelt = {form for text in given for form in _cases(text)}
         return frozenset({*spelt, None, ""})

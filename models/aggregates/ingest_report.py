@@ -31,7 +31,7 @@ class SourceStats(msgspec.Struct, array_like=True):
     ``dead_letters`` are by reason. ``unknown`` counts the events with a name that nobody defined,
     by kind of name (``campaign``, ``channel``, …), and ``unknown_samples`` are some of these names.
     ``lost`` records were removed from the broker before they were read. ``renamed`` counts the
-    events with a name that is shown otherwise than it was told, by ``<kind>/<change>``
+    events with a name that is shown otherwise than it was reported, by ``<kind>/<change>``
     (`models.names.Change`). ``guests`` are events without a user. ``rounded`` events have an amount
     or a value of more than 4 decimals, which was rounded. ``not_kept`` events were not taken by the
     full logs of their customers.
@@ -53,7 +53,7 @@ class SourceStats(msgspec.Struct, array_like=True):
 
 
 def count_renamed(stats: SourceStats, kind: str, change: str) -> None:
-    """Count an event with a name of a kind that is shown otherwise than it was told."""
+    """Count an event with a name of a kind that is shown otherwise than it was reported."""
     key = f"{kind}/{change}"
     stats.renamed[key] = stats.renamed.get(key, 0) + 1
 

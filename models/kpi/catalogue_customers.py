@@ -25,7 +25,7 @@ class _Model(NamedTuple):
     title_en: str
     title_zh: str
     credited: str
-    """Where the order is credited to, as help texts say it."""
+    """The place that an order is credited to, as help texts say it."""
 
 
 _MODELS: Final = (

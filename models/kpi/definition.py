@@ -294,7 +294,7 @@ class Kpi(BaseModel):
 
     @cached_property
     def figures(self) -> frozenset[str]:
-        """What it needs of `FIGURES`; where one is not available, the KPI is absent."""
+        """Its names among `FIGURES`; where one is not available, the KPI is absent."""
         named = {*names_in(self.parsed)}
         named |= {name for _, name in self.n_terms or ()}
         return frozenset(named.intersection(FIGURES))

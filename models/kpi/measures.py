@@ -306,7 +306,7 @@ SINCE_START: Final[dict[str, tuple[tuple[str, ...], str]]] = {
 from. They are available only for campaigns with a start and in the all-time window."""
 
 FIGURES: Final = (*PLANNED, *STOCKS, *SINCE_START)
-"""What formulas can name beside the measures of a cell. Where it is not available, KPIs that name
+"""The names in formulas beside the measures of a cell. Where one is not available, KPIs that name
 it are absent."""
 
 MODELS: Final = ("declared", "first", "last", "linear")
@@ -378,7 +378,7 @@ def sources_of(name: str) -> frozenset[SourceKind]:
 
 
 class Metric(NamedTuple):
-    """What becomes of the values of a metric.
+    """A metric, and what becomes of its values.
 
     Args:
         name: the name of the metric.

@@ -60,7 +60,7 @@ thousand series; an export of everything would have ten times as many."""
 
 
 class Largest(BaseModel):
-    """How many scopes of each kind are shown and exported on their own: the largest, by volume.
+    """The number of scopes of each kind that are shown and exported on their own: the largest ones.
 
     The others of the kind are summed up and exported as one, ``(other)``. A campaign's channel or
     region is shown on its own only if its campaign and its channel or region are, too.

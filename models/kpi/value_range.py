@@ -108,7 +108,7 @@ _WHERE: Final[dict[str, _Where]] = {
         STOCKS, _Where(SCOPE_KINDS, tuple(window.name for window in WINDOWS if window.days))
     ),
 }
-"""Where each of `FIGURES` is available."""
+"""The scopes and windows in which each of `FIGURES` is available."""
 
 _NAMED_BY: Final[dict[str, tuple[str, ...]]] = {
     name: ("campaign", *(part for part in PARTS if part in event.__struct_fields__))

@@ -49,7 +49,7 @@ BRANCHES: Mapping[str, str] = {
     "registration": "registrations",
     "lead": "leads",
 }
-"""What may branch off a step, with the KPI that is its count."""
+"""The branches of a step, with the KPI that is their count."""
 _BRANCH_OFF: Mapping[str, tuple[str, ...]] = {
     "click": ("impression",),
     "registration": ("visit", "click"),

@@ -1,4 +1,4 @@
-"""What ingest jobs need, from the settings: rules, and customers in Redis."""
+"""Makes the rules and the store of customers of ingest jobs from the settings."""
 
 from __future__ import annotations
 

@@ -67,11 +67,11 @@ def _head(one: Mapping[str, Any], *, zone: tzinfo) -> Iterator[str]:
         f"{n:,} {why.replace('_', ' ')}" for why, n in sorted(one["counts"].items()) if n
     )
     judged = "" if one["judged"] is None else f"judged at {_clock(one['judged'], zone)}"
-    told = [judged, counts, one["not_judged_en"]]
+    parts = [judged, counts, one["not_judged_en"]]
     if one["held"] is not None:
         sources = ", ".join(one["held"]["sources"])
-        told.append(f"{sources} silent since {_clock(one['held']['since'], zone)}")
-    yield "  " + "; ".join(text for text in told if text)
+        parts.append(f"{sources} silent since {_clock(one['held']['since'], zone)}")
+    yield "  " + "; ".join(text for text in parts if text)
 
 
 def _table(one: Mapping[str, Any], catalogue: Catalogue, *, currency: str, zone: tzinfo) -> Table:

@@ -179,8 +179,8 @@ class AlertmanagerDelivery:
             # other alert that was never sent while it fired is of no interest.
             told_before = alert.ended in {"rule_removed", "rule_changed"}
             return told_before or alert.state is AlertState.FIRING
-        told, sent_at_s = sent
-        if told != _told(alert):
+        known, sent_at_s = sent
+        if known != _told(alert):
             return True
         return alert.state is AlertState.FIRING and now_s - sent_at_s >= REPEAT_S
 

@@ -60,7 +60,7 @@ class FeedReport:
     out_of_order: int = 0
     """Events that were older than one before them."""
     notes: list[str] = field(default_factory=list)
-    """What is probably not meant so."""
+    """Notes on what is probably not intended."""
 
     @property
     def refused(self) -> int:

@@ -31,7 +31,7 @@ CURRENCIES: Final = frozenset(
 
 
 class Role(StrEnum):
-    """What a column is in the events of a shop."""
+    """The role of a column in the events of a shop."""
 
     TIME = "time"
     CLOCK = "clock"

@@ -36,7 +36,7 @@ _LISTED: Final = 5
 
 
 class Defaults(NamedTuple):
-    """What files do not say.
+    """Answers that files do not give.
 
     Args:
         time_zone: the zone of times without an offset.
@@ -49,7 +49,7 @@ class Defaults(NamedTuple):
 
 @dataclass(slots=True)
 class FileGuess:
-    """What the rows of a file probably are.
+    """A guess at the rows of a file.
 
     Args:
         probe: what the file looks like.

@@ -33,7 +33,7 @@ _NOT_A_NAME = re.compile(r"[-+]?[\d.,:/\s]*\d[\d.,:/\s]*|[^@\s]+@[^@\s]+\.\w+|")
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a file looks like.
+    """The look of a file.
 
     Args:
         path: the file.

@@ -76,7 +76,7 @@ async def rebuild(
         CustomersAwayError: Redis does not answer, or another rebuild was started.
     """
     token = f"anew-{uuid.uuid4()}"
-    await store.begin_anew(token)
+    await store.begin_rebuild(token)
     await asyncio.sleep(SETTLE_S)
     sources = [SourcePartition(topic, number) for topic in kinds for number in range(partitions)]
     ends = await _ends(broker, changelog, sources)
@@ -89,7 +89,7 @@ async def rebuild(
         async with _consumer(broker, [TopicPartition(*source) for source in chosen]) as consumer:
             newest = await reading.read(consumer, ends, kinds=kinds, settled_ms=settled_ms)
         settled_ms = {number: max(0, at_ms - horizon_ms) for number, at_ms in newest.items()}
-    await store.end_anew(
+    await store.end_rebuild(
         token, sources=[source_name(kinds[topic], number) for topic, number in sources]
     )
     progress(reading.whole, reading.whole)

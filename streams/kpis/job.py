@@ -304,22 +304,22 @@ class KpiJob:
 
     def _merge(self, record: Record) -> Steps[None]:
         """Merge the reports of a record, and advance the frontier."""
-        told = ingest_report.decode(record.value or b"")  # up to 900 kB, some 30 ms
-        if told.measures_version > measures.VERSION:
+        message = ingest_report.decode(record.value or b"")  # up to 900 kB, some 30 ms
+        if message.measures_version > measures.VERSION:
             raise BesideRecordsError(
-                f"a report has measures of version {told.measures_version}, this worker knows "
+                f"a report has measures of version {message.measures_version}, this worker knows "
                 f"those up to {measures.VERSION}; run one version of the monitor, the newest"
             )
         yield
-        for report in told.reports:
-            yield from self._take(report, at_offset=record.offset, told=told)
-        self._coverage.record_waiting(told.waiting, at_ms=record.timestamp)
+        for report in message.reports:
+            yield from self._take(report, at_offset=record.offset, message=message)
+        self._coverage.record_waiting(message.waiting, at_ms=record.timestamp)
         if self._coverage.advance():
             # Whether rules judge the windows that these reports complete is decided now, by the
             # current health of the data.
             self._judged = not self.judge.held_back
 
-    def _take(self, report: Report, *, at_offset: int, told: Reports) -> Steps[None]:
+    def _take(self, report: Report, *, at_offset: int, message: Reports) -> Steps[None]:
         ruling = self._ledger.rule(report)
         if ruling.verdict is Verdict.OVERLAPPING:
             self._overlapping += 1
@@ -350,8 +350,8 @@ class KpiJob:
                     cells,
                     day_start=self._day.start_of(pane_start),
                     pane_start=pane_start,
-                    measures_version=told.measures_version,
-                    custom=told.custom,
+                    measures_version=message.measures_version,
+                    custom=message.custom,
                 ):
                     self._closing.inputs_changed(pane_start)
             yield

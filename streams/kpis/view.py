@@ -202,7 +202,7 @@ class Health:
 
 
 class HistoryProgress(NamedTuple):
-    """How far the reading of history came.
+    """The progress of reading history.
 
     Example: three days of history are read, and windows are closed up to noon of the second one.
     The third is ``date`` 26 Nov, ``day`` 2 of ``days`` 3. At a pace of one hour of event time a

@@ -41,10 +41,10 @@ def upload(url: str, *, token: str, folder: str) -> Iterator[str]:
         grafana = client.GrafanaApi.from_url(url, token)
         _ensure(grafana, folder, missing=errors.GrafanaClientError)
         for board in boards():
-            told = grafana.dashboard.update_dashboard(
+            answer = grafana.dashboard.update_dashboard(
                 {"dashboard": board, "folderUid": FOLDER_UID, "overwrite": True}
             )
-            yield f"{board['title']}: {url.rstrip('/')}{told['url']}"
+            yield f"{board['title']}: {url.rstrip('/')}{answer['url']}"
     except errors.GrafanaUnauthorizedError:
         raise BoardsError(
             f"Grafana at {url} refuses the token; set KPI_GRAFANA_TOKEN or KPI_GRAFANA_TOKEN_FILE "

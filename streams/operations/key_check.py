@@ -43,7 +43,7 @@ class Sampled(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyReport:
-    """What the sample of a topic shows.
+    """The keys and partitions in the sample of a topic.
 
     Attributes:
         records: number of records in the sample.
@@ -92,7 +92,7 @@ OTHERS: Final[Mapping[str, Callable[[bytes, int], int]]] = {
     "crc32, the default of librdkafka": _crc32,
     "FNV-1a, the default of Sarama": _fnv1a,
 }
-"""Partitioners that other clients use unless they are told otherwise."""
+"""Partitioners that other clients use unless they are configured otherwise."""
 
 
 def measure(sample: Iterable[Sampled], *, partitions: int) -> KeyReport:

@@ -431,20 +431,20 @@ def test_later_of_two_rebuilds_wins(valkey: EmbeddedValkey, client: redis.Redis)
 
     async def play() -> None:
         customers, entries = store(valkey), history(1)[:5]
-        await customers.begin_anew("anew-first")
+        await customers.begin_rebuild("anew-first")
         await customers.restore(entries, source="s", token="anew-first", settled_ms=0)
-        await customers.begin_anew("anew-second")
+        await customers.begin_rebuild("anew-second")
         for refused in (
             customers.restore(entries, source="s", token="anew-first", settled_ms=0),
-            customers.end_anew("anew-first", sources=["s"]),
+            customers.end_rebuild("anew-first", sources=["s"]),
             customers.record(entries, source="s", known=True, settled_ms=0),
         ):
-            with pytest.raises(CustomersAwayError, match="being made anew"):
+            with pytest.raises(CustomersAwayError, match="being rebuilt"):
                 await refused
         await customers.forget_all()
         assert await customers.count() == 0
         await customers.restore(entries, source="s", token="anew-second", settled_ms=0)
-        await customers.end_anew("anew-second", sources=["s", "t"])
+        await customers.end_rebuild("anew-second", sources=["s", "t"])
         for source in ("s", "t"):
             await customers.record(entries, source=source, known=True, settled_ms=0)
         await customers.close()

@@ -47,7 +47,7 @@ _SCRIPT = (
     .joinpath("redis_store.lua")
     .read_text(encoding="utf-8")
 )
-_END_ANEW = """
+_END_REBUILD = """
 if redis.call('HGET', KEYS[1], 'anew') ~= ARGV[1] then
   return redis.error_reply('ANEW by somebody else')
 end
@@ -89,7 +89,7 @@ class CustomerStore:
     ) -> None:
         self._client: Any = redis.from_url(server.url, **server.client_options())
         self._script: Any = self._client.register_script(_SCRIPT)
-        self._end_anew: Any = self._client.register_script(_END_ANEW)
+        self._end_rebuild: Any = self._client.register_script(_END_REBUILD)
         self._mark = mark_key(app_id)
         self._prefix = log_prefix(app_id).encode()
         self._lookback_ms = lookback_ms
@@ -149,8 +149,8 @@ class CustomerStore:
             )
         self._keeps = True
 
-    async def begin_anew(self, token: str) -> None:
-        """Begin a rebuild: refuse all calls without this token until `end_anew`.
+    async def begin_rebuild(self, token: str) -> None:
+        """Begin a rebuild: refuse all calls without this token until `end_rebuild`.
 
         Raises:
             CustomersAwayError: Redis does not answer, or refuses.
@@ -163,13 +163,13 @@ class CustomerStore:
         async for keys in self._all_keys():
             await _answer(self._client.unlink(*keys))
 
-    async def end_anew(self, token: str, *, sources: Iterable[str]) -> None:
+    async def end_rebuild(self, token: str, *, sources: Iterable[str]) -> None:
         """End a rebuild: open the logs to the workers, and mark the sources as present.
 
         Raises:
             CustomersAwayError: Redis does not answer, refuses, or another rebuild was started.
         """
-        await _answer(self._end_anew(keys=[self._mark], args=[token, *sources]))
+        await _answer(self._end_rebuild(keys=[self._mark], args=[token, *sources]))
 
     async def count(self) -> int:
         """Return the number of customers that have a log.
@@ -217,7 +217,7 @@ async def _answer(call: Awaitable[Any]) -> Any:
             why = "Redis has lost the customers; run kpi-monitor customers --rebuild"
         elif word == "ANEW":
             why = (
-                "the customers are being made anew; if nobody does, run "
+                "the customers are being rebuilt; if no rebuild runs, run "
                 "kpi-monitor customers --rebuild"
             )
         else:

@@ -28,7 +28,7 @@ from models.scope import UNKNOWN_CAMPAIGN, Place
 from streams.ingest.registry.campaign_index import CampaignIndex, Found
 
 KEPT = 20_000
-"""How many combinations of names are kept; beyond, all are found anew."""
+"""The number of combinations of names that are kept; beyond, all are looked up again."""
 LONGEST_KEPT = 400
 """Names of more characters, all of an event together, are found anew each time."""
 
@@ -37,7 +37,7 @@ Reported = tuple[str | None, str | None, str, str, str | None]
 
 
 class NameNote(NamedTuple):
-    """What is reported of a name beside its place.
+    """A report about a name, beside its place.
 
     Args:
         kind: ``campaign``, ``channel``, ``region`` or ``segment``.
@@ -52,7 +52,7 @@ class NameNote(NamedTuple):
 
 
 class NamedPlaces(dict[Reported, tuple[Place, tuple[NameNote, ...]]]):
-    """Where events count, and what is reported of their names, by the names that they give.
+    """The places where events count, and reports about their names, by the names that they give.
 
     Args:
         names: the defined channels, regions and segments.

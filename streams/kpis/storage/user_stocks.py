@@ -38,7 +38,7 @@ StockFigures = dict[str, int]
 """The figures of `models.kpi.measures.STOCKS` that are known of a scope."""
 
 _BEFORE, _NOW, _LEAD, _ACTIVE, _CLOSED = range(5)
-"""What a user is marked as: a customer before, a customer now, with a lead, active, closed."""
+"""The marks of a user: a customer before, a customer now, with a lead, active, closed."""
 _BUYERS, _LEADS, _LEADS_CLOSED = (
     SET_INDEX[name] for name in ("buyers", "lead_users", "leads_closed")
 )

@@ -81,7 +81,7 @@ class Period(NamedTuple):
 
 
 _fixed = attrgetter("day_start", "past", "connected", "measured", "measured_before")
-"""What must be the same for the KPIs of unchanged scopes to be the same."""
+"""The parts that must be equal for the KPIs of unchanged scopes to be equal."""
 
 
 class Last(NamedTuple):
