@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from streams import settings
+from streams.commands.options import with_project
 from streams.errors import ConfigError
 from streams.feed.project import ProjectEntry, load_project
 
@@ -102,3 +104,27 @@ def test_same_file_twice(tmp_path: Path) -> None:
         "line 8: files: file 'exports/clicks.csv' is given already, in line 6; leave one of them "
         "out"
     ]
+
+
+def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project takes precedence over the environment, and an option over the project.
+
+    What the project leaves out comes from the environment.
+    """
+    text = WHOLE.replace("campaigns: campaigns.yaml\n", "")
+    project = load_project(written(tmp_path, text), with_files=False)
+    own = tmp_path / "own.yaml"
+    own.touch()
+    for name, value in (
+        ("KPI_TIME_ZONE", "Asia/Tokyo"),
+        ("KPI_CURRENCY", "JPY"),
+        ("KPI_CAMPAIGNS_FILE", str(own)),
+        ("KPI_RULES_FILE", str(own)),
+    ):
+        monkeypatch.setenv(name, value)
+    chosen = settings.load(**with_project(project, currency="USD", rules_file=None))
+    assert chosen.time_zone == "Europe/Berlin"
+    assert chosen.currency == "USD"
+    assert chosen.campaigns_file == own
+    assert chosen.rules_file == tmp_path / "rules.yaml"
+    assert settings.load(**with_project(None, currency="USD")).time_zone == "Asia/Tokyo"
