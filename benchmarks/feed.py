@@ -16,8 +16,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from streams.feed.file_set import FileSet
-from streams.feed.mapped_file import MappedFile
+from streams.feed.events.file_set import FileSet
+from streams.feed.events.mapped_file import MappedFile
 from streams.feed.sending import records
 
 MAPPING = """\

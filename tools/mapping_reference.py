@@ -7,21 +7,27 @@ from pathlib import Path
 from typing import Any, Final
 
 from streams.errors import MonitorError
-from streams.feed import field_helpers, mapping, number_format, row_filters, time_format
-from streams.feed.event_sorter import MEMORY_BYTES
-from streams.feed.field_helpers import FieldSource
-from streams.feed.mapped_file import MappedFile
-from streams.feed.mapping import EventMapping, FileMapping
-from streams.feed.number_format import NumberFormat
-from streams.feed.row_filters import ColumnTest
-from streams.feed.time_format import EventTime, TimeFormat
+from streams.feed.events.event_sorter import MEMORY_BYTES
+from streams.feed.events.mapped_file import MappedFile
+from streams.feed.mapping import (
+    field_helpers,
+    mapping_file,
+    number_format,
+    row_filters,
+    time_format,
+)
+from streams.feed.mapping.field_helpers import FieldSource
+from streams.feed.mapping.mapping_file import EventMapping, FileMapping
+from streams.feed.mapping.number_format import NumberFormat
+from streams.feed.mapping.row_filters import ColumnTest
+from streams.feed.mapping.time_format import EventTime, TimeFormat
 from tools.docstrings import docstrings_of, one_line
 from tools.mapping_examples import EXAMPLES, FAULTY_FILE, FAULTY_MAPPING, MappingExample
 from tools.markdown import GENERATED, default_of, table
 
 _MEANINGS: Final = {
     name: fields
-    for module in (mapping, number_format, time_format, row_filters, field_helpers)
+    for module in (mapping_file, number_format, time_format, row_filters, field_helpers)
     for name, fields in docstrings_of(module).items()
 }
 

@@ -29,7 +29,7 @@ from streams.commands.options import (
 from streams.feed import dry_run as dry_runs
 from streams.feed import sending
 from streams.feed.dry_run import DryRun, Monitor
-from streams.feed.file_set import FileSet
+from streams.feed.events.file_set import FileSet
 from streams.feed.project import load_project
 from streams.feed.sample_table import sample_table
 from streams.ingest.registry.campaign_index import CampaignIndex

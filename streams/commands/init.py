@@ -17,7 +17,7 @@ from models.kpi.catalogue import CATALOGUE
 from streams import config, settings
 from streams.commands.options import err, out, say
 from streams.errors import FeedError, InitError
-from streams.feed.mapped_file import MappedFile
+from streams.feed.events.mapped_file import MappedFile
 from streams.feed.project import load_project
 from streams.guessing import project_guess
 from streams.guessing.file_guess import Defaults

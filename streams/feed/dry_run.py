@@ -20,9 +20,9 @@ from models.kpi.formula import names_in
 from models.kpi.measures import FROM_CUSTOMERS, INPUTS, PLANNED, SUMS
 from models.money.exchange_rates import Rates
 from streams.engine.contracts import Snapshot, SourcePartition
-from streams.feed.file_set import NamedEvent
-from streams.feed.order_touches import OrderTouches
-from streams.feed.report import Refusals, counted
+from streams.feed.events.file_set import NamedEvent
+from streams.feed.events.order_touches import OrderTouches
+from streams.feed.rows.report import Refusals, counted
 from streams.ingest.ingest_settings import IngestSettings
 from streams.ingest.job import IngestJob
 from streams.ingest.registry.campaign_index import CampaignIndex

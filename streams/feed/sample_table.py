@@ -9,8 +9,8 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
-from streams.feed.mapped_file import Sample
-from streams.feed.row_mapper import ID_PLACE
+from streams.feed.events.mapped_file import Sample
+from streams.feed.rows.row_mapper import ID_PLACE
 
 _OWN = {"type", "event_time", "event_id"}
 _decode = msgspec.json.Decoder(dict[str, object]).decode

@@ -16,11 +16,11 @@ from rich.progress import Progress, TaskID
 
 from models.events import SOURCE_KINDS
 from streams.errors import ConfigError, FeedError
-from streams.feed.event_sorter import MEMORY_BYTES
-from streams.feed.file_set import FileSet, NamedEvent
+from streams.feed.events.event_sorter import MEMORY_BYTES
+from streams.feed.events.file_set import FileSet, NamedEvent
+from streams.feed.events.late_events import late_events, newest_times
+from streams.feed.events.mapped_file import MappedFile
 from streams.feed.history_end import complete_through
-from streams.feed.late_events import late_events, newest_times
-from streams.feed.mapped_file import MappedFile
 from streams.feed.position import Position, fingerprint
 from streams.operations import feeding
 from streams.operations.progress import progress

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from streams.errors import FeedError
-from streams.feed.number_format import NumberFormat
+from streams.feed.mapping.number_format import NumberFormat
 from streams.guessing import yaml_text
 from streams.guessing.columns import (
     CURRENCIES,

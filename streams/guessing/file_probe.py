@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from streams.errors import FeedError
-from streams.feed.mapping import FileMapping
-from streams.feed.readers import format_of, opened
-from streams.feed.row_errors import RowError
+from streams.feed.mapping.mapping_file import FileMapping
+from streams.feed.mapping.row_errors import RowError
+from streams.feed.rows.readers import format_of, opened
 
 SAMPLE_ROWS = 20_000
 """Rows that are looked at; the whole file is read once a mapping is made."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from streams.feed.number_format import NumberFormat
-from streams.feed.time_format import TimeFormat
+from streams.feed.mapping.number_format import NumberFormat
+from streams.feed.mapping.time_format import TimeFormat
 
 MOSTLY: Final = 0.98
 """Share of the values of a column that its format must fit."""

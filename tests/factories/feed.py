@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from streams.feed.file_set import FileSet
-from streams.feed.mapped_file import MappedFile
+from streams.feed.events.file_set import FileSet
+from streams.feed.events.mapped_file import MappedFile
 from streams.feed.sending import records
 from streams.operations.synthetic import FeedRecord
 from streams.settings import Settings

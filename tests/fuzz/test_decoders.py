@@ -26,9 +26,9 @@ from streams.engine import state_log
 from streams.engine.contracts import Output, Snapshot, SourcePartition
 from streams.engine.state_log import StateLog
 from streams.errors import ConfigError, FeedError, StateError
-from streams.feed.file_set import FileSet
-from streams.feed.mapped_file import MappedFile
-from streams.feed.mapping import FileMapping
+from streams.feed.events.file_set import FileSet
+from streams.feed.events.mapped_file import MappedFile
+from streams.feed.mapping.mapping_file import FileMapping
 from streams.feed.sending import records
 from streams.ingest.events.decoding import EventDecoder, Rejected
 from tests.factories.feed import TOPICS

@@ -13,8 +13,8 @@ from models.campaigns.campaign import Budget, Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.money.exchange_rates import Rates
 from streams.feed.dry_run import DryRun, Monitor, dry_run
-from streams.feed.file_set import FileSet
-from streams.feed.mapped_file import MappedFile
+from streams.feed.events.file_set import FileSet
+from streams.feed.events.mapped_file import MappedFile
 from streams.feed.sample_table import sample_table
 from streams.ingest.registry.campaign_index import CampaignIndex
 from tests.factories.feed import read

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from streams.errors import ConfigError, FeedError
-from streams.feed.mapping import load_mapping
+from streams.feed.mapping.mapping_file import load_mapping
 from tests.factories.feed import AT, VISITS, events, opened, read, refused, sent, whole_events
 
 ORDERS: dict[str, Any] = {

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import FeedError
-from streams.feed import event_sorter
-from streams.feed.event_sorter import EventSorter
-from streams.feed.row_mapper import ID_PLACE, MappedEvent
+from streams.feed.events import event_sorter
+from streams.feed.events.event_sorter import EventSorter
+from streams.feed.rows.row_mapper import ID_PLACE, MappedEvent
 from tests.factories.feed import AT, VISITS, opened, read, whole_events
 
 

@@ -22,7 +22,7 @@ from streams.assembly import topics
 from streams.cli import cli
 from streams.errors import ConfigError, FeedError
 from streams.feed import sending
-from streams.feed.file_set import FileSet
+from streams.feed.events.file_set import FileSet
 from streams.operations import producer
 from streams.operations.feeding import parse_speed
 from tests.factories.feed import AT

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.feed.field_helpers import FieldSource
-from streams.feed.number_format import NumberFormat
-from streams.feed.row_errors import RowError
-from streams.feed.row_filters import ColumnTest
-from streams.feed.time_format import TimeFormat
+from streams.feed.mapping.field_helpers import FieldSource
+from streams.feed.mapping.number_format import NumberFormat
+from streams.feed.mapping.row_errors import RowError
+from streams.feed.mapping.row_filters import ColumnTest
+from streams.feed.mapping.time_format import TimeFormat
 from tests.factories.feed import HASH_KEY, opened
 
 GERMAN = {"decimal": ",", "thousands": "."}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.feed.file_set import FileSet
-from streams.feed.late_events import late_events
+from streams.feed.events.file_set import FileSet
+from streams.feed.events.late_events import late_events
 from streams.feed.sending import records
 from streams.operations.key_check import expected_partition
 from streams.operations.synthetic import FeedRecord

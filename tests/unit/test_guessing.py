@@ -19,11 +19,11 @@ from models.money.exchange_rates import Rates
 from streams import config
 from streams.errors import FeedError
 from streams.feed import dry_run
-from streams.feed.file_set import FileSet
-from streams.feed.mapped_file import MappedFile
-from streams.feed.number_format import NumberFormat
+from streams.feed.events.file_set import FileSet
+from streams.feed.events.mapped_file import MappedFile
+from streams.feed.mapping.number_format import NumberFormat
+from streams.feed.mapping.time_format import TimeFormat
 from streams.feed.project import load_project
-from streams.feed.time_format import TimeFormat
 from streams.guessing import project_guess
 from streams.guessing.file_guess import Defaults, FileGuess, guess_file, mapping_text
 from streams.guessing.file_probe import probe

@@ -10,7 +10,7 @@ import pytest
 from models.kpi.catalogue import CATALOGUE
 from models.money.exchange_rates import Rates
 from streams.feed.dry_run import Monitor, dry_run
-from streams.feed.file_set import FileSet
+from streams.feed.events.file_set import FileSet
 from streams.ingest.registry.campaign_index import CampaignIndex
 from tests.factories.feed import read
 from tests.support.offline import RULES

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from streams.feed.field_helpers import FieldSource
-from streams.feed.mapping import EventMapping, FileMapping
-from streams.feed.number_format import NumberFormat
-from streams.feed.row_filters import ColumnTest
-from streams.feed.time_format import EventTime
+from streams.feed.mapping.field_helpers import FieldSource
+from streams.feed.mapping.mapping_file import EventMapping, FileMapping
+from streams.feed.mapping.number_format import NumberFormat
+from streams.feed.mapping.row_filters import ColumnTest
+from streams.feed.mapping.time_format import EventTime
 from tests.factories.feed import read, refused, whole_events
 from tools.mapping_examples import EXAMPLES
 from tools.mapping_reference import mappings_page

@@ -34,11 +34,11 @@ from models.patterns import hint
 from streams import config
 from streams.config import Location, with_faults
 from streams.errors import FaultsError
-from streams.feed.field_helpers import FieldSource
-from streams.feed.number_format import NumberFormat
-from streams.feed.row_filters import ColumnTest, Condition, Conditions
-from streams.feed.templates import EVENT_ID, columns_of
-from streams.feed.time_format import EventTime
+from streams.feed.mapping.field_helpers import FieldSource
+from streams.feed.mapping.number_format import NumberFormat
+from streams.feed.mapping.row_filters import ColumnTest, Condition, Conditions
+from streams.feed.mapping.templates import EVENT_ID, columns_of
+from streams.feed.mapping.time_format import EventTime
 
 NumberType = type[int] | type[Decimal]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from streams.errors import FeedError
-from streams.feed.mapping import FileMapping
-from streams.feed.parquet import parquet_rows
-from streams.feed.row_errors import RowError
-from streams.feed.templates import Getter
+from streams.feed.mapping.mapping_file import FileMapping
+from streams.feed.mapping.row_errors import RowError
+from streams.feed.mapping.templates import Getter
+from streams.feed.rows.parquet import parquet_rows
 
 NDJSON_ENDINGS = {".ndjson", ".jsonl"}
 _GZIP_MAGIC = b"\x1f\x8b"

@@ -20,10 +20,10 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from models.patterns import hint, is_pattern, matches
-from streams.feed.number_format import NumberFormat
-from streams.feed.row_errors import RowError
-from streams.feed.templates import Getter, GetterOf, Template, columns_of, reader
-from streams.feed.time_format import TimeFormat, date_reader
+from streams.feed.mapping.number_format import NumberFormat
+from streams.feed.mapping.row_errors import RowError
+from streams.feed.mapping.templates import Getter, GetterOf, Template, columns_of, reader
+from streams.feed.mapping.time_format import TimeFormat, date_reader
 
 KEPT_VALUES = 50_000
 """Texts of a column for which the value of a field is kept."""

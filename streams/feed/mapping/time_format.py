@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from streams.feed.templates import Template
+from streams.feed.mapping.templates import Template
 from streams.settings import known_zone
 
 EPOCHS = ("epoch_ms", "epoch_s")

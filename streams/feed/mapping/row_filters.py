@@ -24,9 +24,9 @@ from pydantic import (
 )
 
 from models.patterns import is_pattern
-from streams.feed.number_format import NumberFormat
-from streams.feed.row_errors import RowError
-from streams.feed.templates import Getter, GetterOf
+from streams.feed.mapping.number_format import NumberFormat
+from streams.feed.mapping.row_errors import RowError
+from streams.feed.mapping.templates import Getter, GetterOf
 
 Predicate = Callable[[Any], bool]
 """Returns whether a row is meant, or whether the value of one column is."""

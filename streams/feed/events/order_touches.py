@@ -12,7 +12,7 @@ import msgspec
 
 from models.aggregates.distinct_users import hash_user
 from models.events import Click, Identity, OrderPlaced, type_of
-from streams.feed.row_mapper import MappedEvent
+from streams.feed.rows.row_mapper import MappedEvent
 
 MOST_USERS = 1_000_000
 """Users with clicks that are kept, about 100 MB. With more of them nothing is said of orders."""

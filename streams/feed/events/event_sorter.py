@@ -23,7 +23,7 @@ from typing import IO, NamedTuple
 import msgspec
 
 from streams.errors import FeedError
-from streams.feed.row_mapper import ID_PLACE, MappedEvent
+from streams.feed.rows.row_mapper import ID_PLACE, MappedEvent
 
 MEMORY_BYTES = 64 << 20
 """Records that are kept in memory before they are written to disk, with `_OVERHEAD` for each."""

@@ -15,8 +15,8 @@ import msgspec
 
 from models.events import KIND_OF_TYPE, SOURCE_KINDS, OrderPlaced, OrderRefunded, SourceKind
 from models.money.amounts import MoneyError, to_units
-from streams.feed.field_helpers import FieldSource
-from streams.feed.mapping import (
+from streams.feed.mapping.field_helpers import FieldSource
+from streams.feed.mapping.mapping_file import (
     EVENTS,
     NUMBERS,
     EventMapping,
@@ -24,12 +24,12 @@ from streams.feed.mapping import (
     NumberType,
     required_fields,
 )
-from streams.feed.number_format import NumberFormat
-from streams.feed.readers import not_in
-from streams.feed.row_errors import RowError
-from streams.feed.row_filters import Predicate, row_predicate
-from streams.feed.templates import EVENT_ID, Getter, GetterOf, reader
-from streams.feed.time_format import EventTime
+from streams.feed.mapping.number_format import NumberFormat
+from streams.feed.mapping.row_errors import RowError
+from streams.feed.mapping.row_filters import Predicate, row_predicate
+from streams.feed.mapping.templates import EVENT_ID, Getter, GetterOf, reader
+from streams.feed.mapping.time_format import EventTime
+from streams.feed.rows.readers import not_in
 from streams.ingest.events.decoding import EventDecoder, Rejected
 from streams.ingest.events.validation import EARLIEST_EVENT_TIME
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from models.patterns import nearest
 from streams import config
 from streams.errors import FeedError
-from streams.feed.event_sorter import EventSorter
-from streams.feed.mapping import UsedColumn, load_mapping
-from streams.feed.readers import RowFile, has_member, opened
-from streams.feed.refused_rows import RefusedRows
-from streams.feed.report import FeedReport
-from streams.feed.row_errors import RowError
-from streams.feed.row_mapper import MappedEvent, RowMapper
-from streams.feed.templates import EVENT_ID
+from streams.feed.events.event_sorter import EventSorter
+from streams.feed.mapping.mapping_file import UsedColumn, load_mapping
+from streams.feed.mapping.row_errors import RowError
+from streams.feed.mapping.templates import EVENT_ID
+from streams.feed.rows.readers import RowFile, has_member, opened
+from streams.feed.rows.refused_rows import RefusedRows
+from streams.feed.rows.report import FeedReport
+from streams.feed.rows.row_mapper import MappedEvent, RowMapper
 
 DELIMITERS = ";\t|,"
 """Characters that probably are the delimiter of a file that seems to have one column."""

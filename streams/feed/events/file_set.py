@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from models.campaigns.campaign import Campaign
 from models.events import KIND_OF_TYPE, SourceKind
-from streams.feed.mapped_file import MappedFile
-from streams.feed.row_mapper import MappedEvent
+from streams.feed.events.mapped_file import MappedFile
+from streams.feed.rows.row_mapper import MappedEvent
 
 
 class NamedEvent(NamedTuple):

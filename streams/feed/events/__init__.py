@@ -1,0 +1,1 @@
+"""The events of one file or several, sorted and merged by time."""

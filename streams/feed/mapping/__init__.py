@@ -1,0 +1,1 @@
+"""The mapping language: a mapping file, its templates, filters, helpers and formats."""

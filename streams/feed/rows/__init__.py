@@ -1,0 +1,1 @@
+"""From the rows of a file to events: readers, the row mapper, refused rows, the report."""
