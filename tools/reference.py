@@ -59,7 +59,9 @@ Two papers define ROI, each in its own way; both are KPIs under their own names.
   the metric `kpi_min_n` has the limit.
 - **needs**: the KPI is absent, not 0, until one of these was seen on the business day. Every KPI is
   also absent until each input of its formula came for the first time at all, in any campaign:
-  without a single order, conversion is absent, not 0 %.
+  without a single order, conversion is absent, not 0 %. The KPIs of first touch, last touch and
+  linear attribution, and their spread, are absent until an order had a click of its customer before
+  it: see [how-to/identity.md](how-to/identity.md).
 - **better** says whether more or less is better. The **outcome** of a volume is the KPI by which
   the volume should be judged: clicks that lead to no orders are no success.
 - **interval** is the method of the 95 % confidence interval: {intervals}.
