@@ -8,37 +8,32 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
-from models.alerts import (
-    AbsenceRule,
-    Alert,
-    AlertState,
-    AnyRule,
-    Correction,
-    Ended,
-    Held,
-    RuleBook,
-    ThresholdRule,
-    alert_id,
-)
+from models.alerts import Alert, AlertState, Correction, Ended, Held, alert_id
 from models.campaigns.campaign import Campaign
 from models.events import SourceKind
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue, KpiValue
 from models.rule_status import NotJudged, RuleStatus, ScopeStatus, Why
 from models.scope import ALL, Scope, ScopeKind
-from models.window import DAY_MS, ShownWindow, WindowName
-from streams.alerting.health import HEALTH_RULES, HOLDING, HealthRule
-from streams.alerting.health import judge as judge_health
+from models.window import ShownWindow, WindowName
 from streams.alerting.machine import Standing, pause, resumed, step
-from streams.alerting.required_n import is_beyond, least_n, required_n
 from streams.alerting.rule_status import StatusCollector, not_judged
 from streams.alerting.rule_text import explain
-from streams.alerting.verdicts import Verdict, absence, threshold
+from streams.alerting.rules.health import HEALTH_RULES, HOLDING, HealthContext
+from streams.alerting.rules.protocol import (
+    AlertFacts,
+    Coverage,
+    Finding,
+    JudgeContext,
+    KnownScopes,
+    Verdict,
+)
+from streams.alerting.rules.registry import RuleBook
+from streams.alerting.rules.rule import Rule
 from streams.engine.steps import Steps, in_groups
 from streams.kpis.view import Evaluation, Health, Silence
 
@@ -46,8 +41,6 @@ RESOLVED_KEPT = 20
 """Number of resolved alerts that stay in view."""
 SCOPES_A_STEP = 100
 """Scopes that one rule judges in one step, 1 to 2 ms."""
-NO_DATA_KEPT_MS = DAY_MS
-"""Event time for which an alert without data stays as it is."""
 _HOLDS: Mapping[Verdict, bool | None] = {
     Verdict.BROKEN: False,
     Verdict.HOLDS: True,
@@ -69,19 +62,6 @@ class _SavedAlert(NamedTuple):
 
 
 _alerts = TypeAdapter(list[_SavedAlert])
-
-
-class _Judgement(NamedTuple):
-    """A verdict, the value that it is about, since when there is none, and why an alert ends.
-
-    ``why`` is why there is no reason to alert, if the value does not tell.
-    """
-
-    verdict: Verdict
-    value: KpiValue | None
-    no_data_since_ms: int | None = None
-    ended: Ended = "recovered"
-    why: Why | None = None
 
 
 class AlertJudge:
@@ -111,14 +91,15 @@ class AlertJudge:
         currency: str = "CNY",
     ) -> None:
         self._rules = rules
-        self._rules_about: dict[ShownWindow, list[AnyRule]] = {}
+        self._rules_about: dict[ShownWindow, list[Rule]] = {}
         for rule in rules.rules:
             self._rules_about.setdefault(rule.window, []).append(rule)
         self._campaign_of = campaign_of
         self._catalogue = catalogue
         self._lag_limit_s = lag_limit_s
-        self._meaning = {
-            rule.name: explain(rule, catalogue[rule.kpi], currency=currency) for rule in rules.rules
+        self._facts = {
+            rule.name: rule.facts(explain(rule, catalogue[rule.kpi], currency=currency))
+            for rule in rules.rules
         }
         self._open: dict[str, tuple[Alert, Standing]] = {}
         self._resolved: list[Alert] = []
@@ -130,7 +111,7 @@ class AlertJudge:
             rule.name: RuleStatus(
                 rule=rule.name,
                 not_judged=NotJudged.WAITING,
-                least_n=least_n(rule, catalogue[rule.kpi]),
+                least_n=rule.least(catalogue[rule.kpi]).n,
             )
             for rule in rules.rules
         }
@@ -161,10 +142,8 @@ class AlertJudge:
             ):
                 judged: list[ScopeStatus] = []
                 for scope in filter(rule.match.matches, scopes):
-                    value = evaluation.values.get(scope, {}).get(rule.kpi)
-                    judgement = self._judge(rule, scope, value, evaluation)
-                    judged.append(self._scope_status(rule, scope, judgement, evaluation))
-                    if value is not None:
+                    judged.append(self._judge(rule, scope, evaluation))
+                    if evaluation.values.get(scope, {}).get(rule.kpi) is not None:
                         have_value.add(scope)
                 collector.add(judged)
                 yield
@@ -174,38 +153,27 @@ class AlertJudge:
             if self._about_too_little(rule):
                 self._had_value[rule.name] = have_value
 
-    def _not_judged(self, rule: AnyRule, why: NotJudged, *, held: Held | None = None) -> None:
+    def _not_judged(self, rule: Rule, why: NotJudged, *, held: Held | None = None) -> None:
         self._status[rule.name] = not_judged(self._status[rule.name], why, held=held)
 
-    def _scope_status(
-        self, rule: AnyRule, scope: Scope, judgement: _Judgement, evaluation: Evaluation
-    ) -> ScopeStatus:
+    def _scope_status(self, rule: Rule, scope: Scope, finding: Finding) -> ScopeStatus:
         """Return why a rule fires in a scope now, or does not."""
-        value = judgement.value
+        value = finding.evidence.value
         known = self._open.get(alert_id(rule.name, scope))
         if known is not None:
             return _alert_status(rule, *known, value=value)
-        kpi = self._catalogue[rule.kpi]
-        if judgement.why is not None:
-            return ScopeStatus(scope, judgement.why, value)
+        assert finding.why is not None
         if value is None:
-            why = Why.NO_VALUE
-            if rule.kpi in evaluation.unmeasured:
-                why = Why.NOT_MEASURED
-            elif rule.kpi in evaluation.unconnected:
-                why = Why.NO_INPUT
-            return ScopeStatus(scope, why)
-        if not isinstance(rule, ThresholdRule):
-            return ScopeStatus(scope, Why.WITHIN, value)
-        needed = required_n(rule, kpi, value)
-        if value.n < rule.min_n:
-            return ScopeStatus(scope, Why.TOO_FEW, value, needed or rule.min_n)
-        if is_beyond(rule, value):
-            return ScopeStatus(scope, Why.NOT_SIGNIFICANT, value, needed)
-        least = self._status[rule.name].least_n
-        return ScopeStatus(scope, Why.WITHIN, value, least if value.n < least else None)
+            return ScopeStatus(scope, finding.why)
+        needed = rule.needed_n(
+            self._catalogue[rule.kpi],
+            value,
+            finding.why,
+            least_n=self._status[rule.name].least_n,
+        )
+        return ScopeStatus(scope, finding.why, value, needed)
 
-    def _forget_pending(self, rule: AnyRule, *, at_ms: int) -> None:
+    def _forget_pending(self, rule: Rule, *, at_ms: int) -> None:
         """Drop a rule's pending alerts, so that ``for`` begins again after an incomplete window."""
         for key, (alert, _) in list(self._open.items()):
             if alert.rule == rule.name and alert.state is AlertState.PENDING:
@@ -214,7 +182,7 @@ class AlertJudge:
                 if self._about_too_little(rule):
                     self._had_value[rule.name].add(alert.scope)
 
-    def _hold(self, rule: AnyRule, held: Held) -> None:
+    def _hold(self, rule: Rule, held: Held) -> None:
         """Mark a rule's open alerts as held, and stop their clocks at their last verdict."""
         self._pause(rule)
         for key, (alert, standing) in list(self._open.items()):
@@ -223,7 +191,7 @@ class AlertJudge:
                 self._changes.append(marked)
                 self._open[key] = (marked, standing)
 
-    def _pause(self, rule: AnyRule | None = None) -> None:
+    def _pause(self, rule: Rule | None = None) -> None:
         """Stop the clocks of a rule's open alerts, or of all, at their last verdict."""
         for key, (alert, standing) in self._open.items():
             of_rule = alert.category == "kpi" if rule is None else alert.rule == rule.name
@@ -231,23 +199,19 @@ class AlertJudge:
                 self._open[key] = (alert, pause(standing, judged_ms=alert.updated_ms))
 
     def _scopes(
-        self, rule: AnyRule, evaluation: Evaluation, of_its_kind: Iterable[Scope]
+        self, rule: Rule, evaluation: Evaluation, present: Sequence[Scope]
     ) -> Iterable[Scope]:
         """Return the scopes that a rule may be about, those that do not match among them."""
-        if isinstance(rule, AbsenceRule):
-            return rule.match.named(rule.scope)
-        # These are judged also if they had no event on that business day.
-        awaited = [alert.scope for alert, _ in self._open.values() if alert.rule == rule.name]
-        if rule.no_data == "fire" or self._about_too_little(rule):
-            awaited += [*rule.match.named(rule.scope), *self._had_value[rule.name]]
-        gone = (scope for scope in dict.fromkeys(awaited) if scope not in evaluation.values)
-        return chain(of_its_kind, gone)
-
-    def _about_too_little(self, rule: AnyRule) -> bool:
-        """Return whether a rule is broken by too few events, or by none."""
-        return isinstance(rule, AbsenceRule) or (
-            rule.below is not None and self._catalogue[rule.kpi].additive
+        known = KnownScopes(
+            present=present,
+            in_window=evaluation.values,
+            with_alert=[one.scope for one, _ in self._open.values() if one.rule == rule.name],
+            had_value=self._had_value[rule.name],
         )
+        return rule.scopes(self._catalogue[rule.kpi], known)
+
+    def _about_too_little(self, rule: Rule) -> bool:
+        return rule.is_about_too_little(self._catalogue[rule.kpi])
 
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
         """Return whether an alert fired on that window: late data may change its evidence."""
@@ -270,21 +234,15 @@ class AlertJudge:
             )
             if rule is None or not fired_here or not rule.is_about(alert):
                 continue
-            judgement = self._judgement(
-                rule,
-                evaluation.values.get(alert.scope, {}).get(rule.kpi),
-                alert,
-                alert.scope,
-                evaluation,
-            )
-            shown = judgement.value
+            finding = rule.judge(self._context(rule, alert.scope, evaluation, before=alert))
+            shown = finding.evidence.value
             value = None if shown is None else float(shown.value)
             if value == (alert.correction.value if alert.correction else alert.fired_value):
                 continue
             correction = Correction(
                 value=value,
                 n=0 if shown is None else shown.n,
-                holds=_HOLDS[judgement.verdict],
+                holds=_HOLDS[finding.verdict],
             )
             self._replace(alert, alert.model_copy(update={"correction": correction}))
 
@@ -302,129 +260,46 @@ class AlertJudge:
             self._resolved = [after if one is before else one for one in self._resolved]
         self._changes.append(after)
 
-    def _judge(
-        self, rule: AnyRule, scope: Scope, value: KpiValue | None, evaluation: Evaluation
-    ) -> _Judgement:
+    def _judge(self, rule: Rule, scope: Scope, evaluation: Evaluation) -> ScopeStatus:
         at_ms = evaluation.end_ms
-        meaning = self._meaning[rule.name]
-        key = alert_id(rule.name, scope)
         before, paused_ms = None, 0
+        key = alert_id(rule.name, scope)
         if key in self._open:
             before, standing = self._open[key]
             paused_ms = resumed(standing, at_ms=at_ms).no_data_paused_ms
-        judgement = self._judgement(
-            rule, value, before, scope, evaluation, no_data_paused_ms=paused_ms
+        finding = rule.judge(
+            self._context(rule, scope, evaluation, before=before, no_data_paused_ms=paused_ms)
         )
-        value = judgement.value
+        self._record(self._facts[rule.name], scope, finding, at_ms=at_ms)
+        return self._scope_status(rule, scope, finding)
 
-        def describe(standing: Standing) -> Alert:
-            return Alert(
-                rule=rule.name,
-                severity=rule.severity,
-                state=standing.state,
-                scope=scope,
-                window=rule.window,
-                kpi=rule.kpi,
-                value=None if value is None else float(value.value),
-                low=None if value is None else value.low,
-                high=None if value is None else value.high,
-                n=0 if value is None else value.n,
-                threshold=0.0 if isinstance(rule, AbsenceRule) else rule.limit,
-                active_since_ms=standing.active_since_ms,
-                fired_at_ms=standing.fired_at_ms,
-                fired_value=_fired_value(standing, before, value, at_ms=at_ms),
-                correction=None if before is None else before.correction,
-                resolved_at_ms=standing.resolved_at_ms,
-                no_data_since_ms=judgement.no_data_since_ms,
-                updated_ms=at_ms,
-                owner=rule.owner,
-                summary_en=rule.summary_en or meaning.en,
-                summary_zh=rule.summary_zh or meaning.zh,
-                meaning_en=meaning.en,
-                meaning_zh=meaning.zh,
-                next_step=rule.next_step,
-                next_step_zh=rule.next_step_zh,
-                runbook=rule.runbook,
-            )
-
-        self._move(
-            key,
-            judgement.verdict,
-            at_ms=at_ms,
-            for_ms=rule.for_s * 1000,
-            keep_firing_for_ms=rule.keep_firing_for_s * 1000,
-            describe=describe,
-            ended=judgement.ended,
-            has_data=judgement.no_data_since_ms is None,
-        )
-        return judgement
-
-    def _judgement(
+    def _context(
         self,
-        rule: AnyRule,
-        shown: KpiValue | None,
-        before: Alert | None,
+        rule: Rule,
         scope: Scope,
         evaluation: Evaluation,
         *,
+        before: Alert | None,
         no_data_paused_ms: int = 0,
-    ) -> _Judgement:
-        """Judge a value by a rule.
-
-        A KPI is absent in a scope whose inputs did not come that day. By a rule about too few
-        events its value is 0 there, as nothing came, if something is expected: in a scope that the
-        rule names, that has an open alert, or that had a value when the rule was judged last. A
-        KPI that was not measured in all of the window, or of which an input never came anywhere,
-        has no value.
-
-        Args:
-            rule: the rule.
-            shown: the value; None if the KPI is absent.
-            before: the alert of the rule and scope, if there is one.
-            scope: the scope of the value.
-            evaluation: the closed window.
-            no_data_paused_ms: the time without verdicts since ``before`` has no data.
-        """
-        about_too_little = self._about_too_little(rule)
-        gone = scope not in evaluation.values
-        verdict = absence(shown) if isinstance(rule, AbsenceRule) else threshold(rule, shown)
-        unjudgeable = verdict is Verdict.NO_JUDGEMENT
-        doubtful = about_too_little or gone or (unjudgeable and rule.no_data == "fire")
-        campaign = self._campaign_of(scope.campaign)
-        if (
-            doubtful
-            and campaign is not None
-            and not campaign.runs(evaluation.start_ms, evaluation.end_ms)
-        ):
-            return _Judgement(Verdict.HOLDS, shown, ended="campaign_over", why=Why.CAMPAIGN_OFF)
-        if doubtful and not evaluation.observed:
-            # Only a part of this window was observed, so a low count proves nothing.
-            return _Judgement(Verdict.NO_JUDGEMENT, shown, why=Why.NOT_OBSERVED)
-        measured = rule.kpi not in evaluation.unmeasured
-        if not unjudgeable and (measured or shown is not None):
-            return _Judgement(verdict, shown)
-        since_ms = evaluation.end_ms
-        if before is not None and before.no_data_since_ms is not None:
-            since_ms = before.no_data_since_ms
-        for_long = evaluation.end_ms - since_ms - no_data_paused_ms >= NO_DATA_KEPT_MS
-        named = rule.match.names(scope)
-        nothing_came = (
-            shown is None
-            and measured
-            and rule.kpi not in evaluation.unconnected
-            and not self._catalogue[rule.kpi].looks_back
-            and (named or before is not None or scope in self._had_value[rule.name])
+    ) -> JudgeContext:
+        values = evaluation.values.get(scope)
+        return JudgeContext(
+            scope=scope,
+            kpi=self._catalogue[rule.kpi],
+            value=None if values is None else values.get(rule.kpi),
+            coverage=Coverage(
+                start_ms=evaluation.start_ms,
+                end_ms=evaluation.end_ms,
+                observed=evaluation.observed,
+                measured=rule.kpi not in evaluation.unmeasured,
+                connected=rule.kpi not in evaluation.unconnected,
+            ),
+            present=values is not None,
+            had_value=scope in self._had_value[rule.name],
+            campaign=self._campaign_of(scope.campaign),
+            before=before,
+            no_data_paused_ms=no_data_paused_ms,
         )
-        if isinstance(rule, ThresholdRule) and about_too_little and nothing_came:
-            # Of a scope that nobody has defined, nothing may come for ever.
-            expected = not gone or campaign is not None or named
-            if not rule.min_n and (expected or not for_long):
-                return _Judgement(threshold(rule, KpiValue(0)), KpiValue(0), since_ms)
-        if rule.no_data == "fire" and measured:
-            return _Judgement(Verdict.BROKEN, shown, since_ms)
-        if rule.no_data == "resolve" or for_long:
-            return _Judgement(Verdict.HOLDS, shown, since_ms, "no_data")
-        return _Judgement(Verdict.NO_JUDGEMENT, shown, since_ms)
 
     @property
     def windows(self) -> frozenset[WindowName]:
@@ -436,59 +311,45 @@ class AlertJudge:
         before = len(self._changes)
         if self._started_ms is None:
             self._started_ms = health.now_ms
+        context = HealthContext(health, self._started_ms, self._lag_limit_s)
         for rule in HEALTH_RULES:
-            verdict, value, limit = judge_health(
-                rule, health, started_ms=self._started_ms, lag_limit_s=self._lag_limit_s
-            )
-            self._move(
-                alert_id(rule.name, ALL),
-                verdict,
-                at_ms=health.now_ms,
-                for_ms=rule.for_ms,
-                keep_firing_for_ms=rule.keep_firing_for_ms,
-                describe=_describe_health(rule, value=value, limit=limit, now_ms=health.now_ms),
-            )
+            self._record(rule.facts, ALL, rule.judge(context), at_ms=health.now_ms)
         if self.held_back:
             self._pause()
         return len(self._changes) > before
 
-    def _move(
-        self,
-        key: str,
-        verdict: Verdict,
-        *,
-        at_ms: int,
-        for_ms: int,
-        keep_firing_for_ms: int,
-        describe: Callable[[Standing], Alert],
-        ended: Ended = "recovered",
-        has_data: bool = True,
-    ) -> None:
+    def _record(self, facts: AlertFacts, scope: Scope, finding: Finding, *, at_ms: int) -> None:
+        """Move the alert of a rule and scope by a finding."""
+        key, verdict, ended = alert_id(facts.rule, scope), finding.verdict, finding.ended
         known = self._open.get(key)
-        before = None if known is None else known[1]
+        before, standing = (None, None) if known is None else known
         after = step(
-            before, verdict, at_ms=at_ms, for_ms=for_ms, keep_firing_for_ms=keep_firing_for_ms
+            standing,
+            verdict,
+            at_ms=at_ms,
+            for_ms=facts.for_ms,
+            keep_firing_for_ms=facts.keep_firing_for_ms,
         )
         if after is None:
-            if known is not None:
+            if before is not None:
                 del self._open[key]
                 if verdict is Verdict.NO_JUDGEMENT:
                     ended = "not_judged"
                 elif ended == "recovered":
                     ended = "not_long_enough"
-                self._changes.append(_ended(known[0], ended, at_ms=at_ms))
+                self._changes.append(_ended(before, ended, at_ms=at_ms))
             return
-        if has_data:
+        if finding.no_data_since_ms is None:
             after = replace(after, no_data_paused_ms=0)
-        alert = describe(after)
+        alert = _described(facts, scope, finding, after, before=before, at_ms=at_ms)
         if after.state is AlertState.RESOLVED:
             alert = alert.model_copy(update={"ended": ended})
             self._open.pop(key, None)
             self._resolved = [*self._resolved, alert][-RESOLVED_KEPT:]
         else:
             self._open[key] = (alert, after)
-        was_held = known is not None and known[0].held is not None
-        if before is None or before.state is not after.state or was_held:
+        was_held = before is not None and before.held is not None
+        if standing is None or standing.state is not after.state or was_held:
             self._changes.append(alert)
 
     @property
@@ -597,7 +458,7 @@ class AlertJudge:
 
 
 def _alert_status(
-    rule: AnyRule, alert: Alert, standing: Standing, *, value: KpiValue | None
+    rule: Rule, alert: Alert, standing: Standing, *, value: KpiValue | None
 ) -> ScopeStatus:
     """Return the verdict on the scope of an open alert."""
     if alert.state is AlertState.FIRING:
@@ -646,26 +507,44 @@ def _fired_value(
     return None if before is None else before.fired_value
 
 
-def _describe_health(
-    rule: HealthRule, *, value: float | None, limit: float, now_ms: int
-) -> Callable[[Standing], Alert]:
-    def describe(standing: Standing) -> Alert:
-        return Alert(
-            rule=rule.name,
-            category="data_health",
-            severity=rule.severity,
-            state=standing.state,
-            scope=ALL,
-            value=value,
-            threshold=limit,
-            active_since_ms=standing.active_since_ms,
-            fired_at_ms=standing.fired_at_ms,
-            resolved_at_ms=standing.resolved_at_ms,
-            updated_ms=now_ms,
-            summary_en=rule.summary_en,
-            summary_zh=rule.summary_zh,
-            next_step=rule.next_step,
-            next_step_zh=rule.next_step_zh,
-        )
-
-    return describe
+def _described(
+    facts: AlertFacts,
+    scope: Scope,
+    finding: Finding,
+    standing: Standing,
+    *,
+    before: Alert | None,
+    at_ms: int,
+) -> Alert:
+    """Return an alert as a finding leaves it."""
+    value, limit = finding.evidence
+    return Alert(
+        rule=facts.rule,
+        category=facts.category,
+        severity=facts.severity,
+        state=standing.state,
+        scope=scope,
+        window=facts.window,
+        kpi=facts.kpi,
+        value=None if value is None else float(value.value),
+        low=None if value is None else value.low,
+        high=None if value is None else value.high,
+        n=0 if value is None else value.n,
+        threshold=limit,
+        active_since_ms=standing.active_since_ms,
+        fired_at_ms=standing.fired_at_ms,
+        # An alert about no window has no value that late data may correct.
+        fired_value=_fired_value(standing, before, value, at_ms=at_ms) if facts.window else None,
+        correction=None if before is None else before.correction,
+        resolved_at_ms=standing.resolved_at_ms,
+        no_data_since_ms=finding.no_data_since_ms,
+        updated_ms=at_ms,
+        owner=facts.owner,
+        summary_en=facts.summary_en,
+        summary_zh=facts.summary_zh,
+        meaning_en=facts.meaning_en,
+        meaning_zh=facts.meaning_zh,
+        next_step=facts.next_step,
+        next_step_zh=facts.next_step_zh,
+        runbook=facts.runbook,
+    )
