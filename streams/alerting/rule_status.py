@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from models.alerts import Held
-from models.kpi.definition import Kpi
+from models.alerts import Alert, AlertState, Held
+from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import NotJudged, RuleStatus, ScopeStatus, Why
+from streams.alerting.machine import Standing
 from streams.alerting.rules.rule import Rule
 
 NEAREST_KEPT: Final = 500
@@ -96,3 +97,23 @@ def not_judged(status: RuleStatus, why: NotJudged, *, held: Held | None = None) 
             for one in scopes
         )
     return replace(status, scopes=scopes, counts=counts, not_judged=why, held=held)
+
+
+def alert_status(
+    rule: Rule, alert: Alert, standing: Standing, *, value: KpiValue | None
+) -> ScopeStatus:
+    """Return the verdict on the scope of an open alert.
+
+    Args:
+        rule: the rule.
+        alert: its alert.
+        standing: the state of the alert.
+        value: the value that was judged.
+    """
+    if alert.state is AlertState.FIRING:
+        return ScopeStatus(alert.scope, Why.FIRING, value, since_ms=alert.fired_at_ms)
+    broken_ms = alert.updated_ms - standing.active_since_ms - standing.paused_ms
+    left_ms = max(0, rule.for_s * 1000 - broken_ms)
+    return ScopeStatus(
+        alert.scope, Why.PENDING, value, since_ms=alert.active_since_ms, left_ms=left_ms
+    )

@@ -20,12 +20,13 @@ from models.rule_status import NotJudged, RuleStatus, ScopeStatus, Why
 from models.scope import Scope
 from streams.alerting import rule_warnings
 from streams.alerting.assumed_traffic import assumed_n, parse_traffic
-from streams.alerting.judge import SCOPES_A_STEP, AlertJudge
+from streams.alerting.judge import AlertJudge
 from streams.alerting.rule_status import NEAREST_KEPT, nearness
 from streams.alerting.rules.protocol import Verdict
 from streams.alerting.rules.registry import RuleBook
 from streams.alerting.rules.required_n import least_n, required_n
 from streams.alerting.status_text import explain_status
+from streams.alerting.window_judge import SCOPES_A_STEP
 from streams.export.page.snapshot import live
 from streams.export.rule_statuses import rule_statuses
 from streams.export.web import WebServer

@@ -129,7 +129,7 @@ class KnownScopes(NamedTuple):
 
     present: Sequence[Scope]
     in_window: Container[Scope]
-    with_alert: Sequence[Scope]
+    with_alert: Iterable[Scope]
     had_value: Iterable[Scope]
 
 
