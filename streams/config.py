@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, InitErrorDetails
 
-from models.alerts import RuleBook
 from models.campaigns.campaign import CampaignBook
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.custom_measures import CustomMeasureBook
@@ -22,6 +21,7 @@ from models.money.exchange_rates import RateBook
 from models.names import AsShown, NameBook, canonical
 from models.patterns import hint
 from models.scorecards.scorecard import ScorecardBook
+from streams.alerting.rules.registry import RuleBook
 from streams.errors import ConfigError, FaultsError, in_words
 
 Model = TypeVar("Model", bound=BaseModel)

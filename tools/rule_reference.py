@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import tempfile
 from datetime import timedelta
 from pathlib import Path
 from textwrap import indent
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Final, Literal, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-import models.alerts
-from models.alerts import AnyRule, Match, Rule
 from models.kpi.catalogue import CATALOGUE
 from models.scope import PARTS
 from streams import config
 from streams.alerting.rule_text import explain
+from streams.alerting.rules import keys
+from streams.alerting.rules.keys import Match, RuleKeys
+from streams.alerting.rules.registry import KINDS, AnyRule
+from streams.alerting.rules.rule import Rule
 from streams.errors import ConfigError
 from tools.docstrings import docstrings_of, one_line
 from tools.markdown import GENERATED, default_of, table
 from tools.rule_examples import EXAMPLES, REFUSED, Moment, RuleExample
 
-KINDS: Final[tuple[type[Rule], ...]] = get_args(get_args(AnyRule)[0])
-"""The kinds of rules."""
 CURRENCY: Final = "CNY"
 """The reporting currency of the page: the default."""
 
-_MEANINGS: Final = docstrings_of(models.alerts)
+_MEANINGS: Final = docstrings_of(keys) | {
+    name: fields
+    for kind in KINDS
+    for name, fields in docstrings_of(sys.modules[kind.__module__]).items()
+}
 _UNITS: Final = {
     **dict.fromkeys(
-        ("for_s", "keep_firing_for_s"), f"whole seconds, up to {models.alerts.LONGEST_DAYS} days"
+        ("for_s", "keep_firing_for_s"), f"whole seconds, up to {keys.LONGEST_DAYS} days"
     ),
     "below": "number, in the unit of the KPI",
     "above": "number, in the unit of the KPI",
@@ -105,8 +111,8 @@ def rules_page() -> str:
     return _PAGE.format(
         generated=GENERATED,
         kinds="".join(_kind(kind) for kind in KINDS),
-        keys=_keys(Rule, Rule),
-        match=_keys(Match, Match),
+        keys=_keys(RuleKeys),
+        match=_keys(Match),
         examples="".join(_example(example) for example in EXAMPLES),
         refused=table(
             ("rule", "why, and what to do"), ((f"`{rule}`", _why(rule)) for rule in REFUSED)
@@ -116,7 +122,7 @@ def rules_page() -> str:
 
 def _kind(kind: type[Rule]) -> str:
     text = (inspect.getdoc(kind) or "").replace("``", "`")
-    return f"\n### `{_name_of(kind)}`\n\n{text}\n\n{_keys(kind, kind)}\n"
+    return f"\n### `{_name_of(kind)}`\n\n{text}\n\n{_keys(kind)}\n"
 
 
 def _name_of(kind: type[Rule]) -> str:
@@ -124,17 +130,17 @@ def _name_of(kind: type[Rule]) -> str:
     return str(name)
 
 
-def _keys(model: type[Any], shown: type[Any]) -> str:
+def _keys(model: type[BaseModel]) -> str:
     """Return the table of the keys that a model defines itself, without those of its bases."""
     rows = [
         (
             f"`{field.alias or name}`",
             _type(name, field),
             default_of(field),
-            one_line(_MEANINGS[shown.__name__][name]),
+            one_line(_MEANINGS[model.__name__][name]),
         )
         for name, field in model.model_fields.items()
-        if name in _MEANINGS[shown.__name__]
+        if name in _MEANINGS[model.__name__]
     ]
     return table(("key", "type and unit", "required, or default", "meaning"), rows)
 

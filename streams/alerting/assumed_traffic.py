@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from models.alerts import AnyRule
 from models.kpi.definition import Catalogue, Kpi
 from models.kpi.formula import Quotient, Terms
 from models.kpi.measures import SET_INDEX, SUM_INDEX
 from models.patterns import nearest
 from models.window import DAY_MS, HOUR_MS, WINDOWS
+from streams.alerting.rules.rule import Rule
 
 _HOURS: Final = {
     window.name: (window.days * DAY_MS if window.days else window.length_ms or 0) / HOUR_MS
@@ -40,7 +40,7 @@ def parse_traffic(text: str) -> dict[str, float]:
     return found
 
 
-def assumed_n(rule: AnyRule, catalogue: Catalogue, hourly: Mapping[str, float]) -> int | None:
+def assumed_n(rule: Rule, catalogue: Catalogue, hourly: Mapping[str, float]) -> int | None:
     """Return the n of a value of a rule's KPI; None if the traffic does not tell it.
 
     Args:

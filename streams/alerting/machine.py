@@ -33,7 +33,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from models.alerts import AlertState
-from streams.alerting.verdicts import Verdict
+from streams.alerting.rules.protocol import Verdict
 
 
 @dataclass(frozen=True, slots=True)

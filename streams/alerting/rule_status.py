@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from math import inf
 from typing import Final
 
-from models.alerts import AnyRule, Held, ThresholdRule
-from models.kpi.definition import Kpi
+from models.alerts import Alert, AlertState, Held
+from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import NotJudged, RuleStatus, ScopeStatus, Why
-from streams.alerting.required_n import least_n
+from streams.alerting.machine import Standing
+from streams.alerting.rules.rule import Rule
 
 NEAREST_KEPT: Final = 500
 """Scopes of a rule whose verdicts are kept: those that fire or are nearest to it."""
 
 
-def nearness(status: ScopeStatus, rule: AnyRule) -> tuple[int, float]:
+def nearness(status: ScopeStatus, rule: Rule) -> tuple[int, float]:
     """Return a key that sorts scopes: firing, pending, then the nearest to firing.
 
     A value beyond the limit is nearer than any other, by n as a share of the n that is required;
@@ -31,14 +31,12 @@ def nearness(status: ScopeStatus, rule: AnyRule) -> tuple[int, float]:
     if status.why is Why.PENDING:
         return 1, status.left_ms or 0
     value = status.value
-    if value is None or not isinstance(rule, ThresholdRule):
+    if value is None:
         return 4, 0.0
     if status.why in {Why.NOT_SIGNIFICANT, Why.TOO_FEW}:
         return 2, 1 - value.n / status.required_n if status.required_n else 0.0
-    if status.why is not Why.WITHIN:
-        return 4, 0.0
-    distance = abs(value.value - rule.limit)
-    return 3, distance / abs(rule.limit) if rule.limit else (distance or inf)
+    distance = rule.distance(value) if status.why is Why.WITHIN else None
+    return (4, 0.0) if distance is None else (3, distance)
 
 
 class StatusCollector:
@@ -49,9 +47,9 @@ class StatusCollector:
         kpi: the definition of its KPI.
     """
 
-    def __init__(self, rule: AnyRule, kpi: Kpi) -> None:
+    def __init__(self, rule: Rule, kpi: Kpi) -> None:
         self._rule = rule
-        self._least_n = least_n(rule, kpi)
+        self._least_n = rule.least(kpi).n
         self._counts: Counter[Why] = Counter()
         self._nearest: list[tuple[tuple[int, float], ScopeStatus]] = []
         self._largest_n = 0
@@ -99,3 +97,23 @@ def not_judged(status: RuleStatus, why: NotJudged, *, held: Held | None = None) 
             for one in scopes
         )
     return replace(status, scopes=scopes, counts=counts, not_judged=why, held=held)
+
+
+def alert_status(
+    rule: Rule, alert: Alert, standing: Standing, *, value: KpiValue | None
+) -> ScopeStatus:
+    """Return the verdict on the scope of an open alert.
+
+    Args:
+        rule: the rule.
+        alert: its alert.
+        standing: the state of the alert.
+        value: the value that was judged.
+    """
+    if alert.state is AlertState.FIRING:
+        return ScopeStatus(alert.scope, Why.FIRING, value, since_ms=alert.fired_at_ms)
+    broken_ms = alert.updated_ms - standing.active_since_ms - standing.paused_ms
+    left_ms = max(0, rule.for_s * 1000 - broken_ms)
+    return ScopeStatus(
+        alert.scope, Why.PENDING, value, since_ms=alert.active_since_ms, left_ms=left_ms
+    )

@@ -10,24 +10,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from models.alerts import AnyRule, RuleBook, ThresholdRule
 from models.kpi.definition import Catalogue, Kpi
 from models.kpi.formula import Quotient, bare, names_in
 from models.kpi.measures import FROM_CUSTOMERS, STOCKS
 from models.kpi.user_catalogue import KpiBook
-from models.kpi.value_range import is_share, range_of
 from models.names import AsShown, NameBook, matches_name
 from models.patterns import is_pattern, matches, nearest
 from models.scope import DIRECT, NO_CAMPAIGN, NO_CHANNEL, UNKNOWN_CAMPAIGN, ScopeKind, parts_of
 from models.scorecards.scorecard import ScorecardBook
-from models.window import SO_FAR, WINDOWS
-from streams.alerting.required_n import least_n
-from streams.alerting.rule_text import counted, duration
+from models.window import WINDOWS
+from streams.alerting.rules.registry import RuleBook
+from streams.alerting.rules.rule import Rule
+from streams.alerting.words import counted, duration
 from streams.ingest.registry.campaign_index import CampaignIndex
-
-LIKELY_RATIO: Final = 5
-"""A limit of a ratio from here on is probably meant in percent: 5 is 500 %. Of a share, any above
-1 is."""
 
 _STEP_S: Final = {window.name: window.step_ms // 1000 for window in WINDOWS}
 _DAYS: Final = {window.name: window.days for window in WINDOWS}
@@ -92,13 +87,13 @@ def about_rules(book: RuleBook, known: Known) -> Iterator[ConfigWarning]:
             *_about_kpi(kpi, known),
             *_about_days(rule, kpi, known),
             *_about_durations(rule),
-            *_about_limit(rule, kpi),
+            *rule.warnings(kpi),
         ):
             yield ConfigWarning(("rules", at, key), text)
 
 
 def about_traffic(
-    book: RuleBook, catalogue: Catalogue, *, largest_n: Callable[[AnyRule], int | None], found: str
+    book: RuleBook, catalogue: Catalogue, *, largest_n: Callable[[Rule], int | None], found: str
 ) -> Iterator[ConfigWarning]:
     """Yield a warning for each rule that can't fire at the traffic that there is.
 
@@ -109,20 +104,15 @@ def about_traffic(
         found: where the traffic is known from.
     """
     for at, rule in enumerate(book.rules):
-        if not isinstance(rule, ThresholdRule):
-            continue
         kpi = catalogue[rule.kpi]
-        least, n = least_n(rule, kpi), largest_n(rule)
-        if n is None or n >= least:
+        least, n = rule.least(kpi), largest_n(rule)
+        if n is None or n >= least.n:
             continue
-        key = "above" if rule.below is None else "below"
-        by_min_n = least == rule.min_n
-        why = "min_n" if by_min_n else f"{key} {rule.limit:g} with all of its 95 % interval"
         yield ConfigWarning(
-            ("rules", at, "min_n" if by_min_n else key),
-            f"{rule.name} can't fire: {why} takes {least:,} {counted(kpi)} in {rule.window}, and "
-            f"no scope has more than {n:,} {found}; use a longer window, a wider scope or another "
-            "limit",
+            ("rules", at, least.key),
+            f"{rule.name} can't fire: {least.why} takes {least.n:,} {counted(kpi)} in "
+            f"{rule.window}, and no scope has more than {n:,} {found}; use a longer window, a "
+            "wider scope or another limit",
         )
 
 
@@ -190,7 +180,7 @@ def _about_kpi(kpi: Kpi, known: Known) -> Iterator[tuple[str, str]]:
         )
 
 
-def _about_days(rule: AnyRule, kpi: Kpi, known: Known) -> Iterator[tuple[str, str]]:
+def _about_days(rule: Rule, kpi: Kpi, known: Known) -> Iterator[tuple[str, str]]:
     days = _DAYS[rule.window]
     if known.customer_days is None or kpi.figures.isdisjoint(STOCKS):
         return
@@ -209,7 +199,7 @@ def _from_customers(kpi: Kpi) -> Sequence[str]:
     return [name for name in (*used, *needed) if bare(name) in FROM_CUSTOMERS]
 
 
-def _about_durations(rule: AnyRule) -> Iterator[tuple[str, str]]:
+def _about_durations(rule: Rule) -> Iterator[tuple[str, str]]:
     step_s = _STEP_S[rule.window]
     for key, given_s in (("for", rule.for_s), ("keep_firing_for", rule.keep_firing_for_s)):
         if given_s % step_s:
@@ -219,23 +209,3 @@ def _about_durations(rule: AnyRule) -> Iterator[tuple[str, str]]:
                 f"the window {rule.window} closes every {duration(step_s).en}, so "
                 f"{duration(given_s).en} acts as {duration(acts_s).en}",
             )
-
-
-def _about_limit(rule: AnyRule, kpi: Kpi) -> Iterator[tuple[str, str]]:
-    if not isinstance(rule, ThresholdRule):
-        return
-    key = "above" if rule.below is None else "below"
-    likely = rule.limit > 1 if is_share(kpi) else abs(rule.limit) >= LIKELY_RATIO
-    if kpi.shown_unit == "ratio" and likely:
-        yield (
-            key,
-            f"{rule.limit:g} is {100 * rule.limit:,g} %; {rule.limit:g} % is {rule.limit / 100:g}",
-        )
-    if key == "below" and kpi.additive and rule.min_n:
-        yield (
-            "min_n",
-            f"{kpi.name} from fewer than {rule.min_n:,} is not judged, so the rule is silent when "
-            "least comes; leave min_n out to hear of it",
-        )
-    if key == "above" and kpi.volume and range_of(kpi).low == 0 and rule.window == SO_FAR:
-        yield "window", f"{kpi.name} of all time only grows, so the alert never resolves"

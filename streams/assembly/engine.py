@@ -9,13 +9,13 @@ from pathlib import Path
 
 from faust.types import TP
 
-from models.alerts import RuleBook
 from models.campaigns.campaign_change import Changes
 from models.events import SOURCE_KINDS
 from models.kpi.user_catalogue import KpiBook
 from models.money.exchange_rates import Rates
 from models.names import NameBook
 from streams.alerting.judge import AlertJudge
+from streams.alerting.rules.registry import RuleBook
 from streams.assembly.ingest import customer_context, ingest_rules
 from streams.engine import faust_worker
 from streams.engine.contracts import Saved, SourcePartition

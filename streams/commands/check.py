@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from models.alerts import RuleBook
 from models.kpi.definition import Catalogue
 from models.rule_status import NotJudged
 from streams import config, redis_server, settings
@@ -17,6 +16,7 @@ from streams.alerting import rule_warnings
 from streams.alerting.assumed_traffic import assumed_n, parse_traffic
 from streams.alerting.rule_text import explain
 from streams.alerting.rule_warnings import ConfigWarning, Known
+from streams.alerting.rules.registry import RuleBook
 from streams.assembly import topics
 from streams.assembly.names import as_shown_by, read_campaigns
 from streams.commands.options import (

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from models.kpi.definition import Catalogue
 from streams import config, settings
-from streams.alerting.rule_text import amount
+from streams.alerting.words import amount
 from streams.commands.options import KpisFile, out, say
 from streams.export.web import LARGEST_RULES_LIMIT
 from streams.operations import worker_api

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from models.alerts import RuleBook
 from models.campaigns.campaign import Campaign
 from models.kpi.definition import Catalogue, Kpi
 from models.kpi.user_catalogue import Extra, KpiBook
@@ -20,6 +19,7 @@ from models.scope import Scope, ScopeKind
 from models.scorecards.scorecard import ScorecardBook
 from models.window import BusinessDay, Reference, ShownWindow, WindowName
 from streams.alerting.links import Links
+from streams.alerting.rules.registry import RuleBook
 from streams.analysis import funnel, peer_outliers, scorecard_points
 from streams.analysis.differences import Difference, difference_of
 from streams.export.evaluation_cache import EvaluationCache

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from models.alerts import AnyRule, Held
+from models.alerts import Held
 from models.kpi.definition import Kpi
 from models.rule_status import RuleStatus, ScopeStatus
 from streams.alerting.rule_text import explain
-from streams.alerting.status_text import NOT_JUDGED, explain_status, limit_text
+from streams.alerting.rules.rule import Rule
+from streams.alerting.status_text import NOT_JUDGED, explain_status
 from streams.export.report_queries import ReportQueries
 
 NEAREST_SHOWN: Final = 5
@@ -40,11 +41,11 @@ def rule_statuses(
 
 
 def _rule(
-    status: RuleStatus, rule: AnyRule, queries: ReportQueries, *, limit: int, offset: int
+    status: RuleStatus, rule: Rule, queries: ReportQueries, *, limit: int, offset: int
 ) -> dict[str, Any]:
     kpi = queries.catalogue[rule.kpi]
     meaning = explain(rule, kpi, currency=queries.currency)
-    limited = limit_text(rule, kpi, currency=queries.currency)
+    limited = rule.limit_text(kpi, currency=queries.currency)
     why = None if status.not_judged is None else NOT_JUDGED[status.not_judged]
     return {
         "rule": rule.name,
@@ -78,7 +79,7 @@ def shown_hold(held: Held | None) -> dict[str, Any] | None:
     return {"sources": list(held.sources), "since": held.since_ms, "until": held.until_ms}
 
 
-def _scope(status: ScopeStatus, rule: AnyRule, kpi: Kpi, queries: ReportQueries) -> dict[str, Any]:
+def _scope(status: ScopeStatus, rule: Rule, kpi: Kpi, queries: ReportQueries) -> dict[str, Any]:
     value = status.value
     why = explain_status(status, rule, kpi)
     return {

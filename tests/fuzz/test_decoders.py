@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from models import dead_letters
 from models.aggregates import ingest_report
 from models.aggregates.ingest_report import Report, SourceStats
-from models.alerts import RuleBook
 from models.campaigns.campaign import Campaign, CampaignBook
 from models.dead_letters import DeadLetter, Reason
 from models.kpi import formula
 from models.kpi.formula import FormulaError
 from streams import config
+from streams.alerting.rules.registry import RuleBook
 from streams.engine import state_log
 from streams.engine.contracts import Output, Snapshot, SourcePartition
 from streams.engine.state_log import StateLog

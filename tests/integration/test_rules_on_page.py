@@ -9,10 +9,10 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from models.alerts import RuleBook
 from models.kpi.definition import KpiValue
 from models.scope import Scope
 from streams.alerting.judge import AlertJudge
+from streams.alerting.rules.registry import RuleBook
 from streams.engine.steps import at_once
 from streams.kpis.calculation.confidence_intervals import wilson
 from streams.kpis.view import Evaluation

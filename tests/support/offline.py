@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 from typing_extensions import TypeVar
 
-from models.alerts import RuleBook
 from models.campaigns.campaign import Campaign
 from models.campaigns.campaign_change import Change
 from models.events import KIND_OF_TYPE, SOURCE_KINDS, SourceKind
@@ -23,6 +22,7 @@ from models.kpi.user_catalogue import Largest
 from models.money.exchange_rates import Rates
 from models.window import BusinessDay
 from streams.alerting.judge import AlertJudge
+from streams.alerting.rules.registry import RuleBook
 from streams.engine.contracts import Output, Position, Saved, Snapshot, SourcePartition
 from streams.ingest.customers.pending_checkpoint import CustomerContext
 from streams.ingest.ingest_settings import IngestSettings

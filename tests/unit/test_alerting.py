@@ -13,15 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.alerts import Alert, AlertState, Correction, Held, RuleBook
+from models.alerts import Alert, AlertState, Correction, Held
 from models.campaigns.campaign import Campaign
 from models.kpi.definition import KpiValue
 from models.scope import ALL, Scope
 from models.window import DAY_MS, HOUR_MS
-from streams.alerting.health import HEALTH_RULES
 from streams.alerting.links import Links
 from streams.alerting.machine import Standing, pause, step
-from streams.alerting.verdicts import Verdict, threshold
+from streams.alerting.rules.health import HEALTH_RULES
+from streams.alerting.rules.protocol import Verdict
+from streams.alerting.rules.registry import RuleBook
 from streams.delivery.alertmanager import REPEAT_S, AlertmanagerDelivery, payload
 from streams.kpis.view import Evaluation, Health, Progress, Silence
 from tests.support.at_once import JudgeAtOnce
@@ -44,7 +45,7 @@ CHANGE = {"kpi": "visitors_change"}
 
 
 def verdict(value: KpiValue | None, **changed: Any) -> Verdict:
-    return threshold(book(**changed).rules[0], value)  # type: ignore[arg-type]
+    return book(**changed).rules[0].compare(value)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from models.aggregates import ingest_report
 from models.aggregates.cell import Cell, CellWire
 from models.aggregates.distinct_users import Distinct
 from models.aggregates.ingest_report import FacetCell
-from models.alerts import RuleBook
 from models.dead_letters import Reason
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.custom_measures import CustomMeasureBook
@@ -27,6 +26,7 @@ from models.names import shortened
 from models.scope import ALL, Scope
 from models.window import BEGINNING_MS, DAY_MS, HOUR_MS, MINUTE_MS, PANE_MS
 from streams import config
+from streams.alerting.rules.registry import RuleBook
 from streams.errors import ConfigError
 from streams.ingest.events.pane_aggregation import FoldingCell
 from streams.kpis.calculation.kpi_calculator import KpiCalculator

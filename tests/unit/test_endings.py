@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.alerts import RuleBook
 from models.campaigns.campaign import Campaign, Ending
 from models.kpi.definition import KpiValue
 from models.money.exchange_rates import Rates
 from models.scope import Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.alerting.rules.registry import RuleBook
 from streams.export.page.snapshot import live
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.kpis.calculation.campaign_budgets import CampaignBudget, CampaignBudgets

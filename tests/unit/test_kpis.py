@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from models.aggregates import ingest_report
 from models.aggregates.ingest_report import Report
-from models.alerts import Alert, RuleBook
+from models.alerts import Alert
 from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.user_catalogue import Largest
 from models.scope import ALL, Scope, others_of
 from models.window import DAY_MS, MINUTE_MS
+from streams.alerting.rules.registry import RuleBook
 from streams.engine.contracts import Position
 from streams.kpis.calculation.confidence_intervals import wilson
 from streams.kpis.coverage.frontier import Frontier

@@ -7,7 +7,7 @@ import re
 import yaml
 
 from models.limits import DEAD_LETTER_SHARE, LAG_S
-from streams.alerting.health import HOLDING
+from streams.alerting.rules.health import HOLDING
 from tests.support import data
 
 

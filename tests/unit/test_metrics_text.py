@@ -12,9 +12,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
-from models.alerts import RuleBook
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.user_catalogue import ExportRule, KpiBook
+from streams.alerting.rules.registry import RuleBook
 from streams.export.metrics.collector import KpiMetrics
 from streams.export.metrics.text_format import FORMATS_KEPT, MetricsText
 from streams.export.worker_view import WorkerView

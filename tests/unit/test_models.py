@@ -15,11 +15,12 @@ from pydantic import ValidationError
 
 from models.aggregates import hyperloglog
 from models.aggregates.distinct_users import EXACT_LIMIT, Distinct, hash_user
-from models.alerts import Match, RuleBook
 from models.money.amounts import MoneyError, to_units
 from models.patterns import matches
 from models.scope import Scope
 from models.window import BusinessDay, Window, first_end_after, start_of_window
+from streams.alerting.rules.keys import Match
+from streams.alerting.rules.registry import RuleBook
 
 DAY = Window("day", 60_000, days=1)
 

@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.aggregates.ingest_report import Report
-from models.alerts import RuleBook, alert_id
+from models.alerts import alert_id
 from models.campaigns.campaign import Campaign
 from models.kpi.measures import SUM_INDEX, USER_SETS
 from models.names import NameBook, canonical, matches_name, names_nothing, shortened
 from models.scope import BUCKETS, Scope
 from models.scorecards.scorecard import ScorecardBook
 from streams import config, settings
+from streams.alerting.rules.registry import RuleBook
 from streams.assembly.names import as_shown_by
 from streams.errors import ConfigError
 from streams.ingest.events import named_places

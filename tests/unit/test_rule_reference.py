@@ -10,11 +10,13 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from models.alerts import AnyRule, Match, Rule, RuleBook
 from models.kpi.definition import KpiValue
 from models.scope import ALL, Scope
 from models.window import DAY_MS, WINDOWS
 from streams import config
+from streams.alerting.rules.keys import Match
+from streams.alerting.rules.registry import AnyRule, RuleBook
+from streams.alerting.rules.rule import Rule
 from streams.kpis.view import Evaluation
 from tests.support.at_once import JudgeAtOnce
 from tests.support.offline import NOON

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from models.alerts import RuleBook
 from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import KpiValue
@@ -21,11 +20,13 @@ from models.rule_status import NotJudged, RuleStatus, ScopeStatus, Why
 from models.scope import Scope
 from streams.alerting import rule_warnings
 from streams.alerting.assumed_traffic import assumed_n, parse_traffic
-from streams.alerting.judge import SCOPES_A_STEP, AlertJudge
-from streams.alerting.required_n import least_n, required_n
+from streams.alerting.judge import AlertJudge
 from streams.alerting.rule_status import NEAREST_KEPT, nearness
+from streams.alerting.rules.protocol import Verdict
+from streams.alerting.rules.registry import RuleBook
+from streams.alerting.rules.required_n import least_n, required_n
 from streams.alerting.status_text import explain_status
-from streams.alerting.verdicts import Verdict, threshold
+from streams.alerting.window_judge import SCOPES_A_STEP
 from streams.export.page.snapshot import live
 from streams.export.rule_statuses import rule_statuses
 from streams.export.web import WebServer
@@ -137,7 +138,7 @@ def test_required_n(n: int, part: int, limit: float, below: bool, min_n: int) ->
     kpi = CATALOGUE[rule.kpi]
     value = share(min(part, n), n)
     needed = required_n(rule, kpi, value)
-    broken = threshold(rule, value) is Verdict.BROKEN
+    broken = rule.compare(value) is Verdict.BROKEN
     if broken:
         assert n >= least_n(rule, kpi)
     if needed is None:
@@ -145,7 +146,7 @@ def test_required_n(n: int, part: int, limit: float, below: bool, min_n: int) ->
         return
     assume(abs(value.value - limit) > 0.01)
     more = share(value.value * (needed + 1), needed + 1)
-    assert threshold(rule, more) is Verdict.BROKEN
+    assert rule.compare(more) is Verdict.BROKEN
     assert broken or n <= needed
 
 

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from models.aggregates.cell import Cell
 from models.aggregates.distinct_users import Distinct
-from models.alerts import AnyRule, RuleBook
 from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue, Kpi
@@ -28,8 +27,10 @@ from models.patterns import matches, overlap
 from models.scorecards.scorecard import ScorecardBook
 from streams import config
 from streams.alerting import rule_warnings
-from streams.alerting.rule_text import amount, duration, explain
+from streams.alerting.rule_text import explain
 from streams.alerting.rule_warnings import Known
+from streams.alerting.rules.registry import AnyRule, RuleBook
+from streams.alerting.words import amount, duration
 from streams.assembly.names import as_shown_by
 from streams.cli import cli
 from streams.errors import ConfigError

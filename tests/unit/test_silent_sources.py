@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from models.alerts import RuleBook
 from models.kpi.catalogue import CATALOGUE
+from streams.alerting.rules.registry import RuleBook
 from streams.engine.contracts import Position
 from streams.export.page.snapshot import live as live_picture
 from tests.factories.views import metrics, queries, worker

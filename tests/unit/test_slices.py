@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.alerts import RuleBook
 from models.events import SourceKind
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.alerting.rules.registry import RuleBook
 from streams.engine.contracts import BesideRecordsError, Saved
 from streams.kpis import state as saved_states
 from streams.kpis.coverage.silent_sources import SilentSources

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.alerts import RuleBook
 from models.kpi.catalogue import CATALOGUE
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.alerting.rules.registry import RuleBook
 from tests.support.offline import NOON, ClosedKey, Path, event
 
 DAYS = 3

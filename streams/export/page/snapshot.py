@@ -13,7 +13,7 @@ from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.limits import DEAD_LETTER_SHARE, FRONTIER_AGE_S, LAG_S, ORDERS_WITHOUT_TOUCH
 from models.scope import ALL, Scope, ScopeKind
 from models.window import COMPARED, SHOWN_WINDOWS, WindowName
-from streams.alerting.health import UNITS
+from streams.alerting.rules.health import UNITS
 from streams.analysis import funnel
 from streams.analysis.differences import (
     benchmark_difference_of,

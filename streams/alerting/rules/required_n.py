@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from math import floor
+from typing import Protocol
 
-from models.alerts import AnyRule, ThresholdRule
 from models.kpi.definition import Kpi, KpiValue
 from models.kpi.formula import Quotient
 from streams.kpis.calculation.confidence_intervals import Z95, per_count_n, scaled_n, wilson_n
 
 
-def is_beyond(rule: ThresholdRule, value: KpiValue) -> bool:
+class Limited(Protocol):
+    """A rule with a limit on one side."""
+
+    @property
+    def below(self) -> float | None:
+        """The limit below which a value breaks the rule; None if it is an upper limit."""
+
+    @property
+    def limit(self) -> float:
+        """The limit, of whichever side."""
+
+    @property
+    def min_n(self) -> int:
+        """Smallest n of a value that is judged."""
+
+
+def is_beyond(rule: Limited, value: KpiValue) -> bool:
     """Return whether a value itself is beyond the limit, whatever its interval is."""
     return value.value > rule.limit if rule.below is None else value.value < rule.limit
 
 
-def required_n(rule: ThresholdRule, kpi: Kpi, value: KpiValue) -> int | None:
+def required_n(rule: Limited, kpi: Kpi, value: KpiValue) -> int | None:
     """Return the smallest n with which a value beyond the limit would break a rule.
 
     The value stays as it is, and so do the events that it is made of: their number grows. For
@@ -47,7 +63,7 @@ def required_n(rule: ThresholdRule, kpi: Kpi, value: KpiValue) -> int | None:
     return max(rule.min_n, needed)
 
 
-def least_n(rule: AnyRule, kpi: Kpi) -> int:
+def least_n(rule: Limited, kpi: Kpi) -> int:
     """Return the smallest n with which any value breaks a rule.
 
     Of a share it is the n with which 0 or 1 is surely beyond the limit: with fewer events, the
@@ -56,8 +72,6 @@ def least_n(rule: AnyRule, kpi: Kpi) -> int:
     Example:
         A conversion below 1 %: 381 clicks without an order. Above 20 %: one order from one click.
     """
-    if not isinstance(rule, ThresholdRule):
-        return 0
     least = 0
     if _is_plain_share(kpi) and 0 < rule.limit < 1:
         odds = rule.limit / (1 - rule.limit)

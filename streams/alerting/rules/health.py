@@ -1,14 +1,19 @@
-"""Rules about the health of the data: one alert for a fault, instead of a flood of KPI alerts."""
+"""Rules about the health of the data: one alert for a fault, instead of a flood of KPI alerts.
+
+A rule is broken while its value is above its limit, unless there is a reason to wait.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from models.alerts import Severity
 from models.kpi.definition import KpiValue, ShownUnit
 from models.limits import DEAD_LETTER_SHARE, ORDERS_WITHOUT_TOUCH
-from streams.alerting.verdicts import Verdict
+from models.rule_status import Why
+from streams.alerting.rules.protocol import AlertFacts, Evidence, Finding, Verdict
 from streams.kpis.view import Health
 
 STARTUP_MS = 20_000
@@ -20,6 +25,20 @@ def _orders_without_touch(share: KpiValue | None) -> float:
     return float(share.n) if share is not None and share.value == 0 else 0.0
 
 
+class HealthContext(NamedTuple):
+    """What a rule about the data judges.
+
+    Args:
+        health: the health of the data now.
+        started_ms: broker time at which judging began.
+        lag_limit_s: the lag above which the data are late, in s.
+    """
+
+    health: Health
+    started_ms: int
+    lag_limit_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthRule:
     """A rule about the data themselves. It is broken while ``value`` is above ``limit``.
@@ -27,7 +46,9 @@ class HealthRule:
     Attributes:
         name: name of the rule.
         value: returns the value to judge; if it is None, the alert keeps its state.
-        limit: the limit, in the unit of ``value``; `LAGGING` has it from the settings.
+        limit: the limit, in the unit of ``value``; None takes it from the settings.
+        waits: returns whether a value above the limit is no reason to alert for now: the alert
+            keeps its state.
         severity: severity of the alert.
         for_ms: how long the rule is broken before the alert fires, in ms of broker time.
         keep_firing_for_ms: how long the rule holds before the alert resolves, likewise.
@@ -41,7 +62,8 @@ class HealthRule:
 
     name: str
     value: Callable[[Health], float | None]
-    limit: float = 0.0
+    limit: float | None = 0.0
+    waits: Callable[[HealthContext], bool] = lambda _: False
     severity: Severity = "critical"
     for_ms: int = 0
     keep_firing_for_ms: int = 5_000
@@ -52,10 +74,45 @@ class HealthRule:
     unit: ShownUnit = "count"
     holds_kpi_alerts: bool = False
 
+    @property
+    def facts(self) -> AlertFacts:
+        """What all alerts of the rule have in common."""
+        return AlertFacts(
+            rule=self.name,
+            category="data_health",
+            severity=self.severity,
+            for_ms=self.for_ms,
+            keep_firing_for_ms=self.keep_firing_for_ms,
+            summary_en=self.summary_en,
+            summary_zh=self.summary_zh,
+            next_step=self.next_step,
+            next_step_zh=self.next_step_zh,
+        )
+
+    def judge(self, context: HealthContext) -> Finding:
+        """Judge the health of the data."""
+        limit = context.lag_limit_s if self.limit is None else self.limit
+        value = self.value(context.health)
+        if value is None:
+            return Finding(Verdict.BETWEEN, Evidence(None, limit), Why.NO_VALUE)
+        evidence = Evidence(KpiValue(value), limit)
+        if value <= limit:
+            return Finding(Verdict.HOLDS, evidence, Why.WITHIN)
+        if self.waits(context):
+            return Finding(Verdict.BETWEEN, evidence, Why.NOT_OBSERVED)
+        return Finding(Verdict.BROKEN, evidence)
+
+
+def _starting(context: HealthContext) -> bool:
+    return context.health.now_ms - context.started_ms < STARTUP_MS
+
 
 LAGGING = HealthRule(
     name="data-lagging",
     value=lambda health: health.lag_s,
+    limit=None,
+    # Records wait until the windows before them are closed: nobody has to act.
+    waits=lambda context: context.health.reading_history,
     unit="seconds",
     summary_en="The monitor is behind its input; KPI alerts wait",
     summary_zh="数据处理滞后，指标告警暂停",
@@ -66,6 +123,7 @@ LAGGING = HealthRule(
 INCOMPLETE = HealthRule(
     name="data-incomplete",
     value=lambda health: float(health.expected - health.reporting),
+    waits=_starting,
     summary_en="Source partitions do not report; KPI alerts wait",
     summary_zh="部分数据分区没有上报，指标告警暂停",
     next_step="See which workers and partitions are down",
@@ -171,27 +229,3 @@ UNITS = {rule.name: rule.unit for rule in HEALTH_RULES}
 """Units of the values of data-health alerts, by rule."""
 HOLDING = frozenset(rule.name for rule in HEALTH_RULES if rule.holds_kpi_alerts)
 """Names of the rules that inhibit all KPI rules while they fire."""
-
-
-def judge(
-    rule: HealthRule, health: Health, *, started_ms: int, lag_limit_s: float
-) -> tuple[Verdict, float | None, float]:
-    """Return the verdict, the value and the limit of a rule.
-
-    Args:
-        rule: the rule.
-        health: the health of the data now.
-        started_ms: broker time at which judging began.
-        lag_limit_s: the limit of `LAGGING`, in s.
-    """
-    limit = lag_limit_s if rule is LAGGING else rule.limit
-    value = rule.value(health)
-    if value is None:
-        return Verdict.BETWEEN, None, limit
-    if value <= limit:
-        return Verdict.HOLDS, value, limit
-    if rule is LAGGING and health.reading_history:
-        # Records wait until the windows before them are closed: nobody has to act.
-        return Verdict.BETWEEN, value, limit
-    starting = rule is INCOMPLETE and health.now_ms - started_ms < STARTUP_MS
-    return (Verdict.BETWEEN if starting else Verdict.BROKEN), value, limit

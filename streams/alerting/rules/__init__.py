@@ -1,0 +1,1 @@
+"""The kinds of alert rules, a file each; `registry` lists them."""

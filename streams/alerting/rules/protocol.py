@@ -1,0 +1,164 @@
+"""The interface of a kind of alert rule: it judges a context and returns a finding.
+
+A kind is one file of this package. There are kinds of rules on KPIs, which a file of rules
+configures and `registry.AnyRule` lists, and the kind of the monitor's own rules about the data
+(`health`). Whoever judges, keeps or explains rules calls methods and does not ask which kind a
+rule is of.
+
+A kind works on one scope at a time, and on what it is given: it does not know which other scopes
+there are, and assumes nothing of campaigns that another worker may own.
+
+A rule on a KPI that needs earlier values of it, or the days of a calendar, gets them as further
+fields of `JudgeContext`, once a kind names what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from enum import Enum, auto
+from typing import NamedTuple, Protocol, TypeVar
+
+from models.alerts import Alert, Category, Ended, Severity
+from models.campaigns.campaign import Campaign
+from models.kpi.definition import Kpi, KpiValue
+from models.rule_status import Why
+from models.scope import Scope
+
+Context_contra = TypeVar("Context_contra", contravariant=True)
+
+
+class Verdict(Enum):
+    """Result of judging a closed window, or the health of the data, by a rule."""
+
+    BROKEN = auto()
+    """A reason to alert: the value is beyond the limit, or there is no traffic."""
+    HOLDS = auto()
+    """No reason to alert: the value is within the limit by the hysteresis, or there is traffic."""
+    BETWEEN = auto()
+    """Neither: the value is inside the hysteresis, or its interval includes the limit."""
+    NO_JUDGEMENT = auto()
+    """No value, too few events, or only a part of the window was observed."""
+
+
+class Evidence(NamedTuple):
+    """The numbers that a finding rests on.
+
+    Args:
+        value: the value with its interval and n, in the unit of the rule; None if there is none.
+        limit: the limit that it is compared with, in the same unit.
+    """
+
+    value: KpiValue | None
+    limit: float
+
+
+class Finding(NamedTuple):
+    """A verdict on one scope, with its reason and its evidence.
+
+    Args:
+        verdict: the verdict.
+        evidence: the numbers that it rests on.
+        why: why there is no reason to alert. None if there is one, which the evidence is.
+        ended: why an alert ends if the verdict ends it.
+        no_data_since_ms: since when there is no value that could be judged, event time in ms; None
+            if there is one.
+    """
+
+    verdict: Verdict
+    evidence: Evidence
+    why: Why | None = None
+    ended: Ended = "recovered"
+    no_data_since_ms: int | None = None
+
+
+class Coverage(NamedTuple):
+    """How far a KPI is known in a window.
+
+    Args:
+        start_ms: start of the window, event time in ms.
+        end_ms: end of the window, event time in ms.
+        observed: whether the whole window was observed.
+        measured: whether the KPI was measured in all of the window.
+        connected: whether each input of the KPI came once at least, in any scope.
+    """
+
+    start_ms: int
+    end_ms: int
+    observed: bool
+    measured: bool
+    connected: bool
+
+
+class JudgeContext(NamedTuple):
+    """What a rule on a KPI judges: one scope in one closed window.
+
+    Args:
+        scope: the scope.
+        kpi: the definition of the KPI.
+        value: the value with its interval and n; None if the KPI is absent.
+        coverage: how far the KPI is known in the window.
+        present: whether the scope has values in the window, of whatever KPI.
+        had_value: whether the KPI had a value in the scope when the rule was judged last; only
+            known of rules about too few events.
+        campaign: the campaign of the scope, None if it is not defined.
+        before: the alert of the rule in the scope, None if there is none.
+        no_data_paused_ms: the time without verdicts since ``before`` has no data, in ms.
+    """
+
+    scope: Scope
+    kpi: Kpi
+    value: KpiValue | None
+    coverage: Coverage
+    present: bool
+    had_value: bool
+    campaign: Campaign | None
+    before: Alert | None = None
+    no_data_paused_ms: int = 0
+
+
+class KnownScopes(NamedTuple):
+    """The scopes of a closed window from which a rule chooses those that it judges.
+
+    Args:
+        present: the scopes of the rule's kind of scope that have values in the window.
+        in_window: contains all scopes that have values in the window.
+        with_alert: the scopes in which the rule has an open alert.
+        had_value: the scopes in which the KPI had a value when the rule was judged last; only
+            known of rules about too few events.
+    """
+
+    present: Sequence[Scope]
+    in_window: Container[Scope]
+    with_alert: Iterable[Scope]
+    had_value: Iterable[Scope]
+
+
+class AlertFacts(NamedTuple):
+    """What all alerts of a rule have in common. Durations are in ms."""
+
+    rule: str
+    severity: Severity
+    category: Category = "kpi"
+    window: str = ""
+    kpi: str = ""
+    for_ms: int = 0
+    keep_firing_for_ms: int = 0
+    owner: str = ""
+    summary_en: str = ""
+    summary_zh: str = ""
+    meaning_en: str = ""
+    meaning_zh: str = ""
+    next_step: str = ""
+    next_step_zh: str = ""
+    runbook: str = ""
+
+
+class RuleKind(Protocol[Context_contra]):
+    """A rule, of whatever kind. `Rule` and `HealthRule` implement it."""
+
+    def judge(self, context: Context_contra, /) -> Finding:
+        """Judge one scope.
+
+        Args:
+            context: what is known: a `JudgeContext` or a `HealthContext`.
+        """
