@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from textwrap import indent
@@ -14,13 +15,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from models.kpi.catalogue import CATALOGUE
-from models.scope import PARTS
 from streams import config
 from streams.alerting.rule_text import explain
 from streams.alerting.rules import keys
+from streams.alerting.rules.health import HEALTH_RULES, HealthRule
 from streams.alerting.rules.keys import Match, RuleKeys
 from streams.alerting.rules.registry import KINDS, AnyRule
 from streams.alerting.rules.rule import Rule
+from streams.alerting.words import duration
 from streams.errors import ConfigError
 from tools.docstrings import docstrings_of, one_line
 from tools.markdown import GENERATED, default_of, table
@@ -34,19 +36,6 @@ _MEANINGS: Final = docstrings_of(keys) | {
     for kind in KINDS
     for name, fields in docstrings_of(sys.modules[kind.__module__]).items()
 }
-_UNITS: Final = {
-    **dict.fromkeys(
-        ("for_s", "keep_firing_for_s"), f"whole seconds, up to {keys.LONGEST_DAYS} days"
-    ),
-    "below": "number, in the unit of the KPI",
-    "above": "number, in the unit of the KPI",
-    "hysteresis": "fraction of the limit, from 0 to below 1",
-    "min_n": "whole number",
-    "match": "object",
-    "kpi": "name of a KPI",
-}
-"""The type and unit of a key, where its annotation does not say it."""
-
 _PAGE: Final = """# Alert rules
 
 {generated}
@@ -67,6 +56,13 @@ after a restart.
 Keys of `match`, each a list. A rule may use those that its scope has:
 
 {match}
+
+## Rules about the data
+
+These rules are the monitor's own, and can't be configured. Each is broken while its value is above
+its limit. [runbooks/kpi-monitor.md](runbooks/kpi-monitor.md) says what to do.
+
+{health}
 
 ## Examples
 
@@ -114,6 +110,7 @@ def rules_page() -> str:
         keys=_keys(RuleKeys),
         match=_keys(Match),
         examples="".join(_example(example) for example in EXAMPLES),
+        health=_health(),
         refused=table(
             ("rule", "why, and what to do"), ((f"`{rule}`", _why(rule)) for rule in REFUSED)
         ),
@@ -123,6 +120,29 @@ def rules_page() -> str:
 def _kind(kind: type[Rule]) -> str:
     text = (inspect.getdoc(kind) or "").replace("``", "`")
     return f"\n### `{_name_of(kind)}`\n\n{text}\n\n{_keys(kind)}\n"
+
+
+def _health() -> str:
+    """Return the table of the rules about the data."""
+    return table(
+        ("rule", "severity", "broken above", "fires after", "what is wrong", "rules on KPIs"),
+        (
+            (
+                f"`{rule.name}`",
+                rule.severity,
+                "`KPI_LAG_ALERT_S`" if rule.limit is None else _limit(rule),
+                duration(rule.for_ms / 1000).en,
+                rule.summary_en,
+                "are held back" if rule.holds_kpi_alerts else "",
+            )
+            for rule in HEALTH_RULES
+        ),
+    )
+
+
+def _limit(rule: HealthRule) -> str:
+    assert rule.limit is not None
+    return f"{100 * rule.limit:g} %" if rule.unit == "ratio" else f"{rule.limit:g}"
 
 
 def _name_of(kind: type[Rule]) -> str:
@@ -135,7 +155,7 @@ def _keys(model: type[BaseModel]) -> str:
     rows = [
         (
             f"`{field.alias or name}`",
-            _type(name, field),
+            _type(field),
             default_of(field),
             one_line(_MEANINGS[model.__name__][name]),
         )
@@ -145,16 +165,24 @@ def _keys(model: type[BaseModel]) -> str:
     return table(("key", "type and unit", "required, or default", "meaning"), rows)
 
 
-def _type(name: str, field: FieldInfo) -> str:
-    if name in _UNITS:
-        return _UNITS[name]
-    if name in PARTS:
-        return "list of names and patterns"
+def _type(field: FieldInfo) -> str:
+    """Return the type and unit of a key: the description of its type, or what its type is."""
+    for described in (field, *_described(field.annotation)):
+        if described.description is not None:
+            return described.description
     kind = field.annotation
     if get_origin(kind) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(kind))
     assert kind is str
     return "text"
+
+
+def _described(kind: object) -> Iterator[FieldInfo]:
+    """Yield what the members of an optional type say of themselves."""
+    for member in get_args(kind):
+        for told in getattr(member, "__metadata__", ()):
+            if isinstance(told, FieldInfo):
+                yield told
 
 
 def _example(example: RuleExample) -> str:

@@ -7,20 +7,20 @@ and findings only, so it keeps the alerts of any kind of rule, of any part of th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Final, NamedTuple, TypeVar
-
-from pydantic import TypeAdapter
+from typing import Final, TypeVar
 
 from models.alerts import Alert, AlertState, Ended, Held
 from models.scope import Scope
 from models.window import WindowName
 from streams.alerting.alert_factory import described, ended_alert, why_over
+from streams.alerting.alert_segments import AlertSegments, OpenAlert, decode
 from streams.alerting.machine import Standing, pause, step
 from streams.alerting.rules.protocol import AlertFacts, Finding, RuleKind
 from streams.engine.steps import Steps, in_groups
+from streams.kpis.storage.bucket import Segment
 
 Context = TypeVar("Context")
 
@@ -29,26 +29,6 @@ RESOLVED_KEPT = 20
 ALERTS_A_STEP = 200
 """Alerts that are held or paused in one step, 1 to 2 ms."""
 _RANK: Final = {"critical": 0, "warning": 1, "info": 2}
-
-
-class OpenAlert(NamedTuple):
-    """A pending or firing alert, and its state with its clocks."""
-
-    alert: Alert
-    standing: Standing
-
-
-class _SavedAlert(NamedTuple):
-    """An alert in the saved state, with what `Standing` knows besides."""
-
-    alert: Alert
-    held_since_ms: int | None = None
-    paused_ms: int = 0
-    unjudged_since_ms: int | None = None
-    no_data_paused_ms: int = 0
-
-
-_alerts = TypeAdapter(list[_SavedAlert])
 
 
 class AlertBook:
@@ -60,6 +40,7 @@ class AlertBook:
         """The ids of the open alerts of each rule, in the order in which they began."""
         self._resolved: list[Alert] = []
         self._changes: list[Alert] = []
+        self._segments = AlertSegments()
 
     def get(self, key: str) -> OpenAlert | None:
         """Return the open alert with an id; None if there is none."""
@@ -236,60 +217,61 @@ class AlertBook:
     def _put(self, key: str, opened: OpenAlert) -> None:
         self._open[key] = opened
         self._of_rule[opened.alert.rule][key] = None
+        self._segments.put(key, opened.alert.rule)
 
     def _drop(self, key: str) -> None:
         known = self._open.pop(key, None)
         if known is not None:
             del self._of_rule[known.alert.rule][key]
+            self._segments.drop(key)
 
     def _keep_resolved(self, alerts: Sequence[Alert]) -> None:
         self._resolved = list(alerts[-RESOLVED_KEPT:])
+        self._segments.resolved()
 
-    def to_bytes(self) -> bytes:
-        """Return all alerts, encoded to be saved."""
-        rows = [
-            _SavedAlert(
-                alert,
-                standing.held_since_ms,
-                standing.paused_ms,
-                standing.unjudged_since_ms,
-                standing.no_data_paused_ms,
-            )
-            for alert, standing in self._open.values()
-        ]
-        rows += [_SavedAlert(alert) for alert in self._resolved]
-        return _alerts.dump_json(rows)
+    def take_segments(self) -> Iterator[Segment]:
+        """Yield the segments that changed since the last call, and removals of the old ones."""
+        yield from self._segments.take(self._open, self._resolved)
 
-    def restore(self, data: bytes, *, over: Callable[[Alert], Ended | None]) -> None:
+    @property
+    def live_segments(self) -> Sequence[int]:
+        """The numbers of the segments that hold the book, after `take_segments`."""
+        return self._segments.live
+
+    def restore(
+        self,
+        data: bytes,
+        segments: Mapping[bytes, bytes],
+        *,
+        live: Iterable[int],
+        over: Callable[[Alert], Ended | None],
+    ) -> Steps[None]:
         """Restore saved alerts, and end those that are not about a rule as it is now.
 
         Args:
-            data: the alerts, as they were saved.
+            data: all alerts, as a version wrote them that had no segments; else an empty list.
+            segments: the stored segments of alerts.
+            live: the numbers of those that belong to the head.
             over: returns why an open alert ends; None if it goes on.
+
+        Raises:
+            StateError: a segment is missing.
         """
+        rows = decode(data)
+        rows += yield from self._segments.read(segments, live=live)
         resolved = []
-        for saved in _alerts.validate_json(data):
-            alert = saved.alert
-            if alert.state is AlertState.RESOLVED:
-                resolved.append(alert)
-            elif (why := over(alert)) is None:
-                self._put(alert.id, OpenAlert(alert, _standing(saved)))
-            else:
-                ended = ended_alert(alert, why, at_ms=alert.updated_ms)
-                self._changes.append(ended)
-                if alert.state is AlertState.FIRING:
-                    resolved.append(ended)
-        self._keep_resolved(resolved)
-
-
-def _standing(saved: _SavedAlert) -> Standing:
-    alert = saved.alert
-    return Standing(
-        alert.state,
-        alert.active_since_ms,
-        alert.fired_at_ms,
-        saved.held_since_ms,
-        paused_ms=saved.paused_ms,
-        unjudged_since_ms=saved.unjudged_since_ms,
-        no_data_paused_ms=saved.no_data_paused_ms,
-    )
+        for group in in_groups(rows, of=ALERTS_A_STEP):
+            for saved in group:
+                alert = saved.alert
+                if alert.state is AlertState.RESOLVED:
+                    resolved.append(alert)
+                elif (why := over(alert)) is None:
+                    self._put(alert.id, saved.opened)
+                else:
+                    ended = ended_alert(alert, why, at_ms=alert.updated_ms)
+                    self._changes.append(ended)
+                    if alert.state is AlertState.FIRING:
+                        resolved.append(ended)
+            yield
+        if resolved:
+            self._keep_resolved(resolved)

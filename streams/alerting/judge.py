@@ -5,7 +5,7 @@ Alerts are part of the saved state, so they survive restarts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from models.alerts import Alert, Ended
 from models.campaigns.campaign import Campaign
@@ -19,6 +19,7 @@ from streams.alerting.rule_status import not_judged
 from streams.alerting.rules.registry import RuleBook
 from streams.alerting.window_judge import WindowJudge
 from streams.engine.steps import Steps
+from streams.kpis.storage.bucket import Segment
 from streams.kpis.view import Evaluation, Health
 
 
@@ -104,17 +105,32 @@ class AlertJudge:
         """Return the alerts that changed since the last call."""
         return self._book.take_changes()
 
-    def to_bytes(self) -> bytes:
-        """Return all alerts, encoded to be saved."""
-        return self._book.to_bytes()
+    def take_segments(self) -> Iterator[Segment]:
+        """Yield the segments of alerts that changed since the last call, and removals."""
+        return self._book.take_segments()
 
-    def restore(self, data: bytes) -> bool:
+    @property
+    def live_segments(self) -> Sequence[int]:
+        """The numbers of the segments that hold the alerts, after `take_segments`."""
+        return self._book.live_segments
+
+    def restore(
+        self, data: bytes, segments: Mapping[bytes, bytes], *, live: Iterable[int]
+    ) -> Steps[bool]:
         """Restore saved alerts, and end those that are not about a rule as it is now.
 
+        Args:
+            data: all alerts, as a version wrote them that had no segments; else an empty list.
+            segments: the stored segments of alerts.
+            live: the numbers of those that belong to the head.
+
         Returns:
-            Whether one ended.
+            Whether an alert ended.
+
+        Raises:
+            StateError: a segment is missing.
         """
-        self._book.restore(data, over=self._why_over)
+        yield from self._book.restore(data, segments, live=live, over=self._why_over)
         self._windows.restore_status()
         return self._book.changed > 0
 

@@ -13,7 +13,8 @@ from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.rule_status import NotJudged, RuleStatus, ScopeStatus
 from models.scope import Scope, ScopeKind
 from models.window import ShownWindow, WindowName
-from streams.alerting.alert_book import AlertBook, OpenAlert
+from streams.alerting.alert_book import AlertBook
+from streams.alerting.alert_segments import OpenAlert
 from streams.alerting.machine import resumed
 from streams.alerting.rule_status import StatusCollector, alert_status, not_judged
 from streams.alerting.rule_text import explain

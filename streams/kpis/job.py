@@ -55,12 +55,13 @@ from streams.engine.contracts import (
 )
 from streams.engine.dead_letter_output import dead_letter
 from streams.engine.steps import OutOfTime, Steps, in_groups
+from streams.errors import StateError
 from streams.kpis import state as saved_states
 from streams.kpis.coverage.coverage import Sources
 from streams.kpis.intake.pace import Pace
 from streams.kpis.intake.report_ledger import Ledger, Verdict
 from streams.kpis.intake.source_counters import SourceCounters
-from streams.kpis.judging import Judge
+from streams.kpis.judging import ALERTS_PREFIX, Judge
 from streams.kpis.output_records import alert_outputs
 from streams.kpis.state import KpiState, pack
 from streams.kpis.storage.bucket_store import PANES_A_STEP, BucketStore, in_cells
@@ -154,7 +155,8 @@ class KpiJob:
         )
         self._closing = WindowSchedule(day, self._buckets.holds)
         self._closing.restore(state.ends, state.evaluated, state.to_correct)
-        self._changed = judge.restore(state.judge)
+        self._changed = False
+        self._alerts_known = saved is None
         self._closer = closer = WindowCloser(
             windows, closing=self._closing, judge=judge, encode=topics.encode_values
         )
@@ -174,8 +176,19 @@ class KpiJob:
         self._failure: Exception | None = None
 
     def _restore(self, state: KpiState, saved: Saved) -> Steps[None]:
+        alerts: dict[bytes, bytes] = {}
+        buckets: dict[bytes, bytes] = {}
+        for key, data in saved.segments.items():
+            (alerts if key.startswith(ALERTS_PREFIX) else buckets)[key] = data
+        yield
+        try:
+            ended = yield from self.judge.restore(state.judge, alerts, live=state.alert_segments)
+        except StateError as error:
+            raise BesideRecordsError(str(error)) from error
+        self._changed |= ended
+        self._alerts_known = True
         yield from self._buckets.restore(
-            saved.segments,
+            buckets,
             frontier_ms=state.closed_ms,
             offset=saved.offset,
             pinned=state.pinned,
@@ -411,13 +424,16 @@ class KpiJob:
     def tick(self, position: Position, *, now_ms: int) -> None:
         """Judge the health of the data, queue the newest windows to be evaluated, renew the view.
 
-        Does nothing if the view is recent and nothing in it has changed.
+        Does nothing if the view is recent and nothing in it has changed, and until the saved
+        alerts are restored: the health of the data continues them.
 
         Args:
             position: not used.
             now_ms: broker time in ms.
         """
         del position
+        if not self._alerts_known:
+            return
         read_up_to_ms = self._coverage.frontier.read_up_to_ms
         current = read_up_to_ms is not None and now_ms - read_up_to_ms < CURRENT_WITHIN_MS
         every_ms = VIEW_EVERY_MS if current else VIEW_EVERY_CATCHING_UP_MS
@@ -514,12 +530,13 @@ class KpiJob:
         )
 
     def snapshot(self) -> UnwrittenSnapshot:
-        """Return the changed buckets, the rest of the state, and the records to send."""
+        """Return the changed buckets and alerts, the rest of the state, and the records to send."""
         letters, self._letters = self._letters, []
         self._changed = False
         self._pending = 0
         coverage = self._coverage
         observation, silences = coverage.observation, coverage.silences
+        segments = [*self._buckets.take_segments(), *self.judge.take_segments()]
         state = KpiState(
             frontier_ms=coverage.frontier.frontier_ms,
             closed_ms=self._settled_ms,
@@ -541,14 +558,15 @@ class KpiJob:
             to_correct=self._closing.to_correct,
             pinned=self._buckets.pinned,
             sparkline=list(self._closer.sparkline),
-            judge=self.judge.to_bytes(),
+            judge=saved_states.NO_ALERTS,
             measures_version=measures.VERSION,
             measured_from_ms=observation.measured_from_ms,
             first_inputs=coverage.first_inputs.to_wire(),
             custom_from_ms=observation.custom_from_ms,
+            alert_segments=list(self.judge.live_segments),
         )
         return UnwrittenSnapshot(
-            segments=list(self._buckets.take_segments()),
+            segments=segments,
             state=saved_states.encode(state),
             early_outputs=letters + self._closer.take_outputs(),
             outputs=alert_outputs(self.judge.take_changes(), self._topics.alerts),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
 from models.alerts import Alert
 from models.rule_status import RuleStatus
 from models.window import WindowName
 from streams.engine.steps import Steps
+from streams.kpis.storage.bucket import Segment
 from streams.kpis.view import Evaluation, Health
+
+ALERTS_PREFIX: Final = b"alerts/"
+"""Beginning of the keys of the segments of alerts; the number of the segment follows."""
 
 
 class Judge(Protocol):
@@ -44,8 +48,23 @@ class Judge(Protocol):
     def take_changes(self) -> Sequence[Alert]:
         """Return every change of an alert's state since the last call."""
 
-    def to_bytes(self) -> bytes:
-        """Return the state to save."""
+    def take_segments(self) -> Iterator[Segment]:
+        """Yield the segments of alerts that changed since the last call, and removals.
 
-    def restore(self, data: bytes) -> bool:
-        """Restore a saved state; return whether alerts changed, so that it must be saved."""
+        Their keys begin with `ALERTS_PREFIX`.
+        """
+
+    @property
+    def live_segments(self) -> Sequence[int]:
+        """The numbers of the segments that hold the alerts, after `take_segments`."""
+
+    def restore(
+        self, data: bytes, segments: Mapping[bytes, bytes], *, live: Iterable[int]
+    ) -> Steps[bool]:
+        """Restore saved alerts; return whether some changed, so that they must be saved.
+
+        Args:
+            data: the alerts of a state of a version that had no segments for them.
+            segments: the stored segments of alerts; after a crash some may be newer than the head.
+            live: the numbers of those that belong to the head.
+        """

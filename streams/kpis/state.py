@@ -1,4 +1,4 @@
-"""Defines and encodes the saved state of the KPI stage, without its buckets."""
+"""Defines and encodes the saved state of the KPI stage, without its buckets and alerts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from streams.kpis.coverage.silent_sources import QuietSince, SilentSources
 from streams.kpis.coverage.source_rhythm import RhythmWire
 from streams.kpis.windows.due_windows import Ends
 
+NO_ALERTS = b"[]"
+"""`KpiState.judge` of a state whose alerts are in segments."""
 _STEP = np.dtype("<i8")
 
 
 class KpiState(msgspec.Struct, array_like=True, kw_only=True):
-    """The state of the KPI stage without its buckets. Times are event times in ms.
+    """The state of the KPI stage without its buckets and alerts. Times are event times in ms.
 
     Fields are encoded by their position: new ones are appended, with defaults for older states.
     Entries of ``ledger`` and days of ``seen`` are large and seldom change: each is kept in its
@@ -53,12 +55,13 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
         to_correct: closed windows that late data changed, and their ends.
         pinned: starts of the business days whose quarters are kept as long as days are.
         sparkline: ends and KPIs of the sparkline.
-        judge: the judge's state.
+        judge: all alerts, in states of a version that had no segments for them; else empty.
         measures_version: version of the measures when the state was written. Cells of a newer
             version can't be read: such a state is refused.
         measured_from_ms: see `Observation`.
         first_inputs: the first pane of each input.
         custom_from_ms: see `Observation`; its keys are the custom sums that were declared.
+        alert_segments: the numbers of the segments that hold the alerts.
     """
 
     frontier_ms: int
@@ -86,6 +89,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     measured_from_ms: dict[int, int]
     first_inputs: dict[str, int]
     custom_from_ms: dict[str, int] = {}
+    alert_segments: list[int] = []
 
     @property
     def ends(self) -> dict[WindowName, Ends]:
@@ -181,7 +185,7 @@ def nothing() -> KpiState:
         to_correct=[],
         pinned=[],
         sparkline=[],
-        judge=b"[]",
+        judge=NO_ALERTS,
         measures_version=measures.VERSION,
         measured_from_ms={},
         first_inputs={},

@@ -1,4 +1,4 @@
-"""A snapshot of the KPI stage whose buckets are encoded while the stage goes on."""
+"""A snapshot of the KPI stage whose buckets and alerts are encoded while the stage goes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UnwrittenSnapshot:
     Each call of `settle` encodes one.
 
     Args:
-        segments: the buckets that changed or expired since the last snapshot.
+        segments: the buckets and alerts that changed or expired since the last snapshot.
         state: the encoded `KpiState`.
         early_outputs: dead letters and records of closed windows, sent before the state.
         outputs: changes of alerts, saved with the state and sent after it.
@@ -30,7 +30,7 @@ class UnwrittenSnapshot:
     _written: list[tuple[bytes, bytes | None]] = field(default_factory=list, init=False)
 
     async def settle(self) -> Snapshot | None:
-        """Encode the next bucket; return the snapshot after the last one, None before."""
+        """Encode the next segment; return the snapshot after the last one, None before."""
         if len(self._written) < len(self.segments):
             key, write = self.segments[len(self._written)]
             self._written.append((key, None if write is None else write()))

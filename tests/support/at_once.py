@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+import msgspec
+
 from streams.alerting.judge import AlertJudge
 from streams.engine.contracts import PendingSnapshot, Position, Snapshot
 from streams.engine.steps import at_once
@@ -65,6 +67,24 @@ class BucketsAtOnce(BucketStore):
 
 class JudgeAtOnce(AlertJudge):
     """A judge that runs all of its steps at once, and ignores windows while it is held back."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._stored: dict[bytes, bytes] = {}
+
+    def to_bytes(self) -> bytes:
+        """Return the stored segments after a checkpoint, and which of them the head lists."""
+        for key, write in self.take_segments():
+            if write is None:
+                self._stored.pop(key, None)
+            else:
+                self._stored[key] = write()
+        return msgspec.msgpack.encode((self._stored, self.live_segments))
+
+    def restore(self, data: bytes) -> bool:  # type: ignore[override]
+        """Restore what `to_bytes` returned."""
+        self._stored, live = msgspec.msgpack.decode(data, type=tuple[dict[bytes, bytes], list[int]])
+        return at_once(super().restore(b"[]", self._stored, live=live))
 
     def closed(self, evaluation: Evaluation) -> None:  # type: ignore[override]
         """Judge a window that closed."""

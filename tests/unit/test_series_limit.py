@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.alerts import Alert
 from models.campaigns.campaign import Campaign
 from models.campaigns.campaign_change import Change
 from models.kpi.definition import KpiValue
@@ -18,6 +19,7 @@ from models.kpi.user_catalogue import ExportRule, KpiBook, Largest
 from models.scope import ALL, Scope, others_of
 from models.scorecards.scorecard import ScorecardBook
 from streams.export.importance import by_importance
+from streams.export.metrics.collector import LARGEST_ALERT_COUNT
 from streams.export.page.snapshot import CAMPAIGNS_SHOWN, live
 from streams.export.worker_view import WorkerView
 from streams.kpis.view import Effect, Evaluation
@@ -143,6 +145,42 @@ def test_every_dimension_is_cut(kind: str) -> None:
         if kind in pair:
             assert names_of(text, "kpi_orders_count", kind, pair) <= names | {other}
             assert other in names_of(text, "kpi_orders_count", kind, pair)
+
+
+def alert(number: int, **changed: Any) -> Alert:
+    """Return an alert that fires for a campaign."""
+    made = {
+        "rule": "r",
+        "severity": "warning",
+        "state": "firing",
+        "scope": Scope("campaign", f"c{number}"),
+        "active_since_ms": NOON,
+        "updated_ms": NOON,
+    }
+    return Alert.model_validate({**made, **changed})
+
+
+def test_alerts_are_cut() -> None:
+    """Of very many open alerts those about the data, and those that fire, are exported."""
+    path = Path()
+    path.finish()
+    assert path.kpis.view is not None
+    many = LARGEST_ALERT_COUNT + 100
+    alerts = [
+        *(alert(number, state="pending", severity="critical") for number in range(many)),
+        *(alert(number, rule="fires") for number in range(many)),
+        alert(0, rule="over", state="resolved"),
+    ]
+    text = metrics(worker(replace(path.kpis.view, alerts=alerts)), queries())
+    lines = re.findall(r"^kpi_monitor_alert_active{.*}", text, re.M)
+    assert len(lines) == LARGEST_ALERT_COUNT
+    assert all('rule="fires"' in line for line in lines)
+    left_out = by_kind(text, "kpi_monitor_alerts_left_out")
+    assert left_out["campaign"] == 2 * many - LARGEST_ALERT_COUNT
+    assert left_out["channel"] == 0
+    text = metrics(worker(replace(path.kpis.view, alerts=alerts[:9])), queries())
+    assert len(re.findall(r"^kpi_monitor_alert_active{", text, re.M)) == 9
+    assert set(by_kind(text, "kpi_monitor_alerts_left_out").values()) == {0.0}
 
 
 def card(match: list[str]) -> ScorecardBook:

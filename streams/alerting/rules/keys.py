@@ -75,10 +75,28 @@ def _not_empty(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 NoData = Literal["keep", "resolve", "fire"]
-Patterns = Annotated[tuple[Annotated[str, Field(max_length=200)], ...], AfterValidator(_not_empty)]
-Limit = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
-Seconds = Annotated[int, BeforeValidator(_whole_seconds)]
-Fraction = Annotated[float, BeforeValidator(_a_fraction)]
+# The descriptions are the types and units of keys in docs/alert-rules.md.
+Patterns = Annotated[
+    tuple[Annotated[str, Field(max_length=200)], ...],
+    AfterValidator(_not_empty),
+    Field(description="list of names and patterns"),
+]
+Limit = Annotated[
+    float,
+    BeforeValidator(_a_number),
+    Field(allow_inf_nan=False, description="number, in the unit of the KPI"),
+]
+Seconds = Annotated[
+    int,
+    BeforeValidator(_whole_seconds),
+    Field(description=f"whole seconds, up to {LONGEST_DAYS} days"),
+]
+Fraction = Annotated[
+    float,
+    BeforeValidator(_a_fraction),
+    Field(description="fraction of the limit, from 0 to below 1"),
+]
+LeastCount = Annotated[int, Field(ge=0, strict=True, description="whole number")]
 
 
 class Match(BaseModel):
@@ -142,11 +160,11 @@ class RuleKeys(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     """Name of the rule, unique in the file: small letters, digits and hyphens."""
-    kpi: str
+    kpi: Annotated[str, Field(description="name of a KPI")]
     """Name of a KPI, built-in or of your own."""
     scope: ScopeKind = "all"
     """Kind of scope: there is one alert for each scope of this kind that matches."""
-    match: Match = Match()
+    match: Annotated[Match, Field(description="object")] = Match()
     """Names of the campaigns, channels, regions and segments that the scope has. ``*`` in a name is
     any text, ``?`` any character; all, if left out.
     """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import ValidationInfo, model_validator
 
 from models.kpi.definition import Kpi, KpiValue
 from models.kpi.formula import Growth, Newest, Quantile
@@ -14,7 +14,7 @@ from models.kpi.user_catalogue import catalogue_of
 from models.kpi.value_range import is_share, range_of
 from models.rule_status import ScopeStatus, Why
 from models.window import GROWING, SO_FAR
-from streams.alerting.rules.keys import Fraction, Limit, NoData
+from streams.alerting.rules.keys import Fraction, LeastCount, Limit, NoData
 from streams.alerting.rules.protocol import Verdict
 from streams.alerting.rules.required_n import is_beyond, least_n, required_n
 from streams.alerting.rules.rule import Clauses, LeastN, Rule
@@ -60,7 +60,7 @@ class ThresholdRule(Rule):
     """
     above: Limit | None = None
     """Limit above which a value breaks the rule, likewise."""
-    min_n: Annotated[int, Field(ge=0, strict=True)] = 0
+    min_n: LeastCount = 0
     """Smallest number of events or users that a value must rest on to be judged."""
     hysteresis: Fraction = 0.0
     """By which fraction of the limit a value must be back inside of it for the alert to resolve."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from models.alerts import AlertState
+from models.alerts import Alert, AlertState
 from models.dead_letters import Reason
 from models.kpi.definition import Catalogue, Kpi, KpiValue, Unit
 from models.kpi.formula import Formula, Growth, Newest, Quantile, Quotient, Spread
@@ -39,7 +39,8 @@ from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.view import Effect, Evaluation, KpiView
 
 _LABELS = ("scope", *PARTS, "window")
-
+LARGEST_ALERT_COUNT = 2_000
+"""Largest number of open alerts that are exported, each as one or two series; all are counted."""
 
 EVENTS = Spec(
     "kpi_monitor_events",
@@ -149,6 +150,12 @@ ALERT_HELD = Spec(
     "Time since when a source is silent, in seconds since the Unix epoch (event time), for an alert"
     " that is not judged because of it; absent for alerts that are judged",
     ("rule", "severity", "category", "state", "scope", *PARTS, "source"),
+)
+ALERTS_LEFT_OUT = Spec(
+    "kpi_monitor_alerts_left_out",
+    f"Number of open alerts that exceed {LARGEST_ALERT_COUNT:,} and are not in this scrape, by kind"
+    " of scope; alerts about the data come first, then those that fire, then the most severe",
+    ("scope",),
 )
 SERIES = Spec(
     "kpi_monitor_series_exported",
@@ -701,20 +708,33 @@ def _stage_metrics(kpis: KpiView) -> Iterator[Metric]:
     yield family(COSTS, [((), kpis.costs.kept)])
     yield family(COSTS_RESTATED, [((), kpis.costs.restated)])
     yield family(COSTS_EXPIRED, by_topic("costs_expired"))
-    open_alerts = [
+    yield from _alert_metrics(kpis.alerts)
+
+
+def _alert_metrics(alerts: Sequence[Alert]) -> Iterator[Metric]:
+    """Yield the metrics of open alerts; of very many, the most important.
+
+    Args:
+        alerts: the alerts, those about the data first, then the most severe.
+    """
+    still_open = [one for one in alerts if one.state is not AlertState.RESOLVED]
+    if len(still_open) > LARGEST_ALERT_COUNT:
+        still_open.sort(key=lambda one: (one.category == "kpi", one.state is not AlertState.FIRING))
+    shown = [
         ((*(one.rule, one.severity, one.category, one.state.value), *one.scope), one.held)
-        for one in kpis.alerts
-        if one.state is not AlertState.RESOLVED
+        for one in still_open[:LARGEST_ALERT_COUNT]
     ]
-    yield family(ALERT, [(labels, 1.0) for labels, _ in open_alerts])
+    yield family(ALERT, [(labels, 1.0) for labels, _ in shown])
     yield family(
         ALERT_HELD,
         [
             ((*labels, ", ".join(held.sources)), held.since_ms / 1000)
-            for labels, held in open_alerts
+            for labels, held in shown
             if held is not None
         ],
     )
+    left_out = Counter(one.scope.kind for one in still_open[LARGEST_ALERT_COUNT:])
+    yield family(ALERTS_LEFT_OUT, [((kind,), left_out[kind]) for kind in SCOPE_KINDS])
 
 
 def _completeness_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metric]:
