@@ -71,6 +71,27 @@ above: 3""",
         ),
     ),
     RuleExample(
+        "`kind: range`, `low`, `high`",
+        "Conversion far above its usual value is as suspicious as one below it: tracking may count "
+        "orders twice. Both limits ask for all of the 95 % interval.",
+        """\
+name: conversion-odd
+kind: range
+kpi: conversion_rate
+window: 1h
+low: 0.02
+high: 0.06
+hysteresis: 0.1""",
+        (
+            Moment(0, 0.04, "-", 4_000, (0.0344, 0.0465)),
+            Moment(60, 0.065, "-", 4_000, (0.0578, 0.0731)),
+            Moment(120, 0.08, "firing", 4_000, (0.072, 0.0888)),
+            Moment(180, 0.058, "firing", 4_000, (0.0512, 0.0657)),
+            Moment(240, 0.05, "resolved", 4_000, (0.0437, 0.0572)),
+            Moment(300, 0.01, "firing", 4_000, (0.0073, 0.0136)),
+        ),
+    ),
+    RuleExample(
         "`kind: absence`, `scope`, `match`",
         "What is absent can't be found by a pattern: an absence rule names its scopes outright. It "
         "fires also if nothing ever came of them.",
@@ -296,6 +317,12 @@ REFUSED: Final = (
     "{kpi: clicks, above: 10000000000000000}",
     "{kpi: cliks, above: 9}",
     "{kpi: clicks, abvoe: 9}",
+    "{kind: range, kpi: roas, low: 5, high: 1}",
+    "{kind: range, kpi: repurchase_rate, low: 0.02, high: 6}",
+    "{kind: range, kpi: roas, low: 0, high: 5}",
+    "{kind: range, kpi: roas, low: 1, high: 5, hysteresis: 0.5}",
+    "{kind: range, kpi: orders, low: 100, high: 500, window: day}",
+    "{kind: range, kpi: roas, low: 1}",
     "{kind: absence, kpi: roas}",
     "{kind: absence, kpi: clicks, no_data: fire}",
     "{kind: absence, kpi: clicks, window: day}",

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 from textwrap import indent
 from typing import Final, Literal, get_args, get_origin
@@ -17,7 +18,7 @@ from pydantic.fields import FieldInfo
 from models.kpi.catalogue import CATALOGUE
 from streams import config
 from streams.alerting.rule_text import explain
-from streams.alerting.rules import keys
+from streams.alerting.rules import keys, limit
 from streams.alerting.rules.health import HEALTH_RULES, HealthRule
 from streams.alerting.rules.keys import Match, RuleKeys
 from streams.alerting.rules.registry import KINDS, AnyRule
@@ -31,10 +32,10 @@ from tools.rule_examples import EXAMPLES, REFUSED, Moment, RuleExample
 CURRENCY: Final = "CNY"
 """The reporting currency of the page: the default."""
 
-_MEANINGS: Final = docstrings_of(keys) | {
+_MEANINGS: Final = {
     name: fields
-    for kind in KINDS
-    for name, fields in docstrings_of(sys.modules[kind.__module__]).items()
+    for module in (keys, limit, *(sys.modules[kind.__module__] for kind in KINDS))
+    for name, fields in docstrings_of(module).items()
 }
 _PAGE: Final = """# Alert rules
 
@@ -151,16 +152,21 @@ def _name_of(kind: type[Rule]) -> str:
 
 
 def _keys(model: type[BaseModel]) -> str:
-    """Return the table of the keys that a model defines itself, without those of its bases."""
+    """Return the table of the keys that a model has, without those of every rule."""
+    own = takewhile(lambda one: one is not RuleKeys, model.__mro__)
+    classes = [model] if model is RuleKeys else list(own)
+    meanings = {
+        name: text for one in classes for name, text in _MEANINGS.get(one.__name__, {}).items()
+    }
     rows = [
         (
             f"`{field.alias or name}`",
             _type(field),
             default_of(field),
-            one_line(_MEANINGS[model.__name__][name]),
+            one_line(meanings[name]),
         )
         for name, field in model.model_fields.items()
-        if name in _MEANINGS[model.__name__]
+        if name in meanings
     ]
     return table(("key", "type and unit", "required, or default", "meaning"), rows)
 

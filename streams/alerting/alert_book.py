@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from models.alerts import Alert, AlertState, Ended, Held
 from models.scope import Scope
-from models.window import WindowName
+from models.window import ShownWindow
 from streams.alerting.alert_factory import described, ended_alert, why_over
 from streams.alerting.alert_segments import AlertSegments, OpenAlert, decode
 from streams.alerting.machine import Standing, pause, step
@@ -57,7 +57,7 @@ class AlertBook:
             if (known := self._open.get(key)) is not None:
                 yield known
 
-    def fired_on(self, window: WindowName, end_ms: int) -> Iterator[Alert]:
+    def fired_on(self, window: ShownWindow, end_ms: int) -> Iterator[Alert]:
         """Yield the open alerts, then those resolved lately, that fired on a window."""
         opened = (known.alert for known in self._open.values())
         for alert in chain(opened, self._resolved):

@@ -44,7 +44,8 @@ SCHEMA_VERSION = 7
 """Version of the stored shapes. Raise it with every change that one of two versions can't read.
 
 An older worker ignores appended fields, and a newer one takes their defaults; that needs no other
-version, nor do segments of a new kind, as no older worker runs beside or after a newer one. What a job's state holds has versions of its own, such as `models.kpi.measures.VERSION`.
+version, nor do segments of a new kind, as no older worker runs beside or after a newer one. What a
+job's state holds has versions of its own, such as `models.kpi.measures.VERSION`.
 """
 
 _GENERATION_BITS = 20

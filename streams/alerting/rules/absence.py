@@ -74,9 +74,9 @@ class AbsenceRule(Rule):
         """Return whether there is traffic in a complete window; None and 0 break the rule."""
         return Verdict.HOLDS if value is not None and value.value else Verdict.BROKEN
 
-    @property
-    def compared_with(self) -> float:
-        """The limit that alerts name: 0."""
+    def limit_of(self, value: KpiValue | None) -> float:
+        """Return the limit that alerts name: 0."""
+        del value
         return 0.0
 
     def is_about_too_little(self, kpi: Kpi) -> bool:

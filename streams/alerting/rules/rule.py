@@ -71,10 +71,9 @@ class Rule(RuleKeys):
     def compare(self, value: KpiValue | None) -> Verdict:
         """Return the verdict on a value, in the unit of the rule; None if the KPI is absent."""
 
-    @property
     @abstractmethod
-    def compared_with(self) -> float:
-        """The limit that alerts name, in the unit of the KPI."""
+    def limit_of(self, value: KpiValue | None) -> float:
+        """Return the limit that alerts name beside a value, in the unit of the KPI."""
 
     @abstractmethod
     def is_about_too_little(self, kpi: Kpi) -> bool:
@@ -202,11 +201,11 @@ class Rule(RuleKeys):
             and campaign is not None
             and not campaign.runs(coverage.start_ms, coverage.end_ms)
         ):
-            evidence = Evidence(value, self.compared_with)
+            evidence = Evidence(value, self.limit_of(value))
             return Finding(Verdict.HOLDS, evidence, Why.CAMPAIGN_OFF, "campaign_over")
         if doubtful and not coverage.observed:
             # Only a part of this window was observed, so a low count proves nothing.
-            evidence = Evidence(value, self.compared_with)
+            evidence = Evidence(value, self.limit_of(value))
             return Finding(Verdict.NO_JUDGEMENT, evidence, Why.NOT_OBSERVED)
         if not unjudgeable and (coverage.measured or value is not None):
             return self._found(verdict, value, coverage)
@@ -255,7 +254,7 @@ class Rule(RuleKeys):
         why = None
         if verdict is not Verdict.BROKEN:
             why = _why_absent(coverage) if value is None else self.why_not(value)
-        evidence = Evidence(value, self.compared_with)
+        evidence = Evidence(value, self.limit_of(value))
         return Finding(verdict, evidence, why, no_data_since_ms=no_data_since_ms)
 
 
