@@ -117,6 +117,14 @@ class KpiCalculator:
             if (compute := compiler.compile(kpi)) is not None
         )
         self._possible = lru_cache(maxsize=1_000)(self._choose)
+        self.unmeasured: Callable[[Measured], frozenset[str]] = lru_cache(maxsize=100)(
+            self._choose_unmeasured
+        )
+        """Returns the KPIs, by name, that cells with these measures can't give."""
+        self.unconnected: Callable[[int], frozenset[str]] = lru_cache(maxsize=100)(
+            self._choose_unconnected
+        )
+        """Returns the KPIs, by name, that lack one of their inputs if only these came."""
 
     def _mask(self, names: Sequence[str]) -> int:
         return sum(1 << self.needed.index(name) for name in names)
@@ -134,12 +142,10 @@ class KpiCalculator:
                     mask |= 1 << bit
         return mask
 
-    def unmeasured(self, measured: Measured) -> frozenset[str]:
-        """Return the KPIs, by name, that cells with these measures can't give."""
+    def _choose_unmeasured(self, measured: Measured) -> frozenset[str]:
         return frozenset(kpi.name for kpi, _ in self._compiled if not kpi.are_in(measured))
 
-    def unconnected(self, connected: int) -> frozenset[str]:
-        """Return the KPIs, by name, that lack one of their inputs if only these came."""
+    def _choose_unconnected(self, connected: int) -> frozenset[str]:
         return frozenset(kpi.name for kpi, _ in self._compiled if not kpi.are_connected(connected))
 
     def _numbers(self, cell: Cell) -> list[int]:
