@@ -162,6 +162,7 @@ def firing() -> Path:
     rule = {"name": "many", "kind": "threshold", "kpi": "clicks", "window": "1m", "above": 2}
     path = Path(rules=RuleBook.model_validate({"rules": [rule]}), now_ms=NOON + HOUR_MS)
     path.feed([event(at=NOON + second * 1000, event_id=f"e{second}") for second in range(9)])
+    path.feed([event(at=NOON + 30_000, event_id="after them")])
     path.finish()
     return path
 
