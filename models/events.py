@@ -36,9 +36,11 @@ class Event(msgspec.Struct, tag_field="type", gc=False, kw_only=True):
 class CompleteThrough(Event, tag="complete_through", kw_only=True):
     """No events before ``event_time`` follow in this partition: history ends there.
 
-    Windows up to then need not wait for newer events. It counts nothing. `kpi-monitor feed` sends
-    one to each partition of a topic after its last event. Live sources need none: while they are
-    read to their end, time goes on by itself.
+    Windows up to then need not wait for newer events. It counts nothing, has no user and no key,
+    and a repetition is no duplicate. In a partition without events it changes nothing.
+    `kpi-monitor feed` sends one to each partition of a topic after its last event. Live sources
+    need none: while they are read to their end, time goes on by itself. Workers of a version that
+    does not know this type make it a dead letter (``unknown_type``), and count all else.
     """
 
 

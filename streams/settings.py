@@ -64,7 +64,12 @@ def _whole_quarter(start: str) -> str:
     return start
 
 
-def _known_start(start: str) -> str:
+def known_start(start: str) -> str:
+    """Return where a worker without state starts.
+
+    Raises:
+        ValueError: it is neither a known word nor a time with its offset.
+    """
     if start in {"earliest", "latest", "business-day"}:
         return start
     try:
@@ -145,7 +150,7 @@ class Settings(BaseSettings):
     """Number of partitions of each source topic; topics with another number are refused."""
     replication_factor: Annotated[int, Field(ge=1, le=7)] = 1
     """Replication factor of topics that the monitor creates; 3 in production."""
-    start_from: Annotated[str, AfterValidator(_known_start)] = "business-day"
+    start_from: Annotated[str, AfterValidator(known_start)] = "business-day"
     """Start without saved state: earliest, latest, business-day or an RFC 3339 time."""
 
     time_zone: Annotated[str, AfterValidator(known_zone)] = "Asia/Shanghai"

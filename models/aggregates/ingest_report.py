@@ -28,6 +28,8 @@ class SourceStats(msgspec.Struct, array_like=True):
     """Counts of the records between a report's offsets.
 
     ``records`` is the number read, of which ``counted`` are neither duplicates nor dead letters.
+    ``ends`` are statements that history has ended (`models.events.CompleteThrough`), which are none
+    of these.
     ``dead_letters`` are by reason. ``unknown`` counts the events with a name that nobody defined,
     by kind of name (``campaign``, ``channel``, …), and ``unknown_samples`` are some of these names.
     ``lost`` records were removed from the broker before they were read. ``renamed`` counts the
@@ -50,6 +52,7 @@ class SourceStats(msgspec.Struct, array_like=True):
     guests: int = 0
     rounded: int = 0
     not_kept: int = 0
+    ends: int = 0
 
 
 def count_renamed(stats: SourceStats, kind: str, change: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from models.campaigns.campaign import Campaign
 from models.money.exchange_rates import Rates
 from streams import config, settings
 from streams.assembly import topics
@@ -30,6 +31,7 @@ from streams.feed import dry_run as dry_runs
 from streams.feed import sending
 from streams.feed.dry_run import DryRun, Monitor
 from streams.feed.events.file_set import FileSet
+from streams.feed.history_end import ends_of, in_words
 from streams.feed.project import load_project
 from streams.feed.sample_table import sample_table
 from streams.ingest.registry.campaign_index import CampaignIndex
@@ -70,8 +72,8 @@ def feed(
         str | None,
         typer.Option(
             help="Up to when the files are complete, so that windows up to then close at once: a "
-            "date, a time with its offset, or none; by default the end of the last event's quarter "
-            "of an hour."
+            "date, a time with its offset, or none, such as if more files follow; by default, for "
+            "each topic, the end of the last event's quarter of an hour."
         ),
     ] = None,
     refused: Annotated[
@@ -169,8 +171,19 @@ def feed(
     for one in read:
         for line in one.report.lines():
             say(out, line)
+    ends = ends_of(
+        files.newest_by_kind,
+        given=through,
+        day=chosen.business_day,
+        now_ms=int(time.time() * 1000),
+    )
+    complete = in_words(ends, day=chosen.business_day)
     if dry_run:
-        counted = _dry_run(chosen, files)
+        others = chosen.campaigns_file if found is None else None
+        counted = _dry_run(chosen, files, config.load_campaigns(others).campaigns)
+        if complete:
+            say(out, f"the feed would say at its end: complete through {complete}")
+        say(out, "nothing was sent")
         raise typer.Exit(1 if files.refused or counted.dead_letters else 0)
     if strict and files.refused:
         say(err, "nothing is sent, as rows are refused and --strict is set")
@@ -182,17 +195,16 @@ def feed(
         speed=speed or usual,
         resume=resume,
         late=late,
-        through=through,
+        ends=ends,
         console=err,
     )
     say(out, f"{done.sent:,} of {done.total:,} events sent to {chosen.kafka}")
-    if done.through_ms is not None and done.sent == done.total:
-        end = datetime.fromtimestamp(done.through_ms / 1000, chosen.business_day.zone)
-        say(out, f"complete through {end:%d %b %Y %H:%M %Z}: windows up to then can close")
-    if done.sent < done.total:
+    if not done.finished:
         how = "continue with --resume" if done.position_kept else "the position can't be kept"
         say(err, f"stopped after {done.sent:,} events; {how}")
         raise typer.Exit(130)
+    if complete:
+        say(out, f"complete through {complete}: windows up to then can close")
     if files.refused:
         raise typer.Exit(1)
 
@@ -214,14 +226,19 @@ def _refuse_mix(
         raise typer.BadParameter("a file needs --mapping", param_hint="--mapping")
 
 
-def _dry_run(chosen: settings.Settings, files: FileSet) -> DryRun:
-    """Show what the monitor would make of the events of files."""
+def _dry_run(chosen: settings.Settings, files: FileSet, others: Iterable[Campaign]) -> DryRun:
+    """Show what the monitor would make of the events of files.
+
+    Args:
+        chosen: the settings.
+        files: the files.
+        others: campaigns beside those that a feed of the files would define.
+    """
     book = config.load_kpis(chosen.kpis_file)
     named = config.load_names(chosen.names_file)
-    defined = config.load_campaigns(chosen.campaigns_file).campaigns
     known = Monitor(
         rules=ingest_rules(chosen, named, custom=book.catalogue.custom),
-        campaigns=CampaignIndex((*defined, *files.campaigns), as_shown=named.as_shown),
+        campaigns=CampaignIndex((*others, *files.campaigns), as_shown=named.as_shown),
         rates=Rates(chosen.currency, config.load_rates(chosen.rates_file).rates),
         catalogue=book.catalogue,
         customers=chosen.customers and chosen.redis is not None,
@@ -230,8 +247,7 @@ def _dry_run(chosen: settings.Settings, files: FileSet) -> DryRun:
         if len(files.files) > 1:
             say(out, f"{one.path}:")
         out.print(sample_table(one.samples))
-    found = dry_runs.dry_run(files.events(), known, now_ms=int(time.time() * 1000))
+    found = dry_runs.dry_run(files.named_events(), known, now_ms=int(time.time() * 1000))
     for line in found.lines():
         say(out, line)
-    say(out, "nothing was sent")
     return found

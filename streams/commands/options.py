@@ -36,7 +36,7 @@ ProjectFile = Annotated[
     Path | None,
     typer.Option(
         "--project",
-        help="Project file, whose time zone, currency, campaigns and rules are used.",
+        help="Project file, whose time zone, currency, start, campaigns and rules are used.",
     ),
 ]
 

@@ -40,7 +40,11 @@ def reset(
         raise typer.Exit(1)
     resets.refuse_running(chosen, waiting=_say_waiting)
     resets.carry_out(chosen, found)
-    say(out, f"done; the next worker starts from {chosen.start_from} (KPI_START_FROM)")
+    say(
+        out,
+        f"done; the next worker starts from {chosen.start_from} (KPI_START_FROM), unless its "
+        "project has start_from",
+    )
 
 
 def _say_waiting(running: list[Member]) -> None:

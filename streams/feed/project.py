@@ -4,6 +4,7 @@ Example::
 
     time_zone: Europe/Berlin
     currency: EUR
+    start_from: earliest
     campaigns: campaigns.yaml
     rules: rules.yaml
     files:
@@ -30,7 +31,7 @@ from pydantic import (
 )
 
 from streams import config
-from streams.settings import known_zone
+from streams.settings import known_start, known_zone
 
 
 def _not_empty(given: Any) -> Any:
@@ -79,6 +80,9 @@ class Project(BaseModel):
     """IANA time zone of the business day."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     """Reporting currency, ISO 4217."""
+    start_from: Annotated[str, AfterValidator(known_start)] | None = None
+    """Where a worker without saved state starts: ``earliest`` reads all events that were fed, on
+    whatever day that was."""
     campaigns: ExistingFile | None = None
     """File of campaigns."""
     rules: ExistingFile | None = None
@@ -99,6 +103,7 @@ class Project(BaseModel):
         return {
             "time_zone": self.time_zone,
             "currency": self.currency,
+            "start_from": self.start_from,
             "campaigns_file": self.campaigns,
             "rules_file": self.rules,
         }

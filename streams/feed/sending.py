@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,14 +13,14 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from models.events import SOURCE_KINDS
+from models.events import KIND_OF_TYPE, SOURCE_KINDS, SourceKind
 from streams.errors import ConfigError, FeedError
 from streams.feed.events.event_sorter import MEMORY_BYTES
-from streams.feed.events.file_set import FileSet, NamedEvent
+from streams.feed.events.file_set import FileSet
 from streams.feed.events.late_events import late_events, newest_times
 from streams.feed.events.mapped_file import MappedFile
-from streams.feed.history_end import complete_through
 from streams.feed.position import Position, fingerprint
+from streams.feed.rows.row_mapper import MappedEvent
 from streams.operations import feeding
 from streams.operations.progress import progress
 from streams.operations.synthetic import FeedRecord
@@ -35,14 +34,13 @@ class Sent(NamedTuple):
         sent: the number of events that were sent, those of an earlier feed included.
         total: the number of all events.
         position_kept: whether ``--resume`` can continue, if it was stopped.
-        through_ms: the event time in ms up to which the topics were said to be complete; None if
-            that was not said.
+        finished: whether all events were sent, and the end of history was said.
     """
 
     sent: int
     total: int
     position_kept: bool = True
-    through_ms: int | None = None
+    finished: bool = False
 
 
 class Input(NamedTuple):
@@ -110,13 +108,14 @@ def send(
     speed: str,
     resume: bool,
     late: bool,
-    through: str | None = None,
+    ends: Mapping[SourceKind, int],
     console: Console,
 ) -> Sent:
     """Send the events of files that were read, merged by time.
 
-    Ctrl-C stops the sending: the result then has fewer events than the files, and the position is
-    kept in a file beside the one that stands for them.
+    After the last event, the partitions of all topics that the files have events of are told up to
+    when they are complete. Ctrl-C stops the sending: the result is then not finished, and the
+    position is kept in a file beside the one that stands for them.
 
     Args:
         settings: the broker and the topics.
@@ -124,17 +123,16 @@ def send(
         speed: as `feeding.parse_speed` reads it.
         resume: whether to continue where an earlier feed of the files stopped.
         late: whether to send events that the monitor would refuse as too late.
-        through: up to when the files are complete, as `complete_through` reads it.
+        ends: the event time in ms up to which each kind of topic is complete, as `ends_of` returns
+            it; empty to say nothing.
         console: shows the progress.
 
     Raises:
-        FeedError: the speed or ``through`` is not valid, the position does not fit ``resume``,
-            events are too late, or the broker stopped answering; the message says after how many
-            events.
+        FeedError: the speed is not valid, the position does not fit ``resume``, events are too
+            late, or the broker stopped answering; the message says after how many events.
     """
     factor = feeding.parse_speed(speed)
     path, total = files.path, len(files)
-    through_ms = _through_ms(settings, files, through)
     position = Position(
         path.with_name(f"{path.name}.position.json"),
         log=path,
@@ -158,8 +156,7 @@ def send(
     def note_sent(count: int) -> None:
         nonlocal sent, kept
         sent = first + count
-        if sent < total:
-            kept = position.keep(sent)
+        kept = position.keep(sent)
 
     async def run() -> None:
         if files.campaigns:
@@ -172,32 +169,24 @@ def send(
             total=total - first,
             on_sent=note_sent,
         )
-        if through_ms is not None:
-            topics = dict(zip(SOURCE_KINDS, settings.source_topics, strict=True))
-            await feeding.complete(
-                settings, [topics[kind] for kind in files.kinds], through_ms=through_ms
-            )
+        topics = _topics_by_kind(settings.source_topics)
+        await feeding.complete(settings, {topics[kind]: end for kind, end in ends.items()})
 
     try:
         asyncio.run(run())
     except KeyboardInterrupt:
-        if sent < total:
-            return Sent(sent, total, position_kept=kept)
+        return Sent(sent, total, position_kept=kept)
     except KafkaError as error:
         raise FeedError(
             f"{path}: stopped after {sent:,} of {total:,} events: {type(error).__name__}: {error}; "
             "once the broker answers, continue with --resume"
         ) from None
     position.remove()
-    return Sent(sent, total, through_ms=through_ms)
+    return Sent(sent, total, finished=True)
 
 
-def _through_ms(settings: Settings, files: FileSet, through: str | None) -> int | None:
-    if files.newest_ms is None:
-        return None
-    return complete_through(
-        files.newest_ms, given=through, day=settings.business_day, now_ms=int(time.time() * 1000)
-    )
+def _topics_by_kind(names: tuple[str, str, str]) -> dict[SourceKind, str]:
+    return dict(zip(SOURCE_KINDS, names, strict=True))
 
 
 def _refuse_late(settings: Settings, waiting: Iterable[FeedRecord], *, total: int) -> None:
@@ -212,13 +201,14 @@ def _refuse_late(settings: Settings, waiting: Iterable[FeedRecord], *, total: in
         raise found.error(total, accepted_s=accepted_s)
 
 
-def records(events: Iterable[NamedEvent], topics: tuple[str, str, str]) -> Iterator[FeedRecord]:
+def records(events: Iterable[MappedEvent], topics: tuple[str, str, str]) -> Iterator[FeedRecord]:
     """Yield events as records.
 
     Args:
         events: in the order to send them.
         topics: the names of the topics of clicks, orders and campaigns.
     """
-    topic_of = dict(zip(SOURCE_KINDS, topics, strict=True))
-    for _, event in events:
-        yield FeedRecord(event.time_ms, topic_of[event.kind], event.key, event.value)
+    by_kind = _topics_by_kind(topics)
+    topic_of = {name: by_kind[kind] for name, kind in KIND_OF_TYPE.items()}
+    for event in events:
+        yield FeedRecord(event.time_ms, topic_of[event.type], event.key, event.value)

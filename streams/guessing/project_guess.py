@@ -87,7 +87,11 @@ def written(
         texts[mapping] = mapping_text(one, defaults)
         notes += [f"{mapping}: {note}" for note in one.notes]
         entries.append({"file": os.path.relpath(path, folder), "mapping": mapping})
-    project: dict[str, Any] = {"time_zone": defaults.time_zone, "currency": defaults.currency}
+    project: dict[str, Any] = {
+        "time_zone": defaults.time_zone,
+        "currency": defaults.currency,
+        "start_from": "earliest",
+    }
     campaigns = _campaigns(guess)
     if campaigns:
         project["campaigns"] = "campaigns.yaml"

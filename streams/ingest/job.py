@@ -38,6 +38,7 @@ from models.events import (
     Click,
     ClicksTopic,
     CompleteThrough,
+    Event,
     Identity,
     Measurement,
     OrdersTopic,
@@ -193,7 +194,8 @@ class IngestJob:
         """Count the next records, in offset order; at least one."""
         if self._reported_offset is None:
             self._offset = self._reported_offset = records[0].offset - 1
-        before = self._stats.duplicates + sum(self._stats.dead_letters.values())
+        before = _not_counted(self._stats)
+        ends_before = self._stats.ends
         self._places.renew()
         count = self._count
         for record in records:
@@ -201,9 +203,9 @@ class IngestJob:
             if rejected is not None:
                 self._reject(record, rejected)
         stats = self._stats
-        stats.records += len(records)
-        after = stats.duplicates + sum(stats.dead_letters.values())
-        stats.counted += len(records) - (after - before)
+        events = len(records) - (stats.ends - ends_before)
+        stats.records += events
+        stats.counted += events - (_not_counted(stats) - before)
         last = records[-1]
         self._offset = last.offset
         self.watermark.appended(last.timestamp)
@@ -262,7 +264,7 @@ class IngestJob:
             if type(carried) is Rejected:
                 return carried
         if not self._seen.first_time(event.event_id, event_time, seed=_SEEDS[kind]):
-            self._stats.duplicates += 1
+            self._take_repeated(kind, event_time)
             return None
         if carries is not None and has_rounded(event):
             self._stats.rounded += 1
@@ -308,16 +310,31 @@ class IngestJob:
             self._stats.late += 1
         return None
 
+    def _take_repeated(self, kind: type[Event], event_time: int) -> None:
+        """Take an event whose id was counted before; a feed that is repeated says the same end."""
+        if kind is CompleteThrough:
+            self._take_end(event_time)
+        else:
+            self._stats.duplicates += 1
+
+    def _take_end(self, event_time: int) -> None:
+        """Take the end of history for the newest event time.
+
+        Without events the partition has no history that could end. It stays as it was, and does not
+        delay the frontier.
+        """
+        self._stats.ends += 1
+        newest = self.watermark.newest_event_time
+        if newest is not None:
+            self.watermark.newest_event_time = max(event_time, newest)
+
     def _note(
         self, event: Identity | CompleteThrough, record: Record, *, event_time: int
     ) -> Rejected | None:
-        """Take an event that counts nothing: a link, or up to where the partition is complete."""
+        """Take an event that is in no cell: a link, or the end of history."""
         if isinstance(event, Identity):
             return self._link(event, record, event_time=event_time)
-        newest = self.watermark.newest_event_time
-        self.watermark.newest_event_time = max(event_time, newest or 0)
-        self._stats.records -= 1
-        self._stats.counted -= 1
+        self._take_end(event_time)
         return None
 
     def _link(self, event: Identity, record: Record, *, event_time: int) -> Rejected | None:
@@ -500,6 +517,10 @@ class IngestJob:
             stats=stats or SourceStats(),
             panes=panes or {},
         )
+
+
+def _not_counted(stats: SourceStats) -> int:
+    return stats.duplicates + sum(stats.dead_letters.values())
 
 
 def _short(value: str | None) -> str | None:

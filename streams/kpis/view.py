@@ -14,7 +14,7 @@ from models.kpi.definition import Kpi, KpiValue
 from models.kpi.measures import STOCKS
 from models.rule_status import RuleStatus
 from models.scope import Scope
-from models.window import DAY_MS, STAGE, BusinessDay, Reference, ShownWindow, WindowName
+from models.window import DAY_MS, MINUTE_MS, STAGE, BusinessDay, Reference, ShownWindow, WindowName
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.storage.cost_book import CostCounts
 from streams.kpis.storage.user_stocks import Past
@@ -254,6 +254,9 @@ def history_progress(
 ) -> HistoryProgress | None:
     """Return how far the reading of history came; None before the first window is closed.
 
+    The last day is that of a minute before ``newest_ms``: history that ends at midnight, and the
+    seconds of silence after it, are no day of their own.
+
     Args:
         day: the calendar.
         from_ms: event time at which the history begins.
@@ -267,10 +270,11 @@ def history_progress(
         return None
     today, first = day.date_of(closed_ms), day.date_of(min(from_ms, closed_ms))
     ends = not unread and newest_ms >= closed_ms
+    last = day.date_of(newest_ms - MINUTE_MS)
     return HistoryProgress(
         date=today,
         day=(today - first).days + 1,
-        days=(day.date_of(newest_ms) - first).days + 1 if ends else None,
+        days=(max(today, last) - first).days + 1 if ends else None,
         left_s=(newest_ms - closed_ms) / 1000 / event_pace if ends and event_pace > 0 else None,
         unread=unread,
     )

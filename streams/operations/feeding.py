@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rich.console import Console
 
@@ -103,10 +103,12 @@ async def define(settings: Settings, campaigns: Iterable[Campaign]) -> None:
     await asyncio.sleep(DEFINITIONS_SETTLE_S)
 
 
-async def complete(settings: Settings, topics: Iterable[str], *, through_ms: int) -> None:
-    """Say in all partitions of topics that no events before a time follow, in ms."""
+async def complete(settings: Settings, ends: Mapping[str, int]) -> None:
+    """Say in all partitions of each topic that no events before its end follow, in ms."""
+    if not ends:
+        return
     async with producer.producer(settings.broker) as client:
-        for topic in topics:
+        for topic, through_ms in ends.items():
             await producer.complete(client, topic, through_ms=through_ms)
 
 

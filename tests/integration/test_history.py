@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import random
+import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,6 +23,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 DAYS = 3
 USERS = 150
+PARTITIONS = 4
+LENGTHS = {"1h": timedelta(hours=1), "24h": timedelta(hours=24)}
+"""Windows of a fixed length."""
 START = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=5)
 PROJECT = """\
 time_zone: UTC
@@ -216,6 +221,64 @@ def by_campaign(live: dict[str, Any], kpi: str) -> dict[str, int]:
         if kpi in one["windows"].get("so_far", {})
     }
     return {name: value for name, value in values.items() if value}
+
+
+def test_the_last_windows_close(cluster: Cluster, shop: Shop) -> None:
+    """Seconds after a feed was read, windows up to its last quarter of an hour are on the page.
+
+    The last click is of 18:07:12. Without the statement of `feed` that it is complete through
+    18:15, that end would be reached seven minutes later. Quiet minutes at the ends of the hour
+    let its value be the same while time goes on.
+    """
+    day = START + timedelta(days=DAYS - 1)
+    last, end = day + timedelta(hours=18, minutes=7, seconds=12), day + timedelta(hours=18.25)
+    quiet = [(end - hours, end - hours + timedelta(minutes=5)) for hours in LENGTHS.values()]
+
+    def kept(at: datetime) -> bool:
+        return at < last and not any(start <= at < until for start, until in quiet)
+
+    shop.clicks = [*(one for one in shop.clicks if kept(one[0])), (last, "u1", "brand")]
+    shop.orders = [one for one in shop.orders if kept(one[0])]
+    shop.refunds = shop.refunds[:3]
+    shop.spend = [one for one in shop.spend if one[0] < day]
+    shop.write()
+    cluster.start("w0")
+    project = str(shop.folder / "shop.yaml")
+    fed = cluster.command("feed", "--all", project).stdout
+    assert f"complete through {end:%d %b %Y %H:%M} UTC (clicks" in fed
+    expected = {
+        window: (
+            sum(end - length <= at for at, *_ in shop.clicks),
+            sum(end - length <= at for at, *_ in shop.orders),
+        )
+        for window, length in {**LENGTHS, "day": end - day}.items()
+    }
+    fed_at = time.monotonic()
+
+    def shown(live: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+        return {
+            window: tuple(
+                (live["totals"].get(window, {}).get(kpi) or {}).get("value")
+                for kpi in ("clicks", "orders")
+            )
+            for window in expected
+        }
+
+    live = cluster.until(lambda one: shown(one) == expected, timeout_s=60, why=str(expected))
+    assert time.monotonic() - fed_at < 60
+    health = live["health"]
+    assert health["events"] == health["counted"] == shop.rows
+    assert (health["duplicates"], health["mis_keyed"]) == (0, 0)
+    assert (health["dead_letters"], health["silent"]) == (0, [])
+    assert not live["incomplete"]["day"]
+
+    # The statements are of nobody, and a file that is fed later is told of them.
+    keys = cluster.command("topics", "--verify-keys").stdout
+    assert re.search(rf"{cluster.topic('orders')} +│ +{len(shop.orders) + 3 + PARTITIONS} +│", keys)
+    again = cluster.command("feed", "--all", project, check=False)
+    assert again.returncode == 2
+    assert "UTC, as an earlier feed said at its end" in again.stderr
+    assert "--through none" in again.stderr
 
 
 def test_corrected(cluster: Cluster, shop: Shop) -> None:

@@ -38,7 +38,7 @@ def tried(
 ) -> DryRun:
     """Return the dry run of a file."""
     monitor = Monitor(RULES, CampaignIndex(campaigns), Rates("EUR"), CATALOGUE, customers=customers)
-    return dry_run(FileSet(rows.path, [rows]).events(), monitor, now_ms=NOW_MS)
+    return dry_run(FileSet(rows.path, [rows]).named_events(), monitor, now_ms=NOW_MS)
 
 
 def reasons(found: DryRun) -> dict[str, str]:

@@ -61,6 +61,7 @@ class FakeClient:
         self.defined: list[bytes] = []
         self.ended: list[tuple[int, int]] = []
         self.at: tuple[int, Any] | None = None
+        self.at_end: Any = None
 
     async def partitions_for(self, topic: str) -> set[int]:
         """Return the partitions of the topic of visits."""
@@ -99,6 +100,10 @@ class FakeClient:
         """Keep a definition, or the end of a partition."""
         if partition is not None:
             assert topic == "clicks"
+            if self.at_end is not None:
+                act, self.at_end = self.at_end, None
+                act()
+                await asyncio.sleep(0)
             self.ended.append((partition, json.loads(value)["event_time"]))
             return
         assert topic.endswith("-registry")
@@ -136,8 +141,12 @@ def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeClient:
     return fake
 
 
+END = whole_quarter(AT + 12)
+"""The end of the last event's quarter of an hour."""
+
+
 def feed(*, resume: bool = False, speed: str = "max") -> sending.Sent:
-    """Feed the log of the folder."""
+    """Feed the log of the folder, which is complete up to `END`."""
     chosen = settings.load()
     read = sending.read(chosen, [sending.Input(Path("log.csv"), Path("map.yaml"))], console=CONSOLE)
     return sending.send(
@@ -146,6 +155,7 @@ def feed(*, resume: bool = False, speed: str = "max") -> sending.Sent:
         speed=speed,
         resume=resume,
         late=False,
+        ends={"clicks": END},
         console=CONSOLE,
     )
 
@@ -324,20 +334,39 @@ def test_refused_rows_never_replace_the_file(tmp_path: Path) -> None:
 
 
 def test_the_end_is_said_once_all_is_sent(client: FakeClient) -> None:
-    """Each partition gets the end of the last event's quarter; not while events are left."""
+    """Each partition gets it; not while events are left, and after a resume."""
     client.at = (6, interrupt)
-    assert feed().through_ms is None
+    assert not feed().finished
     assert client.ended == []
-    end = whole_quarter(AT + 12)
-    assert feed(resume=True).through_ms == end
-    assert client.ended == [(partition, end) for partition in range(3)]
-    code, out, _ = run("--speed", "max", "--through", "none")
-    assert code == 0
-    assert "complete through" not in out
-    assert len(client.ended) == 3
-    code, out, _ = run("--speed", "max", "--through", "2023-11-15")
-    assert code == 0
-    assert "complete through 16 Nov 2023 00:00 CST: windows up to then can close" in out
+    assert feed(resume=True).finished
+    assert client.ended == [(partition, END) for partition in range(3)]
+
+
+def test_stopped_before_the_end_is_said(client: FakeClient) -> None:
+    """Ctrl-C after the last event: ``--resume`` says the end, and sends no event again."""
+    client.at_end = interrupt
+    assert feed() == sending.Sent(12, 12)
+    assert (len(client.sent), client.ended) == (12, [])
+    assert feed(resume=True) == sending.Sent(12, 12, finished=True)
+    assert (len(client.sent), len(client.ended)) == (12, 3)
+    assert not Path("log.csv.position.json").exists()
+
+
+def test_through(client: FakeClient) -> None:
+    """By default it is the last quarter of an hour; a date is its whole day; none says nothing."""
+    said = "complete through 15 Nov 2023 06:15 CST (clicks)"
+    code, out, _ = run("--dry-run")
+    assert (code, client.ended) == (0, [])
+    assert f"the feed would say at its end: {said}\nnothing was sent" in out
+    code, out, _ = run("--speed", "max")
+    assert (code, client.ended) == (0, [(partition, END) for partition in range(3)])
+    assert f"{said}: windows up to then can close" in out
+    for given, end in (("none", ""), ("2023-11-15", "16 Nov 2023 00:00 CST (clicks)")):
+        client.ended.clear()
+        code, out, _ = run("--speed", "max", "--through", given)
+        assert (code, len(client.ended)) == (0, 3 if end else 0)
+        assert ("complete through" in out) is bool(end)
+        assert end in out
 
 
 def test_an_end_before_the_last_event_sends_nothing(client: FakeClient) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.feed.events.file_set import FileSet
-from streams.feed.events.late_events import late_events
+from streams.feed.events.late_events import Newest, late_events
 from streams.feed.sending import records
 from streams.operations.key_check import expected_partition
 from streams.operations.synthetic import FeedRecord
@@ -59,19 +59,20 @@ def test_merged(several: list[tuple[list[int], bool]]) -> None:
     """All events of all files come once, in the order of their times, and each time the same."""
     with tempfile.TemporaryDirectory() as folder:
         merged = file_set(Path(folder), several)
-        events = list(merged.events())
+        events = list(merged.named_events())
         assert len(events) == len(merged) == sum(len(at) + 1 for at, _ in several)
         found = [event.time_ms for _, event in events]
         assert found == sorted(found)
         for number, file in enumerate(merged.files):
             name = f"{number}.csv" if len(several) > 1 else ""
             assert [one for of, one in events if of == name] == list(file.sorter.events())
-        assert list(merged.events()) == events
+        assert list(merged.named_events()) == events
+        assert list(merged.events()) == [event for _, event in events]
 
 
 def test_row_of_two_files(tmp_path: Path) -> None:
     """A row that two files have is the same event in both, so the monitor counts it once."""
-    events = [event for _, event in file_set(tmp_path, [([5], False), ([5, 5], False)]).events()]
+    events = file_set(tmp_path, [([5], False), ([5, 5], False)]).events()
     ids = [event.value for event in events if event.time_ms == AT + 5]
     assert len(ids) == 3
     assert len(set(ids)) == 2  # pages are another number in the third
@@ -81,7 +82,8 @@ def late(
     several: Sequence[FeedRecord], newest: dict[tuple[str, int], int], accepted_ms: int
 ) -> dict[str, int]:
     """Return the number of late events by topic."""
-    return dict(late_events(several, newest, partitions=4, accepted_ms=accepted_ms).events)
+    times = {source: Newest(at_ms) for source, at_ms in newest.items()}
+    return dict(late_events(several, times, partitions=4, accepted_ms=accepted_ms).events)
 
 
 @given(
@@ -132,7 +134,7 @@ def test_merged_files_are_not_late(tmp_path: Path) -> None:
 def test_message(tmp_path: Path) -> None:
     """The error says how many are late, up to when the topic has events, and what to do."""
     merged = file_set(tmp_path, [([2, 3], True)])
-    newest = {("orders", number): AT + 60_000 for number in range(4)}
+    newest = {("orders", number): Newest(AT + 60_000) for number in range(4)}
     found = late_events(records(merged.events(), TOPICS), newest, partitions=4, accepted_ms=5_000)
     message = str(found.error(3, accepted_s=5))
     assert message.startswith(
@@ -141,3 +143,23 @@ def test_message(tmp_path: Path) -> None:
     )
     for remedy in ("`kpi-monitor reset --sources`", "`kpi-monitor feed --all PROJECT`", "--late"):
         assert remedy in message
+
+
+def test_message_after_an_end(tmp_path: Path) -> None:
+    """If an earlier feed said that the topic is complete, the error says so, and how not to."""
+    merged = file_set(tmp_path, [([2, 3], True)])
+    newest = {("orders", number): Newest(AT + 60_000, ended=True) for number in range(4)}
+    found = late_events(records(merged.events(), TOPICS), newest, partitions=4, accepted_ms=5_000)
+    message = str(found.error(3, accepted_s=5))
+    assert message.startswith(
+        "3 of 3 events are too late for the topic orders, which is complete through 14 Nov 2023 "
+        "22:14:20 UTC, as an earlier feed said at its end: the monitor refuses what is over 5 s "
+        "older\nnothing is sent."
+    )
+    assert "give --through none with all of them but the last" in message
+
+
+def test_newest_by_kind(tmp_path: Path) -> None:
+    """A topic has the last time of the files with its events, not of others."""
+    merged = file_set(tmp_path, [([5], False), ([9, 7], True), ([8], True)])
+    assert merged.newest_by_kind == {"clicks": AT + 5, "orders": AT + 9}

@@ -96,7 +96,7 @@ def test_what_is_written_is_valid_and_every_row_counts(export: Export, tmp_path:
         catalogue=CATALOGUE,
         customers=True,
     )
-    found = dry_run.dry_run(FileSet(mapped.path, [mapped]).events(), monitor, now_ms=NOW_MS)
+    found = dry_run.dry_run(FileSet(mapped.path, [mapped]).named_events(), monitor, now_ms=NOW_MS)
     assert found.dead_letters == 0
     assert found.stats.counted == report.events.total()
 

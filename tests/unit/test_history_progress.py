@@ -21,14 +21,21 @@ def ms(moment: datetime) -> int:
 
 
 def progress(
-    *, unread: int = 0, event_pace: float = 3_600.0, closed: datetime = NOON
+    *,
+    unread: int = 0,
+    event_pace: float = 3_600.0,
+    closed: datetime = NOON,
+    silent_ms: int = -5_000,
 ) -> HistoryProgress:
-    """Return the progress in a history from the 25th, 8:00, to the 27th, 24:00."""
+    """Return the progress in a history from the 25th, 8:00, to the 27th, 24:00.
+
+    ``silent_ms`` is how far the watermark is past that.
+    """
     found = history_progress(
         BERLIN,
         from_ms=ms(NOON - timedelta(days=1, hours=4)),
         closed_ms=ms(closed),
-        newest_ms=ms(NOON + timedelta(hours=36)) - 5_000,
+        newest_ms=ms(NOON + timedelta(hours=36)) + silent_ms,
         unread=unread,
         event_pace=event_pace,
     )
@@ -44,6 +51,8 @@ def progress(
         (progress(event_pace=10.0), "26 Nov, day 2 of 3, 4 h left"),
         (progress(event_pace=0.0), "26 Nov, day 2 of 3"),
         (progress(unread=31_000), "26 Nov, day 2, 31,000 events to read"),
+        # The history is complete to the end of the third day, and nothing came for 20 s.
+        (progress(silent_ms=20_000), "26 Nov, day 2 of 3, 36 s left"),
         # Days begin at midnight in the zone, not in UTC.
         (progress(closed=NOON + timedelta(hours=12)), "27 Nov, day 3 of 3, 24 s left"),
     ],

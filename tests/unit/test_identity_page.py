@@ -45,6 +45,6 @@ def test_the_page_links_ids(
         folder.mkdir()
         files.append(read(folder, text, mapped))
     monitor = Monitor(RULES, CampaignIndex(()), Rates("EUR"), CATALOGUE, customers=True)
-    found = dry_run(FileSet(tmp_path, files).events(), monitor, now_ms=NOW_MS)
+    found = dry_run(FileSet(tmp_path, files).named_events(), monitor, now_ms=NOW_MS)
     assert (found.touches.orders, found.touches.touched) == touches
     assert found.dead_letters == 0

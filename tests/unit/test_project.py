@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from streams import settings
-from streams.commands.options import with_project
+from streams.cli import cli
 from streams.errors import ConfigError
+from streams.feed.dry_run import DryRun, Monitor, dry_run
+from streams.feed.events.file_set import NamedEvent
 from streams.feed.project import ProjectEntry, load_project
+from streams.settings import Settings
+from tests.factories.feed import AT, VISITS
 
 WHOLE = """\
 time_zone: Europe/Berlin
@@ -59,6 +66,7 @@ def test_paths(tmp_path: Path) -> None:
     assert project.settings == {
         "time_zone": "Europe/Berlin",
         "currency": "EUR",
+        "start_from": None,
         "campaigns_file": tmp_path / "campaigns.yaml",
         "rules_file": tmp_path / "rules.yaml",
     }
@@ -106,25 +114,74 @@ def test_same_file_twice(tmp_path: Path) -> None:
     ]
 
 
-def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A project takes precedence over the environment, and an option over the project.
+def test_start(tmp_path: Path) -> None:
+    """A project may say where a worker without state starts; a wrong one is refused."""
+    text = f"start_from: earliest\n{WHOLE}"
+    path = written(tmp_path, text)
+    assert load_project(path, with_files=True).settings["start_from"] == "earliest"
+    path.write_text(text.replace("earliest", "yesterday"))
+    assert "line 1: start_from: use earliest, latest, business-day" in faults(path)[0]
 
-    What the project leaves out comes from the environment.
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings with which a command would go on."""
+    found: list[Settings] = []
+    load = settings.load
+
+    def loads(**given: object) -> Settings:
+        found.append(load(**given))
+        raise SystemExit(0)
+
+    monkeypatch.setattr(settings, "load", loads)
+    return found
+
+
+@pytest.mark.parametrize("command", ["worker", "check"])
+def test_precedence(
+    command: str, loaded: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option takes precedence over the project, and the project over the environment.
+
+    What the project leaves out is as the environment says.
     """
-    text = WHOLE.replace("campaigns: campaigns.yaml\n", "")
-    project = load_project(written(tmp_path, text), with_files=False)
-    own = tmp_path / "own.yaml"
-    own.touch()
-    for name, value in (
-        ("KPI_TIME_ZONE", "Asia/Tokyo"),
-        ("KPI_CURRENCY", "JPY"),
-        ("KPI_CAMPAIGNS_FILE", str(own)),
-        ("KPI_RULES_FILE", str(own)),
-    ):
-        monkeypatch.setenv(name, value)
-    chosen = settings.load(**with_project(project, currency="USD", rules_file=None))
-    assert chosen.time_zone == "Europe/Berlin"
-    assert chosen.currency == "USD"
-    assert chosen.campaigns_file == own
-    assert chosen.rules_file == tmp_path / "rules.yaml"
-    assert settings.load(**with_project(None, currency="USD")).time_zone == "Asia/Tokyo"
+    text = WHOLE.replace("campaigns: campaigns.yaml", "start_from: earliest")
+    path = written(tmp_path, text)
+    environment = {"TIME_ZONE": "Asia/Tokyo", "CURRENCY": "JPY", "START_FROM": "latest"}
+    files = {"RULES_FILE": "other.yaml", "CAMPAIGNS_FILE": "theirs.yaml"}
+    for name, value in {**environment, **files}.items():
+        monkeypatch.setenv(f"KPI_{name}", value)
+    runner = CliRunner()
+    runner.invoke(cli, [command, "--project", str(path)])
+    runner.invoke(cli, [command, "--project", str(path), "--rules", "own.yaml"])
+    runner.invoke(cli, [command])
+    project, option, alone = loaded
+    assert (project.time_zone, project.currency) == ("Europe/Berlin", "EUR")
+    assert (project.start_from, project.rules_file) == ("earliest", tmp_path / "rules.yaml")
+    assert project.campaigns_file == Path("theirs.yaml")
+    assert option == project.model_copy(update={"rules_file": Path("own.yaml")})
+    assert (alone.time_zone, alone.currency, alone.start_from) == (*environment.values(),)
+
+
+def test_dry_run_knows_each_campaign_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The campaigns of the project and of its mappings are defined once each."""
+    (tmp_path / "shop.yaml").write_text(
+        "time_zone: UTC\ncurrency: EUR\ncampaigns: campaigns.yaml\n"
+        "files:\n  - {file: clicks.csv, mapping: clicks.yaml}\n"
+    )
+    (tmp_path / "campaigns.yaml").write_text("campaigns: [{id: brand}, {id: winter}]\n")
+    mapping = {"campaigns": [{"id": "summer"}], **VISITS}
+    (tmp_path / "clicks.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False))
+    (tmp_path / "clicks.csv").write_text(f"at,user,pages\n{AT},u1,1\n")
+    known: list[Monitor] = []
+
+    def tried(events: Iterable[NamedEvent], monitor: Monitor, *, now_ms: int) -> DryRun:
+        known.append(monitor)
+        return dry_run(events, monitor, now_ms=now_ms)
+
+    monkeypatch.setattr("streams.feed.dry_run.dry_run", tried)
+    done = CliRunner().invoke(cli, ["feed", "--all", str(tmp_path / "shop.yaml"), "--dry-run"])
+    assert done.exit_code == 0, done.output
+    (monitor,) = known
+    assert {one.id for one in monitor.campaigns} == {"brand", "winter", "summer"}
+    assert monitor.campaigns.version == 3

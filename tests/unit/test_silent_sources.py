@@ -36,6 +36,14 @@ def live(path: Path, *, from_ms: int, seconds: int, orders: bool) -> None:
                 path.deliver_reports([job.report()])
 
 
+def end(path: Path, *, at: int) -> None:
+    """Say in the partition of orders that its history ends at an event time."""
+    body = {"type": "complete_through", "event_id": "end", "event_time": at}
+    path.sources["orders", 0].apply([record(body, offset=path.offsets["orders", 0], at=at)])
+    path.offsets["orders", 0] += 1
+    path.deliver(path.sources["orders", 0].snapshot().outputs)
+
+
 def told(path: Path) -> dict[str, bool]:
     """Return which KPIs rest on everything in the newest minute."""
     assert path.kpis.view is not None
@@ -78,6 +86,24 @@ def test_affected_values_name_their_source() -> None:
     assert silent.since_ms == pytest.approx(NOON + 60_000, abs=10_000)
     assert silent.until_ms == pytest.approx(NOON + 90_000, abs=15_000)
     assert evaluation.complete
+
+
+def test_a_source_whose_history_ended_is_not_silent() -> None:
+    """Without the statement it is silent; with it it is not, and speaks again as a new source."""
+    for ended in (False, True):
+        path = Path()
+        live(path, from_ms=NOON, seconds=90, orders=True)
+        if ended:
+            end(path, at=NOON + 90_000)
+        live(path, from_ms=NOON + 90_500, seconds=40, orders=False)
+        view = path.kpis.view
+        assert view is not None
+        assert bool(view.health.silent) is not ended
+        assert told(path)["orders"] is ended
+    live(path, from_ms=NOON + 3_690_000, seconds=90, orders=True)
+    live(path, from_ms=NOON + 3_780_000, seconds=40, orders=False)
+    assert path.kpis.view is not None
+    assert set(path.kpis.view.health.silent) == {("orders", 0), ("orders", -1)}
 
 
 def test_alerts_wait_for_a_silent_source() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,22 +66,32 @@ class FileSet:
         return sum(len(file.sorter) for file in self.files)
 
     @property
-    def newest_ms(self) -> int | None:
-        """The time of the newest event, in ms; None without any."""
-        return max((one for file in self.files if (one := file.sorter.newest_ms)), default=None)
+    def newest_by_kind(self) -> dict[SourceKind, int]:
+        """The time, in ms, of the last event of the files with events of each kind of topic.
 
-    @property
-    def kinds(self) -> frozenset[SourceKind]:
-        """The kinds of source topics that the files have events of."""
-        return frozenset(KIND_OF_TYPE[name] for file in self.files for name in file.report.events)
+        Example: a log of clicks and orders ends with a click of 18:07, so it has all orders up to
+        18:07, too.
+        """
+        newest: dict[SourceKind, int] = {}
+        for file in self.files:
+            last_ms = file.sorter.newest_ms
+            for kind in {KIND_OF_TYPE[name] for name in file.report.events}:
+                if last_ms is not None:
+                    newest[kind] = max(last_ms, newest.get(kind, last_ms))
+        return newest
 
     @property
     def refused(self) -> int:
         """The number of refused rows."""
         return sum(file.report.refused for file in self.files)
 
-    def events(self) -> Iterator[NamedEvent]:
+    def events(self) -> Iterator[MappedEvent]:
         """Yield the events of all files in the order of their times; the same each time."""
+        parts = [file.sorter.events() for file in self.files]
+        return parts[0] if len(parts) == 1 else heapq.merge(*parts, key=attrgetter("time_ms"))
+
+    def named_events(self) -> Iterator[NamedEvent]:
+        """Yield the events in the same order, with the names of their files."""
         several = len(self.files) > 1
         parts = [
             _named(file.path.name if several else "", file.sorter.events()) for file in self.files

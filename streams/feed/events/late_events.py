@@ -3,7 +3,8 @@
 The monitor refuses an event that is older than the newest one of its source partition by more than
 the allowed disorder and the correction horizon. Files that are merged by time have no such events.
 They come where the topic already has newer ones: a corrected file is fed again, or refunds are fed
-after the orders of the same days.
+after the orders of the same days. A feed that ended also said up to when the topic is complete:
+that counts as its newest event.
 
 Example: partition 2 of the topic of orders ends at 14:36. With 5 s of disorder and 10 minutes of
 horizon, an order of 14:26:00 would be refused there, one of 14:26:30 would count.
@@ -17,8 +18,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
+from typing import NamedTuple
 
-from models.events import SOURCE_KINDS, Event, Identity
+from models.events import SOURCE_KINDS, CompleteThrough, Event, Identity
 from streams.errors import FeedError
 from streams.ingest.events.decoding import EventDecoder, event_time_ms
 from streams.operations.key_check import expected_partition
@@ -31,8 +33,31 @@ LOOKED_AT = 200
 _OF_ANY_TIME = (b'"period"', b'"type":"identity"')
 """Are in costs of a period and in links of ids, which are never too late."""
 
-NewestTimes = Mapping[tuple[str, int], int]
-"""The newest event time, in ms, of each partition that has events, by topic and partition."""
+_TO_DO = (
+    "nothing is sent. To feed a corrected file, or one of a time that was fed before: stop the "
+    "workers, remove all events and counts with `kpi-monitor reset --sources`, and feed all files "
+    "together with `kpi-monitor feed --all PROJECT`."
+)
+_TO_DO_AFTER_END = (
+    " To feed several files of one time one after the other, give --through none with all of them "
+    "but the last."
+)
+
+
+class Newest(NamedTuple):
+    """The time up to which a partition accepts no older events.
+
+    Args:
+        at_ms: the newest event time, or the end of history, in ms.
+        ended: whether it is the end of history that an earlier feed said, after the last event.
+    """
+
+    at_ms: int
+    ended: bool = False
+
+
+NewestTimes = Mapping[tuple[str, int], Newest]
+"""The newest time of each partition that has events, by topic and partition."""
 
 
 @dataclass(slots=True)
@@ -41,11 +66,11 @@ class LateEvents:
 
     Args:
         events: their number.
-        newest_ms: the newest event time that the topic has, in ms.
+        newest: the newest time that the topic has.
     """
 
     events: Counter[str] = field(default_factory=Counter)
-    newest_ms: dict[str, int] = field(default_factory=dict)
+    newest: dict[str, Newest] = field(default_factory=dict)
 
     def error(self, total: int, *, accepted_s: float) -> FeedError:
         """Return the error that says what is too late, and what to do.
@@ -55,33 +80,31 @@ class LateEvents:
             accepted_s: by how many seconds an event may be older than the newest.
         """
         lines = [
-            f"{count:,} of {total:,} events are too late for the topic {topic}, which has events "
-            f"up to {_clock(self.newest_ms[topic])}: the monitor refuses what is over "
-            f"{accepted_s:g} s older"
+            f"{count:,} of {total:,} events are too late for the topic {topic}, which "
+            f"{_said(self.newest[topic])}: the monitor refuses what is over {accepted_s:g} s older"
             for topic, count in self.events.items()
         ]
-        return FeedError(
-            "\n".join(
-                [
-                    *lines,
-                    "nothing is sent. To feed a corrected file, or one of a time that was fed "
-                    "before: stop the workers, remove all events and counts with `kpi-monitor "
-                    "reset --sources`, and feed all files together with `kpi-monitor feed --all "
-                    "PROJECT`. --late sends these events all the same",
-                ]
-            )
-        )
+        ended = any(one.ended for one in self.newest.values())
+        to_do = f"{_TO_DO}{_TO_DO_AFTER_END if ended else ''}"
+        return FeedError("\n".join([*lines, f"{to_do} --late sends these events all the same"]))
+
+
+def _said(newest: Newest) -> str:
+    if newest.ended:
+        return f"is complete through {_clock(newest.at_ms)}, as an earlier feed said at its end"
+    return f"has events up to {_clock(newest.at_ms)}"
 
 
 def newest_times(settings: Settings) -> NewestTimes:
-    """Read the newest event time of each partition of the source topics.
+    """Read the newest time of each partition of the source topics that has events.
 
     Raises:
         BrokerUnreachableError: no broker answers.
         TopicError: a topic can't be read.
     """
     latest_ms = time.time() * 1000 + settings.future_tolerance_s * 1000
-    found: dict[tuple[str, int], int] = {}
+    events: dict[tuple[str, int], Newest] = {}
+    ends: dict[tuple[str, int], Newest] = {}
     for kind, topic in zip(SOURCE_KINDS, settings.source_topics, strict=True):
         decode = EventDecoder(kind, largest_bytes=settings.largest_record_bytes).decode
         for partition, _, _, value in newest_records(
@@ -92,9 +115,10 @@ def newest_times(settings: Settings) -> NewestTimes:
                 continue
             at_ms = event_time_ms(event.event_time)
             if isinstance(at_ms, int) and at_ms <= latest_ms:  # others were refused
-                key = topic, partition
-                found[key] = max(at_ms, found.get(key, at_ms))
-    return found
+                ended = isinstance(event, CompleteThrough)
+                found, newest = ends if ended else events, Newest(at_ms, ended)
+                found[topic, partition] = max(newest, found.get((topic, partition), newest))
+    return {source: max(newest, ends.get(source, newest)) for source, newest in events.items()}
 
 
 def late_events(
@@ -104,22 +128,22 @@ def late_events(
 
     Args:
         records: in the order of their times; those after the newest time are not read.
-        newest: the newest event time of each partition.
+        newest: the newest time of each partition.
         partitions: the number of partitions of each topic.
         accepted_ms: by how much an event may be older than the newest.
     """
     found = LateEvents()
     if not newest:
         return found
-    last_ms = max(newest.values()) - accepted_ms
+    last_ms = max(newest.values()).at_ms - accepted_ms
     for record in takewhile(lambda one: one.due_ms < last_ms, records):
-        at_ms = newest.get((record.topic, expected_partition(record.key, partitions)))
-        if at_ms is None or record.due_ms >= at_ms - accepted_ms:
+        last = newest.get((record.topic, expected_partition(record.key, partitions)))
+        if last is None or record.due_ms >= last.at_ms - accepted_ms:
             continue
         if any(mark in record.value for mark in _OF_ANY_TIME):
             continue
         found.events[record.topic] += 1
-        found.newest_ms[record.topic] = max(at_ms, found.newest_ms.get(record.topic, at_ms))
+        found.newest[record.topic] = max(last, found.newest.get(record.topic, last))
     return found
 
 

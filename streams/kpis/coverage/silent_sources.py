@@ -56,12 +56,14 @@ class SilentSources:
     def record(self, report: Report, *, listened_ms: int, frontier_ms: int) -> bool:
         """Record a report, and return whether it ended a silence.
 
+        A source that says that its history has ended is not silent afterwards.
+
         Args:
             report: of a source partition.
             listened_ms: the broker time up to which that partition was read before the report.
             frontier_ms: the frontier, in ms of event time.
         """
-        if not report.last_append_ms:
+        if not report.stats.records + report.stats.ends:
             return False
         ended = self.rhythm.spoke(
             report.topic, report.partition, at_ms=report.last_append_ms, listened_ms=listened_ms
@@ -70,6 +72,8 @@ class SilentSources:
         for name, silence_ms in ended:
             start_ms = self._quiet_since.get(name, frontier_ms - silence_ms)
             self.ended.append(Gap(*name, start_ms, end_ms))
+        if report.stats.ends:
+            self.rhythm.forget(report.topic, report.partition)
         return bool(ended)
 
     def listen(self, read_up_to_ms: Mapping[SourceName, int], *, frontier_ms: int) -> None:

@@ -4,7 +4,8 @@ The gaps between records are measured for each partition and each topic, in brok
 only as far as the source was read: unread records are not silence. A source is *suspect* after 3
 times its longest recent gap, at least 2 s, and *silent* after 6 times that gap, at least
 `silent_after_ms`. In both cases its KPIs are not judged. A silent source also raises an alert,
-until it has a record again or a day has passed.
+until it has a record again or a day has passed. A source whose history has ended is forgotten, and
+its rhythm is learned again.
 
 Example, with `silent_after_ms` of 20 s:
 
@@ -125,6 +126,11 @@ class SourceRhythm:
         source.learn(gap_ms, at_ms=at_ms)
         source.last_ms = at_ms
         return gap_ms if silent else 0
+
+    def forget(self, topic: str, partition: int) -> None:
+        """Forget the rhythm of a source partition, and of its topic; both are learned again."""
+        for name in ((topic, partition), (topic, -1)):
+            self._sources.pop(name, None)
 
     def _voice(self, source: _Source, now_ms: int) -> Activity:
         silence_ms = now_ms - source.last_ms
