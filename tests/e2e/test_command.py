@@ -233,8 +233,9 @@ def test_feed_stops_and_resumes(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     resumed = cluster.command(*arguments, "--resume")
     assert "100,000 of 100,000 events sent to " in resumed.stdout
     assert not position.exists()
-    ids = [json.loads(one.value)["event_id"] for one in cluster.read("clicks")]
-    assert (len(ids), len({*ids})) == (rows, rows)
+    *events, end = [json.loads(one.value) for one in cluster.read("clicks")]
+    assert (len(events), len({one["event_id"] for one in events})) == (rows, rows)
+    assert end["type"] == "complete_through"
 
 
 @pytest.mark.integration
