@@ -12,7 +12,7 @@ Example: the head lists segments 4 and 5. An alert of segment 4 changes::
     removed     alerts/4
 
 If the worker dies before the head is written, its successor finds 4, 5 and 6 and the head that
-lists 4 and 5. It reads these, and removes 6. After a restart all alerts are written anew, so that
+lists 4 and 5. It reads these, and removes 6. After a restart all alerts are written again, so that
 nothing depends on what a worker that was replaced may still remove.
 """
 

@@ -23,7 +23,7 @@ NO_TEXT: Final = RuleText("", "")
 
 
 class Subject(NamedTuple):
-    """What the sentence of a rule is about.
+    """The subject of a rule's sentence.
 
     Args:
         kpi: the KPI.
@@ -66,7 +66,7 @@ _COUNTED: Final = {
     "shoppers": "visitors and buyers",
     "visits_paid": "paid visits",
 }
-"""What the n of a value counts, in words, where they are not the name of the measure."""
+"""Words for the n of a value, where they are not the name of the measure."""
 _UNITS: Final = (
     (86_400, RuleText("day", "天")),
     (3_600, RuleText("h", "小时")),

@@ -113,8 +113,8 @@ def send(
 ) -> Sent:
     """Send the events of files that were read, merged by time.
 
-    After the last event, the partitions of all topics that the files have events of are told up to
-    when they are complete. Ctrl-C stops the sending: the result is then not finished, and the
+    After the last event, the feed says in each partition of the topics that the files have events
+    of up to when it is complete. Ctrl-C stops the sending: the result is then not finished, and the
     position is kept in a file beside the one that stands for them.
 
     Args:

@@ -26,7 +26,7 @@ def _orders_without_touch(share: KpiValue | None) -> float:
 
 
 class HealthContext(NamedTuple):
-    """What a rule about the data judges.
+    """The context that a rule about the data judges.
 
     Args:
         health: the health of the data now.
@@ -76,7 +76,7 @@ class HealthRule:
 
     @property
     def facts(self) -> AlertFacts:
-        """What all alerts of the rule have in common."""
+        """The facts that all alerts of the rule have in common."""
         return AlertFacts(
             rule=self.name,
             category="data_health",

@@ -72,7 +72,7 @@ class Finding(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """How far a KPI is known in a window.
+    """The extent to which a KPI is known in a window.
 
     Args:
         start_ms: start of the window, event time in ms.
@@ -90,7 +90,7 @@ class Coverage(NamedTuple):
 
 
 class JudgeContext(NamedTuple):
-    """What a rule on a KPI judges: one scope in one closed window.
+    """The context that a rule on a KPI judges: one scope in one closed window.
 
     Args:
         scope: the scope.
@@ -134,7 +134,7 @@ class KnownScopes(NamedTuple):
 
 
 class AlertFacts(NamedTuple):
-    """What all alerts of a rule have in common. Durations are in ms."""
+    """The facts that all alerts of a rule have in common. Durations are in ms."""
 
     rule: str
     severity: Severity

@@ -121,7 +121,7 @@ class RangeRule(LimitRule):
     def clauses(self, subject: Subject) -> Clauses:
         """Return what the rule does, in words."""
         kpi = subject.kpi
-        low, high = self._range(subject)
+        low, high = self._limits(kpi, subject.currency)
         sure = surely(kpi)
         beyond = self.from_at_least(
             kpi,
@@ -148,7 +148,7 @@ class RangeRule(LimitRule):
 
     def limit_text(self, kpi: Kpi, *, currency: str) -> RuleText:
         """Return the range with its unit, such as "outside of 1 % to 5 %"."""
-        low, high = (amount(side.limit, kpi, currency=currency) for side in self.sides)
+        low, high = self._limits(kpi, currency)
         return RuleText(f"outside of {low.en} to {high.en}", f"超出 {low.zh} 至 {high.zh}")
 
     def warnings(self, kpi: Kpi) -> Iterator[tuple[str, str]]:
@@ -158,9 +158,6 @@ class RangeRule(LimitRule):
             if percent := side.likely_percent(kpi):
                 yield side.key, percent
 
-    def _range(self, subject: Subject) -> tuple[RuleText, RuleText]:
-        low, high = self.sides
-        return (
-            amount(low.limit, subject.kpi, currency=subject.currency),
-            amount(high.limit, subject.kpi, currency=subject.currency),
-        )
+    def _limits(self, kpi: Kpi, currency: str) -> Iterator[RuleText]:
+        """Return the lower and the upper limit with their unit."""
+        return (amount(side.limit, kpi, currency=currency) for side in self.sides)
