@@ -21,17 +21,17 @@ from models.kpi.measures import SUM_INDEX
 from models.scope import Scope, ScopeKind, scopes_of
 from models.window import DAY_MS, PANE_MS
 
-_NEVER = 2**62
-"""The first pane of a sum that was not seen."""
 KEPT_DAYS = 3
 """The number of days before the present one that are kept."""
 
 
 class SeenScope(msgspec.Struct, array_like=True):
-    """One scope of a day, as it is saved.
+    """One scope of a day, as it is saved. Fields are appended, never reordered or removed.
 
-    ``firsts`` has the start of the first pane with any event, in ms, and then that of each needed
-    sum; 2^62 for a sum that was not seen.
+    ``seen`` has, by the ms from the day's start to that of a pane, what was first seen in the pane:
+    bits of `_Seen`, little-endian. States of older versions have ``firsts`` instead: the start of
+    the first pane with any event, in ms, and then that of each needed sum, 2^62 for one that was
+    not seen.
     """
 
     kind: ScopeKind
@@ -40,10 +40,18 @@ class SeenScope(msgspec.Struct, array_like=True):
     firsts: list[int]
     region: str = ""
     segment: str = ""
+    seen: dict[int, bytes] = {}
 
 
 SeenWire = tuple[int, list[SeenScope]]
 """The start of a business day, in ms, and the scopes that had an event on it."""
+
+_Seen = dict[int, int]
+"""What a scope has had on a day, by the pane in which it was first seen: the pane's start in ms,
+and its bits. Bit 0 says that the scope had any event, bit i + 1 that it had the i-th needed sum.
+No bit is set in two panes."""
+_ANY_EVENT = 1
+_NEVER = 2**62
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(SeenWire).decode
@@ -66,16 +74,22 @@ class SeenInputs:
         *,
         wire_needed: Sequence[str] = (),
     ) -> None:
-        self._needed_sums = [SUM_INDEX[name] for name in needed if name in SUM_INDEX]
-        self._needed_custom = [name for name in needed if name not in SUM_INDEX]
-        self._width = 1 + len(needed)
-        places = [wire_needed.index(name) if name in wire_needed else None for name in needed]
-        self._days: dict[int, dict[Scope, list[int]]] = {
+        self._needed_sums = [
+            (SUM_INDEX[name], 2 << place) for place, name in enumerate(needed) if name in SUM_INDEX
+        ]
+        self._needed_custom = [
+            (name, 2 << place) for place, name in enumerate(needed) if name not in SUM_INDEX
+        ]
+        self._width_bytes = (len(needed) + 8) // 8
+        bits = [
+            _ANY_EVENT,
+            *(2 << needed.index(name) if name in needed else 0 for name in wire_needed),
+        ]
+        self._days: dict[int, dict[Scope, _Seen]] = {
             day: {
-                Scope(row.kind, row.campaign, row.channel, row.region, row.segment): [
-                    row.firsts[0],
-                    *(_NEVER if place is None else row.firsts[1 + place] for place in places),
-                ]
+                Scope(row.kind, row.campaign, row.channel, row.region, row.segment): _seen_in(
+                    row, day, bits
+                )
                 for row in rows
             }
             for day, rows in map(_decode, wire)
@@ -83,8 +97,8 @@ class SeenInputs:
         self._news: dict[int, defaultdict[int, set[Scope]]] = {}
         """By day and pane, the scopes in which any event or sum was first seen."""
         for day_start, scopes in self._days.items():
-            for scope, firsts in scopes.items():
-                for first in set(firsts) - {_NEVER}:
+            for scope, seen in scopes.items():
+                for first in seen:
                     self._record_news(day_start, first, scope)
         self._written: dict[int, msgspec.Raw] = {}
         """The encoded days, without those that changed since they were encoded."""
@@ -115,27 +129,26 @@ class SeenInputs:
             known. Later windows of the day may change by that, even if they do not contain the
             pane.
         """
-        earlier = False
         sums = cell.sums
         width = len(sums)
-        present = [
-            0,
-            *(1 + i for i, index in enumerate(self._needed_sums) if index < width and sums[index]),
-        ]
+        present = _ANY_EVENT
+        for index, bit in self._needed_sums:
+            if index < width and sums[index]:
+                present |= bit
         if cell.custom_sums:
-            first = 1 + len(self._needed_sums)
-            custom = enumerate(self._needed_custom, first)
-            present += [place for place, name in custom if cell.custom_sums.get(name)]
+            for name, bit in self._needed_custom:
+                if cell.custom_sums.get(name):
+                    present |= bit
+        earlier = False
         day = self._days.setdefault(day_start, {})
         for scope in scopes:
-            firsts = day.get(scope)
-            if firsts is None:
-                firsts = day[scope] = [_NEVER] * self._width
-            for index in present:
-                if pane_start < firsts[index]:
-                    firsts[index] = pane_start
-                    earlier = True
-                    self._record_news(day_start, pane_start, scope)
+            seen = day.get(scope)
+            if seen is None:
+                seen = day[scope] = {}
+            if news := present & ~_by(seen, pane_start):
+                earlier = True
+                _move(seen, news, to=pane_start)
+                self._record_news(day_start, pane_start, scope)
         if earlier:
             self._written.pop(day_start, None)
         return earlier
@@ -163,13 +176,9 @@ class SeenInputs:
         """
         day = self._days.get(day_start, {})
         for scope in scopes:
-            firsts = day.get(scope)
-            if firsts is not None and firsts[0] < end:
-                mask = 0
-                for place, first in enumerate(firsts):
-                    if first < end:
-                        mask |= 1 << place
-                yield scope, mask >> 1
+            seen = day.get(scope)
+            if seen is not None and (bits := _by(seen, end - 1)):
+                yield scope, bits >> 1
 
     def _record_news(self, day_start: int, pane_start: int, scope: Scope) -> None:
         self._news.setdefault(day_start, defaultdict(set))[pane_start].add(scope)
@@ -197,12 +206,62 @@ class SeenInputs:
         """Return the days to be saved; only those that changed are encoded again."""
         for day, rows in self._days.items():
             if day not in self._written:
-                self._written[day] = msgspec.Raw(_encode((day, _on_wire(rows))))
+                self._written[day] = msgspec.Raw(self._encoded(day, rows))
         return [self._written[day] for day in self._days]
 
+    def _encoded(self, day: int, scopes: Mapping[Scope, _Seen]) -> bytes:
+        width = self._width_bytes
+        rows = [
+            SeenScope(
+                scope.kind,
+                scope.campaign,
+                scope.channel,
+                [],
+                scope.region,
+                scope.segment,
+                {first - day: bits.to_bytes(width, "little") for first, bits in seen.items()},
+            )
+            for scope, seen in scopes.items()
+        ]
+        return _encode((day, rows))
 
-def _on_wire(rows: Mapping[Scope, list[int]]) -> list[SeenScope]:
-    return [
-        SeenScope(scope.kind, scope.campaign, scope.channel, firsts, scope.region, scope.segment)
-        for scope, firsts in rows.items()
-    ]
+
+def _by(seen: _Seen, last_ms: int) -> int:
+    """Return the bits that were first seen in panes that start at ``last_ms`` or before."""
+    bits = 0
+    for first, of_pane in seen.items():
+        if first <= last_ms:
+            bits |= of_pane
+    return bits
+
+
+def _move(seen: _Seen, bits: int, *, to: int) -> None:
+    """Record that bits were first seen in a pane, which is before those that have any of them."""
+    for first, of_pane in list(seen.items()):
+        if of_pane & bits:
+            if left := of_pane & ~bits:
+                seen[first] = left
+            else:
+                del seen[first]
+    seen[to] = seen.get(to, 0) | bits
+
+
+def _seen_in(row: SeenScope, day: int, bits: Sequence[int]) -> _Seen:
+    """Decode what a saved scope has seen.
+
+    Args:
+        row: the scope.
+        day: the start of its day in ms.
+        bits: by place in the saved state, the bit of now; 0 for sums that are no longer needed.
+    """
+    seen: _Seen = {}
+    if row.firsts:
+        for first, bit in zip(row.firsts, bits, strict=True):
+            if first < _NEVER and bit:
+                seen[first] = seen.get(first, 0) | bit
+        return seen
+    for first, stored in row.seen.items():
+        saved = int.from_bytes(stored, "little")
+        if now := sum(bit for place, bit in enumerate(bits) if saved >> place & 1):
+            seen[day + first] = now
+    return seen
