@@ -8,6 +8,7 @@ import logging
 import tempfile
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ class Monitor:
 
     async def _narrate_history(self) -> None:
         """Log how far history is read while many windows are waiting or days pass, for ever."""
+        was_reading = False
         while True:
             await asyncio.sleep(NARRATED_EVERY_S)
             job = kpi_job(self.engine, self.settings)
@@ -96,6 +98,13 @@ class Monitor:
             reading = view.health.reading_history or progress.windows_waiting > MANY_WINDOWS
             if reading and progress.history is not None:
                 log.info("reading history: %s", progress.history.text)
+                was_reading = True
+            elif was_reading and not (view.health.behind or progress.windows_waiting):
+                closed = datetime.fromtimestamp(view.frontier_ms / 1000, self.settings.zone)
+                log.info(
+                    "history is read: windows up to %s are closed", f"{closed:%d %b %Y %H:%M %Z}"
+                )
+                was_reading = False
             elif not view.frontier_ms and view.health.behind:
                 log.info("reading history: %d events to read", view.health.behind)
 

@@ -33,6 +33,7 @@ from streams.feed.dry_run import DryRun, Monitor
 from streams.feed.events.file_set import FileSet
 from streams.feed.history_end import ends_of, in_words
 from streams.feed.project import load_project
+from streams.feed.rows.report import counted
 from streams.feed.sample_table import sample_table
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.operations import feeding
@@ -180,11 +181,11 @@ def feed(
     complete = in_words(ends, day=chosen.business_day)
     if dry_run:
         others = chosen.campaigns_file if found is None else None
-        counted = _dry_run(chosen, files, config.load_campaigns(others).campaigns)
+        tried = _dry_run(chosen, files, config.load_campaigns(others).campaigns)
         if complete:
             say(out, f"the feed would say at its end: complete through {complete}")
         say(out, "nothing was sent")
-        raise typer.Exit(1 if files.refused or counted.dead_letters else 0)
+        raise typer.Exit(1 if files.refused or tried.dead_letters else 0)
     if strict and files.refused:
         say(err, "nothing is sent, as rows are refused and --strict is set")
         raise typer.Exit(1)
@@ -206,6 +207,12 @@ def feed(
     if complete:
         say(out, f"complete through {complete}: windows up to then can close")
     if files.refused:
+        say(
+            err,
+            f"{counted(files.refused, 'row')} refused, and not sent. To count them, change the "
+            "mapping or the rows, remove what was sent with kpi-monitor reset --sources, and feed "
+            "again; with --strict nothing is sent if a row is refused",
+        )
         raise typer.Exit(1)
 
 

@@ -15,15 +15,14 @@ import typer
 
 from models.kpi.catalogue import CATALOGUE
 from streams import config, settings
-from streams.commands.options import err, out, say
+from streams.commands.options import err, out, say, with_project
 from streams.errors import FeedError, InitError
 from streams.feed.events.mapped_file import MappedFile
 from streams.feed.project import load_project
 from streams.guessing import project_guess
 from streams.guessing.file_guess import Defaults
-from streams.guessing.project_guess import ProjectGuess
+from streams.guessing.project_guess import KEY_FILE, ProjectGuess
 
-_KEY_FILE = "hash.key"
 _LOCAL_TIME = Path("/etc/localtime")
 
 
@@ -59,7 +58,11 @@ def init(
     if not guess.files:
         raise InitError("no file can be used, and nothing was written")
     defaults = _defaults(guess, time_zone, currency, ask=not yes)
-    texts, notes = project_guess.written(guess, folder, name, defaults)
+    chosen = settings.load()
+    own_key = not (chosen.hash_key or chosen.hash_key_file)
+    if guess.hashes and not own_key:
+        _ = chosen.hash_secret  # It must be there before anything is written.
+    texts, notes = project_guess.written(guess, folder, name, defaults, own_key=own_key)
     for one in guess.files:
         say(out, f"{one.probe.path}: {one.kind}")
         for column, role in one.roles.items():
@@ -68,14 +71,14 @@ def init(
     if not yes and not _agreed(folder, texts):
         say(out, "nothing was written")
         raise typer.Exit(1)
-    key_file = _write(folder, texts, with_key=guess.hashes)
-    understood = _check(folder / name, key_file)
+    _write(folder, texts, with_key=guess.hashes and own_key)
+    understood = _check(folder / name)
     say(out, "")
     for note in notes:
         say(out, f"not sure: {note}")
     say(out, "\nLook at the comments in the mappings. Then see what the monitor would count:\n")
-    for line in _next_commands(folder / name, key_file):
-        say(out, f"  {line}")
+    command = ["kpi-monitor", "feed", "--all", str(folder / name), "--dry-run"]
+    say(out, f"  {shlex.join(command)}")
     if not understood or guess.unusable:
         raise typer.Exit(1)
 
@@ -135,33 +138,31 @@ def _agreed(folder: Path, names: Iterable[str]) -> bool:
     return typer.confirm(f"Write {', '.join(str(folder / one) for one in names)}?")
 
 
-def _write(folder: Path, texts: dict[str, str], *, with_key: bool) -> Path | None:
-    """Write the files, and return the file of the key of hashes if they need one."""
-    chosen = settings.load()
-    key_file = folder / _KEY_FILE
+def _write(folder: Path, texts: dict[str, str], *, with_key: bool) -> None:
+    """Write the files, and the key of hashes if they need one and it is not there."""
+    key_file = folder / KEY_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
             say(out, f"wrote {folder / name}")
-        if not with_key or chosen.hash_key or chosen.hash_key_file:
-            return None
+        if not with_key:
+            return
         if key_file.exists():
             say(out, f"kept {key_file}, the key by which e-mail addresses are hashed")
-            return key_file
+            return
         handle = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(handle, "w", encoding="ascii") as file:  # noqa: PTH123 - of a handle
             file.write(secrets.token_hex(32))
     except OSError as error:
         raise InitError(f"{error.filename}: can't be written: {error.strerror}") from None
     say(out, f"wrote {key_file}, the key by which e-mail addresses are hashed; keep it secret")
-    return key_file
 
 
-def _check(project_file: Path, key_file: Path | None) -> bool:
+def _check(project_file: Path) -> bool:
     """Read what was written, and each file through its mapping; return if all is understood."""
-    chosen = settings.load(hash_key_file=key_file)
     project = load_project(project_file, with_files=True)
+    chosen = settings.load(**with_project(project))
     config.load_campaigns(project.campaigns)
     config.load_rules(project.rules, catalogue=CATALOGUE)
     understood = True
@@ -185,11 +186,3 @@ def _check(project_file: Path, key_file: Path | None) -> bool:
             say(out, line.replace(f", and kept in {mapped.report.refused_path}", ""))
         understood = understood and not mapped.report.refused
     return understood
-
-
-def _next_commands(project_file: Path, key_file: Path | None) -> list[str]:
-    """Return the commands that show what feeding the project would send."""
-    commands = (
-        [] if key_file is None else [f"export KPI_HASH_KEY_FILE={shlex.quote(str(key_file))}"]
-    )
-    return [*commands, shlex.join(["kpi-monitor", "feed", "--all", str(project_file), "--dry-run"])]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime, tzinfo
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.markup import escape
@@ -51,7 +52,7 @@ def rules(
         say(out, json.dumps(answer, ensure_ascii=False, indent=2))
         return
     catalogue = config.load_kpis(chosen.kpis_file).catalogue
-    zone = chosen.business_day.zone
+    zone = ZoneInfo(answer["time_zone"])
     for one in answer["rules"]:
         for text in _head(one, zone=zone):
             say(out, text)
@@ -111,4 +112,4 @@ def _rounded(value: float, unit: str) -> float:
 
 
 def _clock(ms: int, zone: tzinfo) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, zone):%Y-%m-%d %H:%M:%S}"
+    return f"{datetime.fromtimestamp(ms / 1000, zone):%Y-%m-%d %H:%M:%S %Z}"

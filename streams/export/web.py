@@ -219,8 +219,14 @@ class WebServer:
             found = rule_statuses(wanted, self._exports, limit=limit, offset=offset)
         if name is not None and not found:
             return web.json_response({"error": f"no rule {name!r} is judged"}, status=404)
-        currency = self._exports.currency
-        return web.json_response({"currency": currency, "rules": found})
+        exports = self._exports
+        return web.json_response(
+            {
+                "currency": exports.currency,
+                "time_zone": str(exports.day.zone),
+                "rules": found,
+            }
+        )
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self._streams >= LARGEST_STREAM_COUNT:

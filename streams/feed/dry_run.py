@@ -21,6 +21,7 @@ from models.kpi.measures import FROM_CUSTOMERS, INPUTS, PLANNED, SUMS
 from models.money.exchange_rates import Rates
 from streams.engine.contracts import Snapshot, SourcePartition
 from streams.feed.events.file_set import NamedEvent
+from streams.feed.events.order_refunds import OrderRefunds
 from streams.feed.events.order_touches import OrderTouches
 from streams.feed.rows.report import Refusals, counted
 from streams.ingest.ingest_settings import IngestSettings
@@ -69,12 +70,14 @@ class DryRun:
             rows.
         absent: by reason, the KPIs that have no value.
         touches: how many orders have a click of their user before them.
+        refunds: which orders are refunded for more than they cost.
     """
 
     stats: SourceStats = field(default_factory=SourceStats)
     dead: dict[str, Refusals] = field(default_factory=dict)
     absent: dict[str, list[str]] = field(default_factory=dict)
     touches: OrderTouches = field(default_factory=OrderTouches)
+    refunds: OrderRefunds = field(default_factory=OrderRefunds)
 
     @property
     def dead_letters(self) -> int:
@@ -92,7 +95,7 @@ class DryRun:
         if stats.duplicates:
             yield (
                 f"  {counted(stats.duplicates, 'event')} with the id of one before, which would "
-                "not count; look at event_id in the mapping"
+                "not count; look at event_id and equal_events in the mapping"
             )
         if stats.guests:
             yield f"  {counted(stats.guests, 'event')} of guests, without a user"
@@ -103,6 +106,8 @@ class DryRun:
             kind, _, how = change.partition("/")
             yield f"  {counted(count, 'event')} with a {kind} that is shown by another name ({how})"
         yield from self._joins()
+        if (refunded := self.refunds.line()) is not None:
+            yield f"  {refunded}"
         if self.absent:
             yield "KPIs that stay absent, unless other events bring them:"
             for reason, names in self.absent.items():
@@ -137,6 +142,7 @@ def dry_run(events: Iterable[NamedEvent], monitor: Monitor, *, now_ms: int) -> D
     jobs = {kind: _Ingest(kind, monitor, now_ms) for kind in SOURCE_KINDS}
     for named in events:
         result.touches.add(named.event)
+        result.refunds.add(named.event)
         ingest = jobs[named.event.kind]
         ingest.waiting.append(named)
         if len(ingest.waiting) >= _BATCH:

@@ -87,6 +87,8 @@ class Project(BaseModel):
     """File of campaigns."""
     rules: ExistingFile | None = None
     """File of alert rules."""
+    hash_key_file: FedFile | None = None
+    """File of the key by which mappings hash fields, such as e-mail addresses."""
     files: tuple[ProjectEntry, ...]
     """List of files to feed, each with its mapping; they are sent in the order of event time."""
 
@@ -106,6 +108,7 @@ class Project(BaseModel):
             "start_from": self.start_from,
             "campaigns_file": self.campaigns,
             "rules_file": self.rules,
+            "hash_key_file": self.hash_key_file,
         }
 
 

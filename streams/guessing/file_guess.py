@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -73,6 +73,17 @@ class FileGuess:
         return None if name is None else self.columns[name]
 
     @property
+    def is_named_clicks(self) -> bool:
+        """Whether its name, or that of a column, says that its rows are clicks."""
+        return _names_clicks(self.probe, self.columns)
+
+    @property
+    def equal_rows(self) -> int:
+        """The number of rows that are equal to one before in every column."""
+        rows = self.probe.rows
+        return len(rows) - len({tuple(row.items()) for row in rows})
+
+    @property
     def hashes(self) -> bool:
         """Whether users are e-mail addresses, which are hashed."""
         user = self.column(Role.USER)
@@ -130,13 +141,18 @@ def _kind(probe: Probe, columns: dict[str, Column], role_names: dict[Role, str])
     if Role.ORDER in role_names and Role.USER in role_names:
         return "visits"
     if Role.USER in role_names:
-        hints = f"{probe.path.stem} {' '.join(columns)}".lower()
-        named = re.search(r"click|klick|gclid|\bads?\b|anzeige", hints) is not None
+        named = _names_clicks(probe, columns)
         return "clicks" if named or Role.CAMPAIGN in role_names else "visits"
     raise FeedError(
         f"{probe.path}: no column is a user, an order or a cost, so its rows are no known events; "
         f"it has: {', '.join(probe.names)}"
     )
+
+
+def _names_clicks(probe: Probe, columns: Iterable[str]) -> bool:
+    """Return whether the name of a file, or of one of its columns, speaks of clicks."""
+    hints = f"{probe.path.stem} {' '.join(columns)}".lower()
+    return re.search(r"click|klick|gclid|\bads?\b|anzeige", hints) is not None
 
 
 def mapping_text(guess: FileGuess, defaults: Defaults) -> str:
@@ -198,8 +214,28 @@ class _Mapping:
             **({"numbers": numbers} if numbers else {}),
             "time": time,
             **({"leave_out": leave_out} if leave_out else {}),
+            **({"equal_events": "once"} if self._equal_once() else {}),
             "events": events,
         }
+
+    def _equal_once(self) -> bool:
+        """Return whether equal rows are repetitions, and note what becomes of them."""
+        guess, equal = self._guess, self._guess.equal_rows
+        if not equal or guess.kind == "spend":
+            return False
+        rows = f"rows that are equal to one before in every column: {equal:,};"
+        order = guess.column(Role.ORDER)
+        if order is None or guess.kind != "orders":
+            self._note(
+                "equal_events", f"{rows} they count, too; write once if the export repeats rows"
+            )
+            return False
+        # Rows of one order that differ are its items, of which two may be equal.
+        if equal < len(order.values) - len(order.counts):
+            self._note("equal_events", f"{rows} each is a refund if its order is refunded")
+            return False
+        self._note("equal_events", f"{rows} they count once; write each if they are items")
+        return True
 
     def _note(self, key: str, text: str) -> None:
         self._guess.notes.append(f"{key}: {text}")
@@ -276,6 +312,8 @@ class _Mapping:
             fields["page"] = self._use(page)
         if type_name == "visit" and self._guess.kind == "visits":
             self._note("type", "every row is a visit; write click if they are clicks on ads")
+        elif type_name == "click" and not self._guess.is_named_clicks:
+            self._note("type", "rows have campaigns, so each is a click; write visit if it is not")
         return {"type": type_name, "fields": fields}
 
     def _currency(self) -> str:
@@ -295,12 +333,13 @@ class _Mapping:
         if order is None:
             self._note("order_id", "no column is the order's number, so each row is an order")
         elif not order.is_unique and guess.kind == "orders":
-            repeated = len(order.values) - len(order.counts)
-            self._note(
-                "order_id",
-                f"{repeated:,} values of {order.name} come again: the last row of an order counts. "
-                "If rows are items of orders, add them up before",
-            )
+            repeated = len(order.values) - len(order.counts) - guess.equal_rows
+            if repeated > 0:
+                self._note(
+                    "order_id",
+                    f"values of {order.name} that come again in other rows: {repeated:,}; the last "
+                    "row of an order counts. If rows are items of orders, add them up before",
+                )
         return {
             "user_id": user,
             "order_id": "{event_id}" if order is None else self._use(order),

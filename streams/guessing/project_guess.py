@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,11 @@ from streams.guessing.file_probe import probe
 
 MOST_CAMPAIGNS: Final = 200
 """Campaigns that are written, those with the most rows."""
+KEY_FILE: Final = "hash.key"
+"""The file of the key by which users are hashed, beside the project file."""
+_LISTED: Final = 5
+_ALIKE: Final = 0.6
+"""The least likeness of names that may be of one campaign, see `difflib`."""
 _ORDER: Final = ("clicks", "visits", "events", "orders", "spend")
 
 
@@ -57,11 +64,51 @@ def look_at(paths: Sequence[Path]) -> ProjectGuess:
             found.files.append(guess_file(probe(path)))
         except FeedError as error:
             found.unusable.append(error)
+    _find_campaigns(found.files)
     return found
 
 
+def _campaign_names(files: Iterable[FileGuess]) -> dict[str, str]:
+    """Return the campaigns that files name, as they are first written, by their canonical names."""
+    rows: Counter[str] = Counter()
+    for one in files:
+        column = one.column(Role.CAMPAIGN)
+        if column is not None:
+            rows.update(column.counts)
+    found: dict[str, str] = {}
+    for text, _ in rows.most_common():
+        if not names_nothing(canonical(text)) and len(text) <= 200:
+            found.setdefault(canonical(text), text)
+    return found
+
+
+def _find_campaigns(files: Sequence[FileGuess]) -> None:
+    """Find the campaign of files whose columns do not say it: its values are those of another file.
+
+    Example: ``Ref`` of orders has ``brand-search`` and ``spring``, which are campaigns of visits.
+    """
+    for one in files:
+        if one.column(Role.CAMPAIGN) is not None:
+            continue
+        others = {
+            file.probe.path.name: _campaign_names([file]) for file in files if file is not one
+        }
+        for name, role in one.roles.items():
+            own = {canonical(text) for text in one.columns[name].counts}
+            file = next((file for file, known in others.items() if _are_among(own, known)), None)
+            if role is Role.UNUSED and file is not None:
+                one.roles[name] = Role.CAMPAIGN
+                one.notes.append(f"campaign: {name}, as its values are campaigns of {file}")
+                break
+
+
+def _are_among(own: set[str], known: Collection[str]) -> bool:
+    """Return whether most of the values of a column, and two at least, are names that are known."""
+    return len(own.intersection(known)) >= max(2, len(own) / 2)
+
+
 def written(
-    guess: ProjectGuess, folder: Path, name: str, defaults: Defaults
+    guess: ProjectGuess, folder: Path, name: str, defaults: Defaults, *, own_key: bool = True
 ) -> tuple[dict[str, str], list[str]]:
     """Return the texts of the files of a project by their names, and what is not sure.
 
@@ -70,6 +117,7 @@ def written(
         folder: where the project will be; paths are relative to it.
         name: the name of the project file.
         defaults: time zone and currency.
+        own_key: whether the project has a key of hashes of its own, if users are hashed.
     """
     texts: dict[str, str] = {}
     notes: list[str] = []
@@ -92,14 +140,19 @@ def written(
         "currency": defaults.currency,
         "start_from": "earliest",
     }
-    campaigns = _campaigns(guess)
+    campaigns = [{"id": text} for text in [*_campaign_names(guess.files).values()]][:MOST_CAMPAIGNS]
     if campaigns:
         project["campaigns"] = "campaigns.yaml"
-        texts["campaigns.yaml"] = _CAMPAIGNS_HEAD + yaml_text.document({"campaigns": campaigns})
+        unsure = _of_campaigns(guess)
+        notes += [f"campaigns.yaml: {note}" for note in unsure]
+        head = "".join([_CAMPAIGNS_HEAD, *(f"# Not sure: {note}\n" for note in unsure)])
+        texts["campaigns.yaml"] = head + yaml_text.document({"campaigns": campaigns})
     rule = _rule(guess)
     if rule is not None:
         project["rules"] = "rules.yaml"
         texts["rules.yaml"] = _RULES_HEAD + yaml_text.document({"rules": [rule]})
+    if guess.hashes and own_key:
+        project["hash_key_file"] = KEY_FILE
     project["files"] = entries
     notes += _of_users(guess)
     others = sorted(set(guess.currencies) - {defaults.currency})
@@ -124,18 +177,35 @@ _RULES_HEAD: Final = (
 )
 
 
-def _campaigns(guess: ProjectGuess) -> list[dict[str, Any]]:
-    """Return the campaigns that files name; spellings of one name are one campaign."""
-    rows: Counter[str] = Counter()
+def _of_campaigns(guess: ProjectGuess) -> list[str]:
+    """Return a note for each file of spend with campaigns that no other file names."""
+    notes = []
     for one in guess.files:
-        column = one.column(Role.CAMPAIGN)
-        if column is not None:
-            rows.update(column.counts)
-    by_name: dict[str, str] = {}
-    for text, _ in rows.most_common():
-        if not names_nothing(canonical(text)) and len(text) <= 200:
-            by_name.setdefault(canonical(text), text)
-    return [{"id": text} for text in [*by_name.values()][:MOST_CAMPAIGNS]]
+        others = [other for other in guess.files if other is not one and other.kind != "spend"]
+        known = _campaign_names(others)
+        own = _campaign_names([one]) if one.kind == "spend" and known else {}
+        alone = [text for name, text in own.items() if name not in known]
+        if not alone:
+            continue
+        alike = _alike(alone, [*known.values()])
+        example = alike or (next(iter(known.values())), alone[0])
+        aliases = yaml_text.flow({"id": example[0], "aliases": [example[1]]})
+        notes.append(
+            f"{len(alone):,} of {len(own):,} campaigns of {one.probe.path.name} are in no other "
+            f"file, so their spend has no orders: {yaml_text.flow(alone[:_LISTED])}; where two "
+            f"names are one campaign, put one entry in place of both: {aliases}"
+        )
+    return notes
+
+
+def _alike(names: Iterable[str], known: Sequence[str]) -> tuple[str, str] | None:
+    """Return a known name and one that is like it, but for case, blanks and signs."""
+    plain = {re.sub(r"[\W_]+", "", canonical(one)): one for one in known}
+    for name in names:
+        found = get_close_matches(re.sub(r"[\W_]+", "", canonical(name)), plain, 1, _ALIKE)
+        if found:
+            return plain[found[0]], name
+    return None
 
 
 def _rule(guess: ProjectGuess) -> dict[str, Any] | None:

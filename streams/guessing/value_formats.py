@@ -139,7 +139,21 @@ def guess_number(values: Sequence[str]) -> NumberGuess | None:
         comma = NumberFormat(decimal=",", thousands=".", signs=signs).reader()
         if point is not None and _share(comma, with_comma) == 1:
             return NumberGuess(point, 1.0, is_mixed=True)
-    return None if best < 0.9 else NumberGuess(number, best, unsure=unsure)
+    if best < 0.9:
+        return None
+    return NumberGuess(number if unsure else _with_groups(number, values), best, unsure=unsure)
+
+
+def _with_groups(number: NumberFormat, values: Iterable[str]) -> NumberFormat:
+    """Return a format that reads thousands, too: a file without large numbers has none of them.
+
+    Example: ``85,13`` has a decimal comma, so a point in later numbers groups thousands.
+    """
+    if number.thousands or not any(
+        re.search(rf"\d{re.escape(number.decimal)}\d", one) for one in values
+    ):
+        return number
+    return number.model_copy(update={"thousands": "," if number.decimal == "." else "."})
 
 
 def _is_ambiguous(values: Iterable[str]) -> bool:

@@ -444,7 +444,13 @@ class KpiJob:
             self._show_and_close(current=current)
         self._news = False
         progress = self._progress(now_ms)
-        reading_history = progress.reads_history(closed_ms=self._closed_ms, now_ms=now_ms)
+        before = self.view is not None and self.view.health.reading_history
+        reading_history = progress.reads_history(
+            closed_ms=self._closed_ms,
+            now_ms=now_ms,
+            before=before,
+            is_measured=self._event_pace.is_measured,
+        )
         today = self._closer.shown.get(DAY.name)
         totals = {} if today is None else today.values.get(ALL, {})
         health = self._coverage.health(

@@ -302,14 +302,23 @@ class Progress:
     event_pace: float
     history: HistoryProgress | None = None
 
-    def reads_history(self, *, closed_ms: int, now_ms: int) -> bool:
+    def reads_history(
+        self, *, closed_ms: int, now_ms: int, before: bool, is_measured: bool
+    ) -> bool:
         """Return whether windows of more than a day ago are being closed, much faster than live.
 
+        History that was begun is read to its end, also when the end is less than a day ago.
+
         Args:
-            closed_ms: event time up to which windows are closed, in ms.
+            closed_ms: event time up to which windows are closed, in ms; 0 if none is.
             now_ms: broker time in ms.
+            before: whether history was read when this was asked last.
+            is_measured: whether ``event_pace`` is known; at the start it is not, and old windows
+                are probably closed fast.
         """
-        return self.event_pace >= HISTORY_PACE and now_ms - closed_ms > HISTORY_AGE_MS
+        is_fast = self.event_pace >= HISTORY_PACE or not is_measured
+        is_old = before or now_ms - closed_ms > HISTORY_AGE_MS
+        return is_fast and is_old and closed_ms > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ def _totals(orders: Path) -> dict[str, Decimal]:
         "CASE WHEN Total LIKE '%,%' THEN replace(replace(Total, '.', ''), ',', '.') ELSE Total END"
     )
     ((count, gross, refunded),) = duckdb.sql(
-        f"WITH o AS (SELECT Status, CAST({number} AS DECIMAL(18, 2)) AS money "
+        f'WITH o AS (SELECT DISTINCT Status, "Order", CAST({number} AS DECIMAL(18, 2)) AS money '
         f"FROM read_csv('{orders}', delim = ';', all_varchar = true)) "
         "SELECT count(*), sum(money), sum(money) FILTER (Status = 'refunded') FROM o "
         "WHERE Status <> 'cancelled'"
@@ -42,6 +42,7 @@ def _totals(orders: Path) -> dict[str, Decimal]:
         "orders": Decimal(count),
         "revenue_gross": gross,
         "revenue_net": gross - refunded,
+        "refund_outflow": refunded,
         "spend": Decimal("763.5"),
     }
 

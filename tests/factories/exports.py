@@ -67,6 +67,8 @@ def shop_clicks(rows: int = 5_000) -> str:
 def shop_orders(rows: int = 200, *, corrected: bool = False) -> str:
     """A shop's orders: e-mail addresses, totals of two styles, paid, refunded and cancelled.
 
+    Four rows are in the file twice, two of them of refunded orders.
+
     Args:
         rows: the number of orders.
         corrected: whether the total of the order R10007 is 999.99, as a later export has it.
@@ -85,6 +87,7 @@ def shop_orders(rows: int = 200, *, corrected: bool = False) -> str:
         mail = f"Customer{random_.randrange(120)}@Mail.example"
         at_local = f"{at.astimezone(BERLIN):%d.%m.%Y %H:%M:%S}"
         lines.append((at_local, f"R{10_000 + number}", mail, total, status, campaign))
+    lines += lines[:2] + [line for line in lines if line[4] == "refunded"][:2]
     return _table(("Ordered", "Order", "E-mail", "Total", "Status", "Kampagne"), lines, ";")
 
 

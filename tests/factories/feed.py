@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from streams.feed.events.event_sorter import MEMORY_BYTES
 from streams.feed.events.file_set import FileSet
 from streams.feed.events.mapped_file import MappedFile
 from streams.feed.sending import records
@@ -29,7 +30,7 @@ def opened(
     mapping: dict[str, Any] | str,
     *,
     name: str = "log.csv",
-    memory_bytes: int | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> MappedFile:
     """Write a log and its mapping, and return the log before it is read."""
     log, mapped = folder / name, folder / "map.yaml"

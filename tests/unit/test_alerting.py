@@ -267,19 +267,36 @@ def test_history_is_no_lag() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event_pace", "age_ms", "reads"),
-    [(1.0, 90 * DAY_MS, False), (500.0, 90 * DAY_MS, True), (500.0, HOUR_MS, False)],
+    ("event_pace", "age_ms", "before", "reads"),
+    [
+        (1.0, 90 * DAY_MS, False, False),
+        (500.0, 90 * DAY_MS, False, True),
+        (500.0, HOUR_MS, False, False),
+        # The history that is read ends today.
+        (500.0, HOUR_MS, True, True),
+        (1.0, HOUR_MS, True, False),
+        # The pace is not known yet.
+        (None, 90 * DAY_MS, False, True),
+        (None, HOUR_MS, False, False),
+        (None, NOON, False, False),
+    ],
 )
-def test_reads_history(event_pace: float, age_ms: int, reads: bool) -> None:
+def test_reads_history(event_pace: float | None, age_ms: int, before: bool, reads: bool) -> None:
     """History is what is days old and goes by quickly, not what catches up after an outage."""
     progress = Progress(
         complete_ms=NOON,
         windows_waiting=0,
         windows_closed=0,
         windows_per_second=0.0,
-        event_pace=event_pace,
+        event_pace=event_pace or 0.0,
     )
-    assert progress.reads_history(closed_ms=NOON - age_ms, now_ms=NOON) == reads
+    found = progress.reads_history(
+        closed_ms=NOON - age_ms,
+        now_ms=NOON,
+        before=before,
+        is_measured=event_pace is not None,
+    )
+    assert found == reads
 
 
 def test_no_rule_is_judged_while_sources_are_missing() -> None:

@@ -198,3 +198,38 @@ def test_joins(tmp_path: Path, text: str, line: str | None, absent: str | None) 
     assert (line in lines) if line else ("click of" not in lines)
     reason = reasons(found).get("attribution_spread")
     assert reason is None if absent is None else (reason or "").startswith(absent)
+
+
+def test_orders_refunded_twice(tmp_path: Path) -> None:
+    """Orders that are refunded for more than they cost are told; equal events may count once."""
+    text = (
+        f"{HEAD}25.11.2026 10:00,u1,o1,30.53,EUR,,refunded\n"
+        "25.11.2026 10:00,u1,o1,30.53,EUR,,refunded\n"
+        "25.11.2026 11:00,u2,o2,9.00,EUR,,paid\n"
+        "25.11.2026 11:00,u2,o2,9.00,EUR,,paid\n"
+    )
+    told = "1 order is refunded for more than the cost, such as o1: 61.06 of 30.53, the last in"
+    lines = [*tried(read(tmp_path, text, MAPPING)).lines()]
+    assert any(f"  {told} line 3; if the export repeats rows" in line for line in lines)
+    once = f"equal_events: once\n{MAPPING}"
+    found = tried(read(tmp_path, text, once))
+    assert not any("is refunded" in line for line in found.lines())
+    assert (found.stats.records, found.stats.counted, found.stats.duplicates) == (6, 3, 3)
+
+
+def test_refunds_in_parts(tmp_path: Path) -> None:
+    """Parts of an order, and refunds of orders or in currencies that are not there, are not."""
+    text = f"{HEAD}25.11.2026 10:00,u1,o1,30.00,EUR,,paid\n25.11.2026 11:00,u1,o2,5.00,EUR,,paid\n"
+    parts = (
+        "events:\n"
+        "  - type: order_placed\n"
+        '    fields: {user_id: "{u}", order_id: "{o}", amount: "{a}", currency: EUR}\n'
+        "  - type: order_refunded\n"
+        '    fields: {user_id: "{u}", order_id: o1, amount: 15, currency: EUR}\n'
+        "  - type: order_refunded\n"
+        '    fields: {user_id: "{u}", order_id: "x{o}", amount: 15, currency: EUR}\n'
+        "  - type: order_refunded\n"
+        '    fields: {user_id: "{u}", order_id: o2, amount: 15, currency: USD}\n'
+    )
+    mapping = MAPPING.partition("events:")[0] + parts
+    assert tried(read(tmp_path, text, mapping)).refunds.line() is None

@@ -136,3 +136,17 @@ def test_sorted_file_on_disk(tmp_path: Path) -> None:
     times = [one["event_time"] for one in whole_events(rows)]
     assert times == [AT - 996 + step for step in range(997)]
     assert "events older than one before; all are sorted" in "\n".join(rows.report.lines())
+
+
+@given(st.lists(st.integers(0, 3), max_size=8))
+def test_equal_events_once(times: list[int]) -> None:
+    """Events that say the same have one id if they are to count once, and else ids of their own."""
+    ids = {}
+    for once in (False, True):
+        sorter = EventSorter(equal_once=once)
+        for line, time_ms in enumerate(times):
+            sorter.add(event(time_ms, line))
+        ids[once] = {json.loads(one.value)["event_id"] for one in sorter.events()}
+    assert len(ids[False]) == len(times)
+    assert len(ids[True]) == len({*times})
+    assert ids[True] <= ids[False]

@@ -27,6 +27,7 @@ from streams.feed.project import load_project
 from streams.guessing import project_guess
 from streams.guessing.file_guess import Defaults, FileGuess, guess_file, mapping_text
 from streams.guessing.file_probe import probe
+from streams.guessing.project_guess import KEY_FILE
 from streams.guessing.value_formats import PATTERNS, guess_number, guess_time
 from streams.ingest.registry.campaign_index import CampaignIndex
 from tests.factories import exports
@@ -48,6 +49,7 @@ def _project(folder: Path, *paths: Path) -> tuple[list[MappedFile], list[str]]:
     texts, notes = project_guess.written(guess, folder, "shop.yaml", DEFAULTS)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
+    (folder / KEY_FILE).write_text("a key of sixteen characters")
     project = load_project(folder / "shop.yaml", with_files=True)
     config.load_campaigns(project.campaigns)
     config.load_rules(project.rules)
@@ -98,7 +100,9 @@ def test_what_is_written_is_valid_and_every_row_counts(export: Export, tmp_path:
     )
     found = dry_run.dry_run(FileSet(mapped.path, [mapped]).named_events(), monitor, now_ms=NOW_MS)
     assert found.dead_letters == 0
-    assert found.stats.counted == report.events.total()
+    repeated = found.stats.duplicates
+    assert found.stats.counted + repeated == report.events.total()
+    assert (repeated > 0) == (mapped.mapping.equal_events == "once")
 
 
 def test_the_three_files_of_the_review_have_the_right_totals(tmp_path: Path) -> None:
@@ -109,14 +113,18 @@ def test_the_three_files_of_the_review_have_the_right_totals(tmp_path: Path) -> 
     paths = [tmp_path / f"{name}.csv" for name in ("clicks", "orders", "spend")]
     files, notes = _project(tmp_path, *paths)
     sums: Counter[str] = Counter()
+    ids: set[object] = set()
     for mapped in files:
         for event in mapped.sorter.events():
             fields = _decode(event.value)
+            if fields["event_id"] in ids:  # A repeated row of orders.
+                continue
+            ids.add(fields["event_id"])
             sums[event.type] += 1
             sums[f"{event.type} money"] += Decimal(str(fields.get("amount", 0)))  # type: ignore[assignment]
             assert fields.get("campaign") != "(not set)"
             assert "@" not in str(fields.get("user_id"))
-    rows = [line.split(";") for line in exports.shop_orders().splitlines()[1:]]
+    rows = [line.split(";") for line in dict.fromkeys(exports.shop_orders().splitlines()[1:])]
     money: Counter[str] = Counter()
     for row in rows:
         total = row[3].replace(".", "").replace(",", ".") if "," in row[3] else row[3]
@@ -324,3 +332,86 @@ def test_local_times_of_the_zone(tmp_path: Path) -> None:
     local = datetime.strptime(first, "%d.%m.%Y %H:%M:%S").replace(tzinfo=BERLIN)
     at_ms = next(iter(mapped.sorter.events())).time_ms
     assert datetime.fromtimestamp(at_ms / 1000, UTC) == local
+
+
+VISITS = """\
+time,visitor,campaign
+2026-11-25 10:00:00,v1,brand-search
+2026-11-25 10:00:00,v1,brand-search
+2026-11-25 10:05:00,v2,spring
+"""
+ORDERS = """\
+Order,Created at,Customer,Total,Status,Ref
+S1,2026-11-25T10:00:00Z,c1,"85,13",paid,spring
+S2,2026-11-25T11:00:00Z,c2,"30,53",refunded,brand-search
+S2,2026-11-25T11:00:00Z,c2,"30,53",refunded,brand-search
+S3,2026-11-25T12:00:00Z,c3,"12,00",paid,-
+"""
+SPEND = """\
+Day,Campaign,Cost
+2026-11-25,Brand Search DE,"143,25"
+2026-11-25,spring,"71,00"
+"""
+
+
+def _written(folder: Path, **texts: str) -> tuple[dict[str, str], list[str]]:
+    """Return the project of files: its texts by name, and what is not sure."""
+    paths = []
+    for name, text in texts.items():
+        paths.append(folder / f"{name}.csv")
+        paths[-1].write_text(text, encoding="utf-8")
+    return project_guess.written(project_guess.look_at(paths), folder, "shop.yaml", DEFAULTS)
+
+
+def test_rows_that_an_export_repeats(tmp_path: Path) -> None:
+    """Rows that are equal in every column are repetitions in orders, and are told in visits."""
+    texts, notes = _written(tmp_path, visits=VISITS, orders=ORDERS)
+    assert "equal_events: once\n" in texts["orders.yaml"]
+    assert "equal_events: once\n" not in texts["visits.yaml"]
+    told = [note for note in notes if "equal_events" in note]
+    rows = "rows that are equal to one before in every column: 1; they count"
+    assert [note.partition(" write ")[0] for note in told] == [
+        f"visits.yaml: equal_events: {rows}, too;",
+        f"orders.yaml: equal_events: {rows} once;",
+    ]
+    items = ORDERS.replace(
+        'S1,2026-11-25T10:00:00Z,c1,"85,13"', 'S1,2026-11-25T10:00:00Z,c1,"1,00"'
+    )
+    items += 'S1,2026-11-25T10:00:00Z,c1,"9,00",paid,spring\n'
+    texts, notes = _written(tmp_path, orders=items)
+    assert "equal_events: once\n" not in texts["orders.yaml"]
+    assert any("values of Order that come again in other rows: 1" in note for note in notes)
+
+
+def test_campaign_by_its_values(tmp_path: Path) -> None:
+    """A column whose values are campaigns of another file is the campaign, whatever its name."""
+    texts, notes = _written(tmp_path, visits=VISITS, orders=ORDERS)
+    assert 'campaign: "{Ref}"' in texts["orders.yaml"]
+    assert "orders.yaml: campaign: Ref, as its values are campaigns of visits.csv" in notes
+    texts, _ = _written(tmp_path, visits=VISITS, orders=ORDERS.replace("spring", "coupon"))
+    assert "campaign:" not in texts["orders.yaml"]
+
+
+def test_spend_of_campaigns_by_other_names(tmp_path: Path) -> None:
+    """Campaigns that only spend names are told, with the alias that they may need."""
+    texts, notes = _written(tmp_path, visits=VISITS, spend=SPEND)
+    told = next(note for note in notes if note.startswith("campaigns.yaml: "))
+    assert "1 of 2 campaigns of spend.csv are in no other file" in told
+    assert '{id: brand-search, aliases: ["Brand Search DE"]}' in told
+    assert told.removeprefix("campaigns.yaml: ") in texts["campaigns.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (["85,13", "2,00"], NumberFormat(decimal=",", thousands=".")),
+        (["85.13", "2.00"], NumberFormat(thousands=",")),
+        (["85", "2"], NumberFormat()),
+        (["1.250", "2.750"], NumberFormat()),
+    ],
+)
+def test_large_numbers_that_may_follow(values: list[str], found: NumberFormat) -> None:
+    """Where the decimal mark is sure, the other one groups thousands, if such numbers come."""
+    guess = guess_number(values)
+    assert guess is not None
+    assert guess.numbers == found

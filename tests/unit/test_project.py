@@ -28,10 +28,12 @@ files:
     mapping: clicks.yaml
   - file: exports/orders.csv
     mapping: orders.yaml
+hash_key_file: hash.key
 """
 NAMED = (
     "campaigns.yaml",
     "rules.yaml",
+    "hash.key",
     "exports/clicks.csv",
     "clicks.yaml",
     "exports/orders.csv",
@@ -69,6 +71,7 @@ def test_paths(tmp_path: Path) -> None:
         "start_from": None,
         "campaigns_file": tmp_path / "campaigns.yaml",
         "rules_file": tmp_path / "rules.yaml",
+        "hash_key_file": tmp_path / "hash.key",
     }
 
 

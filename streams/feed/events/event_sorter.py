@@ -5,8 +5,8 @@ to one temporary file and merged when they are read. The file has no name, so no
 behind, however the process ends.
 
 The id of an event is a hash of its record; of events that say the same, the second has ``-2`` at
-its end, the third ``-3``. Such events have the same time, so only those of one moment have to be
-remembered.
+its end, the third ``-3``, unless they are to count once. Such events have the same time, so only
+those of one moment have to be remembered.
 """
 
 from __future__ import annotations
@@ -60,12 +60,14 @@ class EventSorter:
 
     Args:
         memory_bytes: how much is kept in memory.
+        equal_once: whether events that say the same have the same id.
     """
 
-    def __init__(self, *, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(self, *, memory_bytes: int = MEMORY_BYTES, equal_once: bool = False) -> None:
         self.late = 0
         self.first_late: int | None = None
         self._memory_bytes = memory_bytes
+        self._equal_once = equal_once
         self._count = 0
         self.newest_ms: int | None = None
         self._kept: list[MappedEvent] = []
@@ -121,7 +123,7 @@ class EventSorter:
 
     def events(self) -> Iterator[MappedEvent]:
         """Yield all events in order, with their ids; the same each time."""
-        return with_ids(self._ordered())
+        return with_ids(self._ordered(), equal_once=self._equal_once)
 
     def _ordered(self) -> Iterator[MappedEvent]:
         parts: list[Iterable[MappedEvent]] = [self._read(run) for run in self._runs]
@@ -145,7 +147,7 @@ class EventSorter:
             self._file.close()
 
 
-def with_ids(events: Iterable[MappedEvent]) -> Iterator[MappedEvent]:
+def with_ids(events: Iterable[MappedEvent], *, equal_once: bool) -> Iterator[MappedEvent]:
     """Yield events with their ids.
 
     Example: of three equal clicks at 12:00 the ids are ``h``, ``h-2`` and ``h-3``, where h is the
@@ -153,6 +155,7 @@ def with_ids(events: Iterable[MappedEvent]) -> Iterator[MappedEvent]:
 
     Args:
         events: in the order of their times.
+        equal_once: whether all three have the id ``h``.
     """
     at_ms = None
     seen: dict[str, int] = {}
@@ -166,7 +169,7 @@ def with_ids(events: Iterable[MappedEvent]) -> Iterator[MappedEvent]:
         event_id = blake2b(value, digest_size=_ID_BYTES).hexdigest()
         number = seen.get(event_id, 0) + 1
         seen[event_id] = number
-        if number > 1:
+        if number > 1 and not equal_once:
             event_id = f"{event_id}-{number}"
         whole = value.replace(_PLACE, event_id.encode())
         yield MappedEvent(event.time_ms, event.line, event.type, event.key, whole)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from models.patterns import nearest
 from streams import config
 from streams.errors import FeedError
-from streams.feed.events.event_sorter import EventSorter
+from streams.feed.events.event_sorter import MEMORY_BYTES, EventSorter
 from streams.feed.mapping.mapping_file import UsedColumn, load_mapping
 from streams.feed.mapping.row_errors import RowError
 from streams.feed.mapping.templates import EVENT_ID
@@ -50,7 +50,7 @@ class MappedFile:
         largest_bytes: larger records are refused.
         refused_path: the file of refused rows.
         hash_key: returns the key of fields that are hashed; called if there are any.
-        memory_bytes: how many bytes of events are kept in memory; None for the default.
+        memory_bytes: how many bytes of events are kept in memory.
 
     Raises:
         ConfigError: the mapping is not valid.
@@ -64,12 +64,12 @@ class MappedFile:
         largest_bytes: int,
         refused_path: Path,
         hash_key: Callable[[], bytes] = bytes,
-        memory_bytes: int | None = None,
+        memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         self.mapping = load_mapping(mapping_path)
         self.report = FeedReport(path, refused_path)
-        self.sorter = (
-            EventSorter() if memory_bytes is None else EventSorter(memory_bytes=memory_bytes)
+        self.sorter = EventSorter(
+            memory_bytes=memory_bytes, equal_once=self.mapping.equal_events == "once"
         )
         self.samples: list[Sample] = []
         """The first rows of each combination of entries of ``events``."""

@@ -218,6 +218,10 @@ class FileMapping(BaseModel):
     say the same, which of them it is; so a corrected file has the same ids for all that was not
     corrected, whatever its name.
     """
+    equal_events: Literal["each", "once"] = "each"
+    """Whether events of the file that say the same, at the same time, count ``each``, or ``once``,
+    if an export repeats rows. It matters where no ``event_id`` is given.
+    """
     events: tuple[EventMapping, ...]
     """List of events. A row becomes an event of each entry whose condition it meets."""
     campaigns: tuple[Campaign, ...] = ()

@@ -38,13 +38,13 @@ class NumberFormat(BaseModel):
 
     def reader(self) -> Callable[[str], Decimal]:
         """Return a function that reads a number, and raises `ValueError` if a text is none."""
-        plain = self.decimal == "." and not self.thousands
+        has_point = self.decimal == "."
         shape = _shape(self)
         grouping = _SPACES if self.thousands == " " else self.thousands
         ungrouped = str.maketrans("", "", grouping)
 
         def read(text: str) -> Decimal:
-            if plain:
+            if has_point:
                 try:
                     return Decimal(text)
                 except InvalidOperation:
