@@ -444,11 +444,10 @@ class KpiJob:
             self._show_and_close(current=current)
         self._news = False
         progress = self._progress(now_ms)
-        before = self.view is not None and self.view.health.reading_history
         reading_history = progress.reads_history(
             closed_ms=self._closed_ms,
             now_ms=now_ms,
-            before=before,
+            before=self._was_reading_history,
             is_measured=self._event_pace.is_measured,
         )
         today = self._closer.shown.get(DAY.name)
@@ -460,6 +459,11 @@ class KpiJob:
         )
         self._changed |= self.judge.health(health)
         self.view = self._viewed(health, progress)
+
+    @property
+    def _was_reading_history(self) -> bool:
+        """Whether history was read when the view was renewed last."""
+        return self.view is not None and self.view.health.reading_history
 
     def _show_and_close(self, *, current: bool) -> None:
         """Queue the work that brings the view up to date.
@@ -515,7 +519,7 @@ class KpiJob:
         awaited = self._closer.awaited(judged=self._judged)
         closed, closed_ms = self._closer.closed, self._closed_ms
         event_pace = self._event_pace.at(now_ms, count=closed_ms) / 1000 if closed_ms else 0.0
-        if now_ms - closed_ms <= HISTORY_AGE_MS:
+        if now_ms - closed_ms <= HISTORY_AGE_MS and not self._was_reading_history:
             self._live_ms = closed_ms
         frontier = self._coverage.frontier
         history = history_progress(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -10,11 +12,12 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from models.window import BusinessDay
+from models.window import HOUR_MS, BusinessDay
 from streams.kpis.view import KpiView, Progress, history_progress
 from tests.factories.views import queries, served, synthetic_view
 from tests.support import stack
 from tests.support.needed import program
+from tests.support.offline import NOON
 
 pytestmark = pytest.mark.integration
 
@@ -74,8 +77,37 @@ def reading(*, unread: int) -> KpiView:
 )
 def test_history_on_page(unread: int, english: str, chinese: str) -> None:
     """The page says the day, of how many, and the time left; these are not known while it reads."""
+    with page(reading(unread=unread)) as why:
+        why(english, chinese)
+
+
+@pytest.mark.parametrize(
+    ("pace", "english", "chinese"),
+    [
+        (1.0, "everything that was sent is read; it ends 12 h ago", "数据截止于 12 小时前"),
+        (60.0, "reading history: Nov 26, day 2", "正在读取历史数据"),
+    ],
+)
+def test_end_of_history_on_page(pace: float, english: str, chinese: str) -> None:
+    """History that ended today is over once silence moves the frontier on at the clock's pace."""
+    kpis = reading(unread=0)
+    ended = replace(
+        kpis,
+        frontier_ms=NOON - 12 * HOUR_MS,
+        health=replace(
+            kpis.health, now_ms=NOON, read_up_to_ms=NOON, reading_history=False, behind=0
+        ),
+        progress=replace(kpis.progress, windows_waiting=0, event_pace=pace),
+    )
+    with page(ended) as why:
+        why(english, chinese)
+
+
+@contextmanager
+def page(kpis: KpiView) -> Iterator[Callable[[str, str], None]]:
+    """Open the page; yield a function that waits for what it says of the data, and translates."""
     with (
-        served(reading(unread=unread), queries()) as address,
+        served(kpis, queries()) as address,
         stack.browser(
             program("chromedriver"), program("chromium"), width=1280, height=900
         ) as chrome,
@@ -83,9 +115,9 @@ def test_history_on_page(unread: int, english: str, chinese: str) -> None:
         chrome.get(address)
         wait = WebDriverWait(chrome, 30)
 
-        def why() -> str:
-            return str(chrome.find_element(By.ID, "comp-why").text)
+        def why(english: str, chinese: str) -> None:
+            for text in (english, chinese):
+                wait.until(lambda _, text=text: text in chrome.find_element(By.ID, "comp-why").text)
+                chrome.find_element(By.ID, "language").click()
 
-        wait.until(lambda _: english in why())
-        chrome.find_element(By.ID, "language").click()
-        wait.until(lambda _: chinese in why())
+        yield why

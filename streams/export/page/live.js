@@ -3,6 +3,7 @@ import zh from './texts_zh.js';
 
 const STALE_S = 5,
   WATCHDOG_S = 15,
+  HOUR_S = 3600,
   OLD_S = 86400,
   DASH = '—';
 const T = { en, zh };
@@ -233,7 +234,10 @@ function renderHealth() {
       a.severity !== 'info'
     )
   ) flag('bad', t('dhAlert'));
-  const over = !reading && back > OLD_S && !(p.windows_waiting > 0) && h.lag_seconds <= lag.warning;
+  const all = !reading && !(p.windows_waiting > 0) && h.lag_seconds <= lag.warning;
+  // After the end of a history, silence moves the frontier on at the pace of the clock.
+  const idle = !(h.lag_records > 0) && p.event_pace >= 0.5 && p.event_pace < 2;
+  const over = all && (back > OLD_S || (back > HOUR_S && idle));
   if (over) flag('note', t('historyRead', dur(back)));
   else if (back > limit('frontier_age_seconds').warning && !reading) {
     if (p.windows_waiting > 0 || p.event_pace >= 0.5) flag('note', history(p, h));
