@@ -120,14 +120,13 @@ class Journal:
                 number, what = ORDER, Order(order, units, *place, event.items, foreign)
             else:
                 number, what = REFUND, Refund(order, units, *place, foreign)
-        self._add(user, to_bytes(number, self._partition, offset, event_time, what))
+        entry = to_bytes(number, self._partition, offset, event_time, what)
+        self._entries.append((user.to_bytes(ID_BYTES), entry))
 
     def add_link(self, event: Identity, user: int, *, offset: int, event_time: int) -> None:
         """Add a link of the customer to another id; arguments as those of `add`."""
         link = Link(hash_user(event.same_as.encode()).to_bytes(ID_BYTES))
-        self._add(user, to_bytes(LINK, self._partition, offset, event_time, link))
-
-    def _add(self, user: int, entry: bytes) -> None:
+        entry = to_bytes(LINK, self._partition, offset, event_time, link)
         self._entries.append((user.to_bytes(ID_BYTES), entry))
 
     def _foreign(self, event: OrderPlaced | OrderRefunded, event_time: int) -> Foreign | None:

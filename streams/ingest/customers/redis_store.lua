@@ -44,6 +44,7 @@
 --
 -- Example: customer A is linked to the id C since 12:00 and ordered at 12:10. The pair is (C, click
 -- at 12:05). The answer has the place 0 with A and A's log: link, order and the click of C.
+local call, pack, unpack = redis.call, struct.pack, struct.unpack
 local prefix, source, mode, kept_s, touches_kept_s = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local lookback_ms, settled_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
 local most_touches, most_orders = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -53,34 +54,34 @@ local NUMBER, HEAD, ID, TRIM_EVERY = 8, 19, 8, 8
 local TOUCH, ORDER, LINK, LINKED_TOUCH = 0, 1, 3, 4
 local FOREVER_MS = 2 ^ 52
 
-local anew = redis.call('HGET', KEYS[1], 'anew')
+local anew = call('HGET', KEYS[1], 'anew')
 if #mode > 1 then
   if anew ~= mode then return redis.error_reply('ANEW by somebody else') end
 elseif anew then
   return redis.error_reply('ANEW logs are being made anew')
 elseif mode == '1' then
-  if redis.call('HEXISTS', KEYS[1], source) == 0 then
+  if call('HEXISTS', KEYS[1], source) == 0 then
     return redis.error_reply('EMPTIED the mark is gone')
   end
 else
-  redis.call('HSET', KEYS[1], source, '1')
+  call('HSET', KEYS[1], source, '1')
 end
 
-redis.call('HSET', KEYS[1], 'settled/' .. string.match(source, '%d*$'), ARGV[7])
-local any_links = redis.call('HEXISTS', KEYS[1], 'links') == 1
+call('HSET', KEYS[1], 'settled/' .. string.match(source, '%d*$'), ARGV[7])
+local any_links = call('HEXISTS', KEYS[1], 'links') == 1
 
 -- Returns the event time before which no order comes that could look back to a touch. Once there
 -- are links, orders of any partition may. A full log is trimmed by its own partition all the same.
 local function settled_before(full)
   local before = settled_ms
   for n = 0, any_links and not full and partitions - 1 or -1 do
-    before = math.min(before, tonumber(redis.call('HGET', KEYS[1], 'settled/' .. n) or 0))
+    before = math.min(before, tonumber(call('HGET', KEYS[1], 'settled/' .. n) or 0))
   end
   return before
 end
 
-local function time_of(head) return (struct.unpack('>I8', head, 12)) end
-local function number_of(data) return (struct.unpack('>I8', data)) end
+local function time_of(head) return (unpack('>I8', head, 12)) end
+local function number_of(data) return (unpack('>I8', data)) end
 
 -- Returns whether an order's time is from from_ms to until_ms, both included.
 local function order_within(others, from_ms, until_ms)
@@ -95,12 +96,13 @@ local function order_within(others, from_ms, until_ms)
 end
 
 local function orders_of(customer)
-  return redis.call('LRANGE', prefix .. customer .. ':orders', 0, -1)
+  return call('LRANGE', prefix .. customer .. ':orders', 0, -1)
 end
 
+local NONE = {}
 -- Returns the customers that are linked to an id.
 local function linked_to(id)
-  return any_links and redis.call('SMEMBERS', prefix .. id .. ':linked') or {}
+  return any_links and call('SMEMBERS', prefix .. id .. ':linked') or NONE
 end
 
 -- Removes touches that no order can look back to any more: they are older than the lookback of
@@ -111,27 +113,29 @@ local function trim(key, customer, own_orders, full)
   for _, linked in ipairs(linked_to(customer)) do
     all_orders[#all_orders + 1] = orders_of(linked)
   end
-  local heads = redis.call('HKEYS', key)
+  local heads = call('HKEYS', key)
   for n = 1, #heads do
     local at = time_of(heads[n])
-    local needed = at >= before
-    for k = 1, #all_orders do
-      needed = needed or order_within(all_orders[k], at, at + lookback_ms)
+    if at < before then
+      local needed = false
+      for k = 1, #all_orders do
+        needed = needed or order_within(all_orders[k], at, at + lookback_ms)
+      end
+      if not needed then call('HDEL', key, heads[n]) end
     end
-    if not needed then redis.call('HDEL', key, heads[n]) end
   end
 end
 
 -- Returns the number of the touch: the given number if it is new, its old number if it was added
 -- before, nil if the log is full.
 local function add_touch(key, customer, others, number, head, body)
-  if redis.call('HSETNX', key, head, struct.pack('>I8', number) .. body) == 0 then
-    return number_of(redis.call('HGET', key, head))
+  if call('HSETNX', key, head, pack('>I8', number) .. body) == 0 then
+    return number_of(call('HGET', key, head))
   end
-  local full = redis.call('HLEN', key) > most_touches
+  local full = call('HLEN', key) > most_touches
   if full or number % TRIM_EVERY == 0 then trim(key, customer, others, full) end
-  if full and redis.call('HLEN', key) > most_touches then
-    redis.call('HDEL', key, head)
+  if full and call('HLEN', key) > most_touches then
+    call('HDEL', key, head)
     return nil
   end
   return number
@@ -170,13 +174,13 @@ local function add_other(list, others, number, entry)
   end
   local full, known = fullness(others, entry)
   if full then return nil, known end
-  others[#others + 1] = struct.pack('>I8', number) .. entry
-  redis.call('RPUSH', list, others[#others])
+  others[#others + 1] = pack('>I8', number) .. entry
+  call('RPUSH', list, others[#others])
   return number
 end
 
 local function links_of(customer)
-  return any_links and redis.call('LRANGE', prefix .. customer .. ':links', 0, -1) or {}
+  return any_links and call('LRANGE', prefix .. customer .. ':links', 0, -1) or NONE
 end
 
 -- Returns the other id of a link. Its body is an array of one, a byte, and the id as binary, which
@@ -186,10 +190,10 @@ local function other_id(entry) return entry:sub(HEAD + 4, HEAD + 3 + ID) end
 -- Keeps a customer's links, and the touches of the linked ids, as long as the customer's orders.
 local function keep_links(customer)
   for n, link in ipairs(links_of(customer)) do
-    if n == 1 then redis.call('EXPIRE', prefix .. customer .. ':links', kept_s) end
+    if n == 1 then call('EXPIRE', prefix .. customer .. ':links', kept_s) end
     local other = prefix .. other_id(link:sub(NUMBER + 1))
-    redis.call('EXPIRE', other, kept_s)
-    redis.call('EXPIRE', other .. ':linked', kept_s)
+    call('EXPIRE', other, kept_s)
+    call('EXPIRE', other .. ':linked', kept_s)
   end
 end
 
@@ -198,7 +202,7 @@ end
 -- links. Then also returns whether there are too many.
 local function add_link(customer, number, entry)
   local key, other = prefix .. customer .. ':links', other_id(entry)
-  local links, head = redis.call('LRANGE', key, 0, -1), entry:sub(1, HEAD)
+  local links, head = call('LRANGE', key, 0, -1), entry:sub(1, HEAD)
   for n = 1, #links do
     if links[n]:sub(NUMBER + 1, NUMBER + HEAD) == head then return number_of(links[n]) end
   end
@@ -208,24 +212,24 @@ local function add_link(customer, number, entry)
   end
   local of_other = prefix .. other .. ':linked'
   if #links >= most_links then return nil, true end
-  if redis.call('SISMEMBER', of_other, customer) == 0
-    and redis.call('SCARD', of_other) >= most_links then return nil, true end
-  redis.call('RPUSH', key, struct.pack('>I8', number) .. entry)
-  redis.call('SADD', of_other, customer)
-  redis.call('HSET', KEYS[1], 'links', '1')
+  if call('SISMEMBER', of_other, customer) == 0
+    and call('SCARD', of_other) >= most_links then return nil, true end
+  call('RPUSH', key, pack('>I8', number) .. entry)
+  call('SADD', of_other, customer)
+  call('HSET', KEYS[1], 'links', '1')
   any_links = true
   return number
 end
 
 local function add_part(parts, entry)
-  parts[#parts + 1] = struct.pack('>I2', #entry)
+  parts[#parts + 1] = pack('>I2', #entry)
   parts[#parts + 1] = entry
 end
 
 -- Returns all entries of a customer's log as one string, with the touches of linked ids.
 local function whole_log(customer, others)
   local parts, linked = {}, {}
-  local touches = redis.call('HGETALL', prefix .. customer)
+  local touches = call('HGETALL', prefix .. customer)
   for n = 1, #touches, 2 do
     local head, data = touches[n], touches[n + 1]
     add_part(parts, data:sub(1, NUMBER) .. head .. data:sub(NUMBER + 1))
@@ -236,7 +240,7 @@ local function whole_log(customer, others)
     linked[other_id(link:sub(NUMBER + 1))] = true
   end
   for id in pairs(linked) do
-    local of_id = redis.call('HGETALL', prefix .. id)
+    local of_id = call('HGETALL', prefix .. id)
     for n = 1, #of_id, 2 do
       local head, data = string.char(LINKED_TOUCH) .. of_id[n]:sub(2), of_id[n + 1]
       add_part(parts, data:sub(1, NUMBER) .. head .. id .. data:sub(NUMBER + 1))
@@ -245,30 +249,30 @@ local function whole_log(customer, others)
   return table.concat(parts)
 end
 
-local arrived = redis.call('HINCRBY', KEYS[1], 'arrived', how_many) - how_many
+local arrived = call('HINCRBY', KEYS[1], 'arrived', how_many) - how_many
 local refused, answer, place, at = 0, { 0 }, 0, 1
 
 local function add_answer(customer, number, others)
   answer[#answer + 1] = place
   answer[#answer + 1] = customer
-  answer[#answer + 1] = number and struct.pack('>I8', number) .. whole_log(customer, others) or '-'
+  answer[#answer + 1] = number and pack('>I8', number) .. whole_log(customer, others) or '-'
 end
 
 while at <= #pairs_of do
   local customer, entry
-  customer, entry, at = struct.unpack('>I2c0I2c0', pairs_of, at)
+  customer, entry, at = unpack('>I2c0I2c0', pairs_of, at)
   local key = prefix .. customer
   local list = key .. ':orders'
   local others, kind = orders_of(customer), entry:byte(1)
   local happened = time_of(entry)
-  local linked, number = {}, nil
+  local linked, number = NONE, nil
   if kind == TOUCH then
     local head = entry:sub(1, HEAD)
     number = add_touch(key, customer, others, arrived + place, head, entry:sub(HEAD + 1))
     linked = linked_to(customer)
     if not number then
       refused = refused + 1
-    elseif order_within(others, happened, happened + lookback_ms) then
+    elseif #others > 0 and order_within(others, happened, happened + lookback_ms) then
       add_answer(customer, number, others)
     end
     for n = 1, number and #linked or 0 do
@@ -293,10 +297,10 @@ while at <= #pairs_of do
     keep_links(customer)
   end
   if #others == 0 and #linked == 0 then
-    redis.call('EXPIRE', key, touches_kept_s)
+    call('EXPIRE', key, touches_kept_s)
   else
-    redis.call('EXPIRE', key, kept_s)
-    redis.call('EXPIRE', list, kept_s)
+    call('EXPIRE', key, kept_s)
+    call('EXPIRE', list, kept_s)
   end
   place = place + 1
 end

@@ -239,10 +239,12 @@ class UserColumns:
             yield
         keys, of_keys = [_NONE], [_NONE]
         for some in slices(len(self.keys), of=_KEYS_A_STEP):
-            counted = (self.sets[some] & sets != 0) & many[self.rows[some]]
-            keys.append(np.flatnonzero(counted) + some.start)
-            of_keys.append(number[self.rows[keys[-1]]])
-            hyperloglog.fill(registers, of_keys[-1], self.hashes_at(keys[-1]))
+            found = np.flatnonzero(self.sets[some] & sets) + some.start
+            found = found[many[self.rows[found]]]
+            if len(found):
+                keys.append(found)
+                of_keys.append(number[self.rows[found]])
+                hyperloglog.fill(registers, of_keys[-1], self.hashes_at(found))
             yield
         sketched = np.zeros(len(registers), np.bool_)
         sketched[number[rows_of_sketches]] = True
