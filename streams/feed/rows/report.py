@@ -99,7 +99,10 @@ class FeedReport:
                 f"the first is line {self.first_unmatched}"
             )
         if self.out_of_order:
-            yield f"  {counted(self.out_of_order, 'event')} older than one before; all are sorted"
+            yield (
+                f"  {counted(self.out_of_order, 'event')} not in order of time in the file; all "
+                "are sent in it"
+            )
         for note in self.notes:
             yield f"  note: {note}"
         yield from self._refused_lines()
