@@ -258,3 +258,42 @@ def test_a_store_that_can_t_be_written_ends_the_worker() -> None:
     with pytest.raises(ProcessEndedError):
         asyncio.run(world.write())
     assert "head/clicks/3" not in world.events
+
+
+def test_a_handover_does_not_wait_in_a_circle() -> None:
+    """A checkpoint of orders in progress waits for that of clicks, which the handover begins."""
+    world = World()
+    settled = asyncio.Event()
+
+    class Clicks(FakeJob):
+        def snapshot(self) -> Snapshot:
+            settled.set()
+            return super().snapshot()
+
+    class Pending:
+        async def settle(self) -> Snapshot:
+            if not settled.is_set():
+                raise NotYetError
+            return FakeJob().snapshot()
+
+    class Orders(FakeJob):
+        dirty = False
+
+        def snapshot(self) -> Any:
+            return Pending()
+
+    def running(job: Any, kind: str) -> RunningJob:
+        log = StateLog(SourcePartition(kind, 0), 3, sequence=4, written={}, obsolete=[])
+        return RunningJob(world.running.stage, job, log, 5, 1)
+
+    async def handed_over() -> float:
+        orders, clicks = running(Orders(), "orders"), running(Clicks(), "clicks")
+        world.checkpoints.start(orders)
+        began = asyncio.get_running_loop().time()
+        await world.checkpoints.flush([orders, clicks], within_s=30)
+        assert orders.writing is None
+        assert clicks.writing is None
+        return asyncio.get_running_loop().time() - began
+
+    assert asyncio.run(handed_over()) < 10
+    assert {"head/orders/3", "head/clicks/3"} <= set(world.events)

@@ -278,7 +278,10 @@ class CheckpointWriter:
             await asyncio.wait({running.writing})
 
     async def flush(self, chosen: Sequence[RunningJob], *, within_s: float) -> None:
-        """Write the last checkpoints of some jobs.
+        """Write the last checkpoints of some jobs, side by side.
+
+        One may wait for another: the orders of a customer for the clicks before them. One after
+        the other, the checkpoint of orders would wait for that of clicks, which is not begun.
 
         Args:
             chosen: the jobs.
@@ -286,13 +289,15 @@ class CheckpointWriter:
         """
         deadline = time.monotonic() + within_s
         # Jobs that are ready for a snapshot go first: the others may use up the time.
-        for one in sorted(chosen, key=lambda one: not one.job.whole):
-            await _wait_for(one.writing, deadline)
-            await _until_whole(one, deadline)
-            if one.writing is None and one.job.dirty and one.job.whole:
-                self.start(one)
-        for one in chosen:
-            await _wait_for(one.writing, deadline)
+        ordered = sorted(chosen, key=lambda one: not one.job.whole)
+        await asyncio.gather(*(self._flush_one(one, deadline) for one in ordered))
+
+    async def _flush_one(self, running: RunningJob, deadline: float) -> None:
+        await _wait_for(running.writing, deadline)
+        await _until_whole(running, deadline)
+        if running.writing is None and running.job.dirty and running.job.whole:
+            self.start(running)
+        await _wait_for(running.writing, deadline)
 
 
 async def _until_over(running: RunningJob, work: Coroutine[Any, Any, None]) -> None:
