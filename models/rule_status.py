@@ -35,6 +35,9 @@ class Why(StrEnum):
     """Only a part of the window was observed, and the rule is about too few events."""
     CAMPAIGN_OFF = "campaign_off"
     """The campaign does not run in all of the window, and the rule is about too few events."""
+    NO_EARLIER = "no_earlier"
+    """The earlier period that the value is compared with is not known, or its value rests on too
+    few."""
     INCOMPLETE = "incomplete"
     """It was pending when a window lacked records, which ended it."""
 

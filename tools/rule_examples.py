@@ -18,6 +18,8 @@ class Moment(NamedTuple):
         n: what the value rests on.
         interval: its 95 % interval.
         scope: the campaign; empty for everything.
+        earlier: the value of the earlier period, from the same n; None if the rule has none.
+        earlier_interval: its 95 % interval.
     """
 
     at_s: int
@@ -26,6 +28,8 @@ class Moment(NamedTuple):
     n: int = 0
     interval: tuple[float, float] | None = None
     scope: str = ""
+    earlier: float | None = None
+    earlier_interval: tuple[float, float] | None = None
 
 
 class RuleExample(NamedTuple):
@@ -89,6 +93,41 @@ hysteresis: 0.1""",
             Moment(180, 0.058, "firing", 4_000, (0.0512, 0.0657)),
             Moment(240, 0.05, "resolved", 4_000, (0.0437, 0.0572)),
             Moment(300, 0.01, "firing", 4_000, (0.0073, 0.0136)),
+        ),
+    ),
+    RuleExample(
+        "`kind: change`, `against`, `falls_by`",
+        "The limit is 30 % below the value of the same hour a week before. A fall of a third is no "
+        "proof yet: both values are uncertain.",
+        """\
+name: conversion-falls
+kind: change
+kpi: conversion_rate
+against: last_week
+falls_by: 0.3""",
+        (
+            Moment(0, 0.026, "-", 10_000, (0.0231, 0.0293), "", 0.028, (0.0249, 0.0314)),
+            Moment(900, 0.0185, "-", 10_000, (0.016, 0.0213), "", 0.028, (0.0249, 0.0314)),
+            Moment(1_800, 0.015, "firing", 10_000, (0.0128, 0.0176), "", 0.028, (0.0249, 0.0314)),
+            Moment(2_700, 0.021, "resolved", 10_000, (0.0184, 0.024), "", 0.029, (0.0259, 0.0325)),
+        ),
+    ),
+    RuleExample(
+        "`rises_by`, `by_at_least`",
+        "Half as much again as in the hour before, and 0.2 more at least: cheap clicks that become "
+        "a little dearer are left alone.",
+        """\
+name: clicks-dearer
+kind: change
+kpi: cpc
+window: 1h
+against: previous
+rises_by: 0.5
+by_at_least: 0.2""",
+        (
+            Moment(0, 0.48, "-", 900, (0.46, 0.5), "", 0.3, (0.29, 0.31)),
+            Moment(60, 0.55, "firing", 900, (0.53, 0.57), "", 0.3, (0.29, 0.31)),
+            Moment(120, 0.5, "resolved", 900, (0.48, 0.52), "", 0.31, (0.3, 0.32)),
         ),
     ),
     RuleExample(
@@ -318,6 +357,11 @@ REFUSED: Final = (
     "{kpi: cliks, above: 9}",
     "{kpi: clicks, abvoe: 9}",
     "{kind: range, kpi: roas, low: 5, high: 1}",
+    "{kind: change, kpi: orders, against: last_week, falls_by: 30}",
+    "{kind: change, kpi: orders, against: last_week, falls_by: 0}",
+    "{kind: change, kpi: orders, against: last_week, falls_by: 0.3, window: 5m}",
+    "{kind: change, kpi: orders, against: previous, falls_by: 0.3, rises_by: 0.3}",
+    "{kind: change, kpi: sales_growth, against: previous, falls_by: 0.3}",
     "{kind: range, kpi: repurchase_rate, low: 0.02, high: 6}",
     "{kind: range, kpi: roas, low: 0, high: 5}",
     "{kind: range, kpi: roas, low: 1, high: 5, hysteresis: 0.5}",

@@ -204,7 +204,9 @@ def _example(example: RuleExample) -> str:
 
 def _series(moments: tuple[Moment, ...]) -> str:
     scoped = any(moment.scope for moment in moments)
-    head = ["closes at", *(["campaign"] if scoped else []), "value", "95 % interval", "n", "alert"]
+    compared = any(moment.earlier is not None for moment in moments)
+    head = ["closes at", *(["campaign"] if scoped else []), "value", "95 % interval", "n"]
+    head += [*(["earlier", "its interval"] if compared else []), "alert"]
     return table(
         head,
         (
@@ -212,13 +214,18 @@ def _series(moments: tuple[Moment, ...]) -> str:
                 _clock(moment.at_s),
                 *([moment.scope] if scoped else []),
                 "none" if moment.value is None else f"{moment.value:g}",
-                "" if moment.interval is None else "{:g} to {:g}".format(*moment.interval),
+                _bounds(moment.interval),
                 f"{moment.n}",
+                *([f"{moment.earlier:g}", _bounds(moment.earlier_interval)] if compared else []),
                 moment.state,
             )
             for moment in moments
         ),
     )
+
+
+def _bounds(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else "{:g} to {:g}".format(*interval)
 
 
 def _clock(at_s: int) -> str:

@@ -341,6 +341,11 @@ class KpiValue(msgspec.Struct, array_like=True, frozen=True, gc=False):
     n: int = 0
     significant: bool = True
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The bounds of the interval; None if there is none."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
     def __str__(self) -> str:
         return (
             str(self.value) if self.significant else f"{self.value} (not significant, n={self.n})"

@@ -289,3 +289,18 @@ def _of_term(name: str, under: Terms, counts: Collection[str]) -> ValueRange:
         if len(under) == 1:
             return _PART_OF.get((name, under[0][1]), _NOT_NEGATIVE)
     return _NOT_NEGATIVE
+
+
+def is_counted(kpi: Kpi) -> bool:
+    """Return whether a KPI counts events or users, each as one.
+
+    The difference of two counts is no count: its variance is their sum. What is left of a count
+    without a part of it, such as ``orders_attributed - first_orders``, is one. A value with an n
+    of its own, such as items with the number of their orders, does not count n events.
+    """
+    return (
+        kpi.additive
+        and kpi.unit in {"count", "users"}
+        and not (kpi.looks_back or kpi.has_n)
+        and range_of(kpi).low >= 0
+    )

@@ -48,7 +48,7 @@ def described(
     at_ms: int,
 ) -> Alert:
     """Return an alert as a finding leaves it."""
-    value, limit = finding.evidence
+    value, limit, earlier = finding.evidence
     return Alert(
         rule=facts.rule,
         category=facts.category,
@@ -62,6 +62,7 @@ def described(
         high=None if value is None else value.high,
         n=0 if value is None else value.n,
         threshold=limit,
+        earlier=earlier,
         active_since_ms=standing.active_since_ms,
         fired_at_ms=standing.fired_at_ms,
         # An alert about no window has no value that late data may correct.

@@ -5,20 +5,22 @@ Alerts are part of the saved state, so they survive restarts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 from models.alerts import Alert, Ended
 from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue
 from models.rule_status import NotJudged, RuleStatus
-from models.window import WindowName
+from models.scope import ScopeKind
+from models.window import Reference, WindowName
 from streams.alerting.alert_book import AlertBook
 from streams.alerting.health_judge import HealthJudge
 from streams.alerting.rule_status import not_judged
 from streams.alerting.rules.registry import RuleBook
 from streams.alerting.window_judge import WindowJudge
 from streams.engine.steps import Steps
+from streams.kpis.judging import NO_EARLIER, EarlierPeriods
 from streams.kpis.storage.bucket import Segment
 from streams.kpis.view import Evaluation, Health
 
@@ -59,17 +61,21 @@ class AlertJudge:
             currency=currency,
         )
 
-    def closed(self, evaluation: Evaluation) -> Steps[None]:
+    def references(self, window: WindowName, end_ms: int) -> Mapping[Reference, Set[ScopeKind]]:
+        """Return the earlier periods that rules refer to, with their kinds of scope."""
+        return self._windows.references(window, end_ms)
+
+    def closed(self, evaluation: Evaluation, earlier: EarlierPeriods = NO_EARLIER) -> Steps[None]:
         """Judge all rules about a closed window; leave out those whose KPI is incomplete in it."""
-        return self._windows.closed(evaluation)
+        return self._windows.closed(evaluation, earlier)
 
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
         """Return whether an alert fired on that window: late data may change its evidence."""
         return self._windows.awaits_correction(window, end_ms)
 
-    def corrected(self, evaluation: Evaluation) -> None:
+    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods = NO_EARLIER) -> None:
         """Update the alerts that fired on a window which late data changed."""
-        self._windows.corrected(evaluation)
+        self._windows.corrected(evaluation, earlier)
 
     @property
     def windows(self) -> frozenset[WindowName]:

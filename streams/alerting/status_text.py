@@ -23,6 +23,10 @@ _WORDS: Final[Mapping[Why, RuleText]] = {
     Why.CAMPAIGN_OFF: RuleText(
         "the campaign does not run in all of the window", "活动未在整个窗口内投放"
     ),
+    Why.NO_EARLIER: RuleText(
+        "no judgement: the earlier period is not known, or rests on too few",
+        "无法判断：对比期未知或样本量不足",
+    ),
     Why.INCOMPLETE: RuleText(
         "the window lacks records; `for` begins again", "窗口缺少记录；持续时间重新计算"
     ),

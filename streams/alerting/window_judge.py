@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from models.alerts import Alert, Correction, Ended, Held, alert_id
@@ -12,7 +12,7 @@ from models.events import SourceKind
 from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.rule_status import NotJudged, RuleStatus, ScopeStatus
 from models.scope import Scope, ScopeKind
-from models.window import ShownWindow, WindowName
+from models.window import QUARTER_MS, Reference, ShownWindow, WindowName
 from streams.alerting.alert_book import AlertBook
 from streams.alerting.alert_segments import OpenAlert
 from streams.alerting.machine import resumed
@@ -21,6 +21,7 @@ from streams.alerting.rule_text import explain
 from streams.alerting.rules.protocol import (
     AlertFacts,
     Coverage,
+    Earlier,
     Finding,
     JudgeContext,
     KnownScopes,
@@ -29,6 +30,7 @@ from streams.alerting.rules.protocol import (
 from streams.alerting.rules.registry import RuleBook
 from streams.alerting.rules.rule import Rule
 from streams.engine.steps import Steps, in_groups
+from streams.kpis.judging import EarlierPeriods
 from streams.kpis.view import Evaluation, Silence
 
 SCOPES_A_STEP = 100
@@ -53,6 +55,7 @@ class _Judging(NamedTuple):
     coverage: Coverage
     had_value: set[Scope]
     least_n: int
+    earlier: Evaluation | None
 
 
 class WindowJudge:
@@ -111,9 +114,35 @@ class WindowJudge:
         """The last verdicts of each rule, in the order of the rules."""
         return tuple(self._status.values())
 
-    def closed(self, evaluation: Evaluation) -> Steps[None]:
-        """Judge all rules about a closed window; leave out those whose KPI is incomplete in it."""
-        rules = self._rules_about.get(evaluation.window, ())
+    def references(self, window: WindowName, end_ms: int) -> Mapping[Reference, Set[ScopeKind]]:
+        """Return the earlier periods that rules about a window refer to at an end of it.
+
+        A week before, the sums of quarters of an hour are known, and no shorter ones.
+
+        Args:
+            window: the window.
+            end_ms: its end, event time in ms.
+
+        Returns:
+            The kinds of scope of these rules, by reference.
+        """
+        found: defaultdict[Reference, set[ScopeKind]] = defaultdict(set)
+        for rule in self._rules_about.get(window, ()):
+            reference = rule.reference
+            if reference == "previous" or (reference and end_ms % QUARTER_MS == 0):
+                found[reference].add(rule.scope)
+        return found
+
+    def closed(self, evaluation: Evaluation, earlier: EarlierPeriods) -> Steps[None]:
+        """Judge all rules about a closed window; leave out those whose KPI is incomplete in it.
+
+        A rule that refers to an earlier period is judged where ``earlier`` has the period.
+        """
+        rules = [
+            rule
+            for rule in self._rules_about.get(evaluation.window, ())
+            if rule.reference is None or rule.reference in earlier
+        ]
         scopes_of: defaultdict[ScopeKind, list[Scope]] = defaultdict(list)
         if evaluation.complete and rules:
             scopes_of = yield from _by_kind(evaluation)
@@ -126,7 +155,8 @@ class WindowJudge:
                 yield from self._book.hold(rule.name, held)
                 self._not_judged(rule, NotJudged.HELD, held=held)
             else:
-                yield from self._judge(self._judging(rule, evaluation), scopes_of[rule.scope])
+                judging = self._judging(rule, evaluation, earlier)
+                yield from self._judge(judging, scopes_of[rule.scope])
 
     def _leave_out(self, rule: Rule, evaluation: Evaluation) -> Steps[None]:
         """Drop a rule's pending alerts, as the window lacks records."""
@@ -138,10 +168,14 @@ class WindowJudge:
     def _not_judged(self, rule: Rule, why: NotJudged, *, held: Held | None = None) -> None:
         self._status[rule.name] = not_judged(self._status[rule.name], why, held=held)
 
-    def _judging(self, rule: Rule, evaluation: Evaluation) -> _Judging:
+    def _judging(self, rule: Rule, evaluation: Evaluation, earlier: EarlierPeriods) -> _Judging:
+        kpi = self._catalogue[rule.kpi]
+        then = None if rule.reference is None else earlier.get(rule.reference)
+        if then is not None and (kpi.name in then.unmeasured or not then.complete_for(kpi)):
+            then = None
         return _Judging(
             rule=rule,
-            kpi=self._catalogue[rule.kpi],
+            kpi=kpi,
             evaluation=evaluation,
             coverage=Coverage(
                 start_ms=evaluation.start_ms,
@@ -152,6 +186,7 @@ class WindowJudge:
             ),
             had_value=self._had_value[rule.name],
             least_n=self._status[rule.name].least_n,
+            earlier=then,
         )
 
     def _judge(self, judging: _Judging, present: Sequence[Scope]) -> Steps[None]:
@@ -210,13 +245,14 @@ class WindowJudge:
             campaign=self._campaign_of(scope.campaign),
             before=None if known is None else known.alert,
             no_data_paused_ms=paused_ms,
+            earlier=None if judging.earlier is None else _earlier(judging.earlier, scope, judging),
         )
 
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
         """Return whether an alert fired on that window: late data may change its evidence."""
         return next(self._book.fired_on(window, end_ms), None) is not None
 
-    def corrected(self, evaluation: Evaluation) -> None:
+    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods) -> None:
         """Update the alerts that fired on a window which late data changed.
 
         Each gets a `Correction`: the new value, and whether the rule would have held with it, if
@@ -227,7 +263,7 @@ class WindowJudge:
             rule = self._rules.get(alert.rule)
             if rule is None or not rule.is_about(alert):
                 continue
-            context = self._context(self._judging(rule, evaluation), alert.scope, None)
+            context = self._context(self._judging(rule, evaluation, earlier), alert.scope, None)
             finding = rule.judge(context._replace(before=alert))
             value = finding.evidence.value
             number = None if value is None else float(value.value)
@@ -258,6 +294,11 @@ class WindowJudge:
             judged_ms = max(one.alert.updated_ms for one in known)
             status = collector.status(judged_ms=judged_ms, before=None)
             self._status[rule.name] = not_judged(status, NotJudged.WAITING)
+
+
+def _earlier(evaluation: Evaluation, scope: Scope, judging: _Judging) -> Earlier:
+    values = evaluation.values.get(scope, {})
+    return Earlier(evaluation.start_ms, evaluation.end_ms, values.get(judging.kpi.name))
 
 
 def _by_kind(evaluation: Evaluation) -> Steps[defaultdict[ScopeKind, list[Scope]]]:

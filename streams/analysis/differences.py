@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from models.kpi.definition import Kpi, KpiValue
-from models.kpi.value_range import range_of
+from models.kpi.value_range import is_counted
 from models.scope import Scope
 from streams.kpis.calculation import confidence_intervals
 from streams.kpis.view import Comparison
@@ -32,21 +32,6 @@ class Difference(NamedTuple):
     significant: bool | None = None
 
 
-def _is_counted(kpi: Kpi) -> bool:
-    """Return whether a KPI counts events or users, each as one.
-
-    The difference of two counts is no count: its variance is their sum. What is left of a count
-    without a part of it, such as ``orders_attributed - first_orders``, is one. A value with an n
-    of its own, such as items with the number of their orders, does not count n events.
-    """
-    return (
-        kpi.additive
-        and kpi.unit in {"count", "users"}
-        and not (kpi.looks_back or kpi.has_n)
-        and range_of(kpi).low >= 0
-    )
-
-
 def difference_of(kpi: Kpi, scope: Scope, comparison: Comparison) -> Difference | None:
     """Return the difference of a KPI in a scope; None if the reference period has no value."""
     then = comparison.then.values.get(scope, {}).get(kpi.name)
@@ -67,10 +52,10 @@ def difference_between(kpi: Kpi, now: KpiValue, then: KpiValue) -> Difference:
     Tested are values that both have an interval, and counts of events or users.
     """
     ratio = now.value / then.value - 1 if then.value > 0 else None
-    bounds, bounds_then = _bounds(now), _bounds(then)
+    bounds, bounds_then = now.interval, then.interval
     if bounds is not None and bounds_then is not None:
         found = confidence_intervals.difference(now.value, bounds, then.value, bounds_then)
-    elif _is_counted(kpi) and min(now.value, then.value) >= 0:
+    elif is_counted(kpi) and min(now.value, then.value) >= 0:
         found = confidence_intervals.counts_difference(now.value, then.value)
     else:
         return Difference(now, then, ratio)
@@ -95,12 +80,8 @@ def benchmark_difference_of(kpi: Kpi, value: KpiValue) -> BenchmarkDifference | 
     """Return how a value differs from its KPI's benchmark; None without a benchmark."""
     if kpi.benchmark is None:
         return None
-    usual, bounds = kpi.benchmark.value, _bounds(value)
+    usual, bounds = kpi.benchmark.value, value.interval
     return BenchmarkDifference(
         value.value / usual - 1 if usual > 0 else None,
         None if bounds is None else value.significant and not bounds[0] <= usual <= bounds[1],
     )
-
-
-def _bounds(value: KpiValue) -> confidence_intervals.Bounds | None:
-    return None if value.low is None or value.high is None else (value.low, value.high)

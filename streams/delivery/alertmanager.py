@@ -85,6 +85,8 @@ def evidence(alert: Alert) -> str:
         text += f" (95 % interval {alert.low:.6g} to {alert.high:.6g})"
     if alert.threshold is not None:
         text += f", limit {alert.threshold:.6g}"
+    if alert.earlier is not None:
+        text += f", {alert.earlier:.6g} in the earlier period"
     if alert.window:
         text += f", window {alert.window}, n={alert.n}"
     return text

@@ -158,7 +158,7 @@ class KpiJob:
         self._changed = False
         self._alerts_known = saved is None
         self._closer = closer = WindowCloser(
-            windows, closing=self._closing, judge=judge, encode=topics.encode_values
+            windows, closing=self._closing, judge=judge, encode=topics.encode_values, day=day
         )
         closer.sparkline.extend(state.sparkline)
         timeline = definitions.timeline

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Final, Protocol
 
 from models.alerts import Alert
 from models.rule_status import RuleStatus
-from models.window import WindowName
+from models.scope import ScopeKind
+from models.window import Reference, WindowName
 from streams.engine.steps import Steps
 from streams.kpis.storage.bucket import Segment
 from streams.kpis.view import Evaluation, Health
 
+EarlierPeriods = Mapping[Reference, Evaluation | None]
+"""The evaluations of earlier periods; None of one that was not observed whole, or is not held."""
+NO_EARLIER: Final[EarlierPeriods] = {}
 ALERTS_PREFIX: Final = b"alerts/"
 """Beginning of the keys of the segments of alerts; the number of the segment follows."""
 
@@ -19,13 +23,20 @@ ALERTS_PREFIX: Final = b"alerts/"
 class Judge(Protocol):
     """Judges closed windows and the health of the data, and keeps the alerts."""
 
-    def closed(self, evaluation: Evaluation) -> Steps[None]:
-        """Judge a window that closed."""
+    def references(self, window: WindowName, end_ms: int) -> Mapping[Reference, Set[ScopeKind]]:
+        """Return the earlier periods that the rules about a window refer to at an end of it.
+
+        Returns:
+            The kinds of scope of these rules, by reference.
+        """
+
+    def closed(self, evaluation: Evaluation, earlier: EarlierPeriods) -> Steps[None]:
+        """Judge a window that closed, with the earlier periods of `references`."""
 
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
         """Return whether an alert fired on a closed window, whose late data may change it."""
 
-    def corrected(self, evaluation: Evaluation) -> None:
+    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods) -> None:
         """Record the new evaluation of a closed window that late data changed."""
 
     def health(self, health: Health) -> bool:

@@ -12,6 +12,7 @@ from streams.engine.contracts import PendingSnapshot, Position, Snapshot
 from streams.engine.steps import at_once
 from streams.kpis.columnar.scope_totals import ScopeTotals
 from streams.kpis.job import KpiJob
+from streams.kpis.judging import NO_EARLIER, EarlierPeriods
 from streams.kpis.storage.bucket_store import BucketStore
 from streams.kpis.view import Evaluation
 
@@ -86,10 +87,12 @@ class JudgeAtOnce(AlertJudge):
         self._stored, live = msgspec.msgpack.decode(data, type=tuple[dict[bytes, bytes], list[int]])
         return at_once(super().restore(b"[]", self._stored, live=live))
 
-    def closed(self, evaluation: Evaluation) -> None:  # type: ignore[override]
+    def closed(  # type: ignore[override]
+        self, evaluation: Evaluation, earlier: EarlierPeriods = NO_EARLIER
+    ) -> None:
         """Judge a window that closed."""
         if not self.held_back:
-            at_once(super().closed(evaluation))
+            at_once(super().closed(evaluation, earlier))
 
 
 class KpiJobAtOnce(KpiJob):

@@ -12,7 +12,7 @@ import yaml
 
 from models.kpi.definition import KpiValue
 from models.scope import ALL, Scope
-from models.window import DAY_MS, WINDOWS
+from models.window import DAY_MS, HOUR_MS, WINDOWS, Reference
 from streams import config
 from streams.alerting.rules.keys import Match
 from streams.alerting.rules.registry import AnyRule, RuleBook
@@ -32,6 +32,8 @@ class Row(NamedTuple):
     value: str
     interval: str
     n: str
+    earlier: str
+    earlier_interval: str
     state: str
 
 
@@ -53,7 +55,9 @@ def rows(section: str) -> list[Row]:
             Row(
                 cells["closes at"],
                 cells.get("campaign", ""),
-                *(cells[name] for name in ("value", "95 % interval", "n", "alert")),
+                *(cells[name] for name in ("value", "95 % interval", "n")),
+                *(cells.get(name, "") for name in ("earlier", "its interval")),
+                cells["alert"],
             )
         )
     return found
@@ -73,7 +77,7 @@ def played(rule: AnyRule, series: list[Row]) -> list[str]:
         together = list(group)
         values = {scope_of(row): value_of(row, rule) for row in together if row.value != "none"}
         start = end - (window.length_ms or DAY_MS)
-        judge.closed(Evaluation(rule.window, start, end, values))
+        judge.closed(Evaluation(rule.window, start, end, values), earlier(rule, together, end))
         for row in together:
             of_scope = [one for one in judge.alerts() if one.scope == scope_of(row)]
             states.append(of_scope[0].state.value if of_scope else "-")
@@ -85,10 +89,27 @@ def scope_of(row: Row) -> Scope:
 
 
 def value_of(row: Row, rule: AnyRule) -> dict[str, KpiValue]:
+    return {rule.kpi: kpi_value(row.value, row.interval, row.n)}
+
+
+def kpi_value(value: str, interval: str, n: str) -> KpiValue:
     low, high = (None, None)
-    if row.interval:
-        low, high = map(float, row.interval.split(" to "))
-    return {rule.kpi: KpiValue(float(row.value), low, high, int(row.n))}
+    if interval:
+        low, high = map(float, interval.split(" to "))
+    return KpiValue(float(value), low, high, int(n))
+
+
+def earlier(rule: AnyRule, series: list[Row], end: int) -> dict[Reference, Evaluation | None]:
+    """Return the earlier period that a rule refers to, as the rows have it."""
+    if rule.reference is None:
+        return {}
+    passed_ms = 7 * DAY_MS if rule.reference == "last_week" else HOUR_MS
+    values = {
+        scope_of(row): {rule.kpi: kpi_value(row.earlier, row.earlier_interval, row.n)}
+        for row in series
+    }
+    end -= passed_ms
+    return {rule.reference: Evaluation(rule.window, end - HOUR_MS, end, values)}
 
 
 def test_page_is_up_to_date(repository: Path) -> None:

@@ -14,11 +14,11 @@ from models.rule_status import ScopeStatus, Why
 from models.scope import Scope, parts_of
 from models.window import GROWING, SO_FAR
 from streams.alerting.rules.protocol import KnownScopes, Verdict
-from streams.alerting.rules.rule import Clauses, Rule
+from streams.alerting.rules.rule import Clauses, SteadyRule
 from streams.alerting.words import RuleText, Subject, spaced
 
 
-class AbsenceRule(Rule):
+class AbsenceRule(SteadyRule):
     """Fires while a scope that should be live has no traffic; names its scopes without patterns."""
 
     kind: Literal["absence"]

@@ -29,8 +29,8 @@ LONGEST_DAYS = 92
 """The longest duration of a rule, in days: a quarter of a year."""
 
 
-def _a_number(value: Any) -> Any:
-    """Refuse what YAML and people take for a number: ``2%``, ``yes``.
+def a_number(value: Any) -> Any:
+    """Return a number; refuse what YAML and people take for a number: ``2%``, ``yes``.
 
     Raises:
         ValueError: it is no number, or out of bounds.
@@ -83,7 +83,7 @@ Patterns = Annotated[
 ]
 Limit = Annotated[
     float,
-    BeforeValidator(_a_number),
+    BeforeValidator(a_number),
     Field(allow_inf_nan=False, description="number, in the unit of the KPI"),
 ]
 Seconds = Annotated[

@@ -8,8 +8,8 @@ rule is of.
 A kind works on one scope at a time, and on what it is given: it does not know which other scopes
 there are, and assumes nothing of campaigns that another worker may own.
 
-A rule on a KPI that needs earlier values of it, or the days of a calendar, gets them as further
-fields of `JudgeContext`, once a kind names what it needs.
+A rule on a KPI that needs an earlier value of it names the period (`Rule.reference`), and gets the
+value as `JudgeContext.earlier`.
 """
 
 from __future__ import annotations
@@ -45,11 +45,14 @@ class Evidence(NamedTuple):
 
     Args:
         value: the value with its interval and n, in the unit of the rule; None if there is none.
-        limit: the limit that it is compared with, in the same unit.
+        limit: the limit that it is compared with, in the same unit; None if there is none, as what
+            it follows from is not known.
+        earlier: the value of the earlier period from which the limit follows; None without one.
     """
 
     value: KpiValue | None
-    limit: float
+    limit: float | None
+    earlier: float | None = None
 
 
 class Finding(NamedTuple):
@@ -89,6 +92,20 @@ class Coverage(NamedTuple):
     connected: bool
 
 
+class Earlier(NamedTuple):
+    """The value of a KPI in the earlier period with which a window is compared.
+
+    Args:
+        start_ms: start of the period, event time in ms.
+        end_ms: end of the period, event time in ms.
+        value: the value; None if the KPI is absent there.
+    """
+
+    start_ms: int
+    end_ms: int
+    value: KpiValue | None
+
+
 class JudgeContext(NamedTuple):
     """The context that a rule on a KPI judges: one scope in one closed window.
 
@@ -103,6 +120,8 @@ class JudgeContext(NamedTuple):
         campaign: the campaign of the scope, None if it is not defined.
         before: the alert of the rule in the scope, None if there is none.
         no_data_paused_ms: the time without verdicts since ``before`` has no data, in ms.
+        earlier: the value in the period that the rule refers to; None if it refers to none, or the
+            period is not known whole.
     """
 
     scope: Scope
@@ -114,6 +133,7 @@ class JudgeContext(NamedTuple):
     campaign: Campaign | None
     before: Alert | None = None
     no_data_paused_ms: int = 0
+    earlier: Earlier | None = None
 
 
 class KnownScopes(NamedTuple):

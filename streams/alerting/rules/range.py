@@ -14,11 +14,11 @@ from models.rule_status import Why
 from streams.alerting.rules.keys import Fraction, Limit
 from streams.alerting.rules.limit import LimitRule, OneLimit, surely
 from streams.alerting.rules.protocol import Verdict
-from streams.alerting.rules.rule import Clauses, LeastN
+from streams.alerting.rules.rule import Clauses, LeastN, SteadyRule
 from streams.alerting.words import RuleText, Subject, amount, spaced
 
 
-class RangeRule(LimitRule):
+class RangeRule(LimitRule, SteadyRule):
     """Fires while a value is below ``low`` or above ``high``, and its n is at least ``min_n``.
 
     If the KPI has an interval, all of it must be outside of the range. A firing alert resolves once

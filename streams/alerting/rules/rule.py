@@ -1,8 +1,8 @@
 """Rules on KPIs: what a kind says, and what is the same for all kinds.
 
 `Rule.judge` decides what is the same for all kinds: whether the window was observed, whether the
-campaign runs, what becomes of an alert without data. A kind compares values (`Rule.compare`) and
-describes itself in words.
+campaign runs, what becomes of an alert without data. A kind compares values (`SteadyRule.compare`,
+or `Rule.comparison` if its limit follows from an earlier value) and describes itself in words.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import ScopeStatus, Why
 from models.scope import Scope
-from models.window import DAY_MS, SECOND_MS
+from models.window import DAY_MS, SECOND_MS, Reference
 from streams.alerting.rules.keys import RuleKeys
 from streams.alerting.rules.protocol import (
     AlertFacts,
@@ -60,20 +60,34 @@ class Clauses(NamedTuple):
     no_data: tuple[RuleText, ...] = ()
 
 
-class Rule(RuleKeys):
-    """A rule on a KPI. Each kind of rule is a subclass.
+class Comparison(Protocol):
+    """Compares values with the limits of a rule in one scope and window."""
 
-    A kind must say how it compares values and how it reads in words. It may say more, such as from
-    which n on it can fire; what it leaves out does not apply to it.
-    """
-
-    @abstractmethod
     def compare(self, value: KpiValue | None) -> Verdict:
         """Return the verdict on a value, in the unit of the rule; None if the KPI is absent."""
 
+    def evidence(self, value: KpiValue | None) -> Evidence:
+        """Return a value with the limit that alerts name beside it, in the unit of the KPI."""
+
+    def why_not(self, value: KpiValue) -> Why:
+        """Return why a value is no reason to alert."""
+
+
+class Rule(RuleKeys):
+    """A rule on a KPI. Each kind of rule is a subclass.
+
+    A kind must say what compares values and how it reads in words. It may say more, such as from
+    which n on it can fire; what it leaves out does not apply to it.
+    """
+
+    @property
+    def reference(self) -> Reference | None:
+        """The earlier period whose values the rule needs; None for none."""
+        return None
+
     @abstractmethod
-    def limit_of(self, value: KpiValue | None) -> float:
-        """Return the limit that alerts name beside a value, in the unit of the KPI."""
+    def comparison(self, context: JudgeContext) -> Comparison | None:
+        """Return what compares the value of a context; None if its limit is not known."""
 
     @abstractmethod
     def is_about_too_little(self, kpi: Kpi) -> bool:
@@ -99,11 +113,6 @@ class Rule(RuleKeys):
         """Return whether the value is 0 where nothing came and something was expected."""
         del kpi
         return False
-
-    def why_not(self, value: KpiValue) -> Why:
-        """Return why a value is no reason to alert."""
-        del value
-        return Why.WITHIN
 
     def needed_n(self, kpi: Kpi, value: KpiValue, why: Why, *, least_n: int) -> int | None:
         """Return the smallest n with which the rule would be broken.
@@ -189,49 +198,55 @@ class Rule(RuleKeys):
         has no value.
         """
         value, coverage, campaign = context.value, context.coverage, context.campaign
-        verdict = self.compare(value)
+        comparison = self.comparison(context) or _UNKNOWN
+        verdict = comparison.compare(value)
         unjudgeable = verdict is Verdict.NO_JUDGEMENT
         doubtful = (
             not context.present
             or self.is_about_too_little(context.kpi)
-            or (unjudgeable and self.no_data == "fire")
+            or (unjudgeable and self.no_data == "fire" and comparison is not _UNKNOWN)
         )
         if (
             doubtful
             and campaign is not None
             and not campaign.runs(coverage.start_ms, coverage.end_ms)
         ):
-            evidence = Evidence(value, self.limit_of(value))
+            evidence = comparison.evidence(value)
             return Finding(Verdict.HOLDS, evidence, Why.CAMPAIGN_OFF, "campaign_over")
         if doubtful and not coverage.observed:
             # Only a part of this window was observed, so a low count proves nothing.
-            evidence = Evidence(value, self.limit_of(value))
+            evidence = comparison.evidence(value)
             return Finding(Verdict.NO_JUDGEMENT, evidence, Why.NOT_OBSERVED)
         if not unjudgeable and (coverage.measured or value is not None):
-            return self._found(verdict, value, coverage)
-        return self._without_data(context)
+            return _found(comparison, verdict, value, coverage)
+        return self._without_data(context, comparison)
 
-    def _without_data(self, context: JudgeContext) -> Finding:
-        """Return the finding on a scope whose value is absent, or rests on too few events."""
+    def _without_data(self, context: JudgeContext, comparison: Comparison) -> Finding:
+        """Return the finding on a scope without a verdict.
+
+        Its value is absent, rests on too few events, or there is nothing to compare it with.
+        """
         value, coverage, before = context.value, context.coverage, context.before
         since_ms = coverage.end_ms
         if before is not None and before.no_data_since_ms is not None:
             since_ms = before.no_data_since_ms
         for_long = coverage.end_ms - since_ms - context.no_data_paused_ms >= NO_DATA_KEPT_MS
-        if self._nothing_came(context):
+        known = comparison is not _UNKNOWN
+        if known and self._nothing_came(context):
             # Of a scope that nobody has defined, nothing may come for ever.
             expected = (
                 context.present or context.campaign is not None or self.match.names(context.scope)
             )
             if expected or not for_long:
                 nothing = KpiValue(0)
-                return self._found(self.compare(nothing), nothing, coverage, since_ms)
-        if self.no_data == "fire" and coverage.measured:
-            return self._found(Verdict.BROKEN, value, coverage, since_ms)
+                verdict = comparison.compare(nothing)
+                return _found(comparison, verdict, nothing, coverage, since_ms)
+        if known and self.no_data == "fire" and coverage.measured:
+            return _found(comparison, Verdict.BROKEN, value, coverage, since_ms)
         if self.no_data == "resolve" or for_long:
-            found = self._found(Verdict.HOLDS, value, coverage, since_ms)
+            found = _found(comparison, Verdict.HOLDS, value, coverage, since_ms)
             return found._replace(ended="no_data")
-        return self._found(Verdict.NO_JUDGEMENT, value, coverage, since_ms)
+        return _found(comparison, Verdict.NO_JUDGEMENT, value, coverage, since_ms)
 
     def _nothing_came(self, context: JudgeContext) -> bool:
         """Return whether nothing came of what the rule counts, although it was expected."""
@@ -244,18 +259,52 @@ class Rule(RuleKeys):
             and (context.before is not None or context.had_value or self.match.names(context.scope))
         )
 
-    def _found(
-        self,
-        verdict: Verdict,
-        value: KpiValue | None,
-        coverage: Coverage,
-        no_data_since_ms: int | None = None,
-    ) -> Finding:
-        why = None
-        if verdict is not Verdict.BROKEN:
-            why = _why_absent(coverage) if value is None else self.why_not(value)
-        evidence = Evidence(value, self.limit_of(value))
-        return Finding(verdict, evidence, why, no_data_since_ms=no_data_since_ms)
+
+class _UnknownLimit:
+    """Stands for the comparison of a rule whose limit is not known."""
+
+    def compare(self, value: KpiValue | None) -> Verdict:
+        """Return that there is no judgement."""
+        del value
+        return Verdict.NO_JUDGEMENT
+
+    def evidence(self, value: KpiValue | None) -> Evidence:
+        """Return a value without a limit."""
+        return Evidence(value, None)
+
+    def why_not(self, value: KpiValue) -> Why:
+        """Return that the earlier period is not known."""
+        del value
+        return Why.NO_EARLIER
+
+
+_UNKNOWN: Final = _UnknownLimit()
+
+
+class SteadyRule(Rule):
+    """A rule whose limits do not change: it compares values itself."""
+
+    @abstractmethod
+    def compare(self, value: KpiValue | None) -> Verdict:
+        """Return the verdict on a value, in the unit of the rule; None if the KPI is absent."""
+
+    @abstractmethod
+    def limit_of(self, value: KpiValue | None) -> float:
+        """Return the limit that alerts name beside a value, in the unit of the KPI."""
+
+    def comparison(self, context: JudgeContext) -> Comparison:
+        """Return the rule."""
+        del context
+        return self
+
+    def evidence(self, value: KpiValue | None) -> Evidence:
+        """Return a value with the limit that alerts name beside it."""
+        return Evidence(value, self.limit_of(value))
+
+    def why_not(self, value: KpiValue) -> Why:
+        """Return why a value is no reason to alert."""
+        del value
+        return Why.WITHIN
 
 
 def _why_absent(coverage: Coverage) -> Why:
@@ -263,3 +312,17 @@ def _why_absent(coverage: Coverage) -> Why:
     if not coverage.measured:
         return Why.NOT_MEASURED
     return Why.NO_VALUE if coverage.connected else Why.NO_INPUT
+
+
+def _found(
+    comparison: Comparison,
+    verdict: Verdict,
+    value: KpiValue | None,
+    coverage: Coverage,
+    no_data_since_ms: int | None = None,
+) -> Finding:
+    """Return the finding on a value, and why it is no reason to alert."""
+    why = None
+    if verdict is not Verdict.BROKEN:
+        why = _why_absent(coverage) if value is None else comparison.why_not(value)
+    return Finding(verdict, comparison.evidence(value), why, no_data_since_ms=no_data_since_ms)

@@ -16,7 +16,7 @@ from models.window import SO_FAR
 from streams.alerting.rules.keys import Fraction, Limit
 from streams.alerting.rules.limit import LimitRule, OneLimit, surely
 from streams.alerting.rules.protocol import Verdict
-from streams.alerting.rules.rule import Clauses, LeastN
+from streams.alerting.rules.rule import Clauses, LeastN, SteadyRule
 from streams.alerting.words import (
     RuleText,
     Subject,
@@ -25,7 +25,7 @@ from streams.alerting.words import (
 )
 
 
-class ThresholdRule(LimitRule):
+class ThresholdRule(LimitRule, SteadyRule):
     """Fires while a value is below or above a limit and its n is at least ``min_n``.
 
     If the KPI has an interval, all of it must be beyond the limit. A firing alert resolves once the

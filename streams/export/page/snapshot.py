@@ -471,6 +471,7 @@ def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
         "low": alert.low,
         "high": alert.high,
         "threshold": alert.threshold,
+        "earlier": alert.earlier,
         "n": alert.n,
         "kpi": alert.kpi or None,
         "unit": kpi.shown_unit if kpi else UNITS.get(alert.rule),

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Set
+from functools import partial
 
-from models.scope import ALL, Scope
-from models.window import SO_FAR, WINDOWS, Window, WindowName, align_down
+from models.scope import ALL, Scope, ScopeKind
+from models.window import (
+    SO_FAR,
+    WINDOWS,
+    BusinessDay,
+    Reference,
+    Window,
+    WindowName,
+    align_down,
+    reference_period,
+)
 from streams.engine.contracts import Output
 from streams.engine.steps import Steps
 from streams.kpis.calculation.kpi_calculator import KpiValues
-from streams.kpis.judging import Judge
+from streams.kpis.judging import EarlierPeriods, Judge
 from streams.kpis.view import Evaluation
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 from streams.kpis.windows.window_schedule import WindowSchedule
@@ -32,6 +42,7 @@ class WindowCloser:
         closing: the ends that are due and those to correct.
         judge: judges the windows that close.
         encode: writes closed windows as records; None publishes none.
+        day: the business day.
     """
 
     def __init__(
@@ -41,6 +52,7 @@ class WindowCloser:
         closing: WindowSchedule,
         judge: Judge,
         encode: Encode | None,
+        day: BusinessDay,
     ) -> None:
         self.latest: dict[WindowName, Evaluation] = {}
         """The evaluation of each window that ends last."""
@@ -54,6 +66,7 @@ class WindowCloser:
         self._closing = closing
         self._judge = judge
         self._encode = encode
+        self._day = day
         self._outputs: list[Output] = []
 
     @property
@@ -137,13 +150,26 @@ class WindowCloser:
         latest = self.latest.get(window.name)
         if latest is None or end >= latest.end_ms:
             if judged:
-                yield from self._judge.closed(evaluation)
+                earlier = yield from self._earlier(window, end)
+                yield from self._judge.closed(evaluation, earlier)
             self._record_latest(window.name, evaluation)
             if window.name == _SPARKLINE_WINDOW:
                 self.sparkline.append((end, evaluation.values.get(ALL, {})))
         yield from self._publish(evaluation, corrected=False)
         self._closing.record_evaluated(window.name, end)
         self.closed += 1
+
+    def _earlier(self, window: Window, end: int) -> Steps[EarlierPeriods]:
+        """Evaluate the earlier periods that rules compare a window with, as they are known now."""
+        found: dict[Reference, Evaluation | None] = {}
+        for reference, kinds in self._judge.references(window.name, end).items():
+            period = reference_period(reference, window, end, day=self._day)
+            found[reference] = None
+            if period is not None and self._evaluator.knows(window, period):
+                found[reference] = yield from self._evaluator.evaluate(
+                    window, period[1], only=partial(_is_of, kinds), looking_back=False
+                )
+        return found
 
     def _correct(self, window: Window, end: int) -> Steps[None]:
         latest = self.latest.get(window.name)
@@ -152,7 +178,8 @@ class WindowCloser:
         if is_latest or is_evidence or self._encode is not None:
             evaluation = yield from self._evaluator.evaluate(window, end, ranked=is_latest)
             if is_evidence:
-                self._judge.corrected(evaluation)
+                earlier = yield from self._earlier(window, end)
+                self._judge.corrected(evaluation, earlier)
             if is_latest:
                 self._record_latest(window.name, evaluation)
             yield from self._publish(evaluation, corrected=True)
@@ -166,3 +193,7 @@ class WindowCloser:
                 records.append(record)
                 yield
             self._outputs.extend(records)
+
+
+def _is_of(kinds: Set[ScopeKind], scope: Scope) -> bool:
+    return scope.kind in kinds
