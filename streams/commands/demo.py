@@ -24,7 +24,9 @@ def demo(
     report: Annotated[
         Path | None, typer.Option("--json", help="Write a report to this file and show no table.")
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the live page; 0 picks a free one.")] = 8080,
+    port: Annotated[
+        int, typer.Option(envvar="KPI_WEB_PORT", help="Port of the live page; 0 picks a free one.")
+    ] = 8080,
     scenario: Annotated[
         str, typer.Option(help=f"Fault to simulate: {', '.join(feeding.SCENARIOS)}.")
     ] = "checkout-outage",
