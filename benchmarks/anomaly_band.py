@@ -1,4 +1,4 @@
-"""What is usual for a series of KPI values, learned online, and when it is no longer so.
+"""Learns what is usual for a series of KPI values, and judges each point by it.
 
 A `Detector` sees one point at a time and judges it by the points before it. It learns the level of
 the series and the shape of its day and week, and how far values stray from them, by time of day.
@@ -32,7 +32,7 @@ State = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a series is judged.
+    """Settings by which a series is judged.
 
     One setting is meant for all series; ``weeks`` and ``least_change`` are what a user may change.
     """
@@ -75,7 +75,7 @@ class Settings:
 
 
 class Judgement(NamedTuple):
-    """What the detector says about one point.
+    """The detector's verdict on one point.
 
     Args:
         fires: whether an alert begins here.

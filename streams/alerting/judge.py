@@ -20,7 +20,7 @@ from streams.alerting.rule_status import not_judged
 from streams.alerting.rules.registry import RuleBook
 from streams.alerting.window_judge import WindowJudge
 from streams.engine.steps import Steps
-from streams.kpis.judging import NO_EARLIER, EarlierPeriods
+from streams.kpis.judging import EarlierPeriods
 from streams.kpis.storage.bucket import Segment
 from streams.kpis.view import Evaluation, Health
 
@@ -65,7 +65,7 @@ class AlertJudge:
         """Return the earlier periods that rules refer to, with their kinds of scope."""
         return self._windows.references(window, end_ms)
 
-    def closed(self, evaluation: Evaluation, earlier: EarlierPeriods = NO_EARLIER) -> Steps[None]:
+    def closed(self, evaluation: Evaluation, earlier: EarlierPeriods) -> Steps[None]:
         """Judge all rules about a closed window; leave out those whose KPI is incomplete in it."""
         return self._windows.closed(evaluation, earlier)
 
@@ -73,7 +73,7 @@ class AlertJudge:
         """Return whether an alert fired on that window: late data may change its evidence."""
         return self._windows.awaits_correction(window, end_ms)
 
-    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods = NO_EARLIER) -> None:
+    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods) -> None:
         """Update the alerts that fired on a window which late data changed."""
         self._windows.corrected(evaluation, earlier)
 

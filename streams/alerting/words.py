@@ -43,6 +43,15 @@ class Subject(NamedTuple):
     window: RuleText
     lasting: RuleText
 
+    def beyond(self, limit: RuleText) -> RuleText:
+        """Return that the KPI is beyond a limit, such as "surely below 2 %", for how long."""
+        return RuleText(
+            f"{self.title}{self.scopes.en} over {self.window.en} {self.verb} "
+            f"{limit.en}{self.lasting.en}",
+            f"{self.scopes.zh}{self.window.zh}的{self.kpi.title_zh}"
+            + spaced(limit.zh + self.lasting.zh),
+        )
+
 
 _COUNTED: Final = {
     "active": "active users",

@@ -181,6 +181,7 @@ class _Mapping:
         self._guess = guess
         self._defaults = defaults
         self._nulls: set[str] = set()
+        self._equal_rows = guess.equal_rows
         money = guess.column(Role.AMOUNT) or guess.column(Role.COST) or guess.column(Role.REFUND)
         self._money = money
         self._numbers = (
@@ -220,7 +221,7 @@ class _Mapping:
 
     def _equal_once(self) -> bool:
         """Return whether equal rows are repetitions, and note what becomes of them."""
-        guess, equal = self._guess, self._guess.equal_rows
+        guess, equal = self._guess, self._equal_rows
         if not equal or guess.kind == "spend":
             return False
         rows = f"rows that are equal to one before in every column: {equal:,};"
@@ -333,7 +334,7 @@ class _Mapping:
         if order is None:
             self._note("order_id", "no column is the order's number, so each row is an order")
         elif not order.is_unique and guess.kind == "orders":
-            repeated = len(order.values) - len(order.counts) - guess.equal_rows
+            repeated = len(order.values) - len(order.counts) - self._equal_rows
             if repeated > 0:
                 self._note(
                     "order_id",

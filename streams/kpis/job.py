@@ -158,13 +158,13 @@ class KpiJob:
         self._changed = False
         self._alerts_known = saved is None
         self._closer = closer = WindowCloser(
-            windows, closing=self._closing, judge=judge, encode=topics.encode_values, day=day
+            windows, closing=self._closing, judge=judge, encode=topics.encode_values
         )
         closer.sparkline.extend(state.sparkline)
         timeline = definitions.timeline
         self._stages = stages_in_turn(windows, timeline, closer=closer)
         self._effects = effects_in_turn(windows, timeline, catalogue=catalogue)
-        self._comparisons = comparisons_in_turn(windows, day=day, closer=closer)
+        self._comparisons = comparisons_in_turn(windows, closer=closer)
         self._judged = state.judged
         self._settled_ms = state.closed_ms
         self._unmerged: deque[Record] = deque()

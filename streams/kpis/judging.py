@@ -15,7 +15,6 @@ from streams.kpis.view import Evaluation, Health
 
 EarlierPeriods = Mapping[Reference, Evaluation | None]
 """The evaluations of earlier periods; None of one that was not observed whole, or is not held."""
-NO_EARLIER: Final[EarlierPeriods] = {}
 ALERTS_PREFIX: Final = b"alerts/"
 """Beginning of the keys of the segments of alerts; the number of the segment follows."""
 

@@ -12,7 +12,7 @@ from streams.engine.contracts import PendingSnapshot, Position, Snapshot
 from streams.engine.steps import at_once
 from streams.kpis.columnar.scope_totals import ScopeTotals
 from streams.kpis.job import KpiJob
-from streams.kpis.judging import NO_EARLIER, EarlierPeriods
+from streams.kpis.judging import EarlierPeriods
 from streams.kpis.storage.bucket_store import BucketStore
 from streams.kpis.view import Evaluation
 
@@ -66,6 +66,9 @@ class BucketsAtOnce(BucketStore):
             yield key, None if write is None else write()
 
 
+NO_EARLIER: EarlierPeriods = {}
+
+
 class JudgeAtOnce(AlertJudge):
     """A judge that runs all of its steps at once, and ignores windows while it is held back."""
 
@@ -93,6 +96,10 @@ class JudgeAtOnce(AlertJudge):
         """Judge a window that closed."""
         if not self.held_back:
             at_once(super().closed(evaluation, earlier))
+
+    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods = NO_EARLIER) -> None:
+        """Record the new evaluation of a closed window that late data changed."""
+        super().corrected(evaluation, earlier)
 
 
 class KpiJobAtOnce(KpiJob):

@@ -290,8 +290,10 @@ class Windows:
     def __init__(self) -> None:
         self.asked: list[tuple[WindowName, int]] = []
 
-    def knows(self, window: Window, period: tuple[int, int]) -> bool:
-        return True
+    def earlier_end(self, reference: Reference, window: Window, end: int) -> int:
+        period = reference_period(reference, window, end, day=UTC)
+        assert period is not None
+        return period[1]
 
     def evaluate(self, window: Window, end: int, **_: Any) -> Steps[Evaluation]:
         self.asked.append((window.name, end))
@@ -302,7 +304,7 @@ class Windows:
 def test_one_comparison_a_tick() -> None:
     """One comparison is computed in a tick, for the newest quarter of an hour."""
     windows, closer = Windows(), SimpleNamespace(shown={}, small=frozenset())
-    turns = comparisons_in_turn(windows, day=UTC, closer=closer)  # type: ignore[arg-type]
+    turns = comparisons_in_turn(windows, closer=closer)  # type: ignore[arg-type]
     for number in range(3):
         at_once(turns.compute_next(NOON + 10))
         assert len(shown(turns.latest, NOON)) == number + 1

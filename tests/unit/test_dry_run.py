@@ -201,7 +201,7 @@ def test_joins(tmp_path: Path, text: str, line: str | None, absent: str | None) 
 
 
 def test_orders_refunded_twice(tmp_path: Path) -> None:
-    """Orders that are refunded for more than they cost are told; equal events may count once."""
+    """Orders that are refunded for more than they cost are named; equal events may count once."""
     text = (
         f"{HEAD}25.11.2026 10:00,u1,o1,30.53,EUR,,refunded\n"
         "25.11.2026 10:00,u1,o1,30.53,EUR,,refunded\n"

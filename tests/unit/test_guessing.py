@@ -364,7 +364,7 @@ def _written(folder: Path, **texts: str) -> tuple[dict[str, str], list[str]]:
 
 
 def test_rows_that_an_export_repeats(tmp_path: Path) -> None:
-    """Rows that are equal in every column are repetitions in orders, and are told in visits."""
+    """Rows that are equal in every column are repetitions in orders, and are reported in visits."""
     texts, notes = _written(tmp_path, visits=VISITS, orders=ORDERS)
     assert "equal_events: once\n" in texts["orders.yaml"]
     assert "equal_events: once\n" not in texts["visits.yaml"]
@@ -393,7 +393,7 @@ def test_campaign_by_its_values(tmp_path: Path) -> None:
 
 
 def test_spend_of_campaigns_by_other_names(tmp_path: Path) -> None:
-    """Campaigns that only spend names are told, with the alias that they may need."""
+    """Campaigns that only spend names are reported, with the alias that they may need."""
     texts, notes = _written(tmp_path, visits=VISITS, spend=SPEND)
     told = next(note for note in notes if note.startswith("campaigns.yaml: "))
     assert "1 of 2 campaigns of spend.csv are in no other file" in told
@@ -411,7 +411,7 @@ def test_spend_of_campaigns_by_other_names(tmp_path: Path) -> None:
     ],
 )
 def test_large_numbers_that_may_follow(values: list[str], found: NumberFormat) -> None:
-    """Where the decimal mark is sure, the other one groups thousands, if such numbers come."""
+    """The other mark groups thousands, if such numbers come, where the decimal mark is sure."""
     guess = guess_number(values)
     assert guess is not None
     assert guess.numbers == found

@@ -297,7 +297,7 @@ def test_many_scopes() -> None:
     """Of thousands of scopes all are counted, the nearest are kept, and each step has few."""
     judged = AlertJudge(book(), lag_limit_s=30)
     values = {Scope("campaign", f"c{n}"): share(0, 1 + n % 300) for n in range(5_000)}
-    steps = sum(1 for _ in judged.closed(window(values)))
+    steps = sum(1 for _ in judged.closed(window(values), {}))
     (rule,) = judged.rule_statuses()
     assert rule.counts == {Why.NOT_SIGNIFICANT: 5_000}
     assert len(rule.scopes) == NEAREST_KEPT

@@ -1,4 +1,4 @@
-"""When each scope first had each sum of a business day, whatever the order of the panes."""
+"""Each scope knows when it first had each sum of a day, whatever the order of the panes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_first_panes(panes: list[Shown], saved_after: int) -> None:
 
 @given(st.lists(shown, max_size=8), st.permutations(NEEDED), st.integers(1, 4))
 def test_other_needed_sums(panes: list[Shown], order: list[str], width: int) -> None:
-    """What is needed may change over a restart: a sum that is new counts as not seen."""
+    """The needed sums may change over a restart: a sum that is new counts as not seen."""
     seen = SeenInputs(NEEDED[1:])
     for pane in panes:
         pane.record(seen)

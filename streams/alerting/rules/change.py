@@ -15,14 +15,12 @@ from models.kpi.value_range import is_counted
 from models.rule_status import Why
 from models.window import COMPARED, Reference, WindowName
 from streams.alerting.rules.keys import Limit, a_number
-from streams.alerting.rules.limit import LimitRule, surely
+from streams.alerting.rules.limit import LIKELY_RATIO, LimitRule, OneLimit, in_percent, surely
 from streams.alerting.rules.protocol import Evidence, JudgeContext, Verdict
 from streams.alerting.rules.rule import Clauses, Comparison
 from streams.alerting.words import RuleText, Subject, amount, spaced
 from streams.kpis.calculation.confidence_intervals import Z95, difference
 
-_LIKELY_PERCENT: Final = 5
-"""A share from here on is probably meant in percent: 5 is 500 %."""
 _PERIODS: Final[dict[Reference, RuleText]] = {
     "previous": RuleText("in the period of the same length before", "前一同长时段"),
     "last_week": RuleText("at the same time a week before", "上周同一时段"),
@@ -139,8 +137,21 @@ class ChangeRule(LimitRule):
             return None
         if campaign is not None and not campaign.runs(earlier.start_ms, earlier.end_ms):
             return None
-        made = _Change(self, context.kpi, earlier.value)
-        return None if made.limit == earlier.value.value else made
+        then = earlier.value
+        by_share = self.share * abs(then.value)
+        change = max(by_share, self.by_at_least)
+        if not change:
+            return None
+        limit = then.value - change if self.lower else then.value + change
+        scale = 1.0
+        if by_share >= self.by_at_least:
+            scale = 1 - self.share if self.lower else 1 + self.share
+        return _Change(
+            context.kpi,
+            then,
+            OneLimit(key="", limit=limit, lower=self.lower, back_at=limit, min_n=self.min_n),
+            scale,
+        )
 
     def is_about_too_little(self, kpi: Kpi) -> bool:
         """Return whether the rule is broken by too few events: a sum falls."""
@@ -153,17 +164,12 @@ class ChangeRule(LimitRule):
 
     def clauses(self, subject: Subject) -> Clauses:
         """Return what the rule does, in words."""
-        kpi, period = subject.kpi, _PERIODS[self.against]
-        beyond = self._beyond(subject)
+        by, period = self._beyond(subject), _PERIODS[self.against]
+        beyond = RuleText(f"{by.en} {period.en}", f"比{period.zh}{by.zh}")
         return Clauses(
-            RuleText(
-                f"{subject.title}{subject.scopes.en} over {subject.window.en} {subject.verb} "
-                f"{beyond.en} {period.en}{subject.lasting.en}",
-                f"{subject.scopes.zh}{subject.window.zh}的{kpi.title_zh}比{period.zh}"
-                + spaced(beyond.zh + subject.lasting.zh),
-            ),
+            subject.beyond(beyond),
             RuleText("resolves once the change is smaller", "变化幅度回到限度以内"),
-            self.without_data(kpi),
+            self.without_data(subject.kpi),
         )
 
     def limit_text(self, kpi: Kpi, *, currency: str) -> RuleText:
@@ -176,9 +182,8 @@ class ChangeRule(LimitRule):
     def warnings(self, kpi: Kpi) -> Iterator[tuple[str, str]]:
         """Yield the keys that are probably not meant so, each with a text."""
         yield from super().warnings(kpi)
-        if self.share >= _LIKELY_PERCENT:
-            share = self.share
-            yield "rises_by", f"{share:g} is {100 * share:,g} %; {share:g} % is {share / 100:g}"
+        if self.share >= LIKELY_RATIO:
+            yield "rises_by", in_percent(self.share)
 
     def _beyond(self, subject: Subject) -> RuleText:
         kpi = subject.kpi
@@ -207,56 +212,41 @@ class ChangeRule(LimitRule):
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """Compares a value with an earlier one by a rule.
+    """Compares a value with the limit that follows from an earlier one.
 
     Args:
-        rule: the rule.
-        kpi: the definition of its KPI.
+        kpi: the definition of the KPI.
         then: the earlier value.
+        limit: the limit, in the unit of the KPI.
+        scale: the distance by which the limit moves if the earlier value moves by 1: a share of it
+            decides, or ``by_at_least``, which is 1.
     """
 
-    rule: ChangeRule
     kpi: Kpi
     then: KpiValue
-
-    @property
-    def limit(self) -> float:
-        """The limit, in the unit of the KPI."""
-        change = max(self.rule.share * abs(self.then.value), self.rule.by_at_least)
-        return self.then.value - change if self.rule.lower else self.then.value + change
+    limit: OneLimit
+    scale: float
 
     def compare(self, value: KpiValue | None) -> Verdict:
         """Compare a value with the limit; what is uncertain of both values must not matter."""
-        if value is None or value.n < self.rule.min_n:
+        if value is None or value.n < self.limit.min_n:
             return Verdict.NO_JUDGEMENT
         low, high = self._distance(value)
-        if high < 0 if self.rule.lower else low > 0:
+        if high < 0 if self.limit.lower else low > 0:
             return Verdict.BROKEN
-        return Verdict.BETWEEN if self._is_beyond(value) else Verdict.HOLDS
+        return Verdict.BETWEEN if self.limit.is_beyond(value) else Verdict.HOLDS
 
     def evidence(self, value: KpiValue | None) -> Evidence:
         """Return a value with the limit and the earlier value."""
-        return Evidence(value, self.limit, float(self.then.value))
+        return Evidence(value, self.limit.limit, float(self.then.value))
 
     def why_not(self, value: KpiValue) -> Why:
         """Return why a value is no reason to alert."""
-        if value.n < self.rule.min_n:
-            return Why.TOO_FEW
-        return Why.NOT_SIGNIFICANT if self._is_beyond(value) else Why.WITHIN
-
-    def _is_beyond(self, value: KpiValue) -> bool:
-        return value.value < self.limit if self.rule.lower else value.value > self.limit
+        return self.limit.why_not(value)
 
     def _distance(self, now: KpiValue) -> tuple[float, float]:
-        """Return the 95 % interval of the distance of a value from the limit.
-
-        The limit is as uncertain as the earlier value: its interval is scaled if the share of it
-        decides, and moved if ``by_at_least`` does.
-        """
-        then, limit = self.then, self.limit
-        scale = 1.0
-        if self.rule.share * abs(then.value) >= self.rule.by_at_least:
-            scale = 1 - self.rule.share if self.rule.lower else 1 + self.rule.share
+        """Return the 95 % interval of the distance of a value from the limit."""
+        then, limit, scale = self.then, self.limit.limit, self.scale
         of_now, of_then = now.interval, then.interval
         if of_now is not None and of_then is not None:
             low, high = (limit + scale * (bound - then.value) for bound in of_then)

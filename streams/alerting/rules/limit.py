@@ -110,7 +110,7 @@ class OneLimit:
         likely = limit > 1 if is_share(kpi) else abs(limit) >= LIKELY_RATIO
         if kpi.shown_unit != "ratio" or not likely:
             return ""
-        return f"{limit:g} is {100 * limit:,g} %; {limit:g} % is {limit / 100:g}"
+        return in_percent(limit)
 
     def refuse_impossible(self, kpi: Kpi) -> None:
         """Refuse a limit that no value can be beyond, or that every value is beyond.
@@ -154,6 +154,11 @@ class OneLimit:
                 f"window: {kpi.name} of {window} loses a day at midnight and grows, so it "
                 "would be below the limit every night; use a window of a fixed length, such as 24h"
             )
+
+
+def in_percent(ratio: float) -> str:
+    """Return what a ratio that is probably meant in percent means."""
+    return f"{ratio:g} is {100 * ratio:,g} %; {ratio:g} % is {ratio / 100:g}"
 
 
 def surely(kpi: Kpi) -> bool:

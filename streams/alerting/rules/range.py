@@ -15,7 +15,7 @@ from streams.alerting.rules.keys import Fraction, Limit
 from streams.alerting.rules.limit import LimitRule, OneLimit, surely
 from streams.alerting.rules.protocol import Verdict
 from streams.alerting.rules.rule import Clauses, LeastN, SteadyRule
-from streams.alerting.words import RuleText, Subject, amount, spaced
+from streams.alerting.words import RuleText, Subject, amount
 
 
 class RangeRule(LimitRule, SteadyRule):
@@ -133,12 +133,7 @@ class RangeRule(LimitRule, SteadyRule):
         back = [amount(side.back_at, kpi, currency=subject.currency) for side in self.sides]
         they = "they are" if subject.verb == "are" else "it is"
         return Clauses(
-            RuleText(
-                f"{subject.title}{subject.scopes.en} over {subject.window.en} {subject.verb} "
-                f"{beyond.en}{subject.lasting.en}",
-                f"{subject.scopes.zh}{subject.window.zh}的{kpi.title_zh}"
-                + spaced(beyond.zh + subject.lasting.zh),
-            ),
+            subject.beyond(beyond),
             RuleText(
                 f"resolves once {they} {back[0].en} to {back[1].en}",
                 f"回到 {back[0].zh} 至 {back[1].zh} 以内",

@@ -131,14 +131,8 @@ class ThresholdRule(LimitRule, SteadyRule):
 
     def clauses(self, subject: Subject) -> Clauses:
         """Return what the rule does, in words."""
-        kpi, beyond = subject.kpi, self._beyond(subject)
-        fires = RuleText(
-            f"{subject.title}{subject.scopes.en} over {subject.window.en} {subject.verb} "
-            f"{beyond.en}{subject.lasting.en}",
-            f"{subject.scopes.zh}{subject.window.zh}的{kpi.title_zh}"
-            + spaced(beyond.zh + subject.lasting.zh),
-        )
-        return Clauses(fires, self._back(subject), self.without_data(kpi))
+        fires = subject.beyond(self._beyond(subject))
+        return Clauses(fires, self._back(subject), self.without_data(subject.kpi))
 
     def limit_text(self, kpi: Kpi, *, currency: str) -> RuleText:
         """Return the limit with its unit, such as "below 1 %"."""

@@ -22,7 +22,7 @@ _decode = msgspec.json.Decoder(OrderPlaced | OrderRefunded).decode
 
 @dataclass(slots=True)
 class _Order:
-    """What an order cost and what was paid back, by currency, with the ids of the refunds."""
+    """The cost of an order and its refunds, by currency, with the ids of the refunds."""
 
     cost: dict[str | None, Decimal] = field(default_factory=dict)
     refunded: dict[str | None, Decimal] = field(default_factory=dict)
@@ -40,15 +40,15 @@ class OrderRefunds:
         """Add an event; one with the id of a refund before it is left out."""
         if event.type not in {_PLACED, _REFUNDED} or len(self._orders) > MOST_ORDERS:
             return
-        told = _decode(event.value)
-        order = self._orders.setdefault((told.user_id, told.order_id), _Order())
-        if isinstance(told, OrderPlaced):
-            order.cost = {told.currency: told.amount}
-        elif told.event_id not in order.ids:
-            order.ids.add(told.event_id)
+        read = _decode(event.value)
+        order = self._orders.setdefault((read.user_id, read.order_id), _Order())
+        if isinstance(read, OrderPlaced):
+            order.cost = {read.currency: read.amount}
+        elif read.event_id not in order.ids:
+            order.ids.add(read.event_id)
             order.line = event.line
-            before = order.refunded.get(told.currency, Decimal())
-            order.refunded[told.currency] = before + told.amount
+            before = order.refunded.get(read.currency, Decimal())
+            order.refunded[read.currency] = before + read.amount
 
     def line(self) -> str | None:
         """Return what to say of orders that are refunded for more than they cost; None if none."""

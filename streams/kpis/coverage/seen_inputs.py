@@ -47,8 +47,8 @@ SeenWire = tuple[int, list[SeenScope]]
 """The start of a business day, in ms, and the scopes that had an event on it."""
 
 _Seen = dict[int, int]
-"""What a scope has had on a day, by the pane in which it was first seen: the pane's start in ms,
-and its bits. Bit 0 says that the scope had any event, bit i + 1 that it had the i-th needed sum.
+"""The inputs of a scope on a day, by the pane in which they were first seen: its start in ms, and
+bits. Bit 0 says that the scope had any event, bit i + 1 that it had the i-th needed sum.
 No bit is set in two panes."""
 _ANY_EVENT = 1
 _NEVER = 2**62

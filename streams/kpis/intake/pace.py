@@ -11,13 +11,12 @@ class Pace:
 
     def __init__(self) -> None:
         self._since: tuple[int, int] | None = None
-        self._per_second = 0.0
-        self._is_measured = False
+        self._per_second: float | None = None
 
     @property
     def is_measured(self) -> bool:
         """Whether the growth was measured yet."""
-        return self._is_measured
+        return self._per_second is not None
 
     def at(self, now_ms: int, *, count: int) -> float:
         """Return the growth per second that was measured last; 0 before the first measurement.
@@ -32,5 +31,4 @@ class Pace:
         if now_ms - since_ms >= MEASURED_OVER_MS:
             self._per_second = (count - before) * 1000 / (now_ms - since_ms)
             self._since = (now_ms, count)
-            self._is_measured = True
-        return self._per_second
+        return self._per_second or 0.0

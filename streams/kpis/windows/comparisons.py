@@ -24,11 +24,9 @@ from models.window import (
     COMPARED,
     QUARTER_MS,
     WINDOWS,
-    BusinessDay,
     Reference,
     ShownWindow,
     Window,
-    reference_period,
 )
 from streams.engine.steps import Steps
 from streams.kpis.view import Comparison, Evaluation
@@ -53,7 +51,6 @@ _PAIRS = [
 def comparisons_in_turn(
     windows: WindowEvaluator,
     *,
-    day: BusinessDay,
     closer: WindowCloser,
 ) -> RoundRobin[tuple[Window, Reference], Comparison]:
     """Return a round-robin that compares each window with each of its reference periods.
@@ -63,7 +60,6 @@ def comparisons_in_turn(
 
     Args:
         windows: evaluates windows.
-        day: the business day.
         closer: has the newest evaluations, of which one with the wanted end is used again, and
             knows which scopes are not shown one by one.
     """
@@ -81,8 +77,8 @@ def comparisons_in_turn(
 
     def make(pair: tuple[Window, Reference], end: int) -> Steps[Comparison | None]:
         window, reference = pair
-        period = reference_period(reference, window, end, day=day)
-        if period is None or not windows.knows(window, period):
+        then_ms = windows.earlier_end(reference, window, end)
+        if then_ms is None:
             return None
         now = closer.shown.get(window.name)
         if now is None or now.end_ms != end:
@@ -91,7 +87,7 @@ def comparisons_in_turn(
             now = yield from evaluate(window, end)
             newest.clear()
             newest[window] = now
-        then = yield from evaluate(window, period[1])
+        then = yield from evaluate(window, then_ms)
         return Comparison(reference, now, then)
 
     return RoundRobin(step_ms=QUARTER_MS, due=lambda _: _PAIRS, make=make)

@@ -10,12 +10,10 @@ from models.scope import ALL, Scope, ScopeKind
 from models.window import (
     SO_FAR,
     WINDOWS,
-    BusinessDay,
     Reference,
     Window,
     WindowName,
     align_down,
-    reference_period,
 )
 from streams.engine.contracts import Output
 from streams.engine.steps import Steps
@@ -42,7 +40,6 @@ class WindowCloser:
         closing: the ends that are due and those to correct.
         judge: judges the windows that close.
         encode: writes closed windows as records; None publishes none.
-        day: the business day.
     """
 
     def __init__(
@@ -52,7 +49,6 @@ class WindowCloser:
         closing: WindowSchedule,
         judge: Judge,
         encode: Encode | None,
-        day: BusinessDay,
     ) -> None:
         self.latest: dict[WindowName, Evaluation] = {}
         """The evaluation of each window that ends last."""
@@ -66,7 +62,6 @@ class WindowCloser:
         self._closing = closing
         self._judge = judge
         self._encode = encode
-        self._day = day
         self._outputs: list[Output] = []
 
     @property
@@ -163,11 +158,11 @@ class WindowCloser:
         """Evaluate the earlier periods that rules compare a window with, as they are known now."""
         found: dict[Reference, Evaluation | None] = {}
         for reference, kinds in self._judge.references(window.name, end).items():
-            period = reference_period(reference, window, end, day=self._day)
             found[reference] = None
-            if period is not None and self._evaluator.knows(window, period):
+            then_ms = self._evaluator.earlier_end(reference, window, end)
+            if then_ms is not None:
                 found[reference] = yield from self._evaluator.evaluate(
-                    window, period[1], only=partial(_is_of, kinds), looking_back=False
+                    window, then_ms, only=partial(_is_of, kinds), looking_back=False
                 )
         return found
 

@@ -18,9 +18,11 @@ from models.window import (
     DAY,
     SO_FAR,
     STAGE,
+    Reference,
     Window,
     days_before,
     previous_period,
+    reference_period,
     start_of_window,
 )
 from streams.engine.steps import Steps, in_groups
@@ -294,6 +296,23 @@ class WindowEvaluator:
     def pane_changed(self, pane_start: int) -> None:
         """Record that the events of a pane changed."""
         self._last.pane_changed(pane_start)
+
+    def earlier_end(self, reference: Reference, window: Window, end: int) -> int | None:
+        """Return the end of the period that a window is compared with, event time in ms.
+
+        Args:
+            reference: the period.
+            window: the window.
+            end: the window's end, event time in ms.
+
+        Returns:
+            None if there is no such period, if it was not observed without a gap, or if it can't be
+            summed up exactly any more.
+        """
+        period = reference_period(reference, window, end, day=self._day)
+        if period is None or not self.knows(window, period):
+            return None
+        return period[1]
 
     def knows(self, window: Window, period: tuple[int, int]) -> bool:
         """Return whether a period was observed without a gap and can still be summed up exactly."""
