@@ -43,7 +43,7 @@ def url() -> Iterator[str]:
         for name, (over, n) in counts.items()
     }
     judge = AlertJudge(rules, lag_limit_s=30)
-    at_once(judge.closed(Evaluation("1h", NOON - 3_600_000, NOON, values)))
+    at_once(judge.closed(Evaluation("1h", NOON - 3_600_000, NOON, values), {}))
     kpis = synthetic_view().kpis
     assert kpis is not None
     kpis = replace(kpis, rules=judge.rule_statuses())
