@@ -161,7 +161,7 @@ def test_every_query_of_every_panel_returns_data(
         'kpi_complaint_response_time_seconds{scope="all", window="day"}',
     ):
         stack.until(
-            lambda expr=expr: stack.query(running.prometheus, expr),  # type: ignore[misc]
+            lambda expr=expr: stack.query(running.prometheus, expr),
             timeout_s=150,
             why=f"Prometheus scraped {expr}",
         )

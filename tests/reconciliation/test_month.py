@@ -165,7 +165,7 @@ def test_a_month_is_right_to_the_cent(
         for kpi in kpis
     }
     for kpi, scope, window in places:
-        assert why_absent(catalogue[kpi], scope=scope, window=window) is None, (kpi, scope, window)  # type: ignore[arg-type]
+        assert why_absent(catalogue[kpi], scope=scope, window=window) is None, (kpi, scope, window)
     periods_are_right(beside, made, known)
     print(f"\n{len(expected)} rows of {len(ends)} closed windows are equal, {len(seen)} KPIs")
 

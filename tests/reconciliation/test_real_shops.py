@@ -49,7 +49,7 @@ def prove(
     for _ in range(workers):
         cluster.start()
     # What is read to its end goes on at the pace of the clock: to the next end of a day so far.
-    newest_ms = int(events["event_time_ms"].max())  # type: ignore[arg-type]
+    newest_ms = int(events["event_time_ms"].max())
     last_end = (newest_ms // MINUTE_MS + 1) * MINUTE_MS
     picture = cluster.until(
         lambda live: (

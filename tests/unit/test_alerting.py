@@ -526,7 +526,7 @@ def test_no_data_while_not_judged(complete: bool) -> None:
     end = NOON + 120_000
     while end < NOON + DAY_MS + 60_000:
         unsure = {} if not complete else {"orders": SILENT}
-        silent = Evaluation("1m", end - 60_000, end, {ALL: {}}, complete=complete, unsure=unsure)  # type: ignore[arg-type]
+        silent = Evaluation("1m", end - 60_000, end, {ALL: {}}, complete=complete, unsure=unsure)
         judge.closed(silent)
         end += HOUR_MS
     judge = restarted(judge, rules)
@@ -666,7 +666,7 @@ def silence(end: int, *, until_ms: int | None = None) -> Evaluation:
     """Return a window in which clicks are silent for 10 s before its end, or were until then."""
     values = {ALL: {"clicks": KpiValue(1, n=1)}}
     unsure = {"clicks": Silence(NOON + 25_000, until_ms)}
-    return Evaluation("1m", end - 60_000, end, values, unsure=unsure)  # type: ignore[arg-type]
+    return Evaluation("1m", end - 60_000, end, values, unsure=unsure)
 
 
 def restarted(judge: JudgeAtOnce, rules: RuleBook) -> JudgeAtOnce:

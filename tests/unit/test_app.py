@@ -30,11 +30,11 @@ async def fail() -> None:
 def monitor(failing: str = "") -> Monitor:
     works = {name: fail if name == failing else forever for name in WORKS}
     return Monitor(
-        settings=SimpleNamespace(web_ready_file=None),  # type: ignore[arg-type]
-        engine=SimpleNamespace(narrate_recovery=works["narrate_recovery"]),  # type: ignore[arg-type]
-        web=SimpleNamespace(start=lambda: None, stop=lambda: None, url=""),  # type: ignore[arg-type]
-        registry=SimpleNamespace(read_all=at_once, follow=works["follow"]),  # type: ignore[arg-type]
-        delivery=SimpleNamespace(run=works["deliver"]),  # type: ignore[arg-type]
+        settings=SimpleNamespace(web_ready_file=None),
+        engine=SimpleNamespace(narrate_recovery=works["narrate_recovery"]),
+        web=SimpleNamespace(start=lambda: None, stop=lambda: None, url=""),
+        registry=SimpleNamespace(read_all=at_once, follow=works["follow"]),
+        delivery=SimpleNamespace(run=works["deliver"]),
     )
 
 
@@ -51,7 +51,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         await asyncio.sleep(0.05)
 
     monkeypatch.setattr(app, "end_process", end_process)
-    monkeypatch.setattr(app.faust_worker, "run", run)
+    monkeypatch.setattr("streams.app.faust_worker.run", run)
     return reasons
 
 

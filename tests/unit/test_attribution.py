@@ -31,13 +31,13 @@ from models.customers.journal_entry import (
 )
 from models.money.amounts import LARGEST_AMOUNT
 from models.money.exchange_rates import converted
+from models.scope import Place
 from models.window import DAY_MS, HOUR_MS
 from streams.ingest.customers.attribution import (
     Account,
     Amount,
     AttributionRules,
     Booking,
-    Place,
     account,
     changed_by_last,
 )

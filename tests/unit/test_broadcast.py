@@ -15,6 +15,7 @@ import pytest
 
 from streams.export import web
 from streams.export.page.broadcast import GZIP_HEADER, Picture, Pictures
+from streams.export.page.snapshot import live
 from streams.export.worker_view import WorkerView
 from tests.factories.views import queries, worker
 
@@ -73,7 +74,6 @@ def served(view: WorkerView, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[
         rendered.append(1)
         return live(*arguments) | {"number": len(rendered)}
 
-    live = web.live
     monkeypatch.setattr(web, "live", counted)
     server = web.WebServer(lambda: view, host="127.0.0.1", port=0, exports=queries(), share=None)
     server.start()

@@ -241,7 +241,7 @@ def test_long_names_of_a_plan() -> None:
     assert not letters(settled(job.snapshot()))
     assert shown_channels(job.campaigns) == ((), [shortened(long)])
     exports = queries(campaign_of=job.campaigns.get)
-    assert exports.phase_of("c1", SimpleNamespace(frontier_ms=NOON)) == shortened(long)  # type: ignore[arg-type]
+    assert exports.phase_of("c1", SimpleNamespace(frontier_ms=NOON)) == shortened(long)
 
 
 def test_a_change_of_an_unknown_campaign_is_counted_as_such() -> None:

@@ -81,11 +81,11 @@ class World:
             topics=("clicks",),
             partitions=1,
             checkpoint_interval_s=1,
-            open_job=None,  # type: ignore[arg-type]
+            open_job=None,
             records_at_once=1,
         )
         log = StateLog(SOURCE, 3, sequence=4, written={b"expired": 2}, obsolete=[b"head/clicks/2"])
-        self.running = RunningJob(stage, FakeJob(), log, 5, 1)  # type: ignore[arg-type]
+        self.running = RunningJob(stage, FakeJob(), log, 5, 1)
 
     async def send(self, topic: str, key: bytes | None, value: bytes | None, *_: object) -> Any:
         name = topic if topic != "log" else (key or b"").decode() + ("" if value else " removed")

@@ -173,7 +173,9 @@ def test_reference_equals_the_window_then(
         ends += [noon, noon + HOUR_MS, noon + HOUR_MS + QUARTER_MS, midnight]
     live = Live(start_ms + MINUTE_MS, zone=NEW_YORK)
     live.happen(start_ms + MINUTE_MS)
-    looked_at = sorted((ends[place] - ago * MINUTE_MS, *rest) for place, ago, *rest in happened)
+    looked_at: list[Any] = sorted(
+        (ends[place] - ago * MINUTE_MS, *rest) for place, ago, *rest in happened
+    )
     seen: set[tuple[WindowName, Reference]] = set()
     for end in ends:
         while looked_at and looked_at[0][0] < end:
@@ -304,7 +306,7 @@ class Windows:
 def test_one_comparison_a_tick() -> None:
     """One comparison is computed in a tick, for the newest quarter of an hour."""
     windows, closer = Windows(), SimpleNamespace(shown={}, small=frozenset())
-    turns = comparisons_in_turn(windows, closer=closer)  # type: ignore[arg-type]
+    turns = comparisons_in_turn(windows, closer=closer)
     for number in range(3):
         at_once(turns.compute_next(NOON + 10))
         assert len(shown(turns.latest, NOON)) == number + 1

@@ -49,7 +49,7 @@ def sent_at(
     """Return when records are sent, one for each second of event time, at four times the pace."""
     clock = Clock(NOON / 1000)
     monkeypatch.setattr(producer, "time", clock)
-    monkeypatch.setattr(producer.asyncio, "sleep", clock.sleep)
+    monkeypatch.setattr("streams.operations.producer.asyncio.sleep", clock.sleep)
     first_ms = NOON - behind_ms
     records = [
         FeedRecord(first_ms + second * 1000, "clicks", b"", b"%d" % (first_ms + second * 1000))

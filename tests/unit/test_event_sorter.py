@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import FeedError
-from streams.feed.events import event_sorter
 from streams.feed.events.event_sorter import EventSorter
 from streams.feed.rows.row_mapper import ID_PLACE, MappedEvent
 from tests.factories.feed import AT, VISITS, opened, read, whole_events
@@ -56,7 +55,7 @@ def test_no_space(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(**_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(event_sorter.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr("streams.feed.events.event_sorter.tempfile.TemporaryFile", full)
     with pytest.raises(FeedError, match="No space left on device; set TMPDIR"):
         EventSorter(memory_bytes=0).add(event(1, 1))
 

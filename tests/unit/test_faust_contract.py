@@ -27,7 +27,7 @@ from streams.engine.faust_adapter import transport
 
 
 def parameters(function: object) -> list[str]:
-    return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
+    return list(inspect.signature(function).parameters)
 
 
 @pytest.mark.parametrize(

@@ -121,14 +121,14 @@ def test_the_three_files_of_the_review_have_the_right_totals(tmp_path: Path) -> 
                 continue
             ids.add(fields["event_id"])
             sums[event.type] += 1
-            sums[f"{event.type} money"] += Decimal(str(fields.get("amount", 0)))  # type: ignore[assignment]
+            sums[f"{event.type} money"] += Decimal(str(fields.get("amount", 0)))
             assert fields.get("campaign") != "(not set)"
             assert "@" not in str(fields.get("user_id"))
     rows = [line.split(";") for line in dict.fromkeys(exports.shop_orders().splitlines()[1:])]
     money: Counter[str] = Counter()
     for row in rows:
         total = row[3].replace(".", "").replace(",", ".") if "," in row[3] else row[3]
-        money[row[4]] += Decimal(total)  # type: ignore[assignment]
+        money[row[4]] += Decimal(total)
     statuses = Counter(row[4] for row in rows)
     assert sums["click"] == 5_000
     assert sums["order_placed"] == statuses["paid"] + statuses["refunded"]

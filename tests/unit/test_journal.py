@@ -237,7 +237,8 @@ def test_crashes_change_no_report(history: list[tuple[int, str]], data: st.DataO
                 for offset, (days, what) in enumerate(sorted(history))
                 if what == kind
             ]
-            job, snapshots, at = ingest_job(topic, customers=shared), [], 0
+            job, at = ingest_job(topic, customers=shared), 0
+            snapshots: list[Any] = []
             job.tick(LATER, now_ms=NOON + 9_999)
             while at < len(records):
                 upto = at + (data.draw(st.integers(1, 3)) if crashes else 1)

@@ -69,7 +69,7 @@ def test_other_partitioner(name: str) -> None:
         for number, user in enumerate(USERS)
     ]
     report = measure([placed(0, b"java"), *sample], partitions=PARTITIONS)
-    wrong = [one for one in sample if one.partition != expected_partition(one.key, PARTITIONS)]  # type: ignore[arg-type]
+    wrong = [one for one in sample if one.partition != expected_partition(one.key, PARTITIONS)]
     assert report.fits == name
     assert report.misplaced == len(wrong) > 100
     assert report.first == (wrong[0].partition, wrong[0].offset)

@@ -44,7 +44,7 @@ _texts = st.text(st.sampled_from("aB %+25fF0３％\u200b\u00a0\u00dfé中\t")) |
 
 def job(kind: str = "clicks", book: NameBook = BOOK) -> IngestJob:
     rules = replace(RULES, names=book, guests=settings.Settings().guests)
-    return ingest_job(kind, rules=rules)  # type: ignore[arg-type]
+    return ingest_job(kind, rules=rules)
 
 
 def counted(report: Report, part: str, measure: str = "clicks") -> dict[str, int]:

@@ -121,7 +121,7 @@ def test_a_campaigns_channels_are_compared_among_themselves() -> None:
 @pytest.mark.parametrize("kind", ["campaign", "region"])
 def test_campaigns_and_regions_are_peers(kind: str) -> None:
     values: dict[Scope, KpiValues] = {
-        Scope(kind, **{kind: f"k{number}"}): {"csat": KpiValue(value, n=100)}  # type: ignore[arg-type]
+        Scope(kind, **{kind: f"k{number}"}): {"csat": KpiValue(value, n=100)}
         for number, value in enumerate([4.1, 4.2, 4.3, 4.4, 1.2])
     }
     assert [str(found.scope) for found in outliers(values, KPIS)] == [f"{kind}=k4"]

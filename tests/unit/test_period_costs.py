@@ -104,7 +104,7 @@ def test_refused_costs(body: dict[str, Any], reason: Reason) -> None:
     """A cost that can't count is a dead letter; the detail names the period."""
     job = ingest_job("campaigns")
     job.apply([record(body, offset=0, at=NOON)])
-    assert job.snapshot().early_outputs  # type: ignore[union-attr]
+    assert job.snapshot().early_outputs
     job = ingest_job("campaigns")
     job.apply([record(body, offset=0, at=NOON)])
     assert job._stats.dead_letters == {reason: 1}

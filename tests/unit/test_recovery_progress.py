@@ -15,7 +15,7 @@ FIRST, SECOND = TP("ingest-changelog", 0), TP("ingest-changelog", 1)
 
 def engine(recovery: Any, *, in_recovery: bool = True) -> Engine:
     app = SimpleNamespace(in_recovery=in_recovery, tables=SimpleNamespace(recovery=recovery))
-    return Engine(app, None, None, None)  # type: ignore[arg-type]
+    return Engine(app, None, None, None)
 
 
 def test_recovery_progress() -> None:

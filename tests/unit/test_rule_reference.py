@@ -9,19 +9,20 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from models.kpi.definition import KpiValue
 from models.scope import ALL, Scope
 from models.window import DAY_MS, HOUR_MS, WINDOWS, Reference
 from streams import config
 from streams.alerting.rules.keys import Match
-from streams.alerting.rules.registry import AnyRule, RuleBook
+from streams.alerting.rules.registry import KINDS, AnyRule, RuleBook
 from streams.alerting.rules.rule import Rule
 from streams.kpis.view import Evaluation
 from tests.support.at_once import JudgeAtOnce
 from tests.support.offline import NOON
 from tools.rule_examples import EXAMPLES
-from tools.rule_reference import KINDS, rules_page
+from tools.rule_reference import rules_page
 
 
 class Row(NamedTuple):
@@ -55,8 +56,11 @@ def rows(section: str) -> list[Row]:
             Row(
                 cells["closes at"],
                 cells.get("campaign", ""),
-                *(cells[name] for name in ("value", "95 % interval", "n")),
-                *(cells.get(name, "") for name in ("earlier", "its interval")),
+                cells["value"],
+                cells["95 % interval"],
+                cells["n"],
+                cells.get("earlier", ""),
+                cells.get("its interval", ""),
                 cells["alert"],
             )
         )
@@ -134,19 +138,16 @@ def test_every_key_has_an_example() -> None:
     """Each kind, each key, and each key of `match` that has an example of its own, is in one."""
     given = [yaml.safe_load(example.rule) for example in EXAMPLES]
     assert {one["kind"] for one in given} == {
-        kind.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
-        for kind in KINDS
+        kind.model_fields["kind"].annotation.__args__[0] for kind in KINDS
     }
-    keys = {
-        field.alias or name
-        for model in (Rule, *KINDS)
-        for name, field in model.model_fields.items()
-    }
+    models: list[type[BaseModel]] = [Rule, *KINDS]
+    keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
     assert keys == {key for one in given for key in one}
 
 
 def test_every_key_is_documented(repository: Path) -> None:
     text = (repository / "docs" / "alert-rules.md").read_text()
-    for model in (Rule, Match, *KINDS):
+    models: list[type[BaseModel]] = [Rule, Match, *KINDS]
+    for model in models:
         for name, field in model.model_fields.items():
             assert f"| `{field.alias or name}` | " in text

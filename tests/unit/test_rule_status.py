@@ -368,7 +368,7 @@ def test_removed_rule() -> None:
 
 def warnings(rules: RuleBook, n: int | None) -> list[tuple[tuple[str | int, ...], str]]:
     found = rule_warnings.about_traffic(rules, CATALOGUE, largest_n=lambda _: n, found="so far")
-    return [tuple(one) for one in found]  # type: ignore[misc]
+    return [tuple(one) for one in found]
 
 
 def test_cannot_fire() -> None:

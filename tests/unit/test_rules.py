@@ -382,7 +382,7 @@ def test_every_kpi_can_be_judged_somewhere() -> None:
     """Each KPI has a scope and a window in which rules about it are accepted."""
     for kpi in CATALOGUE.values():
         assert any(
-            why_absent(kpi, scope=scope, window=window) is None  # type: ignore[arg-type]
+            why_absent(kpi, scope=scope, window=window) is None
             for scope in ("all", "campaign")
             for window in ("5m", "day", "so_far")
         )

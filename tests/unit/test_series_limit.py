@@ -139,7 +139,7 @@ def test_every_dimension_is_cut(kind: str) -> None:
     everything = KpiBook(export=(ExportRule(),), largest=largest)
     text = metrics(shown(path), queries(kpis=everything))
     names = {f"{kind}-8", f"{kind}-7"}
-    other = others_of(kind).labels[kind]  # type: ignore[arg-type]
+    other = others_of(kind).labels[kind]
     assert names_of(text, "kpi_orders_count", kind, kind) == names | {other}
     for pair in ("campaign_channel", "campaign_region"):
         if kind in pair:
