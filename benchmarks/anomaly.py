@@ -3,7 +3,7 @@
 Each series has five-minute values of four weeks, with the shape of a day and a week and
 over-dispersed noise. A fault begins in the fourth week, between 9:00 and 21:00. Compared are:
 
-- the band of `benchmarks.anomaly_band`, which learns the season of each series;
+- the band of rules of the kind `anomaly`, which learn the season of each series;
 - the average of the last day ± k standard deviations, as Prometheus rules are often written;
 - the value of a week before ± k standard deviations of such differences.
 
@@ -25,7 +25,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.anomaly_band import DAY, WEEK, Detector
+from streams.alerting.usual.detector import Detector, Point
+from streams.alerting.usual.rhythm import DAY_S as DAY
+from streams.alerting.usual.rhythm import WEEK_S as WEEK
 
 Floats = npt.NDArray[np.floating[Any]]
 Kind = Literal["count", "ratio"]
@@ -124,7 +126,7 @@ def by_band(series: Series) -> list[int]:
     return [
         place
         for place, (time, value, n) in enumerate(given)
-        if detector.observe(time, value, n).fires
+        if detector.observe(Point(time, time, value, n)).begins
     ]
 
 

@@ -39,6 +39,7 @@ def build() -> models.Dashboard:
                 variables.currency(),
                 variables.label("campaign", title="Campaign 活动"),
                 variables.label("channel", title="Channel 渠道"),
+                variables.rule(),
             ]
         )
     )
@@ -58,6 +59,7 @@ def _sections() -> Iterator[tuple[str, Iterable[Builder[models.Panel]]]]:
     yield views.MODELS_TITLE, [_models(by) for by in views.KEYS]
     yield views.EFFECTS.title, [_effects()]
     yield "Alerts 告警", [_alerts()]
+    yield views.UNUSUAL_TITLE, map(_graph, views.UNUSUAL)
     yield (
         "Data completeness 数据完整性",
         [*_tiles(views.HEALTH_TILES), *map(_graph, views.HEALTH_GRAPHS), _unknown_names()],

@@ -70,6 +70,30 @@ def _rate(counter: str, *, by: str) -> str:
     return f"sum by ({by}) (rate({counter}[$__rate_interval]))"
 
 
+_JUDGED: Final = f"rule, scope, {', '.join(PARTS)}"
+"""The labels of what a rule judges."""
+
+
+def _unusual() -> dict[str, Query]:
+    # `@ end()` takes the scope that is nearest to an alert at the end of the graph.
+    rule = 'rule=~"$rule"'
+    names = "{{rule}} {{campaign}} {{channel}} {{region}} {{segment}}"
+    score = f"max by ({_JUDGED}) (kpi_monitor_unusual_score{{{rule}}}"
+
+    def nearest(metric: str) -> str:
+        return (
+            f"max by ({_JUDGED}) ({metric}{{{rule}}}) and on ({_JUDGED}) topk(1, {score} @ end()))"
+        )
+
+    return {
+        "unusual.score": Query(f"topk(10, {score}))", names),
+        "unusual.value": Query(nearest("kpi_monitor_judged_value"), f"{names} value 当前值"),
+        "unusual.expected": Query(nearest("kpi_monitor_usual_expected"), "expected 预期"),
+        "unusual.lower": Query(nearest("kpi_monitor_usual_low"), "usual, low end 常态下限"),
+        "unusual.upper": Query(nearest("kpi_monitor_usual_high"), "usual, high end 常态上限"),
+    }
+
+
 def _overall() -> dict[str, Query]:
     subjects = {
         "orders": ("kpi_orders_count", "Orders 订单数量"),
@@ -313,6 +337,7 @@ QUERIES: Final[Mapping[str, Query]] = MappingProxyType(
     | _attribution("campaign")
     | _attribution("channel")
     | _effects()
+    | _unusual()
     | _monitor()
 )
 """Every query of the live board by name, with Grafana's variables in it."""
@@ -326,6 +351,7 @@ def substitute(
     campaign: tuple[str, ...] = (),
     channel: tuple[str, ...] = (),
     scope: str = "all",
+    rule: tuple[str, ...] = (),
     rate_interval: str = "1m",
 ) -> str:
     """Return the query as Grafana would send it to Prometheus.
@@ -337,6 +363,7 @@ def substitute(
         campaign: the chosen campaigns; empty for all.
         channel: the chosen channels; empty for all.
         scope: the chosen kind of scope.
+        rule: the chosen rules; empty for all.
         rate_interval: the value of ``$__rate_interval``.
 
     Raises:
@@ -348,6 +375,7 @@ def substitute(
         campaign=_chosen(campaign),
         channel=_chosen(channel),
         scope=scope,
+        rule=_chosen(rule),
         __rate_interval=rate_interval,
     )
 

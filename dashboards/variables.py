@@ -49,6 +49,16 @@ def label(name: str, *, title: str) -> boards.QueryVariable:
         title: shown beside the choice.
     """
     query = f'label_values(kpi_clicks_count{{scope="{name}"}}, {name})'
+    return _of_label(name, title=title, query=query)
+
+
+def rule() -> boards.QueryVariable:
+    """Return the choice of rules that learn what is usual, or of all of them."""
+    query = "label_values(kpi_monitor_unusual_score, rule)"
+    return _of_label("rule", title="Rule 规则", query=query)
+
+
+def _of_label(name: str, *, title: str, query: str) -> boards.QueryVariable:
     return (
         boards.QueryVariable(name)
         .label(title)

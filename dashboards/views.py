@@ -208,6 +208,25 @@ EFFECT_COLUMNS: Final = {
     "Value #after": "After 调整后",
 }
 
+UNUSUAL_TITLE: Final = "What is usual 常态"
+UNUSUAL: Final = (
+    View(
+        title="Evidence that values are unusual 异常程度",
+        text="Rules of the kind anomaly: 1 or more is a reason to alert. The ten scopes nearest to"
+        " an alert, of the rules chosen above. Empty without such a rule, and in its first 5 days.",
+        unit="none",
+        queries=("unusual.score",),
+    ),
+    View(
+        title="Value in its band 当前值与常态范围",
+        text="The scope that is nearest to an alert now, of the rules chosen above: its value, what"
+        " was expected, and what is usual for one window, shaded. Several windows that are low"
+        " together are unusual inside the band, too. Choose one rule to see its scope.",
+        unit="short",
+        queries=("unusual.value", "unusual.expected", "unusual.lower", "unusual.upper"),
+    ),
+)
+
 ALERTS: Final = View(
     title="Open alerts 未关闭告警",
     text=(

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from models.events import SourceKind
 from models.scope import Scope
+from models.usual import Usual
 
 Severity = Literal["info", "warning", "critical"]
 Category = Literal["kpi", "data_health"]
@@ -83,10 +84,11 @@ class Alert(BaseModel):
     Times are event time in ms. There is at most one alert for a rule and scope at a time.
     ``value`` is the newest value, ``fired_value`` the one on which the alert fired. ``correction``
     is None until late data changes the latter. ``earlier`` is the value of the earlier period from
-    which ``threshold`` follows, None if that is a fixed one. ``no_data_since_ms`` is since when
-    there is no value that could be judged, None if there is one. ``held`` is why the alert is not
-    judged now, None if it is. ``ended`` is why a resolved alert ended. ``meaning_en`` and
-    ``meaning_zh`` are the sentence of its rule as it was when the alert was last judged.
+    which ``threshold`` follows, ``usual`` the band of usual values of which ``threshold`` is an
+    end; both are None if it is a fixed one. ``no_data_since_ms`` is since when there is no value
+    that could be judged, None if there is one. ``held`` is why the alert is not judged now, None if
+    it is. ``ended`` is why a resolved alert ended. ``meaning_en`` and ``meaning_zh`` are the
+    sentence of its rule as it was when the alert was last judged.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -104,6 +106,7 @@ class Alert(BaseModel):
     n: int = 0
     threshold: float | None = None
     earlier: float | None = None
+    usual: Usual | None = None
     active_since_ms: int
     fired_at_ms: int | None = None
     fired_value: float | None = None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from models.alerts import Held
 from models.kpi.definition import KpiValue
 from models.scope import Scope
+from models.usual import Usual
 
 
 class Why(StrEnum):
@@ -38,6 +39,10 @@ class Why(StrEnum):
     NO_EARLIER = "no_earlier"
     """The earlier period that the value is compared with is not known, or its value rests on too
     few."""
+    LEARNING = "learning"
+    """What is usual in the scope is not known yet: too little of its past was learned."""
+    NOT_LEARNED = "not_learned"
+    """What is usual is not learned in the scope: there are too many scopes."""
     INCOMPLETE = "incomplete"
     """It was pending when a window lacked records, which ended it."""
 
@@ -66,6 +71,7 @@ class ScopeStatus(NamedTuple):
             beyond the limit, else by any value; None if n is large enough, or does not matter.
         since_ms: since when the alert fires or is pending, event time in ms; None without one.
         left_ms: for how long the rule must still be broken before a pending alert fires, in ms.
+        usual: what is usual, of a rule that learns it; None of others.
     """
 
     scope: Scope
@@ -74,6 +80,7 @@ class ScopeStatus(NamedTuple):
     required_n: int | None = None
     since_ms: int | None = None
     left_ms: int | None = None
+    usual: Usual | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

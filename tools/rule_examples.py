@@ -32,6 +32,20 @@ class Moment(NamedTuple):
     earlier_interval: tuple[float, float] | None = None
 
 
+class Past(NamedTuple):
+    """The past that a rule has learned before 12:00: windows with about one value, by chance.
+
+    Args:
+        days: for how long.
+        value: the value in the unit of the KPI.
+        n: what each value rests on; of a count, the value.
+    """
+
+    days: int
+    value: float
+    n: int
+
+
 class RuleExample(NamedTuple):
     """A rule, what it is an example of, and when its alert fires."""
 
@@ -39,6 +53,7 @@ class RuleExample(NamedTuple):
     text: str
     rule: str
     moments: tuple[Moment, ...]
+    past: Past | None = None
 
 
 EXAMPLES: Final = (
@@ -129,6 +144,46 @@ by_at_least: 0.2""",
             Moment(60, 0.55, "firing", 900, (0.53, 0.57), "", 0.3, (0.29, 0.31)),
             Moment(120, 0.5, "resolved", 900, (0.48, 0.52), "", 0.31, (0.3, 0.32)),
         ),
+    ),
+    RuleExample(
+        "`kind: anomaly`",
+        "No limit is given: the rule has learned that 0.3 is usual, and 0.18 to 0.42 in a single "
+        "window of 500 clicks. Two windows that are low together are not chance.",
+        """\
+name: conversion-unusual
+kind: anomaly
+kpi: conversion_rate""",
+        (
+            Moment(0, 0.3, "-", 500, (0.2615, 0.3416)),
+            Moment(300, 0.278, "-", 500, (0.2405, 0.3188)),
+            Moment(600, 0.2, "-", 500, (0.1673, 0.2373)),
+            Moment(900, 0.22, "firing", 500, (0.1859, 0.2584)),
+            Moment(1_200, 0.21, "firing", 500, (0.1766, 0.2478)),
+            Moment(1_500, 0.296, "firing", 500, (0.2577, 0.3374)),
+            Moment(1_800, 0.302, "resolved", 500, (0.2634, 0.3436)),
+        ),
+        Past(6, 0.3, 500),
+    ),
+    RuleExample(
+        "`side`, `least_change`, `once_in_weeks`",
+        "Only more clicks than usual fire, from half as many again on: robots, or a link that "
+        "somebody famous has shared.",
+        """\
+name: clicks-many
+kind: anomaly
+kpi: clicks
+window: 1h
+side: higher
+least_change: 0.5
+once_in_weeks: 50""",
+        (
+            Moment(0, 2_010, "-", 2_010),
+            Moment(3_600, 900, "-", 900),
+            Moment(7_200, 2_600, "-", 2_600),
+            Moment(10_800, 4_900, "firing", 4_900),
+            Moment(14_400, 1_980, "resolved", 1_980),
+        ),
+        Past(6, 2_000, 2_000),
     ),
     RuleExample(
         "`kind: absence`, `scope`, `match`",
@@ -362,6 +417,10 @@ REFUSED: Final = (
     "{kind: change, kpi: orders, against: last_week, falls_by: 0.3, window: 5m}",
     "{kind: change, kpi: orders, against: previous, falls_by: 0.3, rises_by: 0.3}",
     "{kind: change, kpi: sales_growth, against: previous, falls_by: 0.3}",
+    "{kind: anomaly, kpi: orders, window: day}",
+    "{kind: anomaly, kpi: orders, once_in_weeks: 0}",
+    "{kind: anomaly, kpi: orders, least_change: 30}",
+    "{kind: anomaly, kpi: sales_growth}",
     "{kind: range, kpi: repurchase_rate, low: 0.02, high: 6}",
     "{kind: range, kpi: roas, low: 0, high: 5}",
     "{kind: range, kpi: roas, low: 1, high: 5, hysteresis: 0.5}",

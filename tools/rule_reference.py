@@ -27,7 +27,7 @@ from streams.alerting.words import duration
 from streams.errors import ConfigError
 from tools.docstrings import docstrings_of, one_line
 from tools.markdown import GENERATED, default_of, table
-from tools.rule_examples import EXAMPLES, REFUSED, Moment, RuleExample
+from tools.rule_examples import EXAMPLES, REFUSED, Moment, Past, RuleExample
 
 CURRENCY: Final = "CNY"
 """The reporting currency of the page: the default."""
@@ -198,7 +198,17 @@ def _example(example: RuleExample) -> str:
     text = f"\n{example.text}\n" if example.text else ""
     return (
         f"\n### {example.title}\n{text}\n```yaml\n{entry}\n```\n\n"
-        f"*{meaning.en}.*\n\n*{meaning.zh}。*\n\n{_series(example.moments)}\n"
+        f"*{meaning.en}.*\n\n*{meaning.zh}。*\n\n{_past(example.past)}"
+        f"{_series(example.moments)}\n"
+    )
+
+
+def _past(past: Past | None) -> str:
+    if past is None:
+        return ""
+    return (
+        f"Before: {past.days} days of windows with about {past.value:g} from {past.n} each, as "
+        "chance has it.\n\n"
     )
 
 

@@ -48,7 +48,7 @@ def described(
     at_ms: int,
 ) -> Alert:
     """Return an alert as a finding leaves it."""
-    value, limit, earlier = finding.evidence
+    value, limit, earlier, usual = finding.evidence
     return Alert(
         rule=facts.rule,
         category=facts.category,
@@ -63,6 +63,7 @@ def described(
         n=0 if value is None else value.n,
         threshold=limit,
         earlier=earlier,
+        usual=usual,
         active_since_ms=standing.active_since_ms,
         fired_at_ms=standing.fired_at_ms,
         # An alert about no window has no value that late data may correct.

@@ -5,7 +5,7 @@ Alerts are part of the saved state, so they survive restarts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 from models.alerts import Alert, Ended
 from models.campaigns.campaign import Campaign
@@ -18,9 +18,10 @@ from streams.alerting.alert_book import AlertBook
 from streams.alerting.health_judge import HealthJudge
 from streams.alerting.rule_status import not_judged
 from streams.alerting.rules.registry import RuleBook
+from streams.alerting.usual.local_clock import LocalClock
 from streams.alerting.window_judge import WindowJudge
 from streams.engine.steps import Steps
-from streams.kpis.judging import EarlierPeriods
+from streams.kpis.judging import ALERTS_PREFIX, EarlierPeriods, LiveSegments
 from streams.kpis.storage.bucket import Segment
 from streams.kpis.view import Evaluation, Health
 
@@ -40,6 +41,8 @@ class AlertJudge:
         campaign_of: returns a campaign by its id, None if it is unknown. Rules about too few
             events hold for a campaign that does not run in all of the window.
         currency: the reporting currency, for the sentences that explain the rules.
+        clock: the local clock, by which rules learn what is usual at a time of the week; UTC if
+            left out.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class AlertJudge:
         catalogue: Catalogue = CATALOGUE,
         campaign_of: Callable[[str], Campaign | None] = lambda _: None,
         currency: str = "CNY",
+        clock: LocalClock | None = None,
     ) -> None:
         self._book = AlertBook()
         self._health = HealthJudge(self._book, lag_limit_s=lag_limit_s)
@@ -59,6 +63,7 @@ class AlertJudge:
             catalogue=catalogue,
             campaign_of=campaign_of,
             currency=currency,
+            clock=clock or LocalClock(),
         )
 
     def references(self, window: WindowName, end_ms: int) -> Mapping[Reference, Set[ScopeKind]]:
@@ -112,22 +117,23 @@ class AlertJudge:
         return self._book.take_changes()
 
     def take_segments(self) -> Iterator[Segment]:
-        """Yield the segments of alerts that changed since the last call, and removals."""
-        return self._book.take_segments()
+        """Yield the segments that changed since the last call, and removals."""
+        yield from self._book.take_segments()
+        yield from self._windows.learned.take_segments()
 
     @property
-    def live_segments(self) -> Sequence[int]:
-        """The numbers of the segments that hold the alerts, after `take_segments`."""
-        return self._book.live_segments
+    def live_segments(self) -> LiveSegments:
+        """The numbers of the segments that hold alerts and what was learned."""
+        return LiveSegments(self._book.live_segments, self._windows.learned.live_segments)
 
     def restore(
-        self, data: bytes, segments: Mapping[bytes, bytes], *, live: Iterable[int]
+        self, data: bytes, segments: Mapping[bytes, bytes], *, live: LiveSegments
     ) -> Steps[bool]:
-        """Restore saved alerts, and end those that are not about a rule as it is now.
+        """Restore saved alerts and what was learned, as far as it is about a rule as it is now.
 
         Args:
             data: all alerts, as a version wrote them that had no segments; else an empty list.
-            segments: the stored segments of alerts.
+            segments: the stored segments.
             live: the numbers of those that belong to the head.
 
         Returns:
@@ -136,7 +142,14 @@ class AlertJudge:
         Raises:
             StateError: a segment is missing.
         """
-        yield from self._book.restore(data, segments, live=live, over=self._why_over)
+        alerts: dict[bytes, bytes] = {}
+        learned: dict[bytes, bytes] = {}
+        for key, value in segments.items():
+            (alerts if key.startswith(ALERTS_PREFIX) else learned)[key] = value
+        yield from self._book.restore(data, alerts, live=live.alerts, over=self._why_over)
+        yield from self._windows.learned.restore(
+            learned, live=live.learned, is_known=self._windows.is_learning
+        )
         self._windows.restore_status()
         return self._book.changed > 0
 

@@ -13,6 +13,7 @@ from typing import Final
 from models.alerts import Alert, AlertState, Held
 from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import NotJudged, RuleStatus, ScopeStatus, Why
+from models.usual import Usual
 from streams.alerting.machine import Standing
 from streams.alerting.rules.rule import Rule
 
@@ -35,7 +36,7 @@ def nearness(status: ScopeStatus, rule: Rule) -> tuple[int, float]:
         return 4, 0.0
     if status.why in {Why.NOT_SIGNIFICANT, Why.TOO_FEW}:
         return 2, 1 - value.n / status.required_n if status.required_n else 0.0
-    distance = rule.distance(value) if status.why is Why.WITHIN else None
+    distance = rule.distance(status) if status.why is Why.WITHIN else None
     return (4, 0.0) if distance is None else (3, distance)
 
 
@@ -100,7 +101,12 @@ def not_judged(status: RuleStatus, why: NotJudged, *, held: Held | None = None) 
 
 
 def alert_status(
-    rule: Rule, alert: Alert, standing: Standing, *, value: KpiValue | None
+    rule: Rule,
+    alert: Alert,
+    standing: Standing,
+    *,
+    value: KpiValue | None,
+    usual: Usual | None,
 ) -> ScopeStatus:
     """Return the verdict on the scope of an open alert.
 
@@ -109,11 +115,17 @@ def alert_status(
         alert: its alert.
         standing: the state of the alert.
         value: the value that was judged.
+        usual: what is usual, of a rule that learns it.
     """
     if alert.state is AlertState.FIRING:
-        return ScopeStatus(alert.scope, Why.FIRING, value, since_ms=alert.fired_at_ms)
+        return ScopeStatus(alert.scope, Why.FIRING, value, since_ms=alert.fired_at_ms, usual=usual)
     broken_ms = alert.updated_ms - standing.active_since_ms - standing.paused_ms
     left_ms = max(0, rule.for_s * 1000 - broken_ms)
     return ScopeStatus(
-        alert.scope, Why.PENDING, value, since_ms=alert.active_since_ms, left_ms=left_ms
+        alert.scope,
+        Why.PENDING,
+        value,
+        since_ms=alert.active_since_ms,
+        left_ms=left_ms,
+        usual=usual,
     )

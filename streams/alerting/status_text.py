@@ -27,6 +27,12 @@ _WORDS: Final[Mapping[Why, RuleText]] = {
         "no judgement: the earlier period is not known, or rests on too few",
         "无法判断：对比期未知或样本量不足",
     ),
+    Why.LEARNING: RuleText(
+        "no judgement yet: what is usual is being learned", "尚不能判断：正在学习常态"
+    ),
+    Why.NOT_LEARNED: RuleText(
+        "not judged: more series than the monitor learns", "未判断：超出可学习的序列数量"
+    ),
     Why.INCOMPLETE: RuleText(
         "the window lacks records; `for` begins again", "窗口缺少记录；持续时间重新计算"
     ),

@@ -12,9 +12,10 @@ from models.events import SourceKind
 from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.rule_status import NotJudged, RuleStatus, ScopeStatus
 from models.scope import Scope, ScopeKind
-from models.window import QUARTER_MS, Reference, ShownWindow, WindowName
+from models.window import Reference, ShownWindow, WindowName
 from streams.alerting.alert_book import AlertBook
 from streams.alerting.alert_segments import OpenAlert
+from streams.alerting.learning import Learners, Learning, about_of
 from streams.alerting.machine import resumed
 from streams.alerting.rule_status import StatusCollector, alert_status, not_judged
 from streams.alerting.rule_text import explain
@@ -29,6 +30,8 @@ from streams.alerting.rules.protocol import (
 )
 from streams.alerting.rules.registry import RuleBook
 from streams.alerting.rules.rule import Rule
+from streams.alerting.usual.learned_series import About, LearnedSeries
+from streams.alerting.usual.local_clock import LocalClock
 from streams.engine.steps import Steps, in_groups
 from streams.kpis.judging import EarlierPeriods
 from streams.kpis.view import Evaluation, Silence
@@ -53,9 +56,10 @@ class _Judging(NamedTuple):
     kpi: Kpi
     evaluation: Evaluation
     coverage: Coverage
-    had_value: set[Scope]
+    had_value: Set[Scope]
     least_n: int
     earlier: Evaluation | None
+    learning: Learning | None
 
 
 class WindowJudge:
@@ -71,6 +75,7 @@ class WindowJudge:
         campaign_of: returns a campaign by its id, None if it is unknown. Rules about too few
             events hold for a campaign that does not run in all of the window.
         currency: the reporting currency, for the sentences that explain the rules.
+        clock: the local clock, by which rules learn what is usual at a time of the week.
     """
 
     def __init__(
@@ -81,8 +86,10 @@ class WindowJudge:
         catalogue: Catalogue,
         campaign_of: Callable[[str], Campaign | None],
         currency: str,
+        clock: LocalClock,
     ) -> None:
         self._book = book
+        self._learning = Learners(clock)
         self._rules: dict[str, Rule] = {rule.name: rule for rule in rules.rules}
         self._rules_about: defaultdict[ShownWindow, list[Rule]] = defaultdict(list)
         for rule in rules.rules:
@@ -117,8 +124,6 @@ class WindowJudge:
     def references(self, window: WindowName, end_ms: int) -> Mapping[Reference, Set[ScopeKind]]:
         """Return the earlier periods that rules about a window refer to at an end of it.
 
-        A week before, the sums of quarters of an hour are known, and no shorter ones.
-
         Args:
             window: the window.
             end_ms: its end, event time in ms.
@@ -128,9 +133,8 @@ class WindowJudge:
         """
         found: defaultdict[Reference, set[ScopeKind]] = defaultdict(set)
         for rule in self._rules_about.get(window, ()):
-            reference = rule.reference
-            if reference == "previous" or (reference and end_ms % QUARTER_MS == 0):
-                found[reference].add(rule.scope)
+            if rule.reference is not None and rule.is_judged_at(end_ms):
+                found[rule.reference].add(rule.scope)
         return found
 
     def closed(self, evaluation: Evaluation, earlier: EarlierPeriods) -> Steps[None]:
@@ -141,7 +145,8 @@ class WindowJudge:
         rules = [
             rule
             for rule in self._rules_about.get(evaluation.window, ())
-            if rule.reference is None or rule.reference in earlier
+            if rule.is_judged_at(evaluation.end_ms)
+            and (rule.reference is None or rule.reference in earlier)
         ]
         scopes_of: defaultdict[ScopeKind, list[Scope]] = defaultdict(list)
         if evaluation.complete and rules:
@@ -173,6 +178,7 @@ class WindowJudge:
         then = None if rule.reference is None else earlier.get(rule.reference)
         if then is not None and (kpi.name in then.unmeasured or not then.complete_for(kpi)):
             then = None
+        learning = self._learning.of(rule, kpi, evaluation)
         return _Judging(
             rule=rule,
             kpi=kpi,
@@ -184,9 +190,10 @@ class WindowJudge:
                 measured=rule.kpi not in evaluation.unmeasured,
                 connected=rule.kpi not in evaluation.unconnected,
             ),
-            had_value=self._had_value[rule.name],
+            had_value=self._had_value[rule.name] if learning is None else learning.scopes(),
             least_n=self._status[rule.name].least_n,
             earlier=then,
+            learning=learning,
         )
 
     def _judge(self, judging: _Judging, present: Sequence[Scope]) -> Steps[None]:
@@ -225,8 +232,10 @@ class WindowJudge:
         for scope in scopes:
             key = alert_id(rule.name, scope)
             context = self._context(judging, scope, book.get(key))
+            if judging.learning is not None:
+                context = context._replace(usual=judging.learning.observe(context))
             finding = book.judge(rule, context, facts, key=key, scope=scope, at_ms=at_ms)
-            status = _status(judging, scope, finding, book.get(key))
+            status = _status(judging, context, finding, book.get(key))
             yield status, context.value is not None
 
     def _context(self, judging: _Judging, scope: Scope, known: OpenAlert | None) -> JudgeContext:
@@ -276,6 +285,22 @@ class WindowJudge:
             )
             self._book.replace(alert, alert.model_copy(update={"correction": correction}))
 
+    @property
+    def learned(self) -> LearnedSeries:
+        """What rules have learned."""
+        return self._learning.series
+
+    def is_learning(self, about: About, scope: Scope) -> bool:
+        """Return whether a rule as it is now learns a series."""
+        rule = self._rules.get(about.rule)
+        return (
+            rule is not None
+            and rule.learner(self._catalogue[rule.kpi]) is not None
+            and about == about_of(rule)
+            and scope.kind == rule.scope
+            and rule.match.matches(scope)
+        )
+
     def why_over(self, alert: Alert) -> Ended | None:
         """Return why a saved alert on a KPI is over; None if it is about a rule as it is now."""
         rule = self._rules.get(alert.rule)
@@ -290,7 +315,10 @@ class WindowJudge:
             if not known:
                 continue
             collector = StatusCollector(rule, self._catalogue[rule.kpi])
-            collector.add(alert_status(rule, *one, value=_value_of(one.alert)) for one in known)
+            collector.add(
+                alert_status(rule, *one, value=_value_of(one.alert), usual=one.alert.usual)
+                for one in known
+            )
             judged_ms = max(one.alert.updated_ms for one in known)
             status = collector.status(judged_ms=judged_ms, before=None)
             self._status[rule.name] = not_judged(status, NotJudged.WAITING)
@@ -312,17 +340,17 @@ def _by_kind(evaluation: Evaluation) -> Steps[defaultdict[ScopeKind, list[Scope]
 
 
 def _status(
-    judging: _Judging, scope: Scope, finding: Finding, known: OpenAlert | None
+    judging: _Judging, context: JudgeContext, finding: Finding, known: OpenAlert | None
 ) -> ScopeStatus:
     """Return why a rule fires in a scope now, or does not."""
-    value = finding.evidence.value
+    value, scope, usual = finding.evidence.value, context.scope, context.usual
     if known is not None:
-        return alert_status(judging.rule, *known, value=value)
+        return alert_status(judging.rule, *known, value=value, usual=usual)
     assert finding.why is not None
     if value is None:
-        return ScopeStatus(scope, finding.why)
+        return ScopeStatus(scope, finding.why, usual=usual)
     needed = judging.rule.needed_n(judging.kpi, value, finding.why, least_n=judging.least_n)
-    return ScopeStatus(scope, finding.why, value, needed)
+    return ScopeStatus(scope, finding.why, value, needed, usual=usual)
 
 
 def _value_of(alert: Alert) -> KpiValue | None:

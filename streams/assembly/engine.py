@@ -16,6 +16,7 @@ from models.money.exchange_rates import Rates
 from models.names import NameBook
 from streams.alerting.judge import AlertJudge
 from streams.alerting.rules.registry import RuleBook
+from streams.alerting.usual.local_clock import LocalClock
 from streams.assembly.ingest import customer_context, ingest_rules
 from streams.engine import faust_worker
 from streams.engine.contracts import Saved, SourcePartition
@@ -101,6 +102,7 @@ def build(
                 lag_limit_s=settings.lag_alert_s,
                 campaign_of=campaigns.get,
                 currency=settings.currency,
+                clock=LocalClock(definitions.day.zone),
             ),
             topics=job_topics,
             spill=DiskCache(spill_file(settings)),

@@ -85,6 +85,11 @@ def _table(one: Mapping[str, Any], catalogue: Catalogue, *, currency: str, zone:
             return f"{value:g}"
         return amount(_rounded(value, one["unit"]), kpi, currency=currency).en
 
+    def limited(usual: Mapping[str, Any] | None) -> str:
+        if usual is None:
+            return str(one["limit_en"])
+        return f"usual {shown(usual['low'])} to {shown(usual['high'])}"
+
     table = Table("scope", f"{one['kpi']}, {one['window']}", "95 % interval", "n", "limit", "")
     for scope in one["scopes"]:
         interval = "-"
@@ -98,7 +103,7 @@ def _table(one: Mapping[str, Any], catalogue: Catalogue, *, currency: str, zone:
             shown(scope["value"]),
             interval,
             f"{scope['n']:,}",
-            one["limit_en"],
+            limited(scope["usual"]),
             why,
         )
     return table

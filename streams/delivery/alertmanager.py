@@ -87,6 +87,10 @@ def evidence(alert: Alert) -> str:
         text += f", limit {alert.threshold:.6g}"
     if alert.earlier is not None:
         text += f", {alert.earlier:.6g} in the earlier period"
+    if alert.usual is not None and alert.usual.expected is not None:
+        text += f", {alert.usual.expected:.6g} expected"
+        if alert.usual.windows > 1:
+            text += f", unusual over {alert.usual.windows} windows together"
     if alert.window:
         text += f", window {alert.window}, n={alert.n}"
     return text

@@ -8,6 +8,7 @@ from typing import Any, Final
 from models.alerts import Held
 from models.kpi.definition import Kpi
 from models.rule_status import RuleStatus, ScopeStatus
+from models.usual import Usual
 from streams.alerting.rule_text import explain
 from streams.alerting.rules.rule import Rule
 from streams.alerting.status_text import NOT_JUDGED, explain_status
@@ -79,6 +80,13 @@ def shown_hold(held: Held | None) -> dict[str, Any] | None:
     return {"sources": list(held.sources), "since": held.since_ms, "until": held.until_ms}
 
 
+def shown_usual(usual: Usual | None) -> dict[str, Any] | None:
+    """Return what is usual, as the page reads it; None if it is not learned, or not known yet."""
+    if usual is None or usual.expected is None:
+        return None
+    return usual.model_dump(exclude={"learned"})
+
+
 def _scope(status: ScopeStatus, rule: Rule, kpi: Kpi, queries: ReportQueries) -> dict[str, Any]:
     value = status.value
     why = explain_status(status, rule, kpi)
@@ -93,6 +101,7 @@ def _scope(status: ScopeStatus, rule: Rule, kpi: Kpi, queries: ReportQueries) ->
         "required_n": status.required_n,
         "since": status.since_ms,
         "left_seconds": None if status.left_ms is None else status.left_ms / 1000,
+        "usual": shown_usual(status.usual),
         "why_en": why.en,
         "why_zh": why.zh,
     }

@@ -61,7 +61,7 @@ from streams.kpis.coverage.coverage import Sources
 from streams.kpis.intake.pace import Pace
 from streams.kpis.intake.report_ledger import Ledger, Verdict
 from streams.kpis.intake.source_counters import SourceCounters
-from streams.kpis.judging import ALERTS_PREFIX, Judge
+from streams.kpis.judging import ALERTS_PREFIX, LEARNED_PREFIX, Judge, LiveSegments
 from streams.kpis.output_records import alert_outputs
 from streams.kpis.state import KpiState, pack
 from streams.kpis.storage.bucket_store import PANES_A_STEP, BucketStore, in_cells
@@ -176,13 +176,17 @@ class KpiJob:
         self._failure: Exception | None = None
 
     def _restore(self, state: KpiState, saved: Saved) -> Steps[None]:
-        alerts: dict[bytes, bytes] = {}
+        judged: dict[bytes, bytes] = {}
         buckets: dict[bytes, bytes] = {}
         for key, data in saved.segments.items():
-            (alerts if key.startswith(ALERTS_PREFIX) else buckets)[key] = data
+            (judged if key.startswith((ALERTS_PREFIX, LEARNED_PREFIX)) else buckets)[key] = data
         yield
         try:
-            ended = yield from self.judge.restore(state.judge, alerts, live=state.alert_segments)
+            ended = yield from self.judge.restore(
+                state.judge,
+                judged,
+                live=LiveSegments(state.alert_segments, state.learned_segments),
+            )
         except StateError as error:
             raise BesideRecordsError(str(error)) from error
         self._changed |= ended
@@ -547,6 +551,7 @@ class KpiJob:
         coverage = self._coverage
         observation, silences = coverage.observation, coverage.silences
         segments = [*self._buckets.take_segments(), *self.judge.take_segments()]
+        live = self.judge.live_segments
         state = KpiState(
             frontier_ms=coverage.frontier.frontier_ms,
             closed_ms=self._settled_ms,
@@ -573,7 +578,8 @@ class KpiJob:
             measured_from_ms=observation.measured_from_ms,
             first_inputs=coverage.first_inputs.to_wire(),
             custom_from_ms=observation.custom_from_ms,
-            alert_segments=list(self.judge.live_segments),
+            alert_segments=list(live.alerts),
+            learned_segments=list(live.learned),
         )
         return UnwrittenSnapshot(
             segments=segments,

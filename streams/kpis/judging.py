@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from typing import Final, Protocol
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Final, NamedTuple, Protocol
 
 from models.alerts import Alert
 from models.rule_status import RuleStatus
@@ -17,6 +17,20 @@ EarlierPeriods = Mapping[Reference, Evaluation | None]
 """The evaluations of earlier periods; None of one that was not observed whole, or is not held."""
 ALERTS_PREFIX: Final = b"alerts/"
 """Beginning of the keys of the segments of alerts; the number of the segment follows."""
+LEARNED_PREFIX: Final = b"learned/"
+"""Beginning of those of what rules have learned."""
+
+
+class LiveSegments(NamedTuple):
+    """The numbers of the segments of a judge that belong to the head.
+
+    Args:
+        alerts: those of alerts.
+        learned: those of what rules have learned.
+    """
+
+    alerts: Sequence[int] = ()
+    learned: Sequence[int] = ()
 
 
 class Judge(Protocol):
@@ -59,22 +73,22 @@ class Judge(Protocol):
         """Return every change of an alert's state since the last call."""
 
     def take_segments(self) -> Iterator[Segment]:
-        """Yield the segments of alerts that changed since the last call, and removals.
+        """Yield the segments that changed since the last call, and removals.
 
-        Their keys begin with `ALERTS_PREFIX`.
+        Their keys begin with `ALERTS_PREFIX` or `LEARNED_PREFIX`.
         """
 
     @property
-    def live_segments(self) -> Sequence[int]:
-        """The numbers of the segments that hold the alerts, after `take_segments`."""
+    def live_segments(self) -> LiveSegments:
+        """The numbers of the segments that hold the judge's state, after `take_segments`."""
 
     def restore(
-        self, data: bytes, segments: Mapping[bytes, bytes], *, live: Iterable[int]
+        self, data: bytes, segments: Mapping[bytes, bytes], *, live: LiveSegments
     ) -> Steps[bool]:
         """Restore saved alerts; return whether some changed, so that they must be saved.
 
         Args:
             data: the alerts of a state of a version that had no segments for them.
-            segments: the stored segments of alerts; after a crash some may be newer than the head.
+            segments: the stored segments; after a crash some may be newer than the head.
             live: the numbers of those that belong to the head.
         """

@@ -62,6 +62,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
         first_inputs: the first pane of each input.
         custom_from_ms: see `Observation`; its keys are the custom sums that were declared.
         alert_segments: the numbers of the segments that hold the alerts.
+        learned_segments: those of the segments that hold what rules have learned.
     """
 
     frontier_ms: int
@@ -90,6 +91,7 @@ class KpiState(msgspec.Struct, array_like=True, kw_only=True):
     first_inputs: dict[str, int]
     custom_from_ms: dict[str, int] = {}
     alert_segments: list[int] = []
+    learned_segments: list[int] = []
 
     @property
     def ends(self) -> dict[WindowName, Ends]:

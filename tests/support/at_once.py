@@ -12,7 +12,7 @@ from streams.engine.contracts import PendingSnapshot, Position, Snapshot
 from streams.engine.steps import at_once
 from streams.kpis.columnar.scope_totals import ScopeTotals
 from streams.kpis.job import KpiJob
-from streams.kpis.judging import EarlierPeriods
+from streams.kpis.judging import EarlierPeriods, LiveSegments
 from streams.kpis.storage.bucket_store import BucketStore
 from streams.kpis.view import Evaluation
 
@@ -87,7 +87,9 @@ class JudgeAtOnce(AlertJudge):
 
     def restore(self, data: bytes) -> bool:  # type: ignore[override]
         """Restore what `to_bytes` returned."""
-        self._stored, live = msgspec.msgpack.decode(data, type=tuple[dict[bytes, bytes], list[int]])
+        self._stored, live = msgspec.msgpack.decode(
+            data, type=tuple[dict[bytes, bytes], LiveSegments]
+        )
         return at_once(super().restore(b"[]", self._stored, live=live))
 
     def closed(  # type: ignore[override]

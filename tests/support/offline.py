@@ -23,6 +23,7 @@ from models.money.exchange_rates import Rates
 from models.window import BusinessDay
 from streams.alerting.judge import AlertJudge
 from streams.alerting.rules.registry import RuleBook
+from streams.alerting.usual.local_clock import LocalClock
 from streams.engine.contracts import Output, Position, Saved, Snapshot, SourcePartition
 from streams.ingest.customers.pending_checkpoint import CustomerContext
 from streams.ingest.ingest_settings import IngestSettings
@@ -144,7 +145,11 @@ def kpi_job(
             customer_days=customer_days,
         ),
         judge=AlertJudge(
-            rules or RuleBook(), catalogue=catalogue, lag_limit_s=30, campaign_of=index.get
+            rules or RuleBook(),
+            catalogue=catalogue,
+            lag_limit_s=30,
+            campaign_of=index.get,
+            clock=LocalClock(day.zone),
         ),
         topics=Topics(
             source=SourcePartition("partials", 0),
@@ -240,6 +245,7 @@ class Path:
     catalogue: Catalogue = field(default_factory=lambda: CATALOGUE)
     changes: Sequence[Change] = ()
     customer_days: int = CUSTOMER_DAYS
+    publish: bool = True
     closed: Closed = field(default_factory=dict)
     compared: dict[tuple[str, int], tuple[int, int] | None] = field(default_factory=dict)
     pasts: dict[tuple[str, int], tuple[int, int, int] | None] = field(default_factory=dict)
@@ -277,6 +283,7 @@ class Path:
             rates=self.rates,
             changes=self.changes,
             customer_days=self.customer_days,
+            publish=self.publish,
             saved=saved,
         )
 

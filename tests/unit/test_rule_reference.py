@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import BaseModel
@@ -18,6 +19,7 @@ from streams import config
 from streams.alerting.rules.keys import Match
 from streams.alerting.rules.registry import KINDS, AnyRule, RuleBook
 from streams.alerting.rules.rule import Rule
+from streams.kpis.calculation.confidence_intervals import wilson
 from streams.kpis.view import Evaluation
 from tests.support.at_once import JudgeAtOnce
 from tests.support.offline import NOON
@@ -67,9 +69,29 @@ def rows(section: str) -> list[Row]:
     return found
 
 
-def played(rule: AnyRule, series: list[Row]) -> list[str]:
-    """Return the state of the alert at each row, as its windows close."""
+def learn(judge: JudgeAtOnce, rule: AnyRule, section: str) -> None:
+    """Let a rule learn the past that is named before the table, if there is any."""
+    past = re.search(r"Before: (\d+) days of windows with about ([\d.]+) from (\d+) each", section)
+    if past is None:
+        return
+    days, n = int(past[1]), int(past[3])
+    (length_ms,) = (one.length_ms for one in WINDOWS if one.name == rule.window)
+    assert length_ms is not None
+    chance = np.random.default_rng(7)
+    for end in range(NOON - days * DAY_MS, NOON, length_ms):
+        if float(past[2]) < 1:
+            over = int(chance.binomial(n, float(past[2])))
+            value = KpiValue(over / n, *wilson(over, n), n)
+        else:
+            value = KpiValue(int(chance.poisson(n)))
+        judge.closed(Evaluation(rule.window, end - length_ms, end, {ALL: {rule.kpi: value}}))
+
+
+def played(rule: AnyRule, section: str) -> list[str]:
+    """Return the state of the alert at each row of an example, as its windows close."""
     judge = JudgeAtOnce(RuleBook(rules=(rule,)), lag_limit_s=30)
+    learn(judge, rule, section)
+    series = rows(section)
     (window,) = (one for one in WINDOWS if one.name == rule.window)
     states = []
     for at, group in groupby(series, key=lambda row: row.at):
@@ -128,9 +150,8 @@ def test_example(title: str, repository: Path, tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(f"rules:\n{entry}")
     (rule,) = config.load_rules(path).rules
-    series = rows(section)
-    states = [row.state for row in series]
-    assert played(rule, series) == states
+    states = [row.state for row in rows(section)]
+    assert played(rule, section) == states
     assert {"firing"} < set(states), "it fires, and there is a time when it does not"
 
 

@@ -13,7 +13,7 @@ from models.kpi.definition import Kpi, KpiValue
 from models.kpi.user_catalogue import catalogue_of
 from models.kpi.value_range import is_counted
 from models.rule_status import Why
-from models.window import COMPARED, Reference, WindowName
+from models.window import COMPARED, QUARTER_MS, Reference, WindowName
 from streams.alerting.rules.keys import Limit, a_number
 from streams.alerting.rules.limit import LIKELY_RATIO, LimitRule, OneLimit, in_percent, surely
 from streams.alerting.rules.protocol import Evidence, JudgeContext, Verdict
@@ -87,6 +87,10 @@ class ChangeRule(LimitRule):
         """The earlier period."""
         return self.against
 
+    def is_judged_at(self, end_ms: int) -> bool:
+        """Return whether the earlier period is known: a week before, sums of quarters are."""
+        return self.against != "last_week" or end_ms % QUARTER_MS == 0
+
     @property
     def lower(self) -> bool:
         """Whether a lower value breaks the rule."""
@@ -130,18 +134,18 @@ class ChangeRule(LimitRule):
             )
         return self
 
-    def comparison(self, context: JudgeContext) -> Comparison | None:
-        """Return what compares a value with the earlier one; None if that is not known."""
+    def comparison(self, context: JudgeContext) -> Comparison | Why:
+        """Return what compares a value with the earlier one, or that this is not known."""
         earlier, campaign = context.earlier, context.campaign
         if earlier is None or earlier.value is None or earlier.value.n < self.min_n:
-            return None
+            return Why.NO_EARLIER
         if campaign is not None and not campaign.runs(earlier.start_ms, earlier.end_ms):
-            return None
+            return Why.NO_EARLIER
         then = earlier.value
         by_share = self.share * abs(then.value)
         change = max(by_share, self.by_at_least)
         if not change:
-            return None
+            return Why.NO_EARLIER
         limit = then.value - change if self.lower else then.value + change
         scale = 1.0
         if by_share >= self.by_at_least:

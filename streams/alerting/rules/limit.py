@@ -15,7 +15,7 @@ from models.kpi.user_catalogue import catalogue_of
 from models.kpi.value_range import is_share, range_of
 from models.rule_status import ScopeStatus, Why
 from models.window import GROWING, SO_FAR, WindowName
-from streams.alerting.rules.keys import LeastCount, NoData
+from streams.alerting.rules.keys import LeastCount
 from streams.alerting.rules.protocol import Verdict
 from streams.alerting.rules.required_n import is_beyond, least_n, required_n
 from streams.alerting.rules.rule import Rule
@@ -166,16 +166,6 @@ def surely(kpi: Kpi) -> bool:
     return kpi.interval != "none" or isinstance(kpi.parsed, Quantile)
 
 
-_WITHOUT_DATA: Final[dict[NoData, RuleText]] = {
-    "keep": RuleText(
-        "without data it stays as it is for up to a day", "无数据时告警最多保持 1 天不变"
-    ),
-    "resolve": RuleText("resolves without data", "无数据时恢复"),
-    "fire": RuleText("fires without data, too", "无数据时同样触发"),
-}
-_NOTHING_IS_ZERO: Final = RuleText("nothing at all counts as 0", "没有任何事件时按 0 计")
-
-
 class LimitRule(Rule):
     """A rule whose values have one limit or two, and must rest on some n to be judged."""
 
@@ -198,13 +188,6 @@ class LimitRule(Rule):
     def counts_nothing_as_0(self, kpi: Kpi) -> bool:
         """Return whether the value is 0 where nothing came and something was expected."""
         return self.is_about_too_little(kpi) and not self.min_n
-
-    def without_data(self, kpi: Kpi) -> tuple[RuleText, ...]:
-        """Return what becomes of an alert without data, in words."""
-        no_data = _WITHOUT_DATA[self.no_data]
-        if not self.counts_nothing_as_0(kpi) or kpi.looks_back:
-            return (no_data,)
-        return (_NOTHING_IS_ZERO, *([] if self.no_data == "keep" else [no_data]))
 
     def from_at_least(self, kpi: Kpi, beyond: RuleText) -> RuleText:
         """Return what values break the rule, and from which n on."""

@@ -9,7 +9,8 @@ A kind works on one scope at a time, and on what it is given: it does not know w
 there are, and assumes nothing of campaigns that another worker may own.
 
 A rule on a KPI that needs an earlier value of it names the period (`Rule.reference`), and gets the
-value as `JudgeContext.earlier`.
+value as `JudgeContext.earlier`. One that learns what is usual says how (`Rule.learner`), and gets
+what is usual as `JudgeContext.usual`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from models.campaigns.campaign import Campaign
 from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import Why
 from models.scope import Scope
+from models.usual import Usual
 
 Context_contra = TypeVar("Context_contra", contravariant=True)
 
@@ -48,11 +50,13 @@ class Evidence(NamedTuple):
         limit: the limit that it is compared with, in the same unit; None if there is none, as what
             it follows from is not known.
         earlier: the value of the earlier period from which the limit follows; None without one.
+        usual: what is usual, of a rule that learns it.
     """
 
     value: KpiValue | None
     limit: float | None
     earlier: float | None = None
+    usual: Usual | None = None
 
 
 class Finding(NamedTuple):
@@ -116,12 +120,14 @@ class JudgeContext(NamedTuple):
         coverage: how far the KPI is known in the window.
         present: whether the scope has values in the window, of whatever KPI.
         had_value: whether the KPI had a value in the scope when the rule was judged last; only
-            known of rules about too few events.
+            known of rules about too few events. Of a rule that learns, whether it learned any.
         campaign: the campaign of the scope, None if it is not defined.
         before: the alert of the rule in the scope, None if there is none.
         no_data_paused_ms: the time without verdicts since ``before`` has no data, in ms.
         earlier: the value in the period that the rule refers to; None if it refers to none, or the
             period is not known whole.
+        usual: what is usual and how unusual the value is, of a rule that learns it; None if it is
+            not learned in the scope.
     """
 
     scope: Scope
@@ -134,6 +140,7 @@ class JudgeContext(NamedTuple):
     before: Alert | None = None
     no_data_paused_ms: int = 0
     earlier: Earlier | None = None
+    usual: Usual | None = None
 
 
 class KnownScopes(NamedTuple):
@@ -144,7 +151,7 @@ class KnownScopes(NamedTuple):
         in_window: contains all scopes that have values in the window.
         with_alert: the scopes in which the rule has an open alert.
         had_value: the scopes in which the KPI had a value when the rule was judged last; only
-            known of rules about too few events.
+            known of rules about too few events. Of a rule that learns, those that it learned.
     """
 
     present: Sequence[Scope]

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from models.kpi.definition import Kpi, KpiValue
 from models.kpi.user_catalogue import catalogue_of
-from models.rule_status import Why
+from models.rule_status import ScopeStatus, Why
 from streams.alerting.rules.keys import Fraction, Limit
 from streams.alerting.rules.limit import LimitRule, OneLimit, surely
 from streams.alerting.rules.protocol import Verdict
@@ -114,9 +114,10 @@ class RangeRule(LimitRule, SteadyRule):
         beyond = "below" if side.lower else "above"
         return LeastN(least, side.key, f"{beyond} {side.limit:g} with all of its 95 % interval")
 
-    def distance(self, value: KpiValue) -> float | None:
+    def distance(self, status: ScopeStatus) -> float | None:
         """Return the distance of a value from the nearer limit, as a share of this limit."""
-        return self._side_of(value).distance(value)
+        value = status.value
+        return None if value is None else self._side_of(value).distance(value)
 
     def clauses(self, subject: Subject) -> Clauses:
         """Return what the rule does, in words."""

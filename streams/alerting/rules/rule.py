@@ -16,7 +16,7 @@ from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import ScopeStatus, Why
 from models.scope import Scope
 from models.window import DAY_MS, SECOND_MS, Reference
-from streams.alerting.rules.keys import RuleKeys
+from streams.alerting.rules.keys import NoData, RuleKeys
 from streams.alerting.rules.protocol import (
     AlertFacts,
     Coverage,
@@ -26,10 +26,21 @@ from streams.alerting.rules.protocol import (
     KnownScopes,
     Verdict,
 )
+from streams.alerting.usual.learned_series import Learner
 from streams.alerting.words import RuleText, Subject
 
 NO_DATA_KEPT_MS = DAY_MS
 """Event time for which an alert without data stays as it is."""
+
+
+_WITHOUT_DATA: Final[dict[NoData, RuleText]] = {
+    "keep": RuleText(
+        "without data it stays as it is for up to a day", "无数据时告警最多保持 1 天不变"
+    ),
+    "resolve": RuleText("resolves without data", "无数据时恢复"),
+    "fire": RuleText("fires without data, too", "无数据时同样触发"),
+}
+_NOTHING_IS_ZERO: Final = RuleText("nothing at all counts as 0", "没有任何事件时按 0 计")
 
 
 class LeastN(NamedTuple):
@@ -85,9 +96,22 @@ class Rule(RuleKeys):
         """The earlier period whose values the rule needs; None for none."""
         return None
 
+    def learner(self, kpi: Kpi) -> Learner | None:
+        """Return how the rule learns what is usual, to be given it as `JudgeContext.usual`.
+
+        None if it learns nothing. A rule that learns judges windows that do not overlap.
+        """
+        del kpi
+        return None
+
+    def is_judged_at(self, end_ms: int) -> bool:
+        """Return whether the rule judges the window that ends then, event time in ms."""
+        del end_ms
+        return True
+
     @abstractmethod
-    def comparison(self, context: JudgeContext) -> Comparison | None:
-        """Return what compares the value of a context; None if its limit is not known."""
+    def comparison(self, context: JudgeContext) -> Comparison | Why:
+        """Return what compares the value of a context, or why there is no limit to compare with."""
 
     @abstractmethod
     def is_about_too_little(self, kpi: Kpi) -> bool:
@@ -108,6 +132,13 @@ class Rule(RuleKeys):
     @abstractmethod
     def limit_text(self, kpi: Kpi, *, currency: str) -> RuleText:
         """Return the limit with its unit, such as "below 1 %"."""
+
+    def without_data(self, kpi: Kpi) -> tuple[RuleText, ...]:
+        """Return what becomes of an alert without data, in words."""
+        no_data = _WITHOUT_DATA[self.no_data]
+        if not self.counts_nothing_as_0(kpi) or kpi.looks_back:
+            return (no_data,)
+        return (_NOTHING_IS_ZERO, *([] if self.no_data == "keep" else [no_data]))
 
     def counts_nothing_as_0(self, kpi: Kpi) -> bool:
         """Return whether the value is 0 where nothing came and something was expected."""
@@ -134,9 +165,9 @@ class Rule(RuleKeys):
         del kpi
         return LeastN()
 
-    def distance(self, value: KpiValue) -> float | None:
+    def distance(self, status: ScopeStatus) -> float | None:
         """Return how far a value within the limit is from it; None if there is no distance."""
-        del value
+        del status
         return None
 
     def status_text(self, status: ScopeStatus, kpi: Kpi) -> RuleText | None:
@@ -198,13 +229,15 @@ class Rule(RuleKeys):
         has no value.
         """
         value, coverage, campaign = context.value, context.coverage, context.campaign
-        comparison = self.comparison(context) or _UNKNOWN
+        compared = self.comparison(context)
+        known = not isinstance(compared, Why)
+        comparison = _UnknownLimit(compared) if isinstance(compared, Why) else compared
         verdict = comparison.compare(value)
         unjudgeable = verdict is Verdict.NO_JUDGEMENT
         doubtful = (
             not context.present
             or self.is_about_too_little(context.kpi)
-            or (unjudgeable and self.no_data == "fire" and comparison is not _UNKNOWN)
+            or (unjudgeable and self.no_data == "fire" and known)
         )
         if (
             doubtful
@@ -219,9 +252,11 @@ class Rule(RuleKeys):
             return Finding(Verdict.NO_JUDGEMENT, evidence, Why.NOT_OBSERVED)
         if not unjudgeable and (coverage.measured or value is not None):
             return _found(comparison, verdict, value, coverage)
-        return self._without_data(context, comparison)
+        return self._without_data(context, comparison, known=known)
 
-    def _without_data(self, context: JudgeContext, comparison: Comparison) -> Finding:
+    def _without_data(
+        self, context: JudgeContext, comparison: Comparison, *, known: bool
+    ) -> Finding:
         """Return the finding on a scope without a verdict.
 
         Its value is absent, rests on too few events, or there is nothing to compare it with.
@@ -231,7 +266,6 @@ class Rule(RuleKeys):
         if before is not None and before.no_data_since_ms is not None:
             since_ms = before.no_data_since_ms
         for_long = coverage.end_ms - since_ms - context.no_data_paused_ms >= NO_DATA_KEPT_MS
-        known = comparison is not _UNKNOWN
         if known and self._nothing_came(context):
             # Of a scope that nobody has defined, nothing may come for ever.
             expected = (
@@ -261,7 +295,14 @@ class Rule(RuleKeys):
 
 
 class _UnknownLimit:
-    """Stands for the comparison of a rule whose limit is not known."""
+    """Stands for the comparison of a rule whose limit is not known.
+
+    Args:
+        why: why it is not.
+    """
+
+    def __init__(self, why: Why) -> None:
+        self._why = why
 
     def compare(self, value: KpiValue | None) -> Verdict:
         """Return that there is no judgement."""
@@ -273,12 +314,9 @@ class _UnknownLimit:
         return Evidence(value, None)
 
     def why_not(self, value: KpiValue) -> Why:
-        """Return that the earlier period is not known."""
+        """Return why the limit is not known."""
         del value
-        return Why.NO_EARLIER
-
-
-_UNKNOWN: Final = _UnknownLimit()
+        return self._why
 
 
 class SteadyRule(Rule):

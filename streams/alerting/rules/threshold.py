@@ -11,7 +11,7 @@ from pydantic import ValidationInfo, model_validator
 from models.kpi.definition import Kpi, KpiValue
 from models.kpi.user_catalogue import catalogue_of
 from models.kpi.value_range import range_of
-from models.rule_status import Why
+from models.rule_status import ScopeStatus, Why
 from models.window import SO_FAR
 from streams.alerting.rules.keys import Fraction, Limit
 from streams.alerting.rules.limit import LimitRule, OneLimit, surely
@@ -125,9 +125,10 @@ class ThresholdRule(LimitRule, SteadyRule):
         why = f"{self.side} {self.limit:g} with all of its 95 % interval"
         return LeastN(least, self.side, why)
 
-    def distance(self, value: KpiValue) -> float | None:
+    def distance(self, status: ScopeStatus) -> float | None:
         """Return the distance of a value from the limit, as a share of the limit."""
-        return self.one_limit.distance(value)
+        value = status.value
+        return None if value is None else self.one_limit.distance(value)
 
     def clauses(self, subject: Subject) -> Clauses:
         """Return what the rule does, in words."""

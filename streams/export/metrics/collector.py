@@ -33,6 +33,8 @@ from streams.export.metrics.peers import OUTLIERS, outlier_counts, peer_samples
 from streams.export.metrics.peers import SPECS as PEER_SPECS
 from streams.export.metrics.scorecards import SPECS as SCORECARD_SPECS
 from streams.export.metrics.scorecards import funnel_samples, scorecard_samples
+from streams.export.metrics.usual import SPECS as USUAL_SPECS
+from streams.export.metrics.usual import rule_metrics
 from streams.export.report_queries import ReportQueries, Series
 from streams.export.worker_view import WorkerView
 from streams.kpis.calculation.kpi_calculator import KpiValues
@@ -332,6 +334,7 @@ SPECS = (
     *COMPARISON_SPECS,
     *EFFECT_SPECS,
     *PEER_SPECS,
+    *USUAL_SPECS,
 )
 
 
@@ -393,6 +396,7 @@ class KpiMetrics:
         """
         yield from families(_BESIDE, chosen.beside)
         yield outlier_counts(self._exports.outliers(kpis))
+        yield from rule_metrics(kpis.rules, self._exports.rules.rules)
         yield from _completeness_metrics(kpis, self._catalogue)
         yield family(CAMPAIGN_INFO, self._campaign_info(kpis, chosen))
         yield family(CURRENCY, [((self._exports.currency,), 1.0)])

@@ -151,6 +151,15 @@ const range = (name, c) =>
   num(c.low) && num(c.high) ? bound(name, c.low) + '\u202f–\u202f' + bound(name, c.high) : '';
 const interval = (name, c) => range(name, c) && t('ci', range(name, c));
 
+// ---- what is usual of a value, of rules that learn it
+const usually = (f, u) =>
+  num(obj(u).expected)
+    ? t('usually', f(u.expected), f(u.low), f(u.high)) +
+      (u.windows > 1 ? t('overWindows', int(u.windows)) : '')
+    : '';
+const limited = (f, r, s) =>
+  num(obj(s.usual).low) ? t('usualBand', f(s.usual.low), f(s.usual.high)) : pick(r, 'limit');
+
 // ---- keyed children: nodes are kept between messages, so focus, hover and selection survive
 function keyed(parent, items, key, make, fill) {
   const old = parent._keyed || (parent._keyed = new Map()), now = new Map();
@@ -444,7 +453,7 @@ function renderAlerts() {
       q('vs'),
       `${m ? title(a.kpi) : t('value')} ${f(a.value)}${both} ${cmp} ${t('threshold')} ${
         f(a.threshold)
-      }${num(a.earlier) ? t('earlier', f(a.earlier)) : ''}`,
+      }${num(a.earlier) ? t('earlier', f(a.earlier)) : ''}${usually(f, a.usual)}`,
     );
     put(q('n'), 'n = ' + int(a.n));
     show(q('n'), a.category === 'kpi');
@@ -551,7 +560,7 @@ function renderRules() { // the last verdict of each rule, in the scopes that ar
       put(
         value,
         num(s.value)
-          ? [f(s.value), interval(r.kpi, s), 'n = ' + int(s.n), pick(r, 'limit')]
+          ? [f(s.value), interval(r.kpi, s), 'n = ' + int(s.n), limited(f, r, s)]
             .filter(Boolean).join(' · ')
           : t('nodata'),
       );

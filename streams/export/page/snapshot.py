@@ -24,7 +24,7 @@ from streams.analysis.peer_outliers import Peer
 from streams.analysis.scorecard_points import IndicatorScore, Score
 from streams.export.importance import by_importance
 from streams.export.report_queries import OUTLIERS_SHOWN, ReportQueries
-from streams.export.rule_statuses import rule_statuses, shown_hold
+from streams.export.rule_statuses import rule_statuses, shown_hold, shown_usual
 from streams.export.worker_view import WorkerView
 from streams.kpis.calculation.kpi_calculator import KpiValues
 from streams.kpis.view import Comparison, Effect, Evaluation, HistoryProgress, KpiView
@@ -472,6 +472,7 @@ def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
         "high": alert.high,
         "threshold": alert.threshold,
         "earlier": alert.earlier,
+        "usual": shown_usual(alert.usual),
         "n": alert.n,
         "kpi": alert.kpi or None,
         "unit": kpi.shown_unit if kpi else UNITS.get(alert.rule),

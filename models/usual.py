@@ -1,0 +1,35 @@
+"""What is usual of a KPI at a time, learned from its own past, and how unusual its value is."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Usual(BaseModel):
+    """The band of usual values of a KPI in one scope and window, and how far the value is from it.
+
+    The evidence may rest on several windows: a value inside the band is unusual, too, if the last
+    16 windows are all near its low end.
+
+    Args:
+        learned: the past that is known, as a share of what a judgement needs, at most 1.
+        expected: the expected value, in the unit of the KPI; None while too little is learned.
+        low: the low end of the band for a single window; None likewise.
+        high: the high end of it.
+        score: the evidence as a share of what an alert needs: 1 or more is a reason to alert.
+        side: 1 if the values are above what was expected, -1 if they are below.
+        windows: the number of windows over which the evidence is strongest.
+        widened_by: the name of the special day, in English, for which the band is wider; empty on
+            an ordinary day.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    learned: float
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+    score: float = 0.0
+    side: int = 1
+    windows: int = 1
+    widened_by: str = ""

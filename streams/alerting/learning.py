@@ -1,0 +1,130 @@
+"""Rules that learn what is usual: which values of a window they observe, and in which scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from models.kpi.definition import Kpi
+from models.scope import Scope
+from models.usual import Usual
+from streams.alerting.rules.protocol import JudgeContext
+from streams.alerting.rules.rule import Rule
+from streams.alerting.usual.detector import Judgement, Point
+from streams.alerting.usual.learned_series import About, LearnedSeries, Learner
+from streams.alerting.usual.local_clock import ClockTime, LocalClock
+from streams.kpis.view import Evaluation
+
+
+class Learning:
+    """A rule that observes one window.
+
+    Args:
+        series: what was learned so far.
+        about: the rule, its KPI and its window.
+        learner: how the rule learns.
+        end_ms: the end of the window, event time in ms.
+        clock: the local time of its start.
+    """
+
+    def __init__(
+        self,
+        series: LearnedSeries,
+        about: About,
+        learner: Learner,
+        *,
+        end_ms: int,
+        clock: ClockTime,
+    ) -> None:
+        self._series = series
+        self._about = about
+        self._learner = learner
+        self._end_ms = end_ms
+        self._clock = clock
+
+    def scopes(self) -> Set[Scope]:
+        """Return the scopes in which anything was learned before."""
+        return frozenset(self._series.scopes(self._about.rule))
+
+    def observe(self, context: JudgeContext) -> Usual | None:
+        """Return what is usual in a scope, and how unusual its value is; then learn from it.
+
+        Returns:
+            None if the scope is not learned, as there are too many.
+        """
+        value = _observed(context)
+        if value is None:
+            rule = self._about.rule
+            return Usual(learned=self._series.learned(rule, context.scope, self._learner))
+        number, n = value
+        point = Point(
+            time_s=self._end_ms / 1000,
+            clock_s=self._clock.clock_s,
+            value=number,
+            n=n,
+            special=bool(self._clock.special),
+        )
+        judgement = self._series.observe(
+            self._about, context.scope, point, self._learner, end_ms=self._end_ms
+        )
+        return None if judgement is None else _usual(judgement, self._clock)
+
+
+class Learners:
+    """What rules have learned, and how they go on.
+
+    Args:
+        clock: the local clock.
+    """
+
+    def __init__(self, clock: LocalClock) -> None:
+        self.series = LearnedSeries()
+        self._clock = clock
+
+    def of(self, rule: Rule, kpi: Kpi, evaluation: Evaluation) -> Learning | None:
+        """Return a rule as it observes a window; None if it learns nothing."""
+        learner = rule.learner(kpi)
+        if learner is None:
+            return None
+        self.series.forget_old(rule.name, at_ms=evaluation.end_ms)
+        return Learning(
+            self.series,
+            about_of(rule),
+            learner,
+            end_ms=evaluation.end_ms,
+            clock=self._clock.at(evaluation.start_ms),
+        )
+
+
+def about_of(rule: Rule) -> About:
+    """Return what the series of a rule are of."""
+    return About(rule.name, rule.kpi, rule.window)
+
+
+def _observed(context: JudgeContext) -> tuple[float, float] | None:
+    """Return the value and the n that a rule learns from; None if the window teaches nothing.
+
+    A sum of which nothing came is 0 in a scope that has values else. Windows that were observed or
+    measured in part teach nothing, nor do those in which the campaign does not run.
+    """
+    value, coverage, campaign = context.value, context.coverage, context.campaign
+    if not (coverage.observed and coverage.measured):
+        return None
+    if campaign is not None and not campaign.runs(coverage.start_ms, coverage.end_ms):
+        return None
+    if value is not None:
+        return (float(value.value), float(value.n)) if value.n or not context.kpi.has_n else None
+    is_zero = context.kpi.additive and coverage.connected and context.had_value
+    return (0.0, 0.0) if is_zero else None
+
+
+def _usual(judgement: Judgement, clock: ClockTime) -> Usual:
+    return Usual(
+        learned=judgement.learned,
+        expected=judgement.expected,
+        low=judgement.low,
+        high=judgement.high,
+        score=judgement.score,
+        side=judgement.side,
+        windows=judgement.windows,
+        widened_by=clock.special,
+    )

@@ -1,0 +1,285 @@
+"""Rules of the kind anomaly: a value is not what is usual at that time of the week."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.alerts import Alert, AlertState
+from models.campaigns.campaign import Campaign
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import KpiValue
+from models.rule_status import ScopeStatus, Why
+from models.scope import ALL, Scope
+from models.usual import Usual
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.alerting.rule_text import explain
+from streams.alerting.rules.anomaly import AnomalyRule
+from streams.alerting.rules.registry import RuleBook
+from streams.alerting.status_text import explain_status
+from streams.kpis.calculation.confidence_intervals import wilson
+from streams.kpis.view import Evaluation
+from tests.support.at_once import JudgeAtOnce
+from tests.support.offline import NOON, Path, event, taken_over
+
+C1 = Scope("campaign", "c1")
+FIVE_MS = 5 * MINUTE_MS
+
+
+def rule(**given: Any) -> AnomalyRule:
+    return AnomalyRule.model_validate({"name": "r", "kind": "anomaly", "kpi": "clicks", **given})
+
+
+def judge_of(*rules: AnomalyRule, **options: Any) -> JudgeAtOnce:
+    return JudgeAtOnce(RuleBook(rules=rules), lag_limit_s=30, **options)
+
+
+def share(over: int, n: int) -> KpiValue:
+    return KpiValue(over / n, *wilson(over, n), n)
+
+
+def close(
+    judge: JudgeAtOnce, end: int, value: KpiValue | None, *, kpi: str = "clicks", **options: Any
+) -> None:
+    """Close a five-minute window of campaign c1."""
+    values = {} if value is None else {C1: {kpi: value}}
+    judge.closed(Evaluation("5m", end - FIVE_MS, end, values, **options))
+
+
+def learn(judge: JudgeAtOnce, *, kpi: str = "clicks", days: float = 6) -> None:
+    """Let a rule learn some days before noon: 400 clicks, or a conversion of 30 % of them."""
+    chance = np.random.default_rng(1)
+    for end in range(NOON - int(days * DAY_MS), NOON, FIVE_MS):
+        n = int(chance.poisson(400))
+        close(
+            judge,
+            end,
+            KpiValue(n) if kpi == "clicks" else share(int(chance.binomial(n, 0.3)), n),
+            kpi=kpi,
+        )
+
+
+def status(judge: JudgeAtOnce) -> ScopeStatus:
+    (found,) = judge.rule_statuses()[0].scopes
+    return found
+
+
+def test_alert_says_what_is_usual() -> None:
+    """The alert has the expected value and the band, whose end is its limit."""
+    judge = judge_of(rule(scope="campaign"))
+    learn(judge)
+    close(judge, NOON, KpiValue(100))
+    (alert,) = judge.alerts()
+    assert (alert.state, alert.value) == (AlertState.FIRING, 100)
+    usual = alert.usual
+    assert usual is not None
+    assert usual.expected == pytest.approx(400, rel=0.05)
+    assert alert.threshold == usual.low
+    assert usual.low is not None
+    assert usual.high is not None
+    assert 250 < usual.low < 350 < 450 < usual.high < 550
+    assert Alert.model_validate_json(alert.model_dump_json()) == alert
+
+
+def test_only_whole_windows_are_judged() -> None:
+    """Windows that overlap with the last one are neither judged nor learned."""
+    judge = judge_of(rule(scope="campaign"))
+    learn(judge)
+    before = judge.to_bytes()
+    close(judge, NOON + 10_000, KpiValue(0))
+    assert not judge.alerts()
+    assert judge.to_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("kpi", "side", "fires"),
+    [
+        ("clicks", "worse", "lower"),
+        ("clicks", "higher", "higher"),
+        ("clicks", "both", "both"),
+        ("cpc", "worse", "higher"),
+        ("refund_rate", "worse", "higher"),
+    ],
+)
+def test_side(kpi: str, side: str, fires: str) -> None:
+    """Worse is lower of what is better if it is more, and higher of the rest."""
+    assert rule(kpi=kpi, side=side).side_of(CATALOGUE[kpi]) == fires
+
+
+def test_better_does_not_fire() -> None:
+    """More clicks than usual are no reason to alert, unless the rule asks for them."""
+    for side, fires in (("worse", False), ("higher", True), ("both", True)):
+        judge = judge_of(rule(scope="campaign", side=side))
+        learn(judge)
+        close(judge, NOON, KpiValue(1_200))
+        assert bool(judge.alerts()) is fires
+
+
+def test_nothing_comes_any_more() -> None:
+    """Where clicks came for days, none at all are 0, in window after window."""
+    judge = judge_of(rule(scope="campaign"))
+    learn(judge)
+    for number in range(3):
+        close(judge, NOON + number * FIVE_MS, None)
+        (alert,) = judge.alerts()
+        assert (alert.state, alert.value) == (AlertState.FIRING, 0)
+
+
+def test_campaign_that_is_over() -> None:
+    """A campaign that does not run teaches nothing, and no clicks are no reason to alert."""
+    ends = datetime.fromtimestamp(NOON / 1000, UTC)
+    campaign = Campaign(id="c1", starts=datetime(2020, 1, 1, tzinfo=UTC), ends=ends)
+    judge = judge_of(rule(scope="campaign"), campaign_of={"c1": campaign}.get)
+    learn(judge)
+    close(judge, NOON, KpiValue(400))
+    before = judge.to_bytes()
+    close(judge, NOON + FIVE_MS, None)
+    assert not judge.alerts()
+    assert status(judge).why is Why.CAMPAIGN_OFF
+    assert judge.to_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"observed_from_ms": NOON}, Why.NOT_OBSERVED),
+        ({"unmeasured": frozenset({"clicks"})}, Why.NOT_MEASURED),
+        ({"unconnected": frozenset({"clicks"})}, Why.NO_INPUT),
+    ],
+)
+def test_window_that_teaches_nothing(options: dict[str, Any], why: Why) -> None:
+    """A window that was observed or measured in part is not learned."""
+    judge = judge_of(rule(scope="campaign"))
+    learn(judge)
+    before = judge.to_bytes()
+    close(judge, NOON, None, **options)
+    assert status(judge).why is why
+    assert judge.to_bytes() == before
+
+
+def test_few_clicks_at_night() -> None:
+    """A share of few is judged as such: a third of three clicks is not unusual."""
+    judge = judge_of(rule(kpi="conversion_rate", scope="campaign"))
+    learn(judge, kpi="conversion_rate")
+    close(judge, NOON, share(0, 3), kpi="conversion_rate")
+    assert status(judge).why is Why.WITHIN
+    close(judge, NOON + FIVE_MS, share(0, 400), kpi="conversion_rate")
+    assert status(judge).why is Why.FIRING
+
+
+def test_learning_is_said() -> None:
+    """Before five days the status says how many were learned; there is no alert."""
+    tried = rule(scope="campaign")
+    judge = judge_of(tried)
+    learn(judge, days=3)
+    close(judge, NOON, KpiValue(0))
+    found = status(judge)
+    assert found.why is Why.LEARNING
+    text = explain_status(found, tried, CATALOGUE["clicks"])
+    assert text.en == "no judgement yet: 3.0 of 5 days learned"
+    assert text.zh == "尚不能判断：已学习 3.0 天，需 5 天"
+    assert not judge.alerts()
+
+
+def test_evidence_is_said() -> None:
+    """What does not fire says how near it is, and a special day that the band is wider."""
+    tried = rule()
+    usual = Usual(learned=1, expected=400, low=300, high=500, score=0.62, widened_by="618")
+    near = ScopeStatus(ALL, Why.WITHIN, KpiValue(330), usual=usual)
+    text = explain_status(near, tried, CATALOGUE["clicks"])
+    assert text.en == "usual: 62 % of what an alert needs; the band is wider: 618"
+    assert text.zh == "正常：达到告警所需证据的 62%；特殊日，范围放宽：618"
+    assert tried.distance(near) == pytest.approx(0.38)
+
+
+def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scope that is not learned, as there are too many, says so."""
+    judge = judge_of(rule(scope="campaign"))
+    monkeypatch.setattr("streams.alerting.usual.learned_series.LearnedSeries.observe", _no_room)
+    close(judge, NOON, KpiValue(400))
+    assert status(judge).why is Why.NOT_LEARNED
+
+
+def _no_room(*_: object, **__: object) -> None:
+    return None
+
+
+def test_late_data_are_no_verdict() -> None:
+    """Late data correct the value on which an alert fired; whether it holds is not known."""
+    judge = judge_of(rule(scope="campaign"))
+    learn(judge)
+    close(judge, NOON, KpiValue(100))
+    before = judge.to_bytes()
+    values = {C1: {"clicks": KpiValue(390)}}
+    judge.corrected(Evaluation("5m", NOON - FIVE_MS, NOON, values))
+    (alert,) = judge.alerts()
+    assert alert.correction is not None
+    assert (alert.correction.value, alert.correction.holds) == (390, None)
+    assert judge.to_bytes() != before, "the alert is written"
+
+
+def test_changed_rule_learns_anew() -> None:
+    """A rule on another KPI does not use what it learned; one of another sensitivity does."""
+    judge = judge_of(rule(scope="campaign"))
+    learn(judge)
+    saved = judge.to_bytes()
+    for changed, why in (
+        ({"once_in_weeks": 50.0}, Why.WITHIN),
+        ({"kpi": "impressions"}, Why.LEARNING),
+        ({"match": {"campaign": ["c2*"]}}, None),
+    ):
+        again = judge_of(rule(**{"scope": "campaign", **changed}))
+        again.restore(saved)
+        kpi = str(changed.get("kpi", "clicks"))
+        close(again, NOON, KpiValue(400), kpi=kpi)
+        scopes = again.rule_statuses()[0].scopes
+        assert [one.why for one in scopes] == ([] if why is None else [why])
+
+
+def test_sentence() -> None:
+    """The rule in words, in both languages."""
+    tried = rule(kpi="conversion_rate", scope="campaign", once_in_weeks=50, **{"for": 600})
+    text = explain(tried, CATALOGUE["conversion_rate"], currency="CNY")
+    assert text.en == (
+        "fires when conversion rate of any campaign over 5 min is unusually low for the time of "
+        "the week, by 10 % or more (by chance about once in 50 weeks), for 10 min; resolves once "
+        "it is usual again; without data it stays as it is for up to a day; warning"
+    )
+    assert "相对一周中该时段异常偏低，偏离 10% 以上（偶然误报约每 50 周一次）" in text.zh
+
+
+@pytest.mark.slow
+def test_from_events() -> None:
+    """Clicks of six days teach what is usual; a restart every day changes no alert."""
+    whole, restarted = alerts_of_week(), alerts_of_week(restarts=True)
+    fired = next(one for one in whole if one.rule == "r" and one.state is AlertState.FIRING)
+    assert (fired.fired_at_ms, fired.value) == (NOON + 2 * HOUR_MS, 0)
+    assert fired.usual is not None
+    assert fired.usual.expected == pytest.approx(60, rel=0.1)
+    assert restarted == whole
+
+
+def alerts_of_week(*, restarts: bool = False) -> list[Alert]:
+    """Return the alerts of six days with 60 clicks an hour, and of two with 3 and none."""
+    path = Path(rules=RuleBook(rules=(rule(window="1h"),)), now_ms=NOON + DAY_MS, publish=False)
+    chance = np.random.default_rng(4)
+    for day in range(6):
+        times = np.sort(chance.integers(0, DAY_MS, 24 * 60)).tolist()
+        path.feed(clicks(NOON + (day - 6) * DAY_MS, times), batch=400)
+        if restarts:
+            path.kpis = taken_over(path)
+    times = np.sort(chance.integers(0, HOUR_MS, 3)).tolist()
+    path.feed(clicks(NOON, [*times, 2 * HOUR_MS]), batch=5)
+    path.finish()
+    found = [Alert.model_validate_json(one.value) for one in path.outputs if one.topic == "alerts"]
+    return [one for one in found if one.category == "kpi"]
+
+
+def clicks(start: int, times: list[int]) -> list[dict[str, Any]]:
+    return [
+        event(at=start + at, event_id=f"e{start + at}-{place}", user_id=f"u{place}")
+        for place, at in enumerate(times)
+    ]
