@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -31,9 +32,20 @@ class _Loader(yaml.SafeLoader):
     """Reads YAML, and as numbers only what people write as such.
 
     YAML 1.1 reads ``1:30`` as 90, ``010`` as 8 and ``1_000`` as 1000. Here they are texts: a model
-    that wants a number refuses them, and a campaign with the id 007 keeps it.
+    that wants a number refuses them, and a campaign with the id 007 keeps it. So is a date that
+    there is not, such as ``2026-02-30``: a model that wants a date refuses it.
     """
 
+
+def _date_or_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> date | str:
+    """Return the date or time of a node, or its text if there is no such date."""
+    try:
+        return loader.construct_yaml_timestamp(node)
+    except ValueError:
+        return str(node.value)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _date_or_text)
 
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _Loader.yaml_implicit_resolvers = {

@@ -13,6 +13,7 @@ _LIST: Final = "give a list, such as [a, b], also if it has one entry: [a]"
 _KEYS: Final = "give keys with values, such as {key: value}"
 _TRUTH: Final = "give true or false"
 _DAY: Final = "give a date like 2026-06-18, or a time like 2026-06-18T20:00:00+08:00"
+_DATE: Final = "give a date like 2026-06-18"
 _WORDS: Final = {
     **dict.fromkeys(("float_parsing", "float_type", "decimal_parsing", "decimal_type"), _NUMBER),
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), _WHOLE_NUMBER),
@@ -20,6 +21,15 @@ _WORDS: Final = {
     **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), _KEYS),
     **dict.fromkeys(("bool_parsing", "bool_type"), _TRUTH),
     **dict.fromkeys(("datetime_from_date_parsing", "datetime_parsing", "datetime_type"), _DAY),
+    **dict.fromkeys(
+        (
+            "date_from_datetime_inexact",
+            "date_from_datetime_parsing",
+            "date_parsing",
+            "date_type",
+        ),
+        _DATE,
+    ),
     "missing": "is missing",
     "string_type": "give a text; a number, a date, yes and no need quotes to be one",
 }

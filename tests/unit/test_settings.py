@@ -262,6 +262,15 @@ def test_repeated_entry(read: Callable[[Path], object], text: str, tmp_path: Pat
     assert read(path)
 
 
+@pytest.mark.parametrize("day", ["2026-02-30", "2026-06-18T20:00:00", "today", "[]"])
+def test_wrong_date(day: str, tmp_path: Path) -> None:
+    """A date that there is not, or that is none, is refused with line and key."""
+    path = tmp_path / "rates.yaml"
+    path.write_text(f"rates:\n  - {{currency: USD, date: {day}, rate: 7}}\n")
+    with pytest.raises(ConfigError, match=r"line 2: rates\[0\]\.date: give a date like 2026-06-18"):
+        config.load_rates(path)
+
+
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't be read: No such file"):
         config.load_rules(tmp_path / "none.yaml")
