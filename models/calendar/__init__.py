@@ -1,0 +1,1 @@
+"""Calendar of special days: shopping festivals, public holidays and days of your own."""
