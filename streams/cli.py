@@ -12,6 +12,7 @@ import typer
 from models.dead_letters import Reason
 from streams import settings
 from streams.commands.boards import boards
+from streams.commands.calendar import calendar
 from streams.commands.check import check
 from streams.commands.customers import customers
 from streams.commands.dead_letters import dead_letters
@@ -53,6 +54,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     check: "kpi-monitor check --rules config/rules.yaml --offline",
     rules: "kpi-monitor rules | kpi-monitor rules --rule conversion-low --limit 50",
     kpis: "kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml",
+    calendar: "kpi-monitor calendar --calendar config/calendar.yaml --year 2026",
     rates: "kpi-monitor rates config/rates.yaml --kafka kafka:9092",
     topics: "kpi-monitor topics --kafka kafka:9092 | kpi-monitor topics --verify-keys",
     customers: "kpi-monitor customers | kpi-monitor customers --rebuild",

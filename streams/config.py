@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, InitErrorDetails
 
+from models.calendar.calendar_book import NONE, CalendarBook
 from models.campaigns.campaign import CampaignBook
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.custom_measures import CustomMeasureBook
@@ -135,6 +136,15 @@ def load_names(path: Path | None) -> NameBook:
         ConfigError: the file is missing or wrong.
     """
     return NameBook() if path is None else load(path, NameBook)
+
+
+def load_calendar(path: Path | None) -> CalendarBook:
+    """Read the calendar of special days; without a file no day is special.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    return CalendarBook(country=NONE) if path is None else load(path, CalendarBook)
 
 
 def load(path: Path, model: type[Model], **context: object) -> Model:

@@ -190,6 +190,9 @@ class Settings(BaseSettings):
     """YAML file of campaigns."""
     names_file: Path | None = None
     """YAML file of the names of channels, regions and segments, with their aliases."""
+    calendar_file: Path | None = None
+    """YAML file of the calendar: country, shopping festivals and own special days; without it no
+    day is special."""
     guest_ids: str = (
         "0,-1,-,guest,anonymous,unknown,undefined,null,none,NaN,"
         "00000000-0000-0000-0000-000000000000"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,12 @@ from streams.alerting.rule_text import explain
 from streams.alerting.rule_warnings import ConfigWarning, Known
 from streams.alerting.rules.registry import RuleBook
 from streams.assembly import topics
+from streams.assembly.calendar import special_days_of
 from streams.assembly.names import as_shown_by, read_campaigns
+from streams.commands.calendar import summary, working_weekends_note
 from streams.commands.options import (
     AppId,
+    CalendarFile,
     CampaignsFile,
     Kafka,
     KpisFile,
@@ -40,6 +44,8 @@ from streams.export.page.redis_share import live_key
 from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.operations import worker_api
 
+_SOON = timedelta(days=31)
+
 
 def check(
     kafka: Kafka = None,
@@ -48,6 +54,7 @@ def check(
     rules: RulesFile = None,
     campaigns: CampaignsFile = None,
     names: NamesFile = None,
+    calendar: CalendarFile = None,
     kpis: KpisFile = None,
     scorecards: ScorecardsFile = None,
     rates: RatesFile = None,
@@ -90,6 +97,7 @@ def check(
             rules_file=rules,
             campaigns_file=campaigns,
             names_file=names,
+            calendar_file=calendar,
             kpis_file=kpis,
             scorecards_file=scorecards,
             rates_file=rates,
@@ -114,6 +122,7 @@ def check(
         f"scorecards {len(cards.scorecards)} ok\nrates     {len(exchange.rates)} ok\n"
         f"names     {len(named.channels + named.regions + named.segments)} ok"
     )
+    _check_calendar(chosen)
     for card in cards.scorecards:
         for note in card.notes:
             say(err, f"note: {card.name}: {note}")
@@ -146,6 +155,19 @@ def check(
     warned = warnings or settings.unknown_variables()
     if (strict and warned) or missing & set(chosen.source_topics):
         raise typer.Exit(1)
+
+
+def _check_calendar(chosen: settings.Settings) -> None:
+    """Print the number of special days of this year, and a note if those of soon are not known.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    special_days = special_days_of(chosen)
+    now = datetime.now(chosen.zone)
+    say(out, f"calendar  {summary(special_days, now.year)} ok")
+    if note := working_weekends_note(special_days, (now + _SOON).year):
+        say(err, note)
 
 
 def _check_kafka(chosen: settings.Settings) -> set[str]:

@@ -31,12 +31,15 @@ NamesFile = Annotated[
     Path | None,
     typer.Option("--names", help="YAML file of the names of channels, regions and segments."),
 ]
+CalendarFile = Annotated[
+    Path | None, typer.Option("--calendar", help="YAML file of the calendar of special days.")
+]
 CampaignsFile = Annotated[Path | None, typer.Option("--campaigns", help="YAML file of campaigns.")]
 ProjectFile = Annotated[
     Path | None,
     typer.Option(
         "--project",
-        help="Project file, whose time zone, currency, start, campaigns and rules are used.",
+        help="Project file, whose time zone, currency, start, campaigns, rules and calendar count.",
     ),
 ]
 

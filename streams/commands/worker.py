@@ -17,6 +17,7 @@ import typer
 from streams import app, settings
 from streams.commands.options import (
     AppId,
+    CalendarFile,
     CampaignsFile,
     Kafka,
     KpisFile,
@@ -45,6 +46,7 @@ def worker(
     rules: RulesFile = None,
     campaigns: CampaignsFile = None,
     names: NamesFile = None,
+    calendar: CalendarFile = None,
     kpis: KpisFile = None,
     scorecards: ScorecardsFile = None,
     rates: RatesFile = None,
@@ -78,6 +80,7 @@ def worker(
             rules_file=rules,
             campaigns_file=campaigns,
             names_file=names,
+            calendar_file=calendar,
             kpis_file=kpis,
             scorecards_file=scorecards,
             rates_file=rates,

@@ -7,6 +7,7 @@ Example::
     start_from: earliest
     campaigns: campaigns.yaml
     rules: rules.yaml
+    calendar: calendar.yaml
     files:
       - {file: clicks.csv, mapping: clicks.yaml}
       - {file: orders.csv, mapping: orders.yaml}
@@ -87,6 +88,8 @@ class Project(BaseModel):
     """File of campaigns."""
     rules: ExistingFile | None = None
     """File of alert rules."""
+    calendar: ExistingFile | None = None
+    """File of the calendar of special days."""
     hash_key_file: FedFile | None = None
     """File of the key by which mappings hash fields, such as e-mail addresses."""
     files: tuple[ProjectEntry, ...]
@@ -108,6 +111,7 @@ class Project(BaseModel):
             "start_from": self.start_from,
             "campaigns_file": self.campaigns,
             "rules_file": self.rules,
+            "calendar_file": self.calendar,
             "hash_key_file": self.hash_key_file,
         }
 

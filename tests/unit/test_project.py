@@ -29,10 +29,12 @@ files:
   - file: exports/orders.csv
     mapping: orders.yaml
 hash_key_file: hash.key
+calendar: calendar.yaml
 """
 NAMED = (
     "campaigns.yaml",
     "rules.yaml",
+    "calendar.yaml",
     "hash.key",
     "exports/clicks.csv",
     "clicks.yaml",
@@ -71,6 +73,7 @@ def test_paths(tmp_path: Path) -> None:
         "start_from": None,
         "campaigns_file": tmp_path / "campaigns.yaml",
         "rules_file": tmp_path / "rules.yaml",
+        "calendar_file": tmp_path / "calendar.yaml",
         "hash_key_file": tmp_path / "hash.key",
     }
 
