@@ -19,8 +19,11 @@ class Usual(BaseModel):
         score: the evidence as a share of what an alert needs: 1 or more is a reason to alert.
         side: 1 if the values are above what was expected, -1 if they are below.
         windows: the number of windows over which the evidence is strongest.
-        widened_by: the name of the special day, in English, for which the band is wider; empty on
-            an ordinary day.
+        widened_by: the name of the special day for which the band is wider, in English; empty on an
+            ordinary day.
+        widened_by_zh: the same in Chinese.
+        settles: whether the campaign changed, or a phase of it began, so shortly before that the
+            level is learned anew and there is no judgement.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,3 +36,5 @@ class Usual(BaseModel):
     side: int = 1
     windows: int = 1
     widened_by: str = ""
+    widened_by_zh: str = ""
+    settles: bool = False

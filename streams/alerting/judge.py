@@ -5,10 +5,11 @@ Alerts are part of the saved state, so they survive restarts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 from models.alerts import Alert, Ended
 from models.campaigns.campaign import Campaign
+from models.campaigns.campaign_change import Change
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue
 from models.rule_status import NotJudged, RuleStatus
@@ -43,6 +44,7 @@ class AlertJudge:
         currency: the reporting currency, for the sentences that explain the rules.
         clock: the local clock, by which rules learn what is usual at a time of the week; UTC if
             left out.
+        changes: the last reported changes of campaigns, whose values are expected to shift.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class AlertJudge:
         campaign_of: Callable[[str], Campaign | None] = lambda _: None,
         currency: str = "CNY",
         clock: LocalClock | None = None,
+        changes: Iterable[Change] = (),
     ) -> None:
         self._book = AlertBook()
         self._health = HealthJudge(self._book, lag_limit_s=lag_limit_s)
@@ -64,6 +67,7 @@ class AlertJudge:
             campaign_of=campaign_of,
             currency=currency,
             clock=clock or LocalClock(),
+            changes=changes,
         )
 
     def references(self, window: WindowName, end_ms: int) -> Mapping[Reference, Set[ScopeKind]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
+from math import inf
 
+from models.campaigns.campaign import Campaign, milliseconds
+from models.campaigns.campaign_change import Change
 from models.kpi.definition import Kpi
 from models.scope import Scope
 from models.usual import Usual
@@ -15,6 +18,33 @@ from streams.alerting.usual.local_clock import ClockTime, LocalClock
 from streams.kpis.view import Evaluation
 
 
+class LastShifts:
+    """The last moments before a time at which values of campaigns were expected to shift.
+
+    They are the starts of a campaign and of its phases, and the changes of it that were reported.
+
+    Args:
+        changes: the last reported changes, the oldest first.
+        before_ms: the time, event time in ms.
+    """
+
+    def __init__(self, changes: Iterable[Change], *, before_ms: int) -> None:
+        self._before_ms = before_ms
+        self._changed = {one.campaign: one.at_ms for one in changes if one.at_ms < before_ms}
+
+    def of(self, campaign: Campaign | None) -> float:
+        """Return the moment of a campaign, event time in s; minus infinity if there is none."""
+        if campaign is None:
+            return -inf
+        starts = [milliseconds(stage.starts) for stage in campaign.stages]
+        if campaign.starts is not None:
+            starts.append(milliseconds(campaign.starts))
+        known = [at for at in starts if at < self._before_ms]
+        if campaign.id in self._changed:
+            known.append(self._changed[campaign.id])
+        return max(known, default=-inf) / 1000
+
+
 class Learning:
     """A rule that observes one window.
 
@@ -24,6 +54,7 @@ class Learning:
         learner: how the rule learns.
         end_ms: the end of the window, event time in ms.
         clock: the local time of its start.
+        shifts: the last expected shifts of campaigns before its end.
     """
 
     def __init__(
@@ -34,12 +65,14 @@ class Learning:
         *,
         end_ms: int,
         clock: ClockTime,
+        shifts: LastShifts,
     ) -> None:
         self._series = series
         self._about = about
         self._learner = learner
         self._end_ms = end_ms
         self._clock = clock
+        self._shifts = shifts
 
     def scopes(self) -> Set[Scope]:
         """Return the scopes in which anything was learned before."""
@@ -61,7 +94,8 @@ class Learning:
             clock_s=self._clock.clock_s,
             value=number,
             n=n,
-            special=bool(self._clock.special),
+            special=self._clock.special is not None,
+            shifted_s=self._shifts.of(context.campaign),
         )
         judgement = self._series.observe(
             self._about, context.scope, point, self._learner, end_ms=self._end_ms
@@ -74,11 +108,13 @@ class Learners:
 
     Args:
         clock: the local clock.
+        changes: the last reported changes of campaigns; other tasks may add to them.
     """
 
-    def __init__(self, clock: LocalClock) -> None:
+    def __init__(self, clock: LocalClock, changes: Iterable[Change]) -> None:
         self.series = LearnedSeries()
         self._clock = clock
+        self._changes = changes
 
     def of(self, rule: Rule, kpi: Kpi, evaluation: Evaluation) -> Learning | None:
         """Return a rule as it observes a window; None if it learns nothing."""
@@ -92,6 +128,7 @@ class Learners:
             learner,
             end_ms=evaluation.end_ms,
             clock=self._clock.at(evaluation.start_ms),
+            shifts=LastShifts(self._changes, before_ms=evaluation.end_ms),
         )
 
 
@@ -126,5 +163,7 @@ def _usual(judgement: Judgement, clock: ClockTime) -> Usual:
         score=judgement.score,
         side=judgement.side,
         windows=judgement.windows,
-        widened_by=clock.special,
+        widened_by="" if clock.special is None else clock.special.name_en,
+        widened_by_zh="" if clock.special is None else clock.special.name_zh,
+        settles=judgement.settles,
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from models.alerts import Alert, Correction, Ended, Held, alert_id
 from models.campaigns.campaign import Campaign
+from models.campaigns.campaign_change import Change
 from models.events import SourceKind
 from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.rule_status import NotJudged, RuleStatus, ScopeStatus
@@ -76,6 +77,7 @@ class WindowJudge:
             events hold for a campaign that does not run in all of the window.
         currency: the reporting currency, for the sentences that explain the rules.
         clock: the local clock, by which rules learn what is usual at a time of the week.
+        changes: the last reported changes of campaigns, whose values are expected to shift.
     """
 
     def __init__(
@@ -87,9 +89,10 @@ class WindowJudge:
         campaign_of: Callable[[str], Campaign | None],
         currency: str,
         clock: LocalClock,
+        changes: Iterable[Change],
     ) -> None:
         self._book = book
-        self._learning = Learners(clock)
+        self._learning = Learners(clock, changes)
         self._rules: dict[str, Rule] = {rule.name: rule for rule in rules.rules}
         self._rules_about: defaultdict[ShownWindow, list[Rule]] = defaultdict(list)
         for rule in rules.rules:

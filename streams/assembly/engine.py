@@ -17,6 +17,7 @@ from models.names import NameBook
 from streams.alerting.judge import AlertJudge
 from streams.alerting.rules.registry import RuleBook
 from streams.alerting.usual.local_clock import LocalClock
+from streams.assembly.calendar import special_days_of
 from streams.assembly.ingest import customer_context, ingest_rules
 from streams.engine import faust_worker
 from streams.engine.contracts import Saved, SourcePartition
@@ -92,6 +93,8 @@ def build(
         encode_values=values_encoder(settings.values_topic) if settings.publish_values else None,
     )
 
+    special_days = special_days_of(settings)
+
     def new_kpi_job(saved: Saved | None) -> KpiJob:
         return KpiJob(
             sources=sources,
@@ -102,7 +105,8 @@ def build(
                 lag_limit_s=settings.lag_alert_s,
                 campaign_of=campaigns.get,
                 currency=settings.currency,
-                clock=LocalClock(definitions.day.zone),
+                clock=LocalClock(definitions.day.zone, special_days.of),
+                changes=changes,
             ),
             topics=job_topics,
             spill=DiskCache(spill_file(settings)),

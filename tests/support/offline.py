@@ -150,6 +150,7 @@ def kpi_job(
             lag_limit_s=30,
             campaign_of=index.get,
             clock=LocalClock(day.zone),
+            changes=changes,
         ),
         topics=Topics(
             source=SourcePartition("partials", 0),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
 from models.alerts import Alert, AlertState
+from models.calendar.special_day import SpecialDay
 from models.campaigns.campaign import Campaign
+from models.campaigns.campaign_change import Change
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import KpiValue
 from models.rule_status import ScopeStatus, Why
@@ -20,6 +23,7 @@ from streams.alerting.rule_text import explain
 from streams.alerting.rules.anomaly import AnomalyRule
 from streams.alerting.rules.registry import RuleBook
 from streams.alerting.status_text import explain_status
+from streams.alerting.usual.local_clock import LocalClock
 from streams.kpis.calculation.confidence_intervals import wilson
 from streams.kpis.view import Evaluation
 from tests.support.at_once import JudgeAtOnce
@@ -160,6 +164,68 @@ def test_window_that_teaches_nothing(options: dict[str, Any], why: Why) -> None:
     assert judge.to_bytes() == before
 
 
+@pytest.mark.parametrize("declared", [False, True])
+def test_expected_shift(declared: bool) -> None:
+    """A phase of the campaign begins, or a change is reported: its level is learned anew.
+
+    For an hour there is no judgement, and then a fault is found at the new level.
+    """
+    stages = [{"name": "peak", "starts": datetime.fromtimestamp(NOON / 1000, UTC)}]
+    campaign = Campaign.model_validate({"id": "c1", "stages": [] if declared else stages})
+    changes = [Change(campaign="c1", event_id="e", at_ms=NOON, what="budget")]
+    tried = rule(scope="campaign", side="both")
+    judge = judge_of(
+        tried,
+        campaign_of={"c1": campaign}.get,
+        changes=changes if declared else (),
+    )
+    learn(judge)
+    for number in range(1, 30):
+        close(judge, NOON + number * FIVE_MS, KpiValue(1_200 + number % 3 * 20))
+        found = status(judge)
+        assert found.why is (Why.LEARNING if number <= 12 else Why.WITHIN)
+        if number == 1:
+            text = explain_status(found, tried, CATALOGUE["clicks"])
+            assert "the campaign changed, and its level is learned anew" in text.en
+    assert not judge.alerts()
+    close(judge, NOON + 30 * FIVE_MS, KpiValue(400))
+    assert status(judge).why is Why.FIRING
+
+
+def test_unexpected_shift() -> None:
+    """Without a change that is known, three times as many clicks fire."""
+    judge = judge_of(rule(scope="campaign", side="both"))
+    learn(judge)
+    close(judge, NOON + FIVE_MS, KpiValue(1_200))
+    assert status(judge).why is Why.FIRING
+
+
+def test_special_days() -> None:
+    """A holiday has the time of a Sunday and a wider band, a working weekend that of a Wednesday.
+
+    A festival is like no weekday, and an ordinary day is as it is.
+    """
+    days = {
+        date(2026, 10, 1): SpecialDay("National Day", "国庆节", "holiday", 6),
+        date(2026, 10, 10): SpecialDay("working Saturday", "调休", "workday", 2),
+        date(2026, 11, 11): SpecialDay("Double 11", "双11", "festival", None),
+    }
+    clock = LocalClock(ZoneInfo("Asia/Shanghai"), days.get)
+
+    def at(day: int, month: int) -> tuple[int, float, str]:
+        moment = datetime(2026, month, day, 20, 30, tzinfo=ZoneInfo("Asia/Shanghai"))
+        found = clock.at(int(moment.timestamp() * 1000))
+        since_thursday = found.clock_s / 86_400
+        weekday = int(since_thursday + 3) % 7
+        special = "" if found.special is None else found.special.name_en
+        return weekday, round(since_thursday % 1 * 24, 6), special
+
+    assert at(2, 10) == (4, 20.5, "")
+    assert at(1, 10) == (6, 20.5, "National Day")
+    assert at(10, 10) == (2, 20.5, "")
+    assert at(11, 11) == (2, 20.5, "Double 11")
+
+
 def test_few_clicks_at_night() -> None:
     """A share of few is judged as such: a third of three clicks is not unusual."""
     judge = judge_of(rule(kpi="conversion_rate", scope="campaign"))
@@ -187,11 +253,12 @@ def test_learning_is_said() -> None:
 def test_evidence_is_said() -> None:
     """What does not fire says how near it is, and a special day that the band is wider."""
     tried = rule()
-    usual = Usual(learned=1, expected=400, low=300, high=500, score=0.62, widened_by="618")
+    usual = Usual(learned=1, expected=400, low=300, high=500, score=0.62)
+    usual = usual.model_copy(update={"widened_by": "618 sale", "widened_by_zh": "618 大促"})
     near = ScopeStatus(ALL, Why.WITHIN, KpiValue(330), usual=usual)
     text = explain_status(near, tried, CATALOGUE["clicks"])
-    assert text.en == "usual: 62 % of what an alert needs; the band is wider: 618"
-    assert text.zh == "正常：达到告警所需证据的 62%；特殊日，范围放宽：618"
+    assert text.en == "usual: 62 % of what an alert needs; the band is wider: 618 sale"
+    assert text.zh == "正常：达到告警所需证据的 62%；特殊日，范围放宽：618 大促"
     assert tried.distance(near) == pytest.approx(0.38)
 
 

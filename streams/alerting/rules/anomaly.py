@@ -64,10 +64,14 @@ class AnomalyRule(Rule):
     the windows before. Evidence adds up: several windows that are all a little low are unusual,
     too. Counts are judged as counts, shares with their n, so a night with few clicks does not fire.
 
-    There is no judgement in the first five days of a scope. Windows that were not observed whole
-    teach nothing, nor do times in which the campaign does not run. During an alert the rule learns
-    little. What lasts for three days is the new normal. On special days of the calendar the band is
-    wider. Late data do not change what was learned.
+    There is no judgement in the first five days of a scope, nor in the first hour after a phase of
+    its campaign begins or a change of it is reported: such shifts are expected. Windows that were
+    not observed whole teach nothing, nor do times in which the campaign does not run. During an
+    alert the rule learns little. What lasts for three days is the new normal. Late data do not
+    change what was learned.
+
+    On special days of the calendar the band is wider by half. Public holidays are judged by what is
+    usual on Sundays, weekend days that are worked by what is usual on Wednesdays.
 
     Example: a shop's conversion is 30 % in the evening, of 500 clicks in five minutes. A checkout
     that fails for one in six makes it 25 %. Each window alone might be chance, and four are not.
@@ -130,7 +134,7 @@ class AnomalyRule(Rule):
         usual = context.usual
         if usual is None:
             return Why.NOT_LEARNED
-        if usual.expected is None or usual.learned < 1:
+        if usual.expected is None or usual.learned < 1 or usual.settles:
             return Why.LEARNING
         return _Unusual(usual, self.side_of(context.kpi))
 
@@ -175,6 +179,11 @@ class AnomalyRule(Rule):
         del kpi
         usual = status.usual
         match status.why:
+            case Why.LEARNING if usual is not None and usual.settles:
+                return RuleText(
+                    "no judgement yet: the campaign changed, and its level is learned anew",
+                    "尚不能判断：活动刚有调整或进入新阶段，正在重新学习水平",
+                )
             case Why.LEARNING if usual is not None:
                 days = SETTINGS.learn_days
                 known = f"{days * usual.learned:.1f}"
@@ -201,7 +210,7 @@ def _within(usual: Usual) -> RuleText:
     special = RuleText("", "")
     if usual.widened_by:
         special = RuleText(
-            f"; the band is wider: {usual.widened_by}", f"；特殊日，范围放宽：{usual.widened_by}"
+            f"; the band is wider: {usual.widened_by}", f"；特殊日，范围放宽：{usual.widened_by_zh}"
         )
     return RuleText(
         f"usual: {percent} % of what an alert needs{special.en}",

@@ -35,6 +35,10 @@ SETTINGS: Final = BandSettings()
 _KEPT_DAYS, _KEPT_POINTS, _KEPT_MOST = 2.0, 24, 1_500
 """Points are kept until there are so many and they are of so many days, but never more."""
 _POINT = Struct("<4d")
+_SETTLE_S, _SETTLE_POINTS = 3_600.0, 3
+"""After an expected shift there is no judgement for so long, and so many points."""
+_RELEVEL_POINTS = 24
+"""So many points teach the level anew after an expected shift, all alike."""
 _ALERT_WEIGHT = 0.25
 """Points in an alert teach so much less, and so do those of special days."""
 _JUST_NOT = 0.99
@@ -54,6 +58,8 @@ class Point(NamedTuple):
         value: the value.
         n: the number of trials behind a proportion.
         special: whether it is of a special day: it needs more to fire, and teaches less.
+        shifted_s: when a shift of the series was last expected, event time in s: the next points
+            teach the level anew, and are judged once these are enough.
     """
 
     time_s: float
@@ -61,6 +67,7 @@ class Point(NamedTuple):
     value: float
     n: float = 1.0
     special: bool = False
+    shifted_s: float = -math.inf
 
 
 class Judgement(NamedTuple):
@@ -75,6 +82,7 @@ class Judgement(NamedTuple):
         windows: the number of points over which the evidence is strongest.
         side: 1 if they are above what was expected, -1 if below.
         begins: whether an incident begins here, by the detector's own count of incidents.
+        settles: whether the level is learned anew after an expected shift, so there is no score.
     """
 
     learned: float
@@ -85,6 +93,7 @@ class Judgement(NamedTuple):
     windows: int = 1
     side: int = 1
     begins: bool = False
+    settles: bool = False
 
 
 class Kept(msgspec.Struct, array_like=True, tag="kept"):
@@ -150,6 +159,8 @@ class Known(msgspec.Struct, array_like=True, tag="known"):
         alert_last_s: when there was reason for it last.
         special: whether the last point was of a special day.
         fires_by: the index of the span whose evidence is a reason to alert; -1 if there is none.
+        shifted_s: when a shift was expected last.
+        since_shift: the number of points since then.
     """
 
     scale: ValueScale
@@ -165,6 +176,13 @@ class Known(msgspec.Struct, array_like=True, tag="known"):
     alert_last_s: float = -math.inf
     special: bool = False
     fires_by: int = -1
+    shifted_s: float = -math.inf
+    since_shift: int = 0
+
+    def settles(self, at_s: float) -> bool:
+        """Return whether too little came since the last expected shift for a judgement."""
+        early = self.since_shift <= _SETTLE_POINTS or at_s - self.shifted_s <= _SETTLE_S
+        return self.since_shift > 0 and early
 
     def learned(self, at_s: float, settings: BandSettings) -> float:
         """Return the past that is known, as a share of what a judgement needs."""
@@ -306,9 +324,11 @@ def _learned(known: Known, point: Point, rhythm: Rhythm, settings: BandSettings)
     adopts = known.alert and point.time_s - known.alert_began_s >= settings.adopt_days * DAY_S
     teaches_less = (known.alert and not adopts) or point.special
     weight = _ALERT_WEIGHT if teaches_less else 1.0
+    relevels = 0 < known.since_shift <= _RELEVEL_POINTS
     season.learn(
         at,
         off,
+        level_gain=1 / known.since_shift if relevels else None,
         most=3 * deviation,
         weight=weight,
         adopts=adopts,
@@ -332,8 +352,13 @@ def _learned(known: Known, point: Point, rhythm: Rhythm, settings: BandSettings)
 def _judged(known: Known, point: Point, settings: BandSettings) -> Judgement:
     """Judge a point, and learn from it."""
     rhythm = rhythm_of(settings, known.interval_s)
-    expected = _learned(known, point, rhythm, settings)
     surprise = known.surprise
+    if point.shifted_s > max(known.shifted_s, known.first_s):
+        known.shifted_s, known.since_shift = point.shifted_s, 0
+        surprise.begin_anew()
+    if known.shifted_s > known.first_s:
+        known.since_shift += 1
+    expected = _learned(known, point, rhythm, settings)
     if point.special != known.special:
         known.special = point.special
         surprise.begin_anew()
@@ -351,7 +376,8 @@ def _judged(known: Known, point: Point, settings: BandSettings) -> Judgement:
     width = SPECIAL_WIDTH if point.special else 1.0
     scores = _scores(known, evidence, expected, point, settings)
     span = max(range(len(scores)), key=lambda which: scores[which])
-    score = scores[span] / width if learned >= 1 else 0.0
+    settles = known.settles(point.time_s)
+    score = scores[span] / width if learned >= 1 and not settles else 0.0
     _keep_reason(known, score, span)
     begins = _keep_alert(known, score, point.time_s, settings)
     there = known.scale.value(expected.place, point.n)
@@ -366,6 +392,7 @@ def _judged(known: Known, point: Point, settings: BandSettings) -> Judgement:
         windows=rhythm.spans[span],
         side=1 if evidence[span] > 0 else -1,
         begins=begins,
+        settles=settles,
     )
 
 

@@ -178,6 +178,7 @@ class Season(msgspec.Struct, array_like=True):
         at: Place,
         deviation: Deviation,
         *,
+        level_gain: float | None,
         most: float,
         weight: float,
         adopts: bool,
@@ -190,6 +191,7 @@ class Season(msgspec.Struct, array_like=True):
         Args:
             at: the place of its time.
             deviation: the deviation.
+            level_gain: the share of it by which the level moves; None for the usual one.
             most: what more than that teaches no more.
             weight: the weight of the point.
             adopts: whether the level moves to where the values are now.
@@ -197,7 +199,9 @@ class Season(msgspec.Struct, array_like=True):
             rhythm: the rhythm of the series.
             settings: the settings.
         """
-        if adopts:
+        if level_gain is not None:
+            self.level += level_gain * deviation.residual
+        elif adopts:
             self.level += rhythm.adopt_gain * deviation.residual
         else:
             gain = max(1 / (count + rhythm.per_week / 7), rhythm.level_gain)
