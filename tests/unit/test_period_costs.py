@@ -367,7 +367,9 @@ def test_restated_windows() -> None:
     )
     ends = [key[:2] for key in path.closed if key.window not in {"1m", "5m"}]
     asked = [(window, oracle.window_start(window, end, "UTC"), end) for window, end in set(ends)]
-    expected = oracle.values(pl.DataFrame(rows, schema=oracle.SCHEMA), asked, "UTC")
+    expected = oracle.values(
+        pl.DataFrame(rows, schema=oracle.SCHEMA), asked, "UTC", compared=path.compared
+    )
     assert len(expected) > 500
     assert not differences(
         {key: values for key, values in path.closed.items() if key in expected}, expected

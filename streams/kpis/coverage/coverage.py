@@ -87,6 +87,7 @@ class Coverage:
             self.observation.record_gap(report, frontier_ms=frontier_ms)
         listened_ms = self.frontier.read_up_to(report.topic, report.partition)
         self.frontier.record(report)
+        self.observation.record_source(report)
         changed = self.silences.record(report, listened_ms=listened_ms, frontier_ms=frontier_ms)
         return changed or missing
 
@@ -144,9 +145,7 @@ class Coverage:
         frontier, frontier_ms = self.frontier, self.frontier.advance()
         if frontier_ms <= 0:
             return False
-        self.observation.record_whole(
-            frontier.watermark_by_source.values(), frontier_ms=frontier_ms
-        )
+        self.observation.record_whole(frontier.watermark_by_source)
         self.silences.listen(frontier.read_up_to_by_source, frontier_ms=frontier_ms)
         return True
 

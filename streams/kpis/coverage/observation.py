@@ -49,6 +49,12 @@ class Observation:
         self.lost_until_ms = lost_until_ms
         self.gaps = list(gaps)
         self.custom_from_ms = dict(custom_from_ms or {})
+        self._known: set[tuple[str, int]] = set()
+        """The source partitions whose first report with events came since the job was opened."""
+        self._begins: dict[str, int] = {}
+        """The first event of each topic that is read from its first record, event time in ms."""
+        self._lost_before_ms = 0
+        """The newest watermark of first reports of the others."""
 
     def pane_seen(
         self, pane_start: int, *, measures_version: int, custom: Collection[str] = ()
@@ -93,13 +99,40 @@ class Observation:
         lacking = [name for name, from_ms in self.custom_from_ms.items() if start < from_ms]
         return Measured(min(older, default=measures.VERSION + 1) - 1, frozenset(lacking))
 
-    def record_whole(self, watermarks: Iterable[int], *, frontier_ms: int) -> None:
+    def record_source(self, report: Report) -> None:
+        """Record since when a source partition is observed: its first report with events says so.
+
+        Read from its first record on, it is observed since the first event. If its first records
+        are not held any more, nothing is known of the time before its first watermark.
+        """
+        key = (report.topic, report.partition)
+        if self.whole_from_ms != NOT_OBSERVED or not report.watermark_ms or key in self._known:
+            return
+        self._known.add(key)
+        if report.from_offset >= 0:
+            self._lost_before_ms = max(self._lost_before_ms, report.watermark_ms)
+        elif report.panes:
+            begins = min(report.panes)
+            self._begins[report.topic] = min(begins, self._begins.get(report.topic, begins))
+
+    def record_whole(self, watermarks: Mapping[tuple[str, int], int]) -> None:
         """Record where observation of all sources begins, once there is a frontier.
 
-        That is one pane after the newest watermark: sources may begin at different times.
+        That is one pane after the last topic begins, as topics may begin at different times. A
+        topic begins with the first event in any of its partitions.
+
+        Example, of topics that are read from their first records in one go: clicks begin at
+        8:00:00, in one partition at 8:04:30, and orders at 8:01:20. All is observed from 8:01:30.
+
+        Args:
+            watermarks: the newest watermark of each source partition that had events, in ms.
         """
-        if self.whole_from_ms == NOT_OBSERVED:
-            self.whole_from_ms = max(frontier_ms, *watermarks) + PANE_MS
+        if self.whole_from_ms != NOT_OBSERVED:
+            return
+        # Of a partition whose first report came before a restart, only the watermark is known.
+        unknown = (mark for source, mark in watermarks.items() if source not in self._known)
+        latest = max((*unknown, *self._begins.values(), self._lost_before_ms))
+        self.whole_from_ms = latest + PANE_MS
 
     def record_gap(self, report: Report, *, frontier_ms: int) -> None:
         """Record a gap for lost records.
