@@ -91,6 +91,11 @@ class AlertJudge:
         """The windows that rules are about."""
         return self._windows.windows
 
+    @property
+    def regular_windows(self) -> Mapping[WindowName, int]:
+        """The windows that rules learn from, also if nothing came: their lengths in ms, by name."""
+        return self._windows.regular_windows
+
     def health(self, health: Health) -> bool:
         """Judge the rules about the data themselves; return whether an alert changed its state."""
         before = self._book.changed

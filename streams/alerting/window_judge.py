@@ -13,7 +13,7 @@ from models.events import SourceKind
 from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.rule_status import NotJudged, RuleStatus, ScopeStatus
 from models.scope import Scope, ScopeKind
-from models.window import Reference, ShownWindow, WindowName
+from models.window import WINDOWS, Reference, ShownWindow, WindowName
 from streams.alerting.alert_book import AlertBook
 from streams.alerting.alert_segments import OpenAlert
 from streams.alerting.learning import Learners, Learning, about_of
@@ -118,6 +118,20 @@ class WindowJudge:
     def windows(self) -> frozenset[WindowName]:
         """The windows that rules are about."""
         return frozenset(rule.window for rule in self._rules.values())
+
+    @property
+    def regular_windows(self) -> Mapping[WindowName, int]:
+        """The windows that rules learn from, also if nothing came: their lengths in ms, by name."""
+        learned = {
+            rule.window
+            for rule in self._rules.values()
+            if rule.learner(self._catalogue[rule.kpi]) is not None
+        }
+        return {
+            window.name: window.length_ms
+            for window in WINDOWS
+            if window.name in learned and window.length_ms is not None
+        }
 
     @property
     def statuses(self) -> Sequence[RuleStatus]:

@@ -153,7 +153,7 @@ class KpiJob:
         self.windows = windows = WindowEvaluator(
             definitions, buckets=self._buckets, coverage=self._coverage
         )
-        self._closing = WindowSchedule(day, self._buckets.holds)
+        self._closing = WindowSchedule(day, self._buckets.holds, regular=judge.regular_windows)
         self._closing.restore(state.ends, state.evaluated, state.to_correct)
         self._changed = False
         self._alerts_known = saved is None

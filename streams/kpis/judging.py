@@ -60,6 +60,10 @@ class Judge(Protocol):
         """Names of the windows whose every end is to be judged."""
 
     @property
+    def regular_windows(self) -> Mapping[WindowName, int]:
+        """The windows that rules learn from, also if nothing came: their lengths in ms, by name."""
+
+    @property
     def held_back(self) -> bool:
         """Whether a data-health alert holds back judgements of windows."""
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.window import DAY_MS, PANE_MS, WINDOWS, Window
+from models.window import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    PANE_MS,
+    WINDOWS,
+    Window,
+    WindowName,
+    first_end_after,
+)
 from streams.kpis import state as saved_states
 from streams.kpis.windows.due_windows import DueWindows
 from tests.factories.times import NEW_YORK_DAY as DAY
@@ -42,6 +51,30 @@ def test_saved(panes: list[int], frontier_ms: int) -> None:
     assert due == sorted(due, key=lambda one: (one[1], NAMES.index(one[0].name)))
     assert taken(again, frontier_ms) == due
     assert saved_states.pack(again.ends()) == saved_states.pack(schedule.ends())
+
+
+@given(PANES.filter(bool), st.sets(st.integers(0, 40), max_size=6))
+def test_regular_ends(panes: list[int], saves: set[int]) -> None:
+    """Regular ends come once each, in order, without a gap, also if the queue is saved between."""
+    regular: dict[WindowName, int] = {"1h": HOUR_MS, "5m": 5 * MINUTE_MS}
+    schedule = DueWindows(DAY, regular=regular)
+    for pane in panes:
+        schedule.pane_changed(pane, frontier_ms=0)
+    plain = scheduled(panes)
+    ends: list[tuple[Window, int]] = []
+    first_ms = min(panes)
+    for number in range(40):
+        frontier_ms = first_ms + number * HOUR_MS
+        ends += taken(schedule, frontier_ms)
+        if number in saves:
+            schedule = DueWindows(DAY, schedule.ends(), regular=regular)
+    assert len(set(ends)) == len(ends)
+    assert [end for _, end in ends] == sorted(end for _, end in ends)
+    assert set(taken(plain, frontier_ms)) <= set(ends)
+    for name, every_ms in regular.items():
+        found = [end for window, end in ends if window.name == name and end % every_ms == 0]
+        begins = first_end_after(ends[0][1], step_ms=every_ms)
+        assert {*range(begins, frontier_ms + 1, every_ms)} <= {*found}
 
 
 @given(PANES.filter(bool))

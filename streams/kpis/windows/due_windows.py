@@ -2,7 +2,8 @@
 
 A window's value changes at the end at which an event enters it or leaves it, and at the end at
 which the event leaves the period before, which growth refers to. Only such ends are scheduled,
-so that empty time costs nothing when years of sparse history are read in seconds.
+so that empty time costs nothing when years of sparse history are read in seconds. Windows that
+rules learn from are scheduled regularly, too, from the first end on: that nothing came is a value.
 
 Example:
     A click at 12:03:04 on Monday is in the pane [12:03:00, 12:03:10). It schedules:
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -52,10 +54,20 @@ class DueWindows:
     Args:
         day: the business day.
         ends: the ends to start with, as `ends` returned them; None for no ends.
+        regular: the intervals of the ends that are scheduled whatever comes, in ms, by window.
     """
 
-    def __init__(self, day: BusinessDay, ends: Mapping[WindowName, Ends] | None = None) -> None:
+    def __init__(
+        self,
+        day: BusinessDay,
+        ends: Mapping[WindowName, Ends] | None = None,
+        *,
+        regular: Mapping[WindowName, int] = MappingProxyType({}),
+    ) -> None:
         self._day = day
+        self._regular = {_PLACES[name]: every_ms for name, every_ms in regular.items()}
+        self._is_regular = False
+        """Whether the next regular end of each window is in the heap."""
         # Each entry packs an end and the index of its window in `WINDOWS` into one integer,
         # `end << 4 | index`. Entries sort by end, then by index. A hundred thousand tuples would
         # be slow to compare, to keep and to write.
@@ -118,7 +130,20 @@ class DueWindows:
             return None
         due = heapq.heappop(self._heap)
         self._due.discard(due)
-        return WINDOWS[due & _PLACES_MASK], due >> _PLACE_BITS
+        place, end = due & _PLACES_MASK, due >> _PLACE_BITS
+        self._schedule_regular(place, end)
+        return WINDOWS[place], end
+
+    def _schedule_regular(self, taken: int, end: int) -> None:
+        """Schedule the regular ends that follow one that was taken.
+
+        The heap has one of each window, so a restored one goes on where it was saved.
+        """
+        for place, every_ms in self._regular.items():
+            if not self._is_regular or (place == taken and end % every_ms == 0):
+                following = first_end_after(end, step_ms=every_ms)
+                self._add(following << _PLACE_BITS | place)
+        self._is_regular = True
 
     def waiting(self, *, frontier_ms: int, windows: Collection[WindowName]) -> int:
         """Return how many ends of these windows the frontier has passed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from models.window import (
     DAY_MS,
@@ -46,14 +47,22 @@ class WindowSchedule:
     Args:
         day: the business day.
         holds: returns whether a closed window can still be summed up.
+        regular: the intervals of the ends that are scheduled whatever comes, in ms, by window.
     """
 
-    def __init__(self, day: BusinessDay, holds: Holds) -> None:
+    def __init__(
+        self,
+        day: BusinessDay,
+        holds: Holds,
+        *,
+        regular: Mapping[WindowName, int] = MappingProxyType({}),
+    ) -> None:
         self.uncorrected = 0
         """Number of late panes that changed a closed window which can't be summed up any more."""
         self._day = day
         self._holds = holds
-        self._schedule = DueWindows(day)
+        self._regular = regular
+        self._schedule = DueWindows(day, regular=regular)
         self._evaluated: dict[WindowName, deque[int]] = {
             window.name: deque(maxlen=REMEMBERED) for window in WINDOWS
         }
@@ -67,7 +76,7 @@ class WindowSchedule:
         to_correct: Iterable[tuple[WindowName, int]],
     ) -> None:
         """Restore the saved `ends`, `evaluated` and `to_correct`."""
-        self._schedule = DueWindows(self._day, ends)
+        self._schedule = DueWindows(self._day, ends, regular=self._regular)
         for name, evaluated_ends in evaluated.items():
             self._evaluated[name].extend(evaluated_ends)
         for name, end in to_correct:
