@@ -56,7 +56,7 @@ def test_boards_have_no_faults(name: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (_shared_variable_ids, "5 variables have the id"),
+        (_shared_variable_ids, "6 variables have the id"),
         (_without_version, "has no pluginVersion"),
         (_over_a_range, "is not instant"),
         (_zero_for_no_answer, "has `or vector(0)`"),

@@ -12,7 +12,14 @@ import urllib.error
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from models.window import DAY_MS
+import msgspec
+
+from models.kpi.catalogue import CATALOGUE
+from models.kpi.definition import KpiValue
+from models.window import DAY_MS, HOUR_MS
+from streams.alerting.rules.anomaly import AnomalyRule
+from streams.alerting.usual.detector import Detector, Judgement, Point
+from streams.kpis.output_records import ClosedWindow
 from tests.chaos.arena import Arena
 from tests.chaos.scenario import scenario
 from tests.support import data
@@ -29,19 +36,29 @@ ANSWER_S = 1.0
 STOP_S = 5.0
 """Limit from SIGTERM to the end of a worker, seconds."""
 _KPIS = ("clicks", "orders", "conversion-rate", "unique-visitors", "revenue-gross")
+_UNUSUAL = "clicks-unusual"
+"""The rule that learns what is usual, and fires often."""
 SETTINGS = {"KPI_IDLE_AFTER_S": "1.5"}
 
 
 def _rules(arena: Arena, *windows: str) -> dict[str, str]:
-    """Return settings with rules for each KPI and window, none of which is ever broken."""
+    """Return settings with rules for each KPI and window, none of which is ever broken.
+
+    One more rule learns what is usual, and fires about once a week; `_check_learned` checks it.
+    """
     file = arena.folder / "history-rules.yaml"
+    unusual = (
+        f"  - {{name: {_UNUSUAL}, kind: anomaly, kpi: clicks, scope: channel, window: 1h, "
+        "side: both, once_in_weeks: 1, least_change: 0}"
+    )
+    arena.may_fire.add(_UNUSUAL)
     rows = [
         f"  - {{name: {kpi}-{window}, kind: threshold, kpi: {kpi.replace('-', '_')}, "
         f"window: {window}, above: 1000000000, severity: warning}}"
         for kpi in _KPIS
         for window in windows
     ]
-    file.write_text("\n".join(["rules:", *rows, ""]))
+    file.write_text("\n".join(["rules:", *rows, unusual, ""]))
     return {"KPI_RULES_FILE": str(file)}
 
 
@@ -141,6 +158,63 @@ def _check_order(arena: Arena) -> None:
         newest[window] = end
 
 
+def _hours(arena: Arena) -> Iterator[tuple[int, dict[str, KpiValue]]]:
+    """Yield the ends of the hours that rules judge, in ms, with the clicks of each channel.
+
+    They are as they were first published. An hour that lacks records, or in which clicks were
+    silent, is not judged. The first one was observed in part.
+    """
+    hours: dict[int, dict[str, KpiValue]] = {}
+    parts: set[tuple[int, int]] = set()
+    for record in arena.cluster.read("values"):
+        closed = msgspec.json.decode(record.value, type=ClosedWindow)
+        part = (closed.end, closed.part)
+        if closed.window != "1h" or closed.end % HOUR_MS or closed.corrected or part in parts:
+            continue
+        parts.add(part)
+        if closed.complete and "clicks" not in closed.unsure:
+            hours.setdefault(closed.end, {}).update(
+                (one.channel, one.values["clicks"])
+                for one in closed.scopes
+                if one.scope == "channel" and "clicks" in one.values
+            )
+    first = min(end for end, values in hours.items() if values)
+    yield from ((end, hours[end]) for end in sorted(hours) if end > first)
+
+
+def _check_learned(arena: Arena) -> None:
+    """Check that what the owner says is usual was learned from all hours, each once.
+
+    Detectors that were never interrupted say the same, to the last digit.
+    """
+    worker = arena.worker(arena.observer.latest["worker"])
+    answer = json.loads(worker.get(f"api/rules?rule={_UNUSUAL}&limit=100"))
+    (status,) = answer["rules"]
+    rule = AnomalyRule(
+        name=_UNUSUAL, kind="anomaly", kpi="clicks", window="1h", once_in_weeks=1, least_change=0
+    )
+    learner = rule.learner(CATALOGUE["clicks"])
+    detectors: dict[str, Detector] = {}
+    right: dict[str, Judgement] = {}
+    for end, values in _hours(arena):
+        for channel in {*values, *detectors}:
+            one = detectors.setdefault(channel, Detector(learner.settings, scale=learner.scale))
+            value = float(values[channel].value) if channel in values else 0.0
+            point = Point(end / 1000, (end - HOUR_MS) / 1000, value, value)
+            if end <= status["judged"]:
+                right[channel] = one.observe(point)
+    said = {one["scope"]: one["usual"] for one in status["scopes"] if one["usual"] is not None}
+    arena.outcome.notes.append(f"what is usual of {len(said)} channels")
+    known = {f"channel={one}": found for one, found in right.items() if found.expected is not None}
+    if not said or known.keys() != said.keys():
+        arena.fail(f"what is usual is known of {sorted(said)}, and should be of {sorted(known)}")
+    for scope in known.keys() & said.keys():
+        for name in ("expected", "low", "high", "score"):
+            found, expected = said[scope][name], getattr(known[scope], name)
+            if found != expected:
+                arena.fail(f"{scope}: {name} is {found}, not {expected}")
+
+
 @scenario(history=True, settings=SETTINGS)
 def shop_history(arena: Arena) -> None:
     """Two workers read five months of a shop's log at full speed, with values and 20 rules."""
@@ -191,6 +265,7 @@ def shop_history_interrupted(arena: Arena) -> None:
         arena.start_broker()
         arena.again("a", "b")
     _until_all_is_closed(arena)
+    _check_learned(arena)
 
 
 @scenario(history=True, settings=SETTINGS, in_ci=True)
@@ -201,6 +276,7 @@ def shop_history_short(arena: Arena) -> None:
     with arena.fault():
         _stop_and_kill(arena, after_s=(3, 6))
     _until_all_is_closed(arena)
+    _check_learned(arena)
 
 
 def _read_with_rules(arena: Arena) -> None:
