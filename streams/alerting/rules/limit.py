@@ -19,7 +19,7 @@ from streams.alerting.rules.keys import LeastCount, NoData
 from streams.alerting.rules.protocol import Verdict
 from streams.alerting.rules.required_n import is_beyond, least_n, required_n
 from streams.alerting.rules.rule import Rule
-from streams.alerting.words import RuleText, counted, needed_text, rounded
+from streams.alerting.words import RuleText, amount, counted, needed_text, rounded, spaced
 
 LIKELY_RATIO: Final = 5
 """A limit of a ratio from here on is probably meant in percent: 5 is 500 %. Of a share, any above
@@ -161,6 +161,26 @@ def in_percent(ratio: float) -> str:
     return f"{ratio:g} is {100 * ratio:,g} %; {ratio:g} % is {ratio / 100:g}"
 
 
+def difference_text(share: float, floor: float, kpi: Kpi, *, currency: str) -> RuleText:
+    """Return a share of a value and a least amount: ``30 % and 0.5 percentage points``.
+
+    Args:
+        share: the share; 0 if the amount alone decides.
+        floor: the amount, in the unit of the KPI; 0 for none.
+        kpi: the definition of the KPI.
+        currency: the reporting currency.
+    """
+    of_share = RuleText(f"{100 * share:g} %", f"{100 * share:g}% 以上")
+    if not floor:
+        return of_share
+    least = amount(floor, kpi, currency=currency)
+    if kpi.shown_unit == "ratio":
+        least = RuleText(f"{100 * floor:g} percentage points", f"{100 * floor:g} 个百分点")
+    if not share:
+        return least._replace(zh=f"{spaced(least.zh)}以上")
+    return RuleText(f"{of_share.en} and {least.en}", f"{of_share.zh}且至少 {least.zh}")
+
+
 def surely(kpi: Kpi) -> bool:
     """Return whether the values of a KPI have an interval, all of which must be beyond a limit."""
     return kpi.interval != "none" or isinstance(kpi.parsed, Quantile)
@@ -223,8 +243,10 @@ class LimitRule(Rule):
             clicks without orders would be needed".
         """
         match status.why:
+            case Why.NOT_SIGNIFICANT if status.required_n is None:
+                return RuleText("not significant", "不显著")
             case Why.NOT_SIGNIFICANT:
-                en, zh = needed_text(status.value, status.required_n or 0, kpi)
+                en, zh = needed_text(status.value, status.required_n, kpi)
                 return RuleText(f"not significant; {en}", f"不显著；{zh}")
             case Why.TOO_FEW:
                 return self._too_few(status, kpi)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from itertools import chain
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import ScopeStatus, Why
@@ -86,8 +86,8 @@ class Rule(RuleKeys):
         return None
 
     @abstractmethod
-    def comparison(self, context: JudgeContext) -> Comparison | None:
-        """Return what compares the value of a context; None if its limit is not known."""
+    def comparison(self, context: JudgeContext) -> Comparison | Why:
+        """Return what compares the value of a context, or why its limit is not known."""
 
     @abstractmethod
     def is_about_too_little(self, kpi: Kpi) -> bool:
@@ -198,13 +198,14 @@ class Rule(RuleKeys):
         has no value.
         """
         value, coverage, campaign = context.value, context.coverage, context.campaign
-        comparison = self.comparison(context) or _UNKNOWN
+        found = self.comparison(context)
+        comparison = _UnknownLimit(found) if isinstance(found, Why) else found
         verdict = comparison.compare(value)
         unjudgeable = verdict is Verdict.NO_JUDGEMENT
         doubtful = (
             not context.present
             or self.is_about_too_little(context.kpi)
-            or (unjudgeable and self.no_data == "fire" and comparison is not _UNKNOWN)
+            or (unjudgeable and self.no_data == "fire" and not isinstance(found, Why))
         )
         if (
             doubtful
@@ -231,7 +232,7 @@ class Rule(RuleKeys):
         if before is not None and before.no_data_since_ms is not None:
             since_ms = before.no_data_since_ms
         for_long = coverage.end_ms - since_ms - context.no_data_paused_ms >= NO_DATA_KEPT_MS
-        known = comparison is not _UNKNOWN
+        known = not isinstance(comparison, _UnknownLimit)
         if known and self._nothing_came(context):
             # Of a scope that nobody has defined, nothing may come for ever.
             expected = (
@@ -261,7 +262,14 @@ class Rule(RuleKeys):
 
 
 class _UnknownLimit:
-    """Stands for the comparison of a rule whose limit is not known."""
+    """Stands for the comparison of a rule whose limit is not known.
+
+    Args:
+        why: why it is not known.
+    """
+
+    def __init__(self, why: Why) -> None:
+        self._why = why
 
     def compare(self, value: KpiValue | None) -> Verdict:
         """Return that there is no judgement."""
@@ -273,12 +281,9 @@ class _UnknownLimit:
         return Evidence(value, None)
 
     def why_not(self, value: KpiValue) -> Why:
-        """Return that the earlier period is not known."""
+        """Return why the limit is not known."""
         del value
-        return Why.NO_EARLIER
-
-
-_UNKNOWN: Final = _UnknownLimit()
+        return self._why
 
 
 class SteadyRule(Rule):
