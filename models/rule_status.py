@@ -38,6 +38,10 @@ class Why(StrEnum):
     NO_EARLIER = "no_earlier"
     """The earlier period that the value is compared with is not known, or its value rests on too
     few."""
+    NO_PLAN = "no_plan"
+    """The campaign has no planned start and end, or no budget, that its pace is compared with."""
+    TOO_EARLY = "too_early"
+    """Too little of the campaign's run has passed for its pace to be judged."""
     INCOMPLETE = "incomplete"
     """It was pending when a window lacked records, which ended it."""
 

@@ -131,6 +131,54 @@ by_at_least: 0.2""",
         ),
     ),
     RuleExample(
+        "`kind: pace`, `ahead_by`, `behind_by`",
+        "The campaign 618-main runs for 10 days with a budget, and 4 of them are over at 12:00. "
+        "Campaigns without a budget are not judged.",
+        """\
+name: budget-off-plan
+kind: pace
+ahead_by: 0.2
+behind_by: 0.3""",
+        (
+            Moment(0, 1.1, "-", 40, scope="618-main"),
+            Moment(0, None, "-", scope="new-members"),
+            Moment(900, 1.25, "firing", 41, scope="618-main"),
+            Moment(1_800, 1.15, "resolved", 41, scope="618-main"),
+            Moment(86_400, 0.6, "firing", 42, scope="618-main"),
+        ),
+    ),
+    RuleExample(
+        "`target`",
+        "Of 5,000 orders in 10 days 2,000 are due after 4 days; fewer than 1,600 break the rule.",
+        """\
+name: orders-behind
+kind: pace
+kpi: orders
+match: {campaign: [618-main]}
+target: 5000
+behind_by: 0.2""",
+        (
+            Moment(0, 1_604, "-", 1_604, scope="618-main"),
+            Moment(3_600, 1_610, "firing", 1_610, scope="618-main"),
+            Moment(7_200, 1_660, "resolved", 1_660, scope="618-main"),
+        ),
+    ),
+    RuleExample(
+        "`exhausts_early_by`, `judged_from`",
+        "At a pace of 1.25 the budget lasts for 8 of the 10 days, which is 2 days too short. At "
+        "1.1 it is exhausted in the last 24 hours. The alert names the projected moment.",
+        """\
+name: budget-ends-early
+kind: pace
+exhausts_early_by: 86400
+judged_from: 0.4""",
+        (
+            Moment(0, 1.1, "-", 40, scope="618-main"),
+            Moment(900, 1.25, "firing", 41, scope="618-main"),
+            Moment(1_800, 1.1, "resolved", 41, scope="618-main"),
+        ),
+    ),
+    RuleExample(
         "`kind: absence`, `scope`, `match`",
         "What is absent can't be found by a pattern: an absence rule names its scopes outright. It "
         "fires also if nothing ever came of them.",
@@ -367,6 +415,21 @@ REFUSED: Final = (
     "{kind: range, kpi: roas, low: 1, high: 5, hysteresis: 0.5}",
     "{kind: range, kpi: orders, low: 100, high: 500, window: day}",
     "{kind: range, kpi: roas, low: 1}",
+    "{kind: pace}",
+    "{kind: pace, ahead_by: 0.2, exhausts_early_by: 86400}",
+    "{kind: pace, behind_by: 20}",
+    "{kind: pace, ahead_by: 0}",
+    "{kind: pace, kpi: orders, behind_by: 0.2}",
+    "{kind: pace, kpi: budget_used, ahead_by: 0.2}",
+    "{kind: pace, kpi: roas, target: 2, behind_by: 0.2}",
+    "{kind: pace, kpi: orders, target: 0, behind_by: 0.2}",
+    "{kind: pace, kpi: orders, target: 500, behind_by: 0.2, scope: channel}",
+    "{kind: pace, kpi: orders, target: 500, behind_by: 0.2, window: 24h}",
+    "{kind: pace, kpi: orders, exhausts_early_by: 3600}",
+    "{kind: pace, target: 500, exhausts_early_by: 3600}",
+    "{kind: pace, exhausts_early_by: 3600, scope: campaign_channel}",
+    "{kind: pace, exhausts_early_by: 1d}",
+    "{kind: pace, ahead_by: 0.2, judged_from: 10}",
     "{kind: absence, kpi: roas}",
     "{kind: absence, kpi: clicks, no_data: fire}",
     "{kind: absence, kpi: clicks, window: day}",

@@ -42,6 +42,10 @@ class Budget(BaseModel):
             raise ValueError("daily: exceeds the whole budget")
         return self
 
+    def part_of(self, channel: str) -> Decimal | None:
+        """Return the part planned for a channel, None without one; the whole budget for ``""``."""
+        return self.channels.get(channel) if channel else self.amount
+
     def with_shown_channels(self, as_shown: AsShown) -> Budget:
         """Return the budget with its channels as they are shown; spellings of one are added up."""
         channels: dict[str, Decimal] = {}

@@ -48,7 +48,8 @@ def described(
     at_ms: int,
 ) -> Alert:
     """Return an alert as a finding leaves it."""
-    value, limit, earlier = finding.evidence
+    evidence = finding.evidence
+    value = evidence.value
     return Alert(
         rule=facts.rule,
         category=facts.category,
@@ -61,8 +62,9 @@ def described(
         low=None if value is None else value.low,
         high=None if value is None else value.high,
         n=0 if value is None else value.n,
-        threshold=limit,
-        earlier=earlier,
+        threshold=evidence.limit,
+        earlier=evidence.earlier,
+        exhausted_ms=evidence.exhausted_ms,
         active_since_ms=standing.active_since_ms,
         fired_at_ms=standing.fired_at_ms,
         # An alert about no window has no value that late data may correct.

@@ -27,6 +27,13 @@ _WORDS: Final[Mapping[Why, RuleText]] = {
         "no judgement: the earlier period is not known, or rests on too few",
         "无法判断：对比期未知或样本量不足",
     ),
+    Why.NO_PLAN: RuleText(
+        "no judgement: the campaign has no budget, or no planned start and end",
+        "无法判断：活动未设置预算或计划起止时间",
+    ),
+    Why.TOO_EARLY: RuleText(
+        "too early: too little of the campaign's run has passed", "为时尚早：活动进行的时间还不够长"
+    ),
     Why.INCOMPLETE: RuleText(
         "the window lacks records; `for` begins again", "窗口缺少记录；持续时间重新计算"
     ),

@@ -246,6 +246,7 @@ class WindowJudge:
             before=None if known is None else known.alert,
             no_data_paused_ms=paused_ms,
             earlier=None if judging.earlier is None else _earlier(judging.earlier, scope, judging),
+            exhausted_ms=judging.evaluation.exhausted_ms.get(scope.campaign),
         )
 
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 
+from models.campaigns.campaign import Campaign
 from models.kpi.definition import KpiValue
+from models.money.amounts import UNITS_PER_CURRENCY
+from models.money.exchange_rates import Rates
 from models.scope import ALL, Scope
-from models.window import DAY_MS, HOUR_MS, WINDOWS, Reference
+from models.window import DAY_MS, HOUR_MS, WINDOWS, BusinessDay, Reference
 from streams import config
 from streams.alerting.rules.keys import Match
 from streams.alerting.rules.registry import AnyRule, RuleBook
 from streams.alerting.rules.rule import Rule
+from streams.kpis.calculation.campaign_budgets import CampaignBudgets
 from streams.kpis.view import Evaluation
 from tests.support.at_once import JudgeAtOnce
 from tests.support.offline import NOON
@@ -35,6 +41,20 @@ class Row(NamedTuple):
     earlier: str
     earlier_interval: str
     state: str
+
+
+CAMPAIGNS = {
+    "618-main": Campaign.model_validate(
+        {
+            "id": "618-main",
+            "starts": (NOON - 4 * DAY_MS) / 1000,
+            "ends": (NOON + 6 * DAY_MS) / 1000,
+            "budget": {"amount": "10000", "currency": "CNY"},
+        }
+    )
+}
+"""The campaign that the examples of budgets are about."""
+BUDGETS = CampaignBudgets(CAMPAIGNS.get, rates=Rates("CNY", []), day=BusinessDay(ZoneInfo("UTC")))
 
 
 def sections(page: str) -> dict[str, str]:
@@ -65,7 +85,7 @@ def rows(section: str) -> list[Row]:
 
 def played(rule: AnyRule, series: list[Row]) -> list[str]:
     """Return the state of the alert at each row, as its windows close."""
-    judge = JudgeAtOnce(RuleBook(rules=(rule,)), lag_limit_s=30)
+    judge = JudgeAtOnce(RuleBook(rules=(rule,)), lag_limit_s=30, campaign_of=CAMPAIGNS.get)
     (window,) = (one for one in WINDOWS if one.name == rule.window)
     states = []
     for at, group in groupby(series, key=lambda row: row.at):
@@ -77,7 +97,10 @@ def played(rule: AnyRule, series: list[Row]) -> list[str]:
         together = list(group)
         values = {scope_of(row): value_of(row, rule) for row in together if row.value != "none"}
         start = end - (window.length_ms or DAY_MS)
-        judge.closed(Evaluation(rule.window, start, end, values), earlier(rule, together, end))
+        evaluation = Evaluation(
+            rule.window, start, end, values, exhausted_ms=exhausted(values, end)
+        )
+        judge.closed(evaluation, earlier(rule, together, end))
         for row in together:
             of_scope = [one for one in judge.alerts() if one.scope == scope_of(row)]
             states.append(of_scope[0].state.value if of_scope else "-")
@@ -97,6 +120,17 @@ def kpi_value(value: str, interval: str, n: str) -> KpiValue:
     if interval:
         low, high = map(float, interval.split(" to "))
     return KpiValue(float(value), low, high, int(n))
+
+
+def exhausted(values: Mapping[Scope, dict[str, KpiValue]], end: int) -> dict[str, int]:
+    """Return when campaigns will have spent their budgets, by their paces."""
+    found = {}
+    for scope, of_scope in values.items():
+        planned = BUDGETS.at(scope.campaign, end)
+        if "budget_pace" in of_scope and planned is not None:
+            spent = of_scope["budget_pace"].value * planned.due / UNITS_PER_CURRENCY
+            found[scope.campaign] = BUDGETS.exhausted_ms(scope.campaign, end, spent=spent)
+    return found
 
 
 def earlier(rule: AnyRule, series: list[Row], end: int) -> dict[Reference, Evaluation | None]:

@@ -148,7 +148,11 @@ def written(rule: dict[str, Any]) -> str:
         ),
         ({"kpi": "cliks", "above": 9}, "kpi", "did you mean clicks?"),
         ({"kpi": "clicks", "above": 9, "tresh": 4}, "tresh", "no such key"),
-        ({"kpi": "clicks", "above": 9, "kind": None}, "kind", "absence, change, range, threshold"),
+        (
+            {"kpi": "clicks", "above": 9, "kind": None},
+            "kind",
+            "absence, change, pace, range, threshold",
+        ),
         ({**CAMPAIGN, "kpi": "clicks", "above": 9, "name": "Clicks"}, "name", "small letters"),
         (
             {**CAMPAIGN, "kpi": "clicks", "above": 9, "match": {"campaign": "c1"}},

@@ -243,11 +243,11 @@ class LimitRule(Rule):
             clicks without orders would be needed".
         """
         match status.why:
-            case Why.NOT_SIGNIFICANT if status.required_n is None:
-                return RuleText("not significant", "不显著")
-            case Why.NOT_SIGNIFICANT:
+            case Why.NOT_SIGNIFICANT if status.required_n is not None:
                 en, zh = needed_text(status.value, status.required_n, kpi)
                 return RuleText(f"not significant; {en}", f"不显著；{zh}")
+            case Why.NOT_SIGNIFICANT:
+                return RuleText("not significant", "不显著")
             case Why.TOO_FEW:
                 return self._too_few(status, kpi)
             case Why.WITHIN if status.required_n:

@@ -48,11 +48,14 @@ class Evidence(NamedTuple):
         limit: the limit that it is compared with, in the same unit; None if there is none, as what
             it follows from is not known.
         earlier: the value of the earlier period from which the limit follows; None without one.
+        exhausted_ms: when the budget will be exhausted, event time in ms; None if the finding does
+            not rest on it, or nothing was spent.
     """
 
     value: KpiValue | None
     limit: float | None
     earlier: float | None = None
+    exhausted_ms: int | None = None
 
 
 class Finding(NamedTuple):
@@ -122,6 +125,8 @@ class JudgeContext(NamedTuple):
         no_data_paused_ms: the time without verdicts since ``before`` has no data, in ms.
         earlier: the value in the period that the rule refers to; None if it refers to none, or the
             period is not known whole.
+        exhausted_ms: when the campaign will have spent its budget if it keeps its pace, event time
+            in ms; only known of campaigns, in the all-time window.
     """
 
     scope: Scope
@@ -134,6 +139,7 @@ class JudgeContext(NamedTuple):
     before: Alert | None = None
     no_data_paused_ms: int = 0
     earlier: Earlier | None = None
+    exhausted_ms: int | None = None
 
 
 class KnownScopes(NamedTuple):

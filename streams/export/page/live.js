@@ -444,7 +444,9 @@ function renderAlerts() {
       q('vs'),
       `${m ? title(a.kpi) : t('value')} ${f(a.value)}${both} ${cmp} ${t('threshold')} ${
         f(a.threshold)
-      }${num(a.earlier) ? t('earlier', f(a.earlier)) : ''}`,
+      }${num(a.earlier) ? t('earlier', f(a.earlier)) : ''}${
+        num(a.exhausted) ? t('exhausted', clock(a.exhausted)) : ''
+      }`,
     );
     put(q('n'), 'n = ' + int(a.n));
     show(q('n'), a.category === 'kpi');

@@ -472,6 +472,7 @@ def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
         "high": alert.high,
         "threshold": alert.threshold,
         "earlier": alert.earlier,
+        "exhausted": alert.exhausted_ms,
         "n": alert.n,
         "kpi": alert.kpi or None,
         "unit": kpi.shown_unit if kpi else UNITS.get(alert.rule),
