@@ -42,6 +42,8 @@ class Why(StrEnum):
     """The campaign has no planned start and end, or no budget, that its pace is compared with."""
     TOO_EARLY = "too_early"
     """Too little of the campaign's run has passed for its pace to be judged."""
+    NO_PEERS = "no_peers"
+    """Fewer than five peers have a value that can be compared."""
     INCOMPLETE = "incomplete"
     """It was pending when a window lacked records, which ended it."""
 

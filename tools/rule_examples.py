@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from streams.kpis.calculation.confidence_intervals import wilson
+
 
 class Moment(NamedTuple):
     """A window that closes, with a value of one scope, and the state of the alert then.
@@ -17,7 +19,7 @@ class Moment(NamedTuple):
         state: ``-`` without an alert, else pending, firing or resolved.
         n: what the value rests on.
         interval: its 95 % interval.
-        scope: the campaign; empty for everything.
+        scope: the campaign, or the channel of a rule about channels; empty for everything.
         earlier: the value of the earlier period, from the same n; None if the rule has none.
         earlier_interval: its 95 % interval.
     """
@@ -39,6 +41,21 @@ class RuleExample(NamedTuple):
     text: str
     rule: str
     moments: tuple[Moment, ...]
+
+
+def _channels(at_s: int, *changing: tuple[str, float, str]) -> tuple[Moment, ...]:
+    """Return moments of five channels, of which some have these rates and states.
+
+    All have 9,000 clicks, and ``email`` 300. Intervals are Wilson's.
+    """
+    found = {"social": (0.021, "-"), "video": (0.022, "-"), "affiliate": (0.023, "-")}
+    found |= {name: (rate, state) for name, rate, state in changing}
+    moments = []
+    for name, (rate, state) in found.items():
+        n = 300 if name == "email" else 9_000
+        low, high = wilson(round(n * rate), n)
+        moments.append(Moment(at_s, rate, state, n, (round(low, 4), round(high, 4)), scope=name))
+    return tuple(moments)
 
 
 EXAMPLES: Final = (
@@ -128,6 +145,44 @@ by_at_least: 0.2""",
             Moment(0, 0.48, "-", 900, (0.46, 0.5), "", 0.3, (0.29, 0.31)),
             Moment(60, 0.55, "firing", 900, (0.53, 0.57), "", 0.3, (0.29, 0.31)),
             Moment(120, 0.5, "resolved", 900, (0.48, 0.52), "", 0.31, (0.3, 0.32)),
+        ),
+    ),
+    RuleExample(
+        "`kind: outlier`, `differs_by`",
+        "One channel converts far worse than the others. `email` has too few clicks: its interval "
+        "includes the median.",
+        """\
+name: channel-falls-behind
+kind: outlier
+kpi: conversion_rate
+differs_by: 0.3""",
+        (
+            *_channels(0, ("search", 0.021, "-"), ("email", 0.024, "-")),
+            *_channels(60, ("search", 0.009, "firing"), ("email", 0.009, "-")),
+            *_channels(120, ("search", 0.018, "resolved"), ("email", 0.024, "-")),
+        ),
+    ),
+    RuleExample(
+        "`direction`, `by_at_least`",
+        "Worse is higher for a cost. With `direction: lower`, cheap clicks are reported, which may "
+        "be clicks of bots.",
+        """\
+name: clicks-too-cheap
+kind: outlier
+kpi: cpc
+window: 24h
+direction: lower
+by_at_least: 0.5""",
+        tuple(
+            Moment(at_s, cost, state, 900, scope=name)
+            for at_s, display, alert in ((0, 1.2, "-"), (900, 0.4, "firing"))
+            for name, cost, state in (
+                ("search", 1.5, "-"),
+                ("social", 1.6, "-"),
+                ("video", 1.4, "-"),
+                ("affiliate", 1.5, "-"),
+                ("display", display, alert),
+            )
         ),
     ),
     RuleExample(
@@ -415,6 +470,13 @@ REFUSED: Final = (
     "{kind: range, kpi: roas, low: 1, high: 5, hysteresis: 0.5}",
     "{kind: range, kpi: orders, low: 100, high: 500, window: day}",
     "{kind: range, kpi: roas, low: 1}",
+    "{kind: outlier, kpi: conversion_rate, scope: all}",
+    "{kind: outlier, kpi: orders}",
+    "{kind: outlier, kpi: attribution_spread}",
+    "{kind: outlier, kpi: conversion_rate, differs_by: 0}",
+    "{kind: outlier, kpi: conversion_rate, differs_by: 30}",
+    "{kind: outlier, kpi: cpc, by_at_least: -1}",
+    "{kind: outlier, kpi: cpc, scope: region}",
     "{kind: pace}",
     "{kind: pace, ahead_by: 0.2, exhausts_early_by: 86400}",
     "{kind: pace, behind_by: 20}",

@@ -198,14 +198,14 @@ def _example(example: RuleExample) -> str:
     text = f"\n{example.text}\n" if example.text else ""
     return (
         f"\n### {example.title}\n{text}\n```yaml\n{entry}\n```\n\n"
-        f"*{meaning.en}.*\n\n*{meaning.zh}。*\n\n{_series(example.moments)}\n"
+        f"*{meaning.en}.*\n\n*{meaning.zh}。*\n\n{_series(example.moments, rule)}\n"
     )
 
 
-def _series(moments: tuple[Moment, ...]) -> str:
+def _series(moments: tuple[Moment, ...], rule: Rule) -> str:
     scoped = any(moment.scope for moment in moments)
     compared = any(moment.earlier is not None for moment in moments)
-    head = ["closes at", *(["campaign"] if scoped else []), "value", "95 % interval", "n"]
+    head = ["closes at", *([rule.scope] if scoped else []), "value", "95 % interval", "n"]
     head += [*(["earlier", "its interval"] if compared else []), "alert"]
     return table(
         head,

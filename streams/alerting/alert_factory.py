@@ -65,6 +65,7 @@ def described(
         threshold=evidence.limit,
         earlier=evidence.earlier,
         exhausted_ms=evidence.exhausted_ms,
+        median=evidence.median,
         active_since_ms=standing.active_since_ms,
         fired_at_ms=standing.fired_at_ms,
         # An alert about no window has no value that late data may correct.

@@ -34,6 +34,10 @@ _WORDS: Final[Mapping[Why, RuleText]] = {
     Why.TOO_EARLY: RuleText(
         "too early: too little of the campaign's run has passed", "为时尚早：活动进行的时间还不够长"
     ),
+    Why.NO_PEERS: RuleText(
+        "no judgement: fewer than five peers have enough data",
+        "无法判断：数据充足的同类不足 5 个",
+    ),
     Why.INCOMPLETE: RuleText(
         "the window lacks records; `for` begins again", "窗口缺少记录；持续时间重新计算"
     ),

@@ -87,6 +87,8 @@ def evidence(alert: Alert) -> str:
         text += f", limit {alert.threshold:.6g}"
     if alert.earlier is not None:
         text += f", {alert.earlier:.6g} in the earlier period"
+    if alert.median is not None:
+        text += f", median of its peers {alert.median:.6g}"
     if alert.exhausted_ms is not None:
         text += f", budget exhausted at {_rfc3339(alert.exhausted_ms)} at this pace"
     if alert.window:

@@ -34,7 +34,7 @@ class Row(NamedTuple):
     """A line of the table below an example."""
 
     at: str
-    campaign: str
+    name: str
     value: str
     interval: str
     n: str
@@ -74,7 +74,7 @@ def rows(section: str) -> list[Row]:
         found.append(
             Row(
                 cells["closes at"],
-                cells.get("campaign", ""),
+                cells.get("campaign", cells.get("channel", "")),
                 *(cells[name] for name in ("value", "95 % interval", "n")),
                 *(cells.get(name, "") for name in ("earlier", "its interval")),
                 cells["alert"],
@@ -95,20 +95,22 @@ def played(rule: AnyRule, series: list[Row]) -> list[str]:
         end += DAY_MS if later else 0
         assert end % window.step_ms == 0, f"{rule.window} does not close at {at}"
         together = list(group)
-        values = {scope_of(row): value_of(row, rule) for row in together if row.value != "none"}
+        values = {
+            scope_of(row, rule): value_of(row, rule) for row in together if row.value != "none"
+        }
         start = end - (window.length_ms or DAY_MS)
         evaluation = Evaluation(
             rule.window, start, end, values, exhausted_ms=exhausted(values, end)
         )
         judge.closed(evaluation, earlier(rule, together, end))
         for row in together:
-            of_scope = [one for one in judge.alerts() if one.scope == scope_of(row)]
+            of_scope = [one for one in judge.alerts() if one.scope == scope_of(row, rule)]
             states.append(of_scope[0].state.value if of_scope else "-")
     return states
 
 
-def scope_of(row: Row) -> Scope:
-    return Scope("campaign", row.campaign) if row.campaign else ALL
+def scope_of(row: Row, rule: AnyRule) -> Scope:
+    return Scope(rule.scope, **{rule.scope: row.name}) if row.name else ALL
 
 
 def value_of(row: Row, rule: AnyRule) -> dict[str, KpiValue]:
@@ -139,7 +141,7 @@ def earlier(rule: AnyRule, series: list[Row], end: int) -> dict[Reference, Evalu
         return {}
     passed_ms = 7 * DAY_MS if rule.reference == "last_week" else HOUR_MS
     values = {
-        scope_of(row): {rule.kpi: kpi_value(row.earlier, row.earlier_interval, row.n)}
+        scope_of(row, rule): {rule.kpi: kpi_value(row.earlier, row.earlier_interval, row.n)}
         for row in series
     }
     end -= passed_ms

@@ -215,6 +215,11 @@ class LimitRule(Rule):
             )
         return self
 
+    def least_judged(self, kpi: Kpi) -> int:
+        """Return the smallest n of a value that is judged."""
+        del kpi
+        return self.min_n
+
     def counts_nothing_as_0(self, kpi: Kpi) -> bool:
         """Return whether the value is 0 where nothing came and something was expected."""
         return self.is_about_too_little(kpi) and not self.min_n
@@ -271,11 +276,12 @@ class LimitRule(Rule):
 
     def _too_few(self, status: ScopeStatus, kpi: Kpi) -> RuleText:
         n = 0 if status.value is None else status.value.n
+        least = self.least_judged(kpi)
         few = RuleText(
-            f"too few: {n:,} of at least {self.min_n:,} {counted(kpi)}",
-            f"样本量不足：{n:,}，至少需 {self.min_n:,}",
+            f"too few: {n:,} of at least {least:,} {counted(kpi)}",
+            f"样本量不足：{n:,}，至少需 {least:,}",
         )
-        if (status.required_n or 0) <= self.min_n:
+        if (status.required_n or 0) <= least:
             return few
         en, zh = needed_text(status.value, status.required_n or 0, kpi)
         return RuleText(f"{few.en}; {en}", f"{few.zh}；{zh}")

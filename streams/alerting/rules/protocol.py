@@ -9,7 +9,8 @@ A kind works on one scope at a time, and on what it is given: it does not know w
 there are, and assumes nothing of campaigns that another worker may own.
 
 A rule on a KPI that needs an earlier value of it names the period (`Rule.reference`), and gets the
-value as `JudgeContext.earlier`.
+value as `JudgeContext.earlier`. One that compares with peers (`Rule.peer_min_n`) gets what is usual
+among them as `JudgeContext.peers`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from models.campaigns.campaign import Campaign
 from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import Why
 from models.scope import Scope
+from streams.analysis.peer_outliers import PeerGroup
 
 Context_contra = TypeVar("Context_contra", contravariant=True)
 
@@ -50,12 +52,14 @@ class Evidence(NamedTuple):
         earlier: the value of the earlier period from which the limit follows; None without one.
         exhausted_ms: when the budget will be exhausted, event time in ms; None if the finding does
             not rest on it, or nothing was spent.
+        median: the median of the peers that the value is compared with; None without peers.
     """
 
     value: KpiValue | None
     limit: float | None
     earlier: float | None = None
     exhausted_ms: int | None = None
+    median: float | None = None
 
 
 class Finding(NamedTuple):
@@ -127,6 +131,8 @@ class JudgeContext(NamedTuple):
             period is not known whole.
         exhausted_ms: when the campaign will have spent its budget if it keeps its pace, event time
             in ms; only known of campaigns, in the all-time window.
+        peers: what is usual among the peers of the scope; None if the rule needs none, or there are
+            too few.
     """
 
     scope: Scope
@@ -140,6 +146,7 @@ class JudgeContext(NamedTuple):
     no_data_paused_ms: int = 0
     earlier: Earlier | None = None
     exhausted_ms: int | None = None
+    peers: PeerGroup | None = None
 
 
 class KnownScopes(NamedTuple):

@@ -85,6 +85,11 @@ class Rule(RuleKeys):
         """The earlier period whose values the rule needs; None for none."""
         return None
 
+    @property
+    def peer_min_n(self) -> int | None:
+        """The smallest n of the peers that the rule compares with; None if it needs no peers."""
+        return None
+
     @abstractmethod
     def comparison(self, context: JudgeContext) -> Comparison | Why:
         """Return what compares the value of a context, or why its limit is not known."""

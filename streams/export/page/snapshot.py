@@ -473,6 +473,7 @@ def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
         "threshold": alert.threshold,
         "earlier": alert.earlier,
         "exhausted": alert.exhausted_ms,
+        "median": alert.median,
         "n": alert.n,
         "kpi": alert.kpi or None,
         "unit": kpi.shown_unit if kpi else UNITS.get(alert.rule),
