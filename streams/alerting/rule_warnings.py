@@ -143,7 +143,7 @@ def _about_names(part: str, names: Iterable[str], known: Known) -> Iterator[str]
     candidates = [*found, *_BUCKETS.get(part, ())]
     for name in names if found else ():
         pattern = name if is_pattern(name) else known.as_shown(part, name)
-        if any(matches_name(one, [pattern]) for one in candidates):
+        if any(matches_name(one, (pattern,)) for one in candidates):
             continue
         called = known.campaigns.called(name) if part == "campaign" else None
         if called is not None:

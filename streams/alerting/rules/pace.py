@@ -152,8 +152,10 @@ class PaceRule(LimitRule):
             evidence = Evidence(context.value, None)
             return Finding(Verdict.HOLDS, evidence, Why.CAMPAIGN_OFF, "campaign_over")
         found = super().judge(context)
-        lacking = None if found.why is None else self._elapsed(context)
-        # Without a plan the KPI has no value either, and that is why.
+        if context.value is not None or found.why is None:
+            return found
+        # Without a plan, the KPI has no value for that reason.
+        lacking = self._elapsed(context)
         return found._replace(why=lacking) if isinstance(lacking, Why) else found
 
     def comparison(self, context: JudgeContext) -> Comparison | Why:
