@@ -91,6 +91,7 @@ A warning names the line and the key. The exit code stays 0, or is 1 with `--str
   aliases of campaigns in the file, and ids only of the others.
 - Channels, regions and segments in `match` that nobody knows: neither the file of names nor, for
   channels, a campaign's definition. Those of which none is defined are not checked.
+- Campaigns that a `pace` rule names and that have no planned start and end, or no budget.
 - Patterns that match none of these. Scorecards are checked likewise, and so are the KPIs that the
   file of KPIs names in `export` and `outcome`.
 - A KPI whose coefficient is not configured, or that rests on customers while none are stored, or

@@ -13,7 +13,7 @@ from models.kpi.definition import Kpi, KpiValue
 from models.kpi.formula import Quotient
 from models.kpi.user_catalogue import catalogue_of
 from models.rule_status import Why
-from models.scope import ScopeKind, parts_of
+from models.scope import Scope, ScopeKind, parts_of
 from models.window import SECOND_MS, SO_FAR, WindowName
 from streams.alerting.rules.keys import Fraction, Limit, Seconds, Share
 from streams.alerting.rules.limit import LIKELY_RATIO, LimitRule, OneLimit, in_percent
@@ -180,21 +180,24 @@ class PaceRule(LimitRule):
             ]
         )
 
+    def why_never_judged(self, scope: Scope, campaign: Campaign) -> str:
+        """Return what the campaign lacks to have a plan; empty if it has one."""
+        if campaign.starts is None or campaign.ends is None:
+            return f"campaign {campaign.id} has no planned start and end"
+        budget = campaign.budget
+        if self.target is None and (budget is None or budget.part_of(scope.channel) is None):
+            return f"{scope} has no budget"
+        return ""
+
     def _elapsed(self, context: JudgeContext) -> Elapsed | Why:
         """Return how much of the campaign's run has passed, or why the plan to date is unknown."""
         campaign = context.campaign
         elapsed = None if campaign is None else campaign.elapsed(context.coverage.end_ms)
-        if campaign is None or elapsed is None or not self._is_planned(campaign, context):
+        if campaign is None or elapsed is None or self.why_never_judged(context.scope, campaign):
             return Why.NO_PLAN
         if elapsed.so_far_ms < self.judged_from * elapsed.whole_ms:
             return Why.TOO_EARLY
         return elapsed
-
-    def _is_planned(self, campaign: Campaign, context: JudgeContext) -> bool:
-        if self.target is not None:
-            return True
-        budget = campaign.budget
-        return budget is not None and budget.part_of(context.scope.channel) is not None
 
     def _exhaustion(self, context: JudgeContext, elapsed: Elapsed, *, early_ms: int) -> Comparison:
         assert context.campaign is not None

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple, Protocol
 
+from models.campaigns.campaign import Campaign
 from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import ScopeStatus, Why
 from models.scope import Scope
@@ -153,6 +154,11 @@ class Rule(RuleKeys):
         """Yield the keys that are probably not meant so, each with a text."""
         del kpi
         yield from ()
+
+    def why_never_judged(self, scope: Scope, campaign: Campaign) -> str:
+        """Return why a scope is not judged while its campaign is defined so; empty if it is."""
+        del scope, campaign
+        return ""
 
     def facts(self, meaning: RuleText) -> AlertFacts:
         """Return what all alerts of the rule have in common.
