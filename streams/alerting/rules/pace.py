@@ -19,17 +19,17 @@ from streams.alerting.rules.keys import Fraction, Limit, Seconds, Share
 from streams.alerting.rules.limit import LIKELY_RATIO, LimitRule, OneLimit, in_percent
 from streams.alerting.rules.protocol import Evidence, Finding, JudgeContext, Verdict
 from streams.alerting.rules.rule import Clauses, Comparison
-from streams.alerting.words import NO_TEXT, RuleText, Subject, amount, duration, spaced
+from streams.alerting.words import NO_TEXT, RuleText, Subject, amount, duration
 
 BUDGET_PACE: Final = "budget_pace"
 """The KPI that compares the spend of a campaign with the part of its budget that is due."""
 
 
 def _above_0(value: float) -> float:
-    """Refuse a share or target of 0.
+    """Refuse a target of 0 or less.
 
     Raises:
-        ValueError: it is 0, or less.
+        ValueError: it is one.
     """
     if value <= 0:
         raise ValueError("give a number above 0")
@@ -40,10 +40,10 @@ class PaceRule(LimitRule):
     """Fires while a campaign is off its plan, or its budget will be exhausted before its end.
 
     The plan of a budget is spread evenly from the campaign's start to its planned end, as in the
-    KPI ``budget_pace``, which is 1 on plan. With ``target``, a sum such as orders is compared with
-    the part of the target that is due in the same way. With ``exhausts_early_by``, the rule is
-    about the moment at which the budget will be exhausted at the average pace to date. The alert
-    names this moment.
+    KPI ``budget_pace``, which is 1 on plan. With ``target``, a sum such as all orders of the
+    campaign is compared with the part of the target that is due in the same way. With
+    ``exhausts_early_by``, the rule is about the moment at which the budget will be exhausted at the
+    average pace to date. The alert names this moment.
 
     The rule holds while the campaign does not run. There is no judgement of a campaign without a
     planned start and end or without a budget, of a channel without a budget of its own, and before
@@ -168,17 +168,15 @@ class PaceRule(LimitRule):
         plan = 1.0
         if self.target is not None:
             plan = self.target * elapsed.so_far_ms / elapsed.whole_ms
-        return _OffPlan(
-            [
-                OneLimit(key=key, limit=limit, lower=lower, back_at=limit, min_n=self.min_n)
-                for key, share, lower in (
-                    ("behind_by", self.behind_by, True),
-                    ("ahead_by", self.ahead_by, False),
-                )
-                if share is not None
-                for limit in [plan * (1 - share if lower else 1 + share)]
-            ]
-        )
+        sides = []
+        if self.behind_by is not None:
+            sides.append(self._side("behind_by", plan * (1 - self.behind_by), lower=True))
+        if self.ahead_by is not None:
+            sides.append(self._side("ahead_by", plan * (1 + self.ahead_by), lower=False))
+        return _OffPlan(sides)
+
+    def _side(self, key: str, limit: float, *, lower: bool) -> OneLimit:
+        return OneLimit(key=key, limit=limit, lower=lower, back_at=limit, min_n=self.min_n)
 
     def why_never_judged(self, scope: Scope, campaign: Campaign) -> str:
         """Return what the campaign lacks to have a plan; empty if it has one."""
@@ -235,7 +233,7 @@ class PaceRule(LimitRule):
             target = amount(self.target, kpi, currency=subject.currency)
             planned = RuleText(
                 f", which is {target.en} by the campaign's end",
-                f"（计划在活动结束时达到 {spaced(target.zh).strip()}）",
+                f"（计划在活动结束时达到 {target.zh}）",
             )
         beyond = RuleText(f"{off_plan.en}{planned.en}", f"{off_plan.zh}{planned.zh}")
         return Clauses(
