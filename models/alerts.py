@@ -85,10 +85,12 @@ class Alert(BaseModel):
     ``value`` is the newest value, ``fired_value`` the one on which the alert fired. ``correction``
     is None until late data changes the latter. ``earlier`` is the value of the earlier period from
     which ``threshold`` follows, ``usual`` the band of usual values of which ``threshold`` is an
-    end; both are None if it is a fixed one. ``no_data_since_ms`` is since when there is no value
-    that could be judged, None if there is one. ``held`` is why the alert is not judged now, None if
-    it is. ``ended`` is why a resolved alert ended. ``meaning_en`` and ``meaning_zh`` are the
-    sentence of its rule as it was when the alert was last judged.
+    end; both are None if it is a fixed one. ``exhausted_ms`` is when the budget will be exhausted,
+    None if the rule is not about it. ``median`` is that of the peers with which the value is
+    compared, None without peers. ``no_data_since_ms`` is since when there is no value that could be
+    judged, None if there is one. ``held`` is why the alert is not judged now, None if it is.
+    ``ended`` is why a resolved alert ended. ``meaning_en`` and ``meaning_zh`` are the sentence of
+    its rule as it was when the alert was last judged.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -107,6 +109,8 @@ class Alert(BaseModel):
     threshold: float | None = None
     earlier: float | None = None
     usual: Usual | None = None
+    exhausted_ms: int | None = None
+    median: float | None = None
     active_since_ms: int
     fired_at_ms: int | None = None
     fired_value: float | None = None

@@ -114,9 +114,22 @@ def shortened(text: str, *, longest: int = LONGEST) -> str:
 _canonical_of = lru_cache(maxsize=10_000)(canonical)
 
 
-def matches_name(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether a shown name is matched by any of some patterns, in their canonical forms."""
-    return matches(_canonical_of(name), map(_canonical_of, patterns))
+def matches_name(name: str, patterns: tuple[str, ...]) -> bool:
+    """Return whether a shown name is matched by any of some patterns, in their canonical forms.
+
+    Among a thousand names, one is looked up and not compared with each.
+    """
+    canonical_name = _canonical_of(name)
+    outright, others = _canonical_parts(patterns)
+    return canonical_name in outright or matches(canonical_name, others)
+
+
+@lru_cache(maxsize=1_000)
+def _canonical_parts(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return names and patterns apart, in their canonical forms."""
+    found = [canonical(pattern) for pattern in patterns]
+    others = tuple(pattern for pattern in found if is_pattern(pattern))
+    return frozenset(found).difference(others), others
 
 
 class ShownName(NamedTuple):

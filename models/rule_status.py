@@ -43,6 +43,12 @@ class Why(StrEnum):
     """What is usual in the scope is not known yet: too little of its past was learned."""
     NOT_LEARNED = "not_learned"
     """What is usual is not learned in the scope: there are too many scopes."""
+    NO_PLAN = "no_plan"
+    """The campaign has no planned start and end, or no budget, that its pace is compared with."""
+    TOO_EARLY = "too_early"
+    """Too little of the campaign's run has passed for its pace to be judged."""
+    NO_PEERS = "no_peers"
+    """Fewer than five peers have a value that can be compared."""
     INCOMPLETE = "incomplete"
     """It was pending when a window lacked records, which ended it."""
 

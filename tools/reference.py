@@ -199,8 +199,9 @@ none is an outlier.
   the largest (`(other)`) have no peers.
 
 Outliers are shown on the live page, better and worse ones apart, on the KPI board, and in
-`kpi_monitor_peer_z`. They raise no alert. Many KPIs of many peers are compared, so a few outliers
-occur by chance.
+`kpi_monitor_peer_z`. Many KPIs of many peers are compared, so a few outliers occur by chance, and
+they raise no alert by themselves. An alert rule of the kind [`outlier`](alert-rules.md) compares
+one KPI in the same way, in any window, and segments and the regions of a campaign, too.
 
 ## What formulas may name
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from streams.kpis.calculation.confidence_intervals import wilson
+
 
 class Moment(NamedTuple):
     """A window that closes, with a value of one scope, and the state of the alert then.
@@ -17,7 +19,7 @@ class Moment(NamedTuple):
         state: ``-`` without an alert, else pending, firing or resolved.
         n: what the value rests on.
         interval: its 95 % interval.
-        scope: the campaign; empty for everything.
+        scope: the campaign, or the channel of a rule about channels; empty for everything.
         earlier: the value of the earlier period, from the same n; None if the rule has none.
         earlier_interval: its 95 % interval.
     """
@@ -54,6 +56,21 @@ class RuleExample(NamedTuple):
     rule: str
     moments: tuple[Moment, ...]
     past: Past | None = None
+
+
+def _channels(at_s: int, *changing: tuple[str, float, str]) -> tuple[Moment, ...]:
+    """Return moments of five channels, of which some have these rates and states.
+
+    All have 9,000 clicks, and ``email`` 300. Intervals are Wilson's.
+    """
+    found = {"social": (0.021, "-"), "video": (0.022, "-"), "affiliate": (0.023, "-")}
+    found |= {name: (rate, state) for name, rate, state in changing}
+    moments = []
+    for name, (rate, state) in found.items():
+        n = 300 if name == "email" else 9_000
+        low, high = wilson(round(n * rate), n)
+        moments.append(Moment(at_s, rate, state, n, (round(low, 4), round(high, 4)), scope=name))
+    return tuple(moments)
 
 
 EXAMPLES: Final = (
@@ -165,7 +182,7 @@ kpi: conversion_rate""",
         Past(6, 0.3, 500),
     ),
     RuleExample(
-        "`side`, `least_change`, `once_in_weeks`",
+        "`direction: higher`, `least_change`, `once_in_weeks`",
         "Only more clicks than usual fire, from half as many again on: robots, or a link that "
         "somebody famous has shared.",
         """\
@@ -173,7 +190,7 @@ name: clicks-many
 kind: anomaly
 kpi: clicks
 window: 1h
-side: higher
+direction: higher
 least_change: 0.5
 once_in_weeks: 50""",
         (
@@ -184,6 +201,92 @@ once_in_weeks: 50""",
             Moment(14_400, 1_980, "resolved", 1_980),
         ),
         Past(6, 2_000, 2_000),
+    ),
+    RuleExample(
+        "`kind: outlier`, `differs_by`",
+        "One channel converts far worse than the others. `email` has too few clicks: its interval "
+        "includes the median.",
+        """\
+name: channel-falls-behind
+kind: outlier
+kpi: conversion_rate
+differs_by: 0.3""",
+        (
+            *_channels(0, ("search", 0.021, "-"), ("email", 0.024, "-")),
+            *_channels(60, ("search", 0.009, "firing"), ("email", 0.009, "-")),
+            *_channels(120, ("search", 0.018, "resolved"), ("email", 0.024, "-")),
+        ),
+    ),
+    RuleExample(
+        "`direction`, `by_at_least`",
+        "Worse is higher for a cost. With `direction: lower`, cheap clicks are reported, which may "
+        "be clicks of bots.",
+        """\
+name: clicks-too-cheap
+kind: outlier
+kpi: cpc
+window: 24h
+direction: lower
+by_at_least: 0.5""",
+        tuple(
+            Moment(at_s, cost, state, 900, scope=name)
+            for at_s, display, alert in ((0, 1.2, "-"), (900, 0.4, "firing"))
+            for name, cost, state in (
+                ("search", 1.5, "-"),
+                ("social", 1.6, "-"),
+                ("video", 1.4, "-"),
+                ("affiliate", 1.5, "-"),
+                ("display", display, alert),
+            )
+        ),
+    ),
+    RuleExample(
+        "`kind: pace`, `ahead_by`, `behind_by`",
+        "The campaign 618-main runs for 10 days with a budget, and 4 of them are over at 12:00. "
+        "Campaigns without a budget are not judged.",
+        """\
+name: budget-off-plan
+kind: pace
+ahead_by: 0.2
+behind_by: 0.3""",
+        (
+            Moment(0, 1.1, "-", 40, scope="618-main"),
+            Moment(0, None, "-", scope="new-members"),
+            Moment(900, 1.25, "firing", 41, scope="618-main"),
+            Moment(1_800, 1.15, "resolved", 41, scope="618-main"),
+            Moment(86_400, 0.6, "firing", 42, scope="618-main"),
+        ),
+    ),
+    RuleExample(
+        "`target`",
+        "Of 5,000 orders in 10 days 2,000 are due after 4 days; fewer than 1,600 break the rule.",
+        """\
+name: orders-behind
+kind: pace
+kpi: orders
+match: {campaign: [618-main]}
+target: 5000
+behind_by: 0.2""",
+        (
+            Moment(0, 1_604, "-", 1_604, scope="618-main"),
+            Moment(3_600, 1_610, "firing", 1_610, scope="618-main"),
+            Moment(7_200, 1_660, "resolved", 1_660, scope="618-main"),
+        ),
+    ),
+    RuleExample(
+        "`exhausts_early_by`, `judged_from`",
+        "At a pace of 1.25 the budget lasts for 8 of the 10 days, which is 2 days too short. At "
+        "1.1 it is exhausted in the last 24 hours. The alert names the projected moment.",
+        """\
+name: budget-ends-early
+kind: pace
+exhausts_early_by: 86400
+judged_from: 0.4""",
+        (
+            Moment(0, 1.1, "-", 40, scope="618-main"),
+            Moment(900, 1.25, "firing", 41, scope="618-main"),
+            Moment(1_800, 1.1, "resolved", 41, scope="618-main"),
+        ),
     ),
     RuleExample(
         "`kind: absence`, `scope`, `match`",
@@ -426,6 +529,28 @@ REFUSED: Final = (
     "{kind: range, kpi: roas, low: 1, high: 5, hysteresis: 0.5}",
     "{kind: range, kpi: orders, low: 100, high: 500, window: day}",
     "{kind: range, kpi: roas, low: 1}",
+    "{kind: outlier, kpi: conversion_rate, scope: all}",
+    "{kind: outlier, kpi: orders}",
+    "{kind: outlier, kpi: attribution_spread}",
+    "{kind: outlier, kpi: conversion_rate, differs_by: 0}",
+    "{kind: outlier, kpi: conversion_rate, differs_by: 30}",
+    "{kind: outlier, kpi: cpc, by_at_least: -1}",
+    "{kind: outlier, kpi: cpc, scope: region}",
+    "{kind: pace}",
+    "{kind: pace, ahead_by: 0.2, exhausts_early_by: 86400}",
+    "{kind: pace, behind_by: 20}",
+    "{kind: pace, ahead_by: 0}",
+    "{kind: pace, kpi: orders, behind_by: 0.2}",
+    "{kind: pace, kpi: budget_used, ahead_by: 0.2}",
+    "{kind: pace, kpi: roas, target: 2, behind_by: 0.2}",
+    "{kind: pace, kpi: orders, target: 0, behind_by: 0.2}",
+    "{kind: pace, kpi: orders, target: 500, behind_by: 0.2, scope: channel}",
+    "{kind: pace, kpi: orders, target: 500, behind_by: 0.2, window: 24h}",
+    "{kind: pace, kpi: orders, exhausts_early_by: 3600}",
+    "{kind: pace, target: 500, exhausts_early_by: 3600}",
+    "{kind: pace, exhausts_early_by: 3600, scope: campaign_channel}",
+    "{kind: pace, exhausts_early_by: 1d}",
+    "{kind: pace, ahead_by: 0.2, judged_from: 10}",
     "{kind: absence, kpi: roas}",
     "{kind: absence, kpi: clicks, no_data: fire}",
     "{kind: absence, kpi: clicks, window: day}",

@@ -91,6 +91,7 @@ A warning names the line and the key. The exit code stays 0, or is 1 with `--str
   aliases of campaigns in the file, and ids only of the others.
 - Channels, regions and segments in `match` that nobody knows: neither the file of names nor, for
   channels, a campaign's definition. Those of which none is defined are not checked.
+- Campaigns that a `pace` rule names and that have no planned start and end, or no budget.
 - Patterns that match none of these. Scorecards are checked likewise, and so are the KPIs that the
   file of KPIs names in `export` and `outcome`.
 - A KPI whose coefficient is not configured, or that rests on customers while none are stored, or
@@ -199,7 +200,7 @@ def _example(example: RuleExample) -> str:
     return (
         f"\n### {example.title}\n{text}\n```yaml\n{entry}\n```\n\n"
         f"*{meaning.en}.*\n\n*{meaning.zh}。*\n\n{_past(example.past)}"
-        f"{_series(example.moments)}\n"
+        f"{_series(example.moments, rule)}\n"
     )
 
 
@@ -212,10 +213,10 @@ def _past(past: Past | None) -> str:
     )
 
 
-def _series(moments: tuple[Moment, ...]) -> str:
+def _series(moments: tuple[Moment, ...], rule: Rule) -> str:
     scoped = any(moment.scope for moment in moments)
     compared = any(moment.earlier is not None for moment in moments)
-    head = ["closes at", *(["campaign"] if scoped else []), "value", "95 % interval", "n"]
+    head = ["closes at", *([rule.scope] if scoped else []), "value", "95 % interval", "n"]
     head += [*(["earlier", "its interval"] if compared else []), "alert"]
     return table(
         head,

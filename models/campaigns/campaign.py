@@ -42,6 +42,10 @@ class Budget(BaseModel):
             raise ValueError("daily: exceeds the whole budget")
         return self
 
+    def part_of(self, channel: str) -> Decimal | None:
+        """Return the part planned for a channel, None without one; the whole budget for ``""``."""
+        return self.channels.get(channel) if channel else self.amount
+
     def with_shown_channels(self, as_shown: AsShown) -> Budget:
         """Return the budget with its channels as they are shown; spellings of one are added up."""
         channels: dict[str, Decimal] = {}
@@ -129,7 +133,8 @@ class Campaign(BaseModel):
 
     def is_over(self, at_ms: int) -> bool:
         """Return whether the campaign is over at an event time in ms."""
-        return self.over_ms is not None and self.over_ms <= at_ms
+        over_ms = self.over_ms
+        return over_ms is not None and over_ms <= at_ms
 
     def runs(self, from_ms: int, until_ms: int) -> bool:
         """Return whether the campaign should run during all of [from, until).
@@ -167,7 +172,8 @@ class Campaign(BaseModel):
         if self.starts is None or self.ends is None:
             return None
         starts_ms, ends_ms = milliseconds(self.starts), milliseconds(self.ends)
-        until_ms = at_ms if self.over_ms is None else min(at_ms, self.over_ms)
+        over_ms = self.over_ms
+        until_ms = at_ms if over_ms is None else min(at_ms, over_ms)
         return Elapsed(max(0, until_ms - starts_ms), ends_ms - starts_ms)
 
 

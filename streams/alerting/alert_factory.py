@@ -48,7 +48,8 @@ def described(
     at_ms: int,
 ) -> Alert:
     """Return an alert as a finding leaves it."""
-    value, limit, earlier, usual = finding.evidence
+    evidence = finding.evidence
+    value = evidence.value
     return Alert(
         rule=facts.rule,
         category=facts.category,
@@ -61,9 +62,11 @@ def described(
         low=None if value is None else value.low,
         high=None if value is None else value.high,
         n=0 if value is None else value.n,
-        threshold=limit,
-        earlier=earlier,
-        usual=usual,
+        threshold=evidence.limit,
+        earlier=evidence.earlier,
+        usual=evidence.usual,
+        exhausted_ms=evidence.exhausted_ms,
+        median=evidence.median,
         active_since_ms=standing.active_since_ms,
         fired_at_ms=standing.fired_at_ms,
         # An alert about no window has no value that late data may correct.

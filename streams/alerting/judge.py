@@ -82,9 +82,9 @@ class AlertJudge:
         """Return whether an alert fired on that window: late data may change its evidence."""
         return self._windows.awaits_correction(window, end_ms)
 
-    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods) -> None:
+    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods) -> Steps[None]:
         """Update the alerts that fired on a window which late data changed."""
-        self._windows.corrected(evaluation, earlier)
+        return self._windows.corrected(evaluation, earlier)
 
     @property
     def windows(self) -> frozenset[WindowName]:

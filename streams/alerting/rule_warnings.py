@@ -83,6 +83,8 @@ def about_rules(book: RuleBook, known: Known) -> Iterator[ConfigWarning]:
         for part in parts_of(rule.scope):
             for text in _about_names(part, getattr(rule.match, part), known):
                 yield ConfigWarning(("rules", at, "match", part), text)
+        for text in _about_campaigns(rule, known):
+            yield ConfigWarning(("rules", at, "match", "campaign"), text)
         for key, text in (
             *_about_kpi(kpi, known),
             *_about_days(rule, kpi, known),
@@ -143,7 +145,7 @@ def _about_names(part: str, names: Iterable[str], known: Known) -> Iterator[str]
     candidates = [*found, *_BUCKETS.get(part, ())]
     for name in names if found else ():
         pattern = name if is_pattern(name) else known.as_shown(part, name)
-        if any(matches_name(one, [pattern]) for one in candidates):
+        if any(matches_name(one, (pattern,)) for one in candidates):
             continue
         called = known.campaigns.called(name) if part == "campaign" else None
         if called is not None:
@@ -159,6 +161,18 @@ def _unknown(what: str, name: str, known: Collection[str]) -> str:
     if is_pattern(name):
         return f"{name!r} matches no {what} that is known"
     return f"no {what} {name!r} is known{nearest(name, known)}"
+
+
+def _about_campaigns(rule: Rule, known: Known) -> Iterator[str]:
+    """Yield a warning for each scope that a rule names and never judges."""
+    for named in rule.match.named(rule.scope):
+        channel = named.channel and known.as_shown("channel", named.channel)
+        campaign = known.campaigns.called(named.campaign)
+        if campaign is None:
+            continue
+        scope = named._replace(campaign=campaign.id, channel=channel)
+        if why := rule.why_never_judged(scope, campaign):
+            yield f"{why}, so the rule never judges it; complete its definition, or leave it out"
 
 
 def _about_kpi(kpi: Kpi, known: Known) -> Iterator[tuple[str, str]]:

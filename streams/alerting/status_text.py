@@ -33,6 +33,17 @@ _WORDS: Final[Mapping[Why, RuleText]] = {
     Why.NOT_LEARNED: RuleText(
         "not judged: more series than the monitor learns", "未判断：超出可学习的序列数量"
     ),
+    Why.NO_PLAN: RuleText(
+        "no judgement: the campaign has no budget, or no planned start and end",
+        "无法判断：活动未设置预算或计划起止时间",
+    ),
+    Why.TOO_EARLY: RuleText(
+        "too early: too little of the campaign's run has passed", "为时尚早：活动进行的时间还不够长"
+    ),
+    Why.NO_PEERS: RuleText(
+        "no judgement: fewer than five peers have enough data",
+        "无法判断：数据充足的同类不足 5 个",
+    ),
     Why.INCOMPLETE: RuleText(
         "the window lacks records; `for` begins again", "窗口缺少记录；持续时间重新计算"
     ),

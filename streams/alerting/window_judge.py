@@ -33,6 +33,7 @@ from streams.alerting.rules.registry import RuleBook
 from streams.alerting.rules.rule import Rule
 from streams.alerting.usual.learned_series import About, LearnedSeries
 from streams.alerting.usual.local_clock import LocalClock
+from streams.analysis.peer_outliers import PeerGroup, group_of, peer_groups
 from streams.engine.steps import Steps, in_groups
 from streams.kpis.judging import EarlierPeriods
 from streams.kpis.view import Evaluation, Silence
@@ -61,6 +62,7 @@ class _Judging(NamedTuple):
     least_n: int
     earlier: Evaluation | None
     learning: Learning | None
+    peers: Mapping[str, PeerGroup]
 
 
 class WindowJudge:
@@ -177,7 +179,7 @@ class WindowJudge:
                 yield from self._book.hold(rule.name, held)
                 self._not_judged(rule, NotJudged.HELD, held=held)
             else:
-                judging = self._judging(rule, evaluation, earlier)
+                judging = yield from self._judging(rule, evaluation, earlier)
                 yield from self._judge(judging, scopes_of[rule.scope])
 
     def _leave_out(self, rule: Rule, evaluation: Evaluation) -> Steps[None]:
@@ -190,12 +192,19 @@ class WindowJudge:
     def _not_judged(self, rule: Rule, why: NotJudged, *, held: Held | None = None) -> None:
         self._status[rule.name] = not_judged(self._status[rule.name], why, held=held)
 
-    def _judging(self, rule: Rule, evaluation: Evaluation, earlier: EarlierPeriods) -> _Judging:
+    def _judging(
+        self, rule: Rule, evaluation: Evaluation, earlier: EarlierPeriods
+    ) -> Steps[_Judging]:
         kpi = self._catalogue[rule.kpi]
         then = None if rule.reference is None else earlier.get(rule.reference)
         if then is not None and (kpi.name in then.unmeasured or not then.complete_for(kpi)):
             then = None
         learning = self._learning.of(rule, kpi, evaluation)
+        peers: Mapping[str, PeerGroup] = {}
+        if rule.peer_min_n is not None:
+            peers = yield from peer_groups(
+                evaluation.values, rule.scope, kpi.name, min_n=rule.peer_min_n
+            )
         return _Judging(
             rule=rule,
             kpi=kpi,
@@ -211,6 +220,7 @@ class WindowJudge:
             least_n=self._status[rule.name].least_n,
             earlier=then,
             learning=learning,
+            peers=peers,
         )
 
     def _judge(self, judging: _Judging, present: Sequence[Scope]) -> Steps[None]:
@@ -272,35 +282,44 @@ class WindowJudge:
             before=None if known is None else known.alert,
             no_data_paused_ms=paused_ms,
             earlier=None if judging.earlier is None else _earlier(judging.earlier, scope, judging),
+            exhausted_ms=judging.evaluation.exhausted_ms.get(scope.campaign),
+            peers=_peers_of(scope, judging) if judging.peers else None,
         )
 
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
         """Return whether an alert fired on that window: late data may change its evidence."""
         return next(self._book.fired_on(window, end_ms), None) is not None
 
-    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods) -> None:
+    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods) -> Steps[None]:
         """Update the alerts that fired on a window which late data changed.
 
         Each gets a `Correction`: the new value, and whether the rule would have held with it, if
         it can be judged.
         Alerts whose value did not change are left as they are.
         """
+        judgings: dict[str, _Judging] = {}
         for alert in list(self._book.fired_on(evaluation.window, evaluation.end_ms)):
             rule = self._rules.get(alert.rule)
             if rule is None or not rule.is_about(alert):
                 continue
-            context = self._context(self._judging(rule, evaluation, earlier), alert.scope, None)
-            finding = rule.judge(context._replace(before=alert))
-            value = finding.evidence.value
-            number = None if value is None else float(value.value)
-            if number == (alert.correction.value if alert.correction else alert.fired_value):
-                continue
-            correction = Correction(
-                value=number,
-                n=0 if value is None else value.n,
-                holds=_HOLDS[finding.verdict],
-            )
-            self._book.replace(alert, alert.model_copy(update={"correction": correction}))
+            if rule.name not in judgings:
+                judgings[rule.name] = yield from self._judging(rule, evaluation, earlier)
+            self._correct(alert, judgings[rule.name])
+            yield
+
+    def _correct(self, alert: Alert, judging: _Judging) -> None:
+        context = self._context(judging, alert.scope, None)
+        finding = judging.rule.judge(context._replace(before=alert))
+        value = finding.evidence.value
+        number = None if value is None else float(value.value)
+        if number == (alert.correction.value if alert.correction else alert.fired_value):
+            return
+        correction = Correction(
+            value=number,
+            n=0 if value is None else value.n,
+            holds=_HOLDS[finding.verdict],
+        )
+        self._book.replace(alert, alert.model_copy(update={"correction": correction}))
 
     @property
     def learned(self) -> LearnedSeries:
@@ -344,6 +363,11 @@ class WindowJudge:
 def _earlier(evaluation: Evaluation, scope: Scope, judging: _Judging) -> Earlier:
     values = evaluation.values.get(scope, {})
     return Earlier(evaluation.start_ms, evaluation.end_ms, values.get(judging.kpi.name))
+
+
+def _peers_of(scope: Scope, judging: _Judging) -> PeerGroup | None:
+    within = group_of(scope)
+    return None if within is None else judging.peers.get(within)
 
 
 def _by_kind(evaluation: Evaluation) -> Steps[defaultdict[ScopeKind, list[Scope]]]:

@@ -1,6 +1,7 @@
 """Finds outliers among peers: scopes whose KPI is far from the median of their kind.
 
 Groups of peers are the channels, the channels of one campaign, the campaigns, and the regions.
+Alert rules compare also segments, and the regions of one campaign.
 The modified z-score of a value is 0.6745 * (x - median) / MAD. MAD is the median of the
 distances from the median. A value is an outlier if its score is above 3.5 or below -3.5
 (B. Iglewicz and D. C. Hoaglin, "How to Detect and Handle Outliers", ASQC Quality Press, 1993).
@@ -25,12 +26,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
 from statistics import fmean, median
-from typing import Final
+from typing import Final, NamedTuple
 
 from models.kpi.definition import Kpi, KpiValue
 from models.kpi.formula import Newest, Total
 from models.scope import BUCKETS, Scope, ScopeKind
 from models.window import WindowName
+from streams.engine.steps import Steps, in_groups
 from streams.kpis.calculation.kpi_calculator import KpiValues
 
 WINDOWS: Final[tuple[WindowName, ...]] = ("1h", "24h", "day")
@@ -40,6 +42,8 @@ FEWEST_PEERS: Final = 5
 Z_LIMIT: Final = 3.5
 """Modified z-score beyond which a value is an outlier."""
 
+SCOPES_A_STEP: Final = 5_000
+"""Scopes whose values are gathered in one step, 1 ms."""
 _KINDS: Final[frozenset[ScopeKind]] = frozenset(
     {"channel", "campaign_channel", "campaign", "region"}
 )
@@ -49,6 +53,28 @@ _MEAN_DISTANCE_TO_SD: Final = 1.2533
 """Standard deviation per mean distance of a normal distribution: sqrt(pi / 2)."""
 _ROUNDING: Final = 1e-9
 """Relative difference up to which values are equal: equal quotients may be rounded apart."""
+
+
+class PeerGroup(NamedTuple):
+    """What is usual in a group of peers by one KPI.
+
+    Args:
+        median: the median of their values.
+        deviation: the estimated standard deviation of usual values; 0 if all values are equal.
+        peers: the number of values.
+    """
+
+    median: float
+    deviation: float
+    peers: int
+
+    def z(self, value: float) -> float:
+        """Return the modified z-score of one of the values; 0 if all are equal."""
+        return _off(value, self.median) / self.deviation if self.deviation else 0.0
+
+    def is_outlier(self, value: KpiValue) -> bool:
+        """Return whether one of the values is an outlier, and its interval excludes the median."""
+        return abs(self.z(value.value)) > Z_LIMIT and _excludes(value, self.median)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,27 +117,77 @@ def outliers(values: Mapping[Scope, KpiValues], kpis: Iterable[Kpi]) -> list[Pee
     found = [
         peer
         for kpi in kpis
-        if _is_compared(kpi)
+        if kpi.direction != "neither" and not is_about_size(kpi)
         for group in groups
         for peer in _outliers_of(kpi, group)
     ]
     return sorted(found, key=lambda peer: (-abs(peer.z), peer.kpi, peer.scope))
 
 
-def modified_z(values: Sequence[float]) -> tuple[float, list[float]] | None:
-    """Return the median and the modified z-score of each value, in the order of the values.
-
-    Args:
-        values: at least one value, in any unit.
+def peer_group(values: Sequence[float]) -> PeerGroup | None:
+    """Return what is usual among the values of peers, in any unit.
 
     Returns:
-        None if all values are equal.
+        None of fewer than `FEWEST_PEERS`.
     """
+    if len(values) < FEWEST_PEERS:
+        return None
     middle = median(values)
-    off = [0.0 if isclose(one, middle, rel_tol=_ROUNDING) else one - middle for one in values]
-    distances = [abs(one) for one in off]
+    distances = [abs(_off(value, middle)) for value in values]
     deviation = _MAD_TO_SD * median(distances) or _MEAN_DISTANCE_TO_SD * fmean(distances)
-    return (middle, [one / deviation for one in off]) if deviation else None
+    return PeerGroup(middle, deviation, len(values))
+
+
+def peer_groups(
+    values: Mapping[Scope, KpiValues], kind: ScopeKind, kpi: str, *, min_n: int
+) -> Steps[Mapping[str, PeerGroup]]:
+    """Return what is usual among the scopes of a kind by one KPI, in steps.
+
+    Args:
+        values: the KPIs of each scope in one window.
+        kind: the kind of scope.
+        kpi: name of the KPI.
+        min_n: smallest n of a value that is compared.
+
+    Returns:
+        The groups by `group_of`, without those of too few peers.
+    """
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for scopes in in_groups(values, of=SCOPES_A_STEP):
+        for scope in scopes:
+            value = values[scope].get(kpi) if scope.kind == kind else None
+            within = group_of(scope)
+            if within is not None and value is not None and is_compared(value, min_n=min_n):
+                found[within].append(value.value)
+        yield
+    groups: dict[str, PeerGroup] = {}
+    for within, numbers in found.items():
+        group = peer_group(numbers)
+        if group is not None:
+            groups[within] = group
+        yield
+    return groups
+
+
+def group_of(scope: Scope) -> str | None:
+    """Return the campaign whose scopes are the peers of a scope; empty for peers of everything.
+
+    Returns:
+        None of events without a campaign or channel, or with an unknown campaign: no peer.
+    """
+    if not BUCKETS.isdisjoint((scope.campaign, scope.channel)):
+        return None
+    return scope.campaign if scope.channel or scope.region else ""
+
+
+def is_compared(value: KpiValue, *, min_n: int = 0) -> bool:
+    """Return whether a value is compared with those of its peers: it rests on enough."""
+    return value.significant and value.n >= min_n
+
+
+def is_about_size(kpi: Kpi) -> bool:
+    """Return whether a KPI depends on the size of a scope, in which peers may differ."""
+    return isinstance(kpi.parsed, Total | Newest)
 
 
 _Member = tuple[Scope, KpiValues]
@@ -120,40 +196,38 @@ _Member = tuple[Scope, KpiValues]
 def _groups(values: Mapping[Scope, KpiValues]) -> list[list[_Member]]:
     groups: defaultdict[tuple[ScopeKind, str], list[_Member]] = defaultdict(list)
     for scope, of_scope in values.items():
-        named = BUCKETS.isdisjoint((scope.campaign, scope.channel))
-        if scope.kind in _KINDS and named:
-            within = scope.campaign if scope.channel else ""
+        within = group_of(scope)
+        if scope.kind in _KINDS and within is not None:
             groups[scope.kind, within].append((scope, of_scope))
     return list(groups.values())
 
 
-def _is_compared(kpi: Kpi) -> bool:
-    return kpi.direction != "neither" and not isinstance(kpi.parsed, Total | Newest)
-
-
-def _outliers_of(kpi: Kpi, group: Iterable[_Member]) -> Iterator[Peer]:
-    members = [
+def _outliers_of(kpi: Kpi, members: Iterable[_Member]) -> Iterator[Peer]:
+    compared = [
         (scope, value)
-        for scope, values in group
-        if (value := values.get(kpi.name)) is not None and value.significant
+        for scope, values in members
+        if (value := values.get(kpi.name)) is not None and is_compared(value)
     ]
-    if len(members) < FEWEST_PEERS:
+    group = peer_group([value.value for _, value in compared])
+    if group is None:
         return
-    scored = modified_z([value.value for _, value in members])
-    if scored is None:
-        return
-    middle, scores = scored
-    for (scope, value), z in zip(members, scores, strict=True):
-        if abs(z) > Z_LIMIT and _excludes(value, middle):
+    for scope, value in compared:
+        if group.is_outlier(value):
+            z = group.z(value.value)
             yield Peer(
                 kpi=kpi.name,
                 scope=scope,
                 value=value.value,
-                median=middle,
+                median=group.median,
                 z=z,
-                peers=len(members),
+                peers=group.peers,
                 better=(z > 0) == (kpi.direction == "more"),
             )
+
+
+def _off(value: float, middle: float) -> float:
+    """Return the distance from the median; 0 if only rounding tells them apart."""
+    return 0.0 if isclose(value, middle, rel_tol=_ROUNDING) else value - middle
 
 
 def _excludes(value: KpiValue, middle: float) -> bool:

@@ -91,6 +91,10 @@ def evidence(alert: Alert) -> str:
         text += f", {alert.usual.expected:.6g} expected"
         if alert.usual.windows > 1:
             text += f", unusual over {alert.usual.windows} windows together"
+    if alert.median is not None:
+        text += f", median of its peers {alert.median:.6g}"
+    if alert.exhausted_ms is not None:
+        text += f", budget exhausted at {_rfc3339(alert.exhausted_ms)} at this pace"
     if alert.window:
         text += f", window {alert.window}, n={alert.n}"
     return text

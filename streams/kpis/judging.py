@@ -49,7 +49,7 @@ class Judge(Protocol):
     def awaits_correction(self, window: WindowName, end_ms: int) -> bool:
         """Return whether an alert fired on a closed window, whose late data may change it."""
 
-    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods) -> None:
+    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods) -> Steps[None]:
         """Record the new evaluation of a closed window that late data changed."""
 
     def health(self, health: Health) -> bool:

@@ -54,8 +54,8 @@ class Evaluation:
         small: the scopes that are not shown one by one, as others of their kind are larger.
         other: the KPIs of the ``small`` scopes of a kind as one, by `models.scope.others_of`;
             without kinds for which they were not calculated.
-        exhausted_ms: when each campaign will have spent its budget if it keeps its pace, in ms;
-            only in the all-time window.
+        exhausted_ms: when each campaign will have spent its budget if it keeps its pace, in ms,
+            the small ones included; only in the all-time window.
         previous: the equal period before, [start, end) in ms; None if it is not known whole.
         unsure_before: what ``unsure`` is, for the period before.
         past: the business days before the window from which customers are counted; None if they

@@ -99,9 +99,11 @@ class JudgeAtOnce(AlertJudge):
         if not self.held_back:
             at_once(super().closed(evaluation, earlier))
 
-    def corrected(self, evaluation: Evaluation, earlier: EarlierPeriods = NO_EARLIER) -> None:
+    def corrected(  # type: ignore[override]
+        self, evaluation: Evaluation, earlier: EarlierPeriods = NO_EARLIER
+    ) -> None:
         """Record the new evaluation of a closed window that late data changed."""
-        super().corrected(evaluation, earlier)
+        at_once(super().corrected(evaluation, earlier))
 
 
 class KpiJobAtOnce(KpiJob):

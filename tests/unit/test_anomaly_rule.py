@@ -110,13 +110,13 @@ def test_only_whole_windows_are_judged() -> None:
 )
 def test_side(kpi: str, side: str, fires: str) -> None:
     """Worse is lower of what is better if it is more, and higher of the rest."""
-    assert rule(kpi=kpi, side=side).side_of(CATALOGUE[kpi]) == fires
+    assert rule(kpi=kpi, direction=side).side_of(CATALOGUE[kpi]) == fires
 
 
 def test_better_does_not_fire() -> None:
     """More clicks than usual are no reason to alert, unless the rule asks for them."""
     for side, fires in (("worse", False), ("higher", True), ("both", True)):
-        judge = judge_of(rule(scope="campaign", side=side))
+        judge = judge_of(rule(scope="campaign", direction=side))
         learn(judge)
         close(judge, NOON, KpiValue(1_200))
         assert bool(judge.alerts()) is fires
@@ -173,7 +173,7 @@ def test_expected_shift(declared: bool) -> None:
     stages = [{"name": "peak", "starts": datetime.fromtimestamp(NOON / 1000, UTC)}]
     campaign = Campaign.model_validate({"id": "c1", "stages": [] if declared else stages})
     changes = [Change(campaign="c1", event_id="e", at_ms=NOON, what="budget")]
-    tried = rule(scope="campaign", side="both")
+    tried = rule(scope="campaign", direction="both")
     judge = judge_of(
         tried,
         campaign_of={"c1": campaign}.get,
@@ -194,7 +194,7 @@ def test_expected_shift(declared: bool) -> None:
 
 def test_unexpected_shift() -> None:
     """Without a change that is known, three times as many clicks fire."""
-    judge = judge_of(rule(scope="campaign", side="both"))
+    judge = judge_of(rule(scope="campaign", direction="both"))
     learn(judge)
     close(judge, NOON + FIVE_MS, KpiValue(1_200))
     assert status(judge).why is Why.FIRING

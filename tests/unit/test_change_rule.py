@@ -12,7 +12,7 @@ from models.alerts import Alert, AlertState
 from models.campaigns.campaign import Campaign
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import KpiValue
-from models.rule_status import Why
+from models.rule_status import ScopeStatus, Why
 from models.scope import ALL, Scope
 from models.window import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS
 from streams.alerting.rules.change import ChangeRule
@@ -167,6 +167,13 @@ def test_nothing_comes_any_more() -> None:
     tried = rule(scope="campaign", match={"campaign": ["c1"]})
     found = finding(tried, None, count(1_000), scope=SUMMER)
     assert (found.verdict, found.evidence.value) == (Verdict.BROKEN, KpiValue(0))
+
+
+def test_words_of_an_uncertain_change() -> None:
+    """Without the n that would be needed, as both values are uncertain, none is named."""
+    status = ScopeStatus(ALL, Why.NOT_SIGNIFICANT, count(695))
+    text = rule().status_text(status, CATALOGUE["orders"])
+    assert text == ("not significant", "不显著")
 
 
 def test_week_is_judged_at_quarters() -> None:

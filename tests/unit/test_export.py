@@ -292,6 +292,16 @@ def test_campaigns_that_are_not_exported_are_no_peers(view: WorkerView) -> None:
     assert 'kpi_monitor_peer_outliers{window="1h"} 0.0' in text
 
 
+def test_exhausted_budgets_of_shown_campaigns(view: WorkerView) -> None:
+    """The moments at which budgets are exhausted are exported of the campaigns that are shown."""
+    small = frozenset({Scope("campaign", "c1")})
+    moments = {"c0": NOON, "c1": NOON + 1_000}
+    evaluation = Evaluation("so_far", 0, NOON, {}, small=small, exhausted_ms=moments)
+    text = metrics(having(view, evaluation), queries())
+    found = re.findall(r"^kpi_monitor_budget_exhausted_timestamp_seconds(.*) (.*)$", text, re.M)
+    assert [(labels, float(value)) for labels, value in found] == [('{campaign="c0"}', NOON / 1000)]
+
+
 def test_farthest_outliers_are_exported(view: WorkerView) -> None:
     """Only the farthest outliers are exported, but all are counted."""
     values = {

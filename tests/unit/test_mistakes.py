@@ -52,7 +52,8 @@ MAPPINGS = [
 RULES = [
     (
         "{name: a, kpi: clicks, below: 1}",
-        "rules[0].kind: is missing; give one of absence, anomaly, change, range, threshold",
+        "rules[0].kind: is missing; give one of absence, anomaly, change, outlier, pace, "
+        "range, threshold",
     ),
     (
         "{name: a, kind: threshold, kpi: conversion_rat, below: 0.01}",

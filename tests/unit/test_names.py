@@ -437,10 +437,17 @@ def test_alert_ids() -> None:
 
 def test_patterns() -> None:
     """Patterns match shown names whatever their case and width; other names are themselves."""
-    assert matches_name("Paid search", ["paid*"])
-    assert matches_name("paid social", ["ＰＡＩＤ?S*"])
-    assert matches_name("[search] brand", ["[Search] Brand"])
-    assert not matches_name("search", ["sea"])
+    assert matches_name("Paid search", ("paid*",))
+    assert matches_name("paid social", ("ＰＡＩＤ?S*",))
+    assert matches_name("[search] brand", ("[Search] Brand",))
+    assert not matches_name("search", ("sea",))
+
+
+@given(st.text("aB*?[", max_size=4), st.lists(st.text("Ab*?[", max_size=4), max_size=5))
+def test_several_patterns(name: str, patterns: list[str]) -> None:
+    """A name is matched by several patterns if one of them matches it."""
+    one_by_one = [matches_name(name, (pattern,)) for pattern in patterns]
+    assert matches_name(name, tuple(patterns)) is any(one_by_one)
 
 
 def test_reserved() -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import KpiValue
 from models.scope import Scope
-from streams.analysis.peer_outliers import FEWEST_PEERS, Z_LIMIT, Peer, modified_z, outliers
+from streams.analysis.peer_outliers import (
+    FEWEST_PEERS,
+    Z_LIMIT,
+    Peer,
+    outliers,
+    peer_group,
+)
 from streams.kpis.calculation.kpi_calculator import KpiValues
 
 Z = pytest.approx
@@ -27,27 +33,35 @@ def channels(kpi: str, *values: float | KpiValue, campaign: str = "") -> dict[Sc
     }
 
 
+def scored(*values: float) -> tuple[float, list[float]]:
+    """Return the median and the scores of values."""
+    group = peer_group(values)
+    assert group is not None
+    assert group.peers == len(values)
+    return group.median, [group.z(value) for value in values]
+
+
 def test_scores_are_those_computed_by_hand() -> None:
     # The median is 3, the distances 2 1 0 1 97, their median 1.
-    assert modified_z([1, 2, 3, 4, 100]) == (
+    assert scored(1, 2, 3, 4, 100) == (
         3,
         [Z(-2 * 0.6745), Z(-0.6745), 0, Z(0.6745), Z(97 * 0.6745)],
     )
-    # Of an even number it is the mean of the two in the middle: 2.5, 1.5 0.5 0.5 1.5.
-    assert modified_z([4, 1, 3, 2]) == (
-        2.5,
-        [Z(1.5 * 0.6745), Z(-1.5 * 0.6745), Z(0.5 * 0.6745), Z(-0.5 * 0.6745)],
+    # Of an even number it is the mean of the two in the middle: 3.5, 2.5 1.5 0.5 0.5 1.5 2.5.
+    assert scored(4, 1, 3, 2, 6, 5) == (
+        3.5,
+        [Z(off * 0.6745 / 1.5) for off in (0.5, -2.5, -0.5, -1.5, 2.5, 1.5)],
     )
 
 
 def test_mean_distance_if_half_are_equal() -> None:
     """If half of the values are equal, the mean distance is used instead of the median distance."""
     # The distances are 0 0 0 0 10 and their mean 2.
-    assert modified_z([5, 5, 5, 5, 15]) == (5, [0, 0, 0, 0, Z(10 / (1.2533 * 2))])
+    assert scored(5, 5, 5, 5, 15) == (5, [0, 0, 0, 0, Z(10 / (1.2533 * 2))])
 
 
 def test_values_that_differ_by_rounding_only_do_not_differ() -> None:
-    assert modified_z([0.3, 0.1 + 0.2, 0.3, 0.1 * 3, 0.3]) is None
+    assert scored(0.3, 0.1 + 0.2, 0.3, 0.1 * 3, 0.3) == (Z(0.3), [0] * 5)
 
 
 def test_an_outlier_says_what_it_was_compared_with() -> None:
@@ -169,8 +183,7 @@ members = st.lists(whole, min_size=FEWEST_PEERS, max_size=30)
 
 
 def scores(values: list[int]) -> list[float]:
-    found = modified_z(values)
-    return [] if found is None else found[1]
+    return scored(*values)[1]
 
 
 @given(members, whole, st.sampled_from([-8, -1, 1, 2, 1024]))
@@ -202,6 +215,5 @@ def test_equals_are_never_outliers(value: float, count: int) -> None:
 
 @given(members)
 def test_less_than_half_are_outliers(values: list[int]) -> None:
-    assume(modified_z(values))
     beyond = [score for score in scores(values) if abs(score) > Z_LIMIT]
     assert len(outliers(channels("roas", *values), KPIS)) == len(beyond) < len(values) / 2

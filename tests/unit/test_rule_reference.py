@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 import yaml
 from pydantic import BaseModel
 
+from models.campaigns.campaign import Campaign
 from models.kpi.definition import KpiValue
+from models.money.amounts import UNITS_PER_CURRENCY
+from models.money.exchange_rates import Rates
 from models.scope import ALL, Scope
-from models.window import DAY_MS, HOUR_MS, WINDOWS, Reference
+from models.window import DAY_MS, HOUR_MS, WINDOWS, BusinessDay, Reference
 from streams import config
 from streams.alerting.rules.keys import Match
 from streams.alerting.rules.registry import KINDS, AnyRule, RuleBook
 from streams.alerting.rules.rule import Rule
+from streams.kpis.calculation.campaign_budgets import CampaignBudgets
 from streams.kpis.calculation.confidence_intervals import wilson
 from streams.kpis.view import Evaluation
 from tests.support.at_once import JudgeAtOnce
@@ -31,13 +37,27 @@ class Row(NamedTuple):
     """A line of the table below an example."""
 
     at: str
-    campaign: str
+    name: str
     value: str
     interval: str
     n: str
     earlier: str
     earlier_interval: str
     state: str
+
+
+CAMPAIGNS = {
+    "618-main": Campaign.model_validate(
+        {
+            "id": "618-main",
+            "starts": (NOON - 4 * DAY_MS) / 1000,
+            "ends": (NOON + 6 * DAY_MS) / 1000,
+            "budget": {"amount": "10000", "currency": "CNY"},
+        }
+    )
+}
+"""The campaign that the examples of budgets are about."""
+BUDGETS = CampaignBudgets(CAMPAIGNS.get, rates=Rates("CNY", []), day=BusinessDay(ZoneInfo("UTC")))
 
 
 def sections(page: str) -> dict[str, str]:
@@ -57,7 +77,7 @@ def rows(section: str) -> list[Row]:
         found.append(
             Row(
                 cells["closes at"],
-                cells.get("campaign", ""),
+                cells.get("campaign", cells.get("channel", "")),
                 cells["value"],
                 cells["95 % interval"],
                 cells["n"],
@@ -89,7 +109,7 @@ def learn(judge: JudgeAtOnce, rule: AnyRule, section: str) -> None:
 
 def played(rule: AnyRule, section: str) -> list[str]:
     """Return the state of the alert at each row of an example, as its windows close."""
-    judge = JudgeAtOnce(RuleBook(rules=(rule,)), lag_limit_s=30)
+    judge = JudgeAtOnce(RuleBook(rules=(rule,)), lag_limit_s=30, campaign_of=CAMPAIGNS.get)
     learn(judge, rule, section)
     series = rows(section)
     (window,) = (one for one in WINDOWS if one.name == rule.window)
@@ -101,17 +121,22 @@ def played(rule: AnyRule, section: str) -> list[str]:
         end += DAY_MS if later else 0
         assert end % window.step_ms == 0, f"{rule.window} does not close at {at}"
         together = list(group)
-        values = {scope_of(row): value_of(row, rule) for row in together if row.value != "none"}
+        values = {
+            scope_of(row, rule): value_of(row, rule) for row in together if row.value != "none"
+        }
         start = end - (window.length_ms or DAY_MS)
-        judge.closed(Evaluation(rule.window, start, end, values), earlier(rule, together, end))
+        evaluation = Evaluation(
+            rule.window, start, end, values, exhausted_ms=exhausted(values, end)
+        )
+        judge.closed(evaluation, earlier(rule, together, end))
         for row in together:
-            of_scope = [one for one in judge.alerts() if one.scope == scope_of(row)]
+            of_scope = [one for one in judge.alerts() if one.scope == scope_of(row, rule)]
             states.append(of_scope[0].state.value if of_scope else "-")
     return states
 
 
-def scope_of(row: Row) -> Scope:
-    return Scope("campaign", row.campaign) if row.campaign else ALL
+def scope_of(row: Row, rule: AnyRule) -> Scope:
+    return Scope(rule.scope, **{rule.scope: row.name}) if row.name else ALL
 
 
 def value_of(row: Row, rule: AnyRule) -> dict[str, KpiValue]:
@@ -125,13 +150,24 @@ def kpi_value(value: str, interval: str, n: str) -> KpiValue:
     return KpiValue(float(value), low, high, int(n))
 
 
+def exhausted(values: Mapping[Scope, dict[str, KpiValue]], end: int) -> dict[str, int]:
+    """Return when campaigns will have spent their budgets, by their paces."""
+    found = {}
+    for scope, of_scope in values.items():
+        planned = BUDGETS.at(scope.campaign, end)
+        if "budget_pace" in of_scope and planned is not None:
+            spent = of_scope["budget_pace"].value * planned.due / UNITS_PER_CURRENCY
+            found[scope.campaign] = BUDGETS.exhausted_ms(scope.campaign, end, spent=spent)
+    return found
+
+
 def earlier(rule: AnyRule, series: list[Row], end: int) -> dict[Reference, Evaluation | None]:
     """Return the earlier period that a rule refers to, as the rows have it."""
     if rule.reference is None:
         return {}
     passed_ms = 7 * DAY_MS if rule.reference == "last_week" else HOUR_MS
     values = {
-        scope_of(row): {rule.kpi: kpi_value(row.earlier, row.earlier_interval, row.n)}
+        scope_of(row, rule): {rule.kpi: kpi_value(row.earlier, row.earlier_interval, row.n)}
         for row in series
     }
     end -= passed_ms

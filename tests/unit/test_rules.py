@@ -151,7 +151,7 @@ def written(rule: dict[str, Any]) -> str:
         (
             {"kpi": "clicks", "above": 9, "kind": None},
             "kind",
-            "absence, anomaly, change, range, threshold",
+            "absence, anomaly, change, outlier, pace, range, threshold",
         ),
         ({**CAMPAIGN, "kpi": "clicks", "above": 9, "name": "Clicks"}, "name", "small letters"),
         (
@@ -607,6 +607,33 @@ def known(**changed: Any) -> Known:
 
 def warned(rule: AnyRule, **changed: Any) -> list[tuple[tuple[str | int, ...], str]]:
     return list(rule_warnings.about_rules(RuleBook(rules=(rule,)), known(**changed)))
+
+
+def test_warnings_about_plans() -> None:
+    """A campaign or channel that a rule about its plan names, and that has none, is told."""
+    times = {"starts": "2026-06-01T00:00:00Z", "ends": "2026-06-18T00:00:00Z"}
+    budget = {"amount": "9", "currency": "CNY", "channels": {"email": "5"}}
+    given = [{"id": "a"}, {"id": "b", **times}, {"id": "c", "budget": budget, **times}]
+    campaigns = CampaignIndex(map(Campaign.model_validate, given))
+
+    def texts(**keys: Any) -> list[str]:
+        (rule,) = book({"kind": "pace", "ahead_by": 0.2, "kpi": "budget_pace", **keys}).rules
+        found = warned(rule, campaigns=campaigns, as_shown=as_shown_by(NAMES, campaigns))
+        return [
+            text.partition(", so the rule never judges it; ")[0]
+            for place, text in found
+            if place == ("rules", 0, "match", "campaign")
+        ]
+
+    match = {"campaign": ["a", "b", "c"]}
+    lacking = ["campaign a has no planned start and end", "campaign=b has no budget"]
+    assert texts(scope="campaign", match=match) == lacking
+    assert texts(scope="campaign", match={"campaign": ["*"]}) == []
+    assert texts(scope="campaign", match=match, kpi="orders", target=9) == lacking[:1]
+    channels = {"campaign": ["c"], "channel": ["EDM", "search"]}
+    assert texts(scope="campaign_channel", match=channels) == [
+        "campaign=c, channel=search has no budget"
+    ]
 
 
 @pytest.mark.parametrize(

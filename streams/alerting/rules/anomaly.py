@@ -22,7 +22,7 @@ from streams.alerting.usual.learned_series import Learner
 from streams.alerting.usual.rhythm import BandSettings
 from streams.alerting.words import RuleText, Subject
 
-Side = Literal["worse", "lower", "higher", "both"]
+Side = Literal["lower", "higher", "both"]
 LEARNED_WINDOWS: Final[tuple[WindowName, ...]] = ("1m", "5m", "1h")
 """The windows in which rules can learn what is usual."""
 _LENGTH_MS: Final = {window.name: window.length_ms for window in WINDOWS}
@@ -79,7 +79,7 @@ class AnomalyRule(Rule):
 
     kind: Literal["anomaly"]
     """``anomaly``: a value is not what is usual at that time of the week."""
-    side: Annotated[Side, Field(description="`worse`, `lower`, `higher` or `both`")] = "worse"
+    direction: Literal["worse", "lower", "higher", "both"] = "worse"
     """Which values fire: lower ones, higher ones, both, or those that are worse for the KPI."""
     once_in_weeks: Annotated[
         float,
@@ -127,7 +127,7 @@ class AnomalyRule(Rule):
 
     def side_of(self, kpi: Kpi) -> Side:
         """Return the values that fire: ``worse`` ones are lower if more is better, else higher."""
-        return _WORSE[kpi.direction] if self.side == "worse" else self.side
+        return _WORSE[kpi.direction] if self.direction == "worse" else self.direction
 
     def comparison(self, context: JudgeContext) -> Comparison | Why:
         """Return what compares a value with what is usual, or why that is not known."""
@@ -224,7 +224,7 @@ class _Unusual:
 
     Args:
         usual: what is usual, and how unusual the value is.
-        side: which values fire; not ``worse``.
+        side: which values fire.
     """
 
     usual: Usual

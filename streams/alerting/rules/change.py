@@ -7,43 +7,31 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from models.kpi.definition import Kpi, KpiValue
 from models.kpi.user_catalogue import catalogue_of
 from models.kpi.value_range import is_counted
 from models.rule_status import Why
 from models.window import COMPARED, QUARTER_MS, Reference, WindowName
-from streams.alerting.rules.keys import Limit, a_number
-from streams.alerting.rules.limit import LIKELY_RATIO, LimitRule, OneLimit, in_percent, surely
+from streams.alerting.rules.keys import Limit, Share
+from streams.alerting.rules.limit import (
+    LIKELY_RATIO,
+    LimitRule,
+    OneLimit,
+    difference_text,
+    in_percent,
+    surely,
+)
 from streams.alerting.rules.protocol import Evidence, JudgeContext, Verdict
 from streams.alerting.rules.rule import Clauses, Comparison
-from streams.alerting.words import RuleText, Subject, amount, spaced
+from streams.alerting.words import RuleText, Subject
 from streams.kpis.calculation.confidence_intervals import Z95, difference
 
 _PERIODS: Final[dict[Reference, RuleText]] = {
     "previous": RuleText("in the period of the same length before", "前一同长时段"),
     "last_week": RuleText("at the same time a week before", "上周同一时段"),
 }
-
-
-def _a_share(value: object) -> object:
-    """Refuse what is no share of the earlier value.
-
-    Raises:
-        ValueError: it is none.
-    """
-    given = a_number(value)
-    if given < 0:
-        raise ValueError("give a share of the earlier value, 0 or more: 0.3 for 30 %")
-    return given
-
-
-Share = Annotated[
-    float,
-    BeforeValidator(_a_share),
-    Field(allow_inf_nan=False, description="share of the earlier value, 0.3 for 30 %"),
-]
 
 
 class ChangeRule(LimitRule):
@@ -179,7 +167,7 @@ class ChangeRule(LimitRule):
     def limit_text(self, kpi: Kpi, *, currency: str) -> RuleText:
         """Return the change with its unit, such as "30 % below that of the period before"."""
         period = _PERIODS[self.against]
-        by = self._by(kpi, currency)
+        by = difference_text(self.share, self.by_at_least, kpi, currency=currency)
         side = RuleText("below", "低于") if self.lower else RuleText("above", "高于")
         return RuleText(f"{by.en} {side.en} that {period.en}", f"{side.zh}{period.zh} {by.zh}")
 
@@ -191,7 +179,8 @@ class ChangeRule(LimitRule):
 
     def _beyond(self, subject: Subject) -> RuleText:
         kpi = subject.kpi
-        by, sure = self._by(kpi, subject.currency), surely(kpi) or is_counted(kpi)
+        by = difference_text(self.share, self.by_at_least, kpi, currency=subject.currency)
+        sure = surely(kpi) or is_counted(kpi)
         side = RuleText("lower", "低") if self.lower else RuleText("higher", "高")
         en = f"{'surely ' if sure else ''}more than {by.en} {side.en} than"
         zh = f"{'确定' if sure else ''}{side.zh} {by.zh}"
@@ -199,19 +188,6 @@ class ChangeRule(LimitRule):
             return RuleText(en, zh)
         least = self.from_at_least(kpi, RuleText("", ""))
         return RuleText(f"{en}{least.en}", f"{zh}{least.zh}")
-
-    def _by(self, kpi: Kpi, currency: str) -> RuleText:
-        """Return the share and the least change, in words: ``30 % and 0.5 percentage points``."""
-        share = RuleText(f"{100 * self.share:g} %", f"{100 * self.share:g}% 以上")
-        if not self.by_at_least:
-            return share
-        floor = amount(self.by_at_least, kpi, currency=currency)
-        if kpi.shown_unit == "ratio":
-            points = f"{100 * self.by_at_least:g}"
-            floor = RuleText(f"{points} percentage points", f"{points} 个百分点")
-        if not self.share:
-            return floor._replace(zh=f"{spaced(floor.zh)}以上")
-        return RuleText(f"{share.en} and {floor.en}", f"{share.zh}且至少 {floor.zh}")
 
 
 @dataclass(frozen=True, slots=True)

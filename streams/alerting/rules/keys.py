@@ -64,8 +64,20 @@ def _a_fraction(value: Any) -> Any:
         ValueError: it is none.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ValueError("give a fraction of the limit, from 0 to below 1: 0.1 for 10 %")
+        raise ValueError("give a fraction, from 0 to below 1: 0.1 for 10 %")
     return value
+
+
+def _a_share(value: Any) -> Any:
+    """Refuse what is no share, such as a negative number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    given = a_number(value)
+    if given < 0:
+        raise ValueError("give a share, 0 or more: 0.3 for 30 %")
+    return given
 
 
 def _not_empty(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -95,6 +107,11 @@ Fraction = Annotated[
     float,
     BeforeValidator(_a_fraction),
     Field(description="fraction of the limit, from 0 to below 1"),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(_a_share),
+    Field(allow_inf_nan=False, description="share, 0.3 for 30 %"),
 ]
 LeastCount = Annotated[int, Field(ge=0, strict=True, description="whole number")]
 

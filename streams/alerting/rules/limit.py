@@ -19,7 +19,7 @@ from streams.alerting.rules.keys import LeastCount
 from streams.alerting.rules.protocol import Verdict
 from streams.alerting.rules.required_n import is_beyond, least_n, required_n
 from streams.alerting.rules.rule import Rule
-from streams.alerting.words import RuleText, counted, needed_text, rounded
+from streams.alerting.words import RuleText, amount, counted, needed_text, rounded, spaced
 
 LIKELY_RATIO: Final = 5
 """A limit of a ratio from here on is probably meant in percent: 5 is 500 %. Of a share, any above
@@ -161,6 +161,26 @@ def in_percent(ratio: float) -> str:
     return f"{ratio:g} is {100 * ratio:,g} %; {ratio:g} % is {ratio / 100:g}"
 
 
+def difference_text(share: float, floor: float, kpi: Kpi, *, currency: str) -> RuleText:
+    """Return a share of a value and a least amount: ``30 % and 0.5 percentage points``.
+
+    Args:
+        share: the share; 0 if the amount alone decides.
+        floor: the amount, in the unit of the KPI; 0 for none.
+        kpi: the definition of the KPI.
+        currency: the reporting currency.
+    """
+    of_share = RuleText(f"{100 * share:g} %", f"{100 * share:g}% 以上")
+    if not floor:
+        return of_share
+    least = amount(floor, kpi, currency=currency)
+    if kpi.shown_unit == "ratio":
+        least = RuleText(f"{100 * floor:g} percentage points", f"{100 * floor:g} 个百分点")
+    if not share:
+        return least._replace(zh=f"{spaced(least.zh)}以上")
+    return RuleText(f"{of_share.en} and {least.en}", f"{of_share.zh}且至少 {least.zh}")
+
+
 def surely(kpi: Kpi) -> bool:
     """Return whether the values of a KPI have an interval, all of which must be beyond a limit."""
     return kpi.interval != "none" or isinstance(kpi.parsed, Quantile)
@@ -185,6 +205,11 @@ class LimitRule(Rule):
             )
         return self
 
+    def least_judged(self, kpi: Kpi) -> int:
+        """Return the smallest n of a value that is judged."""
+        del kpi
+        return self.min_n
+
     def counts_nothing_as_0(self, kpi: Kpi) -> bool:
         """Return whether the value is 0 where nothing came and something was expected."""
         return self.is_about_too_little(kpi) and not self.min_n
@@ -206,9 +231,11 @@ class LimitRule(Rule):
             clicks without orders would be needed".
         """
         match status.why:
-            case Why.NOT_SIGNIFICANT:
-                en, zh = needed_text(status.value, status.required_n or 0, kpi)
+            case Why.NOT_SIGNIFICANT if status.required_n is not None:
+                en, zh = needed_text(status.value, status.required_n, kpi)
                 return RuleText(f"not significant; {en}", f"不显著；{zh}")
+            case Why.NOT_SIGNIFICANT:
+                return RuleText("not significant", "不显著")
             case Why.TOO_FEW:
                 return self._too_few(status, kpi)
             case Why.WITHIN if status.required_n:
@@ -232,11 +259,12 @@ class LimitRule(Rule):
 
     def _too_few(self, status: ScopeStatus, kpi: Kpi) -> RuleText:
         n = 0 if status.value is None else status.value.n
+        least = self.least_judged(kpi)
         few = RuleText(
-            f"too few: {n:,} of at least {self.min_n:,} {counted(kpi)}",
-            f"样本量不足：{n:,}，至少需 {self.min_n:,}",
+            f"too few: {n:,} of at least {least:,} {counted(kpi)}",
+            f"样本量不足：{n:,}，至少需 {least:,}",
         )
-        if (status.required_n or 0) <= self.min_n:
+        if (status.required_n or 0) <= least:
             return few
         en, zh = needed_text(status.value, status.required_n or 0, kpi)
         return RuleText(f"{few.en}; {en}", f"{few.zh}；{zh}")

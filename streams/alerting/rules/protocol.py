@@ -10,7 +10,8 @@ there are, and assumes nothing of campaigns that another worker may own.
 
 A rule on a KPI that needs an earlier value of it names the period (`Rule.reference`), and gets the
 value as `JudgeContext.earlier`. One that learns what is usual says how (`Rule.learner`), and gets
-what is usual as `JudgeContext.usual`.
+what is usual as `JudgeContext.usual`. One that compares with peers (`Rule.peer_min_n`) gets what is
+usual among them as `JudgeContext.peers`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import Why
 from models.scope import Scope
 from models.usual import Usual
+from streams.analysis.peer_outliers import PeerGroup
 
 Context_contra = TypeVar("Context_contra", contravariant=True)
 
@@ -51,12 +53,17 @@ class Evidence(NamedTuple):
             it follows from is not known.
         earlier: the value of the earlier period from which the limit follows; None without one.
         usual: what is usual, of a rule that learns it.
+        exhausted_ms: when the budget will be exhausted, event time in ms; None if the finding does
+            not rest on it, or nothing was spent.
+        median: the median of the peers that the value is compared with; None without peers.
     """
 
     value: KpiValue | None
     limit: float | None
     earlier: float | None = None
     usual: Usual | None = None
+    exhausted_ms: int | None = None
+    median: float | None = None
 
 
 class Finding(NamedTuple):
@@ -128,6 +135,10 @@ class JudgeContext(NamedTuple):
             period is not known whole.
         usual: what is usual and how unusual the value is, of a rule that learns it; None if it is
             not learned in the scope.
+        exhausted_ms: when the campaign will have spent its budget if it keeps its pace, event time
+            in ms; only known of campaigns, in the all-time window.
+        peers: what is usual among the peers of the scope; None if the rule needs none, or there are
+            too few.
     """
 
     scope: Scope
@@ -141,6 +152,8 @@ class JudgeContext(NamedTuple):
     no_data_paused_ms: int = 0
     earlier: Earlier | None = None
     usual: Usual | None = None
+    exhausted_ms: int | None = None
+    peers: PeerGroup | None = None
 
 
 class KnownScopes(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
+from models.campaigns.campaign import Campaign
 from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import ScopeStatus, Why
 from models.scope import Scope
@@ -109,9 +110,14 @@ class Rule(RuleKeys):
         del end_ms
         return True
 
+    @property
+    def peer_min_n(self) -> int | None:
+        """The smallest n of the peers that the rule compares with; None if it needs no peers."""
+        return None
+
     @abstractmethod
     def comparison(self, context: JudgeContext) -> Comparison | Why:
-        """Return what compares the value of a context, or why there is no limit to compare with."""
+        """Return what compares the value of a context, or why its limit is not known."""
 
     @abstractmethod
     def is_about_too_little(self, kpi: Kpi) -> bool:
@@ -179,6 +185,11 @@ class Rule(RuleKeys):
         """Yield the keys that are probably not meant so, each with a text."""
         del kpi
         yield from ()
+
+    def why_never_judged(self, scope: Scope, campaign: Campaign) -> str:
+        """Return why a scope is not judged while its campaign is defined so; empty if it is."""
+        del scope, campaign
+        return ""
 
     def facts(self, meaning: RuleText) -> AlertFacts:
         """Return what all alerts of the rule have in common.
@@ -298,7 +309,7 @@ class _UnknownLimit:
     """Stands for the comparison of a rule whose limit is not known.
 
     Args:
-        why: why it is not.
+        why: why it is not known.
     """
 
     def __init__(self, why: Why) -> None:

@@ -763,5 +763,6 @@ def _completeness_metrics(kpis: KpiView, catalogue: Catalogue) -> Iterator[Metri
             ((campaign,), moment_ms / 1000)
             for latest in kpis.latest.values()
             for campaign, moment_ms in sorted(latest.exhausted_ms.items())
+            if Scope("campaign", campaign) not in latest.small
         ],
     )

@@ -364,6 +364,15 @@ function heldText(a) {
 }
 // KPI alerts are in event time, those about the data themselves in the clock's.
 const nowOf = (alert) => alert.category === 'kpi' ? data.frontier : data.now;
+// What else the limit of an alert follows from, by the kind of its rule.
+function beside(a, f) {
+  return [
+    num(a.earlier) ? t('earlier', f(a.earlier)) : '',
+    num(a.median) ? t('median', f(a.median)) : '',
+    num(a.exhausted) ? t('exhausted', clock(a.exhausted)) : '',
+    usually(f, a.usual),
+  ].join('');
+}
 function renderAlerts() {
   const list = arr(data.alerts).filter((a) => a && a.id != null).sort((a, b) =>
     Number(a.state === 'resolved') - Number(b.state === 'resolved') ||
@@ -453,7 +462,7 @@ function renderAlerts() {
       q('vs'),
       `${m ? title(a.kpi) : t('value')} ${f(a.value)}${both} ${cmp} ${t('threshold')} ${
         f(a.threshold)
-      }${num(a.earlier) ? t('earlier', f(a.earlier)) : ''}${usually(f, a.usual)}`,
+      }${beside(a, f)}`,
     );
     put(q('n'), 'n = ' + int(a.n));
     show(q('n'), a.category === 'kpi');

@@ -473,6 +473,8 @@ def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
         "threshold": alert.threshold,
         "earlier": alert.earlier,
         "usual": shown_usual(alert.usual),
+        "exhausted": alert.exhausted_ms,
+        "median": alert.median,
         "n": alert.n,
         "kpi": alert.kpi or None,
         "unit": kpi.shown_unit if kpi else UNITS.get(alert.rule),

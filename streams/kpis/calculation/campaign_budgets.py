@@ -78,7 +78,7 @@ class CampaignBudgets:
         if campaign is None or campaign.budget is None:
             return None
         planned = campaign.budget
-        amount = planned.channels.get(channel) if channel else planned.amount
+        amount = planned.part_of(channel)
         if amount is None:
             return None
         starts_ms = at_ms if campaign.starts is None else milliseconds(campaign.starts)

@@ -174,7 +174,7 @@ class WindowCloser:
             evaluation = yield from self._evaluator.evaluate(window, end, ranked=is_latest)
             if is_evidence:
                 earlier = yield from self._earlier(window, end)
-                self._judge.corrected(evaluation, earlier)
+                yield from self._judge.corrected(evaluation, earlier)
             if is_latest:
                 self._record_latest(window.name, evaluation)
             yield from self._publish(evaluation, corrected=True)

@@ -351,7 +351,7 @@ class WindowEvaluator:
         }
 
     def _exhausted(self, evaluation: Evaluation) -> Steps[Mapping[str, int]]:
-        """Return when each campaign that is shown will have spent its budget, in ms.
+        """Return when each campaign will have spent its budget, in ms.
 
         Campaigns without such a moment are left out.
         """
@@ -359,8 +359,7 @@ class WindowEvaluator:
         for group in in_groups(evaluation.values.items(), of=CAMPAIGNS_A_STEP):
             for scope, kpis in group:
                 spend = kpis.get("spend")
-                shown = scope.kind == "campaign" and scope not in evaluation.small
-                if not shown or spend is None:
+                if scope.kind != "campaign" or spend is None:
                     continue
                 moment = self._plans.exhausted_ms(
                     scope.campaign, evaluation.end_ms, spent=spend.value

@@ -49,7 +49,7 @@ def _rules(arena: Arena, *windows: str) -> dict[str, str]:
     file = arena.folder / "history-rules.yaml"
     unusual = (
         f"  - {{name: {_UNUSUAL}, kind: anomaly, kpi: clicks, scope: channel, window: 1h, "
-        "side: both, once_in_weeks: 1, least_change: 0}"
+        "direction: both, once_in_weeks: 1, least_change: 0}"
     )
     arena.may_fire.add(_UNUSUAL)
     rows = [
