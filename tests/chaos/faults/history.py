@@ -158,13 +158,14 @@ def _check_order(arena: Arena) -> None:
         newest[window] = end
 
 
-def _hours(arena: Arena) -> Iterator[tuple[int, dict[str, KpiValue]]]:
-    """Yield the ends of the hours that rules judge, in ms, with the clicks of each channel.
+def _hours(arena: Arena) -> dict[int, dict[str, KpiValue]]:
+    """Return the clicks of each channel by the end of the hour, in ms, as rules judge them.
 
-    They are as they were first published. An hour that lacks records, or in which clicks were
-    silent, is not judged. The first one was observed in part.
+    They are as they were first published. The hours up to the first click and the first order were
+    observed in part.
     """
     hours: dict[int, dict[str, KpiValue]] = {}
+    first: dict[str, int] = {}
     parts: set[tuple[int, int]] = set()
     for record in arena.cluster.read("values"):
         closed = msgspec.json.decode(record.value, type=ClosedWindow)
@@ -172,14 +173,17 @@ def _hours(arena: Arena) -> Iterator[tuple[int, dict[str, KpiValue]]]:
         if closed.window != "1h" or closed.end % HOUR_MS or closed.corrected or part in parts:
             continue
         parts.add(part)
+        for one in closed.scopes:
+            for kpi in ("clicks", "orders"):
+                if kpi in one.values and one.values[kpi].value:
+                    first[kpi] = min(first.get(kpi, closed.end), closed.end)
         if closed.complete and "clicks" not in closed.unsure:
             hours.setdefault(closed.end, {}).update(
                 (one.channel, one.values["clicks"])
                 for one in closed.scopes
                 if one.scope == "channel" and "clicks" in one.values
             )
-    first = min(end for end, values in hours.items() if values)
-    yield from ((end, hours[end]) for end in sorted(hours) if end > first)
+    return {end: hours[end] for end in sorted(hours) if end > max(first.values())}
 
 
 def _check_learned(arena: Arena) -> None:
@@ -196,7 +200,8 @@ def _check_learned(arena: Arena) -> None:
     learner = rule.learner(CATALOGUE["clicks"])
     detectors: dict[str, Detector] = {}
     right: dict[str, Judgement] = {}
-    for end, values in _hours(arena):
+    arena.wait(lambda: status["judged"] in _hours(arena), timeout_s=30, why="it is published")
+    for end, values in _hours(arena).items():
         for channel in {*values, *detectors}:
             one = detectors.setdefault(channel, Detector(learner.settings, scale=learner.scale))
             value = float(values[channel].value) if channel in values else 0.0
