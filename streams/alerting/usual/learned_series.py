@@ -28,8 +28,8 @@ MOST_SERIES: Final = 20_000
 """Series that are kept, some 200 MB. Further ones are not learned."""
 KEPT_WITHOUT_VALUES_MS: Final = 35 * DAY_MS
 """A series without any value for so long is forgotten."""
-SERIES_A_SEGMENT: Final = 20
-"""The most series in a segment, some 200 kB; four times as much in their first days."""
+SERIES_A_SEGMENT: Final = 15
+"""The most series in a segment, some 140 kB; 720 kB at most, in their first days."""
 
 
 class Learner(NamedTuple):
