@@ -112,6 +112,8 @@ def _table(one: Mapping[str, Any], catalogue: Catalogue, *, currency: str, zone:
 def _rounded(value: float, unit: str) -> float:
     """Return a value rounded as people read it; what is not 0 stays so."""
     digits = {"ratio": 4, "money": 2, "multiple": 2, "seconds": 1}.get(unit)
+    if unit in {"count", "users"} and abs(value) >= 100:
+        digits = 0
     rounded = float(f"{value:.6g}") if digits is None else round(value, digits)
     return float(f"{value:.2g}") if value and not rounded else rounded
 
