@@ -226,6 +226,30 @@ def test_special_days() -> None:
     assert at(11, 11) == (2, 20.5, "Double 11")
 
 
+def test_no_value() -> None:
+    """A share without a value is said to have none; with ``no_data: fire`` the rule fires then."""
+    for no_data, why in (("keep", Why.NO_VALUE), ("fire", Why.FIRING)):
+        judge = judge_of(rule(kpi="conversion_rate", scope="campaign", no_data=no_data))
+        learn(judge, kpi="conversion_rate")
+        close(judge, NOON, KpiValue(5), kpi="clicks")
+        assert status(judge).why is why
+
+
+def test_window_observed_in_part() -> None:
+    """A window that was measured in part leaves an alert as it is."""
+    judge = judge_of(rule(kpi="conversion_rate", scope="campaign"))
+    learn(judge, kpi="conversion_rate")
+    close(judge, NOON, share(10, 400), kpi="conversion_rate")
+    close(
+        judge,
+        NOON + FIVE_MS,
+        share(120, 400),
+        kpi="conversion_rate",
+        unmeasured=frozenset({"conversion_rate"}),
+    )
+    assert status(judge).why is Why.FIRING
+
+
 def test_few_clicks_at_night() -> None:
     """A share of few is judged as such: a third of three clicks is not unusual."""
     judge = judge_of(rule(kpi="conversion_rate", scope="campaign"))
@@ -323,14 +347,14 @@ def test_from_events() -> None:
     """Clicks of six days teach what is usual; a restart every day changes no alert."""
     whole, restarted = alerts_of_week(), alerts_of_week(restarts=True)
     fired = next(one for one in whole if one.rule == "r" and one.state is AlertState.FIRING)
-    assert (fired.fired_at_ms, fired.value) == (NOON + 2 * HOUR_MS, 0)
+    assert (fired.fired_at_ms, fired.value) == (NOON + HOUR_MS, 1)
     assert fired.usual is not None
     assert fired.usual.expected == pytest.approx(60, rel=0.1)
     assert restarted == whole
 
 
 def alerts_of_week(*, restarts: bool = False) -> list[Alert]:
-    """Return the alerts of six days with 60 clicks an hour, and of two with 3 and none."""
+    """Return the alerts of six days with 60 clicks an hour, and of one with 1."""
     path = Path(rules=RuleBook(rules=(rule(window="1h"),)), now_ms=NOON + DAY_MS, publish=False)
     chance = np.random.default_rng(4)
     for day in range(6):
@@ -338,8 +362,7 @@ def alerts_of_week(*, restarts: bool = False) -> list[Alert]:
         path.feed(clicks(NOON + (day - 6) * DAY_MS, times), batch=400)
         if restarts:
             path.kpis = taken_over(path)
-    times = np.sort(chance.integers(0, HOUR_MS, 3)).tolist()
-    path.feed(clicks(NOON, [*times, 2 * HOUR_MS]), batch=5)
+    path.feed(clicks(NOON, [HOUR_MS // 2, 2 * HOUR_MS]), batch=5)
     path.finish()
     found = [Alert.model_validate_json(one.value) for one in path.outputs if one.topic == "alerts"]
     return [one for one in found if one.category == "kpi"]

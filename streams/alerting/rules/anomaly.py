@@ -134,7 +134,7 @@ class AnomalyRule(Rule):
         usual = context.usual
         if usual is None:
             return Why.NOT_LEARNED
-        if usual.expected is None or usual.learned < 1 or usual.settles:
+        if usual.learned < 1 or usual.settles:
             return Why.LEARNING
         return _Unusual(usual, self.side_of(context.kpi))
 
@@ -234,6 +234,8 @@ class _Unusual:
         """Return the verdict on the value that was observed."""
         if value is None:
             return Verdict.NO_JUDGEMENT
+        if self.usual.expected is None:  # The window was not observed: it changes nothing.
+            return Verdict.BETWEEN
         score = self.usual.score if self._counts else 0.0
         if score >= 1:
             return Verdict.BROKEN
