@@ -1,4 +1,4 @@
-"""Rules that learn what is usual: in a real Prometheus, by the queries of the board, and on the page."""
+"""What is usual, in a real Prometheus by the queries of the board, and on the page."""
 
 from __future__ import annotations
 
