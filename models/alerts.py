@@ -87,10 +87,11 @@ class Alert(BaseModel):
     which ``threshold`` follows, ``usual`` the band of usual values of which ``threshold`` is an
     end; both are None if it is a fixed one. ``exhausted_ms`` is when the budget will be exhausted,
     None if the rule is not about it. ``median`` is that of the peers with which the value is
-    compared, None without peers. ``no_data_since_ms`` is since when there is no value that could be
-    judged, None if there is one. ``held`` is why the alert is not judged now, None if it is.
-    ``ended`` is why a resolved alert ended. ``meaning_en`` and ``meaning_zh`` are the sentence of
-    its rule as it was when the alert was last judged.
+    compared, None without peers. ``windows_broken`` is how many of the last windows are beyond the
+    limit, None if the rule does not count them. ``no_data_since_ms`` is since when there is no
+    value that could be judged, None if there is one. ``held`` is why the alert is not judged now,
+    None if it is. ``ended`` is why a resolved alert ended. ``meaning_en`` and ``meaning_zh`` are
+    the sentence of its rule as it was when the alert was last judged.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -111,6 +112,7 @@ class Alert(BaseModel):
     usual: Usual | None = None
     exhausted_ms: int | None = None
     median: float | None = None
+    windows_broken: int | None = None
     active_since_ms: int
     fired_at_ms: int | None = None
     fired_value: float | None = None

@@ -78,6 +78,8 @@ class ScopeStatus(NamedTuple):
         since_ms: since when the alert fires or is pending, event time in ms; None without one.
         left_ms: for how long the rule must still be broken before a pending alert fires, in ms.
         usual: what is usual, of a rule that learns it; None of others.
+        windows_broken: the number of the last windows that are beyond the limit, of a rule that
+            counts them.
     """
 
     scope: Scope
@@ -87,6 +89,7 @@ class ScopeStatus(NamedTuple):
     since_ms: int | None = None
     left_ms: int | None = None
     usual: Usual | None = None
+    windows_broken: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

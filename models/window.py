@@ -270,6 +270,26 @@ def reference_period(
     return period
 
 
+def whole_window_before(
+    window: Window, end_ms: int, count: int, *, day: BusinessDay
+) -> tuple[int, int] | None:
+    """Return the window of whole hours or days that is ``count`` before one, [start, end) in ms.
+
+    Example: five before the hour that ends at 14:00 is the one that ends at 9:00; three before the
+    business day of Thursday is that of Monday.
+
+    Returns:
+        None if the window has neither a fixed length nor one business day.
+    """
+    if window.length_ms is not None:
+        end_ms -= count * window.length_ms
+        return end_ms - window.length_ms, end_ms
+    if window.days != 1:
+        return None
+    start_ms = day.start_before(end_ms - 1, days=count)
+    return start_ms, day.end_of(start_ms)
+
+
 def _last_week(window: Window, end_ms: int, *, day: BusinessDay) -> tuple[int, int]:
     then_ms = day.same_time(end_ms, days=-7)
     if window.length_ms is not None:

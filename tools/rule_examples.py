@@ -163,6 +163,27 @@ by_at_least: 0.2""",
         ),
     ),
     RuleExample(
+        "`kind: persistent`, `at_least`, `of_last`",
+        "One bad hour is no reason to change bids, three of the last four are. A good hour in "
+        "between does not matter.",
+        """\
+name: conversion-low-for-long
+kind: persistent
+kpi: conversion_rate
+window: 1h
+below: 0.05
+at_least: 3
+of_last: 4""",
+        (
+            Moment(0, 0.07, "-", 2_000, (0.0597, 0.082)),
+            Moment(3_600, 0.03, "-", 2_000, (0.0234, 0.0384)),
+            Moment(7_200, 0.035, "-", 2_000, (0.0278, 0.044)),
+            Moment(10_800, 0.06, "-", 2_000, (0.0504, 0.0713)),
+            Moment(14_400, 0.03, "firing", 2_000, (0.0234, 0.0384)),
+            Moment(18_000, 0.07, "resolved", 2_000, (0.0597, 0.082)),
+        ),
+    ),
+    RuleExample(
         "`kind: anomaly`",
         "No limit is given: the rule has learned that 0.3 is usual, and 0.18 to 0.42 in a single "
         "window of 500 clicks. Two windows that are low together are not chance.",
@@ -520,6 +541,11 @@ REFUSED: Final = (
     "{kind: change, kpi: orders, against: last_week, falls_by: 0.3, window: 5m}",
     "{kind: change, kpi: orders, against: previous, falls_by: 0.3, rises_by: 0.3}",
     "{kind: change, kpi: sales_growth, against: previous, falls_by: 0.3}",
+    "{kind: persistent, kpi: roi, below: 0.05, at_least: 5, of_last: 1}",
+    "{kind: persistent, kpi: roi, below: 0.05, at_least: 8, of_last: 7}",
+    "{kind: persistent, kpi: roi, below: 0.05, at_least: 5, of_last: 7, window: week}",
+    "{kind: persistent, kpi: roi, below: 0.05, at_least: 5, of_last: 7, for: 3600}",
+    "{kind: persistent, kpi: sales_growth, below: 0, at_least: 5, of_last: 7}",
     "{kind: anomaly, kpi: orders, window: day}",
     "{kind: anomaly, kpi: orders, once_in_weeks: 0}",
     "{kind: anomaly, kpi: orders, least_change: 30}",

@@ -67,6 +67,7 @@ def described(
         usual=evidence.usual,
         exhausted_ms=evidence.exhausted_ms,
         median=evidence.median,
+        windows_broken=evidence.windows_broken,
         active_since_ms=standing.active_since_ms,
         fired_at_ms=standing.fired_at_ms,
         # An alert about no window has no value that late data may correct.

@@ -14,7 +14,7 @@ from models.kpi.catalogue import CATALOGUE
 from models.kpi.definition import Catalogue
 from models.rule_status import NotJudged, RuleStatus
 from models.scope import ScopeKind
-from models.window import Reference, WindowName
+from models.window import WindowName
 from streams.alerting.alert_book import AlertBook
 from streams.alerting.health_judge import HealthJudge
 from streams.alerting.rule_status import not_judged
@@ -22,7 +22,7 @@ from streams.alerting.rules.registry import RuleBook
 from streams.alerting.usual.local_clock import LocalClock
 from streams.alerting.window_judge import WindowJudge
 from streams.engine.steps import Steps
-from streams.kpis.judging import ALERTS_PREFIX, EarlierPeriods, LiveSegments
+from streams.kpis.judging import ALERTS_PREFIX, EarlierPeriod, EarlierPeriods, LiveSegments
 from streams.kpis.storage.bucket import Segment
 from streams.kpis.view import Evaluation, Health
 
@@ -70,7 +70,7 @@ class AlertJudge:
             changes=changes,
         )
 
-    def references(self, window: WindowName, end_ms: int) -> Mapping[Reference, Set[ScopeKind]]:
+    def references(self, window: WindowName, end_ms: int) -> Mapping[EarlierPeriod, Set[ScopeKind]]:
         """Return the earlier periods that rules refer to, with their kinds of scope."""
         return self._windows.references(window, end_ms)
 
@@ -93,7 +93,7 @@ class AlertJudge:
 
     @property
     def regular_windows(self) -> Mapping[WindowName, int]:
-        """The windows that rules learn from, also if nothing came: their lengths in ms, by name."""
+        """The intervals of ends that are closed also if nothing came, in ms, by window."""
         return self._windows.regular_windows
 
     def health(self, health: Health) -> bool:

@@ -13,7 +13,7 @@ from models.events import SourceKind
 from models.kpi.definition import Catalogue, Kpi, KpiValue
 from models.rule_status import NotJudged, RuleStatus, ScopeStatus
 from models.scope import Scope, ScopeKind
-from models.window import WINDOWS, Reference, ShownWindow, WindowName
+from models.window import ShownWindow, WindowName
 from streams.alerting.alert_book import AlertBook
 from streams.alerting.alert_segments import OpenAlert
 from streams.alerting.learning import Learners, Learning, about_of
@@ -35,7 +35,7 @@ from streams.alerting.usual.learned_series import About, LearnedSeries
 from streams.alerting.usual.local_clock import LocalClock
 from streams.analysis.peer_outliers import PeerGroup, group_of, peer_groups
 from streams.engine.steps import Steps, in_groups
-from streams.kpis.judging import EarlierPeriods
+from streams.kpis.judging import EarlierPeriod, EarlierPeriods
 from streams.kpis.view import Evaluation, Silence
 
 SCOPES_A_STEP = 100
@@ -61,6 +61,7 @@ class _Judging(NamedTuple):
     had_value: Set[Scope]
     least_n: int
     earlier: Evaluation | None
+    past: Sequence[Evaluation | None]
     learning: Learning | None
     peers: Mapping[str, PeerGroup]
 
@@ -94,6 +95,7 @@ class WindowJudge:
         changes: Iterable[Change],
     ) -> None:
         self._book = book
+        self._clock = clock
         self._learning = Learners(clock, changes)
         self._rules: dict[str, Rule] = {rule.name: rule for rule in rules.rules}
         self._rules_about: defaultdict[ShownWindow, list[Rule]] = defaultdict(list)
@@ -123,24 +125,19 @@ class WindowJudge:
 
     @property
     def regular_windows(self) -> Mapping[WindowName, int]:
-        """The windows that rules learn from, also if nothing came: their lengths in ms, by name."""
-        learned = {
-            rule.window
-            for rule in self._rules.values()
-            if rule.learner(self._catalogue[rule.kpi]) is not None
-        }
-        return {
-            window.name: window.length_ms
-            for window in WINDOWS
-            if window.name in learned and window.length_ms is not None
-        }
+        """The intervals of ends that are closed also if nothing came, in ms, by window."""
+        found: dict[WindowName, int] = {}
+        for rule in self._rules.values():
+            if rule.regular_ms is not None:
+                found[rule.window] = min(rule.regular_ms, found.get(rule.window, rule.regular_ms))
+        return found
 
     @property
     def statuses(self) -> Sequence[RuleStatus]:
         """The last verdicts of each rule, in the order of the rules."""
         return tuple(self._status.values())
 
-    def references(self, window: WindowName, end_ms: int) -> Mapping[Reference, Set[ScopeKind]]:
+    def references(self, window: WindowName, end_ms: int) -> Mapping[EarlierPeriod, Set[ScopeKind]]:
         """Return the earlier periods that rules about a window refer to at an end of it.
 
         Args:
@@ -150,10 +147,14 @@ class WindowJudge:
         Returns:
             The kinds of scope of these rules, by reference.
         """
-        found: defaultdict[Reference, set[ScopeKind]] = defaultdict(set)
+        found: defaultdict[EarlierPeriod, set[ScopeKind]] = defaultdict(set)
         for rule in self._rules_about.get(window, ()):
-            if rule.reference is not None and rule.is_judged_at(end_ms):
+            if not rule.is_judged_at(end_ms, self._clock.day):
+                continue
+            if rule.reference is not None:
                 found[rule.reference].add(rule.scope)
+            for number in range(1, rule.windows_before + 1):
+                found[number].add(rule.scope)
         return found
 
     def closed(self, evaluation: Evaluation, earlier: EarlierPeriods) -> Steps[None]:
@@ -164,7 +165,7 @@ class WindowJudge:
         rules = [
             rule
             for rule in self._rules_about.get(evaluation.window, ())
-            if rule.is_judged_at(evaluation.end_ms)
+            if rule.is_judged_at(evaluation.end_ms, self._clock.day)
             and (rule.reference is None or rule.reference in earlier)
         ]
         scopes_of: defaultdict[ScopeKind, list[Scope]] = defaultdict(list)
@@ -196,9 +197,8 @@ class WindowJudge:
         self, rule: Rule, evaluation: Evaluation, earlier: EarlierPeriods
     ) -> Steps[_Judging]:
         kpi = self._catalogue[rule.kpi]
-        then = None if rule.reference is None else earlier.get(rule.reference)
-        if then is not None and (kpi.name in then.unmeasured or not then.complete_for(kpi)):
-            then = None
+        then = None if rule.reference is None else _known(earlier.get(rule.reference), kpi)
+        past = [_known(earlier.get(one), kpi) for one in range(1, rule.windows_before + 1)]
         learning = self._learning.of(rule, kpi, evaluation)
         peers: Mapping[str, PeerGroup] = {}
         if rule.peer_min_n is not None:
@@ -219,6 +219,7 @@ class WindowJudge:
             had_value=self._had_value[rule.name] if learning is None else learning.scopes(),
             least_n=self._status[rule.name].least_n,
             earlier=then,
+            past=past,
             learning=learning,
             peers=peers,
         )
@@ -281,7 +282,8 @@ class WindowJudge:
             campaign=self._campaign_of(scope.campaign),
             before=None if known is None else known.alert,
             no_data_paused_ms=paused_ms,
-            earlier=None if judging.earlier is None else _earlier(judging.earlier, scope, judging),
+            earlier=_earlier(judging.earlier, scope, judging),
+            past=[_earlier(one, scope, judging) for one in judging.past],
             exhausted_ms=judging.evaluation.exhausted_ms.get(scope.campaign),
             peers=_peers_of(scope, judging) if judging.peers else None,
         )
@@ -360,7 +362,16 @@ class WindowJudge:
             self._status[rule.name] = not_judged(status, NotJudged.WAITING)
 
 
-def _earlier(evaluation: Evaluation, scope: Scope, judging: _Judging) -> Earlier:
+def _known(evaluation: Evaluation | None, kpi: Kpi) -> Evaluation | None:
+    """Return an earlier period if a KPI is known in all of it."""
+    if evaluation is None or kpi.name in evaluation.unmeasured:
+        return None
+    return evaluation if evaluation.complete_for(kpi) else None
+
+
+def _earlier(evaluation: Evaluation | None, scope: Scope, judging: _Judging) -> Earlier | None:
+    if evaluation is None:
+        return None
     values = evaluation.values.get(scope, {})
     return Earlier(evaluation.start_ms, evaluation.end_ms, values.get(judging.kpi.name))
 
@@ -388,10 +399,11 @@ def _status(
     if known is not None:
         return alert_status(judging.rule, *known, value=value, usual=usual)
     assert finding.why is not None
+    broken = finding.evidence.windows_broken
     if value is None:
-        return ScopeStatus(scope, finding.why, usual=usual)
+        return ScopeStatus(scope, finding.why, usual=usual, windows_broken=broken)
     needed = judging.rule.needed_n(judging.kpi, value, finding.why, least_n=judging.least_n)
-    return ScopeStatus(scope, finding.why, value, needed, usual=usual)
+    return ScopeStatus(scope, finding.why, value, needed, usual=usual, windows_broken=broken)
 
 
 def _value_of(alert: Alert) -> KpiValue | None:

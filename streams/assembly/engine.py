@@ -105,7 +105,7 @@ def build(
                 lag_limit_s=settings.lag_alert_s,
                 campaign_of=campaigns.get,
                 currency=settings.currency,
-                clock=LocalClock(definitions.day.zone, special_days.of),
+                clock=LocalClock(definitions.day, special_days.of),
                 changes=changes,
             ),
             topics=job_topics,

@@ -93,6 +93,8 @@ def evidence(alert: Alert) -> str:
             text += f", unusual over {alert.usual.windows} windows together"
     if alert.median is not None:
         text += f", median of its peers {alert.median:.6g}"
+    if alert.windows_broken is not None:
+        text += f", beyond it in {alert.windows_broken} of the last windows"
     if alert.exhausted_ms is not None:
         text += f", budget exhausted at {_rfc3339(alert.exhausted_ms)} at this pace"
     if alert.window:

@@ -13,7 +13,9 @@ from streams.engine.steps import Steps
 from streams.kpis.storage.bucket import Segment
 from streams.kpis.view import Evaluation, Health
 
-EarlierPeriods = Mapping[Reference, Evaluation | None]
+EarlierPeriod = Reference | int
+"""A period that a rule refers to: a reference of comparisons, or a number of windows before."""
+EarlierPeriods = Mapping[EarlierPeriod, Evaluation | None]
 """The evaluations of earlier periods; None of one that was not observed whole, or is not held."""
 ALERTS_PREFIX: Final = b"alerts/"
 """Beginning of the keys of the segments of alerts; the number of the segment follows."""
@@ -36,11 +38,11 @@ class LiveSegments(NamedTuple):
 class Judge(Protocol):
     """Judges closed windows and the health of the data, and keeps the alerts."""
 
-    def references(self, window: WindowName, end_ms: int) -> Mapping[Reference, Set[ScopeKind]]:
+    def references(self, window: WindowName, end_ms: int) -> Mapping[EarlierPeriod, Set[ScopeKind]]:
         """Return the earlier periods that the rules about a window refer to at an end of it.
 
         Returns:
-            The kinds of scope of these rules, by reference.
+            The kinds of scope of these rules, by period.
         """
 
     def closed(self, evaluation: Evaluation, earlier: EarlierPeriods) -> Steps[None]:
@@ -61,7 +63,7 @@ class Judge(Protocol):
 
     @property
     def regular_windows(self) -> Mapping[WindowName, int]:
-        """The windows that rules learn from, also if nothing came: their lengths in ms, by name."""
+        """The intervals of ends that are closed also if nothing came, in ms, by window."""
 
     @property
     def held_back(self) -> bool:

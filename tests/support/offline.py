@@ -149,7 +149,7 @@ def kpi_job(
             catalogue=catalogue,
             lag_limit_s=30,
             campaign_of=index.get,
-            clock=LocalClock(day.zone),
+            clock=LocalClock(day),
             changes=changes,
         ),
         topics=Topics(

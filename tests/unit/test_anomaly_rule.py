@@ -18,7 +18,7 @@ from models.kpi.definition import KpiValue
 from models.rule_status import ScopeStatus, Why
 from models.scope import ALL, Scope
 from models.usual import Usual
-from models.window import DAY_MS, HOUR_MS, MINUTE_MS
+from models.window import DAY_MS, HOUR_MS, MINUTE_MS, BusinessDay
 from streams.alerting.rule_text import explain
 from streams.alerting.rules.anomaly import AnomalyRule
 from streams.alerting.rules.registry import RuleBook
@@ -210,7 +210,7 @@ def test_special_days() -> None:
         date(2026, 10, 10): SpecialDay("working Saturday", "调休", "workday", 2),
         date(2026, 11, 11): SpecialDay("Double 11", "双11", "festival", None),
     }
-    clock = LocalClock(ZoneInfo("Asia/Shanghai"), days.get)
+    clock = LocalClock(BusinessDay(ZoneInfo("Asia/Shanghai")), days.get)
 
     def at(day: int, month: int) -> tuple[int, float, str]:
         moment = datetime(2026, month, day, 20, 30, tzinfo=ZoneInfo("Asia/Shanghai"))

@@ -53,7 +53,7 @@ RULES = [
     (
         "{name: a, kpi: clicks, below: 1}",
         "rules[0].kind: is missing; give one of absence, anomaly, change, outlier, pace, "
-        "range, threshold",
+        "persistent, range, threshold",
     ),
     (
         "{name: a, kind: threshold, kpi: conversion_rat, below: 0.01}",

@@ -19,13 +19,14 @@ from models.kpi.definition import KpiValue
 from models.money.amounts import UNITS_PER_CURRENCY
 from models.money.exchange_rates import Rates
 from models.scope import ALL, Scope
-from models.window import DAY_MS, HOUR_MS, WINDOWS, BusinessDay, Reference
+from models.window import DAY_MS, HOUR_MS, WINDOWS, BusinessDay
 from streams import config
 from streams.alerting.rules.keys import Match
 from streams.alerting.rules.registry import KINDS, AnyRule, RuleBook
 from streams.alerting.rules.rule import Rule
 from streams.kpis.calculation.campaign_budgets import CampaignBudgets
 from streams.kpis.calculation.confidence_intervals import wilson
+from streams.kpis.judging import EarlierPeriod
 from streams.kpis.view import Evaluation
 from tests.support.at_once import JudgeAtOnce
 from tests.support.offline import NOON
@@ -113,7 +114,8 @@ def played(rule: AnyRule, section: str) -> list[str]:
     learn(judge, rule, section)
     series = rows(section)
     (window,) = (one for one in WINDOWS if one.name == rule.window)
-    states = []
+    states: list[str] = []
+    before: list[Evaluation] = []
     for at, group in groupby(series, key=lambda row: row.at):
         clock, _, later = at.partition(",")
         hours, minutes, seconds = map(int, clock.split(":"))
@@ -128,7 +130,8 @@ def played(rule: AnyRule, section: str) -> list[str]:
         evaluation = Evaluation(
             rule.window, start, end, values, exhausted_ms=exhausted(values, end)
         )
-        judge.closed(evaluation, earlier(rule, together, end))
+        judge.closed(evaluation, earlier(rule, together, end) | windows_before(rule, before, start))
+        before.insert(0, evaluation)
         for row in together:
             of_scope = [one for one in judge.alerts() if one.scope == scope_of(row, rule)]
             states.append(of_scope[0].state.value if of_scope else "-")
@@ -161,7 +164,16 @@ def exhausted(values: Mapping[Scope, dict[str, KpiValue]], end: int) -> dict[str
     return found
 
 
-def earlier(rule: AnyRule, series: list[Row], end: int) -> dict[Reference, Evaluation | None]:
+def windows_before(
+    rule: AnyRule, before: list[Evaluation], start: int
+) -> dict[EarlierPeriod, Evaluation | None]:
+    """Return the windows before one, the newest of the table first; before it nothing came."""
+    nothing = Evaluation(rule.window, start, start, {})
+    numbers = range(1, rule.windows_before + 1)
+    return {number: (*before, *[nothing] * number)[number - 1] for number in numbers}
+
+
+def earlier(rule: AnyRule, series: list[Row], end: int) -> dict[EarlierPeriod, Evaluation | None]:
     """Return the earlier period that a rule refers to, as the rows have it."""
     if rule.reference is None:
         return {}

@@ -151,7 +151,7 @@ def written(rule: dict[str, Any]) -> str:
         (
             {"kpi": "clicks", "above": 9, "kind": None},
             "kind",
-            "absence, anomaly, change, outlier, pace, range, threshold",
+            "absence, anomaly, change, outlier, pace, persistent, range, threshold",
         ),
         ({**CAMPAIGN, "kpi": "clicks", "above": 9, "name": "Clicks"}, "name", "small letters"),
         (

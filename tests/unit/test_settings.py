@@ -335,7 +335,7 @@ def test_every_fault_of_a_file(tmp_path: Path) -> None:
     error = caught.value
     assert str(error).split("\n") == [
         f"{path}: line 2: rules[0].kind: is missing; give one of absence, anomaly, change, "
-        "outlier, pace, range, threshold",
+        "outlier, pace, persistent, range, threshold",
         f"{path}: line 3: rules[1].kind: there is no kind 'treshold'; did you mean threshold?",
         f"{path}: line 4: rules[2].kpi: is missing",
         f"{path}: line 4: rules[2].bellow: there is no such key; did you mean below?",

@@ -13,7 +13,7 @@ from models.kpi.user_catalogue import catalogue_of
 from models.kpi.value_range import is_share, range_of
 from models.rule_status import ScopeStatus, Why
 from models.usual import Usual
-from models.window import WINDOWS, WindowName
+from models.window import WINDOWS, BusinessDay, WindowName
 from streams.alerting.rules.keys import a_number
 from streams.alerting.rules.protocol import Evidence, JudgeContext, Verdict
 from streams.alerting.rules.rule import Clauses, Comparison, Rule
@@ -120,10 +120,17 @@ class AnomalyRule(Rule):
             "proportion" if of_n else "auto",
         )
 
-    def is_judged_at(self, end_ms: int) -> bool:
-        """Return whether a window ends then that does not overlap with the others."""
+    @property
+    def regular_ms(self) -> int:
+        """The length of the window: that nothing came teaches something, too."""
         length_ms = _LENGTH_MS[self.window]
-        return length_ms is not None and end_ms % length_ms == 0
+        assert length_ms is not None
+        return length_ms
+
+    def is_judged_at(self, end_ms: int, day: BusinessDay) -> bool:
+        """Return whether a window ends then that does not overlap with the others."""
+        del day
+        return end_ms % self.regular_ms == 0
 
     def side_of(self, kpi: Kpi) -> Side:
         """Return the values that fire: ``worse`` ones are lower if more is better, else higher."""

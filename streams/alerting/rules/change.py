@@ -13,7 +13,7 @@ from models.kpi.definition import Kpi, KpiValue
 from models.kpi.user_catalogue import catalogue_of
 from models.kpi.value_range import is_counted
 from models.rule_status import Why
-from models.window import COMPARED, QUARTER_MS, Reference, WindowName
+from models.window import COMPARED, QUARTER_MS, BusinessDay, Reference, WindowName
 from streams.alerting.rules.keys import Limit, Share
 from streams.alerting.rules.limit import (
     LIKELY_RATIO,
@@ -75,8 +75,9 @@ class ChangeRule(LimitRule):
         """The earlier period."""
         return self.against
 
-    def is_judged_at(self, end_ms: int) -> bool:
+    def is_judged_at(self, end_ms: int, day: BusinessDay) -> bool:
         """Return whether the earlier period is known: a week before, sums of quarters are."""
+        del day
         return self.against != "last_week" or end_ms % QUARTER_MS == 0
 
     @property

@@ -56,6 +56,8 @@ class Evidence(NamedTuple):
         exhausted_ms: when the budget will be exhausted, event time in ms; None if the finding does
             not rest on it, or nothing was spent.
         median: the median of the peers that the value is compared with; None without peers.
+        windows_broken: the number of the last windows whose values are beyond the limit, of a rule
+            that counts them.
     """
 
     value: KpiValue | None
@@ -64,6 +66,7 @@ class Evidence(NamedTuple):
     usual: Usual | None = None
     exhausted_ms: int | None = None
     median: float | None = None
+    windows_broken: int | None = None
 
 
 class Finding(NamedTuple):
@@ -133,6 +136,8 @@ class JudgeContext(NamedTuple):
         no_data_paused_ms: the time without verdicts since ``before`` has no data, in ms.
         earlier: the value in the period that the rule refers to; None if it refers to none, or the
             period is not known whole.
+        past: the values in the windows before it that the rule needs, the newest first; None of
+            those that are not known whole.
         usual: what is usual and how unusual the value is, of a rule that learns it; None if it is
             not learned in the scope.
         exhausted_ms: when the campaign will have spent its budget if it keeps its pace, event time
@@ -151,6 +156,7 @@ class JudgeContext(NamedTuple):
     before: Alert | None = None
     no_data_paused_ms: int = 0
     earlier: Earlier | None = None
+    past: Sequence[Earlier | None] = ()
     usual: Usual | None = None
     exhausted_ms: int | None = None
     peers: PeerGroup | None = None

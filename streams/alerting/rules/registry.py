@@ -13,12 +13,20 @@ from streams.alerting.rules.anomaly import AnomalyRule
 from streams.alerting.rules.change import ChangeRule
 from streams.alerting.rules.outlier import OutlierRule
 from streams.alerting.rules.pace import PaceRule
+from streams.alerting.rules.persistent import PersistentRule
 from streams.alerting.rules.range import RangeRule
 from streams.alerting.rules.rule import Rule
 from streams.alerting.rules.threshold import ThresholdRule
 
 AnyRule = Annotated[
-    ThresholdRule | RangeRule | ChangeRule | AnomalyRule | OutlierRule | PaceRule | AbsenceRule,
+    ThresholdRule
+    | RangeRule
+    | ChangeRule
+    | AnomalyRule
+    | OutlierRule
+    | PaceRule
+    | PersistentRule
+    | AbsenceRule,
     Field(discriminator="kind"),
 ]
 """A rule on a KPI. The members of the union are the kinds: a new one is added here."""

@@ -16,7 +16,7 @@ from models.campaigns.campaign import Campaign
 from models.kpi.definition import Kpi, KpiValue
 from models.rule_status import ScopeStatus, Why
 from models.scope import Scope
-from models.window import DAY_MS, SECOND_MS, Reference
+from models.window import DAY_MS, SECOND_MS, BusinessDay, Reference
 from streams.alerting.rules.keys import NoData, RuleKeys
 from streams.alerting.rules.protocol import (
     AlertFacts,
@@ -105,10 +105,28 @@ class Rule(RuleKeys):
         del kpi
         return None
 
-    def is_judged_at(self, end_ms: int) -> bool:
-        """Return whether the rule judges the window that ends then, event time in ms."""
-        del end_ms
+    def is_judged_at(self, end_ms: int, day: BusinessDay) -> bool:
+        """Return whether the rule judges the window that ends then.
+
+        Args:
+            end_ms: the end of the window, event time in ms.
+            day: the business day.
+        """
+        del end_ms, day
         return True
+
+    @property
+    def regular_ms(self) -> int | None:
+        """The interval of ends that are closed for the rule also if nothing came, in ms.
+
+        None if the rule needs only the ends at which its window changes.
+        """
+        return None
+
+    @property
+    def windows_before(self) -> int:
+        """The number of whole windows before, whose values the rule needs."""
+        return 0
 
     @property
     def peer_min_n(self) -> int | None:

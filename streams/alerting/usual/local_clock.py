@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, tzinfo
+from datetime import date, datetime
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from models.calendar.special_day import SpecialDay
+from models.window import BusinessDay
 
 _DAY_S: Final = 86_400
 
@@ -34,21 +36,21 @@ class LocalClock:
     the time of a Wednesday, and the usual band. A shopping festival is like no weekday.
 
     Args:
-        zone: the time zone.
+        day: the business day, with its time zone; UTC days if left out.
         special_day: returns the special day of a date, None for an ordinary one.
     """
 
     def __init__(
         self,
-        zone: tzinfo = UTC,
+        day: BusinessDay | None = None,
         special_day: Callable[[date], SpecialDay | None] = lambda _: None,
     ) -> None:
-        self._zone = zone
+        self.day = day or BusinessDay(ZoneInfo("UTC"))
         self._special_day = special_day
 
     def at(self, time_ms: int) -> ClockTime:
         """Return the local time of a moment, event time in ms."""
-        shown = datetime.fromtimestamp(time_ms / 1000, self._zone)
+        shown = datetime.fromtimestamp(time_ms / 1000, self.day.zone)
         offset = shown.utcoffset()
         assert offset is not None
         clock_s = time_ms / 1000 + offset.total_seconds()

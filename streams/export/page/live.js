@@ -369,6 +369,7 @@ function beside(a, f) {
   return [
     num(a.earlier) ? t('earlier', f(a.earlier)) : '',
     num(a.median) ? t('median', f(a.median)) : '',
+    num(a.windows_broken) ? t('broken', int(a.windows_broken)) : '',
     num(a.exhausted) ? t('exhausted', clock(a.exhausted)) : '',
     usually(f, a.usual),
   ].join('');

@@ -475,6 +475,7 @@ def _alert(alert: Alert, exports: ReportQueries) -> dict[str, Any]:
         "usual": shown_usual(alert.usual),
         "exhausted": alert.exhausted_ms,
         "median": alert.median,
+        "windows_broken": alert.windows_broken,
         "n": alert.n,
         "kpi": alert.kpi or None,
         "unit": kpi.shown_unit if kpi else UNITS.get(alert.rule),

@@ -195,6 +195,7 @@ export default {
   overWindows: ', unusual over {0} windows together',
   usualBand: 'usual {0} to {1}',
   median: ', median of its peers {0}',
+  broken: ', beyond it in {0} of the last windows',
   exhausted: ', budget exhausted at {0} at this pace',
   next: 'Next step',
   ci: '95% CI {0}',

@@ -195,6 +195,7 @@ export default {
   overWindows: '，连续 {0} 个窗口合计异常',
   usualBand: '常态 {0} 至 {1}',
   median: '，同类中位数为 {0}',
+  broken: '，最近窗口中有 {0} 个超限',
   exhausted: '，按此进度预算将于 {0} 耗尽',
   next: '下一步',
   ci: '95% 区间 {0}',

@@ -2,8 +2,9 @@
 
 A window's value changes at the end at which an event enters it or leaves it, and at the end at
 which the event leaves the period before, which growth refers to. Only such ends are scheduled,
-so that empty time costs nothing when years of sparse history are read in seconds. Windows that
-rules learn from are scheduled regularly, too, from the first end on: that nothing came is a value.
+so that empty time costs nothing when years of sparse history are read in seconds. Windows of
+rules that learn or count windows are scheduled regularly, too, from the first end on: that nothing
+came is a value.
 
 Example:
     A click at 12:03:04 on Monday is in the pane [12:03:00, 12:03:10). It schedules:

@@ -10,7 +10,6 @@ from models.scope import ALL, Scope, ScopeKind
 from models.window import (
     SO_FAR,
     WINDOWS,
-    Reference,
     Window,
     WindowName,
     align_down,
@@ -18,7 +17,7 @@ from models.window import (
 from streams.engine.contracts import Output
 from streams.engine.steps import Steps
 from streams.kpis.calculation.kpi_calculator import KpiValues
-from streams.kpis.judging import EarlierPeriods, Judge
+from streams.kpis.judging import EarlierPeriod, EarlierPeriods, Judge
 from streams.kpis.view import Evaluation
 from streams.kpis.windows.window_evaluator import WindowEvaluator
 from streams.kpis.windows.window_schedule import WindowSchedule
@@ -156,7 +155,7 @@ class WindowCloser:
 
     def _earlier(self, window: Window, end: int) -> Steps[EarlierPeriods]:
         """Evaluate the earlier periods that rules compare a window with, as they are known now."""
-        found: dict[Reference, Evaluation | None] = {}
+        found: dict[EarlierPeriod, Evaluation | None] = {}
         for reference, kinds in self._judge.references(window.name, end).items():
             found[reference] = None
             then_ms = self._evaluator.earlier_end(reference, window, end)

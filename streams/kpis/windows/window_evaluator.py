@@ -18,12 +18,12 @@ from models.window import (
     DAY,
     SO_FAR,
     STAGE,
-    Reference,
     Window,
     days_before,
     previous_period,
     reference_period,
     start_of_window,
+    whole_window_before,
 )
 from streams.engine.steps import Steps, in_groups
 from streams.kpis.calculation.campaign_budgets import CAMPAIGNS_A_STEP, CampaignFigures
@@ -38,6 +38,7 @@ from streams.kpis.calculation.scope_calculation import (
 )
 from streams.kpis.columnar.scope_totals import ScopeTotals
 from streams.kpis.coverage.coverage import Coverage
+from streams.kpis.judging import EarlierPeriod
 from streams.kpis.storage.bucket_store import DAY_LEVEL, BucketStore
 from streams.kpis.storage.user_stocks import Past
 from streams.kpis.view import Evaluation
@@ -297,8 +298,8 @@ class WindowEvaluator:
         """Record that the events of a pane changed."""
         self._last.pane_changed(pane_start)
 
-    def earlier_end(self, reference: Reference, window: Window, end: int) -> int | None:
-        """Return the end of the period that a window is compared with, event time in ms.
+    def earlier_end(self, reference: EarlierPeriod, window: Window, end: int) -> int | None:
+        """Return the end of the period that rules about a window refer to, event time in ms.
 
         Args:
             reference: the period.
@@ -309,7 +310,10 @@ class WindowEvaluator:
             None if there is no such period, if it was not observed without a gap, or if it can't be
             summed up exactly any more.
         """
-        period = reference_period(reference, window, end, day=self._day)
+        if isinstance(reference, int):
+            period = whole_window_before(window, end, reference, day=self._day)
+        else:
+            period = reference_period(reference, window, end, day=self._day)
         if period is None or not self.knows(window, period):
             return None
         return period[1]
