@@ -121,7 +121,7 @@ def with_fault(fault: Fault, seed: int) -> tuple[Series, int]:
 
 def by_band(series: Series) -> list[int]:
     """Return the points at which the band fires."""
-    detector = Detector(scale="proportion" if series.kind == "ratio" else "auto")
+    detector = Detector(scale="proportion" if series.kind == "ratio" else "count")
     given = zip(series.times.tolist(), series.values.tolist(), series.n.tolist(), strict=True)
     return [
         place

@@ -83,15 +83,15 @@ class Alert(BaseModel):
 
     Times are event time in ms. There is at most one alert for a rule and scope at a time.
     ``value`` is the newest value, ``fired_value`` the one on which the alert fired. ``correction``
-    is None until late data changes the latter. ``earlier`` is the value of the earlier period from
-    which ``threshold`` follows, ``usual`` the band of usual values of which ``threshold`` is an
-    end; both are None if it is a fixed one. ``exhausted_ms`` is when the budget will be exhausted,
-    None if the rule is not about it. ``median`` is that of the peers with which the value is
-    compared, None without peers. ``windows_broken`` is how many of the last windows are beyond the
-    limit, None if the rule does not count them. ``no_data_since_ms`` is since when there is no
-    value that could be judged, None if there is one. ``held`` is why the alert is not judged now,
-    None if it is. ``ended`` is why a resolved alert ended. ``meaning_en`` and ``meaning_zh`` are
-    the sentence of its rule as it was when the alert was last judged.
+    is None until late data changes the latter. ``threshold`` is the limit, None if there is none.
+    Beside it is, None if the rule is of another kind: ``earlier``, the value of the earlier period
+    from which the limit follows; ``usual``, the band of usual values of which it is an end, if a
+    single window is unusual; ``exhausted_ms``, when the budget will be exhausted; ``median``, that
+    of the peers; ``windows_broken``, how many of the last windows are beyond the limit.
+    ``no_data_since_ms`` is since when there is no value that could be judged, None if there is one.
+    ``held`` is why the alert is not judged now, None if it is. ``ended`` is why a resolved alert
+    ended. ``meaning_en`` and ``meaning_zh`` are the sentence of its rule as it was when the alert
+    was last judged.
     """
 
     model_config = ConfigDict(frozen=True)

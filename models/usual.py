@@ -16,7 +16,8 @@ class Usual(BaseModel):
         expected: the expected value, in the unit of the KPI; None while too little is learned.
         low: the low end of the band for a single window; None likewise.
         high: the high end of it.
-        score: the evidence as a share of what an alert needs: 1 or more is a reason to alert.
+        score: the evidence as a share of what an alert needs: 1 or more is a reason to alert; 0 on
+            a side that does not fire.
         side: 1 if the values are above what was expected, -1 if they are below.
         windows: the number of windows over which the evidence is strongest.
         widened_by: the name of the special day for which the band is wider, in English; empty on an
@@ -24,6 +25,7 @@ class Usual(BaseModel):
         widened_by_zh: the same in Chinese.
         settles: whether the campaign changed, or a phase of it began, so shortly before that the
             level is learned anew and there is no judgement.
+        too_few: the number of events that are expected, if they are too few for a judgement.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,3 +40,4 @@ class Usual(BaseModel):
     widened_by: str = ""
     widened_by_zh: str = ""
     settles: bool = False
+    too_few: float | None = None

@@ -13,7 +13,7 @@ from models.usual import Usual
 from streams.alerting.rules.protocol import JudgeContext
 from streams.alerting.rules.rule import Rule
 from streams.alerting.usual.detector import Judgement, Point
-from streams.alerting.usual.learned_series import About, LearnedSeries, Learner
+from streams.alerting.usual.learned_series import About, LearnedSeries, Learner, Side
 from streams.alerting.usual.local_clock import ClockTime, LocalClock
 from streams.kpis.view import Evaluation
 
@@ -89,18 +89,20 @@ class Learning:
             rule = self._about.rule
             return Usual(learned=self._series.learned(rule, context.scope, self._learner))
         number, n = value
+        special = self._clock.special
         point = Point(
             time_s=self._end_ms / 1000,
             clock_s=self._clock.clock_s,
             value=number,
-            n=n,
-            special=self._clock.special is not None,
+            n=n if self._learner.rests_on_n else inf,
+            special=special is not None,
+            teaches=special is None or special.like is not None,
             shifted_s=self._shifts.of(context.campaign),
         )
         judgement = self._series.observe(
             self._about, context.scope, point, self._learner, end_ms=self._end_ms
         )
-        return None if judgement is None else _usual(judgement, self._clock)
+        return None if judgement is None else _usual(judgement, self._clock, self._learner.side)
 
 
 class Learners:
@@ -124,7 +126,7 @@ class Learners:
         self.series.forget_old(rule.name, at_ms=evaluation.end_ms)
         return Learning(
             self.series,
-            about_of(rule),
+            about_of(rule, kpi, learner),
             learner,
             end_ms=evaluation.end_ms,
             clock=self._clock.at(evaluation.start_ms),
@@ -132,9 +134,9 @@ class Learners:
         )
 
 
-def about_of(rule: Rule) -> About:
-    """Return what the series of a rule are of."""
-    return About(rule.name, rule.kpi, rule.window)
+def about_of(rule: Rule, kpi: Kpi, learner: Learner) -> About:
+    """Return the subject of the series of a rule."""
+    return About(rule.name, rule.kpi, rule.window, learner.scale, kpi.formula)
 
 
 def _observed(context: JudgeContext) -> tuple[float, float] | None:
@@ -154,16 +156,18 @@ def _observed(context: JudgeContext) -> tuple[float, float] | None:
     return (0.0, 0.0) if is_zero else None
 
 
-def _usual(judgement: Judgement, clock: ClockTime) -> Usual:
+def _usual(judgement: Judgement, clock: ClockTime, side: Side) -> Usual:
+    counts = side == "both" or (judgement.side < 0) == (side == "lower")
     return Usual(
         learned=judgement.learned,
         expected=judgement.expected,
         low=judgement.low,
         high=judgement.high,
-        score=judgement.score,
+        score=judgement.score if counts else 0.0,
         side=judgement.side,
         windows=judgement.windows,
         widened_by="" if clock.special is None else clock.special.name_en,
         widened_by_zh="" if clock.special is None else clock.special.name_zh,
         settles=judgement.settles,
+        too_few=judgement.too_few,
     )

@@ -241,14 +241,18 @@ class WindowJudge:
         have_value: set[Scope] = set()
         collector = StatusCollector(rule, kpi)
         for scopes in in_groups(rule.scopes(kpi, known), of=SCOPES_A_STEP):
-            judged = list(self._judged(judging, filter(rule.match.matches, scopes)))
+            judged = []
+            for one in self._judged(judging, filter(rule.match.matches, scopes)):
+                judged.append(one)
+                if judging.learning is not None:
+                    yield  # The first points of a series take up to 40 ms to be learned.
             collector.add(status for status, _ in judged)
             have_value.update(status.scope for status, has_value in judged if has_value)
             yield
         self._status[rule.name] = collector.status(
             judged_ms=evaluation.end_ms, before=self._status[rule.name]
         )
-        if rule.is_about_too_little(kpi):
+        if rule.is_about_too_little(kpi) and judging.learning is None:
             self._had_value[rule.name] = have_value
 
     def _judged(
@@ -311,7 +315,7 @@ class WindowJudge:
 
     def _correct(self, alert: Alert, judging: _Judging) -> None:
         context = self._context(judging, alert.scope, None)
-        finding = judging.rule.judge(context._replace(before=alert))
+        finding = judging.rule.judge(context._replace(before=alert, usual=alert.usual))
         value = finding.evidence.value
         number = None if value is None else float(value.value)
         if number == (alert.correction.value if alert.correction else alert.fired_value):
@@ -319,7 +323,8 @@ class WindowJudge:
         correction = Correction(
             value=number,
             n=0 if value is None else value.n,
-            holds=_HOLDS[finding.verdict],
+            # What was learned of the window is not learned again.
+            holds=_HOLDS[finding.verdict] if judging.learning is None else None,
         )
         self._book.replace(alert, alert.model_copy(update={"correction": correction}))
 
@@ -331,13 +336,11 @@ class WindowJudge:
     def is_learning(self, about: About, scope: Scope) -> bool:
         """Return whether a rule as it is now learns a series."""
         rule = self._rules.get(about.rule)
-        return (
-            rule is not None
-            and rule.learner(self._catalogue[rule.kpi]) is not None
-            and about == about_of(rule)
-            and scope.kind == rule.scope
-            and rule.match.matches(scope)
-        )
+        if rule is None or scope.kind != rule.scope or not rule.match.matches(scope):
+            return False
+        kpi = self._catalogue[rule.kpi]
+        learner = rule.learner(kpi)
+        return learner is not None and about == about_of(rule, kpi, learner)
 
     def why_over(self, alert: Alert) -> Ended | None:
         """Return why a saved alert on a KPI is over; None if it is about a rule as it is now."""

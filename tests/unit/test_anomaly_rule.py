@@ -14,7 +14,7 @@ from models.calendar.special_day import SpecialDay
 from models.campaigns.campaign import Campaign
 from models.campaigns.campaign_change import Change
 from models.kpi.catalogue import CATALOGUE
-from models.kpi.definition import KpiValue
+from models.kpi.definition import Catalogue, KpiValue
 from models.rule_status import ScopeStatus, Why
 from models.scope import ALL, Scope
 from models.usual import Usual
@@ -251,11 +251,11 @@ def test_window_observed_in_part() -> None:
 
 
 def test_few_clicks_at_night() -> None:
-    """A share of few is judged as such: a third of three clicks is not unusual."""
+    """A share of few is not judged: none of three clicks is no sign."""
     judge = judge_of(rule(kpi="conversion_rate", scope="campaign"))
     learn(judge, kpi="conversion_rate")
     close(judge, NOON, share(0, 3), kpi="conversion_rate")
-    assert status(judge).why is Why.WITHIN
+    assert status(judge).why is Why.TOO_FEW
     close(judge, NOON + FIVE_MS, share(0, 400), kpi="conversion_rate")
     assert status(judge).why is Why.FIRING
 
@@ -310,6 +310,56 @@ def test_late_data_are_no_verdict() -> None:
     assert alert.correction is not None
     assert (alert.correction.value, alert.correction.holds) == (390, None)
     assert judge.to_bytes() != before, "the alert is written"
+
+
+def test_late_data_of_others() -> None:
+    """Late data of another campaign do not correct an alert that fired as nothing came."""
+    judge = judge_of(rule(scope="campaign"))
+    learn(judge)
+    close(judge, NOON, None)
+    (alert,) = judge.alerts()
+    assert alert.fired_value == 0
+    judge.corrected(Evaluation("5m", NOON - FIVE_MS, NOON, {}))
+    assert judge.alerts() == [alert]
+
+
+def test_wrong_side_is_not_near() -> None:
+    """Far more clicks than usual are no evidence for a rule about fewer."""
+    tried = rule(scope="campaign")
+    judge = judge_of(tried)
+    learn(judge)
+    close(judge, NOON, KpiValue(1_200))
+    found = status(judge)
+    assert (found.why, tried.distance(found)) == (Why.WITHIN, 1)
+    assert found.usual is not None
+    assert found.usual.score == 0
+
+
+def test_too_few_is_said() -> None:
+    """Where fewer than five orders are expected, the status says so."""
+    tried = rule(scope="campaign", kpi="conversion_rate")
+    judge = judge_of(tried)
+    chance = np.random.default_rng(2)
+    for end in range(NOON - 6 * DAY_MS, NOON, FIVE_MS):
+        close(judge, end, share(int(chance.binomial(40, 0.05)), 40), kpi="conversion_rate")
+    found = status(judge)
+    assert found.why is Why.TOO_FEW
+    text = explain_status(found, tried, CATALOGUE["conversion_rate"])
+    assert "events expected in a window, 5 are needed; use a longer window" in text.en
+    assert "个；可改用更长的窗口" in text.zh
+
+
+def test_kpi_defined_anew() -> None:
+    """A KPI of one's own that has another formula now is learned anew."""
+    judge = judge_of(rule(scope="campaign"))
+    learn(judge)
+    saved = judge.to_bytes()
+    other = CATALOGUE["clicks"].model_copy(update={"formula": "visits"})
+    catalogue = Catalogue(other if kpi.name == "clicks" else kpi for kpi in CATALOGUE.values())
+    again = judge_of(rule(scope="campaign"), catalogue=catalogue)
+    again.restore(saved)
+    close(again, NOON, KpiValue(400))
+    assert status(again).why is Why.LEARNING
 
 
 def test_changed_rule_learns_anew() -> None:

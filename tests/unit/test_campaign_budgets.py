@@ -62,8 +62,10 @@ def test_without_a_budget_there_is_no_plan() -> None:
     assert plans(budget=budget("10")).at("c2", NOON) is None
 
 
-@pytest.mark.parametrize(("spent", "days_after_start"), [(400, 10), (800, 5), (1000, 4), (0, None)])
-def test_budget_exhaustion_follows_the_pace(spent: int, days_after_start: int | None) -> None:
+@pytest.mark.parametrize(
+    ("spent", "days_after_start"), [(400, 10), (800, 5), (1000, 4), (0, None), (0.01, None)]
+)
+def test_budget_exhaustion_follows_the_pace(spent: float, days_after_start: int | None) -> None:
     """The time at which a budget is exhausted is extrapolated from its spend to date."""
     made = plans(budget=budget("1000"), starts=STARTS, ends=ENDS)
     expected = None if days_after_start is None else NOON + (days_after_start - 4) * DAY_MS

@@ -20,8 +20,8 @@ from streams.engine.steps import at_once
 from streams.errors import StateError
 from streams.kpis.judging import LEARNED_PREFIX
 
-ABOUT = About("unusual", "clicks", "5m")
-LEARNER = Learner(SETTINGS, "auto")
+ABOUT = About("unusual", "clicks", "5m", "count", "clicks")
+LEARNER = Learner(SETTINGS, "count")
 STEP_MS = 300_000
 Store = dict[bytes, bytes]
 

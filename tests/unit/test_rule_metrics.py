@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from prometheus_client.core import Metric
 
 from models.kpi.definition import KpiValue
@@ -63,9 +65,13 @@ def test_verdicts() -> None:
 
 
 def test_bands_are_bounded() -> None:
-    """The bands of a thousand scopes are exported, and the others are counted."""
-    many = tuple(campaign(number) for number in range(metrics.LARGEST_USUAL_COUNT + 7))
-    found = collected(RuleStatus(rule="unusual", scopes=many))
-    assert len(found["kpi_monitor_usual_low"].samples) == metrics.LARGEST_USUAL_COUNT
-    (left_out,) = found["kpi_monitor_usual_left_out"].samples
-    assert (left_out.labels, left_out.value) == ({"rule": "unusual"}, 7)
+    """The bands of a thousand scopes are exported, of all rules by turns; others are counted."""
+    many = tuple(campaign(number) for number in range(500))
+    names = ("a", "b", "c")
+    rules = [RULES[0].model_copy(update={"name": name}) for name in names]
+    statuses = [RuleStatus(rule=name, scopes=many, counts={Why.WITHIN: 900}) for name in names]
+    found = {one.name: one for one in metrics.rule_metrics(statuses, rules)}
+    shown = Counter(one.labels["rule"] for one in found["kpi_monitor_usual_low"].samples)
+    assert shown == {"a": 334, "b": 333, "c": 333}
+    left_out = found["kpi_monitor_usual_left_out"].samples
+    assert {one.labels["rule"]: one.value for one in left_out} == {"a": 566, "b": 567, "c": 567}

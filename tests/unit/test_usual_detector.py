@@ -19,7 +19,7 @@ A_DAY = int(DAY_S / STEP_S)
 
 
 def points(
-    days: float, *, seed: int, share: float = 0.0, clicks: int = 500, step_s: float = STEP_S
+    days: float, *, seed: int, share: float = 0.0, clicks: float = 500, step_s: float = STEP_S
 ) -> list[Point]:
     """Return faultless points with the shape of a day and a week: clicks, or a share of them."""
     chance = np.random.default_rng(seed)
@@ -106,6 +106,53 @@ def test_evidence_adds_up() -> None:
     assert fired.windows > 1
     assert fired.low is not None
     assert 0.66 * expected > fired.low, "a single window is inside the band"
+
+
+@pytest.mark.parametrize(("share", "clicks"), [(0.02, 30), (0.05, 20), (0.03, 250), (0.3, 60)])
+def test_more_traffic_is_not_unusual(share: float, clicks: int) -> None:
+    """Ten times as many clicks with the same conversion do not fire, however few they were."""
+    for seed in range(3):
+        detector, _ = judged(points(14, seed=seed, share=share, clicks=clicks), "proportion")
+        more = points(15, seed=seed + 50, share=share, clicks=10 * clicks)[14 * A_DAY :]
+        assert all(detector.observe(one).score < 1 for one in more if one.n)
+
+
+@pytest.mark.parametrize("clicks", [0.05, 0.5, 2, 4])
+def test_few_events_are_not_judged(clicks: float) -> None:
+    """Where most windows have no event there is no score, and the expected number is said."""
+    chance = np.random.default_rng(5)
+    detector = Detector(scale="count")
+    for place in range(14 * A_DAY):
+        value = float(chance.poisson(clicks))
+        found = detector.observe(Point(place * STEP_S, place * STEP_S, value))
+        assert found.score == 0
+    assert found.too_few == pytest.approx(clicks, abs=0.5 + clicks / 3)
+    assert found.expected is None
+
+
+def test_money_of_few_orders_is_not_judged() -> None:
+    """Money is judged if it rests on enough orders."""
+    for many, judges in ((2, False), (30, True)):
+        chance = np.random.default_rng(6)
+        detector = Detector()
+        for place in range(8 * A_DAY):
+            n = int(chance.poisson(many))
+            value = float(chance.lognormal(4, 0.6, n).sum())
+            found = detector.observe(Point(place * STEP_S, place * STEP_S, value, n))
+            assert found.score < 1
+        assert (found.too_few is None) is judges
+
+
+def test_changes_all_the_time() -> None:
+    """A shift that is expected every hour does not hide a fault."""
+    given = points(14, seed=12)
+    detector, _ = judged(given)
+    scores = []
+    for place, one in enumerate(points(15, seed=12)[14 * A_DAY :]):
+        fault = 0.2 if place > A_DAY / 2 else 1
+        point = one._replace(value=fault * one.value, shifted_s=one.time_s // 3600 * 3600)
+        scores.append(detector.observe(point).score)
+    assert max(scores[: A_DAY // 2]) < 1 <= scores[A_DAY // 2 + 1]
 
 
 def test_small_change_does_not_matter() -> None:

@@ -9,20 +9,21 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from models.kpi.definition import Direction, Kpi, KpiValue
+from models.kpi.formula import Newest
 from models.kpi.user_catalogue import catalogue_of
-from models.kpi.value_range import is_share, range_of
+from models.kpi.value_range import is_counted, is_share, range_of
 from models.rule_status import ScopeStatus, Why
 from models.usual import Usual
 from models.window import WINDOWS, BusinessDay, WindowName
 from streams.alerting.rules.keys import a_number
 from streams.alerting.rules.protocol import Evidence, JudgeContext, Verdict
 from streams.alerting.rules.rule import Clauses, Comparison, Rule
-from streams.alerting.usual.detector import SETTINGS, USUAL_AGAIN
-from streams.alerting.usual.learned_series import Learner
+from streams.alerting.usual.detector import LEAST_EVENTS, SETTINGS, USUAL_AGAIN
+from streams.alerting.usual.learned_series import Learner, Side
 from streams.alerting.usual.rhythm import BandSettings
+from streams.alerting.usual.value_scale import ScaleKind
 from streams.alerting.words import RuleText, Subject
 
-Side = Literal["lower", "higher", "both"]
 LEARNED_WINDOWS: Final[tuple[WindowName, ...]] = ("1m", "5m", "1h")
 """The windows in which rules can learn what is usual."""
 _LENGTH_MS: Final = {window.name: window.length_ms for window in WINDOWS}
@@ -62,10 +63,12 @@ class AnomalyRule(Rule):
     The rule learns each scope's values: their level, the shape of their day and week in local time,
     and how far they stray. It judges windows that do not overlap, such as each five minutes, by
     the windows before. Evidence adds up: several windows that are all a little low are unusual,
-    too. Counts are judged as counts, shares with their n, so a night with few clicks does not fire.
+    too. Counts are judged with the noise of counts, shares with their n. Windows in which fewer
+    than five events are expected (orders, of a conversion) are not judged: use a longer window.
 
-    There is no judgement in the first five days of a scope, nor in the first hour after a phase of
-    its campaign begins or a change of it is reported: such shifts are expected. Windows that were
+    There is no judgement in the first five days of a scope, nor in the first hour (three
+    windows at least) after a phase of its campaign begins or a change of it is reported: such
+    shifts are expected, but not twice a day. Windows that were
     not observed whole teach nothing, nor do times in which the campaign does not run. During an
     alert the rule learns little. What lasts for three days is the new normal. Late data do not
     change what was learned.
@@ -113,11 +116,15 @@ class AnomalyRule(Rule):
         return self
 
     def learner(self, kpi: Kpi) -> Learner:
-        """Return how the rule learns: a share of a known n as such."""
-        of_n = is_share(kpi) and kpi.has_n and range_of(kpi).low >= 0
+        """Return how the rule learns: shares of a known n, and counts, as such."""
+        scale: ScaleKind = "count" if is_counted(kpi) else "auto"
+        if is_share(kpi) and kpi.has_n and range_of(kpi).low >= 0:
+            scale = "proportion"
         return Learner(
             BandSettings(weeks=self.once_in_weeks, least_change=self.least_change),
-            "proportion" if of_n else "auto",
+            scale,
+            side=self.side_of(kpi),
+            rests_on_n=kpi.has_n and not isinstance(kpi.parsed, Newest),
         )
 
     @property
@@ -143,6 +150,8 @@ class AnomalyRule(Rule):
             return Why.NOT_LEARNED
         if usual.learned < 1 or usual.settles:
             return Why.LEARNING
+        if usual.too_few is not None:
+            return Why.TOO_FEW
         return _Unusual(usual, self.side_of(context.kpi))
 
     def is_about_too_little(self, kpi: Kpi) -> bool:
@@ -198,7 +207,14 @@ class AnomalyRule(Rule):
                     f"no judgement yet: {known} of {days:g} days learned",
                     f"尚不能判断：已学习 {known} 天，需 {days:g} 天",
                 )
-            case Why.WITHIN if usual is not None:
+            case Why.TOO_FEW if usual is not None and usual.too_few is not None:
+                few, least = f"{usual.too_few:.1f}", f"{LEAST_EVENTS:g}"
+                return RuleText(
+                    f"too few: {few} events expected in a window, {least} are needed; use a longer "
+                    "window",
+                    f"样本量不足：每个窗口预期 {few} 个事件，至少需 {least} 个；可改用更长的窗口",
+                )
+            case Why.WITHIN if usual is not None and usual.expected is not None:
                 return _within(usual)
         return None
 
@@ -243,19 +259,19 @@ class _Unusual:
             return Verdict.NO_JUDGEMENT
         if self.usual.expected is None:  # The window was not observed: it changes nothing.
             return Verdict.BETWEEN
-        score = self.usual.score if self._counts else 0.0
+        score = self.usual.score
         if score >= 1:
             return Verdict.BROKEN
         return Verdict.HOLDS if score < USUAL_AGAIN else Verdict.BETWEEN
 
-    @property
-    def _counts(self) -> bool:
-        """Whether the evidence is on a side that fires."""
-        return self.side == "both" or (self.usual.side < 0) == (self.side == "lower")
-
     def evidence(self, value: KpiValue | None) -> Evidence:
-        """Return a value with the end of the band that it is compared with."""
+        """Return a value with the end of the band that it is compared with.
+
+        Windows that are unusual together have no limit: each may be inside the band.
+        """
         usual = self.usual
+        if usual.windows > 1:
+            return Evidence(value, None, usual=usual)
         below = self.side == "lower" or (self.side == "both" and usual.side < 0)
         return Evidence(value, usual.low if below else usual.high, usual=usual)
 

@@ -43,6 +43,10 @@ _ALERT_WEIGHT = 0.25
 """Points in an alert teach so much less, and so do those of special days."""
 _JUST_NOT = 0.99
 """The score of a change that is certain, and too small to matter."""
+LEAST_EVENTS: Final = 5.0
+"""Values from fewer expected events are not judged."""
+_EVENT_DAYS = 7.0
+"""The number of events behind a point is averaged over so many days."""
 USUAL_AGAIN: Final = 0.5
 """Evidence below so much of what an alert needs is no reason to alert any longer."""
 SPECIAL_WIDTH: Final = 1.5
@@ -56,17 +60,21 @@ class Point(NamedTuple):
         time_s: event time in s, after that of the point before.
         clock_s: the time that the local clock shows, in s since a Thursday 0:00, for the season.
         value: the value.
-        n: the number of trials behind a proportion.
-        special: whether it is of a special day: it needs more to fire, and teaches less.
+        n: the number of trials behind a proportion; of other values than counts, the number of
+            events that they rest on, infinity if there is no such number.
+        special: whether it is of a special day: it needs more to fire.
+        teaches: whether it teaches as others do; of a day that is like no other it teaches less.
         shifted_s: when a shift of the series was last expected, event time in s: the next points
-            teach the level anew, and are judged once these are enough.
+            teach the level anew, and are judged once these are enough. A shift within a day of the
+            last one is ignored: what changes all the time is judged by its level.
     """
 
     time_s: float
     clock_s: float
     value: float
-    n: float = 1.0
+    n: float = math.inf
     special: bool = False
+    teaches: bool = True
     shifted_s: float = -math.inf
 
 
@@ -83,6 +91,7 @@ class Judgement(NamedTuple):
         side: 1 if they are above what was expected, -1 if below.
         begins: whether an incident begins here, by the detector's own count of incidents.
         settles: whether the level is learned anew after an expected shift, so there is no score.
+        too_few: the number of events that are expected, if they are too few for a score.
     """
 
     learned: float
@@ -94,6 +103,7 @@ class Judgement(NamedTuple):
     side: int = 1
     begins: bool = False
     settles: bool = False
+    too_few: float | None = None
 
 
 class Kept(msgspec.Struct, array_like=True, tag="kept"):
@@ -159,8 +169,11 @@ class Known(msgspec.Struct, array_like=True, tag="known"):
         alert_last_s: when there was reason for it last.
         special: whether the last point was of a special day.
         fires_by: the index of the span whose evidence is a reason to alert; -1 if there is none.
+        fires_side: the side of that evidence.
         shifted_s: when a shift was expected last.
         since_shift: the number of points since then.
+        events: the number of events behind a point, by hour of the day.
+        scored_s: the time of the last point with enough events.
     """
 
     scale: ValueScale
@@ -171,13 +184,16 @@ class Known(msgspec.Struct, array_like=True, tag="known"):
     season: Season
     spread: Spread
     surprise: Surprise
+    events: Floats
     alert: bool = False
     alert_began_s: float = -math.inf
     alert_last_s: float = -math.inf
     special: bool = False
     fires_by: int = -1
+    fires_side: int = 1
     shifted_s: float = -math.inf
     since_shift: int = 0
+    scored_s: float = -math.inf
 
     def settles(self, at_s: float) -> bool:
         """Return whether too little came since the last expected shift for a judgement."""
@@ -238,11 +254,6 @@ class Detector:
         share = min(state.days / settings.learn_days, state.count / settings.learn_points)
         return min(1.0, share)
 
-    def forget_alerts(self) -> None:
-        """Let past alerts not raise the bar: they were incidents, and are not what is usual."""
-        if isinstance(self._state, Known):
-            self._state.surprise.forget_alerts()
-
     def encode(self) -> bytes:
         """Return all that the detector knows."""
         return _encoder.encode(self._state)
@@ -277,10 +288,12 @@ def _begun(kept: Kept, settings: BandSettings) -> Known:
         season=Season.unknown(level, rhythm),
         spread=Spread(overall, floor, zeros(24), zeros(24)),
         surprise=Surprise.unknown(rhythm, at_s=times[-1]),
+        events=zeros(24),
     )
     for _ in range(2):  # the second time, the hours are known already
         known.season.without_shapes_but_hours(rhythm)
         known.spread.by_hour, known.spread.days = zeros(24), zeros(24)
+        known.events = zeros(24)
         known.count = 0
         for point in zip(times, clocks, values, ns, strict=True):
             _learned(known, Point(*point), rhythm, settings)
@@ -296,12 +309,14 @@ class _Expected(NamedTuple):
         deviation: the standard deviation there.
         residual: the distance of the point.
         weight: how much the point taught.
+        hour: the hour of the day.
     """
 
     place: float
     deviation: float
     residual: float
     weight: float
+    hour: int
 
 
 def _learned(known: Known, point: Point, rhythm: Rhythm, settings: BandSettings) -> _Expected:
@@ -320,10 +335,12 @@ def _learned(known: Known, point: Point, rhythm: Rhythm, settings: BandSettings)
         gain=max(1 / known.count, rhythm.season_gain),
         rhythm=rhythm,
     )
-    deviation = spread.deviation(at.hour, unit)
+    noise = scale.noise(place - off.residual, point.n)
+    deviation = max(spread.deviation(at.hour, unit), noise)
     adopts = known.alert and point.time_s - known.alert_began_s >= settings.adopt_days * DAY_S
-    teaches_less = (known.alert and not adopts) or point.special
+    teaches_less = (known.alert and not adopts) or not point.teaches
     weight = _ALERT_WEIGHT if teaches_less else 1.0
+    _count_events(known, at.hour, scale.events(point.value, point.n), rhythm)
     relevels = 0 < known.since_shift <= _RELEVEL_POINTS
     season.learn(
         at,
@@ -346,14 +363,21 @@ def _learned(known: Known, point: Point, rhythm: Rhythm, settings: BandSettings)
         rhythm=rhythm,
         settings=settings,
     )
-    return _Expected(place - off.residual, deviation, off.residual, weight)
+    return _Expected(place - off.residual, deviation, off.residual, weight, at.hour)
+
+
+def _count_events(known: Known, hour: int, events: float, rhythm: Rhythm) -> None:
+    """Learn how many events there are behind a point at an hour, over some days."""
+    if math.isfinite(events):
+        gain = max(1 / known.count, 1 / (_EVENT_DAYS * rhythm.per_hour))
+        known.events[hour] += gain * (events - known.events[hour])
 
 
 def _judged(known: Known, point: Point, settings: BandSettings) -> Judgement:
     """Judge a point, and learn from it."""
     rhythm = rhythm_of(settings, known.interval_s)
     surprise = known.surprise
-    if point.shifted_s > max(known.shifted_s, known.first_s):
+    if point.shifted_s > max(known.shifted_s + DAY_S, known.first_s):
         known.shifted_s, known.since_shift = point.shifted_s, 0
         surprise.begin_anew()
     if known.shifted_s > known.first_s:
@@ -362,9 +386,13 @@ def _judged(known: Known, point: Point, settings: BandSettings) -> Judgement:
     if point.special != known.special:
         known.special = point.special
         surprise.begin_anew()
+    too_few = _too_few(known, expected, point)
+    if too_few is not None:
+        _keep_alert(known, 0.0, point.time_s, settings)
+        return Judgement(known.learned(point.time_s, settings), too_few=too_few)
     evidence = surprise.add(
         expected.residual / expected.deviation,
-        missed=round((point.time_s - known.time_s) / rhythm.interval_s) - 1,
+        missed=_missed(known, point, rhythm),
         weight=expected.weight,
         alert=known.alert,
         rhythm=rhythm,
@@ -374,26 +402,56 @@ def _judged(known: Known, point: Point, settings: BandSettings) -> Judgement:
         surprise.refit(known.count, at_s=point.time_s, rhythm=rhythm, settings=settings)
     learned = known.learned(point.time_s, settings)
     width = SPECIAL_WIDTH if point.special else 1.0
+    if known.fires_by >= 0 and evidence[known.fires_by] * known.fires_side <= 0:
+        evidence = evidence[: known.fires_by + 1]
+        _end_reason(known)
     scores = _scores(known, evidence, expected, point, settings)
     span = max(range(len(scores)), key=lambda which: scores[which])
     settles = known.settles(point.time_s)
     score = scores[span] / width if learned >= 1 and not settles else 0.0
-    _keep_reason(known, score, span)
+    _keep_reason(known, score, span, side=1 if evidence[span] > 0 else -1)
     begins = _keep_alert(known, score, point.time_s, settings)
     there = known.scale.value(expected.place, point.n)
+    if known.scale.offset:
+        there = max(0.0, there)
     low, high = _band(known, width * expected.deviation, expected.place, point.n, rhythm)
     least = settings.least_change * abs(there)
+    low, high = min(low, there - least), max(high, there + least)
+    if known.scale.kind == "proportion":
+        low, high = max(0.0, low), min(1.0, high)
     return Judgement(
         learned=learned,
         score=score,
         expected=there,
-        low=min(low, there - least),
-        high=max(high, there + least),
+        low=low,
+        high=high,
         windows=rhythm.spans[span],
         side=1 if evidence[span] > 0 else -1,
         begins=begins,
         settles=settles,
     )
+
+
+def _missed(known: Known, point: Point, rhythm: Rhythm) -> int:
+    """Return how many points lack since the last one that was scored; note that this one is."""
+    before_s = known.scored_s if math.isfinite(known.scored_s) else known.time_s
+    known.scored_s = point.time_s
+    return round((point.time_s - before_s) / rhythm.interval_s) - 1
+
+
+def _too_few(known: Known, expected: _Expected, point: Point) -> float | None:
+    """Return the number of events that are expected if they are too few; None if they are enough.
+
+    With few events the shape of the noise depends on their number, so that more traffic alone would
+    be unusual, and most values are 0, of which no tail can be drawn.
+    """
+    scale = known.scale
+    if scale.kind == "auto" and not math.isfinite(point.n):
+        return None
+    events = float(known.events[expected.hour])
+    if scale.kind != "auto":
+        events = min(events, scale.events(scale.value(expected.place, point.n), point.n))
+    return events if events < LEAST_EVENTS else None
 
 
 def _band(
@@ -426,7 +484,7 @@ def _scores(
     While there is reason to alert, longer spans do not count: they would remember it for long.
     """
     if known.fires_by >= 0:
-        return [abs(one) for one in evidence[: known.fires_by + 1]]
+        return [max(0.0, one * known.fires_side) for one in evidence[: known.fires_by + 1]]
     scale, n = known.scale, point.n
     there = scale.value(expected.place, n)
     least = settings.least_change * abs(there)
@@ -442,16 +500,18 @@ def _scores(
     ]
 
 
-def _keep_reason(known: Known, score: float, span: int) -> None:
-    """Note which span is the reason to alert, until it is so no longer.
-
-    Then the longer averages are forgotten: they rest on the incident that is over.
-    """
+def _keep_reason(known: Known, score: float, span: int, *, side: int) -> None:
+    """Note which span is the reason to alert, and on which side, until it is so no longer."""
+    if known.fires_by >= 0 and score < USUAL_AGAIN:
+        _end_reason(known)
     if known.fires_by < 0 and score >= 1:
-        known.fires_by = span
-    elif known.fires_by >= 0 and score < USUAL_AGAIN:
-        known.surprise.begin_anew(after=known.fires_by)
-        known.fires_by = -1
+        known.fires_by, known.fires_side = span, side
+
+
+def _end_reason(known: Known) -> None:
+    """Forget the averages that are longer than the reason: they rest on what is over."""
+    known.surprise.begin_anew(after=known.fires_by)
+    known.fires_by = -1
 
 
 def _keep_alert(known: Known, score: float, at_s: float, settings: BandSettings) -> bool:

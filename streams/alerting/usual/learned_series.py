@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -24,6 +24,7 @@ from streams.engine.steps import Steps
 from streams.kpis.judging import LEARNED_PREFIX
 from streams.kpis.storage.bucket import Segment
 
+Side = Literal["lower", "higher", "both"]
 MOST_SERIES: Final = 20_000
 """Series that are kept, some 200 MB. Further ones are not learned."""
 KEPT_WITHOUT_VALUES_MS: Final = 35 * DAY_MS
@@ -33,29 +34,37 @@ SERIES_A_SEGMENT: Final = 15
 
 
 class Learner(NamedTuple):
-    """How a rule learns what is usual.
+    """Settings with which a rule learns what is usual.
 
     Args:
         settings: the settings of its detectors.
         scale: the kind of scale of its KPI.
+        side: the side of what is expected on which evidence counts.
+        rests_on_n: whether the KPI's values rest on a number of events.
     """
 
     settings: BandSettings
     scale: ScaleKind
+    side: Side = "both"
+    rests_on_n: bool = True
 
 
 class About(NamedTuple):
-    """What the series of a rule are of: they are of no use once the rule is about something else.
+    """The subject of the series of a rule: they are of no use once it is about something else.
 
     Args:
         rule: the name of the rule.
         kpi: its KPI.
         window: its window.
+        scale: the kind of scale of the KPI.
+        formula: the formula of the KPI.
     """
 
     rule: str
     kpi: str
     window: str
+    scale: ScaleKind
+    formula: str
 
 
 class _Series(NamedTuple):

@@ -68,8 +68,7 @@ class Surprise(msgspec.Struct, array_like=True):
         fresh: those of the last day, which do not count yet.
         merged_s: when they were last added to the others.
         peaks: the largest sizes that passed the bar, by span and side; they fade.
-        tails: the tails, by span and side.
-        bars: the bars likewise.
+        bars: the bars, by span and side.
     """
 
     averages: list[float]
@@ -77,7 +76,6 @@ class Surprise(msgspec.Struct, array_like=True):
     fresh: Floats
     merged_s: float
     peaks: list[list[float]]
-    tails: list[list[Tail]]
     bars: list[list[float]]
 
     @classmethod
@@ -99,13 +97,8 @@ class Surprise(msgspec.Struct, array_like=True):
             fresh=zeros(len(usual)),
             merged_s=at_s,
             peaks=[[0.0, 0.0] for _ in spans],
-            tails=[],
             bars=[],
         )
-
-    def forget_alerts(self) -> None:
-        """Let past alerts not raise the bar: they were incidents, and are not what is usual."""
-        self.peaks = [[0.0, 0.0] for _ in self.peaks]
 
     def begin_anew(self, *, after: int = -1) -> None:
         """Forget the averages of spans after an index: what comes is not averaged with what was."""
@@ -177,14 +170,13 @@ class Surprise(msgspec.Struct, array_like=True):
         """
         spans = rhythm.spans
         cells = np.frombuffer(self.usual, np.float32).reshape(len(spans), 2, _CELLS)
-        self.tails, self.bars = [], []
+        self.bars = []
         for span, sides in zip(spans, cells, strict=True):
             total = float(sides.sum())
             p = span / (settings.weeks * rhythm.per_week * 2 * len(spans))
             z = -_NORMAL.inv_cdf(min(p, 0.01))
             young = 1 + _YOUNG * math.sqrt(span / count)
             tails = [_tail(side, total, young=young) for side in sides]
-            self.tails.append(tails)
             self.bars.append([far * (z / _Z_FAR) ** curve * y for far, curve, y in tails])
         cells *= min(rhythm.fade**REFIT, 0.5 ** (_EARLY * REFIT / max(count, REFIT)))
 

@@ -11,7 +11,7 @@ import msgspec
 
 from streams.alerting.usual.rhythm import clipped
 
-ScaleKind = Literal["auto", "proportion"]
+ScaleKind = Literal["auto", "count", "proportion"]
 _OFFSET = 0.3
 
 
@@ -21,11 +21,12 @@ class ValueScale(msgspec.Struct, array_like=True):
     - A proportion of a known n is judged by the arcsine of its root, whose variance is 1 / 4n
       (Anscombe, "The transformation of Poisson, binomial and negative-binomial data", 1948).
     - Values that are never negative, such as counts and money, are judged by their logarithm, with
-      0.3 of their median added: relative to the value above it, absolute below.
+      0.3 of their median added: relative to the value above it, absolute below. The noise of
+      counts is at least that of chance, the root of what is expected.
     - Other values are judged as they are.
 
     Args:
-        kind: ``proportion``, or ``auto`` for anything else.
+        kind: ``proportion``, ``count`` for numbers of events, or ``auto`` for anything else.
         offset: what is added before the logarithm; 0 if there is none.
     """
 
@@ -54,12 +55,27 @@ class ValueScale(msgspec.Struct, array_like=True):
         """Return the value at a place."""
         if self.kind == "proportion":
             share = math.sin(min(math.pi / 2, max(0.0, place))) ** 2
-            return min(1.0, max(0.0, (share * (n + 0.75) - 0.375) / n))
+            return min(1.0, max(0.0, (share * (n + 0.75) - 0.375) / n)) if n else 0.0
         offset = self.offset
         if offset <= 0:
             return place
         low = math.log(offset)
         return math.exp(min(place, 700.0)) - offset if place >= low else (place - low) * offset
+
+    def noise(self, place: float, n: float) -> float:
+        """Return the standard deviation on the scale, at a place, that chance alone makes."""
+        if self.kind == "proportion":
+            return self.unit(n)
+        if self.kind != "count":
+            return 0.0
+        expected = max(self.value(place, n), 1.0)
+        return math.sqrt(expected) / (expected + self.offset)
+
+    def events(self, value: float, n: float) -> float:
+        """Return the number of events behind a value: the part of a proportion, or a count."""
+        if self.kind == "proportion":
+            return value * n
+        return value if self.kind == "count" else n
 
     def unit(self, n: float) -> float:
         """Return the standard deviation by sampling alone, where n says it; else 1."""

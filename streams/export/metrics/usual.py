@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice, zip_longest
 from typing import NamedTuple
 
 from prometheus_client.core import Metric
 
-from models.rule_status import RuleStatus
+from models.rule_status import RuleStatus, Why
 from models.scope import PARTS
 from streams.alerting.rules.rule import Rule
 from streams.export.metrics.families import Spec, family
 
 LARGEST_USUAL_COUNT = 1_000
-"""Scopes of rules whose bands are in a scrape: of each rule those nearest to firing first."""
+"""Scopes whose bands are in a scrape: of all rules by turns, those nearest to firing first."""
 _LABELS = ("rule", "kpi", "scope", *PARTS, "window")
 VALUE = Spec(
     "kpi_monitor_judged_value",
@@ -39,13 +39,14 @@ HIGH = Spec(
 )
 SCORE = Spec(
     "kpi_monitor_unusual_score",
-    "Evidence that the values are unusual: 1 or more is a reason to alert, on whichever side",
+    "Evidence that the values are unusual: 1 or more is a reason to alert; 0 on a side that does"
+    " not fire",
     _LABELS,
 )
 LEFT_OUT = Spec(
     "kpi_monitor_usual_left_out",
-    f"Number of scopes of a rule whose bands are not in this scrape, as there are more than"
-    f" {LARGEST_USUAL_COUNT:,} of all rules",
+    "Number of scopes that a rule judged by what is usual and whose bands are not in this scrape:"
+    f" it has {LARGEST_USUAL_COUNT:,} of all rules, and 500 of one at most",
     ("rule",),
 )
 VERDICTS = Spec(
@@ -72,19 +73,31 @@ def rule_metrics(statuses: Sequence[RuleStatus], rules: Iterable[Rule]) -> Itera
     by_name = {rule.name: rule for rule in rules}
     known = [status for status in statuses if status.rule in by_name]
     bands_of = {status.rule: list(_bands(by_name[status.rule], status)) for status in known}
-    bands = list(chain.from_iterable(bands_of.values()))
-    shown = bands[:LARGEST_USUAL_COUNT]
+    by_turns = chain.from_iterable(zip_longest(*bands_of.values()))
+    shown = list(islice(filter(None, by_turns), LARGEST_USUAL_COUNT))
     yield family(VALUE, [(band.labels, band.value) for band in shown])
     yield family(EXPECTED, [(band.labels, band.expected) for band in shown])
     yield family(LOW, [(band.labels, band.low) for band in shown])
     yield family(HIGH, [(band.labels, band.high) for band in shown])
     yield family(SCORE, [(band.labels, band.score) for band in shown])
-    left_out = Counter(band.labels[0] for band in bands[LARGEST_USUAL_COUNT:])
-    yield family(LEFT_OUT, [((rule,), left_out[rule]) for rule, some in bands_of.items() if some])
+    in_scrape = Counter(band.labels[0] for band in shown)
+    yield family(
+        LEFT_OUT,
+        [
+            ((status.rule,), _judged(status) - in_scrape[status.rule])
+            for status in known
+            if bands_of[status.rule]
+        ],
+    )
     yield family(
         VERDICTS,
         [((one.rule, why.value), count) for one in known for why, count in one.counts.items()],
     )
+
+
+def _judged(status: RuleStatus) -> int:
+    """Return the number of scopes of a rule with a verdict on what is usual."""
+    return sum(status.counts.get(why, 0) for why in (Why.FIRING, Why.PENDING, Why.WITHIN))
 
 
 def _bands(rule: Rule, status: RuleStatus) -> Iterator[_Band]:

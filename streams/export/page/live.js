@@ -461,8 +461,9 @@ function renderAlerts() {
       both = m && num(a.low) && num(a.high) ? ` (${interval(a.kpi, a)})` : '';
     put(
       q('vs'),
-      `${m ? title(a.kpi) : t('value')} ${f(a.value)}${both} ${cmp} ${t('threshold')} ${
-        f(a.threshold)
+      `${m ? title(a.kpi) : t('value')} ${f(a.value)}${both}${
+        // Of windows that are unusual together, no single value is beyond a limit.
+        a.usual && !num(a.threshold) ? '' : ` ${cmp} ${t('threshold')} ${f(a.threshold)}`
       }${beside(a, f)}`,
     );
     put(q('n'), 'n = ' + int(a.n));

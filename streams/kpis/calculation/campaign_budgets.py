@@ -14,7 +14,7 @@ from models.campaigns.campaign import Campaign, milliseconds
 from models.money.amounts import MoneyError, from_currency
 from models.money.exchange_rates import Rates
 from models.scope import Scope
-from models.window import SO_FAR, BusinessDay, WindowName
+from models.window import DAY_MS, SO_FAR, BusinessDay, WindowName
 from streams.engine.steps import Steps, in_groups
 from streams.kpis.calculation.kpi_calculator import NO_FIGURES, Figures
 
@@ -41,6 +41,8 @@ class CampaignBudget(NamedTuple):
 _DAY: WindowName = "day"
 CAMPAIGNS_A_STEP = 200
 """Number of campaigns whose budgets are read in one step, about 2 ms."""
+_FAR_MS = 36_525 * DAY_MS
+"""A budget that lasts longer is never exhausted."""
 
 
 class CampaignBudgets:
@@ -103,8 +105,9 @@ class CampaignBudgets:
             spent: money spent since the campaign's start, in the reporting currency.
 
         Returns:
-            A moment in ms, which may be past. None if the campaign has spent nothing, has not
-            started or is over, or has no start or no budget.
+            A moment in ms, which may be past. None if the campaign has spent nothing, or so little
+            that the budget lasts for a century, has not started or is over, or has no start or no
+            budget.
         """
         campaign, plan = self._campaign_of(campaign_id), self.at(campaign_id, at_ms)
         if campaign is None or campaign.starts is None or plan is None or spent <= 0:
@@ -112,7 +115,8 @@ class CampaignBudgets:
         starts_ms = milliseconds(campaign.starts)
         if at_ms <= starts_ms or campaign.is_over(at_ms):
             return None
-        return starts_ms + (at_ms - starts_ms) * plan.budget // from_currency(spent)
+        lasts_ms = (at_ms - starts_ms) * plan.budget // from_currency(spent)
+        return starts_ms + lasts_ms if lasts_ms < _FAR_MS else None
 
 
 class CampaignFigures:
