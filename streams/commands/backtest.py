@@ -1,0 +1,275 @@
+"""``kpi-monitor backtest``: when alert rules would have fired on recorded events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from models.kpi.definition import Catalogue
+from streams import settings
+from streams.alerting.rule_warnings import from_customers
+from streams.alerting.rules.registry import RuleBook
+from streams.alerting.words import duration
+from streams.assembly import configuration
+from streams.assembly.configuration import Configuration
+from streams.assembly.stages import ingest_stage, kpis_stage
+from streams.backtest.comparison import Comparison
+from streams.backtest.firings import of_data, of_kpis
+from streams.backtest.incidents import load_incidents, within
+from streams.backtest.inputs import of_files
+from streams.backtest.period import moment_ms
+from streams.backtest.player import Arrival, Player
+from streams.backtest.result import Result
+from streams.backtest.run import Run, run
+from streams.commands.amounts import clock
+from streams.commands.backtest_tables import Shown, firings_table, rules_table
+from streams.commands.options import (
+    AppId,
+    CampaignsFile,
+    Kafka,
+    KpisFile,
+    NamesFile,
+    RatesFile,
+    RulesFile,
+    err,
+    out,
+    say,
+    with_project,
+)
+from streams.errors import BacktestError
+from streams.feed import sending
+from streams.feed.events.file_set import FileSet
+from streams.feed.project import Project, load_project
+from streams.feed.rows.report import counted
+from streams.operations.progress import progress
+from streams.settings import Settings
+
+STEPS_SHOWN = 50
+"""The display of the progress is renewed after so many steps."""
+
+
+class _Input(NamedTuple):
+    """Recorded events, and how many there are."""
+
+    records: Iterable[Arrival]
+    total: int
+
+
+def backtest(
+    file: Annotated[
+        Path | None, typer.Argument(help="File of rows: CSV, NDJSON or Parquet.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="YAML file that maps the rows of the file to events.")
+    ] = None,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            "--project",
+            help="Project file, whose files are played; its time zone, currency, campaigns and "
+            "rules are used.",
+        ),
+    ] = None,
+    rules: RulesFile = None,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", help="Play events from then on: a date, or a time, which is local."),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Play events up to then, likewise.")
+    ] = None,
+    incidents: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of marked incidents: how many of them do the rules find?"),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of other rules: which firings do they have in common?"),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for the result as JSON.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="Firings of each rule in its table.")
+    ] = 20,
+    kafka: Kafka = None,
+    app_id: AppId = None,
+    campaigns: CampaignsFile = None,
+    names: NamesFile = None,
+    kpis: KpisFile = None,
+    rates: RatesFile = None,
+) -> None:
+    """Play recorded events as a worker would have read them, and list when alert rules fire.
+
+    The events of files arrive at their own times. Nothing is sent. The monitor begins with the
+    first event, without any state: a window that began before it is not judged as too low.
+    """
+    found = None if project is None else load_project(project, with_files=True)
+    chosen = settings.load(
+        **with_project(
+            found,
+            kafka=kafka,
+            app_id=app_id,
+            rules_file=rules,
+            campaigns_file=campaigns,
+            names_file=names,
+            kpis_file=kpis,
+            rates_file=rates,
+            publish_values=False,
+            partitions=1,
+        )
+    )
+    if chosen.rules_file is None:
+        raise BacktestError("there are no rules: give --rules, or a project that names a file")
+    day = chosen.business_day
+    from_ms = None if begin is None else moment_ms(begin, option="--from", day=day)
+    to_ms = None if end is None else moment_ms(end, option="--to", day=day)
+    configured = configuration.load(chosen)
+    books = [configured.rules(path) for path in (chosen.rules_file, against) if path is not None]
+    marked = None if incidents is None else load_incidents(incidents, books[0], zone=chosen.zone)
+    _warn_of_customers(books, configured.book.catalogue)
+    recorded = _from_files(chosen, configured, file, mapping, found, from_ms=from_ms, to_ms=to_ms)
+    player = Player(
+        ingest_stage(chosen, configured, customers=None),
+        [
+            kpis_stage(chosen, configured, book, new_spill=lambda: None, viewed=False)
+            for book in books
+        ],
+    )
+    began = time.monotonic()
+    played = _play(chosen, player, recorded, to_ms=to_ms)
+    result = Result(
+        from_ms=played.from_ms,
+        to_ms=played.to_ms,
+        rules=tuple(rule.name for rule in books[0].rules),
+        firings=of_kpis(played.fired[0]),
+        about_data=of_data(played.fired[0]),
+        records=played.records,
+        dead_letters=played.dead_letters,
+        incidents=None if marked is None else within(marked, played.from_ms, played.to_ms),
+        against=None if against is None else of_kpis(played.fired[1]),
+    )
+    how = Shown(configured.book.catalogue, chosen.currency, chosen.zone)
+    _show(result, how, limit=limit, took_s=time.monotonic() - began)
+    if json_file is not None:
+        text = json.dumps(result.to_json(), ensure_ascii=False, indent=2)
+        json_file.write_text(text + "\n", encoding="utf-8")
+
+
+def _warn_of_customers(books: Sequence[RuleBook], catalogue: Catalogue) -> None:
+    """Say which rules are not judged, because a backtest stores no customers."""
+    for rule in {rule.name: rule for book in books for rule in book.rules}.values():
+        if measures := from_customers(catalogue[rule.kpi]):
+            say(
+                err,
+                f"warning: {rule.name}: {rule.kpi} rests on {measures[0]}, which is not measured, "
+                "because a backtest stores no customers; the rule is not judged",
+            )
+
+
+def _from_files(
+    chosen: Settings,
+    configured: Configuration,
+    file: Path | None,
+    mapping: Path | None,
+    project: Project | None,
+    *,
+    from_ms: int | None,
+    to_ms: int | None,
+) -> _Input:
+    """Read files, and define the campaigns of their mappings.
+
+    Raises:
+        BacktestError: no file is given, or a file has no mapping.
+        FeedError: a file does not fit its mapping.
+    """
+    if project is not None:
+        inputs = [sending.Input(one.file, one.mapping) for one in project.files]
+    elif file is not None and mapping is not None:
+        inputs = [sending.Input(file, mapping)]
+    else:
+        raise BacktestError("there are no events: give --project, or a file with its --mapping")
+    files = FileSet(inputs[0].path, sending.read(chosen, inputs, console=err))
+    for campaign in files.campaigns:
+        configured.campaigns.define(campaign)
+    if files.refused:
+        say(err, f"warning: {counted(files.refused, 'row')} refused, and not played")
+    records = sending.records(files.events(), chosen.source_topics)
+    return _Input(of_files(records, from_ms=from_ms, to_ms=to_ms), len(files))
+
+
+def _play(chosen: Settings, player: Player, recorded: _Input, *, to_ms: int | None) -> Run:
+    """Play events with a display of the progress."""
+    with progress(err) as shown:
+        task = shown.add_task("playing", total=recorded.total, unit="events")
+        steps = 0
+
+        def note_step(records: int) -> None:
+            nonlocal steps
+            steps += 1
+            if steps % STEPS_SHOWN == 0:
+                shown.update(task, completed=records)
+
+        return run(
+            player,
+            recorded.records,
+            allowed_disorder_ms=round(chosen.allowed_disorder_s * 1000),
+            to_ms=to_ms,
+            on_step=note_step,
+        )
+
+
+def _show(result: Result, how: Shown, *, limit: int, took_s: float) -> None:
+    """Print a result."""
+    if not result.records:
+        say(out, "there are no events in that time")
+        return
+    for line in _summary(result, how.zone, took_s=took_s):
+        say(out, line)
+    for rule, count in result.counts.items():
+        if count:
+            fired = [one for one in result.firings if one.rule == rule]
+            say(out, f"{rule}: {fired[0].fired.meaning_en}")
+            out.print(firings_table(fired[:limit], how, to_ms=result.to_ms))
+        if count > limit:
+            say(out, f"and {count - limit:,} more; --limit shows them, --json has all")
+    out.print(rules_table(result))
+    for one in result.missed:
+        say(out, f"not found: {one.name}, {clock(one.from_ms, how.zone)}")
+    if (compared := result.comparison) is not None:
+        _compare(compared, how, limit=limit, to_ms=result.to_ms)
+
+
+def _compare(compared: Comparison, how: Shown, *, limit: int, to_ms: int) -> None:
+    """Print which firings the rules and the others have in common."""
+    say(out, f"in both files of rules: {counted(len(compared.both), 'firing')}")
+    for name, some in (("--rules", compared.only_here), ("--against", compared.only_there)):
+        say(out, f"only with the rules of {name}: {counted(len(some), 'firing')}")
+        if some:
+            out.print(firings_table(some[:limit], how, to_ms=to_ms, named=True))
+        if len(some) > limit:
+            say(out, f"and {len(some) - limit:,} more; --limit shows them, --json has all")
+
+
+def _summary(result: Result, zone: tzinfo, *, took_s: float) -> Iterator[str]:
+    span_s = (result.to_ms - result.from_ms) / 1000
+    yield (
+        f"{counted(result.records, 'event')} from {_minute(result.from_ms, zone)} to "
+        f"{_minute(result.to_ms, zone)}, played in {duration(round(took_s, 1)).en}: "
+        f"{span_s / max(took_s, 0.001):,.0f} times as fast as live"
+    )
+    if result.dead_letters:
+        yield f"{counted(result.dead_letters, 'event')} not counted, as dead letters"
+    for name in dict.fromkeys(one.rule for one in result.about_data):
+        times = sum(one.rule == name for one in result.about_data)
+        yield f"{name} fired {counted(times, 'time')}; see docs/alerts.md for what waits meanwhile"
+
+
+def _minute(ms: int, zone: tzinfo) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, zone):%d %b %Y %H:%M %Z}"
