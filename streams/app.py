@@ -179,13 +179,7 @@ def build(settings: Settings) -> Monitor:
             alerts=lambda: _alerts(engine, settings),
             now_ms=engine.clock.now_ms,
         )
-    registry = RegistryReader(
-        campaigns,
-        configured.changes,
-        configured.rates,
-        broker=settings.broker,
-        topic=settings.registry_topic,
-    )
+    registry = configuration.registry_reader(settings, configured)
     return Monitor(settings, engine, web, registry, delivery)
 
 

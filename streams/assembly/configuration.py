@@ -13,6 +13,7 @@ from streams import config
 from streams.alerting.rules.registry import RuleBook
 from streams.assembly.names import as_shown_by
 from streams.ingest.registry.campaign_index import CampaignIndex
+from streams.ingest.registry.reader import RegistryReader
 from streams.settings import Settings
 
 
@@ -67,4 +68,19 @@ def load(settings: Settings) -> Configuration:
         campaigns=campaigns,
         rates=Rates(settings.currency, config.load_rates(settings.rates_file).rates),
         as_shown=as_shown_by(names, campaigns),
+    )
+
+
+def registry_reader(settings: Settings, configured: Configuration) -> RegistryReader:
+    """Return the reader that adds the campaigns, changes and rates of the registry topic.
+
+    Raises:
+        ConfigError: a certificate or password file can't be read.
+    """
+    return RegistryReader(
+        configured.campaigns,
+        configured.changes,
+        configured.rates,
+        broker=settings.broker,
+        topic=settings.registry_topic,
     )

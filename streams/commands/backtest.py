@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, tzinfo
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -16,17 +19,19 @@ from streams import settings
 from streams.alerting.rule_warnings import from_customers
 from streams.alerting.rules.registry import RuleBook
 from streams.alerting.words import duration
-from streams.assembly import configuration
+from streams.assembly import configuration, topics
 from streams.assembly.configuration import Configuration
 from streams.assembly.stages import ingest_stage, kpis_stage
 from streams.backtest.comparison import Comparison
+from streams.backtest.files_input import of_files
 from streams.backtest.firings import of_data, of_kpis
 from streams.backtest.incidents import load_incidents, within
-from streams.backtest.inputs import of_files
 from streams.backtest.period import moment_ms
 from streams.backtest.player import Arrival, Player
 from streams.backtest.result import Result
 from streams.backtest.run import Run, run
+from streams.backtest.timeline import timeline
+from streams.backtest.topics_input import RecordedTopics
 from streams.commands.amounts import clock
 from streams.commands.backtest_tables import Shown, firings_table, rules_table
 from streams.commands.options import (
@@ -54,11 +59,25 @@ STEPS_SHOWN = 50
 """The display of the progress is renewed after so many steps."""
 
 
+class Source(StrEnum):
+    """Where recorded events come from."""
+
+    FILES = "files"
+    KAFKA = "kafka"
+
+
 class _Input(NamedTuple):
     """Recorded events, and how many there are."""
 
     records: Iterable[Arrival]
     total: int
+
+
+class _Period(NamedTuple):
+    """The times between which events are played, in ms; None is without a bound."""
+
+    from_ms: int | None
+    to_ms: int | None
 
 
 def backtest(
@@ -74,6 +93,14 @@ def backtest(
             "--project",
             help="Project file, whose files are played; its time zone, currency, campaigns and "
             "rules are used.",
+        ),
+    ] = None,
+    read: Annotated[
+        Source | None,
+        typer.Option(
+            "--input",
+            help="Where events come from: files, or the source topics in Kafka; files if there "
+            "are any.",
         ),
     ] = None,
     rules: RulesFile = None,
@@ -95,6 +122,9 @@ def backtest(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="File for the result as JSON.")
     ] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="File for a picture of the firings over time.")
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", min=0, help="Firings of each rule in its table.")
     ] = 20,
@@ -107,10 +137,13 @@ def backtest(
 ) -> None:
     """Play recorded events as a worker would have read them, and list when alert rules fire.
 
-    The events of files arrive at their own times. Nothing is sent. The monitor begins with the
-    first event, without any state: a window that began before it is not judged as too low.
+    The events of files arrive at their own times, those of Kafka when the broker appended them,
+    which --from and --to are about. Nothing is sent, and no state is read or written. The monitor
+    begins with the first event, without any state: a window that began before it is not judged as
+    too low.
     """
-    found = None if project is None else load_project(project, with_files=True)
+    source = read or (Source.FILES if project or file else Source.KAFKA)
+    found = None if project is None else load_project(project, with_files=source is Source.FILES)
     chosen = settings.load(
         **with_project(
             found,
@@ -122,19 +155,21 @@ def backtest(
             kpis_file=kpis,
             rates_file=rates,
             publish_values=False,
-            partitions=1,
+            partitions=1 if source is Source.FILES else None,
         )
     )
     if chosen.rules_file is None:
         raise BacktestError("there are no rules: give --rules, or a project that names a file")
     day = chosen.business_day
-    from_ms = None if begin is None else moment_ms(begin, option="--from", day=day)
-    to_ms = None if end is None else moment_ms(end, option="--to", day=day)
+    period = _Period(
+        None if begin is None else moment_ms(begin, option="--from", day=day),
+        None if end is None else moment_ms(end, option="--to", day=day),
+    )
     configured = configuration.load(chosen)
     books = [configured.rules(path) for path in (chosen.rules_file, against) if path is not None]
     marked = None if incidents is None else load_incidents(incidents, books[0], zone=chosen.zone)
     _warn_of_customers(books, configured.book.catalogue)
-    recorded = _from_files(chosen, configured, file, mapping, found, from_ms=from_ms, to_ms=to_ms)
+    began = time.monotonic()
     player = Player(
         ingest_stage(chosen, configured, customers=None),
         [
@@ -142,8 +177,14 @@ def backtest(
             for book in books
         ],
     )
-    began = time.monotonic()
-    played = _play(chosen, player, recorded, to_ms=to_ms)
+    with contextlib.ExitStack() as opened:
+        if source is Source.KAFKA:
+            recorded = _from_kafka(chosen, configured, period, opened)
+        else:
+            inputs = _inputs(file, mapping, found)
+            recorded = _from_files(chosen, configured, inputs, period)
+            began = time.monotonic()
+        played = _play(chosen, player, recorded, to_ms=period.to_ms)
     result = Result(
         from_ms=played.from_ms,
         to_ms=played.to_ms,
@@ -159,7 +200,21 @@ def backtest(
     _show(result, how, limit=limit, took_s=time.monotonic() - began)
     if json_file is not None:
         text = json.dumps(result.to_json(), ensure_ascii=False, indent=2)
-        json_file.write_text(text + "\n", encoding="utf-8")
+        _write(json_file, text + "\n")
+    if svg is not None:
+        _write(svg, timeline(result, zone=chosen.zone))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file.
+
+    Raises:
+        BacktestError: it can't be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BacktestError(f"{path}: can't be written: {error.strerror}") from None
 
 
 def _warn_of_customers(books: Sequence[RuleBook], catalogue: Catalogue) -> None:
@@ -173,35 +228,64 @@ def _warn_of_customers(books: Sequence[RuleBook], catalogue: Catalogue) -> None:
             )
 
 
+def _inputs(
+    file: Path | None, mapping: Path | None, project: Project | None
+) -> list[sending.Input]:
+    """Return the files to read.
+
+    Raises:
+        BacktestError: there is none, or a file has no mapping.
+    """
+    if project is not None:
+        return [sending.Input(one.file, one.mapping) for one in project.files]
+    if file is None or mapping is None:
+        raise BacktestError(
+            "there are no events: give --project, a file with its --mapping, or --input kafka"
+        )
+    return [sending.Input(file, mapping)]
+
+
 def _from_files(
-    chosen: Settings,
-    configured: Configuration,
-    file: Path | None,
-    mapping: Path | None,
-    project: Project | None,
-    *,
-    from_ms: int | None,
-    to_ms: int | None,
+    chosen: Settings, configured: Configuration, inputs: Sequence[sending.Input], period: _Period
 ) -> _Input:
     """Read files, and define the campaigns of their mappings.
 
     Raises:
-        BacktestError: no file is given, or a file has no mapping.
         FeedError: a file does not fit its mapping.
     """
-    if project is not None:
-        inputs = [sending.Input(one.file, one.mapping) for one in project.files]
-    elif file is not None and mapping is not None:
-        inputs = [sending.Input(file, mapping)]
-    else:
-        raise BacktestError("there are no events: give --project, or a file with its --mapping")
     files = FileSet(inputs[0].path, sending.read(chosen, inputs, console=err))
     for campaign in files.campaigns:
         configured.campaigns.define(campaign)
     if files.refused:
         say(err, f"warning: {counted(files.refused, 'row')} refused, and not played")
     records = sending.records(files.events(), chosen.source_topics)
-    return _Input(of_files(records, from_ms=from_ms, to_ms=to_ms), len(files))
+    return _Input(of_files(records, from_ms=period.from_ms, to_ms=period.to_ms), len(files))
+
+
+def _from_kafka(
+    chosen: Settings,
+    configured: Configuration,
+    period: _Period,
+    opened: contextlib.ExitStack,
+) -> _Input:
+    """Find the records of the source topics, and add the campaigns and rates of the registry.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicError: a topic is missing or has another number of partitions.
+    """
+    topics.require_sources(chosen)
+    asyncio.run(configuration.registry_reader(chosen, configured).read_once())
+    recorded = opened.enter_context(
+        RecordedTopics(
+            chosen.broker,
+            chosen.source_topics,
+            partitions=chosen.partitions,
+            from_ms=period.from_ms,
+            to_ms=period.to_ms,
+        )
+    )
+    return _Input(recorded.records(), len(recorded))
 
 
 def _play(chosen: Settings, player: Player, recorded: _Input, *, to_ms: int | None) -> Run:

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from models.window import DAY_MS, MINUTE_MS, BusinessDay
+from streams.backtest.files_input import of_files
 from streams.backtest.firings import a_week
-from streams.backtest.inputs import of_files
 from streams.backtest.period import moment_ms
 from streams.cli import cli
 from streams.errors import BacktestError
