@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from models.alerts import Alert
 from models.scope import Scope
-from models.window import DAY_MS
+from models.window import DAY_MS, WINDOWS
 from streams.engine.contracts import Output
 
 WEEK_MS = 7 * DAY_MS
+_LENGTH_MS: dict[str, int] = {window.name: window.length_ms or 0 for window in WINDOWS}
 
 
 class Firing(NamedTuple):
@@ -39,6 +40,11 @@ class Firing(NamedTuple):
         """The end of the window on which the alert fired."""
         assert self.fired.fired_at_ms is not None
         return self.fired.fired_at_ms
+
+    @property
+    def window_from_ms(self) -> int:
+        """The start of that window, or its end if the window is of business days or all time."""
+        return self.from_ms - _LENGTH_MS.get(self.fired.window, 0)
 
     @property
     def resolved_ms(self) -> int | None:

@@ -12,8 +12,12 @@ Example of a file::
         rules: [clicks-absent]
         scopes: ["channel=search"]
 
-A firing is about an incident if the rule fires at some time in it, and the incident names the rule
-and the scope, or none. A firing about none is a false one.
+A firing is about an incident if something of the incident is in the window on which it fired, or if
+it fires at some time in it, and the incident names the rule and the scope, or none. A firing about
+none is a false one.
+
+Example: the checkout is broken from 14:05 to 14:35. A rule about windows of an hour fires at 14:40,
+on the window from 13:40 to 14:40: that is about the incident, 35 min after its start.
 """
 
 from __future__ import annotations
@@ -106,7 +110,8 @@ class Incident(BaseModel):
         return (
             self.concerns(firing.rule)
             and (not self.scopes or str(firing.scope) in self.scopes)
-            and firing.overlaps(self.from_ms, self.to_ms)
+            and firing.window_from_ms < self.to_ms
+            and (firing.resolved_ms is None or firing.resolved_ms > self.from_ms)
         )
 
 

@@ -6,11 +6,17 @@ never behind would: it takes steps of `STEP_MS` of broker time. In each step eve
 up to the step's end, reports what it read, and the KPI stages merge the reports, close windows and
 have rules judge them. So the same records always lead to the same alerts.
 
-Example: clicks arrive at 12:00:00.3 and 12:00:01.1, with steps of one second.
+While nothing comes, a step is as long as a pane: windows close at whole panes, so that each end is
+judged, as it is live.
+
+Example: clicks arrive at 12:00:00.3, 12:00:01.1 and 12:00:24.2, with steps of one second.
 
     12:00:01    the first click is applied and reported, the other sources send heartbeats
     12:00:02    the second click, likewise
-    12:00:03    heartbeats only: time passes by itself
+    12:00:12    heartbeats only: time passes by itself
+    12:00:22    likewise
+    12:00:24    likewise, up to the second of the next click
+    12:00:25    the third click
 
 Several KPI stages may get the same reports, each with its own rules, so that rules are compared on
 the same events, which are read once.
@@ -22,9 +28,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from models.window import SECOND_MS
+from models.window import PANE_MS, SECOND_MS, align_down
 from streams.engine.contracts import Output, Position, Snapshot, SourcePartition, Stage
 from streams.ingest.job import IngestJob
+from streams.ingest.watermark import CLOCK_SLACK_MS
 from streams.kpis.job import KpiJob
 
 STEP_MS = SECOND_MS
@@ -110,9 +117,8 @@ class Player:
         """
         for record in records:
             if not self.last_ms:
-                self._now_ms = record.timestamp - record.timestamp % STEP_MS
-            while record.timestamp >= self._now_ms + STEP_MS:
-                yield self._step()
+                self._now_ms = align_down(record.timestamp, step_ms=STEP_MS)
+            yield from self._steps_to(align_down(record.timestamp, step_ms=STEP_MS))
             self._waiting[record.source].append(record)
             self.last_ms = record.timestamp
 
@@ -125,18 +131,24 @@ class Player:
         Yields:
             The broker time after each step.
         """
-        while self._waiting or self._now_ms < until_ms:
-            yield self._step()
+        yield from self._steps_to(until_ms)
         self._collect()
 
-    def _step(self) -> int:
+    def _steps_to(self, until_ms: int) -> Iterator[int]:
+        """Take steps up to a broker time; the records that wait are in the first of them."""
+        while self._now_ms < until_ms:
+            longest_ms = STEP_MS if self._waiting else PANE_MS
+            yield self._step(min(longest_ms, until_ms - self._now_ms))
+
+    def _step(self, length_ms: int) -> int:
         """Apply the records of a step, report them, and let the KPI stages work."""
-        self._now_ms += STEP_MS
+        self._now_ms += length_ms
         for source, records in self._waiting.items():
             self._apply(self._sources[source], records)
         self._waiting.clear()
         self.begun_ms = self.begun_ms or self._oldest_event_ms
-        position = Position(caught_up_at_ms=self._now_ms, behind=0)
+        # Times are the broker's own: the sources are read up to now, without slack for two clocks.
+        position = Position(caught_up_at_ms=self._now_ms + CLOCK_SLACK_MS, behind=0)
         for job in self._sources.values():
             job.tick(position, now_ms=self._now_ms)
         self._report(position)

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from models.window import PANE_MS, align_down, first_end_after
 from streams.backtest.firings import Firing, firings
 from streams.backtest.player import STEP_MS, Arrival, Player
-from streams.ingest.watermark import CLOCK_SLACK_MS
 
 
 class Run(NamedTuple):
@@ -50,7 +49,7 @@ def run(
         on_step(player.records)
     end_ms = first_end_after(player.last_ms, step_ms=PANE_MS) if to_ms is None else to_ms
     if player.last_ms:
-        for _ in player.finish(end_ms + allowed_disorder_ms + CLOCK_SLACK_MS + STEP_MS):
+        for _ in player.finish(end_ms + allowed_disorder_ms + STEP_MS):
             on_step(player.records)
     return Run(
         player.begun_ms,

@@ -39,10 +39,13 @@ rules:
      for: 20, keep_firing_for: 10}
 """
 CAMPAIGNS = "campaigns: [{id: c1}, {id: c2}]\n"
-LATE = {140.0: ("registration", 100.0), 205.0: ("order_placed", 150.0)}
+LATE = {159.5: ("registration", 100.0), 229.5: ("order_placed", 150.0)}
 """By the second at which it arrives, a late event: its type and its second.
 
-It changes the window on which a rule fired, when that is long closed, and no verdict near it.
+It changes the window on which a rule fired, and no window on which an alert begins or ends. A
+corrected alert has the value of the last window that was judged. So the five seconds before are
+sent in as many of the clock: the windows that ended 9.5 s before are then judged for sure, and none
+after them.
 """
 
 
@@ -74,14 +77,16 @@ def _event(kind: str, second: float, number: str) -> dict[str, Any]:
 
 
 def send(cluster: Cluster) -> None:
-    """Send the traffic at its speed."""
+    """Send the traffic at its speed, and slowly before what is late."""
     producer = KafkaProducer(**cluster.broker.client_options(), linger_ms=0)
-    began, sent_s = time.monotonic(), 0.0
+    due, sent_s = time.monotonic(), 0.0
     for at, topic, body in traffic():
-        if at >= sent_s:
+        slowly = any(arrives - 4.5 <= at <= arrives for arrives in LATE)
+        if at >= sent_s + (0.5 if slowly else STEP_S):
             producer.flush()
-            sent_s += STEP_S
-            time.sleep(max(0.0, began + at / SPEED - time.monotonic()))
+            due += (at - sent_s) / (1 if slowly else SPEED)
+            sent_s = at
+            time.sleep(max(0.0, due - time.monotonic()))
         key = body["user_id"].encode()
         producer.send(cluster.topic(topic), value=json.dumps(body).encode(), key=key)
     producer.flush()

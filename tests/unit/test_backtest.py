@@ -23,6 +23,7 @@ from tests.factories.backtest import (
     LATE_MS,
     MENDED_MS,
     ORDERS_FEW,
+    arrivals,
     fired,
     played,
     player,
@@ -107,6 +108,14 @@ def test_quiet_time() -> None:
     many = ORDERS_FEW | {"kpi": "clicks", "window": "5m", "below": None, "above": 3, "for": 25}
     (one,) = fired(slow, {key: given for key, given in many.items() if given is not None})
     assert one.from_ms - one.fired.active_since_ms == 30_000
+
+
+def test_steps() -> None:
+    """A step is a second while records come, and up to a pane while none do."""
+    made = [(NOON + at, body) for at, (_, body) in zip((300, 1_100, 24_200), shop(), strict=False)]
+    one = player(rule_book(ORDERS_FEW))
+    steps = [*one.play(arrivals(made)), *one.finish(NOON + 26_000)]
+    assert [step - NOON for step in steps] == [1_000, 2_000, 12_000, 22_000, 24_000, 25_000, 26_000]
 
 
 def test_span() -> None:

@@ -75,6 +75,17 @@ def test_at_the_edges(tmp_path: Path, minute: float, until: float | None, found:
     assert one.delays_ms == ((max(0, round((minute - 10) * MINUTE_MS)),) if found else ())
 
 
+def test_window_of_a_firing(tmp_path: Path) -> None:
+    """A firing after an incident is about it, if the window on which it fired has a part of it."""
+    after = firing(40, 45)
+    hour = Firing(after.fired.model_copy(update={"window": "1h"}), after.last)
+    minutes = Firing(after.fired.model_copy(update={"window": "5m"}), after.last)
+    (one,) = incidents(tmp_path)[:1]
+    assert one.explains(hour)
+    assert not one.explains(minutes)
+    assert score([hour], [one]).delay_ms == 30 * MINUTE_MS
+
+
 def test_incident_of_rule_and_scope(tmp_path: Path) -> None:
     """An incident that names rules and scopes is found by firings of these alone."""
     search = Scope("channel", channel="search")
