@@ -36,6 +36,7 @@ from streams.commands.amounts import clock
 from streams.commands.backtest_tables import Shown, firings_table, rules_table
 from streams.commands.options import (
     AppId,
+    CalendarFile,
     CampaignsFile,
     Kafka,
     KpisFile,
@@ -67,10 +68,10 @@ class Source(StrEnum):
 
 
 class _Input(NamedTuple):
-    """Recorded events, and how many there are."""
+    """Recorded events, and how many there are; None if that is not known."""
 
     records: Iterable[Arrival]
-    total: int
+    total: int | None
 
 
 class _Period(NamedTuple):
@@ -134,6 +135,7 @@ def backtest(
     names: NamesFile = None,
     kpis: KpisFile = None,
     rates: RatesFile = None,
+    calendar: CalendarFile = None,
 ) -> None:
     """Play recorded events as a worker would have read them, and list when alert rules fire.
 
@@ -154,6 +156,7 @@ def backtest(
             names_file=names,
             kpis_file=kpis,
             rates_file=rates,
+            calendar_file=calendar,
             publish_values=False,
             partitions=1 if source is Source.FILES else None,
         )
@@ -259,7 +262,10 @@ def _from_files(
     if files.refused:
         say(err, f"warning: {counted(files.refused, 'row')} refused, and not played")
     records = sending.records(files.events(), chosen.source_topics)
-    return _Input(of_files(records, from_ms=period.from_ms, to_ms=period.to_ms), len(files))
+    whole = period == _Period(None, None)
+    return _Input(
+        of_files(records, from_ms=period.from_ms, to_ms=period.to_ms), len(files) if whole else None
+    )
 
 
 def _from_kafka(

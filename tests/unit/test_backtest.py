@@ -196,6 +196,36 @@ def test_command(tmp_path: Path) -> None:
     assert written["rules"][0]["firings"] == 1
 
 
+def test_command_compares(tmp_path: Path) -> None:
+    """The command compares the firings with incidents and other rules, and draws them."""
+    incidents, other, picture = (tmp_path / name for name in ("i.yaml", "other.yaml", "f.svg"))
+    incidents.write_text(
+        "incidents:\n"
+        "  - {name: checkout, from: 2023-11-14T12:04Z, to: 2023-11-14T12:06Z}\n"
+        "  - {name: search, from: 2023-11-14T12:01Z, to: 2023-11-14T12:02Z}\n"
+    )
+    few = ORDERS_FEW | {"below": 1}
+    returning = ORDERS_FEW | {"name": "returning", "kpi": "repurchase_rate", "below": 0.1}
+    other.write_text(json.dumps({"rules": [few, returning, ORDERS_FEW | {"name": "more"}]}))
+    given = "--incidents", str(incidents), "--against", str(other), "--svg", str(picture)
+    done = CliRunner().invoke(cli, [*_project(tmp_path), *given])
+    assert done.exit_code == 0, done.output
+    assert "100% (1 of 1)" in done.output
+    assert "50% (1 of 2)" in done.output
+    assert "not found: search" in done.output
+    assert "in both files of rules: 1 firing" in done.output
+    assert "only with the rules of --against: 1 firing" in done.output
+    assert "repurchase_rate rests on" in done.output
+    assert picture.read_text().startswith("<svg")
+
+
+def test_nothing_in_that_time(tmp_path: Path) -> None:
+    """A time without events is no error, and is said."""
+    done = CliRunner().invoke(cli, [*_project(tmp_path), "--from", "2024-01-01"])
+    assert done.exit_code == 0
+    assert "there are no events in that time" in done.output
+
+
 @pytest.mark.parametrize(
     ("left_out", "why"), [("--mapping", "there are no events"), ("--rules", "there are no rules")]
 )
