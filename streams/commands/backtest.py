@@ -25,7 +25,7 @@ from streams.assembly.stages import ingest_stage, kpis_stage
 from streams.backtest.comparison import Comparison
 from streams.backtest.files_input import of_files
 from streams.backtest.firings import of_data, of_kpis
-from streams.backtest.incidents import load_incidents, within
+from streams.backtest.incidents import Incident, load_incidents, within
 from streams.backtest.period import moment_ms
 from streams.backtest.player import Arrival, Player
 from streams.backtest.result import Result
@@ -145,6 +145,7 @@ def backtest(
     too low.
     """
     source = read or (Source.FILES if project or file else Source.KAFKA)
+    _refuse_mix(source, file, project, outputs=(json_file, svg))
     found = None if project is None else load_project(project, with_files=source is Source.FILES)
     chosen = settings.load(
         **with_project(
@@ -172,33 +173,14 @@ def backtest(
     books = [configured.rules(path) for path in (chosen.rules_file, against) if path is not None]
     marked = None if incidents is None else load_incidents(incidents, books[0], zone=chosen.zone)
     _warn_of_customers(books, configured.book.catalogue)
-    began = time.monotonic()
-    player = Player(
-        ingest_stage(chosen, configured, customers=None),
-        [
-            kpis_stage(chosen, configured, book, new_spill=lambda: None, viewed=False)
-            for book in books
-        ],
-    )
     with contextlib.ExitStack() as opened:
         if source is Source.KAFKA:
             recorded = _from_kafka(chosen, configured, period, opened)
         else:
-            inputs = _inputs(file, mapping, found)
-            recorded = _from_files(chosen, configured, inputs, period)
-            began = time.monotonic()
-        played = _play(chosen, player, recorded, to_ms=period.to_ms)
-    result = Result(
-        from_ms=played.from_ms,
-        to_ms=played.to_ms,
-        rules=tuple(rule.name for rule in books[0].rules),
-        firings=of_kpis(played.fired[0]),
-        about_data=of_data(played.fired[0]),
-        records=played.records,
-        dead_letters=played.dead_letters,
-        incidents=None if marked is None else within(marked, played.from_ms, played.to_ms),
-        against=None if against is None else of_kpis(played.fired[1]),
-    )
+            recorded = _from_files(chosen, configured, _inputs(file, mapping, found), period)
+        began = time.monotonic()
+        played = _play(chosen, _player(chosen, configured, books), recorded, to_ms=period.to_ms)
+    result = _result(books, played, marked)
     how = Shown(configured.book.catalogue, chosen.currency, chosen.zone)
     _show(result, how, limit=limit, took_s=time.monotonic() - began)
     if json_file is not None:
@@ -206,6 +188,49 @@ def backtest(
         _write(json_file, text + "\n")
     if svg is not None:
         _write(svg, timeline(result, zone=chosen.zone))
+
+
+def _refuse_mix(
+    source: Source, file: Path | None, project: Path | None, *, outputs: Iterable[Path | None]
+) -> None:
+    """Refuse options that do not go together, and files that could not be written in the end.
+
+    Raises:
+        BacktestError: there are two inputs, or the folder of a file to write does not exist.
+    """
+    if file is not None and (project is not None or source is Source.KAFKA):
+        other = "--project" if project is not None else "--input kafka"
+        raise BacktestError(f"{file} and {other} are two inputs; leave one of them out")
+    for path in outputs:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise BacktestError(f"{path}: its folder does not exist")
+
+
+def _player(chosen: Settings, configured: Configuration, books: Iterable[RuleBook]) -> Player:
+    """Return a player with a KPI stage for each file of rules; it keeps all buckets in memory."""
+    return Player(
+        ingest_stage(chosen, configured, customers=None),
+        [
+            kpis_stage(chosen, configured, book, new_spill=lambda: None, viewed=False)
+            for book in books
+        ],
+    )
+
+
+def _result(books: Sequence[RuleBook], played: Run, marked: Sequence[Incident] | None) -> Result:
+    """Return the result of the first file of rules, beside that of the second one, if any."""
+    fired, *against = played.fired
+    return Result(
+        from_ms=played.from_ms,
+        to_ms=played.to_ms,
+        rules=tuple(rule.name for rule in books[0].rules),
+        firings=of_kpis(fired),
+        about_data=of_data(fired),
+        records=played.records,
+        dead_letters=played.dead_letters,
+        incidents=None if marked is None else within(marked, played.from_ms, played.to_ms),
+        against=of_kpis(against[0]) if against else None,
+    )
 
 
 def _write(path: Path, text: str) -> None:

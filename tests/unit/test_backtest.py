@@ -219,6 +219,21 @@ def test_command_compares(tmp_path: Path) -> None:
     assert picture.read_text().startswith("<svg")
 
 
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["--input", "kafka"], "log.csv and --input kafka are two inputs"),
+        (["--project", "shop.yaml"], "log.csv and --project are two inputs"),
+        (["--json", "nowhere/result.json"], "nowhere/result.json: its folder does not exist"),
+    ],
+)
+def test_refused(tmp_path: Path, given: list[str], why: str) -> None:
+    """Options that do not go together are refused before anything is played."""
+    done = CliRunner().invoke(cli, [*_project(tmp_path), *given])
+    assert isinstance(done.exception, BacktestError)
+    assert why in str(done.exception)
+
+
 def test_nothing_in_that_time(tmp_path: Path) -> None:
     """A time without events is no error, and is said."""
     done = CliRunner().invoke(cli, [*_project(tmp_path), "--from", "2024-01-01"])
