@@ -24,7 +24,7 @@ from streams.assembly.configuration import Configuration
 from streams.assembly.stages import ingest_stage, kpis_stage
 from streams.backtest.comparison import Comparison
 from streams.backtest.files_input import of_files
-from streams.backtest.firings import of_data, of_kpis
+from streams.backtest.firings import Firing, of_data, of_kpis
 from streams.backtest.incidents import Incident, load_incidents, within
 from streams.backtest.period import moment_ms
 from streams.backtest.player import Arrival, Player
@@ -347,13 +347,7 @@ def _show(result: Result, how: Shown, *, limit: int, took_s: float) -> None:
         return
     for line in _summary(result, how.zone, took_s=took_s):
         say(out, line)
-    for rule, count in result.counts.items():
-        if count:
-            fired = [one for one in result.firings if one.rule == rule]
-            say(out, f"{rule}: {fired[0].fired.meaning_en}")
-            out.print(firings_table(fired[:limit], how, to_ms=result.to_ms))
-        if count > limit:
-            say(out, f"and {count - limit:,} more; --limit shows them, --json has all")
+    _list(result.firings, how, limit=limit, to_ms=result.to_ms)
     out.print(rules_table(result))
     for one in result.missed:
         say(out, f"not found: {one.name}, {clock(one.from_ms, how.zone)}")
@@ -366,10 +360,17 @@ def _compare(compared: Comparison, how: Shown, *, limit: int, to_ms: int) -> Non
     say(out, f"in both files of rules: {counted(len(compared.both), 'firing')}")
     for name, some in (("--rules", compared.only_here), ("--against", compared.only_there)):
         say(out, f"only with the rules of {name}: {counted(len(some), 'firing')}")
-        if some:
-            out.print(firings_table(some[:limit], how, to_ms=to_ms, named=True))
-        if len(some) > limit:
-            say(out, f"and {len(some) - limit:,} more; --limit shows them, --json has all")
+        _list(some, how, limit=limit, to_ms=to_ms)
+
+
+def _list(firings: Sequence[Firing], how: Shown, *, limit: int, to_ms: int) -> None:
+    """Print firings, rule by rule, the first ones of each."""
+    for rule in dict.fromkeys(one.rule for one in firings):
+        fired = [one for one in firings if one.rule == rule]
+        say(out, f"{rule}: {fired[0].fired.meaning_en}")
+        out.print(firings_table(fired[:limit], how, to_ms=to_ms))
+        if len(fired) > limit:
+            say(out, f"and {len(fired) - limit:,} more; --limit shows them, --json has all")
 
 
 def _summary(result: Result, zone: tzinfo, *, took_s: float) -> Iterator[str]:

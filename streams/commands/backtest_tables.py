@@ -25,24 +25,19 @@ class Shown(NamedTuple):
     zone: tzinfo
 
 
-def firings_table(
-    firings: Iterable[Firing], how: Shown, *, to_ms: int, named: bool = False
-) -> Table:
-    """Return a table of firings, with their evidence.
+def firings_table(firings: Iterable[Firing], how: Shown, *, to_ms: int) -> Table:
+    """Return a table of firings of one rule, with their evidence.
 
     Args:
         firings: the firings.
         how: how their values are shown.
         to_ms: the end of the backtest, in ms, until which open alerts fire.
-        named: whether they are of several rules, which are named.
     """
-    names = ("rule",) if named else ()
-    table = Table(*names, "scope", "fired at", "for", "value", "95 % interval", "limit", "n")
+    table = Table("scope", "fired at", "for", "value", "95 % interval", "limit", "n")
     for firing in firings:
         fired = firing.fired
         kpi = how.catalogue.get(fired.kpi)
         table.add_row(
-            *((escape(fired.rule),) if named else ()),
             escape(str(fired.scope)),
             f"{datetime.fromtimestamp(firing.from_ms / 1000, how.zone):%d %b %H:%M:%S}",
             _lasted(firing, to_ms),
