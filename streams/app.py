@@ -15,14 +15,11 @@ from typing import Any
 from kafka.errors import KafkaError
 
 from models.alerts import Alert
-from models.campaigns.campaign_change import Changes
-from models.money.exchange_rates import Rates
 from streams import config
 from streams.alerting.links import Links
-from streams.assembly import topics
+from streams.assembly import configuration, topics
 from streams.assembly.engine import build as build_engine
 from streams.assembly.engine import kpi_job
-from streams.assembly.names import as_shown_by
 from streams.delivery.alertmanager import AlertmanagerDelivery
 from streams.engine import faust_worker
 from streams.engine.faust_worker import Engine
@@ -34,7 +31,6 @@ from streams.export.page.redis_share import LiveShare
 from streams.export.report_queries import ReportQueries
 from streams.export.web import WebServer
 from streams.export.worker_view import WorkerView
-from streams.ingest.registry.campaign_index import CampaignIndex
 from streams.ingest.registry.reader import RegistryReader
 from streams.settings import Settings
 
@@ -124,36 +120,19 @@ def build(settings: Settings) -> Monitor:
         BrokerUnreachableError: no broker answers.
         TopicError: a topic can't be created or configured, or has another number of partitions.
     """
-    book = config.load_kpis(settings.kpis_file)
-    names = config.load_names(settings.names_file)
-    defined = config.load_campaigns(settings.campaigns_file)
-    campaigns = CampaignIndex(defined.campaigns, as_shown=names.as_shown)
-    as_shown = as_shown_by(names, campaigns)
-    rules = config.shown_rules(
-        settings.rules_file,
-        config.load_rules(settings.rules_file, catalogue=book.catalogue),
-        as_shown=as_shown,
-    )
+    configured = configuration.load(settings)
+    rules = configured.rules(settings.rules_file)
+    book, campaigns = configured.book, configured.campaigns
     scorecards = config.load_scorecards(settings.scorecards_file, catalogue=book.catalogue).shown(
-        as_shown
+        configured.as_shown
     )
-    rates = Rates(settings.currency, config.load_rates(settings.rates_file).rates)
-    changes = Changes()
     _refuse_unwritable(settings.data_dir)
     if made := topics.ensure(settings):
         log.warning(
             "created the topics %s, which were missing", ", ".join(one.name for one in made)
         )
     _warn_of_displaced(settings)
-    engine = build_engine(
-        settings,
-        book=book,
-        names=names,
-        rules=rules,
-        campaigns=campaigns,
-        changes=changes,
-        rates=rates,
-    )
+    engine = build_engine(settings, configured, rules)
     delivery: AlertmanagerDelivery | None = None
 
     def view() -> WorkerView:
@@ -200,9 +179,7 @@ def build(settings: Settings) -> Monitor:
             alerts=lambda: _alerts(engine, settings),
             now_ms=engine.clock.now_ms,
         )
-    registry = RegistryReader(
-        campaigns, changes, rates, broker=settings.broker, topic=settings.registry_topic
-    )
+    registry = configuration.registry_reader(settings, configured)
     return Monitor(settings, engine, web, registry, delivery)
 
 

@@ -11,6 +11,7 @@ import typer
 
 from models.dead_letters import Reason
 from streams import settings
+from streams.commands.backtest import backtest
 from streams.commands.boards import boards
 from streams.commands.calendar import calendar
 from streams.commands.check import check
@@ -52,6 +53,8 @@ EXAMPLES: dict[Callable[..., None], str] = {
     feed: "kpi-monitor feed --rate 500 --for 60 --scenario checkout-outage@30 | "
     "kpi-monitor feed log.csv --mapping map.yaml --dry-run",
     check: "kpi-monitor check --rules config/rules.yaml --offline",
+    backtest: "kpi-monitor backtest --project shop/shop.yaml | "
+    "kpi-monitor backtest log.csv --mapping map.yaml --rules config/rules.yaml --json result.json",
     rules: "kpi-monitor rules | kpi-monitor rules --rule conversion-low --limit 50",
     kpis: "kpi-monitor kpis | kpi-monitor kpis --kpis config/kpis.yaml",
     calendar: "kpi-monitor calendar --calendar config/calendar.yaml --year 2026",

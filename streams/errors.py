@@ -138,6 +138,10 @@ class FeedError(MonitorError):
     """A file or mapping given to the feed is wrong."""
 
 
+class BacktestError(MonitorError):
+    """A backtest has no input, or a time given to it is wrong."""
+
+
 class InitError(MonitorError):
     """A project can't be written from files, or nobody agreed to write it."""
 

@@ -45,6 +45,8 @@ Rules are in a YAML file, `KPI_RULES_FILE`: a list `rules`, of which each entry 
 ([config/rules.yaml](../config/rules.yaml)). `kpi-monitor check --rules FILE --offline` checks the
 file, explains each rule in a sentence, and warns about names that nobody knows. The live page shows
 the sentence beside the rule's name, and Alertmanager gets it as the annotation `rule`.
+`kpi-monitor backtest` says when rules would have fired on recorded events
+([how-to/backtest.md](how-to/backtest.md)).
 [alerts.md](alerts.md) describes the states of an alert, and what becomes of it without data and
 after a restart.
 

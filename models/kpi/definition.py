@@ -5,7 +5,7 @@ Calculation, metrics, boards and docs are all derived from a definition.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Final, Literal, TypeVar, get_args
 
@@ -396,6 +396,10 @@ class Catalogue(Mapping[str, Kpi]):
             ValueError: one of them has a name or metric that is taken.
         """
         return Catalogue([*self.values(), *kpis], custom=custom)
+
+    def only(self, names: Collection[str]) -> Catalogue:
+        """Return a catalogue with the KPIs of these names alone."""
+        return Catalogue([self[name] for name in self if name in names], custom=self.custom)
 
     def with_benchmarks(self, benchmarks: Mapping[str, Benchmark]) -> Catalogue:
         """Return a catalogue in which these KPIs, by name, have these benchmarks.

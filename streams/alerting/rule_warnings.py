@@ -185,7 +185,7 @@ def _about_kpi(kpi: Kpi, known: Known) -> Iterator[tuple[str, str]]:
                 f"{kpi.name} has no value without the coefficient {formula.times}; give it in the "
                 "file of KPIs",
             )
-    lacking = () if known.customers else _from_customers(kpi)
+    lacking = () if known.customers else from_customers(kpi)
     if lacking:
         yield (
             "kpi",
@@ -206,7 +206,7 @@ def _about_days(rule: Rule, kpi: Kpi, known: Known) -> Iterator[tuple[str, str]]
         )
 
 
-def _from_customers(kpi: Kpi) -> Sequence[str]:
+def from_customers(kpi: Kpi) -> Sequence[str]:
     """Return the measures of customers that a KPI needs, is made of, or counts as its n."""
     used = [*names_in(kpi.parsed), *(name for _, name in kpi.n_terms or ())]
     needed = kpi.needs if FROM_CUSTOMERS.issuperset(kpi.needs) else ()

@@ -9,115 +9,36 @@ from pathlib import Path
 
 from faust.types import TP
 
-from models.campaigns.campaign_change import Changes
-from models.events import SOURCE_KINDS
-from models.kpi.user_catalogue import KpiBook
-from models.money.exchange_rates import Rates
-from models.names import NameBook
-from streams.alerting.judge import AlertJudge
 from streams.alerting.rules.registry import RuleBook
-from streams.alerting.usual.local_clock import LocalClock
-from streams.assembly.calendar import special_days_of
-from streams.assembly.ingest import customer_context, ingest_rules
+from streams.assembly.configuration import Configuration
+from streams.assembly.ingest import customer_context
+from streams.assembly.stages import ingest_stage, kpis_stage
 from streams.engine import faust_worker
-from streams.engine.contracts import Saved, SourcePartition
+from streams.engine.contracts import SourcePartition
 from streams.engine.faust_adapter.transport import BatchThread
 from streams.engine.faust_worker import Engine, EngineOptions
 from streams.engine.group_members import MemberFile
-from streams.ingest import stage as ingest
-from streams.ingest.registry.campaign_index import CampaignIndex
-from streams.kpis import stage as kpis
-from streams.kpis.calculation.campaign_budgets import CampaignBudgets
-from streams.kpis.calculation.kpi_calculator import KpiCalculator
-from streams.kpis.coverage.coverage import Sources
-from streams.kpis.job import KpiJob, Topics
-from streams.kpis.output_records import values_encoder
+from streams.kpis.job import KpiJob
 from streams.kpis.storage.disk_cache import DiskCache
-from streams.kpis.windows.campaign_timeline import CampaignTimeline
-from streams.kpis.windows.definitions import Definitions
 from streams.settings import Settings
 
 
-def build(
-    settings: Settings,
-    *,
-    book: KpiBook,
-    names: NameBook,
-    rules: RuleBook,
-    campaigns: CampaignIndex,
-    changes: Changes,
-    rates: Rates,
-) -> Engine:
+def build(settings: Settings, configured: Configuration, rules: RuleBook) -> Engine:
     """Build the engine, without connecting to anything.
 
     Args:
         settings: the settings of the worker.
-        book: own measurements and KPIs.
-        names: the defined channels, regions and segments.
+        configured: the KPIs, names, campaigns and rates; a background task adds the campaigns,
+            changes and rates of the registry.
         rules: the alert rules, with names as they are shown.
-        campaigns: the defined campaigns; a background task adds those of the registry.
-        changes: the changes of campaigns, likewise.
-        rates: the exchange rates, likewise.
 
     Raises:
         ConfigError: a certificate or password file can't be read.
     """
-    kinds = dict(zip(settings.source_topics, SOURCE_KINDS, strict=True))
-    ingest_stage = ingest.stage(
-        kinds=kinds,
-        partitions=settings.partitions,
-        rules=ingest_rules(settings, names, custom=book.custom),
-        campaigns=campaigns,
-        rates=rates,
-        customers=customer_context(settings),
-        checkpoint_interval_s=settings.checkpoint_interval_s,
-    )
-    sources = Sources(
-        expected=[(topic, number) for topic in kinds for number in range(settings.partitions)],
-        kinds=kinds,
-        silent_after_ms=round(settings.silent_after_s * 1000),
-    )
-    definitions = Definitions(
-        calculator=KpiCalculator(book.catalogue, book.coefficients),
-        day=settings.business_day,
-        timeline=CampaignTimeline(campaigns, changes, day=settings.business_day),
-        budgets=CampaignBudgets(campaigns.get, rates=rates, day=settings.business_day),
-        largest=book.largest.by_kind,
-        summed=book.exported_kinds() | {rule.scope for rule in rules.rules},
-        customer_days=settings.customer_days,
-    )
-    job_topics = Topics(
-        source=SourcePartition(settings.reports_topic, 0),
-        alerts=settings.alerts_topic,
-        dead_letters=settings.dead_letters_topic,
-        encode_values=values_encoder(settings.values_topic) if settings.publish_values else None,
-    )
-
-    special_days = special_days_of(settings)
-
-    def new_kpi_job(saved: Saved | None) -> KpiJob:
-        return KpiJob(
-            sources=sources,
-            definitions=definitions,
-            judge=AlertJudge(
-                rules,
-                catalogue=book.catalogue,
-                lag_limit_s=settings.lag_alert_s,
-                campaign_of=campaigns.get,
-                currency=settings.currency,
-                clock=LocalClock(definitions.day, special_days.of),
-                changes=changes,
-            ),
-            topics=job_topics,
-            spill=DiskCache(spill_file(settings)),
-            saved=saved,
-        )
-
-    kpis_stage = kpis.stage(
-        reports_topic=settings.reports_topic,
-        checkpoint_interval_s=settings.kpis_checkpoint_interval_s,
-        new_job=new_kpi_job,
-    )
+    stages = [
+        ingest_stage(settings, configured, customers=customer_context(settings)),
+        kpis_stage(settings, configured, rules, new_spill=lambda: DiskCache(spill_file(settings))),
+    ]
     options = EngineOptions(
         app_id=settings.app_id,
         clock_topic=settings.reports_topic,
@@ -131,7 +52,7 @@ def build(
     )
     return faust_worker.build(
         options,
-        [ingest_stage, kpis_stage],
+        stages,
         start_offsets=_start_offsets(settings),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from models.kpi.definition import Catalogue
 from streams import config, settings
-from streams.alerting.words import amount
+from streams.commands.amounts import clock, interval, shown
 from streams.commands.options import KpisFile, out, say
 from streams.export.web import LARGEST_RULES_LIMIT
 from streams.operations import worker_api
@@ -67,56 +67,34 @@ def _head(one: Mapping[str, Any], *, zone: tzinfo) -> Iterator[str]:
     counts = ", ".join(
         f"{n:,} {why.replace('_', ' ')}" for why, n in sorted(one["counts"].items()) if n
     )
-    judged = "" if one["judged"] is None else f"judged at {_clock(one['judged'], zone)}"
+    judged = "" if one["judged"] is None else f"judged at {clock(one['judged'], zone)}"
     parts = [judged, counts, one["not_judged_en"]]
     if one["held"] is not None:
         sources = ", ".join(one["held"]["sources"])
-        parts.append(f"{sources} silent since {_clock(one['held']['since'], zone)}")
+        parts.append(f"{sources} silent since {clock(one['held']['since'], zone)}")
     yield "  " + "; ".join(text for text in parts if text)
 
 
 def _table(one: Mapping[str, Any], catalogue: Catalogue, *, currency: str, zone: tzinfo) -> Table:
     kpi = catalogue.get(one["kpi"])
 
-    def shown(value: float | None) -> str:
-        if value is None:
-            return "-"
-        if kpi is None:
-            return f"{value:g}"
-        return amount(_rounded(value, one["unit"]), kpi, currency=currency).en
-
     def limited(usual: Mapping[str, Any] | None) -> str:
         if usual is None:
             return str(one["limit_en"])
-        return f"usual {shown(usual['low'])} to {shown(usual['high'])}"
+        low, high = (shown(usual[bound], kpi, currency=currency) for bound in ("low", "high"))
+        return f"usual {low} to {high}"
 
     table = Table("scope", f"{one['kpi']}, {one['window']}", "95 % interval", "n", "limit", "")
     for scope in one["scopes"]:
-        interval = "-"
-        if scope["low"] is not None:
-            interval = f"{shown(scope['low'])} to {shown(scope['high'])}"
         why = scope["why_en"]
         if scope["since"] is not None:
-            why += f", since {_clock(scope['since'], zone)}"
+            why += f", since {clock(scope['since'], zone)}"
         table.add_row(
             escape(scope["scope"]),
-            shown(scope["value"]),
-            interval,
+            shown(scope["value"], kpi, currency=currency),
+            interval(scope["low"], scope["high"], kpi, currency=currency),
             f"{scope['n']:,}",
             limited(scope["usual"]),
             why,
         )
     return table
-
-
-def _rounded(value: float, unit: str) -> float:
-    """Return a value rounded as people read it; what is not 0 stays so."""
-    digits = {"ratio": 4, "money": 2, "multiple": 2, "seconds": 1}.get(unit)
-    if unit in {"count", "users"} and abs(value) >= 100:
-        digits = 0
-    rounded = float(f"{value:.6g}") if digits is None else round(value, digits)
-    return float(f"{value:.2g}") if value and not rounded else rounded
-
-
-def _clock(ms: int, zone: tzinfo) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, zone):%Y-%m-%d %H:%M:%S %Z}"

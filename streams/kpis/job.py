@@ -116,6 +116,8 @@ class KpiJob:
         topics: where records come from and go to.
         spill: storage for spilled buckets; None keeps them in memory.
         saved: the state to resume from; None starts without any.
+        viewed: whether somebody looks at the view. If not, windows are evaluated only if rules or
+            the topic of values await them, and nothing is compared.
     """
 
     def __init__(
@@ -127,10 +129,12 @@ class KpiJob:
         topics: Topics,
         spill: Spill | None = None,
         saved: Saved | None = None,
+        viewed: bool = True,
     ) -> None:
         state = saved_states.nothing() if saved is None else saved_states.decode(saved.state)
         self.judge = judge
         self.view: KpiView | None = None
+        self._is_viewed = viewed
         self._day = day = definitions.day
         self._definitions = definitions
         self._topics = topics
@@ -158,7 +162,11 @@ class KpiJob:
         self._changed = False
         self._alerts_known = saved is None
         self._closer = closer = WindowCloser(
-            windows, closing=self._closing, judge=judge, encode=topics.encode_values
+            windows,
+            closing=self._closing,
+            judge=judge,
+            encode=topics.encode_values,
+            viewed=viewed,
         )
         closer.sparkline.extend(state.sparkline)
         timeline = definitions.timeline
@@ -470,7 +478,7 @@ class KpiJob:
         return self.view is not None and self.view.health.reading_history
 
     def _show_and_close(self, *, current: bool) -> None:
-        """Queue the work that brings the view up to date.
+        """Queue the evaluation of the newest ends, and the work that brings the view up to date.
 
         Args:
             current: whether sources are read up to now; comparisons are computed only then.
@@ -479,8 +487,10 @@ class KpiJob:
         newest = [
             (window.name in awaited, partial(self._close_newest, window)) for window in WINDOWS
         ]
-        self._to_show.extend(partial(self._closer.show_latest, one) for one in WINDOWS)
         self._to_close = deque(work for waited_for, work in newest if waited_for)
+        if not self._is_viewed:
+            return
+        self._to_show.extend(partial(self._closer.show_latest, one) for one in WINDOWS)
         self._to_show.extend(work for waited_for, work in newest if not waited_for)
         self._to_show.append(lambda: self._stages.compute_next(self._closed_ms))
         self._to_show.append(lambda: self._effects.compute_next(self._closed_ms))

@@ -463,8 +463,9 @@ function renderAlerts() {
       q('vs'),
       `${m ? title(a.kpi) : t('value')} ${f(a.value)}${both}${
         // Of windows that are unusual together, no single value is beyond a limit.
-        a.usual && !num(a.threshold) ? '' : ` ${cmp} ${t('threshold')} ${f(a.threshold)}`
-      }${beside(a, f)}`,
+        a.usual && !num(a.threshold) ? '' : ` ${cmp} ${t('threshold')} ${f(a.threshold)}`}${
+        beside(a, f)
+      }`,
     );
     put(q('n'), 'n = ' + int(a.n));
     show(q('n'), a.category === 'kpi');

@@ -39,6 +39,7 @@ class WindowCloser:
         closing: the ends that are due and those to correct.
         judge: judges the windows that close.
         encode: writes closed windows as records; None publishes none.
+        viewed: whether somebody looks at the newest evaluations.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class WindowCloser:
         closing: WindowSchedule,
         judge: Judge,
         encode: Encode | None,
+        viewed: bool = True,
     ) -> None:
         self.latest: dict[WindowName, Evaluation] = {}
         """The evaluation of each window that ends last."""
@@ -61,6 +63,7 @@ class WindowCloser:
         self._closing = closing
         self._judge = judge
         self._encode = encode
+        self._is_viewed = viewed
         self._outputs: list[Output] = []
 
     @property
@@ -167,7 +170,7 @@ class WindowCloser:
 
     def _correct(self, window: Window, end: int) -> Steps[None]:
         latest = self.latest.get(window.name)
-        is_latest = latest is not None and end == latest.end_ms
+        is_latest = self._is_viewed and latest is not None and end == latest.end_ms
         is_evidence = self._judge.awaits_correction(window.name, end)
         if is_latest or is_evidence or self._encode is not None:
             evaluation = yield from self._evaluator.evaluate(window, end, ranked=is_latest)
