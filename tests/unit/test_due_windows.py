@@ -77,6 +77,22 @@ def test_regular_ends(panes: list[int], saves: set[int]) -> None:
         assert {*range(begins, frontier_ms + 1, every_ms)} <= {*found}
 
 
+def test_regular_ends_of_a_long_gap() -> None:
+    """In a year without events, regular ends are taken for some days, and then again."""
+    regular: dict[WindowName, int] = {"5m": 5 * MINUTE_MS}
+    schedule = DueWindows(DAY, regular=regular)
+    later = BEGAN + 365 * DAY_MS
+    for pane in (BEGAN, later):
+        schedule.pane_changed(pane, frontier_ms=0)
+    ends = taken(schedule, later + DAY_MS)
+    assert len(ends) < 4_000, "a year of five minutes would be 105,120"
+    found = [end for window, end in ends if window.name == "5m" and end % (5 * MINUTE_MS) == 0]
+    first = first_end_after(BEGAN + PANE_MS, step_ms=5 * MINUTE_MS)
+    assert {*range(first, first + DAY_MS, 5 * MINUTE_MS)} <= {*found}
+    again = first_end_after(later, step_ms=5 * MINUTE_MS)
+    assert {*range(again, again + DAY_MS - 5 * MINUTE_MS, 5 * MINUTE_MS)} <= {*found}
+
+
 @given(PANES.filter(bool))
 def test_waiting(panes: list[int]) -> None:
     """Only ends that the frontier passed are counted, of the windows that were asked for."""

@@ -4,7 +4,7 @@ A window's value changes at the end at which an event enters it or leaves it, an
 which the event leaves the period before, which growth refers to. Only such ends are scheduled,
 so that empty time costs nothing when years of sparse history are read in seconds. Windows of
 rules that learn or count windows are scheduled regularly, too, from the first end on: that nothing
-came is a value.
+came is a value. In a longer stretch without any change they are for two days.
 
 Example:
     A click at 12:03:04 on Monday is in the pane [12:03:00, 12:03:10). It schedules:
@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.window import (
+    DAY_MS,
     WINDOWS,
     BusinessDay,
     Window,
@@ -40,6 +41,8 @@ from models.window import (
 Ends = npt.NDArray[np.int64]
 """Ends of one window: event times in ms, ascending; shape (ends,)."""
 
+REGULAR_MS = 2 * DAY_MS
+"""Regular ends are scheduled for so long after the last change of any window."""
 _PLACES = {window.name: place for place, window in enumerate(WINDOWS)}
 _PLACE_BITS = 4
 _PLACES_MASK = (1 << _PLACE_BITS) - 1
@@ -69,6 +72,10 @@ class DueWindows:
         self._regular = {_PLACES[name]: every_ms for name, every_ms in regular.items()}
         self._is_regular = False
         """Whether the next regular end of each window is in the heap."""
+        self._only_regular: set[int] = set()
+        """The entries at which nothing changes: one of each window at most."""
+        self._changed_ms = 0
+        """The last end that was taken at which something changed."""
         # Each entry packs an end and the index of its window in `WINDOWS` into one integer,
         # `end << 4 | index`. Entries sort by end, then by index. A hundred thousand tuples would
         # be slow to compare, to keep and to write.
@@ -131,6 +138,10 @@ class DueWindows:
             return None
         due = heapq.heappop(self._heap)
         self._due.discard(due)
+        if due in self._only_regular and self._changed_ms:
+            self._only_regular.discard(due)
+        else:
+            self._changed_ms = due >> _PLACE_BITS  # Also the first one that is taken.
         place, end = due & _PLACES_MASK, due >> _PLACE_BITS
         self._schedule_regular(place, end)
         return WINDOWS[place], end
@@ -138,13 +149,27 @@ class DueWindows:
     def _schedule_regular(self, taken: int, end: int) -> None:
         """Schedule the regular ends that follow one that was taken.
 
-        The heap has one of each window, so a restored one goes on where it was saved.
+        The heap has one of each window, so a restored one goes on where it was saved. Where nothing
+        changes for `REGULAR_MS`, they go on at the next end at which something does.
         """
         for place, every_ms in self._regular.items():
-            if not self._is_regular or (place == taken and end % every_ms == 0):
-                following = first_end_after(end, step_ms=every_ms)
-                self._add(following << _PLACE_BITS | place)
+            if self._is_regular and not (place == taken and end % every_ms == 0):
+                continue
+            following = first_end_after(end, step_ms=every_ms)
+            if following - self._changed_ms > REGULAR_MS and (change := self._next_change()):
+                following = max(following, first_end_after(change - 1, step_ms=every_ms))
+            self._add(following << _PLACE_BITS | place, regular=True)
         self._is_regular = True
+
+    def _next_change(self) -> int | None:
+        """Return the earliest end in the heap at which something changes; None if there is none."""
+        regular = []
+        while self._heap and self._heap[0] in self._only_regular:
+            regular.append(heapq.heappop(self._heap))
+        found = self._heap[0] >> _PLACE_BITS if self._heap else None
+        for due in regular:
+            heapq.heappush(self._heap, due)
+        return found
 
     def waiting(self, *, frontier_ms: int, windows: Collection[WindowName]) -> int:
         """Return how many ends of these windows the frontier has passed."""
@@ -159,7 +184,11 @@ class DueWindows:
         ends, places = due >> _PLACE_BITS, (due & _PLACES_MASK).astype(np.int8)
         return {window.name: ends[places == place] for place, window in enumerate(WINDOWS)}
 
-    def _add(self, due: int) -> None:
+    def _add(self, due: int, *, regular: bool = False) -> None:
         if due not in self._due:
             self._due.add(due)
             heapq.heappush(self._heap, due)
+            if regular:
+                self._only_regular.add(due)
+        elif not regular:
+            self._only_regular.discard(due)
