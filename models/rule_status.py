@@ -40,9 +40,9 @@ class Why(StrEnum):
     """The earlier period that the value is compared with is not known, or its value rests on too
     few."""
     LEARNING = "learning"
-    """What is usual in the scope is not known yet: too little of its past was learned."""
+    """Too little of the past of the scope was learned to say what is usual."""
     NOT_LEARNED = "not_learned"
-    """What is usual is not learned in the scope: there are too many scopes."""
+    """The scope is not learned: there are too many scopes."""
     NO_PLAN = "no_plan"
     """The campaign has no planned start and end, or no budget, that its pace is compared with."""
     TOO_EARLY = "too_early"

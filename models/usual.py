@@ -1,4 +1,4 @@
-"""What is usual of a KPI at a time, learned from its own past, and how unusual its value is."""
+"""The usual values of a KPI at a time, learned from its own past, and the evidence against one."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Learning:
 
 
 class Learners:
-    """What rules have learned, and how they go on.
+    """The series of all rules that learn, and their clock.
 
     Args:
         clock: the local clock.

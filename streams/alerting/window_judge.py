@@ -330,7 +330,7 @@ class WindowJudge:
 
     @property
     def learned(self) -> LearnedSeries:
-        """What rules have learned."""
+        """The series that rules have learned."""
         return self._learning.series
 
     def is_learning(self, about: About, scope: Scope) -> bool:

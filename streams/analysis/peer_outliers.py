@@ -56,7 +56,7 @@ _ROUNDING: Final = 1e-9
 
 
 class PeerGroup(NamedTuple):
-    """What is usual in a group of peers by one KPI.
+    """The median and the spread of a group of peers by one KPI.
 
     Args:
         median: the median of their values.

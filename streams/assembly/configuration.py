@@ -19,7 +19,7 @@ from streams.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """What the configuration files define.
+    """The content of the configuration files.
 
     Campaigns, their changes and the rates are indexes. Those that the registry topic has are added
     to them later.

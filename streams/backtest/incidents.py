@@ -154,7 +154,7 @@ def load_incidents(path: Path, rules: RuleBook, *, zone: tzinfo) -> tuple[Incide
 
 
 class Score(NamedTuple):
-    """How well firings agree with incidents.
+    """Agreement of firings with incidents.
 
     Args:
         firings: the number of firings.

@@ -11,7 +11,7 @@ from streams.backtest.player import STEP_MS, Arrival, Player
 
 
 class Run(NamedTuple):
-    """What a backtest played. Times are event times in ms.
+    """The extent of a backtest that was played. Times are event times in ms.
 
     Args:
         from_ms: the time of the first event.

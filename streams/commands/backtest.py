@@ -61,7 +61,7 @@ STEPS_SHOWN = 50
 
 
 class Source(StrEnum):
-    """Where recorded events come from."""
+    """The source of recorded events."""
 
     FILES = "files"
     KAFKA = "kafka"

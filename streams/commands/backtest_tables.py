@@ -18,7 +18,7 @@ from streams.commands.amounts import interval, shown
 
 
 class Shown(NamedTuple):
-    """How values and times are shown: the units of the KPIs, the currency, the time zone."""
+    """The units of the KPIs, the currency and the time zone in which results are shown."""
 
     catalogue: Catalogue
     currency: str

@@ -83,7 +83,7 @@ class AnomalyRule(Rule):
     kind: Literal["anomaly"]
     """``anomaly``: a value is not what is usual at that time of the week."""
     direction: Literal["worse", "lower", "higher", "both"] = "worse"
-    """Which values fire: lower ones, higher ones, both, or those that are worse for the KPI."""
+    """The values that fire: lower ones, higher ones, both, or those that are worse for the KPI."""
     once_in_weeks: Annotated[
         float,
         BeforeValidator(_weeks),

@@ -1,1 +1,1 @@
-"""What is usual of a KPI: a detector for each rule and scope learns it from closed windows."""
+"""Detectors learn from closed windows what is usual of a KPI, one for each rule and scope."""

@@ -153,7 +153,7 @@ class Kept(msgspec.Struct, array_like=True, tag="kept"):
 
 
 class Known(msgspec.Struct, array_like=True, tag="known"):
-    """What a series is known to be like.
+    """The knowledge of a series.
 
     Args:
         scale: the scale of its values.

@@ -92,7 +92,7 @@ _decoder = msgspec.msgpack.Decoder(list[_Series])
 
 
 class LearnedSeries:
-    """What is usual in the scopes of rules that learn it.
+    """The series of rules that learn what is usual in their scopes.
 
     Args:
         most: the most series that are kept.

@@ -66,7 +66,7 @@ class BandSettings:
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """What follows from the settings and the interval between points.
+    """Constants that follow from the settings and the interval between points.
 
     Args:
         interval_s: the interval between points, in s.

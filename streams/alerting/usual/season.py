@@ -62,7 +62,7 @@ def place_of(clock_s: float, rhythm: Rhythm) -> Place:
 
 
 class Deviation(NamedTuple):
-    """How a value deviates from what was expected.
+    """The deviation of a value from what was expected.
 
     Args:
         residual: from the expectation that is used.

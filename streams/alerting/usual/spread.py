@@ -1,4 +1,4 @@
-"""How far values stray from what is expected, by hour of the day."""
+"""The distance of values from what is expected, by hour of the day."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _CURVED = 1.4
 _YOUNG = 3.0
 """Standard errors that a bar is higher while it rests on few averages."""
 _EARLY = 3.0
-"""How fast the errors of the first weeks, when the shape was not known, are forgotten."""
+"""The errors of the first weeks, when the shape was not known, are forgotten so much faster."""
 REFIT = 64
 """Points between two fits of the bars."""
 _NORMAL = NormalDist()
