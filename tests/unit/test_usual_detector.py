@@ -130,6 +130,14 @@ def test_few_events_are_not_judged(clicks: float) -> None:
     assert found.expected is None
 
 
+def test_enough_events_from_the_first_day() -> None:
+    """With some more than five events a window there is a score as soon as five days are over."""
+    given = points(5.5, seed=13, clicks=60)
+    _, judgements = judged(given, "count")
+    last = judgements[5 * A_DAY + 1 :]
+    assert all(one.too_few is None and one.expected is not None for one in last)
+
+
 def test_money_of_few_orders_is_not_judged() -> None:
     """Money is judged if it rests on enough orders."""
     for many, judges in ((2, False), (30, True)):

@@ -211,7 +211,8 @@ class Detector:
 
     Args:
         settings: how to judge.
-        scale: ``proportion`` for fractions of a known n, ``auto`` for anything else.
+        scale: ``proportion`` for fractions of a known n, ``count`` for numbers of events, ``auto``
+            for anything else.
     """
 
     def __init__(self, settings: BandSettings = SETTINGS, *, scale: ScaleKind = "auto") -> None:
@@ -369,8 +370,8 @@ def _learned(known: Known, point: Point, rhythm: Rhythm, settings: BandSettings)
 def _count_events(known: Known, hour: int, events: float, rhythm: Rhythm) -> None:
     """Learn how many events there are behind a point at an hour, over some days."""
     if math.isfinite(events):
-        gain = max(1 / known.count, 1 / (_EVENT_DAYS * rhythm.per_hour))
-        known.events[hour] += gain * (events - known.events[hour])
+        seen = min(known.spread.days[hour], _EVENT_DAYS) * rhythm.per_hour
+        known.events[hour] += (events - known.events[hour]) / (seen + 1)
 
 
 def _judged(known: Known, point: Point, settings: BandSettings) -> Judgement:
