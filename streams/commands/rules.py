@@ -79,7 +79,7 @@ def _table(one: Mapping[str, Any], catalogue: Catalogue, *, currency: str, zone:
     kpi = catalogue.get(one["kpi"])
 
     def limited(usual: Mapping[str, Any] | None) -> str:
-        if usual is None:
+        if usual is None or usual["low"] is None:
             return str(one["limit_en"])
         low, high = (shown(usual[bound], kpi, currency=currency) for bound in ("low", "high"))
         return f"usual {low} to {high}"

@@ -82,7 +82,7 @@ def shown_hold(held: Held | None) -> dict[str, Any] | None:
 
 def shown_usual(usual: Usual | None) -> dict[str, Any] | None:
     """Return what is usual, as the page reads it; None if it is not learned, or not known yet."""
-    if usual is None or usual.expected is None:
+    if usual is None or (usual.expected is None and usual.too_few is None):
         return None
     return usual.model_dump(exclude={"learned"})
 

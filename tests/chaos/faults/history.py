@@ -210,11 +210,15 @@ def _check_learned(arena: Arena) -> None:
                 right[channel] = one.observe(point)
     said = {one["scope"]: one["usual"] for one in status["scopes"] if one["usual"] is not None}
     arena.outcome.notes.append(f"what is usual of {len(said)} channels")
-    known = {f"channel={one}": found for one, found in right.items() if found.expected is not None}
+    known = {
+        f"channel={one}": found
+        for one, found in right.items()
+        if found.expected is not None or found.too_few is not None
+    }
     if not said or known.keys() != said.keys():
         arena.fail(f"what is usual is known of {sorted(said)}, and should be of {sorted(known)}")
     for scope in known.keys() & said.keys():
-        for name in ("expected", "low", "high", "score"):
+        for name in ("expected", "low", "high", "score", "too_few"):
             found, expected = said[scope][name], getattr(known[scope], name)
             if found != expected:
                 arena.fail(f"{scope}: {name} is {found}, not {expected}")
